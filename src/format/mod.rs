@@ -1,0 +1,207 @@
+//! What a repository format is to the rest: bytes in, references out.
+//!
+//! A format says where the root stands, which indexes a trusted root names, and which files an index names. It
+//! knows no network, no pool and no store, and it gets to parse nothing that was not verified: the root comes as
+//! [`Trusted`], an index as a reader over bytes whose digest the root vouched for. Indexes are streamed; memory
+//! does not grow with their text.
+
+pub mod compression;
+pub mod deb;
+pub mod rpm;
+
+use std::io::BufRead;
+
+use crate::digest::Digest;
+use crate::openpgp::Trusted;
+use crate::rel_path::{RelPath, RelPathError};
+
+use compression::Compression;
+
+/// Everything that sync needs to know of a repository format. All paths are relative to the repository's URL.
+pub trait Format: Send + Sync {
+    /// Where the root may stand, best first: the first one that the upstream has is the root.
+    fn roots(&self) -> Vec<RootSource>;
+
+    /// Files that belong beside the root and are mirrored when the upstream has them, though no digest vouches
+    /// for them: they are published, never parsed.
+    fn companions(&self, root: &RootSource) -> Vec<Companion>;
+
+    /// Parses a root and chooses from it what this repository's selection needs.
+    fn open_root(&self, root: &Trusted) -> Result<Root, FormatError>;
+
+    /// Streams the files that an index names. `text` is the index without its compression.
+    ///
+    /// An error of `each` ends the reading and is passed on.
+    fn read_index(
+        &self,
+        index: &Index,
+        text: &mut dyn BufRead,
+        each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError>;
+
+    /// Wished architectures that no package has, given the architectures that packages do have.
+    fn unmatched_architectures(&self, seen: &std::collections::BTreeSet<String>) -> Vec<String>;
+}
+
+/// A place where a root may stand, and how it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootSource {
+    /// A clear-signed file whose text is the root (`InRelease`).
+    Inline { path: RelPath },
+    /// A file with its signature beside it (`Release` and `Release.gpg`, `repomd.xml` and `repomd.xml.asc`).
+    Detached { path: RelPath, signature: RelPath },
+}
+
+impl RootSource {
+    pub fn path(&self) -> &RelPath {
+        match self {
+            Self::Inline { path } | Self::Detached { path, .. } => path,
+        }
+    }
+}
+
+/// A file beside the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Companion {
+    /// The root again, in another form (`Release` and `Release.gpg` beside `InRelease`). It is mirrored only
+    /// when it says the same as the root and, if signatures are checked, is signed as well as the root is.
+    SameRoot { path: RelPath, signature: RelPath },
+    /// Something for clients (`repomd.xml.key`).
+    Opaque { path: RelPath },
+}
+
+/// What a root says, reduced to the repository's selection.
+#[derive(Debug)]
+pub struct Root {
+    /// When the upstream made this state, in seconds since the epoch: `Date` of Release, the newest timestamp in repomd.
+    pub date: Option<i64>,
+    pub indexes: Vec<Index>,
+    /// For the user: oddities that do not stop a sync.
+    pub warnings: Vec<String>,
+}
+
+/// One metadata file that the root names, with its alternatives.
+#[derive(Clone, Debug)]
+pub struct Index {
+    /// For messages: the uncompressed path as the root names it (`main/binary-amd64/Packages`), or the data type (`primary`).
+    pub name: String,
+    pub kind: IndexKind,
+    /// The same content under several compressions, the one to read first. Never empty.
+    pub variants: Vec<Variant>,
+    pub presence: Presence,
+}
+
+/// How much of an index the upstream must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// At least one variant: roots often list variants that no server has.
+    AnyVariant,
+    /// It is mirrored when it is there and not missed when it is not (`main/binary-amd64/Release`, which no client asks for).
+    Optional,
+}
+
+/// What an index is to its format. `Opaque` ones name no further files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexKind {
+    RpmPrimary,
+    RpmPrestodelta,
+    DebPackages,
+    DebSources,
+    /// `SHA256SUMS` of installer images.
+    DebInstallerSums,
+    Opaque,
+}
+
+impl IndexKind {
+    pub const fn names_files(self) -> bool {
+        !matches!(self, Self::Opaque)
+    }
+}
+
+/// One file of an index.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    pub path: RelPath,
+    /// Further paths under which clients ask for the same bytes (`by-hash/SHA256/...`), strongest digest first.
+    /// The upstream is asked for the first of them before `path`: its content cannot change mid-sync.
+    pub by_hash: Vec<RelPath>,
+    /// The strongest digest that the root declares of the file as it is transferred.
+    pub digest: Digest,
+    /// In bytes, as transferred.
+    pub size: Option<u64>,
+    pub compression: Compression,
+    /// What the root declares of the uncompressed bytes.
+    pub open: Open,
+}
+
+/// Declared digest and size in bytes of uncompressed content, as far as they are declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    pub digest: Option<Digest>,
+    pub size: Option<u64>,
+}
+
+/// A file that an index names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    pub path: RelPath,
+    /// The strongest digest that the index declares.
+    pub digest: Digest,
+    /// In bytes; some indexes do not say.
+    pub size: Option<u64>,
+    /// `None` for a file that is not a package (an installer image, a delta).
+    pub package: Option<Package>,
+}
+
+/// What a package is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Package {
+    pub name: String,
+    /// As the format writes it in full: `1:2.3-4` in both formats, the epoch left out when it is 0.
+    pub version: String,
+    /// `amd64`, `x86_64`, `all`, `noarch`; sources are `source` (apt) and `src` (rpm).
+    pub architecture: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// The text is not what this kind of file must be.
+    #[error("{file}: {what}")]
+    Malformed { file: String, what: String },
+    #[error("{file}: {named_by} names a path that cannot be mirrored: {source}")]
+    Path {
+        file: String,
+        /// The package or field that names the path.
+        named_by: String,
+        source: RelPathError,
+    },
+    /// Only digests that cannot be trusted, or none.
+    #[error(
+        "{file}: {named_by} has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+    )]
+    NoDigest { file: String, named_by: String },
+    /// The root lacks what the configuration asks for.
+    #[error("{file} has no {what} {wanted:?}, only: {}", available.join(", "))]
+    NotThere {
+        file: String,
+        /// `component`, `architecture`, ...
+        what: &'static str,
+        wanted: String,
+        available: Vec<String>,
+    },
+    /// The selection leaves out something that the upstream's own index lists.
+    #[error(
+        "{package} ({architecture}) is outside {setting}: a filtered repository cannot be published yet"
+    )]
+    NeedsFiltering {
+        package: String,
+        architecture: String,
+        /// The configuration key that would exclude it.
+        setting: &'static str,
+    },
+    #[error("{file}: {source}")]
+    Read {
+        file: String,
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,9 @@
+//! chantal mirrors RPM and APT repositories for networks that have no internet.
+
+mod config;
+mod digest;
+mod format;
+mod openpgp;
+mod rel_path;
+
+fn main() {}
