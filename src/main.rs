@@ -3,7 +3,10 @@
 mod config;
 mod digest;
 mod format;
+mod manifest;
 mod openpgp;
+mod pool;
+mod progress;
 mod rel_path;
 
 fn main() {}

@@ -12,6 +12,7 @@ pub mod rpm;
 use std::io::BufRead;
 
 use crate::digest::Digest;
+use crate::manifest::Package;
 use crate::openpgp::Trusted;
 use crate::rel_path::{RelPath, RelPathError};
 
@@ -151,16 +152,6 @@ pub struct Reference {
     pub size: Option<u64>,
     /// `None` for a file that is not a package (an installer image, a delta).
     pub package: Option<Package>,
-}
-
-/// What a package is called.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Package {
-    pub name: String,
-    /// As the format writes it in full: `1:2.3-4` in both formats, the epoch left out when it is 0.
-    pub version: String,
-    /// `amd64`, `x86_64`, `all`, `noarch`; sources are `source` (apt) and `src` (rpm).
-    pub architecture: String,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,512 @@
+//! Manifests: immutable, canonical lists of what a repository's published tree holds.
+//!
+//! A manifest lists every published path with its object, size and role, and for packages their name, version and
+//! architecture. Entries are sorted by path and cut into chunks; a chunk is named by the SHA-256 of its encoding, a
+//! manifest is the list of its chunks and is named by the SHA-256 of that list. Equal content therefore has an equal
+//! name, and two manifests that differ in one entry share all chunks but one.
+//!
+//! # Encoding, version 1
+//!
+//! `varint` is LEB128, unsigned, at most 10 bytes, never longer than needed. `text` is a varint length and UTF-8.
+//!
+//! - chunk: `chantal chunk 1\n`, then for each entry: varint length of the prefix that its path shares with the path
+//!   before it in this chunk, text rest of the path, 32 bytes object, varint size, one byte role, and for packages
+//!   text name, text version, text architecture.
+//! - manifest: `chantal manifest 1\n`, then for each chunk: 32 bytes digest, varint entries, varint packages, varint bytes.
+//!
+//! A chunk ends after an entry whose path has a SHA-256 that begins with a zero byte (every 256th on average), and
+//! after [`CHUNK_ENTRIES_MAX`] entries at the latest. Where a chunk ends so depends on nothing but that entry's path, and
+//! a change somewhere moves no other boundary.
+
+use crate::digest::ObjectId;
+use crate::rel_path::{RelPath, RelPathError};
+
+const CHUNK_MAGIC: &[u8] = b"chantal chunk 1\n";
+const MANIFEST_MAGIC: &[u8] = b"chantal manifest 1\n";
+
+/// Bounds the memory that reading one chunk takes.
+pub const CHUNK_ENTRIES_MAX: usize = 4096;
+
+/// What a published file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Authenticates everything else: `InRelease`, `repomd.xml` and their signatures.
+    Root,
+    /// Metadata that the root names.
+    Index,
+    Package,
+    /// Named by an index, but not a package: installer images, deltas.
+    File,
+    /// A key for clients.
+    Key,
+}
+
+impl Role {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Root => 0,
+            Self::Index => 1,
+            Self::Package => 2,
+            Self::File => 3,
+            Self::Key => 4,
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::Root,
+            1 => Self::Index,
+            2 => Self::Package,
+            3 => Self::File,
+            4 => Self::Key,
+            _ => return None,
+        })
+    }
+}
+
+/// What a package is called.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Package {
+    pub name: String,
+    /// As the format writes it in full: `1:2.3-4` in both formats, the epoch left out when it is 0.
+    pub version: String,
+    /// `amd64`, `x86_64`, `all`, `noarch`; sources are `source` (apt) and `src` (rpm).
+    pub architecture: String,
+}
+
+/// One published file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub path: RelPath,
+    pub object: ObjectId,
+    /// In bytes.
+    pub size: u64,
+    pub role: Role,
+    /// Present exactly for [`Role::Package`].
+    pub package: Option<Package>,
+}
+
+/// The totals of a chunk or a manifest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub entries: u64,
+    pub packages: u64,
+    /// Sum over all paths: an object published under two paths counts twice.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkRef {
+    pub id: ObjectId,
+    pub totals: Totals,
+}
+
+/// The list of chunks; the entries are in the chunks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    pub chunks: Vec<ChunkRef>,
+}
+
+/// A manifest that was just made, with the encoded chunks it consists of.
+#[derive(Debug)]
+pub struct Built {
+    pub id: ObjectId,
+    pub manifest: Manifest,
+    pub chunks: Vec<(ObjectId, Vec<u8>)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("{path} is listed with two contents: object {first} and object {second}")]
+    TwoContents {
+        path: RelPath,
+        first: ObjectId,
+        second: ObjectId,
+    },
+    #[error("{path} is a file, and a directory in {below}")]
+    FileAndDirectory { path: String, below: RelPath },
+    #[error("not a manifest of a version that this chantal reads: {0}")]
+    Malformed(&'static str),
+    #[error("a manifest holds a bad path: {0}")]
+    Path(#[from] RelPathError),
+}
+
+/// Makes the canonical manifest of these entries, in whatever order they come.
+///
+/// Listing the same file twice is fine; two contents for one path, or a path below a file, are errors.
+pub fn build(mut entries: Vec<Entry>) -> Result<Built, ManifestError> {
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    for pair in entries.windows(2) {
+        if pair[0].path == pair[1].path && pair[0].object != pair[1].object {
+            return Err(ManifestError::TwoContents {
+                path: pair[0].path.clone(),
+                first: pair[0].object,
+                second: pair[1].object,
+            });
+        }
+    }
+    entries.dedup_by(|a, b| a.path == b.path);
+    refuse_files_as_directories(&entries)?;
+
+    let mut manifest = Manifest::default();
+    let mut chunks = Vec::new();
+    let mut start = 0;
+    for (index, entry) in entries.iter().enumerate() {
+        let length = index + 1 - start;
+        let boundary = ObjectId::of(entry.path.as_str().as_bytes()).0[0] == 0;
+        if boundary || length == CHUNK_ENTRIES_MAX || index + 1 == entries.len() {
+            let (chunk, encoded) = encode_chunk(&entries[start..=index]);
+            // Two chunks of one manifest are never equal: their paths differ.
+            manifest.chunks.push(chunk);
+            chunks.push((chunk.id, encoded));
+            start = index + 1;
+        }
+    }
+    Ok(Built {
+        id: ObjectId::of(&manifest.encode()),
+        manifest,
+        chunks,
+    })
+}
+
+fn refuse_files_as_directories(sorted: &[Entry]) -> Result<(), ManifestError> {
+    let mut checked: Option<&str> = None;
+    for entry in sorted {
+        let path = entry.path.as_str();
+        let parent = path.rsplit_once('/').map(|(parent, _)| parent);
+        if parent.is_none() || parent == checked {
+            continue;
+        }
+        for (end, _) in path.match_indices('/') {
+            let ancestor = &path[..end];
+            if sorted
+                .binary_search_by(|other| other.path.as_str().cmp(ancestor))
+                .is_ok()
+            {
+                return Err(ManifestError::FileAndDirectory {
+                    path: ancestor.to_owned(),
+                    below: entry.path.clone(),
+                });
+            }
+        }
+        checked = parent;
+    }
+    Ok(())
+}
+
+fn encode_chunk(entries: &[Entry]) -> (ChunkRef, Vec<u8>) {
+    let mut out = CHUNK_MAGIC.to_vec();
+    let mut totals = Totals::default();
+    let mut previous = "";
+    for entry in entries {
+        let path = entry.path.as_str();
+        let shared = shared_prefix(previous, path);
+        put_varint(&mut out, shared as u64);
+        put_text(&mut out, &path[shared..]);
+        out.extend_from_slice(&entry.object.0);
+        put_varint(&mut out, entry.size);
+        out.push(entry.role.code());
+        if let Some(package) = &entry.package {
+            put_text(&mut out, &package.name);
+            put_text(&mut out, &package.version);
+            put_text(&mut out, &package.architecture);
+            totals.packages += 1;
+        }
+        totals.entries += 1;
+        totals.bytes = totals.bytes.saturating_add(entry.size);
+        previous = path;
+    }
+    let id = ObjectId::of(&out);
+    (ChunkRef { id, totals }, out)
+}
+
+/// In bytes, at a character boundary of both.
+fn shared_prefix(a: &str, b: &str) -> usize {
+    a.char_indices()
+        .zip(b.chars())
+        .find(|((_, x), y)| x != y)
+        .map_or(a.len().min(b.len()), |((index, _), _)| index)
+}
+
+/// Reads a chunk back, and checks that it is what [`build`] would have written.
+pub fn decode_chunk(bytes: &[u8]) -> Result<Vec<Entry>, ManifestError> {
+    let mut rest = bytes
+        .strip_prefix(CHUNK_MAGIC)
+        .ok_or(ManifestError::Malformed("a chunk does not begin as one"))?;
+    let mut entries: Vec<Entry> = Vec::new();
+    while !rest.is_empty() {
+        let shared = usize::try_from(varint(&mut rest)?)
+            .map_err(|_| ManifestError::Malformed("a path is too long"))?;
+        let tail = text(&mut rest)?;
+        let head = match entries.last() {
+            Some(previous) => previous.path.as_str().get(..shared),
+            None => "".get(..shared),
+        };
+        let head = head.ok_or(ManifestError::Malformed("a path shares more than there is"))?;
+        let written = format!("{head}{tail}");
+        let path = RelPath::parse(&written)?;
+        if path.as_str() != written {
+            return Err(ManifestError::Malformed("a path is not in its plain form"));
+        }
+        if entries.last().is_some_and(|previous| previous.path >= path) {
+            return Err(ManifestError::Malformed("paths are not in order"));
+        }
+        let object = ObjectId(
+            take(&mut rest, 32)?
+                .try_into()
+                .expect("32 bytes were taken"),
+        );
+        let size = varint(&mut rest)?;
+        let role = Role::from_code(take(&mut rest, 1)?[0])
+            .ok_or(ManifestError::Malformed("a role is unknown"))?;
+        let package = match role {
+            Role::Package => Some(Package {
+                name: text(&mut rest)?.to_owned(),
+                version: text(&mut rest)?.to_owned(),
+                architecture: text(&mut rest)?.to_owned(),
+            }),
+            Role::Root | Role::Index | Role::File | Role::Key => None,
+        };
+        entries.push(Entry {
+            path,
+            object,
+            size,
+            role,
+            package,
+        });
+    }
+    Ok(entries)
+}
+
+impl Manifest {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = MANIFEST_MAGIC.to_vec();
+        for chunk in &self.chunks {
+            out.extend_from_slice(&chunk.id.0);
+            put_varint(&mut out, chunk.totals.entries);
+            put_varint(&mut out, chunk.totals.packages);
+            put_varint(&mut out, chunk.totals.bytes);
+        }
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let mut rest = bytes
+            .strip_prefix(MANIFEST_MAGIC)
+            .ok_or(ManifestError::Malformed("it does not begin as one"))?;
+        let mut chunks = Vec::new();
+        while !rest.is_empty() {
+            let id = ObjectId(
+                take(&mut rest, 32)?
+                    .try_into()
+                    .expect("32 bytes were taken"),
+            );
+            let totals = Totals {
+                entries: varint(&mut rest)?,
+                packages: varint(&mut rest)?,
+                bytes: varint(&mut rest)?,
+            };
+            chunks.push(ChunkRef { id, totals });
+        }
+        Ok(Self { chunks })
+    }
+
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for chunk in &self.chunks {
+            totals.entries = totals.entries.saturating_add(chunk.totals.entries);
+            totals.packages = totals.packages.saturating_add(chunk.totals.packages);
+            totals.bytes = totals.bytes.saturating_add(chunk.totals.bytes);
+        }
+        totals
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn varint(rest: &mut &[u8]) -> Result<u64, ManifestError> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = take(rest, 1)?[0];
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            break;
+        }
+        value |= bits << shift;
+        if byte < 0x80 {
+            if byte == 0 && shift > 0 {
+                return Err(ManifestError::Malformed("a number is longer than needed"));
+            }
+            return Ok(value);
+        }
+    }
+    Err(ManifestError::Malformed("a number does not end"))
+}
+
+fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, ManifestError> {
+    let length = usize::try_from(varint(rest)?)
+        .map_err(|_| ManifestError::Malformed("a text is too long"))?;
+    std::str::from_utf8(take(rest, length)?)
+        .map_err(|_| ManifestError::Malformed("a text is not UTF-8"))
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], ManifestError> {
+    let (taken, after) = rest
+        .split_at_checked(length)
+        .ok_or(ManifestError::Malformed("it ends too early"))?;
+    *rest = after;
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(path: &str, content: &str) -> Entry {
+        let role = if path.ends_with(".deb") {
+            Role::Package
+        } else {
+            Role::Index
+        };
+        Entry {
+            path: RelPath::parse(path).unwrap(),
+            object: ObjectId::of(content.as_bytes()),
+            size: content.len() as u64,
+            role,
+            package: (role == Role::Package).then(|| Package {
+                name: path.trim_end_matches(".deb").to_owned(),
+                version: "1:1.0-1".to_owned(),
+                architecture: "amd64".to_owned(),
+            }),
+        }
+    }
+
+    fn many(count: usize) -> Vec<Entry> {
+        (0..count)
+            .map(|n| entry(&format!("pool/{}/p{n:05}.deb", n % 7), &n.to_string()))
+            .collect()
+    }
+
+    fn read(built: &Built) -> Vec<Entry> {
+        built
+            .chunks
+            .iter()
+            .flat_map(|(_, bytes)| decode_chunk(bytes).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn order_and_repetition_do_not_change_the_name() {
+        let mut entries = many(3000);
+        let built = build(entries.clone()).unwrap();
+        entries.reverse();
+        entries.push(entries[7].clone());
+        assert_eq!(build(entries.clone()).unwrap().id, built.id);
+
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        entries.dedup();
+        assert_eq!(read(&built), entries);
+        assert_eq!(
+            Manifest::decode(&built.manifest.encode()).unwrap(),
+            built.manifest
+        );
+        assert_eq!(built.manifest.totals().entries, 3000);
+        assert_eq!(built.manifest.totals().packages, 3000);
+    }
+
+    #[test]
+    fn a_change_touches_one_chunk() {
+        let entries = many(20_000);
+        let before = build(entries.clone()).unwrap();
+        assert!(
+            (40..160).contains(&before.chunks.len()),
+            "{}",
+            before.chunks.len()
+        );
+
+        let mut changed = entries;
+        changed[4711].object = ObjectId::of(b"rebuilt");
+        changed.push(entry("pool/3/p00003-new.deb", "new"));
+        let after = build(changed).unwrap();
+        let known: std::collections::HashSet<_> = before.chunks.iter().map(|(id, _)| id).collect();
+        let new = after
+            .chunks
+            .iter()
+            .filter(|(id, _)| !known.contains(id))
+            .count();
+        assert!(new <= 2, "{new} of {} chunks are new", after.chunks.len());
+    }
+
+    #[test]
+    fn conflicts_are_errors() {
+        let error = |entries| build(entries).unwrap_err().to_string();
+        assert!(
+            error(vec![entry("a.deb", "1"), entry("a.deb", "2")])
+                .starts_with("a.deb is listed with two contents")
+        );
+        assert_eq!(
+            error(vec![
+                entry("a", "1"),
+                entry("a-b", "2"),
+                entry("a/b/c", "3")
+            ]),
+            "a is a file, and a directory in a/b/c"
+        );
+    }
+
+    #[test]
+    fn the_first_version_of_the_encoding_stays_readable() {
+        // Frozen when version 1 was released: these names may never change.
+        let built = build(vec![
+            entry("dists/x/InRelease", "root"),
+            entry("pool/a.deb", "a"),
+        ])
+        .unwrap();
+        assert_eq!(
+            built.id.hex(),
+            "be18fa6287df56e57e441b770981bae7036dad509fcf3058ceabbaf1335176d0"
+        );
+    }
+
+    #[test]
+    fn truncated_and_mutated_chunks_are_errors() {
+        let built = build(many(3)).unwrap();
+        let chunk = &built.chunks[0].1;
+        for end in 0..chunk.len() {
+            if let Ok(entries) = decode_chunk(&chunk[..end]) {
+                assert!(entries.len() < 3);
+            }
+        }
+        assert!(Manifest::decode(b"chantal manifest 2\n").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_chunk(&bytes);
+            let mut chunk = CHUNK_MAGIC.to_vec();
+            chunk.append(&mut bytes);
+            let _ = decode_chunk(&chunk);
+        }
+
+        #[test]
+        fn numbers_survive(value: u64) {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            prop_assert_eq!(varint(&mut out.as_slice()).unwrap(), value);
+        }
+    }
+}

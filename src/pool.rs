@@ -1,0 +1,479 @@
+//! The pool: every object of a storage once, named by its SHA-256.
+//!
+//! ```text
+//! {pool}/CHANTAL-POOL          marker: layout version and the pool's id, which the store knows too
+//! {pool}/sha256/ab/<64 hex>    objects, mode 0444
+//! {pool}/partial/              downloads under way or interrupted, named by the digest they are expected to have
+//! ```
+//!
+//! What this module guarantees:
+//! - A file under `sha256/` got its name by a rename after its digest was computed from the bytes that were written:
+//!   it is whole. Nothing is written under its final name.
+//! - Only after [`Pool::flush`] is an object durable. The store may name it from then on and not before; an object that
+//!   the store does not know may be damaged by a power cut and is hashed again ([`Pool::adopt`]).
+//! - One download per digest at a time within the process; one process at a time by the writers' lock.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use fs_err as fs;
+
+use crate::digest::{Digest, Hasher, ObjectId};
+
+const MARKER: &str = "CHANTAL-POOL";
+/// Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`.
+const LAYOUT: &str = "chantal pool, layout 1";
+
+/// What is read at once when something is hashed or copied.
+pub const BUFFER: usize = 128 * 1024;
+
+pub struct Pool {
+    root: PathBuf,
+    claims: Mutex<HashMap<Digest, Claim>>,
+    released: Condvar,
+}
+
+/// What this process did about a digest.
+#[derive(Clone, Copy)]
+enum Claim {
+    /// A thread is downloading it.
+    Busy,
+    Stored(Stored),
+}
+
+/// An object that is in the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub object: ObjectId,
+    /// In bytes.
+    pub size: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    #[error("{path} is not there: is the file system mounted?")]
+    Absent { path: PathBuf },
+    #[error("{path} is not empty and not a pool")]
+    Occupied { path: PathBuf },
+    #[error("{path} does not look like a pool of this chantal: expected {LAYOUT:?}, got {got:?}")]
+    Layout { path: PathBuf, got: String },
+    #[error("the pool {path} belongs to another store: expected id {expected}, got {got}")]
+    Foreign {
+        path: PathBuf,
+        expected: String,
+        got: String,
+    },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What [`Pool::begin`] found.
+pub enum Begin<'a> {
+    /// Another thread of this process stored it meanwhile.
+    Present(Stored),
+    Download(Incoming<'a>),
+}
+
+/// A file on its way into the pool. Dropping it keeps the bytes for a later resume.
+pub struct Incoming<'a> {
+    pool: &'a Pool,
+    expected: Digest,
+    path: PathBuf,
+    file: fs::File,
+    hasher: Hasher,
+    length: u64,
+}
+
+/// The bytes were not the ones that were expected.
+#[derive(Debug)]
+pub struct Mismatch {
+    pub got: Digest,
+    /// In bytes.
+    pub length: u64,
+}
+
+impl Pool {
+    /// Makes the directories and the marker of a new pool, and opens it.
+    pub fn create(root: &Path, id: &str) -> Result<Self, PoolError> {
+        fs::create_dir_all(root)?;
+        // An ext4 file system of its own has a lost+found from the start.
+        let occupied = fs::read_dir(root)?
+            .filter_map(Result::ok)
+            .any(|entry| entry.file_name() != "lost+found" && entry.file_name() != MARKER);
+        if occupied {
+            return Err(PoolError::Occupied {
+                path: root.to_owned(),
+            });
+        }
+        fs::create_dir_all(root.join("sha256"))?;
+        fs::create_dir_all(root.join("partial"))?;
+        let mut marker = tempfile::NamedTempFile::new_in(root)?;
+        write!(marker, "{LAYOUT}\n{id}\n")?;
+        marker.as_file().sync_all()?;
+        fs::set_permissions(marker.path(), PermissionsExt::from_mode(0o444))?;
+        marker
+            .persist(root.join(MARKER))
+            .map_err(|error| error.error)?;
+        fs::File::open(root)?.sync_all()?;
+        Self::open(root, id)
+    }
+
+    /// Opens the pool with this id; another's pool, or a directory that is none, is refused.
+    pub fn open(root: &Path, id: &str) -> Result<Self, PoolError> {
+        let marker = match fs::read_to_string(root.join(MARKER)) {
+            Ok(marker) => marker,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(PoolError::Absent {
+                    path: root.to_owned(),
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut lines = marker.lines();
+        let layout = lines.next().unwrap_or_default();
+        if layout != LAYOUT {
+            return Err(PoolError::Layout {
+                path: root.to_owned(),
+                got: layout.to_owned(),
+            });
+        }
+        let got = lines.next().unwrap_or_default();
+        if got != id {
+            return Err(PoolError::Foreign {
+                path: root.to_owned(),
+                expected: id.to_owned(),
+                got: got.to_owned(),
+            });
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            claims: Mutex::new(HashMap::new()),
+            released: Condvar::new(),
+        })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn object_path(&self, object: ObjectId) -> PathBuf {
+        let hex = object.hex();
+        let mut path = self.root.join("sha256");
+        path.push(&hex[..2]);
+        path.push(hex);
+        path
+    }
+
+    /// The size in bytes of an object's file; `None` when there is none. Says nothing of its content.
+    pub fn size_of(&self, object: ObjectId) -> io::Result<Option<u64>> {
+        match fs::symlink_metadata(self.object_path(object)) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn open_object(&self, object: ObjectId) -> io::Result<fs::File> {
+        fs::File::open(self.object_path(object))
+    }
+
+    /// An object whose file is there but which the store does not vouch for: hashed again, and only then believed.
+    pub fn adopt(&self, object: ObjectId) -> io::Result<Option<Stored>> {
+        if self.size_of(object)?.is_none() {
+            return Ok(None);
+        }
+        let mut hasher = Hasher::new(object.digest().algorithm());
+        let size = hash(&mut self.open_object(object)?, &mut hasher)?;
+        let (found, _) = hasher.finish();
+        if found == object {
+            return Ok(Some(Stored { object, size }));
+        }
+        log::warn!(
+            "{} is damaged (its sha256 is {found}): it is fetched again",
+            self.object_path(object).display()
+        );
+        Ok(None)
+    }
+
+    /// Stores a few bytes that are in memory anyway (roots, keys).
+    pub fn add(&self, bytes: &[u8]) -> io::Result<Stored> {
+        let object = ObjectId::of(bytes);
+        let stored = Stored {
+            object,
+            size: bytes.len() as u64,
+        };
+        if let Begin::Download(mut incoming) = self.begin(object.digest())? {
+            incoming.restart()?;
+            incoming.write(bytes)?;
+            incoming
+                .commit()?
+                .expect("the object's name was computed from these bytes");
+        }
+        Ok(stored)
+    }
+
+    /// Claims a digest for a download. Waits while another thread downloads the same.
+    pub fn begin(&self, expected: Digest) -> io::Result<Begin<'_>> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match claims.get(&expected) {
+                Some(Claim::Busy) => {
+                    claims = self
+                        .released
+                        .wait(claims)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(Claim::Stored(stored)) => return Ok(Begin::Present(*stored)),
+                None => break,
+            }
+        }
+        claims.insert(expected, Claim::Busy);
+        drop(claims);
+        match self.open_partial(expected) {
+            Ok(incoming) => Ok(Begin::Download(incoming)),
+            Err(error) => {
+                self.release(expected, None);
+                Err(error)
+            }
+        }
+    }
+
+    fn open_partial(&self, expected: Digest) -> io::Result<Incoming<'_>> {
+        let path = self.root.join("partial").join(format!(
+            "{}-{}",
+            expected.algorithm().name(),
+            expected.hex()
+        ));
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(&path)?;
+        let mut hasher = Hasher::new(expected.algorithm());
+        // What an interrupted run left counts only for what it hashes to.
+        let length = hash(&mut file, &mut hasher)?;
+        Ok(Incoming {
+            pool: self,
+            expected,
+            path,
+            file,
+            hasher,
+            length,
+        })
+    }
+
+    fn release(&self, digest: Digest, stored: Option<Stored>) {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        match stored {
+            Some(stored) => claims.insert(digest, Claim::Stored(stored)),
+            None => claims.remove(&digest),
+        };
+        self.released.notify_all();
+    }
+
+    /// Makes everything that was stored so far durable, with one barrier instead of one per file.
+    pub fn flush(&self) -> io::Result<()> {
+        let root = fs::File::open(&self.root)?;
+        rustix::fs::syncfs(root.file())?;
+        Ok(())
+    }
+
+    /// Bytes that an unprivileged user may still write to the pool's file system.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+impl Incoming<'_> {
+    /// Bytes that are there already, from an interrupted download.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Forgets what is there.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.hasher = Hasher::new(self.expected.algorithm());
+        self.length = 0;
+        Ok(())
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Checks the digest and gives the file its final name. Wrong bytes are thrown away.
+    pub fn commit(mut self) -> io::Result<Result<Stored, Mismatch>> {
+        let hasher = std::mem::replace(&mut self.hasher, Hasher::new(self.expected.algorithm()));
+        let (object, got) = hasher.finish();
+        if got != self.expected {
+            fs::remove_file(&self.path)?;
+            return Ok(Err(Mismatch {
+                got,
+                length: self.length,
+            }));
+        }
+        self.file
+            .file()
+            .set_permissions(PermissionsExt::from_mode(0o444))?;
+        let target = self.pool.object_path(object);
+        if let Err(error) = fs::rename(&self.path, &target) {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            // The first object with these two digits.
+            if let Some(directory) = target.parent() {
+                fs::create_dir_all(directory)?;
+            }
+            fs::rename(&self.path, &target)?;
+        }
+        let stored = Stored {
+            object,
+            size: self.length,
+        };
+        self.pool.release(self.expected, Some(stored));
+        Ok(Ok(stored))
+    }
+}
+
+impl Drop for Incoming<'_> {
+    fn drop(&mut self) {
+        if self.length == 0 {
+            // Nothing to resume; a leftover empty file would only be clutter. After a commit the name is gone anyway.
+            let _ = std::fs::remove_file(&self.path);
+        }
+        let mut claims = self
+            .pool
+            .claims
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if matches!(claims.get(&self.expected), Some(Claim::Busy)) {
+            claims.remove(&self.expected);
+        }
+        self.pool.released.notify_all();
+    }
+}
+
+/// Feeds everything that is left to read to the hasher; returns how many bytes that were.
+fn hash(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<u64> {
+    let mut buffer = vec![0; BUFFER];
+    let mut length = 0;
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(length),
+            read => {
+                hasher.update(&buffer[..read]);
+                length += read as u64;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    const ID: &str = "0123";
+
+    fn pool() -> (tempfile::TempDir, Pool) {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::create(&dir.path().join("pool"), ID).unwrap();
+        (dir, pool)
+    }
+
+    fn incoming(pool: &Pool, expected: Digest) -> Incoming<'_> {
+        match pool.begin(expected).unwrap() {
+            Begin::Download(incoming) => incoming,
+            Begin::Present(stored) => panic!("already there: {stored:?}"),
+        }
+    }
+
+    #[test]
+    fn an_object_appears_whole_and_read_only() {
+        let (_dir, pool) = pool();
+        let stored = pool.add(b"hello").unwrap();
+        let path = pool.object_path(stored.object);
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o444);
+        assert_eq!(pool.size_of(stored.object).unwrap(), Some(5));
+        assert_eq!(
+            fs::read_dir(pool.root().join("partial")).unwrap().count(),
+            0
+        );
+    }
+
+    #[test]
+    fn an_interrupted_download_goes_on() {
+        let (_dir, pool) = pool();
+        let expected = ObjectId::of(b"hello").digest();
+        let mut first = incoming(&pool, expected);
+        first.write(b"hel").unwrap();
+        drop(first);
+
+        let mut second = incoming(&pool, expected);
+        assert_eq!(second.length(), 3);
+        second.write(b"lo").unwrap();
+        assert_eq!(second.commit().unwrap().unwrap().size, 5);
+        assert!(matches!(pool.begin(expected).unwrap(), Begin::Present(_)));
+    }
+
+    #[test]
+    fn wrong_bytes_get_no_name() {
+        let (_dir, pool) = pool();
+        let expected = Digest::parse(Algorithm::Sha512, &"0".repeat(128)).unwrap();
+        let mut file = incoming(&pool, expected);
+        file.write(b"hello").unwrap();
+        let mismatch = file.commit().unwrap().unwrap_err();
+        assert_eq!(
+            (mismatch.length, mismatch.got.algorithm()),
+            (5, Algorithm::Sha512)
+        );
+        assert_eq!(
+            fs::read_dir(pool.root().join("partial")).unwrap().count(),
+            0
+        );
+        assert_eq!(fs::read_dir(pool.root().join("sha256")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_damaged_object_is_not_adopted() {
+        let (_dir, pool) = pool();
+        let stored = pool.add(b"hello").unwrap();
+        assert_eq!(pool.adopt(stored.object).unwrap(), Some(stored));
+        let path = pool.object_path(stored.object);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"hellO").unwrap();
+        assert_eq!(pool.adopt(stored.object).unwrap(), None);
+        assert_eq!(pool.adopt(ObjectId::of(b"absent")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_foreign_or_absent_pool_is_refused() {
+        let (dir, pool) = pool();
+        assert!(matches!(
+            Pool::open(pool.root(), "other"),
+            Err(PoolError::Foreign { .. })
+        ));
+        assert!(matches!(
+            Pool::open(&dir.path().join("nowhere"), ID),
+            Err(PoolError::Absent { .. })
+        ));
+        fs::write(dir.path().join("family-photo.jpg"), b"").unwrap();
+        assert!(matches!(
+            Pool::create(dir.path(), ID),
+            Err(PoolError::Occupied { .. })
+        ));
+    }
+}

@@ -1,0 +1,174 @@
+//! What is going on right now, for a person who waits: bars on a terminal, a log line now and then elsewhere.
+//!
+//! Bars and log lines share one [`MultiProgress`], so that neither garbles the other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+
+/// Without a terminal, how often a line says how far the downloads are.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Where progress goes.
+#[derive(Clone)]
+pub enum Progress {
+    Bars(MultiProgress),
+    Lines,
+}
+
+/// The downloads of one repository: all files and bytes together, and a line for each active one.
+#[derive(Clone)]
+pub struct Downloads {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    label: String,
+    progress: Progress,
+    overall: ProgressBar,
+    files_total: u64,
+    files_done: AtomicU64,
+    started: Instant,
+    /// Milliseconds since `started` at which the last line was logged.
+    last_line: AtomicU64,
+}
+
+/// One file that is being downloaded; dropping it takes its line away.
+pub struct Active {
+    downloads: Downloads,
+    bar: Option<ProgressBar>,
+    /// Counted into the overall bar so far.
+    counted: AtomicU64,
+}
+
+impl Progress {
+    /// `label` names the repository; it and file names must be fit for a terminal.
+    pub fn downloads(&self, label: &str, files_total: u64, bytes_total: u64) -> Downloads {
+        let overall = ProgressBar::new(bytes_total);
+        let overall = match self {
+            Self::Bars(bars) => bars.add(overall),
+            Self::Lines => {
+                overall.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+                overall
+            }
+        };
+        overall.set_style(style(
+            "{prefix} [{bar:24}] {bytes}/{total_bytes} {msg} {binary_bytes_per_sec}, {eta} left",
+        ));
+        overall.set_prefix(label.to_owned());
+        overall.set_message(format!("0/{files_total} files"));
+        if matches!(self, Self::Bars(_)) {
+            overall.enable_steady_tick(Duration::from_millis(200));
+        }
+        Downloads {
+            shared: Arc::new(Shared {
+                label: label.to_owned(),
+                progress: self.clone(),
+                overall,
+                files_total,
+                files_done: AtomicU64::new(0),
+                started: Instant::now(),
+                last_line: AtomicU64::new(0),
+            }),
+        }
+    }
+}
+
+impl Downloads {
+    /// Begins a file of `size` bytes, as far as that is known.
+    pub fn file(&self, name: &str, size: Option<u64>) -> Active {
+        let bar = match &self.shared.progress {
+            Progress::Bars(bars) => {
+                let bar = bars.add(match size {
+                    Some(size) => ProgressBar::new(size),
+                    None => ProgressBar::no_length(),
+                });
+                bar.set_style(style("  {bytes:>10}/{total_bytes:<10} {wide_msg}"));
+                bar.set_message(name.to_owned());
+                Some(bar)
+            }
+            Progress::Lines => None,
+        };
+        Active {
+            downloads: self.clone(),
+            bar,
+            counted: AtomicU64::new(0),
+        }
+    }
+
+    fn log_line_when_due(&self) {
+        let shared = &self.shared;
+        let elapsed = shared.started.elapsed();
+        let last = Duration::from_millis(shared.last_line.load(Ordering::Relaxed));
+        if elapsed < last + LINE_INTERVAL {
+            return;
+        }
+        let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let before = u64::try_from(last.as_millis()).unwrap_or(u64::MAX);
+        // Only the thread that moves the mark writes the line.
+        if shared
+            .last_line
+            .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+        {
+            log::info!(
+                "{}: {}/{} files, {} of {}",
+                shared.label,
+                shared.files_done.load(Ordering::Relaxed),
+                shared.files_total,
+                HumanBytes(shared.overall.position()),
+                HumanBytes(shared.overall.length().unwrap_or_default()),
+            );
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.shared.overall.finish_and_clear();
+    }
+}
+
+impl Active {
+    pub fn add(&self, bytes: u64) {
+        self.counted.fetch_add(bytes, Ordering::Relaxed);
+        self.downloads.shared.overall.inc(bytes);
+        match &self.bar {
+            Some(bar) => bar.inc(bytes),
+            None => self.downloads.log_line_when_due(),
+        }
+    }
+
+    /// The download begins anew: what was counted did not count.
+    pub fn restart(&self) {
+        let counted = self.counted.swap(0, Ordering::Relaxed);
+        self.downloads.shared.overall.dec(counted);
+        if let Some(bar) = &self.bar {
+            bar.set_position(0);
+        }
+    }
+
+    /// The file is there.
+    pub fn done(self) {
+        let shared = &self.downloads.shared;
+        let done = shared.files_done.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.bar.is_some() {
+            shared
+                .overall
+                .set_message(format!("{done}/{} files", shared.files_total));
+        }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the templates in this file are valid")
+}
