@@ -8,5 +8,6 @@ mod openpgp;
 mod pool;
 mod progress;
 mod rel_path;
+mod store;
 
 fn main() {}

@@ -1,0 +1,494 @@
+//! The store: one redb file that names what the pool holds and what each repository's state is.
+//!
+//! - Writers hold the [`WriterLock`]: one command at a time changes a storage. The file is open for writing only for the
+//!   length of a transaction ([`Store::write`]), so readers work while a sync runs.
+//! - A transaction is all or nothing; what it names was flushed to disk before ([`crate::pool::Pool::flush`]).
+//! - After a crash the first opener repairs: a reader that finds the file in need of it opens it for writing once.
+//! - [`tables`] is the only place that knows how keys and values look on disk, and holds the schema version.
+
+mod lock;
+pub mod records;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+
+use crate::digest::{Digest, ObjectId};
+use crate::manifest::{self, Built, Entry, Manifest, ManifestError};
+
+pub use lock::{Holder, LockError, WriterLock};
+use records::{HistoryRecord, ObjectRecord, RepositoryRecord, TreeRecord, ValidatorRecord};
+
+/// redb's own default is 1 GiB.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+pub struct Store {
+    path: PathBuf,
+    /// redb's file locks are between processes; this is the same between threads.
+    access: RwLock<()>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store {path} is not there")]
+    Absent { path: PathBuf },
+    #[error(
+        "the store {path} has schema version {found}; this chantal knows versions up to {known}: it was written by a newer one"
+    )]
+    Newer {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+    #[error("the store {path} is damaged: {what}")]
+    Damaged { path: PathBuf, what: String },
+    #[error("the store {path}: {source}")]
+    Database {
+        path: PathBuf,
+        source: Box<redb::Error>,
+    },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What goes wrong inside a transaction, before the store's path is added.
+#[derive(Debug)]
+pub enum TransactionError {
+    Database(Box<redb::Error>),
+    Damaged(String),
+}
+
+impl<E: Into<redb::Error>> From<E> for TransactionError {
+    fn from(error: E) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+pub type Transaction<T> = Result<T, TransactionError>;
+
+/// A consistent view of the store.
+pub struct Reader(ReadTransaction);
+
+/// Changes that become visible together, or not at all.
+pub struct Writer(WriteTransaction);
+
+impl Store {
+    /// Makes a new, empty store that belongs to the pool with this id.
+    pub fn create(path: &Path, pool_id: &str) -> Result<Self, StoreError> {
+        let store = Self {
+            path: path.to_owned(),
+            access: RwLock::new(()),
+        };
+        // Under another name until it is whole: whoever finds the store finds a schema version in it.
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
+        match fs_err::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        store.explained((|| {
+            let database = builder().create(&fresh)?;
+            let transaction = database.begin_write()?;
+            tables::create_all(&transaction, pool_id)?;
+            transaction.commit()?;
+            Ok(())
+        })())?;
+        fs_err::rename(&fresh, path)?;
+        if let Some(parent) = path.parent() {
+            fs_err::File::open(parent)?.sync_all()?;
+        }
+        Ok(store)
+    }
+
+    /// Opens a store and checks that this program understands it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.try_exists()? {
+            return Err(StoreError::Absent {
+                path: path.to_owned(),
+            });
+        }
+        let store = Self {
+            path: path.to_owned(),
+            access: RwLock::new(()),
+        };
+        let found = store.read(|reader| tables::schema_version(&reader.0))?;
+        if found > tables::SCHEMA_VERSION {
+            return Err(StoreError::Newer {
+                path: path.to_owned(),
+                found,
+                known: tables::SCHEMA_VERSION,
+            });
+        }
+        Ok(store)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a consistent state, also while another process writes.
+    pub fn read<T>(&self, work: impl FnOnce(&Reader) -> Transaction<T>) -> Result<T, StoreError> {
+        let _access = self.access.read().unwrap_or_else(PoisonError::into_inner);
+        self.explained((|| {
+            let database = match builder().open_read_only(&self.path) {
+                // A writer was killed. Opening for writing repairs; if one is writing right now, this fails as busy.
+                Err(redb::DatabaseError::RepairAborted) => {
+                    drop(builder().open(&self.path)?);
+                    builder().open_read_only(&self.path)?
+                }
+                opened => opened?,
+            };
+            work(&Reader(database.begin_read()?))
+        })())
+    }
+
+    /// Changes the store in one transaction. An error changes nothing.
+    pub fn write<T>(
+        &self,
+        _lock: &WriterLock,
+        work: impl FnOnce(&Writer) -> Transaction<T>,
+    ) -> Result<T, StoreError> {
+        let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        self.explained((|| {
+            let database = builder().open(&self.path)?;
+            let writer = Writer(database.begin_write()?);
+            let result = work(&writer)?;
+            writer.0.commit()?;
+            Ok(result)
+        })())
+    }
+
+    fn explained<T>(&self, result: Transaction<T>) -> Result<T, StoreError> {
+        result.map_err(|error| match error {
+            TransactionError::Database(source) => match *source {
+                redb::Error::Corrupted(what) => StoreError::Damaged {
+                    path: self.path.clone(),
+                    what,
+                },
+                redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
+                    StoreError::Damaged {
+                        path: self.path.clone(),
+                        what: "it is not a redb file".to_owned(),
+                    }
+                }
+                source => StoreError::Database {
+                    path: self.path.clone(),
+                    source: Box::new(source),
+                },
+            },
+            TransactionError::Damaged(what) => StoreError::Damaged {
+                path: self.path.clone(),
+                what,
+            },
+        })
+    }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder.set_concurrency_mode(redb::ConcurrencyMode::SingleWriter);
+    builder
+}
+
+impl Reader {
+    /// The id in the marker of the pool that this store belongs to.
+    pub fn pool_id(&self) -> Transaction<String> {
+        tables::pool_id(&self.0)
+    }
+
+    pub fn repository(&self, repository: &str) -> Transaction<Option<RepositoryRecord>> {
+        let table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
+        tables::record(table.get(repository)?)
+    }
+
+    pub fn repositories(&self) -> Transaction<BTreeMap<String, RepositoryRecord>> {
+        let table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
+        table
+            .iter()?
+            .map(|row| {
+                let (key, value) = row?;
+                Ok((key.value().to_owned(), tables::from_json(value.value())?))
+            })
+            .collect()
+    }
+
+    pub fn manifest(&self, id: ObjectId) -> Transaction<Manifest> {
+        let table = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        let Some(bytes) = table.get(&id.0)? else {
+            return Err(TransactionError::Damaged(format!(
+                "manifest {id} is missing"
+            )));
+        };
+        Manifest::decode(bytes.value()).map_err(|error| damaged_manifest(id, &error))
+    }
+
+    /// The entries of a manifest in path order, one chunk in memory at a time.
+    pub fn each_entry(
+        &self,
+        id: ObjectId,
+        each: &mut dyn FnMut(Entry) -> Transaction<()>,
+    ) -> Transaction<()> {
+        for chunk in self.manifest(id)?.chunks {
+            for entry in self.chunk(chunk.id)? {
+                each(entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn chunk(&self, id: ObjectId) -> Transaction<Vec<Entry>> {
+        let table = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
+        let Some(bytes) = table.get(&id.0)? else {
+            return Err(TransactionError::Damaged(format!(
+                "chunk {id} of a manifest is missing"
+            )));
+        };
+        manifest::decode_chunk(bytes.value()).map_err(|error| damaged_manifest(id, &error))
+    }
+
+    pub fn object(&self, object: ObjectId) -> Transaction<Option<ObjectRecord>> {
+        let table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
+        Ok(table
+            .get(&object.0)?
+            .map(|value| tables::decode_object(value.value())))
+    }
+
+    /// The object that is known to have a declared digest. What SHA-1 says counts only within `repository`.
+    pub fn object_with(&self, digest: &Digest, repository: &str) -> Transaction<Option<ObjectId>> {
+        if let Some(object) = digest.object_id() {
+            return Ok(Some(object));
+        }
+        let table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
+        let key = tables::alias_key(digest, repository);
+        Ok(table
+            .get(key.as_slice())?
+            .map(|value| ObjectId(value.value())))
+    }
+
+    pub fn validator(&self, repository: &str, path: &str) -> Transaction<Option<ValidatorRecord>> {
+        let table = self.0.open_table(tables::PATH_TO_VALIDATOR)?;
+        tables::record(table.get((repository, path))?)
+    }
+
+    pub fn tree(&self, path: &Path) -> Transaction<Option<TreeRecord>> {
+        let table = self.0.open_table(tables::TREE_TO_RECORD)?;
+        tables::record(table.get(tables::tree_key(path).as_slice())?)
+    }
+
+    pub fn trees(&self) -> Transaction<BTreeMap<PathBuf, TreeRecord>> {
+        let table = self.0.open_table(tables::TREE_TO_RECORD)?;
+        table
+            .iter()?
+            .map(|row| {
+                let (key, value) = row?;
+                Ok((
+                    tables::tree_path(key.value()),
+                    tables::from_json(value.value())?,
+                ))
+            })
+            .collect()
+    }
+
+    /// The last syncs of a repository, newest first.
+    pub fn history(&self, repository: &str, limit: usize) -> Transaction<Vec<HistoryRecord>> {
+        let table = self.0.open_table(tables::SYNC_TO_RECORD)?;
+        table
+            .range((repository, 0)..=(repository, u64::MAX))?
+            .rev()
+            .take(limit)
+            .map(|row| tables::from_json(row?.1.value()))
+            .collect()
+    }
+}
+
+impl Writer {
+    pub fn put_repository(&self, repository: &str, record: &RepositoryRecord) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
+        table.insert(repository, tables::to_json(record).as_slice())?;
+        Ok(())
+    }
+
+    pub fn put_manifest(&self, built: &Built) -> Transaction<()> {
+        let mut chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
+        for (id, encoded) in &built.chunks {
+            if chunks.get(&id.0)?.is_none() {
+                chunks.insert(&id.0, encoded.as_slice())?;
+            }
+        }
+        let mut manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        manifests.insert(&built.id.0, built.manifest.encode().as_slice())?;
+        Ok(())
+    }
+
+    pub fn put_object(&self, object: ObjectId, record: ObjectRecord) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
+        table.insert(&object.0, tables::encode_object(record))?;
+        Ok(())
+    }
+
+    /// Remembers which object a declared digest belongs to. SHA-256 needs no memory: it is the object's name.
+    pub fn put_alias(
+        &self,
+        digest: &Digest,
+        repository: &str,
+        object: ObjectId,
+    ) -> Transaction<()> {
+        if digest.object_id().is_some() {
+            return Ok(());
+        }
+        let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
+        table.insert(tables::alias_key(digest, repository).as_slice(), &object.0)?;
+        Ok(())
+    }
+
+    /// Replaces what is known of a repository's paths.
+    pub fn put_validators(
+        &self,
+        repository: &str,
+        validators: &BTreeMap<String, ValidatorRecord>,
+    ) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::PATH_TO_VALIDATOR)?;
+        table.retain(|(owner, _), _| owner != repository)?;
+        for (path, record) in validators {
+            table.insert(
+                (repository, path.as_str()),
+                tables::to_json(record).as_slice(),
+            )?;
+        }
+        Ok(())
+    }
+
+    pub fn put_tree(&self, path: &Path, record: &TreeRecord) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::TREE_TO_RECORD)?;
+        table.insert(
+            tables::tree_key(path).as_slice(),
+            tables::to_json(record).as_slice(),
+        )?;
+        Ok(())
+    }
+
+    pub fn add_history(&self, repository: &str, record: &HistoryRecord) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::SYNC_TO_RECORD)?;
+        let next = table
+            .range((repository, 0)..=(repository, u64::MAX))?
+            .next_back()
+            .transpose()?
+            .map_or(1, |(key, _)| key.value().1 + 1);
+        table.insert((repository, next), tables::to_json(record).as_slice())?;
+        // Enough to answer "since when", little enough to stay small for years.
+        if let Some(oldest) = next.checked_sub(tables::HISTORY_LIMIT) {
+            table.retain_in((repository, 0)..=(repository, oldest), |_, _| false)?;
+        }
+        Ok(())
+    }
+}
+
+fn damaged_manifest(id: ObjectId, error: &ManifestError) -> TransactionError {
+    TransactionError::Damaged(format!("manifest part {id}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    fn store() -> (tempfile::TempDir, Store, WriterLock) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("chantal.redb"), "pool-1").unwrap();
+        let lock = WriterLock::acquire(dir.path(), "test").unwrap();
+        (dir, store, lock)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let (_dir, store, lock) = store();
+        let object = ObjectId::of(b"x");
+        let sha1 = Digest::parse(Algorithm::Sha1, &"1".repeat(40)).unwrap();
+        let sha512 = Digest::parse(Algorithm::Sha512, &"5".repeat(128)).unwrap();
+        store
+            .write(&lock, |writer| {
+                writer.put_object(
+                    object,
+                    ObjectRecord {
+                        size: 1,
+                        verified_at: 7,
+                    },
+                )?;
+                writer.put_alias(&sha1, "here", object)?;
+                writer.put_alias(&sha512, "here", object)
+            })
+            .unwrap();
+        store
+            .read(|reader| {
+                assert_eq!(reader.pool_id()?, "pool-1");
+                assert_eq!(reader.object(object)?.unwrap().size, 1);
+                assert_eq!(reader.object_with(&sha1, "here")?, Some(object));
+                // SHA-1 can be forged: another repository's word for it does not count.
+                assert_eq!(reader.object_with(&sha1, "there")?, None);
+                assert_eq!(reader.object_with(&sha512, "there")?, Some(object));
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_failed_transaction_changes_nothing() {
+        let (_dir, store, lock) = store();
+        let object = ObjectId::of(b"x");
+        let record = ObjectRecord {
+            size: 1,
+            verified_at: 7,
+        };
+        store
+            .write(&lock, |writer| {
+                writer.put_object(object, record)?;
+                Err::<(), _>(TransactionError::Damaged("on purpose".to_owned()))
+            })
+            .unwrap_err();
+        let found = store.read(|reader| reader.object(object)).unwrap();
+        assert_eq!(found, None);
+    }
+
+    #[test]
+    fn history_is_newest_first_and_bounded() {
+        let (_dir, store, lock) = store();
+        store
+            .write(&lock, |writer| {
+                for started in 0..tables::HISTORY_LIMIT + 5 {
+                    writer.add_history(
+                        "a",
+                        &HistoryRecord {
+                            started: i64::try_from(started).unwrap(),
+                            ..HistoryRecord::default()
+                        },
+                    )?;
+                }
+                writer.add_history("b", &HistoryRecord::default())
+            })
+            .unwrap();
+        let history = store
+            .read(|reader| reader.history("a", usize::MAX))
+            .unwrap();
+        assert_eq!(history.len() as u64, tables::HISTORY_LIMIT);
+        assert_eq!(history[0].started, 1004);
+    }
+
+    #[test]
+    fn a_file_that_is_no_store_is_called_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chantal.redb");
+        fs_err::write(&path, "hello, I am a text file".repeat(500)).unwrap();
+        let error = Store::open(&path).err().unwrap();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(matches!(
+            Store::open(&dir.path().join("absent")),
+            Err(StoreError::Absent { .. })
+        ));
+    }
+}

@@ -1,0 +1,108 @@
+//! What the store remembers. Times are seconds since the epoch, sizes are bytes.
+//!
+//! Fields may be added, with a default; a field that changes its meaning needs a new schema version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::ObjectId;
+
+/// A repository and its state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositoryRecord {
+    /// `rpm` or `apt`.
+    pub format: String,
+    /// Digest of the upstream's URL and suite: what is remembered of one upstream does not hold for another. (The URL itself may
+    /// hold a token.)
+    pub upstream: ObjectId,
+    /// Digest of everything in the configuration that shapes the state: selection, keys, how strictly signatures are checked.
+    pub selection: ObjectId,
+    /// The manifest of the last good sync.
+    pub manifest: ObjectId,
+    /// The root file that the state was derived from.
+    pub root: ObjectId,
+    /// When the upstream made that root, as it says itself.
+    pub root_date: Option<i64>,
+    /// When the state was taken.
+    pub synced_at: i64,
+    /// When the upstream last said that this is still its state.
+    pub checked_at: i64,
+    /// Fingerprints of the trusted keys that signed the root; empty when it is unsigned.
+    pub signed_by: Vec<String>,
+    /// Once this upstream was verified, a missing signature is an error.
+    pub was_signed: bool,
+    pub packages: u64,
+    /// Sum of the sizes of all published paths.
+    pub bytes: u64,
+}
+
+/// What is known of an object beyond its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectRecord {
+    pub size: u64,
+    /// When its digest was last computed from its bytes.
+    pub verified_at: i64,
+}
+
+/// What an upstream gave to recognise an unchanged file by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValidatorRecord {
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+    /// When the body came.
+    pub stored_at: i64,
+}
+
+/// A published tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeRecord {
+    pub repository: String,
+    /// What it shows; `None` while its first publishing is under way.
+    pub manifest: Option<ObjectId>,
+    pub published_at: i64,
+    /// Manifests that it showed before and whose files are still reachable, the newest first.
+    pub earlier: Vec<Generation>,
+    /// The directory that is being staged for it, or was when a run was killed.
+    pub staging: Option<Staging>,
+}
+
+/// A manifest that a tree no longer shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    pub manifest: ObjectId,
+    pub replaced_at: i64,
+}
+
+/// A staging directory, recognisable after it was exchanged with the tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Staging {
+    /// Its name beside the tree.
+    pub name: String,
+    pub device: u64,
+    pub inode: u64,
+}
+
+/// One run of sync.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRecord {
+    pub started: i64,
+    pub finished: i64,
+    pub outcome: SyncOutcome,
+    /// The state after it.
+    pub manifest: Option<ObjectId>,
+    pub packages: u64,
+    pub packages_added: u64,
+    pub packages_removed: u64,
+    pub requests: u64,
+    pub bytes_downloaded: u64,
+    /// Fingerprints of the trusted keys that signed the root.
+    pub signed_by: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncOutcome {
+    #[default]
+    Unchanged,
+    Changed,
+    Failed(String),
+}
