@@ -1,1 +1,150 @@
-//! Configuration.
+//! Configuration: what the administrator wrote becomes types that the rest can rely on, in this one place.
+//!
+//! `conf.d/*.yaml` is read in name order, a later file wins key by key; every `repos.d/*.yaml` is one repository.
+//! The way of a file: text -> [`written`] (serde; refuses unknown keys, knows line and column) -> [`resolved`]
+//! (defaults filled in, paths absolute, texts parsed). What [`load`] returns holds:
+//!
+//! - paths are absolute and free of `.` and `..`, relative ones were relative to the file that holds them;
+//! - repository names are unique, and no published tree shares a place with another or with the storage;
+//! - a key whose feature does not exist yet was refused, never ignored;
+//! - secrets are [`Secret`]s and URLs with a query are [`HttpUrl`]s: neither shows what it holds when printed.
+//!
+//! All problems of all files are reported at once, as far as one does not hide the next: in a file that is not
+//! YAML of the right shape only the first, and what concerns several files only when each is sound by itself.
+
+mod credentials;
+mod error;
+mod examples;
+mod global;
+mod layout;
+mod location;
+mod parse;
+mod repository;
+mod resolved;
+mod scope;
+mod secret;
+mod trust;
+mod values;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use error::{ConfigError, Problem};
+pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
+pub use location::{HttpUrl, KeySource, UpstreamUrl};
+pub use resolved::{
+    Config, Credentials, FormatConfig, LogFormat, Logging, Repository, RootCheck, Storage,
+};
+pub use secret::{Secret, SecretSource};
+
+use scope::{Environment, Scope};
+
+/// A configuration, and what its author should know although it works.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// Each names its file and key.
+    pub warnings: Vec<String>,
+}
+
+/// Reads everything below `config_dir`. `${NAME}` in secrets is taken from the environment of this process.
+pub fn load(config_dir: &Path) -> Result<Loaded, ConfigError> {
+    load_with(config_dir, &|name| std::env::var(name).ok())
+}
+
+/// Whether there is any configuration below `config_dir`.
+pub fn is_present(config_dir: &Path) -> std::io::Result<bool> {
+    for directory in ["conf.d", "repos.d"] {
+        match fs_err::read_dir(config_dir.join(directory)) {
+            Ok(entries) => {
+                if entries.count() > 0 {
+                    return Ok(true);
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {
+    // What else is wrong with it shows when its folders are read.
+    if std::fs::metadata(config_dir).is_err_and(|err| err.kind() == std::io::ErrorKind::NotFound) {
+        return Err(ConfigError::NoDirectory(config_dir.to_owned()));
+    }
+    let absolute_dir = location::absolute(config_dir)
+        .map_err(|err| ConfigError::Problems(vec![Problem::unreadable(config_dir, &err)]))?;
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+
+    let mut layer = global::Layer::default();
+    for file in yaml_files(config_dir, "conf.d", &mut problems, &mut warnings) {
+        let mut scope = Scope::new(&file, absolute_dir.join("conf.d"), environment);
+        match parse::file(&file) {
+            Ok(written) => layer = global::Layer::new(written, &mut scope).over(layer),
+            Err(problem) => problems.push(problem),
+        }
+        scope.finish(&mut problems, &mut warnings);
+    }
+    let mut config = layer.finish();
+
+    for file in yaml_files(config_dir, "repos.d", &mut problems, &mut warnings) {
+        let mut scope = Scope::new(&file, absolute_dir.join("repos.d"), environment);
+        match parse::file(&file) {
+            Ok(written) => config
+                .repositories
+                .extend(repository::resolve(written, &mut scope)),
+            Err(problem) => problems.push(problem),
+        }
+        scope.finish(&mut problems, &mut warnings);
+    }
+
+    if problems.is_empty() {
+        problems = layout::conflicts(&config, &absolute_dir);
+        warnings.extend(layout::useless_bandwidth_limits(&config));
+    }
+    if !problems.is_empty() {
+        return Err(ConfigError::Problems(problems));
+    }
+    config.repositories.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(Loaded { config, warnings })
+}
+
+/// The `*.yaml` files of a folder, in name order; hidden ones are an editor's. A folder that is not there has none.
+fn yaml_files(
+    config_dir: &Path,
+    folder: &str,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) -> Vec<PathBuf> {
+    let dir = config_dir.join(folder);
+    let entries = match std::fs::read_dir(&dir).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(err) => {
+            problems.push(Problem::unreadable(&dir, &err));
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<PathBuf> = entries
+        .iter()
+        .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
+        .map(std::fs::DirEntry::path)
+        .collect();
+    files.sort();
+    files.retain(|file| {
+        let extension = file.extension().unwrap_or_default();
+        if extension == "yml" {
+            warnings.push(format!(
+                "{}: not read, its name must end in .yaml",
+                file.display()
+            ));
+        }
+        extension == "yaml"
+    });
+    files
+}

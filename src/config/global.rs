@@ -1,0 +1,215 @@
+//! `conf.d`: what each file sets, laid over what the files before it set.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::location;
+use super::resolved::{Cache, Config, Download, LogFormat, Logging, Storage};
+use super::scope::Scope;
+use super::secret::Secret;
+use super::written;
+
+const BASE_PATH: &str = "/var/lib/chantal";
+const WORKERS: usize = 10;
+/// More connections than that serve no one, and a server may take them for an attack.
+const WORKERS_LIMIT: u32 = 256;
+const RETRIES: u32 = 5;
+const TIMEOUT: Duration = Duration::from_mins(5);
+const MAX_AGE: Duration = Duration::from_hours(24);
+const MEDIA_HOLD: Duration = Duration::from_hours(30 * 24);
+
+/// What has been set so far. Paths are absolute already, each relative to the file it came from.
+#[derive(Default)]
+pub struct Layer {
+    base_path: Option<PathBuf>,
+    pool_path: Option<PathBuf>,
+    cache_path: Option<PathBuf>,
+    database_path: Option<PathBuf>,
+    workers: Option<usize>,
+    retries: Option<u32>,
+    timeout: Option<Duration>,
+    bandwidth_limit: Option<NonZeroU64>,
+    log_level: Option<log::LevelFilter>,
+    log_file: Option<PathBuf>,
+    log_format: Option<LogFormat>,
+    cache_enabled: Option<bool>,
+    cache_ttl: Option<Duration>,
+    cache_max_age: Option<Duration>,
+    tls_ca_file: Option<PathBuf>,
+}
+
+impl Layer {
+    pub fn new(written: written::Global, scope: &mut Scope<'_>) -> Self {
+        refuse_unsupported(&written, scope);
+        let written::Global {
+            storage,
+            database,
+            download,
+            logging,
+            cache,
+            tls,
+            ..
+        } = written;
+        Self {
+            base_path: scope.path("storage.base_path", storage.base_path.as_deref()),
+            pool_path: scope.path("storage.pool_path", storage.pool_path.as_deref()),
+            cache_path: scope.path("storage.cache_path", storage.cache_path.as_deref()),
+            database_path: database_path(&database, scope),
+            workers: workers(download.workers, scope),
+            retries: download.retries,
+            timeout: timeout(download.timeout, scope),
+            bandwidth_limit: download.bandwidth_limit,
+            log_level: logging.level,
+            log_file: scope.path("logging.file", logging.file.as_deref()),
+            log_format: logging.format,
+            cache_enabled: cache.enabled,
+            cache_ttl: cache.ttl,
+            cache_max_age: cache.max_age,
+            tls_ca_file: scope.path("tls.ca_file", tls.ca_file.as_deref()),
+        }
+    }
+
+    /// Key by key: what this layer sets, else what the lower one does.
+    pub fn over(self, lower: Self) -> Self {
+        Self {
+            base_path: self.base_path.or(lower.base_path),
+            pool_path: self.pool_path.or(lower.pool_path),
+            cache_path: self.cache_path.or(lower.cache_path),
+            database_path: self.database_path.or(lower.database_path),
+            workers: self.workers.or(lower.workers),
+            retries: self.retries.or(lower.retries),
+            timeout: self.timeout.or(lower.timeout),
+            bandwidth_limit: self.bandwidth_limit.or(lower.bandwidth_limit),
+            log_level: self.log_level.or(lower.log_level),
+            log_file: self.log_file.or(lower.log_file),
+            log_format: self.log_format.or(lower.log_format),
+            cache_enabled: self.cache_enabled.or(lower.cache_enabled),
+            cache_ttl: self.cache_ttl.or(lower.cache_ttl),
+            cache_max_age: self.cache_max_age.or(lower.cache_max_age),
+            tls_ca_file: self.tls_ca_file.or(lower.tls_ca_file),
+        }
+    }
+
+    /// Fills in the defaults. There are no repositories in it yet.
+    pub fn finish(self) -> Config {
+        let base_path = self.base_path.unwrap_or_else(|| PathBuf::from(BASE_PATH));
+        let in_base = |path: Option<PathBuf>, name| path.unwrap_or_else(|| base_path.join(name));
+        Config {
+            storage: Storage {
+                pool_path: in_base(self.pool_path, "pool"),
+                cache_path: in_base(self.cache_path, "cache"),
+                database_path: in_base(self.database_path, "chantal.redb"),
+                base_path,
+            },
+            download: Download {
+                workers: self.workers.unwrap_or(WORKERS),
+                retries: self.retries.unwrap_or(RETRIES),
+                timeout: self.timeout.unwrap_or(TIMEOUT),
+                bandwidth_limit: self.bandwidth_limit,
+            },
+            logging: Logging {
+                level: self.log_level.unwrap_or(log::LevelFilter::Info),
+                file: self.log_file,
+                format: self.log_format.unwrap_or(LogFormat::Text),
+            },
+            cache: Cache {
+                enabled: self.cache_enabled.unwrap_or(true),
+                ttl: self.cache_ttl.unwrap_or(Duration::ZERO),
+                max_age: self.cache_max_age.unwrap_or(MAX_AGE),
+            },
+            tls_ca_file: self.tls_ca_file,
+            repositories: Vec::new(),
+        }
+    }
+}
+
+fn refuse_unsupported(written: &written::Global, scope: &mut Scope<'_>) {
+    let written::Signing {
+        key_file,
+        passphrase_file,
+    } = &written.signing;
+    let written::Media {
+        trusted_keys,
+        publish_root,
+        hold,
+    } = &written.media;
+    scope.refuse_unsupported(&[
+        ("signing.key_file", key_file.is_some()),
+        ("signing.passphrase_file", passphrase_file.is_some()),
+        (
+            "media.trusted_keys",
+            trusted_keys.as_ref().is_some_and(|keys| !keys.is_empty()),
+        ),
+        ("media.publish_root", publish_root.is_some()),
+        ("media.hold", hold.is_some_and(|hold| hold != MEDIA_HOLD)),
+        ("proxy", written.proxy.is_some()),
+        ("metrics", written.metrics.is_some()),
+        ("notify", written.notify.is_some()),
+    ]);
+}
+
+fn workers(written: Option<u32>, scope: &mut Scope<'_>) -> Option<usize> {
+    let workers = written?;
+    if !(1..=WORKERS_LIMIT).contains(&workers) {
+        scope.refuse(
+            "download.workers",
+            format!("must be from 1 to {WORKERS_LIMIT}, got {workers}"),
+        );
+        return None;
+    }
+    usize::try_from(workers).ok()
+}
+
+fn timeout(written: Option<Duration>, scope: &mut Scope<'_>) -> Option<Duration> {
+    let timeout = written?;
+    if timeout.is_zero() {
+        scope.refuse("download.timeout", "must be at least 1 second");
+        return None;
+    }
+    Some(timeout)
+}
+
+fn database_path(written: &written::Database, scope: &mut Scope<'_>) -> Option<PathBuf> {
+    if written.pool_size.is_some() {
+        scope.warn(
+            "database.pool_size",
+            "has no effect: the store is a file, it has no connections",
+        );
+    }
+    let path = scope.path("database.path", written.path.as_deref());
+    let Some(url) = &written.url else {
+        return path;
+    };
+    let from_url = path_of_database_url(url, scope)?;
+    if path.as_ref().is_some_and(|path| *path != from_url) {
+        scope.refuse_with_hint(
+            "database.url",
+            "names another file than database.path",
+            "remove one of the two",
+        );
+    }
+    Some(from_url)
+}
+
+fn path_of_database_url(url: &Secret, scope: &mut Scope<'_>) -> Option<PathBuf> {
+    const KEY: &str = "database.url";
+    const HINT: &str = "write `database.path: PATH`, or nothing: by default the store is \
+                        chantal.redb in storage.base_path";
+    let url = url.expose();
+    if let Some(path) = url.strip_prefix("redb://").filter(|p| p.starts_with('/')) {
+        return scope.path(KEY, Some(path));
+    }
+    match location::scheme(url) {
+        Some("redb") => scope.refuse_with_hint(KEY, "is not of the form redb:///PATH", HINT),
+        Some(scheme) => scope.refuse_with_hint(
+            KEY,
+            format!(
+                "{scheme} is not supported: chantal keeps its store in one file, without a server"
+            ),
+            HINT,
+        ),
+        None => scope.refuse_with_hint(KEY, "is not a URL", HINT),
+    }
+    None
+}

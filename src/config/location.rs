@@ -1,0 +1,312 @@
+//! Where things are: paths made absolute, and URLs that may hold a token and therefore do not print it.
+//!
+//! Paths are resolved by their text, not by the file system: `a/../b` is `b` also where `a` is a symbolic link.
+//! That is what the author of the configuration reads, and it works for what does not exist yet.
+
+use std::fmt;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use url::Url;
+
+/// An `http` or `https` URL without user, password and fragment. Its query may be a token: printing hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpUrl(Url);
+
+/// Where a repository comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamUrl {
+    /// The path ends with `/`, so that joining keeps its last segment; the query is kept for every request.
+    Http(HttpUrl),
+    /// An absolute path.
+    File(PathBuf),
+}
+
+/// Where a key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    Http(HttpUrl),
+    /// An absolute path.
+    File(PathBuf),
+}
+
+/// Messages never repeat the URL: what is wrong with it may be that it holds a password.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LocationError {
+    #[error("scheme {0:?} is not supported, only http, https, file and plain paths are")]
+    Scheme(String),
+    #[error("is not a URL: {0}")]
+    Invalid(#[from] url::ParseError),
+    #[error("a URL cannot contain blanks or control characters")]
+    Blank,
+    #[error("credentials do not belong into a URL")]
+    Credentials,
+    #[error("a URL with a fragment (`#...`) names no directory or file on a server")]
+    Fragment,
+    #[error("a file URL is file:///PATH, without a host or a query")]
+    FileUrl,
+    #[error(transparent)]
+    Path(#[from] PathError),
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PathError {
+    #[error("is empty")]
+    Empty,
+    #[error("`~` is not expanded: write the whole path")]
+    Home,
+    #[error("`${{` is only expanded in secrets and in upstream.url")]
+    Variable,
+    #[error("a path cannot contain control characters")]
+    ControlCharacter,
+}
+
+impl HttpUrl {
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+
+    /// Readable and forgeable by anyone on the way.
+    pub fn is_plain_http(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0[..url::Position::AfterPath])?;
+        match self.0.query() {
+            Some(_) => f.write_str("?[hidden]"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl UpstreamUrl {
+    pub fn parse(text: &str, dir: &Path) -> Result<Self, LocationError> {
+        Ok(match Location::parse(text, dir)? {
+            Location::File(path) => Self::File(path),
+            Location::Http(HttpUrl(mut url)) => {
+                if !url.path().ends_with('/') {
+                    url.set_path(&format!("{}/", url.path()));
+                }
+                Self::Http(HttpUrl(url))
+            }
+        })
+    }
+}
+
+impl fmt::Display for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => url.fmt(f),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl KeySource {
+    pub fn parse(text: &str, dir: &Path) -> Result<Self, LocationError> {
+        Ok(match Location::parse(text, dir)? {
+            Location::Http(url) => Self::Http(url),
+            Location::File(path) => Self::File(path),
+        })
+    }
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => url.fmt(f),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A URL or a plain path, as the configuration has them for upstreams and keys.
+enum Location {
+    Http(HttpUrl),
+    File(PathBuf),
+}
+
+impl Location {
+    fn parse(text: &str, dir: &Path) -> Result<Self, LocationError> {
+        let Some(scheme) = scheme(text) else {
+            return Ok(Self::File(path(text, dir)?));
+        };
+        // `Url::parse` would drop them silently.
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(LocationError::Blank);
+        }
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" | "https" => {
+                let url = Url::parse(text)?;
+                if !url.username().is_empty() || url.password().is_some() {
+                    return Err(LocationError::Credentials);
+                }
+                if url.fragment().is_some() {
+                    return Err(LocationError::Fragment);
+                }
+                Ok(Self::Http(HttpUrl(url)))
+            }
+            "file" => {
+                let url = Url::parse(text)?;
+                let path = url.to_file_path().map_err(|()| LocationError::FileUrl)?;
+                // `file:x` would parse as `file:///x`.
+                if !text[scheme.len()..].starts_with("://")
+                    || url.query().is_some()
+                    || url.fragment().is_some()
+                {
+                    return Err(LocationError::FileUrl);
+                }
+                Ok(Self::File(path))
+            }
+            _ => Err(LocationError::Scheme(scheme.to_owned())),
+        }
+    }
+}
+
+/// What stands before the first `:` if it can be a URL's scheme. A path with a colon in its first component is
+/// taken for one too and then refused; it is written `./a:b`.
+pub(super) fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once(':')?;
+    let plausible = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    plausible.then_some(scheme)
+}
+
+/// `text` as it is meant in a file in `dir`, which is absolute.
+pub(super) fn path(text: &str, dir: &Path) -> Result<PathBuf, PathError> {
+    if text.is_empty() {
+        return Err(PathError::Empty);
+    }
+    if text == "~" || text.starts_with("~/") {
+        return Err(PathError::Home);
+    }
+    if text.contains("${") {
+        return Err(PathError::Variable);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(PathError::ControlCharacter);
+    }
+    Ok(normalize(&dir.join(text)))
+}
+
+/// A path of the command line, absolute.
+pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
+    std::path::absolute(path).map(|path| normalize(&path))
+}
+
+/// Resolves `.` and `..` of an absolute path.
+fn normalize(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            // Above the root is the root.
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams() {
+        let file = |path: &str| Ok(UpstreamUrl::File(PathBuf::from(path)));
+        for (text, expected) in [
+            ("../../pkgs/apt", file("/pkgs/apt")),
+            ("./a:b", file("/etc/chantal/a:b")),
+            (
+                "deb.example.org/debian",
+                file("/etc/chantal/deb.example.org/debian"),
+            ),
+            ("/srv/./x/", file("/srv/x")),
+            ("file:///srv/with%20blank", file("/srv/with blank")),
+            ("file://localhost/srv", file("/srv")),
+            ("file://other/srv", Err(LocationError::FileUrl)),
+            ("file:///srv?x", Err(LocationError::FileUrl)),
+            ("file:srv", Err(LocationError::FileUrl)),
+            ("ftp://x/y", Err(LocationError::Scheme("ftp".to_owned()))),
+            (
+                "mirror:8080/x",
+                Err(LocationError::Scheme("mirror".to_owned())),
+            ),
+            ("https://a b/", Err(LocationError::Blank)),
+            ("https://u:p@h/", Err(LocationError::Credentials)),
+            ("https://u@h/", Err(LocationError::Credentials)),
+            ("https://h/#x", Err(LocationError::Fragment)),
+            (
+                "https://h:99999/",
+                Err(LocationError::Invalid(url::ParseError::InvalidPort)),
+            ),
+            ("", Err(LocationError::Path(PathError::Empty))),
+            ("~/x", Err(LocationError::Path(PathError::Home))),
+        ] {
+            assert_eq!(
+                UpstreamUrl::parse(text, Path::new("/etc/chantal")),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_http_upstream_keeps_its_path_and_query_and_hides_the_query() {
+        for (text, url, shown) in [
+            ("https://h", "https://h/", "https://h/"),
+            (
+                "HTTP://h/a%20b+c~d",
+                "http://h/a%20b+c~d/",
+                "http://h/a%20b+c~d/",
+            ),
+            (
+                "https://h:8443/a?k3y=v/w",
+                "https://h:8443/a/?k3y=v/w",
+                "https://h:8443/a/?[hidden]",
+            ),
+        ] {
+            let upstream = UpstreamUrl::parse(text, Path::new("/")).unwrap();
+            assert_eq!(upstream.to_string(), shown);
+            assert!(!format!("{upstream:?}").contains("k3y"));
+            let UpstreamUrl::Http(http) = upstream else {
+                panic!("{text} is not a path")
+            };
+            assert_eq!(http.as_url().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn a_key_url_keeps_its_file_name() {
+        let key = KeySource::parse("https://h/key.asc", Path::new("/")).unwrap();
+        assert_eq!(key.to_string(), "https://h/key.asc");
+    }
+
+    #[test]
+    fn paths_are_resolved_by_their_text() {
+        for (text, expected) in [
+            ("x/../y/.//z/", Ok("/etc/conf.d/y/z")),
+            ("../../../../x", Ok("/x")),
+            ("/a/..", Ok("/")),
+            ("${HOME}/x", Err(PathError::Variable)),
+            ("a\nb", Err(PathError::ControlCharacter)),
+        ] {
+            let got = path(text, Path::new("/etc/conf.d"));
+            assert_eq!(got, expected.map(PathBuf::from), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! `repos.d`: from a file to a [`Repository`].
+
+use std::time::Duration;
+
+use crate::rel_path::RelPath;
+
+use super::location::{LocationError, UpstreamUrl};
+use super::resolved::{Apt, Distribution, FormatConfig, Publish, RepoId, Repository, Rpm, Trust};
+use super::scope::Scope;
+use super::written::{self, Type};
+use super::{credentials, trust};
+
+const KEEP: Duration = Duration::from_hours(24);
+
+pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Repository> {
+    refuse_unsupported(&written, scope);
+    let id = id(written.name.as_deref(), scope);
+    let publish = publish(&written.publish, written.kind, id.as_ref(), scope);
+    let upstream = upstream(&written.upstream, scope);
+    let credentials = credentials::resolve(written.credentials, upstream.as_ref(), scope);
+    let format = format(written.kind, written.apt, written.rpm, scope);
+    let (format, mut trust) = format?;
+    trust.allow_weak_signatures = written.allow_weak_signatures.unwrap_or(false);
+    Some(Repository {
+        id: id?,
+        file: scope.file().to_owned(),
+        enabled: written.enabled.unwrap_or(true),
+        upstream: upstream?,
+        credentials: credentials?,
+        trust,
+        format,
+        publish,
+        bandwidth_limit: written.download.bandwidth_limit,
+    })
+}
+
+fn refuse_unsupported(written: &written::Repository, scope: &mut Scope<'_>) {
+    let is_list = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    let upstream = &written.upstream;
+    let filters = &written.filters;
+    scope.refuse_unsupported(&[
+        ("upstream.mirrors", is_list(&upstream.mirrors)),
+        ("upstream.mirrorlist", upstream.mirrorlist.is_some()),
+        ("upstream.metalink", upstream.metalink.is_some()),
+        (
+            "check_valid_until",
+            written.check_valid_until == Some(false),
+        ),
+        ("check_date", written.check_date == Some(false)),
+        ("filters.include", is_list(&filters.include)),
+        ("filters.exclude", is_list(&filters.exclude)),
+        ("filters.architectures", is_list(&filters.architectures)),
+        ("filters.sections", is_list(&filters.sections)),
+        ("filters.priorities", is_list(&filters.priorities)),
+        ("filters.groups", is_list(&filters.groups)),
+        ("filters.modules", is_list(&filters.modules)),
+        ("filters.newest", filters.newest.is_some()),
+        ("filters.max_size", filters.max_size.is_some()),
+        (
+            "filters.with_dependencies",
+            filters.with_dependencies == Some(true),
+        ),
+        ("proxy", written.proxy.is_some()),
+    ]);
+}
+
+fn id(written: Option<&str>, scope: &mut Scope<'_>) -> Option<RepoId> {
+    let Some(name) = written else {
+        scope.refuse("name", "is missing");
+        return None;
+    };
+    RepoId::parse(name)
+        .map_err(|err| scope.refuse("name", err.to_string()))
+        .ok()
+}
+
+fn publish(
+    written: &written::Publish,
+    kind: Option<Type>,
+    id: Option<&RepoId>,
+    scope: &mut Scope<'_>,
+) -> Publish {
+    let default_key_name = id.zip(kind).map(|(id, kind)| match kind {
+        Type::Rpm => format!("RPM-GPG-KEY-{id}"),
+        Type::Apt => format!("{id}-archive-key.gpg"),
+    });
+    scope.refuse_unsupported(&[(
+        "publish.key_name",
+        written.key_name.is_some() && written.key_name != default_key_name,
+    )]);
+    Publish {
+        latest_path: scope.path("publish.latest_path", written.latest_path.as_deref()),
+        snapshots_path: scope.path("publish.snapshots_path", written.snapshots_path.as_deref()),
+        auto: written.auto.unwrap_or(true),
+        keep: written.keep.unwrap_or(KEEP),
+    }
+}
+
+fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<UpstreamUrl> {
+    const KEY: &str = "upstream.url";
+    let Some(url) = &written.url else {
+        scope.refuse(KEY, "is missing");
+        return None;
+    };
+    let url = scope.secret(KEY, url)?;
+    match UpstreamUrl::parse(url.expose(), scope.dir()) {
+        Ok(upstream) => Some(upstream),
+        Err(err) => {
+            refuse_location(KEY, &err, scope);
+            None
+        }
+    }
+}
+
+/// Also for the URLs of keys.
+pub(super) fn refuse_location(key: &str, err: &LocationError, scope: &mut Scope<'_>) {
+    match err {
+        LocationError::Credentials => {
+            scope.refuse_with_hint(key, err.to_string(), "set them under `credentials`");
+        }
+        LocationError::Scheme(_) => scope.refuse_with_hint(
+            key,
+            err.to_string(),
+            "a URL begins with https://, a path with a colon in it with ./",
+        ),
+        _ => scope.refuse(key, err.to_string()),
+    }
+}
+
+fn format(
+    kind: Option<Type>,
+    apt: Option<written::Apt>,
+    rpm: Option<written::Rpm>,
+    scope: &mut Scope<'_>,
+) -> Option<(FormatConfig, Trust)> {
+    let Some(kind) = kind else {
+        scope.refuse("type", "is missing: rpm or apt");
+        return None;
+    };
+    match kind {
+        Type::Apt => {
+            if rpm.is_some() {
+                scope.refuse("rpm", "does not belong into a repository of type apt");
+            }
+            let apt = apt.unwrap_or_default();
+            let trust = trust::of_apt(&apt, scope);
+            Some((FormatConfig::Apt(resolve_apt(apt, scope)?), trust))
+        }
+        Type::Rpm => {
+            if apt.is_some() {
+                scope.refuse("apt", "does not belong into a repository of type rpm");
+            }
+            let rpm = rpm.unwrap_or_default();
+            let trust = trust::of_rpm(&rpm, scope);
+            let rpm = Rpm {
+                architectures: rpm
+                    .architectures
+                    .map(|names| architectures("rpm", names, &["src", "nosrc"], scope)),
+                sources: rpm.sources.unwrap_or(true),
+            };
+            Some((FormatConfig::Rpm(rpm), trust))
+        }
+    }
+}
+
+fn resolve_apt(written: written::Apt, scope: &mut Scope<'_>) -> Option<Apt> {
+    let is_other_language = |list: &Vec<String>| list.iter().any(|language| language != "all");
+    scope.refuse_unsupported(&[
+        (
+            "apt.languages",
+            written.languages.as_ref().is_some_and(is_other_language),
+        ),
+        ("apt.contents", written.contents == Some(false)),
+        ("apt.appstream", written.appstream == Some(false)),
+        ("apt.cnf", written.cnf == Some(false)),
+    ]);
+    let distribution = distribution(written.distribution.as_deref(), scope);
+    let is_flat = matches!(distribution, Some(Distribution::Flat(_)));
+    let architectures = match written.architectures {
+        Some(names) => architectures("apt", names, &["source"], scope),
+        None => vec!["amd64".to_owned()],
+    };
+    Some(Apt {
+        components: components(written.components, is_flat, scope),
+        distribution: distribution?,
+        architectures,
+        sources: written.sources.unwrap_or(false),
+        udebs: written.udebs.unwrap_or(false),
+        installer: written.installer.unwrap_or(false),
+    })
+}
+
+fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribution> {
+    const KEY: &str = "apt.distribution";
+    let Some(text) = written else {
+        scope.refuse_with_hint(
+            KEY,
+            "is missing",
+            "the directory below dists/, or `./` for a flat repository",
+        );
+        return None;
+    };
+    if text.contains(char::is_whitespace) {
+        scope.refuse(KEY, format!("{text:?} contains blanks"));
+        return None;
+    }
+    if matches!(text, "/" | "./") {
+        return Some(Distribution::Flat(None));
+    }
+    match RelPath::parse(text) {
+        Ok(dir) if text.ends_with('/') => Some(Distribution::Flat(Some(dir))),
+        Ok(suite) => Some(Distribution::Suite(suite)),
+        Err(err) => {
+            scope.refuse(KEY, err.to_string());
+            None
+        }
+    }
+}
+
+fn components(written: Option<Vec<String>>, is_flat: bool, scope: &mut Scope<'_>) -> Vec<String> {
+    const KEY: &str = "apt.components";
+    match written {
+        None if is_flat => Vec::new(),
+        None => vec!["main".to_owned()],
+        Some(names) if is_flat => {
+            if !names.is_empty() {
+                scope.refuse(KEY, "a flat repository has no components");
+            }
+            Vec::new()
+        }
+        Some(names) => {
+            // `updates/main` is one.
+            let is_component = |name: &str| {
+                !name.contains(char::is_whitespace)
+                    && RelPath::parse(name).is_ok_and(|path| path.as_str() == name)
+            };
+            distinct(KEY, names, is_component, "a component", scope)
+        }
+    }
+}
+
+fn architectures(
+    section: &str,
+    names: Vec<String>,
+    source_names: &[&str],
+    scope: &mut Scope<'_>,
+) -> Vec<String> {
+    let key = format!("{section}.architectures");
+    for name in names
+        .iter()
+        .filter(|name| source_names.contains(&name.as_str()))
+    {
+        scope.refuse_with_hint(
+            &key,
+            format!("{name:?} is not chosen here"),
+            format!("sources are chosen by {section}.sources"),
+        );
+    }
+    let is_architecture = |name: &str| {
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+    };
+    distinct(&key, names, is_architecture, "an architecture", scope)
+}
+
+/// The names without repetitions, in their order; at least one.
+fn distinct(
+    key: &str,
+    names: Vec<String>,
+    is_valid: impl Fn(&str) -> bool,
+    what: &str,
+    scope: &mut Scope<'_>,
+) -> Vec<String> {
+    if names.is_empty() {
+        scope.refuse(key, "is an empty list");
+    }
+    let mut distinct = Vec::new();
+    for name in names {
+        if name.is_empty() || !is_valid(&name) {
+            scope.refuse(key, format!("{name:?} cannot be the name of {what}"));
+        } else if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    }
+    distinct
+}

@@ -1,0 +1,104 @@
+//! One file while it is resolved: what its relative paths are relative to, and what was found wrong in it.
+
+use std::path::{Path, PathBuf};
+
+use super::error::{Place, Problem};
+use super::location;
+use super::secret::Secret;
+
+/// Looks up an environment variable; a parameter because a test cannot set one safely.
+pub type Environment = dyn Fn(&str) -> Option<String>;
+
+/// A resolving function returns `None` for what is not set and for what it refused: it goes on either way, so
+/// that one run finds all problems, and the result of a scope with problems is never used.
+pub struct Scope<'a> {
+    file: &'a Path,
+    /// Absolute.
+    dir: PathBuf,
+    environment: &'a Environment,
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Scope<'a> {
+    pub fn new(file: &'a Path, dir: PathBuf, environment: &'a Environment) -> Self {
+        Self {
+            file,
+            dir,
+            environment,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub fn file(&self) -> &Path {
+        self.file
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn finish(self, problems: &mut Vec<Problem>, warnings: &mut Vec<String>) {
+        problems.extend(self.problems);
+        warnings.extend(self.warnings);
+    }
+
+    pub fn refuse(&mut self, key: &str, what: impl Into<String>) {
+        self.add(key, what.into(), None);
+    }
+
+    pub fn refuse_with_hint(
+        &mut self,
+        key: &str,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.add(key, what.into(), Some(hint.into()));
+    }
+
+    fn add(&mut self, key: &str, what: String, hint: Option<String>) {
+        self.problems.push(Problem {
+            file: self.file.to_owned(),
+            place: Place::Key(key.to_owned()),
+            what,
+            hint,
+        });
+    }
+
+    pub fn warn(&mut self, key: &str, what: &str) {
+        self.warnings
+            .push(format!("{}: {key}: {what}", self.file.display()));
+    }
+
+    /// Refuses the keys of features that do not exist yet, where they are set to something.
+    pub fn refuse_unsupported(&mut self, keys: &[(&str, bool)]) {
+        for (key, set) in keys {
+            if *set {
+                self.refuse(key, "not supported yet");
+            }
+        }
+    }
+
+    /// A path, absolute; relative ones are relative to the file.
+    pub fn path(&mut self, key: &str, text: Option<&str>) -> Option<PathBuf> {
+        match location::path(text?, &self.dir) {
+            Ok(path) => Some(path),
+            Err(err) => {
+                self.refuse(key, err.to_string());
+                None
+            }
+        }
+    }
+
+    /// A secret with its environment variables put in.
+    pub fn secret(&mut self, key: &str, written: &Secret) -> Option<Secret> {
+        match written.expand(self.environment) {
+            Ok(secret) => Some(secret),
+            Err(err) => {
+                self.refuse(key, err.to_string());
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Whole configurations through the loader: what they become, and the exact words for what is wrong with them.
+
+mod accepted;
+mod located;
+mod refused;
+
+use super::resolved::{Cache, Distribution, Download, Publish, Rpm, Trust};
+use super::*;
+
+/// Files by their path in the configuration directory.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
+fn write(files: Files<'_>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+fn environment(name: &str) -> Option<String> {
+    (name == "TOKEN").then(|| "s3cret".to_owned())
+}
+
+/// Messages with the temporary directory as `DIR`.
+fn without(dir: &tempfile::TempDir, text: &str) -> String {
+    text.replace(dir.path().to_str().unwrap(), "DIR")
+}
+
+#[track_caller]
+fn loaded(files: Files<'_>) -> (tempfile::TempDir, Loaded) {
+    let dir = write(files);
+    match load_with(dir.path(), &environment) {
+        Ok(loaded) => (dir, loaded),
+        Err(err) => panic!("{}", without(&dir, &err.to_string())),
+    }
+}
+
+fn error(files: Files<'_>) -> String {
+    let dir = write(files);
+    match load_with(dir.path(), &environment) {
+        Ok(_) => "no error".to_owned(),
+        Err(err) => without(&dir, &err.to_string()),
+    }
+}
+
+fn warnings(files: Files<'_>) -> Vec<String> {
+    let (dir, loaded) = loaded(files);
+    let warnings = loaded.warnings.iter();
+    warnings.map(|text| without(&dir, text)).collect()
+}
+
+/// A sound repository in flow style, with `more` keys.
+fn apt(more: &str) -> String {
+    format!(
+        "{{name: r, type: apt, upstream: {{url: https://h/}}, \
+         apt: {{distribution: sid, gpgkey_file: k}}{more}}}"
+    )
+}
+
+fn rpm(more: &str) -> String {
+    format!("{{name: r, type: rpm, upstream: {{url: https://h/}}{more}}}")
+}
+
+fn repository(text: &str) -> Repository {
+    let (_dir, loaded) = loaded(&[("repos.d/r.yaml", text)]);
+    loaded.config.repositories.into_iter().next().unwrap()
+}

@@ -1,0 +1,456 @@
+//! What is well formed and makes no sense: the exact words for it.
+
+use super::*;
+
+#[test]
+fn global_settings_that_make_no_sense() {
+    for (text, expected) in [
+        (
+            "download: {workers: 0}",
+            "download.workers: must be from 1 to 256, got 0",
+        ),
+        (
+            "download: {timeout: 0}",
+            "download.timeout: must be at least 1 second",
+        ),
+        ("storage: {base_path: ''}", "storage.base_path: is empty"),
+        (
+            "storage: {base_path: ~/x}",
+            "storage.base_path: `~` is not expanded: write the whole path",
+        ),
+        (
+            "logging: {file: '${HOME}/x'}",
+            "logging.file: `${` is only expanded in secrets and in upstream.url",
+        ),
+        (
+            "database: {url: 'postgresql://chantal:s3cret@db/chantal'}",
+            "database.url: postgresql is not supported: chantal keeps its store in one file, without a server\n\
+             hint: write `database.path: PATH`, or nothing: by default the store is chantal.redb in storage.base_path",
+        ),
+        (
+            "database: {url: 'redb://x'}",
+            "database.url: is not of the form redb:///PATH\n\
+             hint: write `database.path: PATH`, or nothing: by default the store is chantal.redb in storage.base_path",
+        ),
+        (
+            "database: {url: '/x'}",
+            "database.url: is not a URL\n\
+             hint: write `database.path: PATH`, or nothing: by default the store is chantal.redb in storage.base_path",
+        ),
+        (
+            "database: {url: 'redb:///x', path: /y}",
+            "database.url: names another file than database.path\n\
+             hint: remove one of the two",
+        ),
+        (
+            "signing: {key_file: x}",
+            "signing.key_file: not supported yet",
+        ),
+        (
+            "signing: {passphrase_file: x}",
+            "signing.passphrase_file: not supported yet",
+        ),
+        (
+            "media: {trusted_keys: x}",
+            "media.trusted_keys: not supported yet",
+        ),
+        (
+            "media: {publish_root: x}",
+            "media.publish_root: not supported yet",
+        ),
+        ("media: {hold: 5d}", "media.hold: not supported yet"),
+        ("proxy: http://p:3128", "proxy: not supported yet"),
+        ("metrics: {file: /x}", "metrics: not supported yet"),
+        ("notify: [a]", "notify: not supported yet"),
+    ] {
+        assert_eq!(
+            error(&[("conf.d/a.yaml", text)]),
+            format!("DIR/conf.d/a.yaml: {expected}")
+        );
+    }
+    // The defaults may be written down.
+    loaded(&[(
+        "conf.d/a.yaml",
+        "media: {trusted_keys: [], hold: 30d}\nsigning: {key_file: null}\nproxy:\n",
+    )]);
+}
+
+#[test]
+fn a_storage_does_not_lie_in_itself() {
+    for (text, expected) in [
+        (
+            "storage: {pool_path: /c, cache_path: /c}",
+            "storage.cache_path: /c is also storage.pool_path (/c)",
+        ),
+        (
+            "storage: {pool_path: /a, cache_path: /a/b}",
+            "storage.cache_path: /a/b lies inside storage.pool_path (/a)",
+        ),
+        (
+            "storage: {base_path: /a/b, pool_path: /a}",
+            "storage.cache_path: /a/b/cache lies inside storage.pool_path (/a)\n\n\
+             DIR/conf.d: database.path: /a/b/chantal.redb lies inside storage.pool_path (/a)",
+        ),
+    ] {
+        assert_eq!(
+            error(&[("conf.d/a.yaml", text)]),
+            format!("DIR/conf.d: {expected}")
+        );
+    }
+}
+
+#[test]
+fn repositories_that_make_no_sense() {
+    for (text, expected) in [
+        (
+            "{}".to_owned(),
+            "name: is missing\n\n\
+             DIR/repos.d/r.yaml: upstream.url: is missing\n\n\
+             DIR/repos.d/r.yaml: type: is missing: rpm or apt",
+        ),
+        (
+            "{name: a/b, type: rpm, upstream: {url: x}}".to_owned(),
+            "name: \"a/b\" contains '/', only letters, digits, `.`, `_` and `-` are possible",
+        ),
+        (
+            "{name: -a, type: rpm, upstream: {url: x}}".to_owned(),
+            "name: \"-a\" starts with `-`",
+        ),
+        (
+            apt(", rpm: {}"),
+            "rpm: does not belong into a repository of type apt",
+        ),
+        (
+            rpm(", apt: {}"),
+            "apt: does not belong into a repository of type rpm",
+        ),
+        (
+            "{name: r, type: rpm, upstream: {url: ftp://h/}}".to_owned(),
+            "upstream.url: scheme \"ftp\" is not supported, only http, https, file and plain paths are\n\
+             hint: a URL begins with https://, a path with a colon in it with ./",
+        ),
+        (
+            "{name: r, type: rpm, upstream: {url: 'https://u:p@h/'}}".to_owned(),
+            "upstream.url: credentials do not belong into a URL\n\
+             hint: set them under `credentials`",
+        ),
+        (
+            "{name: r, type: rpm, upstream: {url: 'https://h/?${X}'}}".to_owned(),
+            "upstream.url: environment variable X is not set",
+        ),
+        (
+            rpm(", publish: {latest_path: ''}"),
+            "publish.latest_path: is empty",
+        ),
+        (
+            rpm(", rpm: {architectures: []}"),
+            "rpm.architectures: is an empty list",
+        ),
+        (
+            rpm(", rpm: {architectures: [a b]}"),
+            "rpm.architectures: \"a b\" cannot be the name of an architecture",
+        ),
+        (
+            rpm(", rpm: {architectures: [x86_64, src]}"),
+            "rpm.architectures: \"src\" is not chosen here\n\
+             hint: sources are chosen by rpm.sources",
+        ),
+        (
+            "{name: r, type: apt, upstream: {url: x}}".to_owned(),
+            "apt.gpgcheck: is true, but there is no key to check with\n\
+             hint: set apt.gpgkey_file or apt.gpgkey_url, or `apt.gpgcheck: false` to trust the upstream unseen\n\n\
+             DIR/repos.d/r.yaml: apt.distribution: is missing\n\
+             hint: the directory below dists/, or `./` for a flat repository",
+        ),
+    ] {
+        assert_eq!(
+            error(&[("repos.d/r.yaml", &text)]),
+            format!("DIR/repos.d/r.yaml: {expected}"),
+        );
+    }
+}
+
+#[test]
+fn apt_sections_that_make_no_sense() {
+    for (section, expected) in [
+        (
+            "distribution: ../x",
+            "distribution: path \"../x\" leaves the repository",
+        ),
+        ("distribution: a b", "distribution: \"a b\" contains blanks"),
+        (
+            "distribution: sid, components: []",
+            "components: is an empty list",
+        ),
+        (
+            "distribution: sid, components: main contrib",
+            "components: \"main contrib\" cannot be the name of a component",
+        ),
+        (
+            "distribution: sid, components: [../x]",
+            "components: \"../x\" cannot be the name of a component",
+        ),
+        (
+            "distribution: ./, components: [main]",
+            "components: a flat repository has no components",
+        ),
+        (
+            "distribution: sid, architectures: [amd64, source]",
+            "architectures: \"source\" is not chosen here\nhint: sources are chosen by apt.sources",
+        ),
+        (
+            "distribution: sid, languages: [en]",
+            "languages: not supported yet",
+        ),
+        (
+            "distribution: sid, contents: false",
+            "contents: not supported yet",
+        ),
+        (
+            "distribution: sid, appstream: false",
+            "appstream: not supported yet",
+        ),
+        ("distribution: sid, cnf: false", "cnf: not supported yet"),
+    ] {
+        let text = format!(
+            "{{name: r, type: apt, upstream: {{url: x}}, apt: {{gpgkey_file: k, {section}}}}}"
+        );
+        assert_eq!(
+            error(&[("repos.d/r.yaml", &text)]),
+            format!("DIR/repos.d/r.yaml: apt.{expected}")
+        );
+    }
+}
+
+#[test]
+fn keys_that_make_no_sense() {
+    for (section, expected) in [
+        (
+            "repo_gpgcheck: true",
+            "rpm.repo_gpgcheck: is true, but there is no key to check with\n\
+             hint: set rpm.gpgkey_file or rpm.gpgkey_url, or `rpm.repo_gpgcheck: false` to trust the upstream unseen",
+        ),
+        (
+            "gpgkey_url: http://h/key.asc",
+            "rpm.gpgkey_url: http://h/key.asc can be forged on the way\n\
+             hint: use https, or name the key in rpm.gpgkey_fingerprints",
+        ),
+        (
+            "gpgkey_url: https://u:p@h/key.asc",
+            "rpm.gpgkey_url: credentials do not belong into a URL",
+        ),
+        (
+            "gpgkey_url: ftp://h/key.asc",
+            "rpm.gpgkey_url: scheme \"ftp\" is not supported, only http, https, file and plain paths are\n\
+             hint: a URL begins with https://, a path with a colon in it with ./",
+        ),
+        (
+            "gpgkey_file: k, gpgkey_fingerprints: [89ABCDEF01234567]",
+            "rpm.gpgkey_fingerprints: \"89ABCDEF01234567\" is not a fingerprint \
+             (40 or 64 hexadecimal digits, blanks between them are fine)",
+        ),
+        (
+            "gpgkey_fingerprints: 0123456789abcdef0123456789abcdef01234567",
+            "rpm.gpgkey_fingerprints: chooses among keys, but there are none\n\
+             hint: set rpm.gpgkey_file or rpm.gpgkey_url",
+        ),
+    ] {
+        let text = rpm(&format!(", rpm: {{{section}}}"));
+        assert_eq!(
+            error(&[("repos.d/r.yaml", &text)]),
+            format!("DIR/repos.d/r.yaml: {expected}")
+        );
+    }
+}
+
+#[test]
+fn credentials_that_make_no_sense() {
+    for (written, expected) in [
+        (
+            "username: u",
+            "credentials.username: belongs to credentials.type basic, which is none",
+        ),
+        (
+            "type: bearer, token: t, password_file: p",
+            "credentials.password_file: belongs to credentials.type basic, which is bearer",
+        ),
+        (
+            "type: basic, password: p",
+            "credentials.username: is missing",
+        ),
+        (
+            "type: basic, username: 'a:b', password: p",
+            "credentials.username: cannot contain `:` or control characters",
+        ),
+        (
+            "type: basic, username: u",
+            "credentials.password: is missing: one of password, password_file and password_command",
+        ),
+        (
+            "type: basic, username: u, password: p, password_file: f",
+            "credentials.password: only one of password, password_file and password_command can be set",
+        ),
+        (
+            "type: bearer, token: '${X}'",
+            "credentials.token: environment variable X is not set",
+        ),
+        (
+            "type: bearer, token: '${X'",
+            "credentials.token: `${` is not followed by a variable's name and `}` \
+             (a literal `${` is written `$${`)",
+        ),
+        ("type: bearer, token: ''", "credentials.token: is empty"),
+        (
+            "type: bearer, token: \"a\\nb\"",
+            "credentials.token: contains a control character",
+        ),
+        (
+            "type: header, name: 'X: y', value: v",
+            "credentials.name: \"X: y\" cannot be the name of a header",
+        ),
+        (
+            "type: header, name: X",
+            "credentials.value: is missing: one of value and value_file",
+        ),
+        ("type: client_cert, cert: c", "credentials.key: is missing"),
+        (
+            "type: subscription_manager",
+            "credentials.type: subscription_manager: not supported yet",
+        ),
+    ] {
+        let text = rpm(&format!(", credentials: {{{written}}}"));
+        assert_eq!(
+            error(&[("repos.d/r.yaml", &text)]),
+            format!("DIR/repos.d/r.yaml: {expected}")
+        );
+    }
+    for (url, expected) in [
+        ("../x", "an upstream that is a path takes no credentials"),
+        ("http://h/", "a client certificate needs an https upstream"),
+    ] {
+        let text = format!(
+            "{{name: r, type: rpm, upstream: {{url: {url}}}, \
+             credentials: {{type: client_cert, cert: c, key: k}}}}"
+        );
+        assert_eq!(
+            error(&[("repos.d/r.yaml", &text)]),
+            format!("DIR/repos.d/r.yaml: credentials.type: {expected}")
+        );
+    }
+}
+
+#[test]
+fn features_that_do_not_exist_yet_are_refused_by_name() {
+    for (more, key) in [
+        (", check_valid_until: false", "check_valid_until"),
+        (", check_date: false", "check_date"),
+        (", filters: {include: 'a*'}", "filters.include"),
+        (", filters: {exclude: [a]}", "filters.exclude"),
+        (", filters: {architectures: [a]}", "filters.architectures"),
+        (", filters: {sections: [a]}", "filters.sections"),
+        (", filters: {priorities: [a]}", "filters.priorities"),
+        (", filters: {groups: [a]}", "filters.groups"),
+        (", filters: {modules: [a]}", "filters.modules"),
+        (", filters: {newest: 1}", "filters.newest"),
+        (", filters: {max_size: 2GB}", "filters.max_size"),
+        (
+            ", filters: {with_dependencies: true}",
+            "filters.with_dependencies",
+        ),
+        (", proxy: {url: x}", "proxy"),
+        (", publish: {key_name: k}", "publish.key_name"),
+    ] {
+        assert_eq!(
+            error(&[("repos.d/r.yaml", &rpm(more))]),
+            format!("DIR/repos.d/r.yaml: {key}: not supported yet")
+        );
+    }
+    for key in ["mirrors", "mirrorlist", "metalink"] {
+        let text =
+            format!("{{name: r, type: rpm, upstream: {{url: https://h/, {key}: https://m/}}}}");
+        assert_eq!(
+            error(&[("repos.d/r.yaml", &text)]),
+            format!("DIR/repos.d/r.yaml: upstream.{key}: not supported yet")
+        );
+    }
+    // The defaults may be written down.
+    repository(&rpm(
+        ", check_valid_until: true, check_date: true, allow_weak_signatures: false, proxy: null, \
+         filters: {include: [], with_dependencies: false}, publish: {key_name: RPM-GPG-KEY-r}",
+    ));
+}
+
+#[test]
+fn published_trees_share_their_place_with_nothing() {
+    let base = ("conf.d/a.yaml", "storage: {base_path: /data}");
+    for (latest, expected) in [
+        ("/data", "/data contains storage.pool_path (/data/pool)"),
+        ("/", "/ contains storage.pool_path (/data/pool)"),
+        (
+            "/data/pool",
+            "/data/pool is also storage.pool_path (/data/pool)",
+        ),
+        (
+            "/data/cache/x",
+            "/data/cache/x lies inside storage.cache_path (/data/cache)",
+        ),
+        (
+            "/data/gpgkeys",
+            "/data/gpgkeys is also the keyrings (/data/gpgkeys)",
+        ),
+        (".", "DIR/repos.d is also the configuration (DIR/repos.d)"),
+        ("..", "DIR contains the configuration (DIR/conf.d)"),
+        ("/up/x", "/up/x lies inside upstream.url (/up)"),
+    ] {
+        let text = format!(
+            "{{name: r, type: rpm, upstream: {{url: /up}}, publish: {{latest_path: {latest}}}}}"
+        );
+        assert_eq!(
+            error(&[base, ("repos.d/r.yaml", &text)]),
+            format!("DIR/repos.d/r.yaml: publish.latest_path: {expected}")
+        );
+    }
+    // A base that lies in a tree although all that is kept there was moved elsewhere.
+    let moved = (
+        "conf.d/a.yaml",
+        "{storage: {base_path: /data, pool_path: /p, cache_path: /c}, database: {path: /d}}",
+    );
+    assert_eq!(
+        error(&[
+            moved,
+            ("repos.d/r.yaml", &rpm(", publish: {latest_path: /data}"))
+        ]),
+        "DIR/repos.d/r.yaml: publish.latest_path: /data contains the keyrings (/data/gpgkeys)"
+    );
+    // Beside what is kept in the base there is room.
+    loaded(&[
+        base,
+        (
+            "repos.d/r.yaml",
+            &rpm(", publish: {latest_path: /data/www}"),
+        ),
+    ]);
+
+    assert_eq!(
+        error(&[
+            (
+                "repos.d/a.yaml",
+                "{name: a, type: rpm, upstream: {url: https://h/}, \
+                 publish: {latest_path: /w/a, snapshots_path: /w/a/s}}"
+            ),
+            (
+                "repos.d/b.yaml",
+                "{name: b, type: rpm, upstream: {url: https://h/}, enabled: false, \
+                 publish: {latest_path: /w}}"
+            ),
+            // A name that merely begins alike is another place.
+            (
+                "repos.d/c.yaml",
+                "{name: a, type: rpm, upstream: {url: https://h/}, publish: {latest_path: /wa}}"
+            ),
+        ]),
+        "DIR/repos.d/c.yaml: name: a is already the name in DIR/repos.d/a.yaml\n\n\
+         DIR/repos.d/a.yaml: publish.snapshots_path: /w/a/s lies inside publish.latest_path of a (/w/a)\n\n\
+         DIR/repos.d/b.yaml: publish.latest_path: /w contains publish.latest_path of a (/w/a)"
+    );
+}

@@ -1,0 +1,130 @@
+//! Whose signatures count: `gpgcheck`, `repo_gpgcheck` and `gpgkey_*` of both formats.
+
+use super::location::{KeySource, LocationError};
+use super::repository::refuse_location;
+use super::resolved::{Fingerprint, RootCheck, Trust};
+use super::scope::Scope;
+use super::written;
+
+pub fn of_apt(written: &written::Apt, scope: &mut Scope<'_>) -> Trust {
+    let root = match written.gpgcheck {
+        None | Some(true) => RootCheck::Required,
+        Some(false) => RootCheck::Off,
+    };
+    let keys = WrittenKeys {
+        section: "apt",
+        urls: written.gpgkey_url.as_deref(),
+        files: written.gpgkey_file.as_deref(),
+        fingerprints: written.gpgkey_fingerprints.as_deref(),
+    };
+    keys.resolve(root, "apt.gpgcheck", scope)
+}
+
+pub fn of_rpm(written: &written::Rpm, scope: &mut Scope<'_>) -> Trust {
+    if written.gpgcheck == Some(true) {
+        scope.warn(
+            "rpm.gpgcheck",
+            "signatures of packages are not verified yet",
+        );
+    }
+    let keys = WrittenKeys {
+        section: "rpm",
+        urls: written.gpgkey_url.as_deref(),
+        files: written.gpgkey_file.as_deref(),
+        fingerprints: written.gpgkey_fingerprints.as_deref(),
+    };
+    let root = written.repo_gpgcheck.unwrap_or(RootCheck::Auto);
+    keys.resolve(root, "rpm.repo_gpgcheck", scope)
+}
+
+struct WrittenKeys<'a> {
+    section: &'static str,
+    urls: Option<&'a [String]>,
+    files: Option<&'a [String]>,
+    fingerprints: Option<&'a [String]>,
+}
+
+impl WrittenKeys<'_> {
+    fn resolve(&self, root: RootCheck, check_key: &str, scope: &mut Scope<'_>) -> Trust {
+        let fingerprints = self.fingerprints(scope);
+        let mut keys: Vec<KeySource> = Vec::new();
+        let file_key = format!("{}.gpgkey_file", self.section);
+        for file in self.files.unwrap_or_default() {
+            keys.extend(scope.path(&file_key, Some(file)).map(KeySource::File));
+        }
+        keys.extend(self.url_sources(!fingerprints.is_empty(), scope));
+
+        let is_none_written =
+            self.urls.unwrap_or_default().is_empty() && self.files.unwrap_or_default().is_empty();
+        if is_none_written {
+            self.refuse_missing(root, check_key, &fingerprints, scope);
+        }
+        Trust {
+            root,
+            allow_weak_signatures: false,
+            keys,
+            fingerprints,
+        }
+    }
+
+    fn fingerprints(&self, scope: &mut Scope<'_>) -> Vec<Fingerprint> {
+        let key = format!("{}.gpgkey_fingerprints", self.section);
+        let mut fingerprints = Vec::new();
+        for text in self.fingerprints.unwrap_or_default() {
+            match Fingerprint::parse(text) {
+                Ok(fingerprint) => fingerprints.push(fingerprint),
+                Err(err) => scope.refuse(&key, err.to_string()),
+            }
+        }
+        fingerprints
+    }
+
+    fn url_sources(&self, has_fingerprints: bool, scope: &mut Scope<'_>) -> Vec<KeySource> {
+        let key = format!("{}.gpgkey_url", self.section);
+        let mut keys = Vec::new();
+        for text in self.urls.unwrap_or_default() {
+            match KeySource::parse(text, scope.dir()) {
+                Ok(KeySource::Http(url)) if url.is_plain_http() && !has_fingerprints => scope
+                    .refuse_with_hint(
+                        &key,
+                        format!("{url} can be forged on the way"),
+                        format!(
+                            "use https, or name the key in {}.gpgkey_fingerprints",
+                            self.section
+                        ),
+                    ),
+                Ok(source) => keys.push(source),
+                // Where an upstream's go: not under `credentials`, which are for the upstream.
+                Err(err @ LocationError::Credentials) => scope.refuse(&key, err.to_string()),
+                Err(err) => refuse_location(&key, &err, scope),
+            }
+        }
+        keys
+    }
+
+    fn refuse_missing(
+        &self,
+        root: RootCheck,
+        check_key: &str,
+        fingerprints: &[Fingerprint],
+        scope: &mut Scope<'_>,
+    ) {
+        let section = self.section;
+        if !fingerprints.is_empty() {
+            scope.refuse_with_hint(
+                &format!("{section}.gpgkey_fingerprints"),
+                "chooses among keys, but there are none",
+                format!("set {section}.gpgkey_file or {section}.gpgkey_url"),
+            );
+        } else if root == RootCheck::Required {
+            scope.refuse_with_hint(
+                check_key,
+                "is true, but there is no key to check with",
+                format!(
+                    "set {section}.gpgkey_file or {section}.gpgkey_url, \
+                     or `{check_key}: false` to trust the upstream unseen"
+                ),
+            );
+        }
+    }
+}
