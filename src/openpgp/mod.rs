@@ -1,49 +1,45 @@
 //! OpenPGP: which bytes may be believed.
+//!
+//! The `pgp` crate reads packets and does the arithmetic; it accepts expired and revoked keys and weak digests. What
+//! a good signature is gets decided here, with `gpgv` as apt runs it as the reference. Where this is stricter (weak
+//! keys, signatures from the future) the code says so.
+//!
+//! ```text
+//! armor -> packets -> certificate -> keyring --.
+//! cleartext -----------------------------------+-> verify -> Trusted
+//! ```
+//!
+//! Everything read here comes from strangers: sizes and counts are capped, reading is linear, and no error repeats
+//! the bytes that caused it.
 
-/// Bytes that may be parsed: a trusted key signed them, or the configuration says that they need no signature.
-///
-/// Only this module makes one, so a parser that takes `&Trusted` cannot be handed anything else.
-#[derive(Debug)]
-pub struct Trusted {
-    bytes: Vec<u8>,
-    by: Authority,
+mod armor;
+mod certificate;
+mod cleartext;
+mod keyring;
+mod packets;
+mod standing;
+mod trusted;
+mod verify;
+
+#[cfg(test)]
+mod testing;
+
+pub use certificate::KeySummary;
+pub use keyring::{Keyring, KeyringError, Policy};
+pub use trusted::{Authority, Signer, Trusted};
+pub use verify::VerifyError;
+
+/// Seconds since the epoch as a person reads them.
+fn date(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| format!("{seconds} s after 1970"),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
 }
 
-/// Why bytes are trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authority {
-    /// Good signatures by trusted keys; at least one.
-    Signed(Vec<Signer>),
-    /// The configuration explicitly does without a signature, or leaves it open and there is none.
-    Unsigned,
-}
-
-/// The key behind a good signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signer {
-    /// Fingerprint of the primary key, uppercase hexadecimal.
-    pub fingerprint: String,
-    /// Fingerprint of the key or subkey that signed.
-    pub signing_fingerprint: String,
-    pub user_id: String,
-    /// When the signature was made, in seconds since the epoch.
-    pub signed_at: i64,
-}
-
-impl Trusted {
-    /// For bytes that the configuration explicitly leaves unsigned.
-    pub fn unsigned(bytes: Vec<u8>) -> Self {
-        Self {
-            bytes,
-            by: Authority::Unsigned,
-        }
-    }
-
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub fn authority(&self) -> &Authority {
-        &self.by
-    }
+/// One reason a line, below the message they belong to.
+fn listed(reasons: &[impl std::fmt::Display]) -> String {
+    reasons.iter().fold(String::new(), |lines, reason| {
+        format!("{lines}\n  {reason}")
+    })
 }

@@ -1,0 +1,279 @@
+//! ASCII armor: the text form of keys and signatures (RFC 9580, section 6.2).
+//!
+//! A file may hold several blocks, all of them are read. Text around the blocks is allowed, as in gpg, and its first
+//! line is reported to callers that do not want it. The checksum is not read: RFC 9580 forbids to reject anything
+//! because of it, and signatures prove more.
+
+use pgp::armor::BlockType;
+use pgp::ser::Serialize;
+
+const BEGIN: &[u8] = b"-----BEGIN PGP ";
+const END: &[u8] = b"-----END PGP ";
+const DASHES: &[u8] = b"-----";
+
+/// A file's armored blocks.
+#[derive(Debug)]
+pub(super) struct Armored<'a> {
+    pub blocks: Vec<Block<'a>>,
+    /// Number of the first line outside of all blocks, be it empty.
+    pub stray_line: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct Block<'a> {
+    /// Number of the line that begins it.
+    pub line: usize,
+    /// What the armor says it holds: `PUBLIC KEY BLOCK`, `SIGNATURE`.
+    pub label: &'a [u8],
+    pub packets: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArmorError {
+    #[error("line {line} is not base64")]
+    NotBase64 { line: usize },
+    #[error("the armor that begins in line {line} has no end")]
+    Unclosed { line: usize },
+    #[error("the armor that begins in line {line} is cut short")]
+    CutShort { line: usize },
+    #[error("line {line} starts with a dash inside of armor")]
+    Dash { line: usize },
+}
+
+/// Lines without their line ends; a last line without one counts as well.
+pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
+}
+
+/// A line without trailing blanks and carriage returns, which no signature covers (RFC 9580, section 7.2).
+pub(super) fn trim_end(line: &[u8]) -> &[u8] {
+    let length = line
+        .iter()
+        .rposition(|byte| !matches!(byte, b' ' | b'\t' | b'\r'))
+        .map_or(0, |last| last + 1);
+    &line[..length]
+}
+
+/// Whether any line begins an armored block.
+pub(super) fn is_armored(bytes: &[u8]) -> bool {
+    lines(bytes).any(|line| line.starts_with(BEGIN))
+}
+
+/// Reads every block. `first_line` is the number of the text's first line in its file, for messages.
+pub(super) fn read(text: &[u8], first_line: usize) -> Result<Armored<'_>, ArmorError> {
+    let mut armored = Armored {
+        blocks: Vec::new(),
+        stray_line: None,
+    };
+    let mut lines = (first_line..).zip(lines(text).map(trim_end));
+    while let Some((number, line)) = lines.next() {
+        // The line above a clear-signed text looks like armor, but what follows is no base64.
+        if let Some(label) = label(line, BEGIN).filter(|label| *label != b"SIGNED MESSAGE") {
+            let packets = read_block(label, number, &mut lines)?;
+            armored.blocks.push(Block {
+                line: number,
+                label,
+                packets,
+            });
+        } else {
+            armored.stray_line.get_or_insert(number);
+        }
+    }
+    Ok(armored)
+}
+
+/// Reads a block from after its first line to its last.
+fn read_block<'a>(
+    wanted: &[u8],
+    begin: usize,
+    lines: &mut impl Iterator<Item = (usize, &'a [u8])>,
+) -> Result<Vec<u8>, ArmorError> {
+    let mut base64 = Base64::default();
+    let mut in_headers = true;
+    for (number, line) in lines {
+        if line.starts_with(b"-") {
+            return if label(line, END) == Some(wanted) {
+                base64.finish().ok_or(ArmorError::CutShort { line: begin })
+            } else {
+                Err(ArmorError::Dash { line: number })
+            };
+        }
+        // Base64 has no colon. Some published key files lack the empty line after the headers.
+        if in_headers && line.contains(&b':') {
+            continue;
+        }
+        in_headers = false;
+        let is_checksum = line.len() == 5 && line[0] == b'=';
+        if !is_checksum && !base64.push_line(line) {
+            return Err(ArmorError::NotBase64 { line: number });
+        }
+    }
+    Err(ArmorError::Unclosed { line: begin })
+}
+
+fn label<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
+    line.strip_prefix(start)?.strip_suffix(DASHES)
+}
+
+/// Decodes base64 line by line.
+#[derive(Default)]
+struct Base64 {
+    bytes: Vec<u8>,
+    bits: u32,
+    bit_count: u32,
+    digits: usize,
+    padding: usize,
+}
+
+impl Base64 {
+    /// False when the line holds anything but base64.
+    fn push_line(&mut self, line: &[u8]) -> bool {
+        line.iter().all(|digit| self.push(*digit))
+    }
+
+    fn push(&mut self, digit: u8) -> bool {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => {
+                self.padding += 1;
+                return self.padding <= 2;
+            }
+            _ => return false,
+        };
+        if self.padding > 0 {
+            return false;
+        }
+        self.digits += 1;
+        self.bits = (self.bits << 6 | u32::from(value)) & 0xffff;
+        self.bit_count += 6;
+        if self.bit_count >= 8 {
+            self.bit_count -= 8;
+            self.bytes.push((self.bits >> self.bit_count & 0xff) as u8);
+        }
+        true
+    }
+
+    /// `None` when the end is missing.
+    fn finish(self) -> Option<Vec<u8>> {
+        (self.digits + self.padding)
+            .is_multiple_of(4)
+            .then_some(self.bytes)
+    }
+}
+
+/// One armored block of public keys. It is a single block because apt reads only the first one of a file.
+pub(super) fn write_public_keys(packets: &[u8]) -> String {
+    let mut text = Vec::new();
+    pgp::armor::write(&Raw(packets), BlockType::PublicKey, &mut text, None, true)
+        .expect("writing to memory does not fail");
+    String::from_utf8(text).expect("armor is ASCII")
+}
+
+/// Bytes that are already in OpenPGP's own form.
+pub(super) struct Raw<'a>(pub &'a [u8]);
+
+impl Serialize for Raw<'_> {
+    fn to_writer<W: std::io::Write>(&self, writer: &mut W) -> pgp::errors::Result<()> {
+        writer.write_all(self.0)?;
+        Ok(())
+    }
+
+    fn write_len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packets(text: &str) -> Result<Vec<Vec<u8>>, ArmorError> {
+        let armored = read(text.as_bytes(), 1)?;
+        Ok(armored
+            .blocks
+            .into_iter()
+            .map(|block| block.packets)
+            .collect())
+    }
+
+    #[test]
+    fn every_length_survives_its_armor() {
+        for length in 0..100_u8 {
+            let bytes: Vec<u8> = (0..length).map(|byte| byte.wrapping_mul(151)).collect();
+            assert_eq!(packets(&write_public_keys(&bytes)), Ok(vec![bytes]));
+        }
+    }
+
+    #[test]
+    fn blocks_are_found_in_text_of_all_kinds() {
+        let cases = [
+            (
+                "a header",
+                "-----BEGIN PGP X-----\nVersion: 1\nComment:\n\nAAEC\n-----END PGP X-----\n",
+                1,
+            ),
+            (
+                "no empty line",
+                "-----BEGIN PGP X-----\nAAEC\n-----END PGP X-----\n",
+                1,
+            ),
+            (
+                "CRLF",
+                "-----BEGIN PGP X-----\r\n\r\nAAEC\r\n=abcd\r\n-----END PGP X-----\r\n",
+                1,
+            ),
+            (
+                "no last line end",
+                "-----BEGIN PGP X-----\n\nAAEC\n-----END PGP X-----",
+                1,
+            ),
+            (
+                "two blocks and text",
+                "pub rsa4096\n-----BEGIN PGP X-----\n\nAA\nEC\n-----END PGP X-----\n\nhello\n\
+                 -----BEGIN PGP X-----\n\nAAEC\n=abcd\n-----END PGP X-----\n",
+                2,
+            ),
+        ];
+        for (name, text, count) in cases {
+            assert_eq!(packets(text), Ok(vec![vec![0, 1, 2]; count]), "{name}");
+        }
+    }
+
+    #[test]
+    fn damaged_armor_is_an_error() {
+        let cases = [
+            (
+                "-----BEGIN PGP X-----\n\nAAEC\n",
+                ArmorError::Unclosed { line: 1 },
+            ),
+            (
+                "-----BEGIN PGP X-----\n\nAAE\n-----END PGP X-----\n",
+                ArmorError::CutShort { line: 1 },
+            ),
+            (
+                "\n-----BEGIN PGP X-----\n\nA$EC\n-----END PGP X-----\n",
+                ArmorError::NotBase64 { line: 4 },
+            ),
+            (
+                "-----BEGIN PGP X-----\n\nAA==\nAAEC\n-----END PGP X-----\n",
+                ArmorError::NotBase64 { line: 4 },
+            ),
+            (
+                "-----BEGIN PGP X-----\n\nAAEC\n-----END PGP Y-----\n",
+                ArmorError::Dash { line: 4 },
+            ),
+            (
+                "-----BEGIN PGP X-----\n\n-----BEGIN PGP X-----\n",
+                ArmorError::Dash { line: 3 },
+            ),
+        ];
+        for (text, error) in cases {
+            assert_eq!(packets(text), Err(error), "{text}");
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! A certificate: a primary key, its user ids, its subkeys, and what the primary key says about them.
+//!
+//! Only the primary key's own signatures are kept: nobody else's say matters for which bytes may be believed, and some
+//! published keys carry thousands of them.
+
+use std::collections::BTreeMap;
+
+use pgp::packet::{PublicKey, PublicSubkey, Signature, SignatureType};
+use pgp::types::{
+    EcdsaPublicParams, EddsaLegacyPublicParams, KeyDetails, KeyVersion, PublicParams, Tag,
+};
+
+use super::packets::{self, FramingError, Packets, RawPacket};
+use super::standing::{KeyProblem, Revocation};
+
+/// Signatures by their packet's body, so that merging two copies of a certificate keeps each once.
+pub(super) type Signatures = BTreeMap<Vec<u8>, Signature>;
+
+/// A certificate whose signatures were not verified yet; `Certificate::standing` does that.
+#[derive(Clone, Debug)]
+pub(super) struct Certificate {
+    pub(super) primary: PublicKey,
+    primary_body: Vec<u8>,
+    /// Direct-key signatures and revocations of the whole certificate.
+    pub(super) direct: Signatures,
+    pub(super) user_ids: BTreeMap<Vec<u8>, Signatures>,
+    subkeys: BTreeMap<Vec<u8>, Subkey>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Subkey {
+    pub(super) key: PublicSubkey,
+    pub(super) signatures: Signatures,
+}
+
+/// One key of a certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Key<'a> {
+    Primary,
+    Subkey(&'a Subkey),
+}
+
+/// A key for a person to look at. Times are in seconds since the epoch, fingerprints in uppercase hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySummary {
+    pub fingerprint: String,
+    /// As the key's owner wrote it: escape it before it reaches a terminal. `None` for subkeys and nameless keys.
+    pub user_id: Option<String>,
+    pub created: i64,
+    pub expires: Option<i64>,
+    pub revoked: Option<Revocation>,
+    /// Why nothing that this key signs now is accepted.
+    pub problem: Option<KeyProblem>,
+    /// Those whose algorithm can sign.
+    pub subkeys: Vec<KeySummary>,
+}
+
+/// What was found among the packets of a file.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub certificates: Vec<Certificate>,
+    /// Why primary keys were left out.
+    pub skipped: Vec<String>,
+}
+
+/// Where a signature packet belongs: to the packet before it.
+enum Section<'a> {
+    Direct,
+    UserId(&'a [u8]),
+    Subkey(&'a [u8], Box<PublicSubkey>),
+    Ignored,
+}
+
+impl Found {
+    /// Reads certificates from packets; what cannot be understood is left out.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+        let mut current = None;
+        let mut section = Section::Ignored;
+        for packet in Packets::new(bytes) {
+            let packet = packet?;
+            match packet.tag() {
+                Tag::PublicKey => {
+                    self.certificates.extend(current.take());
+                    match Certificate::new(&packet) {
+                        Ok(certificate) => current = Some(certificate),
+                        Err(reason) => self.skipped.push(reason),
+                    }
+                    section = Section::Direct;
+                }
+                Tag::SecretKey => {
+                    self.certificates.extend(current.take());
+                    self.skipped
+                        .push("it is a secret key: export the public one".to_owned());
+                }
+                Tag::UserId => section = Section::UserId(packet.body),
+                Tag::PublicSubkey => {
+                    section = match packet.public_subkey() {
+                        Some(key) if is_supported(&key) => {
+                            Section::Subkey(packet.body, Box::new(key))
+                        }
+                        _ => Section::Ignored,
+                    };
+                }
+                Tag::Signature => {
+                    if let Some(certificate) = &mut current {
+                        certificate.add_signature(&section, &packet);
+                    }
+                }
+                Tag::Marker | Tag::Trust | Tag::Padding => {}
+                _ => section = Section::Ignored,
+            }
+        }
+        self.certificates.extend(current);
+        Ok(())
+    }
+}
+
+impl Certificate {
+    fn new(packet: &RawPacket) -> Result<Self, String> {
+        let primary = packet
+            .public_key()
+            .ok_or_else(|| match packet.body.first() {
+                Some(version @ (2 | 3 | 5)) => {
+                    format!("keys of version {version} are not supported")
+                }
+                _ => "the key packet is damaged or of an unknown kind".to_owned(),
+            })?;
+        if !is_supported(&primary) {
+            return Err(format!(
+                "version {} keys with algorithm {:?} are not supported",
+                u8::from(primary.version()),
+                primary.algorithm()
+            ));
+        }
+        Ok(Self {
+            primary,
+            primary_body: packet.body.to_vec(),
+            direct: Signatures::new(),
+            user_ids: BTreeMap::new(),
+            subkeys: BTreeMap::new(),
+        })
+    }
+
+    fn add_signature(&mut self, section: &Section, packet: &RawPacket) {
+        use SignatureType as Type;
+        let Some(signature) = packet.signature() else {
+            return;
+        };
+        if !self.claims_to_be_own(&signature) {
+            return;
+        }
+        let signatures = match (section, signature.typ()) {
+            (Section::Direct, Some(Type::Key | Type::KeyRevocation)) => &mut self.direct,
+            (
+                Section::UserId(user_id),
+                Some(
+                    Type::CertGeneric
+                    | Type::CertPersona
+                    | Type::CertCasual
+                    | Type::CertPositive
+                    | Type::CertRevocation,
+                ),
+            ) => self.user_ids.entry(user_id.to_vec()).or_default(),
+            (Section::Subkey(body, key), Some(Type::SubkeyBinding | Type::SubkeyRevocation)) => {
+                let subkey = self.subkeys.entry(body.to_vec());
+                &mut subkey
+                    .or_insert_with(|| Subkey {
+                        key: key.as_ref().clone(),
+                        signatures: Signatures::new(),
+                    })
+                    .signatures
+            }
+            _ => return,
+        };
+        signatures.insert(packet.body.to_vec(), signature);
+    }
+
+    fn claims_to_be_own(&self, signature: &Signature) -> bool {
+        let fingerprints = signature.issuer_fingerprint();
+        if fingerprints.is_empty() {
+            let id = self.primary.legacy_key_id();
+            signature.issuer_key_id().contains(&&id)
+        } else {
+            fingerprints.contains(&&self.primary.fingerprint())
+        }
+    }
+
+    /// Takes what another copy of the same certificate has and this one has not.
+    pub fn merge(&mut self, other: Self) {
+        self.direct.extend(other.direct);
+        for (user_id, signatures) in other.user_ids {
+            self.user_ids.entry(user_id).or_default().extend(signatures);
+        }
+        for (body, subkey) in other.subkeys {
+            match self.subkeys.entry(body) {
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(subkey);
+                }
+                std::collections::btree_map::Entry::Occupied(mut entry) => {
+                    entry.get_mut().signatures.extend(subkey.signatures);
+                }
+            }
+        }
+    }
+
+    /// Appends all packets in their order.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        fn write_signatures(out: &mut Vec<u8>, signatures: &Signatures) {
+            for body in signatures.keys() {
+                packets::write(out, Tag::Signature, body);
+            }
+        }
+        packets::write(out, Tag::PublicKey, &self.primary_body);
+        write_signatures(out, &self.direct);
+        for (user_id, signatures) in &self.user_ids {
+            packets::write(out, Tag::UserId, user_id);
+            write_signatures(out, signatures);
+        }
+        for (body, subkey) in &self.subkeys {
+            packets::write(out, Tag::PublicSubkey, body);
+            write_signatures(out, &subkey.signatures);
+        }
+    }
+
+    /// Of the primary key, in uppercase hexadecimal.
+    pub fn fingerprint(&self) -> String {
+        self.key_fingerprint(Key::Primary)
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = Key<'_>> {
+        std::iter::once(Key::Primary).chain(self.subkeys.values().map(Key::Subkey))
+    }
+
+    pub fn key_fingerprint(&self, key: Key) -> String {
+        match key {
+            Key::Primary => format!("{:X}", self.primary.fingerprint()),
+            Key::Subkey(subkey) => format!("{:X}", subkey.key.fingerprint()),
+        }
+    }
+
+    /// Whether the signature names this key as its maker: by fingerprint, or by key id if it has no fingerprint.
+    pub fn is_named_by(&self, key: Key, signature: &Signature) -> bool {
+        let (fingerprint, id) = match key {
+            Key::Primary => (self.primary.fingerprint(), self.primary.legacy_key_id()),
+            Key::Subkey(subkey) => (subkey.key.fingerprint(), subkey.key.legacy_key_id()),
+        };
+        let fingerprints = signature.issuer_fingerprint();
+        if fingerprints.is_empty() {
+            signature.issuer_key_id().contains(&&id)
+        } else {
+            fingerprints.contains(&&fingerprint)
+        }
+    }
+
+    /// Whether this key made the signature over these bytes: arithmetic only.
+    pub fn made(&self, key: Key, signature: &Signature, data: &[u8]) -> bool {
+        match key {
+            Key::Primary => signature.verify(&self.primary, data),
+            Key::Subkey(subkey) => signature.verify(&subkey.key, data),
+        }
+        .is_ok()
+    }
+
+    /// A key too weak for what it signs. A weak primary key above a strong subkey is fine: its signatures come with
+    /// the keyring, which is trusted as it stands.
+    pub fn weakness(&self, key: Key) -> Option<KeyProblem> {
+        let params = match key {
+            Key::Primary => self.primary.public_params(),
+            Key::Subkey(subkey) => subkey.key.public_params(),
+        };
+        let algorithm = match params {
+            PublicParams::RSA(_) => "RSA",
+            PublicParams::DSA(_) => "DSA",
+            _ => return None,
+        };
+        let bits = first_number_bits(params);
+        (bits < 2048).then_some(KeyProblem::Weak { algorithm, bits })
+    }
+
+    pub fn summary(&self, now: i64) -> KeySummary {
+        let mut summary = self.key_summary(Key::Primary, now);
+        summary.user_id = self.user_id(now);
+        summary.subkeys = self
+            .keys()
+            .skip(1)
+            .map(|key| self.key_summary(key, now))
+            .collect();
+        summary
+    }
+
+    fn key_summary(&self, key: Key, now: i64) -> KeySummary {
+        let standing = self.standing(key, now);
+        let created = match key {
+            Key::Primary => self.primary.created_at(),
+            Key::Subkey(subkey) => subkey.key.created_at(),
+        };
+        let (expires, revoked) = match &standing {
+            Ok(standing) => (standing.expires(), standing.revoked()),
+            Err(_) => (None, None),
+        };
+        KeySummary {
+            fingerprint: self.key_fingerprint(key),
+            user_id: None,
+            created: i64::from(created.as_secs()),
+            expires,
+            revoked,
+            problem: standing.and_then(|standing| standing.check(now)).err(),
+            subkeys: Vec::new(),
+        }
+    }
+}
+
+/// Versions and algorithms whose signatures can be verified.
+fn is_supported(key: &impl KeyDetails) -> bool {
+    matches!(key.version(), KeyVersion::V4 | KeyVersion::V6)
+        && match key.public_params() {
+            PublicParams::RSA(_)
+            | PublicParams::DSA(_)
+            | PublicParams::Ed25519(_)
+            | PublicParams::Ed448(_) => true,
+            PublicParams::ECDSA(params) => !matches!(params, EcdsaPublicParams::Unsupported { .. }),
+            PublicParams::EdDSALegacy(params) => {
+                !matches!(params, EddsaLegacyPublicParams::Unsupported { .. })
+            }
+            _ => false,
+        }
+}
+
+/// Bits of an RSA modulus or of a DSA prime: the first number of the key, behind its length in bits.
+fn first_number_bits(params: &PublicParams) -> u16 {
+    use pgp::ser::Serialize;
+    match params.to_bytes().as_deref() {
+        Ok([high, low, ..]) => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    }
+}

@@ -1,0 +1,459 @@
+//! The keys that a repository trusts: read from files of any form, merged, narrowed to fingerprints, written as one.
+
+use std::collections::BTreeMap;
+
+use pgp::packet::Signature;
+
+use super::armor::{self, ArmorError};
+use super::certificate::{Certificate, Found, Key, KeySummary};
+use super::packets::FramingError;
+
+/// The largest key file. The keyring of all keys that Debian ever used for archives is below 100 KB.
+const MAX_KEYRING_BYTES: usize = 8 << 20;
+
+/// Trusted keys. Whoever is in it may sign, so it is never shared between repositories.
+#[derive(Clone, Debug, Default)]
+pub struct Keyring {
+    /// By the primary key's fingerprint in uppercase hexadecimal.
+    certificates: BTreeMap<String, Certificate>,
+    policy: Policy,
+}
+
+/// What the configuration lets pass beyond the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Digests such as MD5 and SHA-1, RSA and DSA keys below 2048 bits: whoever wants to can forge those signatures.
+    pub allow_weak_signatures: bool,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KeyringError {
+    #[error("{what} has {size} bytes, more than the {limit} that a key file may have")]
+    TooLarge {
+        what: String,
+        size: usize,
+        limit: usize,
+    },
+    #[error("{what} is a GnuPG keybox, write its keys with `gpg --export` and use that file")]
+    Keybox { what: String },
+    #[error("{what} is not an OpenPGP key file: there is neither armor nor a binary packet")]
+    NotKeys { what: String },
+    #[error("the armor of {what} is damaged: {why}")]
+    Armor { what: String, why: ArmorError },
+    #[error("{what} is damaged: {why}")]
+    Framing { what: String, why: FramingError },
+    #[error(
+        "{what} holds no public key that can be used{}",
+        super::listed(skipped)
+    )]
+    NoKey {
+        what: String,
+        /// Why keys in it were left out.
+        skipped: Vec<String>,
+    },
+    #[error("{text:?} is not a fingerprint, which has 40 or 64 hexadecimal digits")]
+    NotFingerprint { text: String },
+    #[error("{} is not among the keys, which are {}", missing.join(", "), available.join(", "))]
+    NotAmongKeys {
+        missing: Vec<String>,
+        available: Vec<String>,
+    },
+    #[error("{fingerprint} is a subkey, name its primary key {primary}")]
+    Subkey {
+        fingerprint: String,
+        primary: String,
+    },
+}
+
+impl Keyring {
+    /// Reads a key file, armored or binary, with any number of keys. Keys of unknown kinds are left out; it is an error
+    /// when no other key is in it. `what` names the file in errors.
+    pub fn parse(bytes: &[u8], what: &str) -> Result<Self, KeyringError> {
+        let what = || what.to_owned();
+        if bytes.len() > MAX_KEYRING_BYTES {
+            return Err(KeyringError::TooLarge {
+                what: what(),
+                size: bytes.len(),
+                limit: MAX_KEYRING_BYTES,
+            });
+        }
+        let mut found = Found::default();
+        let mut read = |packets: &[u8]| {
+            found
+                .read(packets)
+                .map_err(|why| KeyringError::Framing { what: what(), why })
+        };
+        if armor::is_armored(bytes) {
+            let armored =
+                armor::read(bytes, 1).map_err(|why| KeyringError::Armor { what: what(), why })?;
+            for block in armored.blocks {
+                read(&block.packets)?;
+            }
+        } else if bytes.get(8..12) == Some(b"KBXf") {
+            return Err(KeyringError::Keybox { what: what() });
+        } else if bytes.first().is_some_and(|first| first & 0x80 != 0) {
+            read(bytes)?;
+        } else {
+            return Err(KeyringError::NotKeys { what: what() });
+        }
+
+        let Found {
+            certificates,
+            mut skipped,
+        } = found;
+        for reason in &skipped {
+            log::debug!("{}: a key is left out: {reason}", what());
+        }
+        if certificates.is_empty() {
+            skipped.sort();
+            skipped.dedup();
+            return Err(KeyringError::NoKey {
+                what: what(),
+                skipped,
+            });
+        }
+        let mut keyring = Self::default();
+        for certificate in certificates {
+            keyring.insert(certificate);
+        }
+        Ok(keyring)
+    }
+
+    fn insert(&mut self, certificate: Certificate) {
+        use std::collections::btree_map::Entry;
+        match self.certificates.entry(certificate.fingerprint()) {
+            Entry::Vacant(entry) => {
+                entry.insert(certificate);
+            }
+            Entry::Occupied(mut entry) => entry.get_mut().merge(certificate),
+        }
+    }
+
+    /// Adds the keys of another keyring. Of a key that both have, what is known to either counts: a newer expiry, a
+    /// revocation.
+    pub fn extend(&mut self, other: Self) {
+        for certificate in other.certificates.into_values() {
+            self.insert(certificate);
+        }
+    }
+
+    #[must_use]
+    pub fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// The primary keys' fingerprints, in order.
+    pub fn fingerprints(&self) -> Vec<String> {
+        self.certificates.keys().cloned().collect()
+    }
+
+    /// Every key by fingerprint, as it stands at a time in seconds since the epoch.
+    pub fn keys(&self, now: i64) -> Vec<KeySummary> {
+        self.certificates
+            .values()
+            .map(|certificate| certificate.summary(now))
+            .collect()
+    }
+
+    /// Keeps only the keys with these primary fingerprints, written in either case and with spaces. On an error
+    /// nothing changes: a fingerprint that no key has is one, because somebody relies on that key.
+    pub fn retain_fingerprints(&mut self, wanted: &[String]) -> Result<(), KeyringError> {
+        let wanted: Vec<String> = wanted
+            .iter()
+            .map(|text| normalized(text))
+            .collect::<Result<_, _>>()?;
+        let mut missing = Vec::new();
+        for fingerprint in &wanted {
+            if self.certificates.contains_key(fingerprint) {
+                continue;
+            }
+            if let Some(primary) = self.primary_of(fingerprint) {
+                return Err(KeyringError::Subkey {
+                    fingerprint: fingerprint.clone(),
+                    primary,
+                });
+            }
+            missing.push(fingerprint.clone());
+        }
+        if !missing.is_empty() {
+            return Err(KeyringError::NotAmongKeys {
+                missing,
+                available: self.certificates.keys().cloned().collect(),
+            });
+        }
+        self.certificates
+            .retain(|fingerprint, _| wanted.contains(fingerprint));
+        Ok(())
+    }
+
+    fn primary_of(&self, subkey: &str) -> Option<String> {
+        self.certificates
+            .iter()
+            .find(|(_, certificate)| {
+                certificate
+                    .keys()
+                    .any(|key| certificate.key_fingerprint(key) == subkey)
+            })
+            .map(|(primary, _)| primary.clone())
+    }
+
+    /// All keys in one armored block, which [`Keyring::parse`], gpg, apt and rpm read: equal keyrings give equal text.
+    /// Third parties' certifications, photographs and keys that cannot sign are not in it.
+    pub fn to_armored(&self) -> String {
+        let mut packets = Vec::new();
+        for certificate in self.certificates.values() {
+            certificate.write(&mut packets);
+        }
+        armor::write_public_keys(&packets)
+    }
+
+    /// The keys and subkeys that a signature may be by.
+    pub(super) fn keys_named_by<'a>(
+        &'a self,
+        signature: &'a Signature,
+    ) -> impl Iterator<Item = (&'a Certificate, Key<'a>)> {
+        self.certificates.values().flat_map(move |certificate| {
+            certificate
+                .keys()
+                .filter(move |key| certificate.is_named_by(*key, signature))
+                .map(move |key| (certificate, key))
+        })
+    }
+}
+
+/// A fingerprint as it is compared: uppercase, without spaces.
+fn normalized(text: &str) -> Result<String, KeyringError> {
+    let fingerprint: String = text
+        .chars()
+        .filter(|character| !character.is_whitespace())
+        .map(|character| character.to_ascii_uppercase())
+        .collect();
+    let is_hex = fingerprint.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if is_hex && matches!(fingerprint.len(), 40 | 64) {
+        Ok(fingerprint)
+    } else {
+        Err(KeyringError::NotFingerprint {
+            text: text.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgp::packet::SignatureType;
+
+    use super::*;
+    use crate::openpgp::testing::{
+        MADE, NOW, TestKey, TestSubkey, USER_ID, key_expires_after, may_only_certify, may_sign,
+    };
+
+    fn parse(bytes: &[u8]) -> Keyring {
+        Keyring::parse(bytes, "keys").unwrap()
+    }
+
+    fn fingerprints(keyring: &Keyring) -> Vec<String> {
+        let keys = keyring.keys(NOW).into_iter();
+        keys.map(|key| key.fingerprint).collect()
+    }
+
+    fn sorted(mut fingerprints: Vec<String>) -> Vec<String> {
+        fingerprints.sort();
+        fingerprints
+    }
+
+    #[test]
+    fn keys_are_found_in_files_of_all_forms() {
+        let (one, two) = (TestKey::new(1), TestKey::new(2));
+        let both = sorted(vec![one.fingerprint(), two.fingerprint()]);
+        let binary = [one.certificate(), two.certificate()].concat();
+        let armored = |key: &TestKey| armor::write_public_keys(&key.certificate());
+        let cases = [
+            ("binary", binary.clone()),
+            (
+                "one armored block",
+                armor::write_public_keys(&binary).into_bytes(),
+            ),
+            (
+                "two armored blocks with text",
+                format!(
+                    "pub  ed25519\n\n{}\n\nuid two\n{}\n",
+                    armored(&one),
+                    armored(&two)
+                )
+                .into_bytes(),
+            ),
+        ];
+        for (name, file) in cases {
+            assert_eq!(fingerprints(&parse(&file)), both, "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_of_unknown_kinds_are_left_out() {
+        let key = TestKey::new(1);
+        let version_3 = b"\xc6\x06\x03abcde";
+        let unknown_algorithm = b"\xc6\x08\x04abcd\x63xy";
+        let unknown_packet = b"\xfc\x02xy";
+        let file = [
+            &version_3[..],
+            &key.certify("of the key before", MADE, vec![]),
+            &key.certificate(),
+            unknown_packet,
+            unknown_algorithm,
+        ]
+        .concat();
+        let keys = parse(&file).keys(NOW);
+        assert_eq!(keys.len(), 1);
+        assert_eq!(keys[0].fingerprint, key.fingerprint());
+        assert_eq!(keys[0].user_id.as_deref(), Some(USER_ID));
+
+        let error = Keyring::parse(version_3, "old.gpg").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "old.gpg holds no public key that can be used\n  keys of version 3 are not supported"
+        );
+    }
+
+    #[test]
+    fn files_that_are_no_keys_say_what_they_are() {
+        let key = TestKey::new(1);
+        let armored = armor::write_public_keys(&key.certificate());
+        let secret = b"\xc5\x06\x04abcde";
+        let mut keybox = vec![0, 0, 0, 32, 1, 1, 0, 2];
+        keybox.extend(b"KBXf    ");
+        let large = vec![0; MAX_KEYRING_BYTES + 1];
+        let cases: [(&[u8], &str); 8] = [
+            (
+                b"",
+                "k is not an OpenPGP key file: there is neither armor nor a binary packet",
+            ),
+            (
+                b"<html>",
+                "k is not an OpenPGP key file: there is neither armor nor a binary packet",
+            ),
+            (
+                secret,
+                "k holds no public key that can be used\n  it is a secret key: export the public one",
+            ),
+            (&key.sign(b"x"), "k holds no public key that can be used"),
+            (
+                &armored.as_bytes()[..100],
+                "the armor of k is damaged: the armor that begins in line 1 has no end",
+            ),
+            (
+                &key.certificate()[..20],
+                "k is damaged: the OpenPGP packet at byte 0 is cut short",
+            ),
+            (
+                &keybox,
+                "k is a GnuPG keybox, write its keys with `gpg --export` and use that file",
+            ),
+            (
+                &large,
+                "k has 8388609 bytes, more than the 8388608 that a key file may have",
+            ),
+        ];
+        for (file, message) in cases {
+            let error = Keyring::parse(file, "k").unwrap_err();
+            assert_eq!(error.to_string(), message);
+        }
+    }
+
+    #[test]
+    fn copies_of_a_key_are_merged() {
+        let (key, subkey) = (TestKey::new(1), TestSubkey::new(3));
+        let expiring = key.certify(USER_ID, MADE, vec![may_sign(), key_expires_after(10)]);
+        let old = [key.packet(), expiring].concat();
+        let binding = key.bind(
+            &subkey,
+            SignatureType::SubkeyBinding,
+            MADE,
+            vec![may_sign(), subkey.back(&key)],
+        );
+        let extended = key.certify(USER_ID, MADE + 5, vec![may_only_certify()]);
+        let new = [key.packet(), extended, subkey.packet(), binding].concat();
+
+        let in_one_file = parse(&[old.clone(), new.clone()].concat());
+        let mut in_two_files = parse(&new);
+        in_two_files.extend(parse(&old));
+        for keyring in [in_one_file, in_two_files] {
+            let keys = keyring.keys(NOW);
+            assert_eq!(keys.len(), 1);
+            assert_eq!(keys[0].expires, None);
+            assert_eq!(keys[0].subkeys[0].fingerprint, subkey.fingerprint());
+            assert_eq!(keys[0].subkeys[0].problem, None);
+        }
+    }
+
+    #[test]
+    fn a_keyring_survives_its_file_and_strangers_do_not() {
+        let (key, stranger) = (TestKey::new(1), TestKey::new(2));
+        let file = [
+            key.certificate(),
+            stranger.certify("a stranger's certification", MADE, vec![]),
+        ]
+        .concat();
+        let keyring = parse(&file);
+        let text = keyring.to_armored();
+        assert_eq!(text, armor::write_public_keys(&key.certificate()));
+        let again = parse(text.as_bytes());
+        assert_eq!(again.keys(NOW), keyring.keys(NOW));
+        assert_eq!(again.to_armored(), text);
+    }
+
+    #[test]
+    fn only_configured_fingerprints_are_kept() {
+        let (one, two, subkey) = (TestKey::new(1), TestKey::new(2), TestSubkey::new(3));
+        let binding = one.bind(&subkey, SignatureType::SubkeyBinding, MADE, vec![]);
+        let file = [
+            one.certificate(),
+            subkey.packet(),
+            binding,
+            two.certificate(),
+        ]
+        .concat();
+        let keyring = parse(&file);
+
+        let mut spaced = one.fingerprint().to_lowercase();
+        spaced.insert(20, ' ');
+        spaced.insert(4, ' ');
+        let mut kept = keyring.clone();
+        kept.retain_fingerprints(&[spaced]).unwrap();
+        assert_eq!(fingerprints(&kept), [one.fingerprint()]);
+
+        let absent = "A".repeat(40);
+        let cases = [
+            (
+                "0x1234",
+                KeyringError::NotFingerprint {
+                    text: "0x1234".to_owned(),
+                },
+            ),
+            (
+                &absent,
+                KeyringError::NotAmongKeys {
+                    missing: vec![absent.clone()],
+                    available: sorted(vec![one.fingerprint(), two.fingerprint()]),
+                },
+            ),
+            (
+                &subkey.fingerprint(),
+                KeyringError::Subkey {
+                    fingerprint: subkey.fingerprint(),
+                    primary: one.fingerprint(),
+                },
+            ),
+        ];
+        for (wanted, error) in cases {
+            let mut keyring = keyring.clone();
+            let wanted = [one.fingerprint(), wanted.to_owned()];
+            assert_eq!(keyring.retain_fingerprints(&wanted), Err(error));
+            assert_eq!(keyring.keys(NOW).len(), 2);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Whether a key counts: what its certificate says of expiry, revocation and purpose, worked out and judged.
+//!
+//! What is said is put together as gpg does it (`merge_selfsigs` in its `getkey.c`): the newest direct-key signature
+//! comes first, then the newest self-signature of each user id, the newest first, and the first one that states an
+//! expiry or key flags decides. Designated revokers are not supported.
+
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{KeyFlags, RevocationCode, Signature, SignatureType, SubpacketData};
+use pgp::types::{KeyDetails, Tag};
+
+use super::armor::Raw;
+use super::certificate::{Certificate, Key, Signatures, Subkey};
+
+/// What a certificate's own signatures say about one of its keys.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    created: i64,
+    expires: Option<i64>,
+    revoked: Option<Revocation>,
+    signing: Signing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signing {
+    Allowed,
+    NotMeantFor,
+    NoBackSignature,
+}
+
+/// That a key is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// In seconds since the epoch.
+    pub at: i64,
+    /// The key may be in a stranger's hands: nothing that it signed counts, whenever it was. Otherwise it was only
+    /// retired or replaced, and counts until then.
+    pub compromised: bool,
+}
+
+/// Why a key's signatures do not count. Times are in seconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyProblem {
+    #[error("the key has no valid self-signature")]
+    NoSelfSignature,
+    #[error("its primary key does not vouch for it")]
+    NoBinding,
+    #[error("the subkey does not vouch for its primary key")]
+    NoBackSignature,
+    #[error("the key is not meant for signing")]
+    NotForSigning,
+    #[error("the key is valid only from {}", super::date(*from))]
+    NotYetValid { from: i64 },
+    #[error("the key expired on {}", super::date(*at))]
+    Expired { at: i64 },
+    #[error("the key was revoked on {}", super::date(revocation.at))]
+    Revoked { revocation: Revocation },
+    #[error("a {algorithm} key of {bits} bits is too weak")]
+    Weak { algorithm: &'static str, bits: u16 },
+}
+
+impl Certificate {
+    /// What the certificate says about one of its keys, as far as it was said by `now`.
+    pub fn standing(&self, key: Key, now: i64) -> Result<Standing, KeyProblem> {
+        let primary = self.primary_standing(now)?;
+        match key {
+            Key::Primary => Ok(primary),
+            Key::Subkey(subkey) => self.subkey_standing(subkey, &primary, now),
+        }
+    }
+
+    fn primary_standing(&self, now: i64) -> Result<Standing, KeyProblem> {
+        let verify = |signature: &Signature| signature.verify_key(&self.primary).is_ok();
+        let direct = newest(&self.direct, now, |signature| {
+            signature.typ() == Some(SignatureType::Key) && verify(signature)
+        });
+        let mut user_ids: Vec<_> = self.certified_user_ids(now).collect();
+        user_ids.sort_by_key(|(_, signature)| std::cmp::Reverse(created(signature)));
+        let statements: Vec<_> = direct
+            .into_iter()
+            .chain(user_ids.into_iter().map(|(_, signature)| signature))
+            .collect();
+        if statements.is_empty() {
+            return Err(KeyProblem::NoSelfSignature);
+        }
+
+        let made = i64::from(self.primary.created_at().as_secs());
+        let may_sign = statements
+            .iter()
+            .find_map(|signature| key_flags(signature))
+            // Keys older than the subpacket may do what their algorithm can.
+            .is_none_or(KeyFlags::sign);
+        Ok(Standing {
+            created: made,
+            expires: statements
+                .iter()
+                .find_map(|signature| validity_secs(signature))
+                .map(|seconds| made + seconds),
+            revoked: revocation(&self.direct, |signature| {
+                signature.typ() == Some(SignatureType::KeyRevocation) && verify(signature)
+            }),
+            signing: if may_sign {
+                Signing::Allowed
+            } else {
+                Signing::NotMeantFor
+            },
+        })
+    }
+
+    fn subkey_standing(
+        &self,
+        subkey: &Subkey,
+        primary: &Standing,
+        now: i64,
+    ) -> Result<Standing, KeyProblem> {
+        let verify = |signature: &Signature| {
+            signature
+                .verify_subkey_binding(&self.primary, &subkey.key)
+                .is_ok()
+        };
+        let binding = newest(&subkey.signatures, now, |signature| {
+            signature.typ() == Some(SignatureType::SubkeyBinding) && verify(signature)
+        })
+        .ok_or(KeyProblem::NoBinding)?;
+        let revoked = revocation(&subkey.signatures, |signature| {
+            signature.typ() == Some(SignatureType::SubkeyRevocation) && verify(signature)
+        });
+        let made = i64::from(subkey.key.created_at().as_secs());
+        let expires = validity_secs(binding).map(|seconds| made + seconds);
+        let signing = if !key_flags(binding).is_none_or(KeyFlags::sign) {
+            Signing::NotMeantFor
+        } else if !self.has_back_signature(subkey, binding) {
+            Signing::NoBackSignature
+        } else {
+            Signing::Allowed
+        };
+        Ok(Standing {
+            created: made.max(primary.created),
+            expires: [expires, primary.expires].into_iter().flatten().min(),
+            revoked: graver(revoked, primary.revoked),
+            signing,
+        })
+    }
+
+    /// Without a signature by the subkey anyone could bind a stranger's subkey and claim what it signs.
+    fn has_back_signature(&self, subkey: &Subkey, binding: &Signature) -> bool {
+        let Some(config) = binding.config() else {
+            return false;
+        };
+        config
+            .hashed_subpackets()
+            .chain(config.unhashed_subpackets())
+            .filter_map(|subpacket| match &subpacket.data {
+                SubpacketData::EmbeddedSignature(signature) => Some(signature),
+                _ => None,
+            })
+            // One is usual; more cost time.
+            .take(4)
+            .any(|signature| {
+                may_certify(signature)
+                    && signature
+                        .verify_primary_key_binding(&subkey.key, &self.primary)
+                        .is_ok()
+            })
+    }
+
+    /// User ids with their newest self-signature, the revoked ones left out.
+    fn certified_user_ids(&self, now: i64) -> impl Iterator<Item = (&[u8], &Signature)> {
+        self.user_ids
+            .iter()
+            .filter_map(move |(user_id, signatures)| {
+                // A revoked user id can come back with a newer self-signature.
+                let signature = newest(signatures, now, |signature| {
+                    signature
+                        .verify_certification(&self.primary, Tag::UserId, &Raw(user_id))
+                        .is_ok()
+                })?;
+                (signature.typ() != Some(SignatureType::CertRevocation))
+                    .then_some((user_id.as_slice(), signature))
+            })
+    }
+
+    /// The user id that stands for the key: the one marked as primary, else the newest.
+    pub fn user_id(&self, now: i64) -> Option<String> {
+        self.certified_user_ids(now)
+            .max_by_key(|(_, signature)| (signature.is_primary(), created(signature)))
+            .map(|(user_id, _)| String::from_utf8_lossy(user_id).into_owned())
+    }
+}
+
+impl Standing {
+    /// In seconds since the epoch, as the others.
+    pub fn created(&self) -> i64 {
+        self.created
+    }
+
+    pub fn expires(&self) -> Option<i64> {
+        self.expires
+    }
+
+    pub fn revoked(&self) -> Option<Revocation> {
+        self.revoked
+    }
+
+    /// Whether a data signature of this key counts when it is judged at a time. Package signatures will be judged at
+    /// the time they were made; everything else now, as apt does it.
+    pub fn check(&self, at: i64) -> Result<(), KeyProblem> {
+        if let Some(revocation) = self.revoked
+            && (revocation.compromised || revocation.at <= at)
+        {
+            return Err(KeyProblem::Revoked { revocation });
+        }
+        match self.signing {
+            Signing::Allowed => {}
+            Signing::NotMeantFor => return Err(KeyProblem::NotForSigning),
+            Signing::NoBackSignature => return Err(KeyProblem::NoBackSignature),
+        }
+        if at < self.created {
+            return Err(KeyProblem::NotYetValid { from: self.created });
+        }
+        match self.expires {
+            Some(expiry) if expiry <= at => Err(KeyProblem::Expired { at: expiry }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// SHA-1 is good enough for what a key says about itself: whoever could forge it would have to change the keyring.
+/// Many keys in use have nothing better.
+fn may_certify(signature: &Signature) -> bool {
+    signature
+        .hash_alg()
+        .is_some_and(|algorithm| algorithm != HashAlgorithm::Md5)
+}
+
+/// The newest signature made by `now` and not expired then that verifies.
+fn newest(
+    signatures: &Signatures,
+    now: i64,
+    verify: impl Fn(&Signature) -> bool,
+) -> Option<&Signature> {
+    let mut by_age: Vec<_> = signatures
+        .values()
+        .filter(|signature| may_certify(signature))
+        .filter(|signature| created(signature).is_some_and(|created| created <= now))
+        .filter(|signature| expiry(signature).is_none_or(|expiry| now < expiry))
+        .collect();
+    by_age.sort_by_key(|signature| std::cmp::Reverse(created(signature)));
+    by_age.into_iter().find(|signature| verify(signature))
+}
+
+/// The gravest valid revocation. Those never expire, and one from the future counts from then on.
+fn revocation(signatures: &Signatures, verify: impl Fn(&Signature) -> bool) -> Option<Revocation> {
+    signatures
+        .values()
+        .filter(|signature| verify(signature))
+        .map(|signature| Revocation {
+            at: created(signature).unwrap_or(0),
+            // A revocation that gives no reason, or one that is not known, is taken for the worst.
+            compromised: !matches!(
+                signature.revocation_reason_code(),
+                Some(RevocationCode::KeySuperseded | RevocationCode::KeyRetired)
+            ),
+        })
+        .fold(None, |gravest, next| graver(gravest, Some(next)))
+}
+
+fn graver(one: Option<Revocation>, other: Option<Revocation>) -> Option<Revocation> {
+    [one, other]
+        .into_iter()
+        .flatten()
+        .min_by_key(|revocation| (!revocation.compromised, revocation.at))
+}
+
+/// When a signature was made, in seconds since the epoch.
+pub(super) fn created(signature: &Signature) -> Option<i64> {
+    signature.created().map(|time| i64::from(time.as_secs()))
+}
+
+/// When a signature expires, in seconds since the epoch.
+pub(super) fn expiry(signature: &Signature) -> Option<i64> {
+    let validity = signature.signature_expiration_time()?.as_secs();
+    (validity > 0).then_some(created(signature)? + i64::from(validity))
+}
+
+/// How long the key is valid from when it was made, if a self-signature limits that.
+fn validity_secs(signature: &Signature) -> Option<i64> {
+    let validity = signature.key_expiration_time()?.as_secs();
+    (validity > 0).then_some(i64::from(validity))
+}
+
+fn key_flags(signature: &Signature) -> Option<&KeyFlags> {
+    signature
+        .config()?
+        .hashed_subpackets()
+        .find_map(|subpacket| match &subpacket.data {
+            SubpacketData::KeyFlags(flags) => Some(flags),
+            _ => None,
+        })
+}
+
+#[cfg(test)]
+mod tests;

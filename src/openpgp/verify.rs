@@ -1,0 +1,359 @@
+//! When bytes are trusted: at least one good signature by a trusted key. Signatures by keys that nobody knows, or
+//! that no longer count, beside a good one are no error; when none is good, the error says of each why not.
+//!
+//! A signature is good when a key of the keyring made it over these bytes with a strong digest, when it was made
+//! neither in the future nor before its key, when it has not expired, and when its key is bound, meant for signing,
+//! strong, and neither expired nor revoked now. gpgv accepts a signature by a key that expired since; apt does not, nor
+//! does this.
+
+use std::fmt;
+
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{Signature, SignatureType};
+use pgp::types::Tag;
+
+use super::armor::{self, ArmorError};
+use super::certificate::{Certificate, Key};
+use super::cleartext::{ClearSigned, CleartextError};
+use super::keyring::Keyring;
+use super::packets::{FramingError, Packets};
+use super::standing::{self, KeyProblem};
+use super::trusted::{Signer, Trusted};
+
+/// The largest clear-signed file; those of the big archives are below half a megabyte.
+const MAX_CLEARTEXT_BYTES: usize = 16 << 20;
+/// The largest detached signature, and the most signatures in one: each costs a pass over the signed bytes.
+const MAX_SIGNATURE_BYTES: usize = 1 << 20;
+const MAX_SIGNATURES: usize = 64;
+/// How far the clock of a signer may be ahead, as apt allows it for a Release file's date.
+const CLOCK_SKEW_SECS: i64 = 10;
+
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    #[error("{what} has {size} bytes, more than the {limit} that are read")]
+    TooLarge {
+        what: String,
+        size: usize,
+        limit: usize,
+    },
+    #[error("{what} is not a clear-signed file that apt would accept: {why}")]
+    NotClearSigned { what: String, why: CleartextError },
+    #[error("the armor of the signature of {what} is damaged: {why}")]
+    Armor { what: String, why: ArmorError },
+    #[error("the signature of {what} is damaged: {why}")]
+    Framing { what: String, why: FramingError },
+    #[error("there is no OpenPGP signature where that of {what} should be")]
+    NoSignature { what: String },
+    #[error("{what} has more than {MAX_SIGNATURES} signatures")]
+    TooMany { what: String },
+    #[error(
+        "{what} has no good signature by a trusted key{}",
+        super::listed(rejections)
+    )]
+    NotTrusted {
+        what: String,
+        /// One for each signature; at least one.
+        rejections: Vec<Rejection>,
+    },
+}
+
+/// Why one signature does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Fingerprint or else key id of the key or subkey that the signature names, in uppercase hexadecimal.
+    pub key: Option<String>,
+    pub problem: Problem,
+}
+
+/// Times are in seconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("the key is not among the trusted keys")]
+    UnknownKey,
+    #[error("the signature names no key")]
+    Anonymous,
+    #[error("the signature packet is damaged")]
+    Malformed,
+    #[error("signatures of version {version} are not supported")]
+    Version { version: u8 },
+    #[error("the signature is of type 0x{kind:02x}, which is not for files")]
+    WrongType { kind: u8 },
+    #[error("the signature is bad: these bytes, or the signature, were changed")]
+    Bad,
+    #[error("the digest {digest} is too weak")]
+    WeakDigest { digest: String },
+    #[error("the signature does not say when it was made")]
+    Undated,
+    #[error("the signature was made in the future, on {}", super::date(*made))]
+    Future { made: i64 },
+    #[error("the signature expired on {}", super::date(*at))]
+    Expired { at: i64 },
+    #[error("the signature is older than its key, which was made on {}", super::date(*key_made))]
+    OlderThanKey { key_made: i64 },
+    #[error("{0}")]
+    Key(KeyProblem),
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "by {key}: {}", self.problem),
+            None => write!(f, "by an unnamed key: {}", self.problem),
+        }
+    }
+}
+
+impl VerifyError {
+    /// Whether a newer edition of the keys could change the verdict: the signer is unknown, or its key has expired.
+    pub fn newer_keys_may_help(&self) -> bool {
+        match self {
+            Self::NotTrusted { rejections, .. } => rejections.iter().any(|rejection| {
+                matches!(rejection.problem, Problem::UnknownKey | Problem::Key(_))
+            }),
+            _ => false,
+        }
+    }
+}
+
+impl Trusted {
+    /// The text of a clear-signed file whose signature the configuration explicitly leaves unverified.
+    pub fn unsigned_inline(signed: &[u8], what: &str) -> Result<Self, VerifyError> {
+        check_size(signed, MAX_CLEARTEXT_BYTES, what)?;
+        let message = ClearSigned::parse(signed).map_err(|why| VerifyError::NotClearSigned {
+            what: what.to_owned(),
+            why,
+        })?;
+        Ok(Self::unsigned(message.text))
+    }
+}
+
+impl Keyring {
+    /// Verifies a clear-signed file (`InRelease`) at a time in seconds since the epoch. `what` names it in errors.
+    ///
+    /// The trusted bytes are the signed text as apt reads it: without dash escapes and trailing blanks, every line
+    /// ending in a newline. It equals the `Release` file that was signed.
+    pub fn verify_inline(
+        &self,
+        signed: &[u8],
+        what: &str,
+        now: i64,
+    ) -> Result<Trusted, VerifyError> {
+        check_size(signed, MAX_CLEARTEXT_BYTES, what)?;
+        let message = ClearSigned::parse(signed).map_err(|why| VerifyError::NotClearSigned {
+            what: what.to_owned(),
+            why,
+        })?;
+        let mut signatures = Vec::new();
+        for block in &message.signatures {
+            read_signatures(&block.packets, what, &mut signatures)?;
+        }
+        let signers = self.judge(&signatures, &message.hashed_text(), what, now)?;
+        Ok(Trusted::signed(message.text, signers))
+    }
+
+    /// Verifies bytes by the signature beside them (`Release.gpg`, `repomd.xml.asc`), armored or binary, at a time
+    /// in seconds since the epoch. `what` names the bytes in errors.
+    pub fn verify_detached(
+        &self,
+        bytes: Vec<u8>,
+        signature: &[u8],
+        what: &str,
+        now: i64,
+    ) -> Result<Trusted, VerifyError> {
+        check_size(
+            signature,
+            MAX_SIGNATURE_BYTES,
+            &format!("the signature of {what}"),
+        )?;
+        let mut signatures = Vec::new();
+        if armor::is_armored(signature) {
+            let armored = armor::read(signature, 1).map_err(|why| VerifyError::Armor {
+                what: what.to_owned(),
+                why,
+            })?;
+            for block in armored.blocks {
+                read_signatures(&block.packets, what, &mut signatures)?;
+            }
+        } else if signature.first().is_some_and(|first| first & 0x80 != 0) {
+            read_signatures(signature, what, &mut signatures)?;
+        }
+        let signers = self.judge(&signatures, &bytes, what, now)?;
+        Ok(Trusted::signed(bytes, signers))
+    }
+
+    /// The makers of the good signatures, at least one.
+    fn judge(
+        &self,
+        signatures: &[Result<Signature, Problem>],
+        data: &[u8],
+        what: &str,
+        now: i64,
+    ) -> Result<Vec<Signer>, VerifyError> {
+        let mut signers = Vec::new();
+        let mut rejections = Vec::new();
+        for signature in signatures {
+            let verdict = match signature {
+                Ok(signature) => self.judge_one(signature, data, now),
+                Err(problem) => Err(Rejection {
+                    key: None,
+                    problem: problem.clone(),
+                }),
+            };
+            match verdict {
+                Ok(signer) if signers.contains(&signer) => {}
+                Ok(signer) => signers.push(signer),
+                Err(rejection) => {
+                    log::debug!("{what}: a signature does not count: {rejection}");
+                    rejections.push(rejection);
+                }
+            }
+        }
+        let what = what.to_owned();
+        if !signers.is_empty() {
+            Ok(signers)
+        } else if rejections.is_empty() {
+            Err(VerifyError::NoSignature { what })
+        } else {
+            Err(VerifyError::NotTrusted { what, rejections })
+        }
+    }
+
+    fn judge_one(&self, signature: &Signature, data: &[u8], now: i64) -> Result<Signer, Rejection> {
+        let key = named_key(signature);
+        let rejection = |problem| Rejection {
+            key: key.clone(),
+            problem,
+        };
+        match signature.typ() {
+            Some(SignatureType::Binary | SignatureType::Text) => {}
+            Some(kind) => return Err(rejection(Problem::WrongType { kind: kind.into() })),
+            None => {
+                return Err(rejection(Problem::Version {
+                    version: signature.version().into(),
+                }));
+            }
+        }
+        if key.is_none() {
+            return Err(rejection(Problem::Anonymous));
+        }
+        // Several keys can have the same key id, and two certificates the same subkey: one that counts is enough.
+        let mut problem = Problem::UnknownKey;
+        for (certificate, key) in self.keys_named_by(signature) {
+            match self.judge_by(certificate, key, signature, data, now) {
+                Ok(signer) => return Ok(signer),
+                Err(reason) => problem = reason,
+            }
+        }
+        Err(rejection(problem))
+    }
+
+    /// The verdict when `key` is the one that should have made the signature. The arithmetic comes first: what else a
+    /// signature says is not worth reporting if it is not genuine.
+    fn judge_by(
+        &self,
+        certificate: &Certificate,
+        key: Key,
+        signature: &Signature,
+        data: &[u8],
+        now: i64,
+    ) -> Result<Signer, Problem> {
+        if !certificate.made(key, signature, data) {
+            return Err(Problem::Bad);
+        }
+        let made = standing::created(signature).ok_or(Problem::Undated)?;
+        if made > now.saturating_add(CLOCK_SKEW_SECS) {
+            return Err(Problem::Future { made });
+        }
+        if let Some(at) = standing::expiry(signature).filter(|expiry| *expiry <= now) {
+            return Err(Problem::Expired { at });
+        }
+        let standing = certificate.standing(key, now).map_err(Problem::Key)?;
+        standing.check(now).map_err(Problem::Key)?;
+        if made < standing.created() {
+            return Err(Problem::OlderThanKey {
+                key_made: standing.created(),
+            });
+        }
+        if !self.policy().allow_weak_signatures {
+            check_strength(certificate, key, signature)?;
+        }
+        Ok(Signer {
+            fingerprint: certificate.fingerprint(),
+            signing_fingerprint: certificate.key_fingerprint(key),
+            user_id: certificate.user_id(now).unwrap_or_default(),
+            signed_at: made,
+        })
+    }
+}
+
+fn check_size(bytes: &[u8], limit: usize, what: &str) -> Result<(), VerifyError> {
+    if bytes.len() > limit {
+        return Err(VerifyError::TooLarge {
+            what: what.to_owned(),
+            size: bytes.len(),
+            limit,
+        });
+    }
+    Ok(())
+}
+
+/// Appends every signature among the packets, or why it cannot be read.
+fn read_signatures(
+    packets: &[u8],
+    what: &str,
+    signatures: &mut Vec<Result<Signature, Problem>>,
+) -> Result<(), VerifyError> {
+    for packet in Packets::new(packets) {
+        let packet = packet.map_err(|why| VerifyError::Framing {
+            what: what.to_owned(),
+            why,
+        })?;
+        if packet.tag() != Tag::Signature {
+            continue;
+        }
+        if signatures.len() == MAX_SIGNATURES {
+            return Err(VerifyError::TooMany {
+                what: what.to_owned(),
+            });
+        }
+        signatures.push(packet.signature().ok_or(Problem::Malformed));
+    }
+    Ok(())
+}
+
+fn named_key(signature: &Signature) -> Option<String> {
+    if let Some(fingerprint) = signature.issuer_fingerprint().first() {
+        return Some(format!("{fingerprint:X}"));
+    }
+    let id = signature.issuer_key_id().first()?.to_string();
+    Some(id.to_uppercase())
+}
+
+/// Whether neither the digest nor the key can be forged. gpgv still accepts SHA-1 and short keys.
+fn check_strength(
+    certificate: &Certificate,
+    key: Key,
+    signature: &Signature,
+) -> Result<(), Problem> {
+    match signature.hash_alg() {
+        Some(
+            HashAlgorithm::Sha224
+            | HashAlgorithm::Sha256
+            | HashAlgorithm::Sha384
+            | HashAlgorithm::Sha512
+            | HashAlgorithm::Sha3_256
+            | HashAlgorithm::Sha3_512,
+        ) => {}
+        other => {
+            return Err(Problem::WeakDigest {
+                digest: other.map_or_else(String::new, |digest| digest.to_string()),
+            });
+        }
+    }
+    certificate
+        .weakness(key)
+        .map_or(Ok(()), |weakness| Err(Problem::Key(weakness)))
+}
+
+#[cfg(test)]
+mod tests;
