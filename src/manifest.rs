@@ -18,6 +18,8 @@
 //! after [`CHUNK_ENTRIES_MAX`] entries at the latest. Where a chunk ends so depends on nothing but that entry's path, and
 //! a change somewhere moves no other boundary.
 
+use std::fmt;
+
 use crate::digest::ObjectId;
 use crate::rel_path::{RelPath, RelPathError};
 
@@ -72,6 +74,12 @@ pub struct Package {
     pub version: String,
     /// `amd64`, `x86_64`, `all`, `noarch`; sources are `source` (apt) and `src` (rpm).
     pub architecture: String,
+}
+
+impl fmt::Display for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.name, self.version, self.architecture)
+    }
 }
 
 /// One published file.
@@ -324,10 +332,10 @@ impl Manifest {
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
@@ -376,7 +384,7 @@ mod tests {
     use super::*;
 
     fn entry(path: &str, content: &str) -> Entry {
-        let role = if path.ends_with(".deb") {
+        let role = if path.contains(".deb") {
             Role::Package
         } else {
             Role::Index

@@ -1,4 +1,13 @@
-//! Codecs of indexes.
+//! Codecs of indexes, and reading what is inside one without trusting how much that is.
+//!
+//! An index arrives with a verified digest, yet what it unpacks to is still the upstream's word: [`IndexText`] gives
+//! at most what was declared, bounds the memory of the decoders, and can prove the declared digest at the end.
+
+use std::io::{self, BufRead, Read};
+
+use crate::digest::{Digest, Hasher};
+
+use super::Open;
 
 /// How an index is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,4 +17,433 @@ pub enum Compression {
     Xz,
     Bzip2,
     Zstd,
+}
+
+/// The most that an index may unpack to, whatever is declared. The largest known ones are Ubuntu's Contents (829 MB)
+/// and Fedora's filelists (717 MB); five times that leaves room and still ends within seconds.
+pub const OPEN_LIMIT: u64 = 4 << 30;
+
+/// `xz -9` needs a dictionary of 64 MiB; twice that, and what the decoder itself takes.
+const XZ_MEMORY_LIMIT_KIB: u32 = 136 << 10;
+
+/// As a power of two: 128 MiB, what `zstd --ultra -22` and `--long` ask for and every client accepts.
+const ZSTD_WINDOW_LOG_LIMIT: u32 = 27;
+
+/// Large enough that hashing and decoding work on whole blocks, not on the lines that a parser takes.
+const BUFFER_SIZE: usize = 64 << 10;
+
+impl Compression {
+    /// By the end of the file's name; what is unknown is taken as it is.
+    pub fn of_path(path: &str) -> Self {
+        Self::split(path).1
+    }
+
+    /// The name without what the compression adds: `main/Contents-all.gz` gives `main/Contents-all`.
+    pub fn split(path: &str) -> (&str, Self) {
+        [Self::Gzip, Self::Xz, Self::Bzip2, Self::Zstd]
+            .into_iter()
+            .find_map(|codec| Some((path.strip_suffix(codec.suffix())?, codec)))
+            .unwrap_or((path, Self::Plain))
+    }
+
+    /// What it adds to a file's name.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Gzip => ".gz",
+            Self::Xz => ".xz",
+            Self::Bzip2 => ".bz2",
+            Self::Zstd => ".zst",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Bzip2 => "bzip2",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// Unpacks a stream, and every further member, stream or frame that follows it.
+    fn decoder<'r>(self, mut packed: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
+        // No bytes at all are no zstd frames to its decoder, and then a good file without content.
+        if self != Self::Plain && packed.fill_buf()?.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(match self {
+            Self::Plain => Box::new(packed),
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(
+                packed,
+                true,
+                XZ_MEMORY_LIMIT_KIB,
+            )),
+            Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(packed)),
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_LIMIT)?;
+                Box::new(decoder)
+            }
+        })
+    }
+
+    /// Says what a decoder's error means; errors of the system below it stay as they are.
+    fn explain(self, error: io::Error) -> io::Error {
+        if self == Self::Plain || error.raw_os_error().is_some() {
+            return error;
+        }
+        let name = self.name();
+        let text = match error.kind() {
+            io::ErrorKind::UnexpectedEof => format!("the {name} stream is truncated"),
+            io::ErrorKind::OutOfMemory => {
+                format!("the {name} stream wants more memory than an index may take")
+            }
+            _ => format!("not a good {name} stream, or something follows it: {error}"),
+        };
+        io::Error::new(error.kind(), text)
+    }
+}
+
+/// The uncompressed content of an index.
+///
+/// Reading fails at the first byte past the declared size, or past [`OPEN_LIMIT`].
+pub struct IndexText<'r> {
+    compression: Compression,
+    decoder: Box<dyn Read + 'r>,
+    declared: Open,
+    hasher: Option<Hasher>,
+    buffer: Box<[u8]>,
+    /// The unread part of the buffer.
+    unread: std::ops::Range<usize>,
+    /// Bytes that came out of the decoder.
+    total: u64,
+}
+
+/// Content that is not what the root declared.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("uncompressed it has {got} bytes, the root declares {expected}")]
+    Size { expected: u64, got: u64 },
+    #[error("uncompressed it is {got}, the root declares {expected}")]
+    Digest {
+        expected: Box<Digest>,
+        got: Box<Digest>,
+    },
+    #[error(transparent)]
+    Read(#[from] io::Error),
+}
+
+impl<'r> IndexText<'r> {
+    /// `declared` is what is held against the content; a digest left out there costs no hashing.
+    pub fn open(
+        compression: Compression,
+        declared: Open,
+        packed: impl BufRead + 'r,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            compression,
+            decoder: compression
+                .decoder(packed)
+                .map_err(|error| compression.explain(error))?,
+            declared,
+            hasher: declared
+                .digest
+                .map(|digest| Hasher::new(digest.algorithm())),
+            buffer: vec![0; BUFFER_SIZE].into(),
+            unread: 0..0,
+            total: 0,
+        })
+    }
+
+    /// Reads what is left and holds the whole against the declaration.
+    pub fn verify(mut self) -> Result<(), OpenError> {
+        loop {
+            let length = self.fill_buf()?.len();
+            if length == 0 {
+                break;
+            }
+            self.consume(length);
+        }
+        if let Some(expected) = self.declared.size
+            && expected != self.total
+        {
+            return Err(OpenError::Size {
+                expected,
+                got: self.total,
+            });
+        }
+        if let (Some(expected), Some(hasher)) = (self.declared.digest, self.hasher) {
+            let (_, got) = hasher.finish();
+            if expected != got {
+                return Err(OpenError::Digest {
+                    expected: Box::new(expected),
+                    got: Box::new(got),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn refill(&mut self) -> io::Result<()> {
+        let length = loop {
+            match self.decoder.read(&mut self.buffer) {
+                Ok(length) => break length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.compression.explain(error)),
+            }
+        };
+        self.total += length as u64;
+        let limit = self.declared.size.unwrap_or(OPEN_LIMIT).min(OPEN_LIMIT);
+        if self.total > limit {
+            let what = match self.declared.size {
+                Some(size) if size == limit => format!("the {size} bytes that the root declares"),
+                _ => format!("{limit} bytes, the most that an index may have"),
+            };
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("uncompressed it has more than {what}"),
+            ));
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&self.buffer[..length]);
+        }
+        self.unread = 0..length;
+        Ok(())
+    }
+}
+
+impl BufRead for IndexText<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.unread.is_empty() {
+            self.refill()?;
+        }
+        Ok(&self.buffer[self.unread.clone()])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.unread.start = self.unread.end.min(self.unread.start + amount);
+    }
+}
+
+impl Read for IndexText<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(into.len());
+        into[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::digest::{Algorithm, ObjectId};
+
+    const PACKED: [Compression; 4] = [
+        Compression::Gzip,
+        Compression::Xz,
+        Compression::Bzip2,
+        Compression::Zstd,
+    ];
+
+    fn pack(compression: Compression, content: &[u8]) -> Vec<u8> {
+        match compression {
+            Compression::Plain => content.to_vec(),
+            Compression::Gzip => {
+                let mut writer =
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                writer.write_all(content).unwrap();
+                writer.finish().unwrap()
+            }
+            Compression::Xz => xz_with_dictionary(content, 1 << 20),
+            Compression::Bzip2 => {
+                let mut writer =
+                    bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                writer.write_all(content).unwrap();
+                writer.finish().unwrap()
+            }
+            Compression::Zstd => zstd::encode_all(content, 3).unwrap(),
+        }
+    }
+
+    /// One xz stream of stored chunks, written by hand: the encoder is not part of the build.
+    fn xz_with_dictionary(content: &[u8], dictionary: u64) -> Vec<u8> {
+        let crc = |bytes: &[u8]| {
+            let mut crc = flate2::Crc::new();
+            crc.update(bytes);
+            crc.sum().to_le_bytes()
+        };
+        let multibyte = |mut value: usize| {
+            let mut bytes = Vec::new();
+            while value >= 0x80 {
+                bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
+                value >>= 7;
+            }
+            bytes.push(u8::try_from(value).unwrap());
+            bytes
+        };
+        let pad = |bytes: &mut Vec<u8>| bytes.resize(bytes.len().next_multiple_of(4), 0);
+        // Flags: CRC32 as the check.
+        let mut stream = b"\xfd7zXZ\0\0\x01".to_vec();
+        stream.extend(crc(&[0, 1]));
+
+        let dictionary_bits = u8::try_from(2 * (dictionary.ilog2() - 12)).unwrap();
+        let mut header = vec![2, 0, 0x21, 1, dictionary_bits, 0, 0, 0];
+        header.extend(crc(&header));
+        let mut block = header.clone();
+        for (n, chunk) in content.chunks(1 << 16).enumerate() {
+            block.push(if n == 0 { 1 } else { 2 });
+            block.extend(u16::try_from(chunk.len() - 1).unwrap().to_be_bytes());
+            block.extend(chunk);
+        }
+        block.push(0);
+        let unpadded = block.len() + 4;
+        pad(&mut block);
+        block.extend(crc(content));
+        stream.extend(block);
+
+        let mut index = vec![0, 1];
+        index.extend(multibyte(unpadded));
+        index.extend(multibyte(content.len()));
+        pad(&mut index);
+        index.extend(crc(&index));
+        let backward = u32::try_from(index.len() / 4 - 1).unwrap().to_le_bytes();
+        stream.extend(index);
+        let footer = [&backward[..], &[0, 1]].concat();
+        stream.extend(crc(&footer));
+        stream.extend(footer);
+        stream.extend(b"YZ");
+        stream
+    }
+
+    fn unpack(compression: Compression, packed: &[u8]) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        IndexText::open(compression, Open::default(), packed)?.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    #[test]
+    fn names_tell_the_codec() {
+        for (path, base, compression) in [
+            ("Packages", "Packages", Compression::Plain),
+            ("a/Packages.gz", "a/Packages", Compression::Gzip),
+            ("x.xml.zst", "x.xml", Compression::Zstd),
+            ("x.sqlite.bz2", "x.sqlite", Compression::Bzip2),
+            ("x.xml.zck", "x.xml.zck", Compression::Plain),
+            ("Sources.xz", "Sources", Compression::Xz),
+        ] {
+            assert_eq!(Compression::split(path), (base, compression));
+            assert_eq!(Compression::of_path(path), compression);
+        }
+    }
+
+    #[test]
+    fn several_members_are_one_content() {
+        let long = "0123456789".repeat(20_000);
+        for compression in PACKED {
+            let mut packed = pack(compression, long.as_bytes());
+            packed.extend(pack(compression, b"second"));
+            assert_eq!(
+                unpack(compression, &packed).unwrap(),
+                format!("{long}second").as_bytes(),
+                "{compression:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn truncated_and_prolonged_streams_are_errors() {
+        for compression in PACKED {
+            let packed = pack(compression, b"some content that is not short");
+            for length in 0..packed.len() {
+                let error = unpack(compression, &packed[..length]).unwrap_err();
+                assert_eq!(
+                    error.to_string(),
+                    format!("the {} stream is truncated", compression.name()),
+                    "{length} of {} bytes",
+                    packed.len()
+                );
+            }
+            let prolonged = [&packed[..], b"<html>not found</html>"].concat();
+            let error = unpack(compression, &prolonged).unwrap_err();
+            assert!(
+                error.to_string().contains("or something follows it"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_declared_is_a_limit_and_is_verified() {
+        let content = vec![b'x'; 1_000_000];
+        let right = Open {
+            digest: Some(ObjectId::of(&content).digest()),
+            size: Some(1_000_000),
+        };
+        for compression in PACKED.into_iter().chain([Compression::Plain]) {
+            let packed = pack(compression, &content);
+            let open = |declared| IndexText::open(compression, declared, &packed[..]).unwrap();
+            open(right).verify().unwrap();
+            open(Open::default()).verify().unwrap();
+
+            let error = open(Open {
+                size: Some(1000),
+                ..right
+            })
+            .read_to_end(&mut Vec::new())
+            .unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "uncompressed it has more than the 1000 bytes that the root declares"
+            );
+            let longer = Open {
+                size: Some(u64::MAX),
+                digest: None,
+            };
+            assert!(matches!(
+                open(longer).verify(),
+                Err(OpenError::Size { got: 1_000_000, .. })
+            ));
+            let other = Open {
+                digest: Digest::from_bytes(Algorithm::Sha1, &[7; 20]),
+                size: None,
+            };
+            assert!(matches!(
+                open(other).verify(),
+                Err(OpenError::Digest { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_dictionary_or_window_for_a_giant_is_refused() {
+        let packed = xz_with_dictionary(b"x", 1 << 30);
+        let error = unpack(Compression::Xz, &packed).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the xz stream wants more memory than an index may take"
+        );
+        // A frame header with a window of 2^31 bytes, then an empty last block.
+        let packed = b"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00";
+        let error = unpack(Compression::Zstd, packed).unwrap_err();
+        assert!(error.to_string().contains("too much memory"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn broken_streams_never_panic(at in 0usize..200, byte: u8, codec in 0usize..4) {
+            let mut packed = pack(PACKED[codec], "content ".repeat(40).as_bytes());
+            let at = at % packed.len();
+            packed[at] = byte;
+            let _ = unpack(PACKED[codec], &packed);
+        }
+    }
 }

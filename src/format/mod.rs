@@ -9,8 +9,10 @@ pub mod compression;
 pub mod deb;
 pub mod rpm;
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 
+use crate::config::FormatConfig;
 use crate::digest::Digest;
 use crate::manifest::Package;
 use crate::openpgp::Trusted;
@@ -20,6 +22,15 @@ use compression::Compression;
 
 /// Everything that sync needs to know of a repository format. All paths are relative to the repository's URL.
 pub trait Format: Send + Sync {
+    /// The `type` of the configuration: `apt`, `rpm`.
+    fn name(&self) -> &'static str;
+
+    /// The selection as a text that changes exactly when the selection does: a state made by another one is not comparable.
+    fn selection(&self) -> String;
+
+    /// Which of the repositories at one URL it is; empty where there is only one.
+    fn suite(&self) -> String;
+
     /// Where the root may stand, best first: the first one that the upstream has is the root.
     fn roots(&self) -> Vec<RootSource>;
 
@@ -41,7 +52,25 @@ pub trait Format: Send + Sync {
     ) -> Result<(), FormatError>;
 
     /// Wished architectures that no package has, given the architectures that packages do have.
-    fn unmatched_architectures(&self, seen: &std::collections::BTreeSet<String>) -> Vec<String>;
+    fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String>;
+}
+
+/// The format of a configured repository.
+pub fn of(config: &FormatConfig) -> Result<Box<dyn Format>, FormatError> {
+    Ok(match config {
+        FormatConfig::Apt(apt) => Box::new(deb::Apt::new(deb::Selection {
+            distribution: apt.distribution.to_string(),
+            components: apt.components.clone(),
+            architectures: apt.architectures.clone(),
+            sources: apt.sources,
+            udebs: apt.udebs,
+            installer: apt.installer,
+        })?),
+        FormatConfig::Rpm(rpm) => Box::new(rpm::Rpm::new(rpm::Selection {
+            architectures: rpm.architectures.clone(),
+            sources: rpm.sources,
+        })),
+    })
 }
 
 /// A place where a root may stand, and how it is signed.
@@ -76,6 +105,8 @@ pub enum Companion {
 pub struct Root {
     /// When the upstream made this state, in seconds since the epoch: `Date` of Release, the newest timestamp in repomd.
     pub date: Option<i64>,
+    /// Until when it may be believed (`Valid-Until` of Release), in seconds since the epoch.
+    pub valid_until: Option<i64>,
     pub indexes: Vec<Index>,
     /// For the user: oddities that do not stop a sync.
     pub warnings: Vec<String>,
@@ -154,6 +185,44 @@ pub struct Reference {
     pub package: Option<Package>,
 }
 
+/// In bytes: several times what the longest real names and versions have.
+const WORD_LIMIT: usize = 512;
+
+impl Package {
+    /// Each part is one short word: they end up in manifests, tables and messages.
+    pub fn new(
+        file: &str,
+        name: &str,
+        version: &str,
+        architecture: &str,
+    ) -> Result<Self, FormatError> {
+        for (what, word) in [
+            ("name", name),
+            ("version", version),
+            ("architecture", architecture),
+        ] {
+            let is_word = !word.is_empty()
+                && word.len() <= WORD_LIMIT
+                && !word.contains(|c: char| c.is_control() || c.is_whitespace());
+            if !is_word {
+                let start: String = word.chars().take(60).collect();
+                let name: String = name.chars().take(60).collect();
+                return Err(FormatError::malformed(
+                    file,
+                    format!(
+                        "package {name:?} has the {what} {start:?}, which is not one short word"
+                    ),
+                ));
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: architecture.to_owned(),
+        })
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// The text is not what this kind of file must be.
@@ -195,4 +264,13 @@ pub enum FormatError {
         file: String,
         source: std::io::Error,
     },
+}
+
+impl FormatError {
+    fn malformed(file: &str, what: impl Into<String>) -> Self {
+        Self::Malformed {
+            file: file.to_owned(),
+            what: what.into(),
+        }
+    }
 }

@@ -1,1 +1,262 @@
-//! APT repositories.
+//! APT repositories: Release is the root, Packages and Sources name the files.
+//!
+//! A repository lies below `dists/` with components and architectures, or is flat: Release stands beside Packages, and
+//! there is nothing to choose from.
+
+mod indexes;
+mod packages;
+mod release;
+mod sources;
+mod stanza;
+
+use std::collections::BTreeSet;
+use std::io::BufRead;
+
+use super::{Companion, Format, FormatError, Index, IndexKind, Reference, Root, RootSource};
+use crate::openpgp::Trusted;
+use crate::rel_path::{RelPath, RelPathError};
+
+pub use release::Release;
+
+/// What of an archive is mirrored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The directory below `dists/`; one that ends in `/` is a flat repository at that place (`./` at the top).
+    pub distribution: String,
+    /// In full or by their last segment (`updates/main`, `main`). Without a meaning in a flat repository.
+    pub components: Vec<String>,
+    /// `all` always belongs. Without a meaning in a flat repository.
+    pub architectures: Vec<String>,
+    pub sources: bool,
+    pub udebs: bool,
+    pub installer: bool,
+}
+
+/// An APT repository as the configuration selects it.
+#[derive(Debug)]
+pub struct Apt {
+    selection: Selection,
+    /// Where Release stands; `None` is the top.
+    directory: Option<RelPath>,
+    layout: Layout,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    Dists,
+    Flat,
+}
+
+impl Apt {
+    pub fn new(selection: Selection) -> Result<Self, FormatError> {
+        let distribution = selection.distribution.clone();
+        let path_error = |source| FormatError::Path {
+            file: "apt.distribution".to_owned(),
+            named_by: distribution.clone(),
+            source,
+        };
+        let (layout, directory) = if let Some(flat) = distribution.strip_suffix('/') {
+            let directory = match flat.trim_matches('/') {
+                "" | "." => None,
+                directory => Some(RelPath::parse(directory)),
+            };
+            (Layout::Flat, directory)
+        } else {
+            // Checked by itself, so that it does not leave `dists`.
+            let suite = RelPath::parse(&distribution);
+            let directory = suite.and_then(|suite| RelPath::parse(&format!("dists/{suite}")));
+            (Layout::Dists, Some(directory))
+        };
+        let apt = Self {
+            selection,
+            directory: directory.transpose().map_err(path_error)?,
+            layout,
+        };
+        apt.beside("Release.gpg").map_err(path_error)?;
+        Ok(apt)
+    }
+
+    /// A file that Release names, or that stands beside it.
+    fn beside(&self, name: &str) -> Result<RelPath, RelPathError> {
+        match &self.directory {
+            Some(directory) => directory.join(name),
+            None => RelPath::parse(name),
+        }
+    }
+
+    fn root_file(&self, name: &'static str) -> RelPath {
+        self.beside(name)
+            .expect("the distribution was checked to leave room for the root's names")
+    }
+
+    fn release(&self) -> RootSource {
+        RootSource::Detached {
+            path: self.root_file("Release"),
+            signature: self.root_file("Release.gpg"),
+        }
+    }
+}
+
+impl Format for Apt {
+    fn name(&self) -> &'static str {
+        "apt"
+    }
+
+    fn selection(&self) -> String {
+        format!("{:?}", self.selection)
+    }
+
+    fn suite(&self) -> String {
+        self.selection.distribution.clone()
+    }
+
+    fn roots(&self) -> Vec<RootSource> {
+        let inline = RootSource::Inline {
+            path: self.root_file("InRelease"),
+        };
+        vec![inline, self.release()]
+    }
+
+    fn companions(&self, root: &RootSource) -> Vec<Companion> {
+        match (root, self.release()) {
+            (RootSource::Inline { .. }, RootSource::Detached { path, signature }) => {
+                vec![Companion::SameRoot { path, signature }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn open_root(&self, root: &Trusted) -> Result<Root, FormatError> {
+        let file = self.root_file("Release");
+        let release = Release::parse(file.as_str(), root.bytes())?;
+        let chosen = indexes::choose(self, file.as_str(), &release)?;
+        Ok(Root {
+            date: release.date,
+            valid_until: release.valid_until,
+            indexes: chosen.indexes,
+            warnings: chosen.warnings,
+        })
+    }
+
+    fn read_index(
+        &self,
+        index: &Index,
+        text: &mut dyn BufRead,
+        each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
+        match index.kind {
+            IndexKind::DebPackages => packages::read(&index.name, text, each),
+            IndexKind::DebSources => sources::read(&index.name, text, each),
+            IndexKind::DebInstallerSums => sources::read_sums(index, text, each),
+            IndexKind::RpmPrimary | IndexKind::RpmPrestodelta | IndexKind::Opaque => Ok(()),
+        }
+    }
+
+    /// Release itself says which architectures it has, except in a flat repository.
+    fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String> {
+        if self.layout == Layout::Dists || seen.contains("all") {
+            return Vec::new();
+        }
+        self.selection
+            .architectures
+            .iter()
+            .filter(|wanted| !seen.contains(*wanted))
+            .cloned()
+            .collect()
+    }
+}
+
+/// The value of a field that the stanza must have. `above` is the line before the stanza: it says which stanza is
+/// meant as long as nothing else does.
+fn required<'v>(
+    file: &str,
+    above: u64,
+    field: &str,
+    value: Option<&'v [u8]>,
+) -> Result<&'v str, FormatError> {
+    let value = value.ok_or_else(|| {
+        FormatError::malformed(
+            file,
+            format!("the stanza behind line {above} has no {field}"),
+        )
+    })?;
+    text(file, field, value)
+}
+
+/// A field's value that has to be text.
+fn text<'v>(file: &str, field: &str, value: &'v [u8]) -> Result<&'v str, FormatError> {
+    std::str::from_utf8(value)
+        .map_err(|_| FormatError::malformed(file, format!("{field} is not UTF-8")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn selection(distribution: &str) -> Selection {
+        Selection {
+            distribution: distribution.to_owned(),
+            components: vec!["main".to_owned()],
+            architectures: vec!["amd64".to_owned()],
+            sources: false,
+            udebs: false,
+            installer: false,
+        }
+    }
+
+    #[test]
+    fn release_stands_where_apt_looks_for_it() {
+        for (distribution, place) in [
+            ("bookworm", "dists/bookworm/"),
+            ("buster/updates", "dists/buster/updates/"),
+            ("./", ""),
+            ("/", ""),
+            ("stable/", "stable/"),
+            ("./amd64/", "amd64/"),
+        ] {
+            let apt = Apt::new(selection(distribution)).unwrap();
+            let path = |name: &str| RelPath::parse(&format!("{place}{name}")).unwrap();
+            let roots = apt.roots();
+            assert_eq!(
+                roots,
+                [
+                    RootSource::Inline {
+                        path: path("InRelease")
+                    },
+                    RootSource::Detached {
+                        path: path("Release"),
+                        signature: path("Release.gpg")
+                    }
+                ]
+            );
+            assert_eq!(
+                apt.companions(&roots[0]),
+                [Companion::SameRoot {
+                    path: path("Release"),
+                    signature: path("Release.gpg")
+                }]
+            );
+            assert_eq!(apt.companions(&roots[1]), []);
+        }
+        let long = "x/".repeat(1498) + "x";
+        for distribution in ["", "../../etc", "../x/", "/abs", &long, &format!("{long}/")] {
+            assert!(
+                matches!(
+                    Apt::new(selection(distribution)),
+                    Err(FormatError::Path { .. })
+                ),
+                "{distribution:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_flat_repository_can_miss_an_architecture() {
+        let seen = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let flat = Apt::new(selection("./")).unwrap();
+        assert_eq!(flat.unmatched_architectures(&seen(&["i386"])), ["amd64"]);
+        assert!(flat.unmatched_architectures(&seen(&["all"])).is_empty());
+        let dists = Apt::new(selection("sid")).unwrap();
+        assert!(dists.unmatched_architectures(&seen(&["i386"])).is_empty());
+    }
+}

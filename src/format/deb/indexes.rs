@@ -1,0 +1,375 @@
+//! Which of the files that Release lists a selection needs: all that a client with these components and
+//! architectures may ask for.
+//!
+//! A Release stays valid, byte for byte, only while everything that clients ask for is there. pdiffs are left out:
+//! clients do without them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::release::{ListedFile, Release};
+use super::{Apt, Layout};
+use crate::format::compression::Compression;
+use crate::format::{FormatError, Index, IndexKind, Open, Presence, Variant};
+use crate::rel_path::RelPath;
+
+/// Compressions that apt reads and chantal does not: mirrored as they are.
+const FOREIGN_SUFFIXES: [&str; 3] = [".lzma", ".lz4", ".lz"];
+
+pub(super) struct Chosen {
+    pub(super) indexes: Vec<Index>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What a listed file is to the selection, by its uncompressed name.
+type Role = (IndexKind, Presence);
+
+pub(super) fn choose(apt: &Apt, file: &str, release: &Release) -> Result<Chosen, FormatError> {
+    let mut chooser = Chooser {
+        apt,
+        file,
+        release,
+        architectures: Vec::new(),
+        directories: BTreeSet::new(),
+        warnings: Vec::new(),
+    };
+    if apt.layout == Layout::Dists {
+        chooser.architectures = chooser.find_architectures()?;
+        chooser.directories = chooser.find_directories()?;
+    }
+    let indexes = chooser.indexes()?;
+    if !indexes.iter().any(|index| index.kind.names_files()) {
+        return Err(FormatError::malformed(
+            file,
+            "it lists no Packages for this selection",
+        ));
+    }
+    chooser.warn_of_missing_packages(&indexes);
+    Ok(Chosen {
+        indexes,
+        warnings: chooser.warnings,
+    })
+}
+
+struct Chooser<'a> {
+    apt: &'a Apt,
+    file: &'a str,
+    release: &'a Release,
+    /// The wanted ones, and `all`.
+    architectures: Vec<&'a str>,
+    /// Of the wanted components.
+    directories: BTreeSet<&'a str>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Chooser<'a> {
+    fn paths(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.release.files.keys().map(RelPath::as_str)
+    }
+
+    fn find_architectures(&self) -> Result<Vec<&'a str>, FormatError> {
+        let release = self.release;
+        // Some archives leave the field out, or list less than they have.
+        let mut available: BTreeSet<&str> = self
+            .paths()
+            .flat_map(|path| path.split('/'))
+            .filter_map(|segment| segment.strip_prefix("binary-"))
+            .collect();
+        available.extend(release.architectures.iter().map(String::as_str));
+        let mut wanted: Vec<&str> = Vec::new();
+        for architecture in &self.apt.selection.architectures {
+            if !available.contains(architecture.as_str()) {
+                return Err(self.not_there("architecture", architecture, &available));
+            }
+            wanted.push(architecture);
+        }
+        if release.architectures.iter().any(|name| name == "all") {
+            wanted.push("all");
+        }
+        Ok(wanted)
+    }
+
+    /// Where the wanted components lie. `Components` may say `updates/main` of a directory `main`.
+    fn find_directories(&mut self) -> Result<BTreeSet<&'a str>, FormatError> {
+        let existing: BTreeSet<&str> = self.paths().filter_map(component_directory).collect();
+        let named = &self.release.components;
+        let mut directories = BTreeSet::new();
+        for wanted in &self.apt.selection.components {
+            if let Some(directory) = existing.get(wanted.as_str()) {
+                directories.insert(*directory);
+                continue;
+            }
+            let last = last_segment(wanted);
+            let is_named = named
+                .iter()
+                .any(|name| name == wanted || last_segment(name) == wanted);
+            let mut alike = existing.iter().filter(|name| last_segment(name) == last);
+            match (is_named, alike.next(), alike.next()) {
+                (true, Some(directory), None) => {
+                    directories.insert(*directory);
+                }
+                (true, None, _) => self.warnings.push(format!(
+                    "{}: component {wanted:?} is named, but none of its files is listed",
+                    self.file
+                )),
+                // Not named, or several directories could be meant.
+                _ => {
+                    let mut available = existing.clone();
+                    available.extend(named.iter().map(String::as_str));
+                    return Err(self.not_there("component", wanted, &available));
+                }
+            }
+        }
+        Ok(directories)
+    }
+
+    fn not_there(
+        &self,
+        what: &'static str,
+        wanted: &str,
+        available: &BTreeSet<&str>,
+    ) -> FormatError {
+        FormatError::NotThere {
+            file: self.file.to_owned(),
+            what,
+            wanted: wanted.to_owned(),
+            available: available.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn indexes(&self) -> Result<Vec<Index>, FormatError> {
+        let mut by_name: BTreeMap<&str, Index> = BTreeMap::new();
+        for (path, listed) in &self.release.files {
+            let (base, compression) = Compression::split(path.as_str());
+            let foreign = FOREIGN_SUFFIXES
+                .iter()
+                .find_map(|suffix| base.strip_suffix(suffix));
+            let (name, role) = match foreign {
+                Some(base) => (
+                    path.as_str(),
+                    self.role(base)
+                        .map(|_| (IndexKind::Opaque, Presence::Optional)),
+                ),
+                None => (base, self.role(base)),
+            };
+            let Some((kind, presence)) = role else {
+                continue;
+            };
+            by_name
+                .entry(name)
+                .or_insert_with(|| Index {
+                    name: name.to_owned(),
+                    kind,
+                    variants: Vec::new(),
+                    presence,
+                })
+                .variants
+                .push(self.variant(path, listed, compression)?);
+        }
+        let mut indexes: Vec<Index> = by_name.into_values().collect();
+        for index in &mut indexes {
+            index
+                .variants
+                .sort_by_key(|variant| reading_order(variant.compression));
+        }
+        Ok(indexes)
+    }
+
+    fn variant(
+        &self,
+        path: &RelPath,
+        listed: &ListedFile,
+        compression: Compression,
+    ) -> Result<Variant, FormatError> {
+        let at = |name: &str| {
+            self.apt.beside(name).map_err(|source| FormatError::Path {
+                file: self.file.to_owned(),
+                named_by: path.to_string(),
+                source,
+            })
+        };
+        let mut by_hash = Vec::new();
+        if self.release.acquire_by_hash {
+            let directory = path
+                .parent()
+                .map_or(String::new(), |parent| format!("{parent}/"));
+            for digest in &listed.digests {
+                let algorithm = digest.algorithm().name().to_uppercase();
+                by_hash.push(at(&format!(
+                    "{directory}by-hash/{algorithm}/{}",
+                    digest.hex()
+                ))?);
+            }
+        }
+        let (base, _) = Compression::split(path.as_str());
+        // A file that is called `.gz` has no name without it.
+        let open = RelPath::parse(base)
+            .ok()
+            .and_then(|base| self.release.files.get(&base));
+        Ok(Variant {
+            path: at(path.as_str())?,
+            by_hash,
+            digest: listed.digests[0],
+            size: Some(listed.size),
+            compression,
+            open: Open {
+                digest: open.map(|open| open.digests[0]),
+                size: open.map(|open| open.size),
+            },
+        })
+    }
+
+    /// `None` for what the selection does not need.
+    fn role(&self, name: &str) -> Option<Role> {
+        if self.apt.layout == Layout::Flat {
+            let selection = &self.apt.selection;
+            return match name {
+                "Packages" => Some((IndexKind::DebPackages, Presence::AnyVariant)),
+                "Sources" if selection.sources => {
+                    Some((IndexKind::DebSources, Presence::AnyVariant))
+                }
+                "Sources" => None,
+                name => self.role_of_data(&name.split('/').collect::<Vec<_>>()),
+            };
+        }
+        if !name.contains('/') {
+            return self.role_of_data(&[name]);
+        }
+        let directory = component_directory(name)?;
+        if !self.directories.contains(directory) {
+            return None;
+        }
+        let below: Vec<&str> = name[directory.len() + 1..].split('/').collect();
+        self.role_of_lists(&below)
+            .or_else(|| self.role_of_data(&below))
+    }
+
+    /// Indexes that name packages and their like, below a component.
+    fn role_of_lists(&self, below: &[&str]) -> Option<Role> {
+        let selection = &self.apt.selection;
+        let packages = |directory: &str| {
+            let architecture = directory.strip_prefix("binary-")?;
+            self.has_architecture(architecture).then(|| {
+                // Nobody asks for binary-all when its packages are in every other Packages.
+                if architecture == "all" && self.release.all_in_every_packages {
+                    (IndexKind::DebPackages, Presence::Optional)
+                } else {
+                    (IndexKind::DebPackages, Presence::AnyVariant)
+                }
+            })
+        };
+        let release = (IndexKind::Opaque, Presence::Optional);
+        match *below {
+            [directory, "Packages"] => packages(directory),
+            [directory, "Release"] if packages(directory).is_some() => Some(release),
+            ["debian-installer", directory, "Packages"] if selection.udebs => packages(directory),
+            ["debian-installer", directory, "Release"]
+                if selection.udebs && packages(directory).is_some() =>
+            {
+                Some(release)
+            }
+            ["source", "Sources"] if selection.sources => {
+                Some((IndexKind::DebSources, Presence::AnyVariant))
+            }
+            ["source", "Release"] if selection.sources => Some(release),
+            [installer, .., "SHA256SUMS"] if selection.installer => {
+                let architecture = installer.strip_prefix("installer-")?;
+                self.has_architecture(architecture)
+                    .then_some((IndexKind::DebInstallerSums, Presence::AnyVariant))
+            }
+            _ => None,
+        }
+    }
+
+    /// Indexes that name no files: descriptions, contents, appstream, command-not-found.
+    fn role_of_data(&self, below: &[&str]) -> Option<Role> {
+        let selection = &self.apt.selection;
+        let is_needed = match *below {
+            ["i18n", name] => name.starts_with("Translation-"),
+            ["dep11", name] => {
+                name.starts_with("icons-")
+                    || [("Components-", ".yml"), ("CID-Index-", ".json")]
+                        .iter()
+                        .any(|(start, end)| {
+                            name.strip_prefix(start)
+                                .and_then(|rest| rest.strip_suffix(end))
+                                .is_some_and(|architecture| self.has_architecture(architecture))
+                        })
+            }
+            ["cnf", name] => name
+                .strip_prefix("Commands-")
+                .is_some_and(|architecture| self.has_architecture(architecture)),
+            [name] => match name.strip_prefix("Contents-") {
+                Some("source") => selection.sources,
+                Some(rest) => match rest.strip_prefix("udeb-") {
+                    Some(architecture) => selection.udebs && self.has_architecture(architecture),
+                    None => self.has_architecture(rest),
+                },
+                None => self.apt.layout == Layout::Flat && name.starts_with("Translation-"),
+            },
+            _ => false,
+        };
+        is_needed.then_some((IndexKind::Opaque, Presence::AnyVariant))
+    }
+
+    /// A flat repository has one Packages for all of them.
+    fn has_architecture(&self, architecture: &str) -> bool {
+        match self.apt.layout {
+            Layout::Flat => true,
+            Layout::Dists => self.architectures.contains(&architecture),
+        }
+    }
+
+    fn warn_of_missing_packages(&mut self, indexes: &[Index]) {
+        let names: BTreeSet<&str> = indexes.iter().map(|index| index.name.as_str()).collect();
+        for directory in &self.directories {
+            for architecture in &self.architectures {
+                let packages = format!("{directory}/binary-{architecture}/Packages");
+                if *architecture != "all" && !names.contains(packages.as_str()) {
+                    self.warnings
+                        .push(format!("{}: {packages} is not listed", self.file));
+                }
+            }
+        }
+    }
+}
+
+/// The component that a path lies in: what stands before the first directory that archives have in one.
+fn component_directory(path: &str) -> Option<&str> {
+    let mut end = path.find('/')?;
+    loop {
+        let rest = &path[end + 1..];
+        let segment = rest.split_once('/').map_or(rest, |(segment, _)| segment);
+        let is_inside = matches!(
+            segment,
+            "source" | "i18n" | "dep11" | "cnf" | "debian-installer"
+        ) || ["binary-", "installer-", "Contents-"]
+            .iter()
+            .any(|start| segment.starts_with(start));
+        if is_inside {
+            return Some(&path[..end]);
+        }
+        end += 1 + rest.find('/')?;
+    }
+}
+
+fn last_segment(component: &str) -> &str {
+    component
+        .rsplit_once('/')
+        .map_or(component, |(_, last)| last)
+}
+
+/// zstd unpacks about eight times faster than xz at nearly its size; where it is listed, somebody chose it. Plain comes
+/// last: it is the largest, and often listed without being there.
+const fn reading_order(compression: Compression) -> u8 {
+    match compression {
+        Compression::Zstd => 0,
+        Compression::Xz => 1,
+        Compression::Gzip => 2,
+        Compression::Bzip2 => 3,
+        Compression::Plain => 4,
+    }
+}
+
+#[cfg(test)]
+#[path = "indexes_tests.rs"]
+mod tests;

@@ -1,0 +1,208 @@
+//! Packages: one stanza for each binary package.
+
+use std::io::BufRead;
+
+use super::stanza::Stanzas;
+use super::{required, text};
+use crate::digest::{Algorithm, Digest};
+use crate::format::{FormatError, Package, Reference};
+use crate::rel_path::RelPath;
+
+pub(super) fn read(
+    file: &str,
+    input: &mut dyn BufRead,
+    each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
+    let mut stanzas = Stanzas::new(
+        file,
+        input,
+        [
+            "Package",
+            "Version",
+            "Architecture",
+            "Filename",
+            "Size",
+            "SHA512",
+            "SHA256",
+        ],
+    );
+    loop {
+        let above = stanzas.line_number();
+        match stanzas.next()? {
+            Some(values) => each(reference(file, above, values)?)?,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn reference(
+    file: &str,
+    above: u64,
+    [name, version, architecture, path, size, sha512, sha256]: [Option<&[u8]>; 7],
+) -> Result<Reference, FormatError> {
+    let package = Package::new(
+        file,
+        required(file, above, "Package", name)?,
+        required(file, above, "Version", version)?,
+        required(file, above, "Architecture", architecture)?,
+    )?;
+    let malformed = |what: String| FormatError::malformed(file, format!("{package}: {what}"));
+    // Relative to the repository's URL, also in a flat repository whose Packages lies deeper.
+    let path = required(file, above, "Filename", path)?;
+    let path = RelPath::parse(path).map_err(|source| FormatError::Path {
+        file: file.to_owned(),
+        named_by: package.to_string(),
+        source,
+    })?;
+    let size = match size {
+        Some(size) => {
+            let size = text(file, "Size", size)?;
+            Some(
+                size.parse()
+                    .map_err(|_| malformed(format!("the size is {size:?}")))?,
+            )
+        }
+        None => None,
+    };
+    let (algorithm, hex) = match (sha512, sha256) {
+        (Some(hex), _) => (Algorithm::Sha512, hex),
+        (None, Some(hex)) => (Algorithm::Sha256, hex),
+        (None, None) => {
+            return Err(FormatError::NoDigest {
+                file: file.to_owned(),
+                named_by: package.to_string(),
+            });
+        }
+    };
+    let digest = Digest::parse(algorithm, text(file, algorithm.name(), hex)?)
+        .map_err(|error| malformed(error.to_string()))?;
+    Ok(Reference {
+        path,
+        digest,
+        size,
+        package: Some(package),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn references(text: &[u8], buffer_size: usize) -> Result<Vec<Reference>, String> {
+        let mut input = BufReader::with_capacity(buffer_size, text);
+        let mut all = Vec::new();
+        read("Packages", &mut input, &mut |reference| {
+            all.push(reference);
+            Ok(())
+        })
+        .map(|()| all)
+        .map_err(|error| error.to_string())
+    }
+
+    fn stanza(fields: &str) -> String {
+        format!("Package: g++\nVersion: 4:12.2-3\nArchitecture: amd64\n{fields}\n")
+    }
+
+    #[test]
+    fn reads_name_path_size_and_the_strongest_digest() {
+        let sha512 = "0123456789abcdef".repeat(8);
+        let text = [
+            stanza(&format!(
+                "Depends: cpp (>= 4),\n g++-12\nPhased-Update-Percentage: 10\n\
+                 Filename: pool/g/g++_12.2-3_amd64.deb\nSize: 1356\nSHA256: {SHA256}\nSHA512: {sha512}\n"
+            )),
+            stanza(&format!("Filename: ./a%3ab.deb\nSHA256: {SHA256}\n")),
+        ]
+        .concat();
+        let all = references(text.as_bytes(), 4096).unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!(all[0].path.as_str(), "pool/g/g++_12.2-3_amd64.deb");
+        assert_eq!(all[0].size, Some(1356));
+        assert_eq!(all[0].digest.hex(), sha512);
+        assert_eq!(
+            all[0].package,
+            Some(Package {
+                name: "g++".to_owned(),
+                version: "4:12.2-3".to_owned(),
+                architecture: "amd64".to_owned()
+            })
+        );
+        assert_eq!(all[1].path.as_str(), "a%3ab.deb");
+        assert_eq!(
+            (all[1].size, all[1].digest.hex()),
+            (None, SHA256.to_owned())
+        );
+    }
+
+    #[test]
+    fn errors_name_the_package() {
+        let named = "g++ 4:12.2-3 amd64";
+        for (fields, message) in [
+            (
+                format!("Filename: ../../etc/passwd\nSHA256: {SHA256}\n"),
+                format!(
+                    "{named} names a path that cannot be mirrored: path \"../../etc/passwd\" leaves the repository"
+                ),
+            ),
+            (
+                "Filename: a.deb\nMD5sum: d41d8cd98f00b204e9800998ecf8427e\nSHA1: x\n".to_owned(),
+                format!(
+                    "{named} has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+                ),
+            ),
+            (
+                format!("Filename: a.deb\nSize: 1e9\nSHA256: {SHA256}\n"),
+                format!("{named}: the size is \"1e9\""),
+            ),
+            (
+                "Filename: a.deb\nSHA256: 12\n".to_owned(),
+                format!("{named}: a sha256 digest has 64 hexadecimal digits, got 2"),
+            ),
+            (
+                format!("SHA256: {SHA256}\n"),
+                "the stanza behind line 0 has no Filename".to_owned(),
+            ),
+        ] {
+            assert_eq!(
+                references(stanza(&fields).as_bytes(), 64).unwrap_err(),
+                format!("Packages: {message}")
+            );
+        }
+        let text = "Package: a\u{1b}[2J\nVersion: 1\nArchitecture: all\nFilename: a\n";
+        assert_eq!(
+            references(text.as_bytes(), 64).unwrap_err(),
+            "Packages: package \"a\\u{1b}[2J\" has the name \"a\\u{1b}[2J\", which is not one short word"
+        );
+    }
+
+    #[test]
+    fn an_error_of_the_caller_ends_the_reading() {
+        let one = stanza(&format!("Filename: a\nSHA256: {SHA256}\n"));
+        let text = one.repeat(2);
+        let mut calls = 0;
+        let result = read("Packages", &mut text.as_bytes(), &mut |_| {
+            calls += 1;
+            Err(FormatError::malformed("x", "stop"))
+        });
+        assert_eq!(result.unwrap_err().to_string(), "x: stop");
+        assert_eq!(calls, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_input_gives_records_or_errors(at in 0usize..400, byte: u8, size in 1usize..64) {
+            let mut text = stanza(&format!("Filename: pool/a.deb\nSize: 1\nSHA256: {SHA256}\n"))
+                .repeat(2)
+                .into_bytes();
+            let at = at % text.len();
+            text[at] = byte;
+            prop_assert_eq!(references(&text, size), references(&text, 1 << 16));
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Release: one stanza that vouches for the indexes of a distribution.
+//!
+//! Only what SHA-256 or SHA-512 vouches for is in it; the lists of MD5 and SHA-1 are not read.
+
+use std::collections::BTreeMap;
+
+use super::stanza::Stanzas;
+use super::text;
+use crate::digest::{Algorithm, Digest};
+use crate::format::FormatError;
+use crate::rel_path::RelPath;
+
+/// Ubuntu's lists have about 3,000 files, Debian's 1,500.
+const FILES_LIMIT: usize = 50_000;
+
+/// What a Release says. Names are as it writes them.
+#[derive(Debug, Default)]
+pub struct Release {
+    /// In seconds since the epoch, like `valid_until`.
+    pub date: Option<i64>,
+    pub valid_until: Option<i64>,
+    pub components: Vec<String>,
+    pub architectures: Vec<String>,
+    /// Every index also stands under the name of its digest.
+    pub acquire_by_hash: bool,
+    /// Clients find the packages of `all` in every architecture's Packages (`No-Support-for-Architecture-all`).
+    pub all_in_every_packages: bool,
+    /// By their path relative to the directory of Release.
+    pub files: BTreeMap<RelPath, ListedFile>,
+}
+
+/// A file that Release vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedFile {
+    pub size: u64,
+    /// Strongest first; never empty.
+    pub digests: Vec<Digest>,
+}
+
+impl Release {
+    pub fn parse(file: &str, mut bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut stanzas = Stanzas::new(
+            file,
+            &mut bytes,
+            [
+                "Date",
+                "Valid-Until",
+                "Components",
+                "Architectures",
+                "Acquire-By-Hash",
+                "No-Support-for-Architecture-all",
+                "SHA512",
+                "SHA256",
+            ],
+        );
+        let Some(
+            [
+                date,
+                valid_until,
+                components,
+                architectures,
+                by_hash,
+                no_support_for_all,
+                sha512,
+                sha256,
+            ],
+        ) = stanzas.next()?
+        else {
+            return Err(FormatError::malformed(file, "it is empty"));
+        };
+        let words = |field, value: Option<&[u8]>| {
+            let value = text(file, field, value.unwrap_or_default())?;
+            Ok::<_, FormatError>(value.split_whitespace().map(str::to_owned).collect())
+        };
+        let time = |field, value: Option<&[u8]>| {
+            value
+                .map(|value| parse_date(file, field, text(file, field, value)?))
+                .transpose()
+        };
+        let no_support: Vec<String> = words("No-Support-for-Architecture-all", no_support_for_all)?;
+        let mut release = Self {
+            date: time("Date", date)?,
+            valid_until: time("Valid-Until", valid_until)?,
+            components: words("Components", components)?,
+            architectures: words("Architectures", architectures)?,
+            acquire_by_hash: by_hash.is_some_and(|value| value.eq_ignore_ascii_case(b"yes")),
+            all_in_every_packages: no_support.iter().any(|word| word == "Packages"),
+            files: BTreeMap::new(),
+        };
+        if sha512.is_none() && sha256.is_none() {
+            return Err(FormatError::NoDigest {
+                file: file.to_owned(),
+                named_by: "its list of files".to_owned(),
+            });
+        }
+        release.list(file, "SHA512", Algorithm::Sha512, sha512)?;
+        release.list(file, "SHA256", Algorithm::Sha256, sha256)?;
+        if stanzas.next()?.is_some() {
+            return Err(FormatError::malformed(file, "it has more than one stanza"));
+        }
+        Ok(release)
+    }
+
+    /// Adds a list of files; stronger algorithms come first.
+    fn list(
+        &mut self,
+        file: &str,
+        field: &str,
+        algorithm: Algorithm,
+        lines: Option<&[u8]>,
+    ) -> Result<(), FormatError> {
+        let lines = text(file, field, lines.unwrap_or_default())?;
+        for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+            let malformed = |what: String| FormatError::malformed(file, format!("{field}: {what}"));
+            let (hex, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+            let rest = rest.trim_start();
+            let (size, name) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
+            let name = name.trim();
+            let digest =
+                Digest::parse(algorithm, hex).map_err(|error| malformed(error.to_string()))?;
+            let size = size
+                .parse()
+                .map_err(|_| malformed(format!("{name:?} has the size {size:?}")))?;
+            let path = RelPath::parse(name).map_err(|source| FormatError::Path {
+                file: file.to_owned(),
+                named_by: field.to_owned(),
+                source,
+            })?;
+            if self.files.len() >= FILES_LIMIT {
+                return Err(malformed(format!("more than {FILES_LIMIT} files")));
+            }
+            let listed = self.files.entry(path).or_insert_with(|| ListedFile {
+                size,
+                digests: Vec::with_capacity(2),
+            });
+            let known = listed
+                .digests
+                .iter()
+                .find(|other| other.algorithm() == algorithm);
+            if listed.size != size || known.is_some_and(|other| *other != digest) {
+                return Err(malformed(format!(
+                    "{name:?} is listed twice, with other content"
+                )));
+            }
+            if known.is_none() {
+                listed.digests.push(digest);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// RFC 2822 as archives write it: the zone is `UTC`, and Ubuntu pads the hour with a space.
+fn parse_date(file: &str, field: &str, date: &str) -> Result<i64, FormatError> {
+    let malformed = || FormatError::malformed(file, format!("{field} is {date:?}, not a date"));
+    let words: Vec<&str> = date.split_whitespace().collect();
+    let [weekday, day, month, year, time, zone] = words[..] else {
+        return Err(malformed());
+    };
+    let hour_pad = if time.find(':') == Some(1) { "0" } else { "" };
+    let zone = match zone {
+        "UTC" | "GMT" | "Z" => "+0000",
+        offset => offset,
+    };
+    jiff::fmt::rfc2822::DateTimeParser::new()
+        .relaxed_weekday(true)
+        .parse_timestamp(format!(
+            "{weekday} {day} {month} {year} {hour_pad}{time} {zone}"
+        ))
+        .map(jiff::Timestamp::as_second)
+        .map_err(|_| malformed())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ONE: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn parse(text: &str) -> Result<Release, String> {
+        Release::parse("Release", text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn reads_fields_before_and_behind_the_lists() {
+        let strong = "ab".repeat(64);
+        let release = parse(&format!(
+            "Origin: Debian\nSuite: oldstable\nCodename: bookworm\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n\
+             Valid-Until: Sat, 18 Jul 2026 10:16:37 +0000\nArchitectures: all amd64\n\
+             Components: main updates/contrib\nNo-Support-for-Architecture-all: Packages\n\
+             MD5Sum:\n d41d8cd98f00b204e9800998ecf8427e 0 only/md5\n\
+             SHA256:\n {ONE}        0 main/binary-amd64/Packages\n {ONE} 0 ./Packages\n {ONE} 20 a b\n\
+             SHA512:\n {strong} 0 Packages\n\
+             Acquire-By-Hash: yes\n"
+        ))
+        .unwrap();
+        assert_eq!(release.date, Some(1_783_764_997));
+        assert_eq!(release.valid_until, Some(1_783_764_997 + 7 * 86400));
+        assert_eq!(release.architectures, ["all", "amd64"]);
+        assert_eq!(release.components, ["main", "updates/contrib"]);
+        assert!(release.acquire_by_hash && release.all_in_every_packages);
+        let names: Vec<&str> = release.files.keys().map(RelPath::as_str).collect();
+        assert_eq!(names, ["Packages", "a b", "main/binary-amd64/Packages"]);
+        let both = &release.files[&RelPath::parse("Packages").unwrap()];
+        let algorithms: Vec<_> = both.digests.iter().map(Digest::algorithm).collect();
+        assert_eq!(algorithms, [Algorithm::Sha512, Algorithm::Sha256]);
+    }
+
+    #[test]
+    fn dates_are_read_as_archives_write_them() {
+        for (date, seconds) in [
+            ("Thu, 25 Apr 2024 15:10:33 UTC", Some(1_714_057_833)),
+            ("Thu, 25 Apr 2024  5:10:33 UTC", Some(1_714_021_833)),
+            ("Thu,  4 Apr 2024  5:10:33 UTC", Some(1_712_207_433)),
+            ("Thu, 25 Apr 2024 15:10:33 GMT", Some(1_714_057_833)),
+            ("Thu, 25 Apr 2024 17:10:33 +0200", Some(1_714_057_833)),
+            // A wrong day of the week says nothing about the date.
+            ("Mon, 25 Apr 2024 15:10:33 UTC", Some(1_714_057_833)),
+            ("2024-04-25T15:10:33Z", None),
+            ("Thu, 45 Apr 2024 15:10:33 UTC", None),
+            ("", None),
+        ] {
+            assert_eq!(
+                parse_date("Release", "Date", date).ok(),
+                seconds,
+                "{date:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_believed() {
+        for (text, message) in [
+            ("", "Release: it is empty"),
+            (
+                "<html></html>\n",
+                "Release: line 1: a line is neither a field nor folded",
+            ),
+            (
+                "Suite: x\nMD5Sum:\n d41d8cd98f00b204e9800998ecf8427e 0 Packages\nSHA1:\n",
+                "Release: its list of files has no digest that can be trusted \
+                 (sha256, sha384 or sha512; rpm also sha1)",
+            ),
+            (
+                "SHA256:\nSHA256:\n",
+                "Release: line 2: a stanza has the field SHA256 twice",
+            ),
+            (
+                "SHA256:\n\nSHA256:\n",
+                "Release: it has more than one stanza",
+            ),
+            (
+                "Date: soon\nSHA256:\n",
+                "Release: Date is \"soon\", not a date",
+            ),
+            (
+                "SHA256:\n abcd 0 Packages\n",
+                "Release: SHA256: a sha256 digest has 64 hexadecimal digits, got 4",
+            ),
+            (
+                &format!("SHA256:\n {ONE} -1 Packages\n"),
+                "Release: SHA256: \"Packages\" has the size \"-1\"",
+            ),
+            (
+                &format!("SHA256:\n {ONE} 1 ../../x\n"),
+                "Release: SHA256 names a path that cannot be mirrored: path \"../../x\" leaves the repository",
+            ),
+            (
+                &format!("SHA256:\n {ONE} 1 Packages\n {ONE} 2 Packages\n"),
+                "Release: SHA256: \"Packages\" is listed twice, with other content",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), message);
+        }
+    }
+
+    #[test]
+    fn equal_lines_are_one_file() {
+        let release = parse(&format!("SHA256:\n {ONE} 1 a\n {ONE} 1 ./a\n")).unwrap();
+        assert_eq!(release.files.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(date in "\\PC{0,40}", list in "( [0-9a-f]{64} [0-9]{1,3} [./a]{1,4}\n|\\PC{0,9}){0,5}") {
+            let _ = parse(&format!("Date: {date}\nSHA256:\n{list}"));
+        }
+    }
+}

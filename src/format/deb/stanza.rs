@@ -1,0 +1,299 @@
+//! A streaming reader of deb822 text, the syntax of Release, Packages and Sources.
+//!
+//! It keeps the values of the fields that were asked for, of one stanza at a time, in buffers that are used again:
+//! memory does not grow with the text, and fields that nobody asked for may hold any bytes.
+
+use std::io::{BufRead, Read};
+
+use crate::format::FormatError;
+
+/// A line, and a field with all its lines. The longest fields are the hash lists of a Release (Ubuntu's have
+/// 250 KB) and dependencies.
+const LINE_LIMIT: usize = 4 << 20;
+const FIELD_LIMIT: usize = 8 << 20;
+
+/// Reads stanza after stanza, and of each the `N` fields whose names are given.
+pub struct Stanzas<'a, const N: usize> {
+    /// For messages.
+    file: &'a str,
+    text: &'a mut dyn BufRead,
+    names: [&'static str; N],
+    values: [Value; N],
+    line: Vec<u8>,
+    line_number: u64,
+}
+
+#[derive(Default)]
+struct Value {
+    /// Lines of a folded field are joined by `\n`, each without the white space around it.
+    text: Vec<u8>,
+    present: bool,
+}
+
+/// What a line is to the stanza it stands in.
+enum Line {
+    Blank,
+    /// There is no further line.
+    End,
+    /// Belongs to the field above.
+    Folded,
+    Field {
+        /// Where the colon stands.
+        name_end: usize,
+    },
+}
+
+impl<'a, const N: usize> Stanzas<'a, N> {
+    pub fn new(file: &'a str, text: &'a mut dyn BufRead, names: [&'static str; N]) -> Self {
+        Self {
+            file,
+            text,
+            names,
+            values: std::array::from_fn(|_| Value::default()),
+            line: Vec::new(),
+            line_number: 0,
+        }
+    }
+
+    /// The next stanza's fields, in the order of their names; `None` behind the last stanza.
+    pub fn next(&mut self) -> Result<Option<[Option<&[u8]>; N]>, FormatError> {
+        for value in &mut self.values {
+            value.text.clear();
+            value.present = false;
+        }
+        let mut inside = false;
+        // The field that folded lines belong to: outside a stanza there is none, and in one it may be unwanted.
+        let mut current = None;
+        loop {
+            match self.read_line()? {
+                Line::Blank | Line::End if inside => break,
+                Line::Blank => {}
+                Line::End => return Ok(None),
+                Line::Folded if !inside => {
+                    return Err(self.malformed("a folded line without a field above it"));
+                }
+                Line::Folded => {
+                    if let Some(field) = current {
+                        self.append(field, 0)?;
+                    }
+                }
+                Line::Field { name_end } => {
+                    inside = true;
+                    current = self.wanted(name_end);
+                    if let Some(field) = current {
+                        if self.values[field].present {
+                            return Err(self.malformed(format!(
+                                "a stanza has the field {} twice",
+                                self.names[field]
+                            )));
+                        }
+                        self.values[field].present = true;
+                        self.append(field, name_end + 1)?;
+                    }
+                }
+            }
+        }
+        Ok(Some(self.values.each_ref().map(|value| {
+            value.present.then_some(value.text.as_slice())
+        })))
+    }
+
+    /// Where the reading stands, for messages about the stanza just read.
+    pub fn line_number(&self) -> u64 {
+        self.line_number
+    }
+
+    fn read_line(&mut self) -> Result<Line, FormatError> {
+        self.line.clear();
+        (&mut *self.text)
+            .take(LINE_LIMIT as u64 + 1)
+            .read_until(b'\n', &mut self.line)
+            .map_err(|source| FormatError::Read {
+                file: self.file.to_owned(),
+                source,
+            })?;
+        if self.line.is_empty() {
+            return Ok(Line::End);
+        }
+        self.line_number += 1;
+        if self.line.len() > LINE_LIMIT {
+            return Err(self.malformed(format!("a line is longer than {LINE_LIMIT} bytes")));
+        }
+        match self.line[0] {
+            b'\n' => Ok(Line::Blank),
+            b'\r' if matches!(&self.line[..], b"\r\n" | b"\r") => Ok(Line::Blank),
+            // apt reads a line of blanks as a part of the field above, not as the end of the stanza.
+            b' ' | b'\t' => Ok(Line::Folded),
+            _ => match self.line.iter().position(|&byte| byte == b':') {
+                Some(name_end) if name_end > 0 => Ok(Line::Field { name_end }),
+                _ => Err(self.malformed("a line is neither a field nor folded")),
+            },
+        }
+    }
+
+    /// Which of the wanted fields the line starts.
+    fn wanted(&self, name_end: usize) -> Option<usize> {
+        let name = self.line[..name_end].trim_ascii_end();
+        self.names
+            .iter()
+            .position(|wanted| wanted.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    fn append(&mut self, field: usize, start: usize) -> Result<(), FormatError> {
+        let text = self.line[start..].trim_ascii();
+        let value = &mut self.values[field].text;
+        if value.len() + text.len() >= FIELD_LIMIT {
+            let name = self.names[field];
+            return Err(self.malformed(format!("{name} is longer than {FIELD_LIMIT} bytes")));
+        }
+        if start == 0 {
+            value.push(b'\n');
+        }
+        value.extend_from_slice(text);
+        Ok(())
+    }
+
+    fn malformed(&self, what: impl Into<String>) -> FormatError {
+        FormatError::Malformed {
+            file: self.file.to_owned(),
+            what: format!("line {}: {}", self.line_number, what.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Records = Vec<[Option<Vec<u8>>; 2]>;
+
+    fn read(text: &[u8], buffer_size: usize) -> Result<Records, String> {
+        let mut input = BufReader::with_capacity(buffer_size, text);
+        let mut stanzas = Stanzas::new("Packages", &mut input, ["Package", "Tag"]);
+        let mut records = Vec::new();
+        loop {
+            match stanzas.next() {
+                Ok(Some(values)) => records.push(values.map(|value| value.map(<[u8]>::to_vec))),
+                Ok(None) => return Ok(records),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    fn record(package: Option<&str>, tag: Option<&str>) -> [Option<Vec<u8>>; 2] {
+        [package, tag].map(|value| value.map(|text| text.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn reads_what_archives_write() {
+        let a = || record(Some("a"), None);
+        for (text, expected) in [
+            ("", vec![]),
+            ("\n\n\n", vec![]),
+            ("Package: a\n", vec![a()]),
+            ("Package: a", vec![a()]),
+            (
+                "\n\nPackage: a\n\n\n\nPackage:b\n",
+                vec![a(), record(Some("b"), None)],
+            ),
+            (
+                "Package: a\r\nTag: x\r\n\r\nTag: y\r\n",
+                vec![record(Some("a"), Some("x")), record(None, Some("y"))],
+            ),
+            (
+                "pACKAGE:   a \t\nTag : x\n",
+                vec![record(Some("a"), Some("x"))],
+            ),
+            (
+                "Tag:\n x,\n\ty z \n .\nOther: q\n folded\nPackage: a\n",
+                vec![record(Some("a"), Some("\nx,\ny z\n."))],
+            ),
+            // A line of blanks is no end of a stanza.
+            (
+                "Tag: x\n \nPackage: a\n",
+                vec![record(Some("a"), Some("x\n"))],
+            ),
+            ("Package: a\nURL: http://x:80/\n", vec![a()]),
+            ("Package-List: b\nPackag: c\nPackage: a\n", vec![a()]),
+            ("Other: a\n", vec![record(None, None)]),
+        ] {
+            assert_eq!(read(text.as_bytes(), 100), Ok(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_cost_nothing() {
+        let text =
+            b"Package: a\nMaintainer: J\xf6rg \xff\0\nDescription: \xe4\n \xfc\n\nPackage: b\n";
+        assert_eq!(
+            read(text, 7),
+            Ok(vec![record(Some("a"), None), record(Some("b"), None)])
+        );
+    }
+
+    #[test]
+    fn refuses_what_could_be_read_in_two_ways() {
+        for (text, message) in [
+            (
+                "Package: a\npackage: b\n",
+                "line 2: a stanza has the field Package twice",
+            ),
+            (
+                " folded\n",
+                "line 1: a folded line without a field above it",
+            ),
+            (
+                "Package: a\n\n folded\n",
+                "line 3: a folded line without a field above it",
+            ),
+            ("<html>\n", "line 1: a line is neither a field nor folded"),
+            (": a\n", "line 1: a line is neither a field nor folded"),
+            ("a\rb\n", "line 1: a line is neither a field nor folded"),
+        ] {
+            assert_eq!(
+                read(text.as_bytes(), 100),
+                Err(format!("Packages: {message}"))
+            );
+        }
+    }
+
+    #[test]
+    fn lines_and_fields_have_a_limit() {
+        let mut endless = BufReader::new(std::io::repeat(b'x'));
+        let error = Stanzas::new("Packages", &mut endless, ["Package"])
+            .next()
+            .unwrap_err();
+        assert!(error.to_string().contains("longer than 4194304"), "{error}");
+
+        let folded = [b" ".as_slice(), &vec![b'x'; 1 << 20], b"\n"]
+            .concat()
+            .repeat(9);
+        let wanted = [b"Tag: ".as_slice(), b"\n", &folded].concat();
+        assert!(
+            read(&wanted, 8192)
+                .unwrap_err()
+                .contains("Tag is longer than 8388608")
+        );
+        let unwanted = [b"Other: ".as_slice(), b"\n", &folded].concat();
+        assert_eq!(read(&unwanted, 8192), Ok(vec![record(None, None)]));
+    }
+
+    proptest! {
+        #[test]
+        fn the_buffer_size_changes_nothing(
+            text in "((Package|Tag|X): [a-c]{0,9}\r?\n( [a-c:]{0,5}\n){0,2}|\n|\\PC{0,3}|[ \t\r:]){0,12}",
+            size in 1usize..40,
+        ) {
+            prop_assert_eq!(read(text.as_bytes(), size), read(text.as_bytes(), 1 << 16));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(text: Vec<u8>, size in 1usize..40) {
+            let _ = read(&text, size);
+        }
+    }
+}

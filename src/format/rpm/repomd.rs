@@ -1,0 +1,323 @@
+//! `repomd.xml`: every `<data>` is an index, whatever its type.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::xml::{Child, Record, Records};
+use super::{digest, location, number};
+use crate::digest::Digest;
+use crate::format::compression::Compression;
+use crate::format::{FormatError, Index, IndexKind, Open, Presence, Root, Variant};
+use crate::rel_path::RelPath;
+
+/// A repository has about 20 types of metadata.
+const INDEXES_LIMIT: usize = 1000;
+const TYPE_LIMIT: usize = 100;
+
+pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
+    let mut input = bytes;
+    let mut records = Records::new(
+        file,
+        &mut input,
+        &["repomd", "data"],
+        [
+            "location",
+            "checksum",
+            "open-checksum",
+            "size",
+            "open-size",
+            "timestamp",
+        ],
+    );
+    let mut root = Root {
+        date: None,
+        valid_until: None,
+        indexes: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let mut kinds: BTreeSet<String> = BTreeSet::new();
+    let mut digests: BTreeMap<RelPath, Digest> = BTreeMap::new();
+    while let Some((data, children)) = records.next()? {
+        if root.indexes.len() == INDEXES_LIMIT {
+            return Err(FormatError::malformed(
+                file,
+                format!("it names more than {INDEXES_LIMIT} files"),
+            ));
+        }
+        let timestamp = timestamp(file, children[5].as_ref())?;
+        let index = index(file, &data, &children)?;
+        let Variant { path, digest, .. } = &index.variants[0];
+        match digests.insert(path.clone(), *digest) {
+            None => {}
+            Some(other) if other == *digest => continue,
+            Some(_) => {
+                return Err(FormatError::malformed(
+                    file,
+                    format!("{path} is named twice, with different checksums"),
+                ));
+            }
+        }
+        if !kinds.insert(index.name.clone()) {
+            // Clients differ in which one they take.
+            root.warnings.push(format!(
+                "{file}: {} is named more than once, all of them are mirrored",
+                index.name
+            ));
+        }
+        root.date = root.date.max(timestamp);
+        root.indexes.push(index);
+    }
+    if !kinds.contains("primary") {
+        return Err(FormatError::malformed(file, "it names no primary"));
+    }
+    if root.date.is_none() {
+        root.date = revision(file, bytes)?;
+    }
+    Ok(root)
+}
+
+fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, FormatError> {
+    let name = data.attribute("type").unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_graphic();
+    if name.is_empty() || name.len() > TYPE_LIMIT || !name.chars().all(is_plain) {
+        let start: String = name.chars().take(TYPE_LIMIT).collect();
+        return Err(FormatError::malformed(
+            file,
+            format!("a data element has the type {start:?}"),
+        ));
+    }
+    let [path, checksum, open_checksum, size, open_size, _] =
+        children.each_ref().map(Option::as_ref);
+    let text = |child: Option<&'_ Child>| child.map(|child| child.text.clone());
+    let path = location(file, name, path)?;
+    let digest_of_file = digest(file, name, checksum)?;
+    let compression = Compression::of_path(path.as_str());
+    let mut open = Open {
+        // One that cannot be trusted proves nothing, but what is downloaded is proved without it.
+        digest: open_checksum.and_then(|checksum| digest(file, name, Some(checksum)).ok()),
+        size: number(file, name, "open-size", text(open_size).as_deref())?,
+    };
+    let size = number(file, name, "size", text(size).as_deref())?;
+    if compression == Compression::Plain {
+        // What is not compressed is its own content. A codec that is not read here (zchunk) has a declaration of what
+        // nobody unpacks.
+        open = Open {
+            digest: Some(digest_of_file),
+            size,
+        };
+    }
+    Ok(Index {
+        name: name.to_owned(),
+        kind: match name {
+            "primary" => IndexKind::RpmPrimary,
+            "prestodelta" | "deltainfo" => IndexKind::RpmPrestodelta,
+            _ => IndexKind::Opaque,
+        },
+        variants: vec![Variant {
+            path,
+            by_hash: Vec::new(),
+            digest: digest_of_file,
+            size,
+            compression,
+            open,
+        }],
+        presence: Presence::AnyVariant,
+    })
+}
+
+/// Some tools write fractions of a second.
+fn timestamp(file: &str, child: Option<&Child>) -> Result<Option<i64>, FormatError> {
+    let text = child.map(|child| {
+        let text = child.text.as_str();
+        text.split_once('.').map_or(text, |(seconds, _)| seconds)
+    });
+    number(file, "a data element", "timestamp", text)
+}
+
+/// createrepo takes the time as the revision unless it is told another, which may be any text.
+fn revision(file: &str, mut bytes: &[u8]) -> Result<Option<i64>, FormatError> {
+    let mut records = Records::new(file, &mut bytes, &["repomd"], ["revision"]);
+    let revision = match records.next()? {
+        Some((_, [Some(revision)])) => revision.text.parse().ok(),
+        _ => None,
+    };
+    Ok(revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Algorithm;
+
+    const SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    const SHA1: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+
+    fn parse(inside: &str) -> Result<Root, String> {
+        let text = format!("<?xml version=\"1.0\"?>\n<repomd>{inside}</repomd>\n");
+        read("repomd.xml", text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn data(kind: &str, href: &str, more: &str) -> String {
+        format!(
+            "<data type=\"{kind}\"><location href=\"{href}\"/>\
+             <checksum type=\"sha256\">{SHA256}</checksum>{more}</data>"
+        )
+    }
+
+    #[test]
+    fn every_data_element_is_an_index() {
+        let root = parse(
+            &[
+                "<revision>7</revision>".to_owned(),
+                data(
+                    "primary",
+                    "repodata/primary.xml.zst",
+                    &format!(
+                        "<open-checksum type=\"sha\">{SHA1}</open-checksum><size>10</size>\
+                         <open-size>100</open-size><timestamp>1769845981</timestamp>\
+                         <header-checksum type=\"sha256\">x</header-checksum>"
+                    ),
+                ),
+                data(
+                    "primary_zck",
+                    "repodata/primary.xml.zck",
+                    "<open-size>9</open-size><timestamp>1769845980.5</timestamp>",
+                ),
+                data("prestodelta", "repodata/prestodelta.xml.xz", ""),
+                data("unheard-of", "repodata/../x.yaml", "<size>5</size>"),
+            ]
+            .concat(),
+        )
+        .unwrap();
+        assert_eq!(root.date, Some(1_769_845_981));
+        let seen: Vec<_> = root
+            .indexes
+            .iter()
+            .map(|index| {
+                (
+                    index.name.as_str(),
+                    index.kind,
+                    index.variants[0].path.as_str(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("primary", IndexKind::RpmPrimary, "repodata/primary.xml.zst"),
+                ("primary_zck", IndexKind::Opaque, "repodata/primary.xml.zck"),
+                (
+                    "prestodelta",
+                    IndexKind::RpmPrestodelta,
+                    "repodata/prestodelta.xml.xz"
+                ),
+                ("unheard-of", IndexKind::Opaque, "x.yaml"),
+            ]
+        );
+        let primary = &root.indexes[0].variants[0];
+        assert_eq!((primary.size, primary.open.size), (Some(10), Some(100)));
+        assert_eq!(primary.compression, Compression::Zstd);
+        assert_eq!(primary.digest.hex(), SHA256);
+        assert_eq!(primary.open.digest.unwrap().algorithm(), Algorithm::Sha1);
+        assert_eq!(root.indexes[1].variants[0].open.size, None);
+        let plain = &root.indexes[3].variants[0];
+        assert_eq!(
+            (plain.open.size, plain.open.digest),
+            (Some(5), Some(plain.digest))
+        );
+        assert_eq!(root.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_revision_stands_in_for_missing_timestamps() {
+        let primary = data("primary", "p.xml", "");
+        let date = |revision: &str| {
+            parse(&format!("{primary}<revision>{revision}</revision>"))
+                .unwrap()
+                .date
+        };
+        assert_eq!(date("1631823519"), Some(1_631_823_519));
+        assert_eq!(date("42.3-rc"), None);
+        assert_eq!(parse(&primary).unwrap().date, None);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_mirrored() {
+        let with_checksum = |kind: &str, hex: &str| {
+            format!(
+                "<data type=\"primary\"><location href=\"p\"/>\
+                 <checksum type=\"{kind}\">{hex}</checksum></data>"
+            )
+        };
+        let no_digest =
+            "primary has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)";
+        let path = "primary names a path that cannot be mirrored: path";
+        for (inside, message) in [
+            (String::new(), "it names no primary".to_owned()),
+            (
+                data("filelists", "f.xml", ""),
+                "it names no primary".to_owned(),
+            ),
+            (
+                data("", "f.xml", ""),
+                "a data element has the type \"\"".to_owned(),
+            ),
+            (
+                with_checksum("md5", "d41d8cd98f00b204e9800998ecf8427e"),
+                no_digest.to_owned(),
+            ),
+            (with_checksum("", SHA256), no_digest.to_owned()),
+            (
+                with_checksum("sha256", SHA1),
+                "primary: a sha256 digest has 64 hexadecimal digits, got 40".to_owned(),
+            ),
+            (
+                "<data type=\"primary\"/>".to_owned(),
+                "primary has no location".to_owned(),
+            ),
+            (
+                data("primary", "../x", ""),
+                format!("{path} \"../x\" leaves the repository"),
+            ),
+            (
+                data("primary", "http://evil/x", ""),
+                format!("{path} \"http://evil/x\" is a URL of its own"),
+            ),
+            (
+                data("primary", "p\" xml:base=\"http://evil/", ""),
+                format!("{path} \"http://evil/\" is a URL of its own"),
+            ),
+            (
+                data("primary", "p", "<size>-1</size>"),
+                "primary: the size is \"-1\"".to_owned(),
+            ),
+            (
+                data(
+                    "primary",
+                    "p",
+                    &format!("<checksum type=\"sha256\">{SHA256}</checksum>"),
+                ),
+                "an element has two <checksum>".to_owned(),
+            ),
+            (
+                data("primary", "p", "") + &with_checksum("sha", SHA1),
+                "p is named twice, with different checksums".to_owned(),
+            ),
+        ] {
+            assert_eq!(
+                parse(&inside).unwrap_err(),
+                format!("repomd.xml: {message}")
+            );
+        }
+    }
+
+    #[test]
+    fn a_type_that_stands_twice_is_mirrored_twice() {
+        let twice = data("primary", "a.xml", "").repeat(2) + &data("primary", "b.xml", "");
+        let root = parse(&twice).unwrap();
+        assert_eq!(root.indexes.len(), 2);
+        assert_eq!(
+            root.warnings,
+            ["repomd.xml: primary is named more than once, all of them are mirrored"]
+        );
+    }
+}
