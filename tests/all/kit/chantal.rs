@@ -1,0 +1,307 @@
+//! The real binary, in a private directory with a configuration of its own.
+//!
+//! The directory holds `config/` (given as `--config-dir`), `data/` (`storage.base_path`) and `www/` (published
+//! trees). In outputs it reads `[dir]`; addresses that were given to [`Chantal::hide`] read as their names.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::keys::Key;
+use super::process::{Output, run};
+use super::server::Server;
+use super::tree::Tree;
+use super::upstream::{Layout, Signing, Upstream};
+
+/// A place to run chantal in; removed with everything in it when dropped.
+pub struct Chantal {
+    dir: TempDir,
+    hidden: RefCell<Vec<(String, String)>>,
+}
+
+impl Chantal {
+    /// With storage and logging configured, and no repository.
+    pub fn new() -> Self {
+        let chantal = Self {
+            dir: tempfile::Builder::new()
+                .prefix("chantal-")
+                .tempdir()
+                .unwrap(),
+            hidden: RefCell::default(),
+        };
+        chantal.hide(&chantal.dir().display().to_string(), "[dir]");
+        fs::create_dir_all(chantal.config().join("repos.d")).unwrap();
+        chantal.global("storage:\n  base_path: ../../data\n");
+        chantal
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// `--config-dir`.
+    pub fn config(&self) -> PathBuf {
+        self.dir().join("config")
+    }
+
+    /// `storage.base_path`.
+    pub fn data(&self) -> PathBuf {
+        self.dir().join("data")
+    }
+
+    /// `publish.latest_path` of repositories made by [`Repository::of`].
+    pub fn published(&self, repository: &str) -> PathBuf {
+        self.dir().join("www").join(repository).join("latest")
+    }
+
+    pub fn published_tree(&self, repository: &str) -> Tree {
+        Tree::read(&self.published(repository))
+    }
+
+    /// Writes `conf.d/global.yaml` anew.
+    pub fn global(&self, yaml: &str) {
+        self.write("config/conf.d/global.yaml", yaml);
+    }
+
+    /// Writes `repos.d/<name>.yaml`, and its key files beside it.
+    pub fn repository(&self, repository: &Repository) {
+        let name = &repository.name;
+        if let Some(key) = &repository.key {
+            self.write(&format!("config/repos.d/{name}.asc"), key);
+        }
+        self.write(&format!("config/repos.d/{name}.yaml"), &repository.yaml());
+    }
+
+    /// A file of the private directory, for configuration that has no builder.
+    pub fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.dir().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// From now on outputs show `name` in place of `text`.
+    pub fn hide(&self, text: &str, name: &str) {
+        let mut hidden = self.hidden.borrow_mut();
+        hidden.push((text.to_owned(), name.to_owned()));
+    }
+
+    /// Outputs show `[server]` in place of the server's `http://127.0.0.1:PORT`.
+    pub fn hide_server(&self, server: &Server) {
+        self.hide(&server.url(), "[server]");
+    }
+
+    /// Text with everything hidden that was given to [`Chantal::hide`].
+    pub fn shown(&self, text: &str) -> String {
+        let hidden = self.hidden.borrow();
+        hidden.iter().fold(text.to_owned(), |text, (hidden, name)| {
+            text.replace(hidden, name)
+        })
+    }
+
+    #[must_use = "nothing is asserted yet"]
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.run_with_env(args, &[])
+    }
+
+    #[must_use = "nothing is asserted yet"]
+    pub fn run_with_env(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
+        let mut command = self.command(args);
+        command.envs(env.iter().copied());
+        self.finish(args, &run(command))
+    }
+
+    /// In the background, for tests that kill it or look at what happens meanwhile.
+    pub fn spawn(&self, args: &[&str]) -> Running<'_> {
+        Running {
+            chantal: self,
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            child: Some(self.command(args).spawn().unwrap()),
+        }
+    }
+
+    /// The binary with this configuration and nothing of the machine's: no proxies, no home, one language.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chantal"));
+        command
+            .arg("--config-dir")
+            .arg(self.config())
+            .args(args)
+            .current_dir(self.dir())
+            .env_clear()
+            .env("LANG", "C")
+            .env("TZ", "UTC")
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", self.dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn finish(&self, args: &[&str], output: &std::process::Output) -> Output {
+        let mut output = Output::new(&format!("chantal {}", args.join(" ")), output);
+        output.stdout = self.shown(&output.stdout);
+        output.stderr = self.shown(&output.stderr);
+        output
+    }
+}
+
+/// A repository's definition.
+#[derive(Clone)]
+pub struct Repository {
+    pub name: String,
+    kind: &'static str,
+    url: String,
+    /// Lines of the format's own section.
+    format: Vec<String>,
+    key: Option<String>,
+    publish: bool,
+    /// Further top-level YAML.
+    more: String,
+}
+
+impl Repository {
+    /// For everything that `upstream` has, checked with the key that signs it, published in `www/NAME/latest`.
+    pub fn of(name: &str, upstream: &Upstream, url: &str) -> Self {
+        let mut repository = Self {
+            name: name.to_owned(),
+            kind: upstream.kind(),
+            url: url.to_owned(),
+            format: Vec::new(),
+            key: None,
+            publish: true,
+            more: String::new(),
+        };
+        if let Layout::Deb(deb) = &upstream.layout {
+            match &deb.flat {
+                Some(flat) => repository = repository.format(&format!("distribution: {flat}")),
+                None => {
+                    repository = repository
+                        .format(&format!("distribution: {}", deb.suite))
+                        .format(&format!("components: [{}]", deb.components.join(", ")));
+                }
+            }
+            let architectures = deb.architectures.join(", ");
+            repository = repository.format(&format!("architectures: [{architectures}]"));
+        }
+        match upstream.signing {
+            Signing::By(key) => repository.trusting(key),
+            Signing::Unsigned => repository.unsigned(),
+        }
+    }
+
+    /// A line of the `apt` or `rpm` section. A key given again replaces the earlier line.
+    pub fn format(mut self, line: &str) -> Self {
+        let key = |line: &str| line.split(':').next().unwrap().to_owned();
+        self.format.retain(|old| key(old) != key(line));
+        self.format.push(line.to_owned());
+        self
+    }
+
+    pub fn trusting(mut self, key: &Key) -> Self {
+        self.key = Some(key.public_armored());
+        let check = match self.kind {
+            "apt" => "gpgcheck: true",
+            _ => "repo_gpgcheck: true",
+        };
+        let line = format!("gpgkey_file: {}.asc", self.name);
+        self.format(check).format(&line)
+    }
+
+    /// Checks no signature.
+    pub fn unsigned(mut self) -> Self {
+        self.key = None;
+        self.format.retain(|line| !line.starts_with("gpgkey_file:"));
+        match self.kind {
+            "apt" => self.format("gpgcheck: false"),
+            _ => self.format("repo_gpgcheck: false"),
+        }
+    }
+
+    /// Without `latest_path`.
+    pub fn unpublished(mut self) -> Self {
+        self.publish = false;
+        self
+    }
+
+    /// Top-level YAML of any kind: `credentials:\n  type: bearer\n`.
+    pub fn more(mut self, yaml: &str) -> Self {
+        self.more.push_str(yaml);
+        self
+    }
+
+    fn yaml(&self) -> String {
+        let (name, kind, url) = (&self.name, self.kind, &self.url);
+        let mut yaml = format!("name: {name}\ntype: {kind}\nupstream:\n  url: {url}\n");
+        if kind == "rpm" && !self.format.iter().any(|l| l.starts_with("gpgcheck:")) {
+            // Package signatures are not verified yet; leaving it true would warn in every test.
+            yaml.push_str("rpm:\n  gpgcheck: false\n");
+        } else {
+            writeln!(yaml, "{kind}:").unwrap();
+        }
+        for line in &self.format {
+            writeln!(yaml, "  {line}").unwrap();
+        }
+        if self.publish {
+            let path = format!("../../www/{name}/latest");
+            writeln!(yaml, "publish:\n  latest_path: {path}").unwrap();
+        }
+        yaml + &self.more
+    }
+}
+
+/// A run in the background; killed when dropped.
+pub struct Running<'a> {
+    chantal: &'a Chantal,
+    args: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Running<'_> {
+    /// SIGKILL, and waits for the end.
+    pub fn kill(mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "ended before it was killed: {status}"
+        );
+    }
+
+    /// SIGINT, as Ctrl-C sends it.
+    pub fn interrupt(&self) {
+        let id = self.child.as_ref().unwrap().id();
+        let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut().unwrap();
+        child.try_wait().unwrap().is_none()
+    }
+
+    #[must_use = "nothing is asserted yet"]
+    pub fn wait(mut self) -> Output {
+        let child = self.child.take().unwrap();
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        self.chantal
+            .finish(&args, &child.wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What integration tests are written with: an upstream, a server for it, the real binary, real clients.
+//!
+//! ```ignore
+//! #[test]
+//! fn a_package_of_the_right_size_with_wrong_bytes_is_refused() {
+//!     for upstream in Upstream::both() {
+//!         let upstream = upstream.package(Package::new("hello", "1.0-1").file(b"hi"));
+//!         let built = upstream.build();
+//!         let server = Server::start(built.tree.clone());
+//!         server.fault(&built.path_of("hello"), Times::Always, Fault::WrongBytes);
+//!
+//!         let chantal = Chantal::new();
+//!         chantal.repository(&Repository::of("r", &upstream, &server.url()));
+//!         chantal.run(&["repo", "sync", "--repo-id", "r"]).fails_with(4, "error: r: ...\n");
+//!         assert!(!chantal.published("r").exists());
+//!     }
+//! }
+//! ```
+//!
+//! - [`tree`]: files by path, in memory; comparing, reading from and writing to a directory.
+//! - [`upstream`]: consistent, signed repositories of both formats in a tree.
+//! - [`keys`]: the OpenPGP keys that sign them.
+//! - [`server`], [`tls`]: a tree over http or https, with faults, hooks and a request log.
+//! - [`chantal`]: the binary in a private directory with a configuration of its own.
+//! - [`process`]: running programs; their output and its assertions.
+//! - [`clients`]: apt-get, dnf, gpgv, nginx and others, cut off from the machine's own configuration.
+//!
+//! Nothing here waits without an end and nothing leaves the loopback interface.
+
+pub mod chantal;
+pub mod clients;
+pub mod keys;
+pub mod process;
+pub mod server;
+pub mod tls;
+pub mod tree;
+pub mod upstream;

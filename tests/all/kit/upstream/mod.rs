@@ -1,0 +1,316 @@
+//! Repositories as upstreams have them: consistent, signed, of either format, rebuilt whenever something changes.
+//!
+//! [`Upstream`] is the description; [`Upstream::build`] writes it into a [`Tree`]. The same description makes the
+//! same files, but for the signatures: rebuild only what is meant to have changed, or clone the [`Built`] tree.
+
+mod codec;
+mod deb;
+mod deb_package;
+mod rpm;
+mod rpm_package;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::keys::Key;
+use super::tree::Tree;
+
+pub use codec::{Checksum, Codec};
+pub use deb::{ArchitectureAll, Deb, DebExtra, Roots};
+pub use rpm::{FileNames, Rpm, RpmExtra};
+
+const DAY: i64 = 86_400;
+
+/// A repository to be served. Methods take and give `self` where a test starts, `&mut self` where it changes.
+#[derive(Clone)]
+pub struct Upstream {
+    pub packages: Vec<Package>,
+    pub signing: Signing,
+    /// Of Release, or the revision and timestamps of repomd, in seconds since the epoch. A month ago at first.
+    pub date: i64,
+    pub layout: Layout,
+}
+
+#[derive(Clone, Copy)]
+pub enum Signing {
+    By(&'static Key),
+    Unsigned,
+}
+
+#[derive(Clone)]
+pub enum Layout {
+    Deb(Box<Deb>),
+    Rpm(Rpm),
+}
+
+/// A package of either format.
+#[derive(Clone, Debug)]
+pub struct Package {
+    pub name: String,
+    /// `[epoch:]version-release`.
+    pub version: String,
+    pub architecture: Architecture,
+    pub body: Body,
+    /// Where the index says it is, if not at its usual place. A path that leaves the repository is listed only.
+    pub path: Option<String>,
+    /// Of a deb repository with several.
+    pub component: Option<String>,
+    /// Further lines of its stanza (`Phased-Update-Percentage: 10`); deb only.
+    pub fields: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// `amd64`, `x86_64`.
+    Native,
+    /// `all`, `noarch`.
+    Independent,
+    /// As the format writes it; `src` makes a source rpm.
+    Named(String),
+}
+
+/// What the package's file is.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// A package that clients install: it holds one file with these bytes.
+    Installable(Vec<u8>),
+    /// These bytes and nothing else: cheap, and fine for everything that does not look inside.
+    Raw(Vec<u8>),
+}
+
+impl Package {
+    /// For the native architecture, installable, with its own name inside.
+    pub fn new(name: &str, version: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: Architecture::Native,
+            body: Body::Installable(format!("{name} {version}\n").into_bytes()),
+            path: None,
+            component: None,
+            fields: Vec::new(),
+        }
+    }
+
+    pub fn independent(mut self) -> Self {
+        self.architecture = Architecture::Independent;
+        self
+    }
+
+    pub fn architecture(mut self, name: &str) -> Self {
+        self.architecture = Architecture::Named(name.to_owned());
+        self
+    }
+
+    pub fn file(mut self, bytes: &[u8]) -> Self {
+        self.body = Body::Installable(bytes.to_vec());
+        self
+    }
+
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
+        self.body = Body::Raw(bytes.to_vec());
+        self
+    }
+
+    pub fn at(mut self, path: &str) -> Self {
+        self.path = Some(path.to_owned());
+        self
+    }
+
+    pub fn component(mut self, component: &str) -> Self {
+        self.component = Some(component.to_owned());
+        self
+    }
+
+    pub fn field(mut self, line: &str) -> Self {
+        self.fields.push(line.to_owned());
+        self
+    }
+}
+
+/// What has to be configured for a file to be mirrored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Always,
+    /// `apt.sources`.
+    Sources,
+    /// `apt.udebs`.
+    Udebs,
+    /// `apt.installer`.
+    Installer,
+    /// There, but never mirrored: pdiffs, and what no index names.
+    Never,
+}
+
+/// A written repository.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// What a server offers.
+    pub tree: Tree,
+    parts: BTreeMap<String, Part>,
+    packages: BTreeMap<String, String>,
+}
+
+impl Built {
+    /// What a complete mirror publishes with the format's defaults (all components and architectures chosen).
+    pub fn mirrored(&self) -> Tree {
+        self.mirrored_with(&[])
+    }
+
+    pub fn mirrored_with(&self, parts: &[Part]) -> Tree {
+        let mut tree = self.tree.clone();
+        tree.retain(|path| {
+            let part = self.parts[path];
+            part == Part::Always || parts.contains(&part)
+        });
+        tree
+    }
+
+    /// Where the package of that name is; the last one added if several share it.
+    pub fn path_of(&self, package: &str) -> String {
+        self.packages[package].clone()
+    }
+
+    /// The one path that ends so: `primary.xml.gz`, `Packages.xz`. By-hash copies do not count.
+    pub fn ending(&self, end: &str) -> String {
+        let mut paths = self.tree.paths();
+        paths.retain(|path| path.ends_with(end) && !path.contains("by-hash/"));
+        assert_eq!(paths.len(), 1, "paths that end in {end}: {paths:?}");
+        paths[0].to_owned()
+    }
+
+    fn new() -> Self {
+        Self {
+            tree: Tree::new(),
+            parts: BTreeMap::new(),
+            packages: BTreeMap::new(),
+        }
+    }
+
+    fn write(&mut self, part: Part, path: &str, bytes: impl Into<Vec<u8>>) {
+        self.tree.insert(path, bytes);
+        self.parts.insert(path.to_owned(), part);
+    }
+
+    /// A package's file, at a path that may be hostile: then nothing is written.
+    fn write_package(&mut self, part: Part, package: &Package, path: &str, bytes: &[u8]) {
+        let inside: Vec<&str> = path.split('/').filter(|name| *name != ".").collect();
+        if !inside.iter().any(|name| name.is_empty() || *name == "..") {
+            let path = inside.join("/");
+            self.write(part, &path, bytes);
+            self.packages.insert(package.name.clone(), path);
+        }
+    }
+}
+
+impl Upstream {
+    /// Debian's layout: suite `stable`, component main, amd64, gz and xz, by-hash, `InRelease` and `Release.gpg`.
+    pub fn deb() -> Self {
+        Self::new(Layout::Deb(Box::default()))
+    }
+
+    /// createrepo's layout: primary, filelists and other in gz, digests in their names, repomd.xml.asc.
+    pub fn rpm() -> Self {
+        Self::new(Layout::Rpm(Rpm::default()))
+    }
+
+    /// For what must hold for both formats.
+    pub fn both() -> [Self; 2] {
+        [Self::deb(), Self::rpm()]
+    }
+
+    fn new(layout: Layout) -> Self {
+        Self {
+            packages: Vec::new(),
+            signing: Signing::By(Key::archive()),
+            date: Timestamp::now().as_second() - 30 * DAY,
+            layout,
+        }
+    }
+
+    pub fn package(mut self, package: Package) -> Self {
+        self.packages.push(package);
+        self
+    }
+
+    pub fn unsigned(mut self) -> Self {
+        self.signing = Signing::Unsigned;
+        self
+    }
+
+    pub fn signed_by(mut self, key: &'static Key) -> Self {
+        self.signing = Signing::By(key);
+        self
+    }
+
+    /// Changes what only a deb repository has.
+    pub fn with_deb(mut self, change: impl FnOnce(&mut Deb)) -> Self {
+        change(self.deb_mut());
+        self
+    }
+
+    /// Changes what only an rpm repository has.
+    pub fn with_rpm(mut self, change: impl FnOnce(&mut Rpm)) -> Self {
+        change(self.rpm_mut());
+        self
+    }
+
+    pub fn deb_mut(&mut self) -> &mut Deb {
+        match &mut self.layout {
+            Layout::Deb(deb) => deb,
+            Layout::Rpm(_) => panic!("not a deb repository"),
+        }
+    }
+
+    pub fn rpm_mut(&mut self) -> &mut Rpm {
+        match &mut self.layout {
+            Layout::Rpm(rpm) => rpm,
+            Layout::Deb(_) => panic!("not an rpm repository"),
+        }
+    }
+
+    pub fn add(&mut self, package: Package) {
+        self.packages.push(package);
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        let before = self.packages.len();
+        self.packages.retain(|p| p.name != name);
+        assert_ne!(self.packages.len(), before, "no package {name}");
+    }
+
+    /// Takes the place of all packages of its name.
+    pub fn replace(&mut self, package: Package) {
+        self.remove(&package.name);
+        self.add(package);
+    }
+
+    /// The next day's state.
+    pub fn bump_date(&mut self) {
+        self.date += DAY;
+    }
+
+    /// The configuration's word for the format.
+    pub fn kind(&self) -> &'static str {
+        match self.layout {
+            Layout::Deb(_) => "apt",
+            Layout::Rpm(_) => "rpm",
+        }
+    }
+
+    /// Where the file is that authenticates the others.
+    pub fn root(&self) -> String {
+        match &self.layout {
+            Layout::Deb(deb) => deb.root(),
+            Layout::Rpm(_) => "repodata/repomd.xml".to_owned(),
+        }
+    }
+
+    pub fn build(&self) -> Built {
+        match &self.layout {
+            Layout::Deb(deb) => deb::build(self, deb),
+            Layout::Rpm(rpm) => rpm::build(self, rpm),
+        }
+    }
+}

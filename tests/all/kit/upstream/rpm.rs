@@ -1,0 +1,346 @@
+//! RPM repositories: packages, repodata, repomd.xml and its signature.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::codec::{Checksum, Codec};
+use super::rpm_package::{self, Nevra};
+use super::{Architecture, Body, Built, Package, Part, Signing, Upstream};
+
+const NATIVE: &str = "x86_64";
+/// The same whatever the repository's date: a package does not change with the next day's state.
+const BUILD_TIME: u32 = 1_700_000_000;
+
+/// What only an rpm repository has.
+#[derive(Clone, Debug)]
+pub struct Rpm {
+    /// Of primary, filelists, other and those extras that are usually compressed.
+    pub compression: Codec,
+    /// Of metadata files.
+    pub checksum: Checksum,
+    /// Of packages.
+    pub package_checksum: Checksum,
+    pub file_names: FileNames,
+    /// Before each package's file name: `Packages/`.
+    pub location: String,
+    pub extras: BTreeSet<RpmExtra>,
+}
+
+/// What metadata files are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileNames {
+    /// `<digest>-primary.xml.gz`.
+    WithDigest,
+    /// `primary.xml.gz`, overwritten in place by the upstream's next state.
+    Plain,
+}
+
+/// What not every rpm repository has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RpmExtra {
+    /// One advisory for each package.
+    Updateinfo,
+    Modules,
+    /// `group` and its compressed twin.
+    Comps,
+    /// With a delta for the first package.
+    Prestodelta,
+    /// Data types that no program is expected to know.
+    UnknownTypes,
+    /// `repomd.xml.key`.
+    Key,
+}
+
+impl Default for Rpm {
+    fn default() -> Self {
+        Self {
+            compression: Codec::Gz,
+            checksum: Checksum::Sha256,
+            package_checksum: Checksum::Sha256,
+            file_names: FileNames::WithDigest,
+            location: String::new(),
+            extras: BTreeSet::new(),
+        }
+    }
+}
+
+pub(super) fn build(upstream: &Upstream, rpm: &Rpm) -> Built {
+    let mut writer = Writer {
+        upstream,
+        rpm,
+        built: Built::new(),
+        repomd: String::new(),
+    };
+    let mut texts = Texts::default();
+    for package in &upstream.packages {
+        writer.package(package, &mut texts);
+    }
+    let count = upstream.packages.len();
+    for (kind, root, namespaces, text) in [
+        (
+            "primary",
+            "metadata",
+            "xmlns=\"http://linux.duke.edu/metadata/common\" xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\"",
+            &texts.primary,
+        ),
+        (
+            "filelists",
+            "filelists",
+            "xmlns=\"http://linux.duke.edu/metadata/filelists\"",
+            &texts.filelists,
+        ),
+        (
+            "other",
+            "otherdata",
+            "xmlns=\"http://linux.duke.edu/metadata/other\"",
+            &texts.other,
+        ),
+    ] {
+        let text = xml(&format!(
+            "<{root} {namespaces} packages=\"{count}\">\n{text}</{root}>"
+        ));
+        writer.index(kind, &format!("{kind}.xml"), rpm.compression, &text);
+    }
+    for extra in &rpm.extras {
+        writer.extra(*extra);
+    }
+    writer
+        .built
+        .write(Part::Never, "README", "for people, named nowhere\n");
+    writer.root();
+    writer.built
+}
+
+#[derive(Default)]
+struct Texts {
+    primary: String,
+    filelists: String,
+    other: String,
+}
+
+struct Writer<'a> {
+    upstream: &'a Upstream,
+    rpm: &'a Rpm,
+    built: Built,
+    /// The data elements so far.
+    repomd: String,
+}
+
+impl Writer<'_> {
+    fn package(&mut self, package: &Package, texts: &mut Texts) {
+        let nevra = nevra(package);
+        let build_time = BUILD_TIME;
+        let (bytes, header, installed) = match &package.body {
+            Body::Raw(bytes) => (bytes.clone(), (0, 0), 0),
+            Body::Installable(content) => {
+                let rpm = rpm_package::rpm(&nevra, build_time, content);
+                (rpm.bytes, rpm.header, content.len())
+            }
+        };
+        let path = package
+            .path
+            .clone()
+            .unwrap_or_else(|| format!("{}{}", self.rpm.location, nevra.file_name()));
+        let Nevra {
+            name,
+            epoch,
+            version,
+            release,
+            architecture,
+        } = nevra;
+        let (checksum, id) = (
+            self.rpm.package_checksum.rpm_name(),
+            self.rpm.package_checksum.hex(&bytes),
+        );
+        let evr = format!("epoch=\"{epoch}\" ver=\"{version}\" rel=\"{release}\"");
+        let source = match architecture {
+            "src" => String::new(),
+            _ => format!("{name}-{version}-{release}.src.rpm"),
+        };
+        writeln!(
+            texts.primary,
+            "<package type=\"rpm\"><name>{name}</name><arch>{architecture}</arch><version {evr}/>\
+             <checksum type=\"{checksum}\" pkgid=\"YES\">{id}</checksum>\
+             <summary>a package of the tests</summary><description>a package of the tests</description>\
+             <packager/><url/><time file=\"{build_time}\" build=\"{build_time}\"/>\
+             <size package=\"{}\" installed=\"{installed}\" archive=\"{installed}\"/>\
+             <location href=\"{path}\"/><format><rpm:license>MIT</rpm:license><rpm:vendor/>\
+             <rpm:group>Unspecified</rpm:group><rpm:buildhost>localhost</rpm:buildhost>\
+             <rpm:sourcerpm>{source}</rpm:sourcerpm>\
+             <rpm:header-range start=\"{}\" end=\"{}\"/>\
+             <rpm:provides><rpm:entry name=\"{name}\" flags=\"EQ\" {evr}/></rpm:provides>\
+             </format></package>",
+            bytes.len(),
+            header.0,
+            header.1,
+        )
+        .unwrap();
+        let start = format!(
+            "<package pkgid=\"{id}\" name=\"{name}\" arch=\"{architecture}\"><version {evr}/>"
+        );
+        writeln!(
+            texts.filelists,
+            "{start}<file>/usr/share/doc/{name}/content</file></package>"
+        )
+        .unwrap();
+        writeln!(texts.other, "{start}</package>").unwrap();
+        self.built
+            .write_package(Part::Always, package, &path, &bytes);
+    }
+
+    fn extra(&mut self, extra: RpmExtra) {
+        let compression = self.rpm.compression;
+        match extra {
+            RpmExtra::Updateinfo => {
+                let text = self.updateinfo();
+                self.index("updateinfo", "updateinfo.xml", compression, &text);
+            }
+            RpmExtra::Modules => {
+                let text = "---\ndocument: modulemd-defaults\nversion: 1\ndata:\n  module: kit\n  stream: \"2.10\"\n...\n";
+                self.index("modules", "modules.yaml", compression, text);
+            }
+            RpmExtra::Comps => {
+                let text =
+                    xml("<comps><group><id>kit</id><name>Kit</name><packagelist/></group></comps>");
+                self.index("group", "comps.xml", Codec::Plain, &text);
+                self.index("group_gz", "comps.xml", Codec::Gz, &text);
+            }
+            RpmExtra::Prestodelta => {
+                let text = self.prestodelta();
+                self.index("prestodelta", "prestodelta.xml", compression, &text);
+            }
+            RpmExtra::UnknownTypes => {
+                self.index("productid", "productid", Codec::Plain, "a certificate\n");
+                self.index("kit-data", "kit-data.txt", compression, "something\n");
+            }
+            RpmExtra::Key => {
+                if let Signing::By(key) = self.upstream.signing {
+                    let key = key.public_armored();
+                    self.built
+                        .write(Part::Always, "repodata/repomd.xml.key", key);
+                }
+            }
+        }
+    }
+
+    fn updateinfo(&self) -> String {
+        let mut text = String::new();
+        for (number, package) in self.upstream.packages.iter().enumerate() {
+            let nevra = nevra(package);
+            writeln!(
+                text,
+                "<update from=\"kit@example.org\" status=\"stable\" type=\"security\" version=\"1\">\
+                 <id>KIT-{number}</id><title>{name}</title><issued date=\"2024-01-01 00:00:00\"/>\
+                 <severity>Important</severity><description>fixed</description><references/>\
+                 <pkglist><collection short=\"kit\"><name>kit</name><package name=\"{name}\" \
+                 version=\"{}\" release=\"{}\" epoch=\"{}\" arch=\"{}\"><filename>{}</filename>\
+                 </package></collection></pkglist></update>",
+                nevra.version,
+                nevra.release,
+                nevra.epoch,
+                nevra.architecture,
+                nevra.file_name(),
+                name = nevra.name,
+            )
+            .unwrap();
+        }
+        xml(&format!("<updates>\n{text}</updates>"))
+    }
+
+    fn prestodelta(&mut self) -> String {
+        let nevra = nevra(&self.upstream.packages[0]);
+        let Nevra {
+            name,
+            epoch,
+            version,
+            release,
+            architecture,
+        } = nevra;
+        let path = format!("drpms/{name}-0-1_{version}-{release}.{architecture}.drpm");
+        let delta = format!("a delta of {name}\n");
+        let checksum = self.rpm.package_checksum;
+        let text = format!(
+            "<prestodelta><newpackage name=\"{name}\" epoch=\"{epoch}\" version=\"{version}\" \
+             release=\"{release}\" arch=\"{architecture}\">\n<delta oldepoch=\"0\" oldversion=\"0\" \
+             oldrelease=\"1\"><filename>{path}</filename><sequence>{name}-0-1-00</sequence>\
+             <size>{}</size><checksum type=\"{}\">{}</checksum></delta></newpackage></prestodelta>",
+            delta.len(),
+            checksum.rpm_name(),
+            checksum.hex(delta.as_bytes()),
+        );
+        self.built.write(Part::Always, &path, delta);
+        xml(&text)
+    }
+
+    /// A metadata file and its data element.
+    fn index(&mut self, kind: &str, name: &str, codec: Codec, text: &str) {
+        let checksum = self.rpm.checksum;
+        let bytes = codec.compress(text.as_bytes());
+        let digest = checksum.hex(&bytes);
+        let prefix = match self.rpm.file_names {
+            FileNames::WithDigest => format!("{digest}-"),
+            FileNames::Plain => String::new(),
+        };
+        let path = format!("repodata/{prefix}{name}{}", codec.suffix());
+        let kind_of_digest = checksum.rpm_name();
+        let mut element = format!(
+            "<data type=\"{kind}\">\n  <checksum type=\"{kind_of_digest}\">{digest}</checksum>\n"
+        );
+        if codec != Codec::Plain {
+            let open = checksum.hex(text.as_bytes());
+            writeln!(
+                element,
+                "  <open-checksum type=\"{kind_of_digest}\">{open}</open-checksum>\n  \
+                 <open-size>{}</open-size>",
+                text.len()
+            )
+            .unwrap();
+        }
+        writeln!(
+            element,
+            "  <location href=\"{path}\"/>\n  <timestamp>{}</timestamp>\n  <size>{}</size>\n</data>",
+            self.upstream.date,
+            bytes.len()
+        )
+        .unwrap();
+        self.repomd.push_str(&element);
+        self.built.write(Part::Always, &path, bytes);
+    }
+
+    fn root(&mut self) {
+        let repomd = xml(&format!(
+            "<repomd xmlns=\"http://linux.duke.edu/metadata/repo\">\n<revision>{}</revision>\n{}</repomd>",
+            self.upstream.date, self.repomd
+        ));
+        if let Signing::By(key) = self.upstream.signing {
+            let signature = key.sign(repomd.as_bytes());
+            self.built
+                .write(Part::Always, "repodata/repomd.xml.asc", signature);
+        }
+        self.built
+            .write(Part::Always, "repodata/repomd.xml", repomd);
+    }
+}
+
+fn nevra(package: &Package) -> Nevra<'_> {
+    let (epoch, rest) = match package.version.split_once(':') {
+        Some((epoch, rest)) => (epoch.parse().unwrap(), rest),
+        None => (0, package.version.as_str()),
+    };
+    let (version, release) = rest.split_once('-').unwrap_or((rest, "1"));
+    Nevra {
+        name: &package.name,
+        epoch,
+        version,
+        release,
+        architecture: match &package.architecture {
+            Architecture::Native => NATIVE,
+            Architecture::Independent => "noarch",
+            Architecture::Named(name) => name,
+        },
+    }
+}
+
+fn xml(body: &str) -> String {
+    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}\n")
+}

@@ -1,0 +1,6 @@
+//! The kit judged by others: the server by raw sockets and an HTTP client, the upstreams by real clients.
+
+mod configuration;
+mod fixtures;
+mod repositories;
+mod server;

@@ -1,0 +1,8 @@
+//! All integration tests in one crate, so that they are linked once. `kit` is what they are written with.
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test a panic with its line is the report"
+)]
+
+mod kit;
+mod kit_selftest;
