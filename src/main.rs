@@ -1,13 +1,114 @@
 //! chantal mirrors RPM and APT repositories for networks that have no internet.
+//!
+//! # The way of the data
+//!
+//! ```text
+//! config -> upstream (fetch, resume, verify) -> format (root, indexes, packages) -> plan -> pool -> manifest
+//!        -> store (one transaction) -> publish (stage, exchange)
+//! ```
+//!
+//! - [`sync`] takes one repository from its root to a new state. [`upstream`] brings bytes, [`openpgp`] says which of them may
+//!   be believed, a [`format::Format`] says what they refer to, [`pool`] keeps them.
+//! - A state is a [`manifest`]: an immutable list of every published path. Everything after sync works on manifests, whatever
+//!   the format.
+//! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest.
+//!
+//! # Layers
+//!
+//! A module imports only from lower layers; `tests/all/layers.rs` holds the list and checks it.
+//!
+//! # Invariants
+//!
+//! - Verified before parsed: parsers take [`openpgp::Trusted`], or readers over bytes whose digest a trusted root vouches for.
+//! - Whole before named: an object's name is given after its digest was checked, and the store names it after it is durable.
+//! - One transaction makes a state; one rename makes a published tree. Killed anywhere, the old state and tree are intact.
+//! - Published files are the upstream's own, byte for byte.
+//! - No path from an upstream reaches a URL or the file system except as a [`rel_path::RelPath`].
+//! - Credentials go to the host they were configured for and nowhere else.
+//! - Memory does not grow with the size of an index's text.
 
+mod cli;
+mod commands;
 mod config;
 mod digest;
+mod error;
 mod format;
+mod interrupt;
+mod logging;
 mod manifest;
 mod openpgp;
+mod output;
 mod pool;
 mod progress;
+mod publish;
 mod rel_path;
+mod storage;
 mod store;
+mod sync;
+mod terminal;
+mod upstream;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use commands::Context;
+use error::Error;
+use logging::Verbosity;
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", terminal::escape_lines(&error.render()));
+            let code = error.exit().code();
+            ExitCode::from(u8::try_from(code).expect("exit codes are below 256"))
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Error> {
+    let output = Output {
+        format: cli.format,
+        quiet: cli.quiet,
+    };
+    if let Command::Generate(cli::Generate::Man(arguments)) = &cli.command {
+        return commands::generate::man(arguments);
+    }
+    let written = match cli.command {
+        Command::Init => commands::init::write_examples(&cli.config_dir)?,
+        _ => Vec::new(),
+    };
+    let loaded = config::load(&cli.config_dir)?;
+    let verbosity = match (cli.quiet, cli.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::AsConfigured,
+        (false, times) => Verbosity::Verbose(times),
+    };
+    let progress = logging::start(&loaded.config.logging, verbosity)?;
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let context = Context {
+        config: &loaded.config,
+        output,
+        progress,
+    };
+    match &cli.command {
+        Command::Init => commands::init::init(&loaded.config, output, written),
+        Command::Repo(cli::Repo::Sync(arguments)) => commands::repo::sync(&context, arguments),
+        Command::Repo(cli::Repo::List) => commands::repo::list(&context),
+        Command::Repo(cli::Repo::Show(arguments)) => commands::repo::show(&context, arguments),
+        Command::Repo(cli::Repo::History(arguments)) => {
+            commands::repo::history(&context, arguments)
+        }
+        Command::Publish(arguments) => commands::publish::publish(&context, arguments),
+        Command::Config(cli::Config::Check) => commands::config::check(&context),
+        Command::Generate(cli::Generate::Man(_)) => {
+            unreachable!("handled before the configuration is read")
+        }
+    }
+}

@@ -32,6 +32,7 @@ pub const BUFFER: usize = 128 * 1024;
 
 pub struct Pool {
     root: PathBuf,
+    id: String,
     claims: Mutex<HashMap<Digest, Claim>>,
     released: Condvar,
 }
@@ -74,7 +75,7 @@ pub enum PoolError {
 pub enum Begin<'a> {
     /// Another thread of this process stored it meanwhile.
     Present(Stored),
-    Download(Incoming<'a>),
+    Download(Box<Incoming<'a>>),
 }
 
 /// A file on its way into the pool. Dropping it keeps the bytes for a later resume.
@@ -150,9 +151,29 @@ impl Pool {
         }
         Ok(Self {
             root: root.to_owned(),
+            id: id.to_owned(),
             claims: Mutex::new(HashMap::new()),
             released: Condvar::new(),
         })
+    }
+
+    /// The id of the pool at this place, if there is one.
+    pub fn id_at(root: &Path) -> Result<Option<String>, PoolError> {
+        match fs::read_to_string(root.join(MARKER)) {
+            Ok(marker) => Ok(Some(marker.lines().nth(1).unwrap_or_default().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What ties it to its store.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether no object was ever stored.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        Ok(fs::read_dir(self.root.join("sha256"))?.next().is_none())
     }
 
     pub fn root(&self) -> &Path {
@@ -199,6 +220,19 @@ impl Pool {
         Ok(None)
     }
 
+    /// Whether the file at `path` has an object's content. Its size tells most others apart; then it is hashed.
+    pub fn holds_same_bytes(&self, object: ObjectId, path: &Path) -> io::Result<bool> {
+        let Ok(metadata) = std::fs::symlink_metadata(path) else {
+            return Ok(false);
+        };
+        if !metadata.is_file() || self.size_of(object)? != Some(metadata.len()) {
+            return Ok(false);
+        }
+        let mut hasher = Hasher::new(object.digest().algorithm());
+        hash(&mut fs::File::open(path)?, &mut hasher)?;
+        Ok(hasher.finish().0 == object)
+    }
+
     /// Stores a few bytes that are in memory anyway (roots, keys).
     pub fn add(&self, bytes: &[u8]) -> io::Result<Stored> {
         let object = ObjectId::of(bytes);
@@ -234,7 +268,7 @@ impl Pool {
         claims.insert(expected, Claim::Busy);
         drop(claims);
         match self.open_partial(expected) {
-            Ok(incoming) => Ok(Begin::Download(incoming)),
+            Ok(incoming) => Ok(Begin::Download(Box::new(incoming))),
             Err(error) => {
                 self.release(expected, None);
                 Err(error)
@@ -392,7 +426,7 @@ mod tests {
         (dir, pool)
     }
 
-    fn incoming(pool: &Pool, expected: Digest) -> Incoming<'_> {
+    fn incoming(pool: &Pool, expected: Digest) -> Box<Incoming<'_>> {
         match pool.begin(expected).unwrap() {
             Begin::Download(incoming) => incoming,
             Begin::Present(stored) => panic!("already there: {stored:?}"),

@@ -20,7 +20,7 @@ use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Built, Entry, Manifest, ManifestError};
 
-pub use lock::{Holder, LockError, WriterLock};
+pub use lock::{LockError, WriterLock};
 use records::{HistoryRecord, ObjectRecord, RepositoryRecord, TreeRecord, ValidatorRecord};
 
 /// redb's own default is 1 GiB.
@@ -125,10 +125,6 @@ impl Store {
             });
         }
         Ok(store)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Reads a consistent state, also while another process writes.

@@ -22,6 +22,8 @@ pub struct RepositoryRecord {
     pub root: ObjectId,
     /// When the upstream made that root, as it says itself.
     pub root_date: Option<i64>,
+    /// Until when that root may be believed, as it says itself.
+    pub root_valid_until: Option<i64>,
     /// When the state was taken.
     pub synced_at: i64,
     /// When the upstream last said that this is still its state.
@@ -75,8 +77,8 @@ pub struct Generation {
 /// A staging directory, recognisable after it was exchanged with the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staging {
-    /// Its name beside the tree.
-    pub name: String,
+    /// What it shows when it is complete.
+    pub manifest: ObjectId,
     pub device: u64,
     pub inode: u64,
 }

@@ -1,0 +1,178 @@
+//! The command line. This one definition gives the parser, `--help` and the man pages.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0    done
+  1    another failure
+  2    usage or configuration
+  3    an upstream cannot be reached or lags behind: worth a retry
+  4    refused: a root, index or package is not what it should be; a person must look
+  5    the pool or the store is damaged or missing
+  6    busy: another run holds the lock
+  130  interrupted
+
+With several repositories the others still run; the gravest counts, in the order 130, 5, 4, 2, 1, 3, 6.";
+
+/// Mirror RPM and APT repositories for networks that have no internet.
+///
+/// chantal syncs upstream repositories into a content-addressed pool and publishes them as plain files for any web server. What it
+/// publishes is what the upstream has, byte for byte, signatures included.
+#[derive(Debug, Parser)]
+#[command(name = "chantal", version, max_term_width = 100, after_long_help = EXIT_STATUS)]
+pub struct Cli {
+    /// Directory that holds conf.d and repos.d
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "CHANTAL_CONFIG_DIR",
+        default_value = "/etc/chantal"
+    )]
+    pub config_dir: PathBuf,
+
+    /// Say more: -v for what is asked of upstreams, -vv for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
+    pub format: OutputFormat,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Text,
+    /// One JSON document on standard output
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the storage, and an example configuration where there is none
+    ///
+    /// Nothing that exists is overwritten. The first sync makes a storage too, unless its base path exists already: that may be
+    /// an unmounted disk.
+    Init,
+
+    /// Sync and list repositories
+    #[command(subcommand)]
+    Repo(Repo),
+
+    /// Publish the last good state of repositories at their `latest_path`
+    ///
+    /// A sync does this by itself unless `publish.auto` is false. The tree is made anew from the pool and takes the old one's place
+    /// in one step; files of earlier generations stay for `publish.keep`.
+    Publish(Publish),
+
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(Config),
+
+    /// Generate files from this program
+    #[command(subcommand)]
+    Generate(Generate),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Repo {
+    /// Bring repositories to their upstream's state, and publish them
+    ///
+    /// Only what is new is downloaded. If anything goes wrong with a repository, its last good state and its published tree stay as
+    /// they were, and the next run continues with what was downloaded.
+    Sync(RepoSync),
+
+    /// List the configured repositories
+    List,
+
+    /// Show one repository: configuration, state, published trees
+    Show(OneRepository),
+
+    /// Show the syncs of one repository, the newest first
+    History(RepoHistory),
+}
+
+#[derive(Debug, Args)]
+#[group(id = "which", required = true, multiple = false)]
+pub struct Which {
+    /// Name of a repository; can be given several times
+    #[arg(long = "repo-id", value_name = "NAME", group = "which")]
+    pub repo_ids: Vec<String>,
+
+    /// All enabled repositories
+    #[arg(long, group = "which")]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RepoSync {
+    #[command(flatten)]
+    pub which: Which,
+
+    /// How many repositories are synced at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub workers: u16,
+
+    /// Show what would be downloaded, and change no state and no published tree
+    ///
+    /// New indexes are downloaded for it; they stay in the pool for the sync to use.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Ask the upstream for its root and derive the state anew, even if it seems unchanged
+    #[arg(long)]
+    pub refresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct OneRepository {
+    /// Name of the repository
+    #[arg(long = "repo-id", value_name = "NAME")]
+    pub repo_id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RepoHistory {
+    #[command(flatten)]
+    pub repository: OneRepository,
+
+    /// How many syncs to show
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Publish {
+    #[command(flatten)]
+    pub which: Which,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Read the whole configuration and say what it holds
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Generate {
+    /// Write the manual pages
+    Man(GenerateMan),
+}
+
+#[derive(Debug, Args)]
+pub struct GenerateMan {
+    /// Directory to write them to; it must exist
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub to: PathBuf,
+}

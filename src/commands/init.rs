@@ -1,0 +1,79 @@
+//! `chantal init`: everything that has to be there before the first sync. What exists already is left alone.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::config::{self, EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
+use crate::error::Error;
+use crate::output::Output;
+use crate::storage::Storage;
+
+#[derive(Serialize)]
+struct Made {
+    written: Vec<String>,
+    storage: String,
+    pool: String,
+    /// False when the storage was there before.
+    created: bool,
+}
+
+/// Before the configuration is read: writes one where there is none.
+pub fn write_examples(config_dir: &Path) -> Result<Vec<String>, Error> {
+    let mut written = Vec::new();
+    if config::is_present(config_dir)? {
+        return Ok(written);
+    }
+    for (directory, name, text) in [
+        ("conf.d", "global.yaml", EXAMPLE_GLOBAL),
+        ("repos.d", "example-apt.yaml", EXAMPLE_APT),
+        ("repos.d", "example-rpm.yaml", EXAMPLE_RPM),
+    ] {
+        let directory = config_dir.join(directory);
+        fs_err::create_dir_all(&directory)?;
+        let path = directory.join(name);
+        let mut file = match fs_err::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+        {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            file => file?,
+        };
+        file.write_all(text.as_bytes())?;
+        written.push(path.display().to_string());
+    }
+    Ok(written)
+}
+
+pub fn init(config: &config::Config, output: Output, written: Vec<String>) -> Result<(), Error> {
+    let created = !config.storage.database_path.try_exists()?;
+    let storage = Storage::init(&config.storage)?;
+    fs_err::create_dir_all(config.storage.keyrings_path())?;
+    let made = Made {
+        written,
+        storage: config.storage.base_path.display().to_string(),
+        pool: storage.pool.root().display().to_string(),
+        created,
+    };
+    output.result(&made, |made| {
+        let mut text = String::new();
+        for path in &made.written {
+            text += &format!("wrote {path}\n");
+        }
+        if made.created {
+            text += &format!(
+                "made the storage {} with its pool {}\n",
+                made.storage, made.pool
+            );
+        } else {
+            text += &format!("the storage {} is there already\n", made.storage);
+        }
+        if !made.written.is_empty() {
+            text += "next: describe a repository in repos.d, then `chantal repo sync --all`\n";
+        }
+        text
+    })?;
+    Ok(())
+}

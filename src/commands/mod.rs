@@ -1,0 +1,71 @@
+//! The commands: one file per noun, one function per verb. They talk to the user; the modules below do the work and
+//! never print.
+
+pub mod config;
+pub mod generate;
+pub mod init;
+pub mod publish;
+pub mod repo;
+
+use crate::cli::Which;
+use crate::config::{Config, Repository};
+use crate::error::Error;
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// What every command gets.
+pub struct Context<'a> {
+    pub config: &'a Config,
+    pub output: Output,
+    pub progress: Progress,
+}
+
+impl<'a> Context<'a> {
+    pub fn repository(&self, name: &str) -> Result<&'a Repository, Error> {
+        self.config.repository(name).ok_or_else(|| {
+            let known: Vec<&str> = self
+                .config
+                .repositories
+                .iter()
+                .map(|repository| repository.id.as_str())
+                .collect();
+            Error::Usage(if known.is_empty() {
+                format!("there is no repository {name:?}: none is configured")
+            } else {
+                format!("there is no repository {name:?}, only {}", known.join(", "))
+            })
+        })
+    }
+
+    /// The chosen repositories: all enabled ones, or those that were named, enabled or not.
+    pub fn repositories(&self, which: &Which) -> Result<Vec<&'a Repository>, Error> {
+        if !which.all {
+            let mut chosen: Vec<&Repository> = Vec::new();
+            for name in &which.repo_ids {
+                let repository = self.repository(name)?;
+                if !chosen.iter().any(|other| other.id == repository.id) {
+                    chosen.push(repository);
+                }
+            }
+            return Ok(chosen);
+        }
+        let enabled: Vec<&Repository> = self
+            .config
+            .repositories
+            .iter()
+            .filter(|repository| repository.enabled)
+            .collect();
+        if enabled.is_empty() {
+            return Err(Error::Usage("no repository is enabled".to_owned()));
+        }
+        Ok(enabled)
+    }
+}
+
+/// Prints each error as it is, and gives back what the run ends with.
+pub fn conclude(errors: Vec<Error>) -> Result<(), Error> {
+    let Some(exit) = Error::gravest(&errors) else {
+        return Ok(());
+    };
+    Err(Error::Several { exit, errors })
+}

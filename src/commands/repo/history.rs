@@ -1,0 +1,91 @@
+//! `chantal repo history`.
+
+use serde::Serialize;
+
+use crate::cli::RepoHistory;
+use crate::commands::Context;
+use crate::error::Error;
+use crate::output::{bytes, table, time};
+use crate::storage;
+use crate::store::records::{HistoryRecord, SyncOutcome};
+
+#[derive(Serialize)]
+struct Past {
+    started: String,
+    finished: String,
+    /// `changed`, `unchanged` or `failed`.
+    outcome: &'static str,
+    error: Option<String>,
+    packages: u64,
+    packages_added: u64,
+    packages_removed: u64,
+    requests: u64,
+    bytes_downloaded: u64,
+    manifest: Option<String>,
+    signed_by: Vec<String>,
+}
+
+impl From<HistoryRecord> for Past {
+    fn from(record: HistoryRecord) -> Self {
+        let (outcome, error) = match record.outcome {
+            SyncOutcome::Changed => ("changed", None),
+            SyncOutcome::Unchanged => ("unchanged", None),
+            SyncOutcome::Failed(error) => ("failed", Some(error)),
+        };
+        Self {
+            started: time(record.started),
+            finished: time(record.finished),
+            outcome,
+            error,
+            packages: record.packages,
+            packages_added: record.packages_added,
+            packages_removed: record.packages_removed,
+            requests: record.requests,
+            bytes_downloaded: record.bytes_downloaded,
+            manifest: record.manifest.map(|manifest| manifest.to_string()),
+            signed_by: record.signed_by,
+        }
+    }
+}
+
+pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Error> {
+    let repository = context.repository(&arguments.repository.repo_id)?;
+    let records = match storage::open_to_read(&context.config.storage)? {
+        Some(store) => {
+            store.read(|reader| reader.history(repository.id.as_str(), arguments.limit))?
+        }
+        None => Vec::new(),
+    };
+    let past: Vec<Past> = records.into_iter().map(Past::from).collect();
+    context.output.result(&past, |past| {
+        if past.is_empty() {
+            return format!("{} was never synced", repository.id);
+        }
+        let rows: Vec<Vec<String>> = past
+            .iter()
+            .map(|past| {
+                let result = past.error.as_ref().map(|error| format!("failed: {error}"));
+                vec![
+                    past.started.clone(),
+                    past.packages.to_string(),
+                    format!("+{} -{}", past.packages_added, past.packages_removed),
+                    past.requests.to_string(),
+                    bytes(past.bytes_downloaded),
+                    result.unwrap_or_else(|| past.outcome.to_owned()),
+                ]
+            })
+            .collect();
+        table(
+            &[
+                "STARTED",
+                "PACKAGES",
+                "CHANGE",
+                "REQUESTS",
+                "DOWNLOADED",
+                "RESULT",
+            ],
+            &rows,
+        )
+    })?;
+    Ok(())
+}

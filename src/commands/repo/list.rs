@@ -1,0 +1,110 @@
+//! `chantal repo list`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::commands::Context;
+use crate::commands::config::format_name;
+use crate::config::RootCheck;
+use crate::error::Error;
+use crate::output::{bytes, table, time};
+use crate::storage;
+
+#[derive(Serialize)]
+struct Listed {
+    repository: String,
+    #[serde(rename = "type")]
+    format: &'static str,
+    enabled: bool,
+    upstream: String,
+    /// How roots are checked: `required`, `auto` or `off`.
+    root_signature: &'static str,
+    packages: Option<u64>,
+    bytes: Option<u64>,
+    synced_at: Option<String>,
+    checked_at: Option<String>,
+    manifest: Option<String>,
+    signed_by: Vec<String>,
+}
+
+pub fn list(context: &Context<'_>) -> Result<(), Error> {
+    let states = match storage::open_to_read(&context.config.storage)? {
+        Some(store) => store.read(crate::store::Reader::repositories)?,
+        None => BTreeMap::new(),
+    };
+    let listed: Vec<Listed> = context
+        .config
+        .repositories
+        .iter()
+        .map(|repository| {
+            let state = states.get(repository.id.as_str());
+            Listed {
+                repository: repository.id.to_string(),
+                format: format_name(&repository.format),
+                enabled: repository.enabled,
+                upstream: repository.upstream.to_string(),
+                root_signature: root_check_name(repository.trust.root),
+                packages: state.map(|state| state.packages),
+                bytes: state.map(|state| state.bytes),
+                synced_at: state.map(|state| time(state.synced_at)),
+                checked_at: state.map(|state| time(state.checked_at)),
+                manifest: state.map(|state| state.manifest.to_string()),
+                signed_by: state
+                    .map(|state| state.signed_by.clone())
+                    .unwrap_or_default(),
+            }
+        })
+        .collect();
+    context.output.result(&listed, |listed| {
+        if listed.is_empty() {
+            return "no repository is configured".to_owned();
+        }
+        let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
+        let headings = [
+            "REPOSITORY",
+            "TYPE",
+            "ENABLED",
+            "ROOT",
+            "PACKAGES",
+            "SIZE",
+            "SYNCED",
+        ];
+        table(&headings, &rows)
+    })?;
+    Ok(())
+}
+
+fn row(listed: &Listed) -> Vec<String> {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let root = match (
+        listed.root_signature,
+        listed.synced_at.is_some(),
+        listed.signed_by.is_empty(),
+    ) {
+        ("off", _, _) => "not checked",
+        (_, true, true) => "unsigned",
+        (_, true, false) => "signed",
+        (_, false, _) => "-",
+    };
+    vec![
+        listed.repository.clone(),
+        listed.format.to_owned(),
+        if listed.enabled { "yes" } else { "no" }.to_owned(),
+        root.to_owned(),
+        or_dash(listed.packages.map(|packages| packages.to_string())),
+        or_dash(listed.bytes.map(bytes)),
+        listed
+            .synced_at
+            .clone()
+            .unwrap_or_else(|| "never".to_owned()),
+    ]
+}
+
+pub fn root_check_name(check: RootCheck) -> &'static str {
+    match check {
+        RootCheck::Required => "required",
+        RootCheck::Auto => "auto",
+        RootCheck::Off => "off",
+    }
+}

@@ -1,0 +1,219 @@
+//! `chantal repo show`.
+
+use serde::Serialize;
+
+use super::list::root_check_name;
+use crate::cli::OneRepository;
+use crate::commands::Context;
+use crate::commands::config::format_name;
+use crate::config::KeySource;
+use crate::error::Error;
+use crate::openpgp::KeySummary;
+use crate::output::{bytes, fields, time};
+use crate::storage;
+use crate::sync;
+
+#[derive(Serialize)]
+struct Shown {
+    repository: String,
+    #[serde(rename = "type")]
+    format: &'static str,
+    enabled: bool,
+    file: String,
+    upstream: String,
+    root_signature: &'static str,
+    /// Where trusted keys come from.
+    key_sources: Vec<String>,
+    /// The trusted keys, as far as they were fetched.
+    keys: Vec<Key>,
+    latest_path: Option<String>,
+    auto_publish: bool,
+    state: Option<State>,
+    published: Vec<Tree>,
+}
+
+#[derive(Serialize)]
+struct Key {
+    fingerprint: String,
+    user_id: Option<String>,
+    created: String,
+    expires: Option<String>,
+    /// Why nothing that it signs now is accepted.
+    problem: Option<String>,
+    signing_subkeys: Vec<String>,
+}
+
+impl From<KeySummary> for Key {
+    fn from(key: KeySummary) -> Self {
+        Self {
+            fingerprint: key.fingerprint,
+            user_id: key.user_id,
+            created: time(key.created),
+            expires: key.expires.map(time),
+            problem: key.problem.map(|problem| problem.to_string()),
+            signing_subkeys: key
+                .subkeys
+                .into_iter()
+                .filter(|subkey| subkey.problem.is_none())
+                .map(|subkey| subkey.fingerprint)
+                .collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct State {
+    manifest: String,
+    packages: u64,
+    bytes: u64,
+    upstream_date: Option<String>,
+    upstream_valid_until: Option<String>,
+    synced_at: String,
+    checked_at: String,
+    signed_by: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Tree {
+    path: String,
+    published_at: String,
+    /// Whether it shows the state above.
+    current: bool,
+    earlier_generations: usize,
+}
+
+pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Error> {
+    let repository = context.repository(&arguments.repo_id)?;
+    let id = repository.id.as_str();
+    let (record, trees) = match storage::open_to_read(&context.config.storage)? {
+        Some(store) => store.read(|reader| Ok((reader.repository(id)?, reader.trees()?)))?,
+        None => (None, std::collections::BTreeMap::new()),
+    };
+    let keys = sync::keys_at_hand(context.config, repository).map_err(|error| Error::Sync {
+        repository: id.to_owned(),
+        source: error.into(),
+    })?;
+    let published = trees
+        .iter()
+        .filter(|(_, tree)| tree.repository == id)
+        .map(|(path, tree)| Tree {
+            path: path.display().to_string(),
+            published_at: time(tree.published_at),
+            current: tree.manifest.is_some()
+                && tree.manifest == record.as_ref().map(|record| record.manifest),
+            earlier_generations: tree.earlier.len(),
+        })
+        .collect();
+    let shown = Shown {
+        repository: repository.id.to_string(),
+        format: format_name(&repository.format),
+        enabled: repository.enabled,
+        file: repository.file.display().to_string(),
+        upstream: repository.upstream.to_string(),
+        root_signature: root_check_name(repository.trust.root),
+        keys: keys.into_iter().map(Key::from).collect(),
+        key_sources: repository
+            .trust
+            .keys
+            .iter()
+            .map(|key| match key {
+                KeySource::Http(url) => url.to_string(),
+                KeySource::File(path) => path.display().to_string(),
+            })
+            .collect(),
+        latest_path: repository
+            .publish
+            .latest_path
+            .as_ref()
+            .map(|path| path.display().to_string()),
+        auto_publish: repository.publish.auto,
+        state: record.map(|record| State {
+            manifest: record.manifest.to_string(),
+            packages: record.packages,
+            bytes: record.bytes,
+            upstream_date: record.root_date.map(time),
+            upstream_valid_until: record.root_valid_until.map(time),
+            synced_at: time(record.synced_at),
+            checked_at: time(record.checked_at),
+            signed_by: record.signed_by,
+        }),
+        published,
+    };
+    context.output.result(&shown, describe)?;
+    Ok(())
+}
+
+fn describe(shown: &Shown) -> String {
+    let mut pairs = vec![
+        ("repository", shown.repository.clone()),
+        ("type", shown.format.to_owned()),
+        (
+            "enabled",
+            if shown.enabled { "yes" } else { "no" }.to_owned(),
+        ),
+        ("defined in", shown.file.clone()),
+        ("upstream", shown.upstream.clone()),
+        ("root signature", shown.root_signature.to_owned()),
+    ];
+    pairs.extend(
+        shown
+            .key_sources
+            .iter()
+            .map(|source| ("keys from", source.clone())),
+    );
+    pairs.extend(shown.keys.iter().map(|key| ("key", describe_key(key))));
+    match &shown.state {
+        None => pairs.push(("state", "never synced".to_owned())),
+        Some(state) => {
+            pairs.push(("packages", state.packages.to_string()));
+            pairs.push(("size", bytes(state.bytes)));
+            let date = state.upstream_date.clone();
+            pairs.push((
+                "upstream's date",
+                date.unwrap_or_else(|| "not given".to_owned()),
+            ));
+            if let Some(time) = &state.upstream_valid_until {
+                pairs.push(("valid until", time.clone()));
+            }
+            pairs.push(("synced", state.synced_at.clone()));
+            pairs.push(("checked", state.checked_at.clone()));
+            let signers = state.signed_by.join(", ");
+            let signers = if signers.is_empty() {
+                "nobody".to_owned()
+            } else {
+                signers
+            };
+            pairs.push(("signed by", signers));
+            pairs.push(("manifest", state.manifest.clone()));
+        }
+    }
+    match &shown.latest_path {
+        Some(path) => pairs.push(("latest_path", path.clone())),
+        None => pairs.push(("latest_path", "none: not published".to_owned())),
+    }
+    for tree in &shown.published {
+        let current = if tree.current {
+            "current"
+        } else {
+            "an earlier state"
+        };
+        pairs.push((
+            "published",
+            format!("{} ({current}, {})", tree.path, tree.published_at),
+        ));
+    }
+    fields(&pairs)
+}
+
+fn describe_key(key: &Key) -> String {
+    let mut text = key.fingerprint.clone();
+    if let Some(user_id) = &key.user_id {
+        text += &format!(" {user_id}");
+    }
+    match (&key.problem, &key.expires) {
+        (Some(problem), _) => text += &format!(" ({problem})"),
+        (None, Some(expires)) => text += &format!(" (until {expires})"),
+        (None, None) => {}
+    }
+    text
+}

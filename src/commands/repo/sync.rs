@@ -1,0 +1,370 @@
+//! `chantal repo sync`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::cli::RepoSync;
+use crate::commands::publish::{self, PublishedTree};
+use crate::commands::{Context, conclude};
+use crate::config::Repository;
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::output::{bytes, count};
+use crate::publish::Effort;
+use crate::storage::Storage;
+use crate::sync::{self, Asking, Preview, Report, Session};
+use crate::terminal::escape;
+use crate::upstream::Limiter;
+
+/// What a sync did to one repository.
+#[derive(Default, Serialize)]
+struct Synced {
+    repository: String,
+    /// `changed`, `unchanged` or `failed`.
+    outcome: &'static str,
+    packages: u64,
+    packages_added: u64,
+    packages_removed: u64,
+    requests: u64,
+    bytes_downloaded: u64,
+    manifest: Option<String>,
+    verified_by: Vec<Verified>,
+    warnings: Vec<String>,
+    published: Option<PublishedTree>,
+    error: Option<String>,
+}
+
+/// A trusted key that signed the root.
+#[derive(Serialize)]
+struct Verified {
+    fingerprint: String,
+    user_id: String,
+}
+
+/// What a sync would do to one repository.
+#[derive(Default, Serialize)]
+struct Planned {
+    repository: String,
+    /// `change`, `unchanged` or `failed`.
+    outcome: &'static str,
+    packages: u64,
+    /// Files to download, which are as many requests.
+    files: u64,
+    bytes: u64,
+    /// Free bytes on the pool's file system now and after the downloads.
+    free_before: u64,
+    free_after: u64,
+    requests_made: u64,
+    warnings: Vec<String>,
+    error: Option<String>,
+}
+
+/// One run over several repositories.
+struct Run<'a> {
+    context: &'a Context<'a>,
+    storage: &'a Storage,
+    interrupt: &'a Interrupt,
+    sync: sync::Context<'a>,
+    errors: Mutex<Vec<Error>>,
+}
+
+pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
+    let repositories = context.repositories(&arguments.which)?;
+    let interrupt = Interrupt::listen()?;
+    let storage = Storage::open(&context.config.storage, "repo sync")?;
+    let workers = rayon::ThreadPoolBuilder::new()
+        .num_threads(context.config.download.workers)
+        .thread_name(|index| format!("download-{index}"))
+        .build()
+        .map_err(|error| {
+            std::io::Error::other(format!("starting the download threads: {error}"))
+        })?;
+    let limiter = context
+        .config
+        .download
+        .bandwidth_limit
+        .map(|rate| Arc::new(Limiter::new(rate.get())));
+    let run = Run {
+        context,
+        storage: &storage,
+        interrupt: &interrupt,
+        sync: sync::Context {
+            config: context.config,
+            store: &storage.store,
+            lock: &storage.lock,
+            pool: &storage.pool,
+            workers: &workers,
+            progress: &context.progress,
+            interrupt: &interrupt,
+            limiter: limiter.as_ref(),
+            asking: if arguments.refresh {
+                Asking::Refresh
+            } else {
+                Asking::Conditional
+            },
+        },
+        errors: Mutex::new(Vec::new()),
+    };
+    let at_a_time = usize::from(arguments.workers);
+    if arguments.dry_run {
+        let planned = run.each(&repositories, at_a_time, |repository| {
+            run.plan_one(repository)
+        });
+        context
+            .output
+            .result(&planned, |planned| join(planned, describe_plan))?;
+    } else {
+        let synced = run.each(&repositories, at_a_time, |repository| {
+            run.sync_one(repository)
+        });
+        let changed: Vec<&Synced> = synced
+            .iter()
+            .filter(|synced| synced.error.is_none())
+            .collect();
+        if context.output.is_json() {
+            context.output.result(&synced, |_| String::new())?;
+        } else if repositories.len() > 1 {
+            context
+                .output
+                .step(&closing(&changed, repositories.len()))?;
+        }
+    }
+    conclude(
+        run.errors
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner),
+    )
+}
+
+impl Run<'_> {
+    /// Runs `work` on every repository, some at a time, and gives the results in the order of the repositories. An interruption
+    /// leaves those out that were not begun.
+    fn each<T: Send>(
+        &self,
+        repositories: &[&Repository],
+        at_a_time: usize,
+        work: impl Fn(&Repository) -> T + Sync,
+    ) -> Vec<T> {
+        let queue: Mutex<VecDeque<(usize, &Repository)>> =
+            Mutex::new(repositories.iter().copied().enumerate().collect());
+        let results: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for number in 0..at_a_time.min(repositories.len()) {
+                let (queue, results, work) = (&queue, &results, &work);
+                let worker = move || {
+                    loop {
+                        let next = queue
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .pop_front();
+                        let Some((index, repository)) = next else {
+                            return;
+                        };
+                        if let Err(error) = self.interrupt.check() {
+                            self.fail(error.into());
+                            return;
+                        }
+                        let result = work(repository);
+                        results
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .push((index, result));
+                    }
+                };
+                std::thread::Builder::new()
+                    .name(format!("repository-{number}"))
+                    .spawn_scoped(scope, worker)
+                    .expect("a thread can be started");
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        results.sort_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn fail(&self, error: Error) {
+        self.errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(error);
+    }
+
+    fn sync_one(&self, repository: &Repository) -> Synced {
+        let mut synced = Synced {
+            repository: repository.id.to_string(),
+            ..Synced::default()
+        };
+        if let Err(error) = self.try_sync(repository, &mut synced) {
+            synced.outcome = "failed";
+            synced.error = Some(error.to_string());
+            self.fail(error);
+        } else if let Err(error) = self.context.output.step(&describe(&synced)) {
+            self.fail(error.into());
+        }
+        synced
+    }
+
+    fn try_sync(&self, repository: &Repository, synced: &mut Synced) -> Result<(), Error> {
+        let report = Session::open(self.sync, repository)
+            .and_then(|session| session.sync())
+            .map_err(|source| failed(repository, source))?;
+        for warning in &report.warnings {
+            log::warn!("{}: {warning}", repository.id);
+        }
+        note(synced, report);
+        if let Some(tree) = repository.publish.latest_path.as_deref()
+            && repository.publish.auto
+        {
+            let effort = Effort::WhenChanged;
+            synced.published = Some(publish::latest(
+                self.storage,
+                self.interrupt,
+                repository,
+                tree,
+                effort,
+            )?);
+        }
+        Ok(())
+    }
+
+    fn plan_one(&self, repository: &Repository) -> Planned {
+        let mut planned = Planned {
+            repository: repository.id.to_string(),
+            ..Planned::default()
+        };
+        if let Err(error) = self.try_plan(repository, &mut planned) {
+            planned.outcome = "failed";
+            planned.error = Some(error.to_string());
+            self.fail(error);
+        }
+        planned
+    }
+
+    fn try_plan(&self, repository: &Repository, planned: &mut Planned) -> Result<(), Error> {
+        let session =
+            Session::open(self.sync, repository).map_err(|source| failed(repository, source))?;
+        let preview = session
+            .preview()
+            .map_err(|source| failed(repository, source))?;
+        (planned.requests_made, _) = session.traffic();
+        planned.free_before = self.storage.pool.free_bytes()?;
+        planned.free_after = planned.free_before;
+        match preview {
+            Preview::Unchanged => planned.outcome = "unchanged",
+            Preview::Change(plan) => {
+                let missing = plan.missing();
+                planned.outcome = "change";
+                planned.packages = plan.packages();
+                planned.files = missing.files;
+                planned.bytes = missing.bytes;
+                planned.free_after = planned.free_before.saturating_sub(missing.bytes);
+                planned.warnings = plan.warnings;
+                for warning in &planned.warnings {
+                    log::warn!("{}: {warning}", repository.id);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failed(repository: &Repository, source: sync::SyncError) -> Error {
+    Error::Sync {
+        repository: repository.id.to_string(),
+        source,
+    }
+}
+
+fn note(synced: &mut Synced, report: Report) {
+    synced.outcome = if report.changed {
+        "changed"
+    } else {
+        "unchanged"
+    };
+    synced.packages = report.state.packages;
+    synced.packages_added = report.packages_added;
+    synced.packages_removed = report.packages_removed;
+    synced.requests = report.requests;
+    synced.bytes_downloaded = report.bytes_downloaded;
+    synced.manifest = Some(report.state.manifest.to_string());
+    synced.warnings = report.warnings;
+    synced.verified_by = report
+        .signers
+        .into_iter()
+        .map(|signer| Verified {
+            fingerprint: signer.fingerprint,
+            user_id: signer.user_id,
+        })
+        .collect();
+}
+
+/// For people, one repository.
+fn describe(synced: &Synced) -> String {
+    let packages = count(synced.packages, "package");
+    let traffic = format!(
+        "{}, {} downloaded",
+        count(synced.requests, "request"),
+        bytes(synced.bytes_downloaded)
+    );
+    let mut text = if synced.outcome == "changed" {
+        format!(
+            "{}: {packages} ({} added, {} removed), {traffic}",
+            synced.repository, synced.packages_added, synced.packages_removed
+        )
+    } else {
+        format!("{}: unchanged, {packages}, {traffic}", synced.repository)
+    };
+    for signer in &synced.verified_by {
+        text += &format!(
+            "\n  verified by {} {}",
+            signer.fingerprint,
+            escape(&signer.user_id)
+        );
+    }
+    if let Some(tree) = &synced.published
+        && (tree.changed || synced.outcome == "changed")
+    {
+        text += &format!("\n  {}", publish::describe(tree));
+    }
+    text
+}
+
+fn describe_plan(planned: &Planned) -> String {
+    match planned.outcome {
+        "failed" => String::new(),
+        "unchanged" => format!("{}: unchanged, nothing to download", planned.repository),
+        _ => format!(
+            "{}: {}; to download: {}, {}, in as many requests\n  disk: {} free, {} after that",
+            planned.repository,
+            count(planned.packages, "package"),
+            count(planned.files, "file"),
+            bytes(planned.bytes),
+            bytes(planned.free_before),
+            bytes(planned.free_after),
+        ),
+    }
+}
+
+fn closing(good: &[&Synced], all: usize) -> String {
+    let changed = good
+        .iter()
+        .filter(|synced| synced.outcome == "changed")
+        .count();
+    format!(
+        "{} of {all} repositories synced, {changed} changed, {}, {} downloaded",
+        good.len(),
+        count(good.iter().map(|synced| synced.requests).sum(), "request"),
+        bytes(good.iter().map(|synced| synced.bytes_downloaded).sum()),
+    )
+}
+
+fn join(planned: &[Planned], describe: impl Fn(&Planned) -> String) -> String {
+    let lines: Vec<String> = planned
+        .iter()
+        .map(describe)
+        .filter(|line| !line.is_empty())
+        .collect();
+    lines.join("\n")
+}

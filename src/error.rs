@@ -1,0 +1,368 @@
+//! The top-level error: which repository, which exit code, and what the user can do.
+
+use std::fmt::Write as _;
+use std::io;
+
+use crate::config::ConfigError;
+use crate::format::FormatError;
+use crate::interrupt::{self, Interrupted};
+use crate::pool::PoolError;
+use crate::publish::PublishError;
+use crate::storage::StorageError;
+use crate::store::{LockError, StoreError};
+use crate::sync::{KeyError, RootError, SyncError};
+use crate::upstream::UpstreamError;
+
+/// What a run ends with. README.md and `--help` document the same list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Other,
+    Usage,
+    Unreachable,
+    Refused,
+    Damaged,
+    Busy,
+    Interrupted,
+}
+
+impl Exit {
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::Other => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::Refused => 4,
+            Self::Damaged => 5,
+            Self::Busy => 6,
+            Self::Interrupted => interrupt::EXIT_CODE,
+        }
+    }
+
+    /// The higher one counts when several repositories fail.
+    const fn gravity(self) -> u8 {
+        match self {
+            Self::Interrupted => 6,
+            Self::Damaged => 5,
+            Self::Refused => 4,
+            Self::Usage => 3,
+            Self::Other => 2,
+            Self::Unreachable => 1,
+            Self::Busy => 0,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("{repository}: {source}")]
+    Sync {
+        repository: String,
+        source: SyncError,
+    },
+    #[error("{repository}: {source}")]
+    Publish {
+        repository: String,
+        source: PublishError,
+    },
+    #[error("{repository} has no state to publish yet")]
+    NeverSynced { repository: String },
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// What went wrong with each of several repositories.
+    #[error("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several { exit: Exit, errors: Vec<Error> },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl Error {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Config(_) => Exit::Usage,
+            Self::Storage(error) => storage_exit(error),
+            Self::Sync { source, .. } => sync_exit(source),
+            Self::Publish { source, .. } => publish_exit(source),
+            Self::Interrupted(_) => Exit::Interrupted,
+            Self::Several { exit, .. } => *exit,
+            Self::NeverSynced { .. } | Self::Io(_) => Exit::Other,
+        }
+    }
+
+    /// What all of these together end with; `None` when there are none.
+    pub fn gravest<'a>(errors: impl IntoIterator<Item = &'a Self>) -> Option<Exit> {
+        errors
+            .into_iter()
+            .map(Self::exit)
+            .max_by_key(|exit| exit.gravity())
+    }
+
+    /// The message as it is shown: what happened, then what to do.
+    pub fn render(&self) -> String {
+        if let Self::Several { errors, .. } = self {
+            let rendered: Vec<String> = errors.iter().map(Self::render).collect();
+            return rendered.join("\n");
+        }
+        let mut text = format!("error: {self}");
+        if let Some(hint) = self.hint() {
+            let _ = write!(text, "\nhint: {hint}");
+        }
+        text
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Storage(error) => storage_hint(error),
+            Self::Sync { source, .. } => sync_hint(source),
+            Self::Publish { source, .. } => publish_hint(source),
+            Self::NeverSynced { repository } => Some(format!(
+                "`chantal repo sync --repo-id {repository}` makes one"
+            )),
+            Self::Usage(_)
+            | Self::Config(_)
+            | Self::Interrupted(_)
+            | Self::Several { .. }
+            | Self::Io(_) => None,
+        }
+    }
+}
+
+fn storage_exit(error: &StorageError) -> Exit {
+    match error {
+        StorageError::NeedsInit { .. } => Exit::Usage,
+        StorageError::StoreGone { .. } => Exit::Damaged,
+        StorageError::Store(error) => store_exit(error),
+        StorageError::Pool(error) => match error {
+            PoolError::Io(_) => Exit::Other,
+            PoolError::Occupied { .. } => Exit::Usage,
+            PoolError::Absent { .. } | PoolError::Layout { .. } | PoolError::Foreign { .. } => {
+                Exit::Damaged
+            }
+        },
+        StorageError::Lock(LockError::Busy { .. }) => Exit::Busy,
+        StorageError::Lock(LockError::Io { .. }) | StorageError::Io(_) => Exit::Other,
+    }
+}
+
+fn store_exit(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Absent { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Database { .. } => Exit::Damaged,
+        StoreError::Io(_) => Exit::Other,
+    }
+}
+
+fn sync_exit(error: &SyncError) -> Exit {
+    match error {
+        SyncError::Credentials(_) => Exit::Usage,
+        SyncError::Key(error) => match error {
+            KeyError::File(_) | KeyError::Unusable(_) => Exit::Usage,
+            KeyError::Missing { .. } | KeyError::Replaced { .. } => Exit::Refused,
+            KeyError::Upstream(error) => upstream_exit(error),
+        },
+        SyncError::Root(error) => match error {
+            RootError::Upstream(error) => upstream_exit(error),
+            RootError::NotFound { .. }
+            | RootError::SignatureMissing { .. }
+            | RootError::SignatureGone { .. }
+            | RootError::NotVerified(_) => Exit::Refused,
+        },
+        SyncError::Format(error) => match error {
+            FormatError::NeedsFiltering { .. } | FormatError::NotThere { .. } => Exit::Usage,
+            FormatError::Malformed { .. }
+            | FormatError::Path { .. }
+            | FormatError::NoDigest { .. }
+            | FormatError::Read { .. } => Exit::Refused,
+        },
+        SyncError::Download { source, .. } => upstream_exit(source),
+        SyncError::IndexMissing { .. }
+        | SyncError::TwoContents { .. }
+        | SyncError::SizeConflict { .. }
+        | SyncError::Manifest(_) => Exit::Refused,
+        SyncError::Store(error) => store_exit(error),
+        SyncError::Interrupted(_) => Exit::Interrupted,
+        SyncError::NoSpace { .. } | SyncError::Io(_) => Exit::Other,
+    }
+}
+
+fn upstream_exit(error: &UpstreamError) -> Exit {
+    match error {
+        UpstreamError::Status { status, .. } if *status < 500 && *status != 429 => Exit::Refused,
+        UpstreamError::Status { .. } | UpstreamError::Unreachable { .. } => Exit::Unreachable,
+        UpstreamError::Missing { .. }
+        | UpstreamError::Denied { .. }
+        | UpstreamError::Redirect { .. }
+        | UpstreamError::TooLarge { .. }
+        | UpstreamError::Mismatch { .. } => Exit::Refused,
+        UpstreamError::Interrupted(_) => Exit::Interrupted,
+        UpstreamError::Local(_) => Exit::Other,
+    }
+}
+
+fn publish_exit(error: &PublishError) -> Exit {
+    match error {
+        PublishError::Occupied { .. }
+        | PublishError::ForeignFiles { .. }
+        | PublishError::SymbolicLink { .. }
+        | PublishError::NoName { .. }
+        | PublishError::MountPoint { .. } => Exit::Usage,
+        PublishError::ObjectMissing { .. } => Exit::Damaged,
+        PublishError::Store(error) => store_exit(error),
+        PublishError::Interrupted(_) => Exit::Interrupted,
+        PublishError::NotOwner { .. } | PublishError::Io(_) => Exit::Other,
+    }
+}
+
+fn storage_hint(error: &StorageError) -> Option<String> {
+    Some(match error {
+        StorageError::NeedsInit { .. } => {
+            "if a disk should be mounted there, mount it; else `chantal init` makes a storage".to_owned()
+        }
+        StorageError::StoreGone { .. } => {
+            "restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state"
+                .to_owned()
+        }
+        StorageError::Pool(PoolError::Absent { .. }) => {
+            "the store names a pool at storage.pool_path: mount it or correct the path".to_owned()
+        }
+        StorageError::Pool(PoolError::Occupied { .. }) => {
+            "name an empty or new directory as storage.pool_path".to_owned()
+        }
+        StorageError::Lock(LockError::Busy { .. }) => "wait for it to end".to_owned(),
+        StorageError::Store(StoreError::Newer { .. }) => {
+            "use the chantal that wrote it, or a newer one".to_owned()
+        }
+        StorageError::Store(StoreError::Damaged { .. }) => "restore it from a backup".to_owned(),
+        _ => return None,
+    })
+}
+
+fn sync_hint(error: &SyncError) -> Option<String> {
+    let untouched = "the last good state is untouched";
+    Some(match error {
+        SyncError::Key(KeyError::Replaced { path, .. }) => format!(
+            "if the new key is genuine, name its fingerprint in gpgkey_fingerprints; or remove {} to trust whatever the URL has now",
+            path.display()
+        ),
+        SyncError::Key(KeyError::Missing { .. }) => "check gpgkey_url".to_owned(),
+        SyncError::Root(RootError::NotFound { .. }) => {
+            "check upstream.url; for APT also distribution".to_owned()
+        }
+        SyncError::Root(RootError::SignatureMissing { .. }) => format!(
+            "an upstream without signatures needs `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); {untouched}"
+        ),
+        SyncError::Root(RootError::SignatureGone { .. }) => format!(
+            "if the upstream really stopped signing, say `repo_gpgcheck: false`; {untouched}"
+        ),
+        SyncError::Root(RootError::NotVerified(_)) => {
+            format!(
+                "check gpgkey_file or gpgkey_url against what the upstream announces; {untouched}"
+            )
+        }
+        SyncError::Root(RootError::Upstream(error))
+        | SyncError::Download { source: error, .. }
+        | SyncError::Key(KeyError::Upstream(error)) => upstream_hint(error, untouched)?,
+        SyncError::IndexMissing { .. } => {
+            format!("the upstream may be mid-update; try again later; {untouched}")
+        }
+        SyncError::Format(FormatError::NeedsFiltering { setting, .. }) => {
+            format!("widen {setting} so that it excludes nothing, or leave it out")
+        }
+        SyncError::Format(FormatError::Malformed { .. } | FormatError::Read { .. }) => {
+            format!(
+                "the upstream may be broken, or this may not be the repository that was meant; {untouched}"
+            )
+        }
+        SyncError::NoSpace { .. } => "make room, or move the pool (storage.pool_path)".to_owned(),
+        SyncError::TwoContents { .. } | SyncError::SizeConflict { .. } => {
+            format!("the upstream's indexes contradict each other: report it there; {untouched}")
+        }
+        _ => return None,
+    })
+}
+
+fn upstream_hint(error: &UpstreamError, untouched: &str) -> Option<String> {
+    Some(match error {
+        UpstreamError::Denied { status: 403, .. } => {
+            "the credentials or the entitlement may be missing, wrong or expired".to_owned()
+        }
+        UpstreamError::Denied { .. } => "check credentials".to_owned(),
+        UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. } => {
+            format!("the upstream may be mid-update; {untouched}")
+        }
+        UpstreamError::Unreachable { .. } | UpstreamError::Status { .. } => {
+            format!("try again later; {untouched}")
+        }
+        UpstreamError::Redirect { .. } => {
+            "name the address that it leads to as upstream.url".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+fn publish_hint(error: &PublishError) -> Option<String> {
+    Some(match error {
+        PublishError::Occupied { .. } => {
+            "move it away, or name another publish path; nothing was changed".to_owned()
+        }
+        PublishError::ForeignFiles { .. } => {
+            "move them out of the published tree: it is replaced as a whole; nothing was changed"
+                .to_owned()
+        }
+        PublishError::SymbolicLink { .. } => "name the link's target as publish path".to_owned(),
+        PublishError::MountPoint { .. } => {
+            "name a directory below the mount point as publish path".to_owned()
+        }
+        PublishError::NotOwner { .. } => {
+            "run chantal as the user that owns the pool (fs.protected_hardlinks)".to_owned()
+        }
+        PublishError::ObjectMissing { .. } => {
+            "`chantal repo sync --refresh` fetches what is missing from the pool".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gravest_failure_counts() {
+        let order = [130, 5, 4, 2, 1, 3, 6];
+        let all = [
+            Exit::Other,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::Refused,
+            Exit::Damaged,
+            Exit::Busy,
+            Exit::Interrupted,
+        ];
+        let mut sorted = all;
+        sorted.sort_by_key(|exit| std::cmp::Reverse(exit.gravity()));
+        assert_eq!(sorted.map(Exit::code), order);
+        let errors: Vec<_> = all
+            .into_iter()
+            .map(|exit| Error::Several {
+                exit,
+                errors: Vec::new(),
+            })
+            .collect();
+        assert_eq!(Error::gravest(&errors).map(Exit::code), Some(130));
+        assert_eq!(Error::gravest(&[]), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! Diagnosis: level, file and form as configured, and never in the way of progress bars.
+
+use std::io::{self, IsTerminal, Write};
+
+use env_logger::{Builder, Target, WriteStyle};
+use indicatif::MultiProgress;
+use log::{Level, LevelFilter, Record};
+
+use crate::config::{LogFormat, Logging};
+use crate::progress::Progress;
+use crate::terminal::escape_lines;
+
+/// What the command line says about the configured level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    Quiet,
+    AsConfigured,
+    Verbose(u8),
+}
+
+/// Sets the process's logger up, and says where progress goes.
+pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
+    let bars =
+        (verbosity != Verbosity::Quiet && io::stderr().is_terminal()).then(MultiProgress::new);
+    let mut builder = Builder::new();
+    let level = match verbosity {
+        Verbosity::Quiet => LevelFilter::Error,
+        Verbosity::AsConfigured => logging.level,
+        Verbosity::Verbose(1) => logging.level.max(LevelFilter::Debug),
+        Verbosity::Verbose(_) => LevelFilter::Trace,
+    };
+    // Libraries are of interest only to those who want everything.
+    let libraries = match verbosity {
+        Verbosity::Verbose(2..) => LevelFilter::Trace,
+        _ => level.min(LevelFilter::Warn),
+    };
+    builder
+        .filter_level(libraries)
+        // It logs what it reads, packets of strangers.
+        .filter_module("pgp", LevelFilter::Off)
+        .filter_module(env!("CARGO_CRATE_NAME"), level)
+        .write_style(WriteStyle::Never);
+    let sink: Box<dyn Write + Send> = match &logging.file {
+        Some(path) => {
+            if let Some(parent) = path.parent() {
+                fs_err::create_dir_all(parent)?;
+            }
+            Box::new(
+                fs_err::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(path)?,
+            )
+        }
+        None => Box::new(Stderr(bars.clone())),
+    };
+    builder.target(Target::Pipe(sink));
+    let dated = logging.file.is_some();
+    match logging.format {
+        LogFormat::Text => builder.format(move |out, record| write_text(out, record, dated)),
+        LogFormat::Json => builder.format(write_json),
+    };
+    builder.init();
+    Ok(bars.map_or(Progress::Lines, Progress::Bars))
+}
+
+fn write_text(out: &mut impl Write, record: &Record<'_>, dated: bool) -> io::Result<()> {
+    if dated {
+        write!(
+            out,
+            "{} ",
+            jiff::Timestamp::now()
+                .round(jiff::Unit::Second)
+                .unwrap_or_default()
+        )?;
+    }
+    let prefix = match record.level() {
+        Level::Error => "error: ",
+        Level::Warn => "warning: ",
+        Level::Info => "",
+        Level::Debug | Level::Trace => "debug: ",
+    };
+    writeln!(out, "{prefix}{}", escape_lines(&record.args().to_string()))
+}
+
+fn write_json(out: &mut env_logger::fmt::Formatter, record: &Record<'_>) -> io::Result<()> {
+    let line = serde_json::json!({
+        "time": jiff::Timestamp::now().to_string(),
+        "level": record.level().as_str().to_lowercase(),
+        "module": record.target(),
+        "message": record.args().to_string(),
+    });
+    writeln!(out, "{line}")
+}
+
+/// Standard error, with the bars taken away while a line is written.
+struct Stderr(Option<MultiProgress>);
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Some(bars) => bars.suspend(|| io::stderr().write_all(bytes))?,
+            None => io::stderr().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

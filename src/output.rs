@@ -1,0 +1,132 @@
+//! The only printing of results: text for people, or one JSON document, on standard output.
+//!
+//! Whatever an upstream had a say in is escaped before it reaches a terminal. JSON carries it as it is: there, escaping is part
+//! of the format.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::cli::OutputFormat;
+use crate::terminal::escape;
+
+/// Where results go, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    pub format: OutputFormat,
+    /// Only errors are wanted; lists that were asked for are printed all the same.
+    pub quiet: bool,
+}
+
+impl Output {
+    /// A result that consists of its data: `text` is only made when it is wanted.
+    pub fn result<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
+        match self.format {
+            OutputFormat::Json => {
+                let json =
+                    serde_json::to_string_pretty(data).expect("results have only string keys");
+                print(&json)
+            }
+            OutputFormat::Text => print(text(data).trim_end_matches('\n')),
+        }
+    }
+
+    pub fn is_json(self) -> bool {
+        self.format == OutputFormat::Json
+    }
+
+    /// A step of a longer command, for people who watch; JSON has it in the result.
+    pub fn step(self, text: &str) -> io::Result<()> {
+        if self.quiet || self.format == OutputFormat::Json {
+            return Ok(());
+        }
+        print(text)
+    }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    match written {
+        // `chantal repo list | head`: whoever read has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Rows in columns, each as wide as its widest cell; cells are escaped.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = headings
+        .iter()
+        .map(|heading| heading.chars().count())
+        .collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| escape(cell).into_owned()).collect())
+        .collect();
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let headings: Vec<String> = headings
+        .iter()
+        .map(|heading| (*heading).to_owned())
+        .collect();
+    for row in std::iter::once(&headings).chain(&rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', width - cell.chars().count() + 2));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Names with their values, one a line.
+pub fn fields(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, value) in pairs {
+        text.push_str(&format!("{name:width$}  {}\n", escape(value)));
+    }
+    text
+}
+
+/// `1 package`, `2 packages`.
+pub fn count(number: u64, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        _ => format!("{number} {thing}s"),
+    }
+}
+
+pub fn bytes(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
+/// Seconds since the epoch, as RFC 3339 in UTC.
+pub fn time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| format!("{seconds} s"), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_cells_are_escaped() {
+        let rows = [
+            vec!["a".to_owned(), "1".to_owned()],
+            vec!["lön\u{1b}g".to_owned(), "22".to_owned()],
+        ];
+        assert_eq!(
+            table(&["NAME", "N"], &rows),
+            "NAME        N\na           1\nlön\\u{1b}g  22\n"
+        );
+    }
+}

@@ -1,0 +1,111 @@
+//! The one step: a staged tree takes the place of the published one.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::PublishError;
+
+/// Which directory it is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub device: u64,
+    pub inode: u64,
+}
+
+impl Identity {
+    /// `None` when nothing is there.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        match fs_err::symlink_metadata(path) {
+            Ok(metadata) => Ok(Some(Self {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Puts `staging` in the place of `tree`. What stood there has the staging name afterwards.
+pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
+    let replaced = if Identity::of(tree)?.is_some() {
+        match renameat_with(CWD, staging, CWD, tree, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => swap_by_renames(staging, tree),
+            replaced => replaced,
+        }
+    } else {
+        match renameat_with(CWD, staging, CWD, tree, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                rustix::fs::rename(staging, tree)
+            }
+            replaced => replaced,
+        }
+    };
+    match replaced {
+        Ok(()) => Ok(()),
+        Err(Errno::BUSY | Errno::XDEV) => Err(PublishError::MountPoint {
+            path: tree.to_owned(),
+        }),
+        Err(error) => Err(io::Error::new(
+            io::Error::from(error).kind(),
+            format!("publishing {}: {error}", tree.display()),
+        )
+        .into()),
+    }
+}
+
+/// For file systems without an exchange: the smallest gap there is, two renames in a row.
+fn swap_by_renames(staging: &Path, tree: &Path) -> rustix::io::Result<()> {
+    let aside = aside(staging);
+    rustix::fs::rename(tree, &aside)?;
+    if let Err(error) = rustix::fs::rename(staging, tree) {
+        rustix::fs::rename(&aside, tree)?;
+        return Err(error);
+    }
+    rustix::fs::rename(&aside, staging)
+}
+
+fn aside(staging: &Path) -> PathBuf {
+    let mut aside = staging.as_os_str().to_owned();
+    aside.push(".old");
+    PathBuf::from(aside)
+}
+
+/// After a kill between the renames the old tree is put back, or what is left of it is taken away.
+pub fn recover_from_renames(staging: &Path, tree: &Path) -> io::Result<()> {
+    let aside = aside(staging);
+    if Identity::of(&aside)?.is_none() {
+        return Ok(());
+    }
+    if Identity::of(tree)?.is_none() {
+        fs_err::rename(&aside, tree)
+    } else {
+        fs_err::remove_dir_all(&aside)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_between_two_renames_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (staging, tree) = (dir.path().join("new"), dir.path().join("latest"));
+        for (path, content) in [(&staging, "new"), (&tree, "old")] {
+            std::fs::create_dir(path).unwrap();
+            std::fs::write(path.join("root"), content).unwrap();
+        }
+        swap_by_renames(&staging, &tree).unwrap();
+        assert_eq!(std::fs::read(tree.join("root")).unwrap(), b"new");
+        assert_eq!(std::fs::read(staging.join("root")).unwrap(), b"old");
+
+        std::fs::rename(&tree, aside(&staging)).unwrap();
+        recover_from_renames(&staging, &tree).unwrap();
+        assert_eq!(std::fs::read(tree.join("root")).unwrap(), b"new");
+    }
+}

@@ -1,0 +1,99 @@
+//! Which files a tree consists of: a manifest's, and those that earlier generations leave behind.
+
+use std::collections::BTreeMap;
+
+use crate::digest::ObjectId;
+use crate::manifest::{Entry, Role};
+use crate::store::records::{Generation, TreeRecord};
+use crate::store::{Reader, Transaction};
+
+/// Path -> object, in path order.
+#[derive(Debug, Default)]
+pub struct Layout {
+    files: BTreeMap<String, ObjectId>,
+    retained: u64,
+}
+
+impl Layout {
+    /// The manifest's files, and those of earlier generations that do not stand in their way.
+    pub fn new(reader: &Reader, manifest: ObjectId, earlier: &[Generation]) -> Transaction<Self> {
+        let mut layout = Self::default();
+        reader.each_entry(manifest, &mut |entry| {
+            layout
+                .files
+                .insert(entry.path.as_str().to_owned(), entry.object);
+            Ok(())
+        })?;
+        for generation in earlier {
+            reader.each_entry(generation.manifest, &mut |entry| {
+                if stays(&entry) && layout.has_room_for(entry.path.as_str()) {
+                    layout.retained += 1;
+                    layout
+                        .files
+                        .insert(entry.path.as_str().to_owned(), entry.object);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(layout)
+    }
+
+    /// Every path that a recorded tree may hold by our doing.
+    pub fn of_everything_recorded(reader: &Reader, record: &TreeRecord) -> Transaction<Self> {
+        let mut layout = Self::default();
+        let earlier = record.earlier.iter().map(|generation| generation.manifest);
+        for manifest in record.manifest.into_iter().chain(earlier) {
+            reader.each_entry(manifest, &mut |entry| {
+                layout
+                    .files
+                    .insert(entry.path.as_str().to_owned(), entry.object);
+                Ok(())
+            })?;
+        }
+        Ok(layout)
+    }
+
+    pub fn files(&self) -> impl Iterator<Item = (&str, ObjectId)> {
+        self.files
+            .iter()
+            .map(|(path, object)| (path.as_str(), *object))
+    }
+
+    pub fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// How many files are there for the sake of earlier generations only.
+    pub fn retained(&self) -> u64 {
+        self.retained
+    }
+
+    /// Neither the path itself, nor a file where it needs a directory, nor a directory where it would be.
+    fn has_room_for(&self, path: &str) -> bool {
+        if self.has(path) {
+            return false;
+        }
+        let below = format!("{path}/");
+        let is_directory = self
+            .files
+            .range(below.clone()..)
+            .next()
+            .is_some_and(|(next, _)| next.starts_with(&below));
+        let through_file = path
+            .match_indices('/')
+            .any(|(end, _)| self.has(&path[..end]));
+        !is_directory && !through_file
+    }
+}
+
+/// A root that is no longer there upstream must not seem current here, and neither must a key.
+fn stays(entry: &Entry) -> bool {
+    match entry.role {
+        Role::Index | Role::Package | Role::File => true,
+        Role::Root | Role::Key => false,
+    }
+}

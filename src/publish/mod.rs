@@ -1,0 +1,561 @@
+//! Publishing: makes a directory tree look exactly like a manifest, in one step.
+//!
+//! The tree is staged beside its target out of hard links into the pool, and then exchanged with what stood there. Every
+//! path lookup of a client sees one complete generation, and a killed run leaves the old one. Files that only
+//! earlier generations had stay reachable for a while, so that a client that holds an older root can finish; earlier roots
+//! and keys do not stay.
+//!
+//! Which trees are ours is recorded in the store: with the staging directory's inode before the exchange and with the
+//! manifest after it, so that a run killed between the two is understood by the next. What is not ours is never touched.
+
+mod exchange;
+mod layout;
+mod stage;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fs_err as fs;
+
+use crate::digest::ObjectId;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::pool::Pool;
+use crate::store::records::{Generation, Staging, TreeRecord};
+use crate::store::{Store, StoreError, WriterLock};
+
+use exchange::Identity;
+use layout::Layout;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("{path} exists and was not published by this storage")]
+    Occupied { path: PathBuf },
+    #[error("{tree} holds {first} and {} more that chantal did not publish", count - 1)]
+    ForeignFiles {
+        tree: PathBuf,
+        first: PathBuf,
+        count: usize,
+    },
+    #[error("{path} is a symbolic link, and a tree is published by replacing what has its name")]
+    SymbolicLink { path: PathBuf },
+    #[error("{path} has no name to stage a tree under")]
+    NoName { path: PathBuf },
+    #[error("{path} is a mount point: a tree cannot be exchanged with it")]
+    MountPoint { path: PathBuf },
+    #[error("object {object} of {path} is missing from the pool")]
+    ObjectMissing { path: String, object: ObjectId },
+    #[error("{path} belongs to user {owner}: only that user or root may make links to it")]
+    NotOwner { path: PathBuf, owner: u32 },
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What publishing needs of the storage.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub store: &'a Store,
+    pub lock: &'a WriterLock,
+    pub pool: &'a Pool,
+    pub interrupt: &'a Interrupt,
+    /// Seconds since the epoch.
+    pub now: i64,
+}
+
+/// What is to be shown where.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub tree: &'a Path,
+    pub repository: &'a str,
+    pub manifest: ObjectId,
+    /// How long the files of earlier generations stay.
+    pub keep: Duration,
+    pub effort: Effort,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Nothing is done when the tree shows the manifest already, as the store remembers.
+    WhenChanged,
+    /// The tree is made anew whatever is there.
+    Always,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The tree showed it already.
+    Unchanged,
+    Published(Summary),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub files: u64,
+    /// Of these, files that could not be links (another file system, too many links) and take space of their own.
+    pub copied: u64,
+    /// Of these, files of earlier generations.
+    pub retained: u64,
+}
+
+/// Makes `request.tree` show `request.manifest`.
+pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, PublishError> {
+    let tree = request.tree;
+    let staging = staging_path(tree)?;
+    let mut record = recover(context, tree, &staging)?;
+    let standing = standing(tree, record.as_ref())?;
+
+    if let (Standing::Ours, Some(record)) = (standing, &record) {
+        if request.effort == Effort::WhenChanged && record.manifest == Some(request.manifest) {
+            return Ok(Outcome::Unchanged);
+        }
+        let known = context
+            .store
+            .read(|reader| Layout::of_everything_recorded(reader, record))?;
+        refuse_foreign_files(tree, &known)?;
+    }
+
+    let earlier = generations(record.as_ref(), &request, context.now);
+    let layout = context
+        .store
+        .read(|reader| Layout::new(reader, request.manifest, &earlier))?;
+
+    make_directories(tree.parent().unwrap_or(Path::new("/")))?;
+    stage::make_directory(&staging)?;
+    let identity = Identity::of(&staging)?.ok_or_else(|| PublishError::NoName {
+        path: staging.clone(),
+    })?;
+    let pending = TreeRecord {
+        repository: request.repository.to_owned(),
+        staging: Some(Staging {
+            manifest: request.manifest,
+            device: identity.device,
+            inode: identity.inode,
+        }),
+        ..record.take().unwrap_or(TreeRecord {
+            repository: String::new(),
+            manifest: None,
+            published_at: context.now,
+            earlier: Vec::new(),
+            staging: None,
+        })
+    };
+    put(context, tree, &pending)?;
+
+    let copied = stage::fill(context, &staging, &layout, tree)?;
+    exchange::exchange(&staging, tree)?;
+
+    put(
+        context,
+        tree,
+        &TreeRecord {
+            repository: request.repository.to_owned(),
+            manifest: Some(request.manifest),
+            published_at: context.now,
+            earlier,
+            staging: None,
+        },
+    )?;
+    // What stood there before, now under the staging name. A kill from here on leaves only clutter, which the next
+    // publishing takes away.
+    remove_directory(&staging)?;
+    Ok(Outcome::Published(Summary {
+        files: layout.len() as u64,
+        copied,
+        retained: layout.retained(),
+    }))
+}
+
+/// Beside the tree, hidden, and always the same: what a killed run left is found again.
+fn staging_path(tree: &Path) -> Result<PathBuf, PublishError> {
+    let name = tree.file_name().ok_or_else(|| PublishError::NoName {
+        path: tree.to_owned(),
+    })?;
+    let mut staging = std::ffi::OsString::from(".");
+    staging.push(name);
+    staging.push(".chantal-staging");
+    Ok(tree.with_file_name(staging))
+}
+
+/// Finishes or clears away what a killed run began, and returns what is recorded of the tree then.
+fn recover(
+    context: Context<'_>,
+    tree: &Path,
+    staging: &Path,
+) -> Result<Option<TreeRecord>, PublishError> {
+    let Some(mut record) = context.store.read(|reader| reader.tree(tree))? else {
+        return match Identity::of(staging)? {
+            // Made and killed before it was recorded: it can only be empty.
+            Some(_) if is_empty_directory(staging)? => {
+                fs::remove_dir(staging)?;
+                Ok(None)
+            }
+            Some(_) => Err(PublishError::Occupied {
+                path: staging.to_owned(),
+            }),
+            None => Ok(None),
+        };
+    };
+    if let Some(pending) = record.staging.take() {
+        let pending_identity = Identity {
+            device: pending.device,
+            inode: pending.inode,
+        };
+        if Identity::of(tree)? == Some(pending_identity) {
+            if let Some(replaced) = record.manifest.replace(pending.manifest)
+                && replaced != pending.manifest
+            {
+                record.earlier.insert(
+                    0,
+                    Generation {
+                        manifest: replaced,
+                        replaced_at: context.now,
+                    },
+                );
+            }
+            put(context, tree, &record)?;
+        }
+    }
+    exchange::recover_from_renames(staging, tree)?;
+    if Identity::of(staging)?.is_some() {
+        // Half of a new tree, or the old one after the exchange. Both are ours: the name is, once the tree is recorded.
+        remove_directory(staging)?;
+    }
+    Ok(Some(record))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing, or an empty directory.
+    Free,
+    Ours,
+}
+
+fn standing(tree: &Path, record: Option<&TreeRecord>) -> Result<Standing, PublishError> {
+    match fs::symlink_metadata(tree) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Standing::Free),
+        Err(error) => Err(error.into()),
+        Ok(metadata) if metadata.is_symlink() => Err(PublishError::SymbolicLink {
+            path: tree.to_owned(),
+        }),
+        Ok(metadata) if metadata.is_dir() => {
+            if is_empty_directory(tree)? {
+                Ok(Standing::Free)
+            } else if record.is_some_and(|record| record.manifest.is_some()) {
+                Ok(Standing::Ours)
+            } else {
+                Err(PublishError::Occupied {
+                    path: tree.to_owned(),
+                })
+            }
+        }
+        Ok(_) => Err(PublishError::Occupied {
+            path: tree.to_owned(),
+        }),
+    }
+}
+
+/// The generations whose files stay reachable: the last one always, older ones while their time lasts.
+fn generations(record: Option<&TreeRecord>, request: &Request<'_>, now: i64) -> Vec<Generation> {
+    let Some(record) = record else {
+        return Vec::new();
+    };
+    let mut all = record.earlier.clone();
+    if let Some(shown) = record.manifest
+        && shown != request.manifest
+    {
+        all.insert(
+            0,
+            Generation {
+                manifest: shown,
+                replaced_at: now,
+            },
+        );
+    }
+    let keep = i64::try_from(request.keep.as_secs()).unwrap_or(i64::MAX);
+    all.retain(|generation| generation.manifest != request.manifest);
+    let mut index = 0;
+    all.retain(|generation| {
+        index += 1;
+        index == 1 || now.saturating_sub(generation.replaced_at) < keep
+    });
+    all
+}
+
+/// An administrator may have put a file into the tree: exchanging it away would lose it.
+fn refuse_foreign_files(tree: &Path, known: &Layout) -> Result<(), PublishError> {
+    let mut foreign: Vec<PathBuf> = Vec::new();
+    let mut directories = vec![tree.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let relative = path.strip_prefix(tree).ok().and_then(Path::to_str);
+            if !relative.is_some_and(|relative| known.has(relative)) {
+                foreign.push(path);
+            }
+        }
+    }
+    foreign.sort();
+    match foreign.first() {
+        None => Ok(()),
+        Some(first) => Err(PublishError::ForeignFiles {
+            tree: tree.to_owned(),
+            first: first.clone(),
+            count: foreign.len(),
+        }),
+    }
+}
+
+fn put(context: Context<'_>, tree: &Path, record: &TreeRecord) -> Result<(), StoreError> {
+    context
+        .store
+        .write(context.lock, |writer| writer.put_tree(tree, record))
+}
+
+fn is_empty_directory(path: &Path) -> io::Result<bool> {
+    Ok(fs::symlink_metadata(path)?.is_dir() && fs::read_dir(path)?.next().is_none())
+}
+
+/// The directories above a tree, readable for a web server whatever the umask.
+fn make_directories(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_directories(parent)?;
+    }
+    match stage::make_directory(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{self, Entry, Role};
+    use crate::rel_path::RelPath;
+    use crate::store::records::ObjectRecord;
+
+    struct Storage {
+        dir: tempfile::TempDir,
+        store: Store,
+        lock: WriterLock,
+        pool: Pool,
+    }
+
+    impl Storage {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::create(&dir.path().join("store"), "id").unwrap();
+            let lock = WriterLock::acquire(dir.path(), "test").unwrap();
+            let pool = Pool::create(&dir.path().join("pool"), "id").unwrap();
+            Self {
+                dir,
+                store,
+                lock,
+                pool,
+            }
+        }
+
+        fn tree(&self) -> PathBuf {
+            self.dir.path().join("www/latest")
+        }
+
+        fn context<'a>(&'a self, interrupt: &'a Interrupt, now: i64) -> Context<'a> {
+            Context {
+                store: &self.store,
+                lock: &self.lock,
+                pool: &self.pool,
+                interrupt,
+                now,
+            }
+        }
+
+        fn manifest(&self, files: &[(&str, &str)]) -> ObjectId {
+            let entries = files
+                .iter()
+                .map(|(path, content)| {
+                    let stored = self.pool.add(content.as_bytes()).unwrap();
+                    Entry {
+                        path: RelPath::parse(path).unwrap(),
+                        object: stored.object,
+                        size: stored.size,
+                        role: if *path == "root" {
+                            Role::Root
+                        } else {
+                            Role::Index
+                        },
+                        package: None,
+                    }
+                })
+                .collect();
+            let built = manifest::build(entries).unwrap();
+            self.store
+                .write(&self.lock, |writer| {
+                    for chunk in &built.chunks {
+                        writer.put_object(
+                            chunk.0,
+                            ObjectRecord {
+                                size: 0,
+                                verified_at: 0,
+                            },
+                        )?;
+                    }
+                    writer.put_manifest(&built)
+                })
+                .unwrap();
+            built.id
+        }
+
+        fn publish(&self, manifest: ObjectId, now: i64) -> Result<Outcome, PublishError> {
+            let tree = self.tree();
+            publish(
+                self.context(&Interrupt::default(), now),
+                Request {
+                    tree: &tree,
+                    repository: "r",
+                    manifest,
+                    keep: Duration::from_secs(100),
+                    effort: Effort::WhenChanged,
+                },
+            )
+        }
+
+        fn files(&self) -> Vec<String> {
+            fn walk(dir: &Path, root: &Path, found: &mut Vec<String>) {
+                for entry in fs::read_dir(dir).unwrap() {
+                    let path = entry.unwrap().path();
+                    if path.is_dir() {
+                        walk(&path, root, found);
+                    } else {
+                        found.push(
+                            path.strip_prefix(root)
+                                .unwrap()
+                                .to_str()
+                                .unwrap()
+                                .to_owned(),
+                        );
+                    }
+                }
+            }
+            let mut found = Vec::new();
+            walk(&self.tree(), &self.tree(), &mut found);
+            found.sort();
+            found
+        }
+    }
+
+    #[test]
+    fn earlier_generations_stay_for_their_time_but_not_their_roots() {
+        let storage = Storage::new();
+        let first = storage.manifest(&[("root", "1"), ("a/1", "a"), ("b", "b")]);
+        let second = storage.manifest(&[("root", "2"), ("a/2", "a")]);
+        let third = storage.manifest(&[("a/3", "a")]);
+        storage.publish(first, 0).unwrap();
+        assert_eq!(storage.publish(first, 5).unwrap(), Outcome::Unchanged);
+        assert_eq!(
+            storage.publish(second, 10).unwrap(),
+            Outcome::Published(Summary {
+                files: 4,
+                copied: 0,
+                retained: 2
+            })
+        );
+        assert_eq!(storage.files(), ["a/1", "a/2", "b", "root"]);
+        assert_eq!(fs::read(storage.tree().join("root")).unwrap(), b"2");
+        // The third has no root: an old one must not stand in for it.
+        storage.publish(third, 50).unwrap();
+        assert_eq!(storage.files(), ["a/1", "a/2", "a/3", "b"]);
+        // A hundred seconds after it was replaced the first is gone; the last one always stays.
+        storage.publish(first, 500).unwrap();
+        assert_eq!(storage.files(), ["a/1", "a/3", "b", "root"]);
+    }
+
+    #[test]
+    fn what_is_not_ours_stays() {
+        let storage = Storage::new();
+        let manifest = storage.manifest(&[("root", "1")]);
+        fs::create_dir_all(storage.tree()).unwrap();
+        fs::write(storage.tree().join("thesis.tex"), "years of work").unwrap();
+        assert!(matches!(
+            storage.publish(manifest, 0),
+            Err(PublishError::Occupied { .. })
+        ));
+        assert_eq!(storage.files(), ["thesis.tex"]);
+
+        fs::remove_file(storage.tree().join("thesis.tex")).unwrap();
+        // An empty directory is no one's work.
+        storage.publish(manifest, 0).unwrap();
+        fs::write(storage.tree().join("index.html"), "hand-made").unwrap();
+        let next = storage.manifest(&[("root", "2")]);
+        let error = storage.publish(next, 1).unwrap_err();
+        assert!(
+            matches!(error, PublishError::ForeignFiles { count: 1, .. }),
+            "{error}"
+        );
+        assert_eq!(storage.files(), ["index.html", "root"]);
+    }
+
+    #[test]
+    fn a_run_killed_around_the_exchange_is_understood() {
+        let storage = Storage::new();
+        let first = storage.manifest(&[("root", "1"), ("a", "a")]);
+        let second = storage.manifest(&[("root", "2")]);
+        let tree = storage.tree();
+        let staging = staging_path(&tree).unwrap();
+        for (shown, exchanged) in [(first, false), (first, true)] {
+            storage.publish(shown, 0).unwrap();
+            // What a kill leaves: the record of what was going on, and a staging directory before or after the exchange.
+            fs::create_dir_all(&staging).unwrap();
+            fs::write(staging.join("root"), "2").unwrap();
+            let identity = Identity::of(&staging).unwrap().unwrap();
+            let mut record = storage
+                .store
+                .read(|reader| reader.tree(&tree))
+                .unwrap()
+                .unwrap();
+            record.staging = Some(Staging {
+                manifest: second,
+                device: identity.device,
+                inode: identity.inode,
+            });
+            put(storage.context(&Interrupt::default(), 1), &tree, &record).unwrap();
+            if exchanged {
+                exchange::exchange(&staging, &tree).unwrap();
+            }
+            let outcome = storage.publish(second, 2).unwrap();
+            assert_eq!(outcome == Outcome::Unchanged, exchanged);
+            assert_eq!(fs::read(tree.join("root")).unwrap(), b"2");
+            assert!(!staging.exists());
+        }
+    }
+
+    #[test]
+    fn a_symbolic_link_is_refused() {
+        let storage = Storage::new();
+        let manifest = storage.manifest(&[("root", "1")]);
+        fs::create_dir_all(storage.dir.path().join("www")).unwrap();
+        fs::create_dir_all(storage.dir.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(storage.dir.path().join("elsewhere"), storage.tree()).unwrap();
+        assert!(matches!(
+            storage.publish(manifest, 0),
+            Err(PublishError::SymbolicLink { .. })
+        ));
+    }
+}

@@ -1,0 +1,139 @@
+//! Fills a staging directory with links into the pool.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use rustix::io::Errno;
+
+use super::layout::Layout;
+use super::{Context, PublishError};
+use crate::digest::ObjectId;
+
+/// How a file got into the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Means {
+    Link,
+    Copy,
+}
+
+/// Makes every file of the layout below `staging`; `previous` is the tree that it will replace. Returns how many
+/// files take space of their own.
+pub fn fill(
+    context: Context<'_>,
+    staging: &Path,
+    layout: &Layout,
+    previous: &Path,
+) -> Result<u64, PublishError> {
+    let mut made: HashSet<PathBuf> = HashSet::new();
+    let mut copied = 0;
+    // Once a link failed because the pool is on another file system, all the others would too.
+    let mut links_possible = true;
+    for (path, object) in layout.files() {
+        context.interrupt.check()?;
+        let target = staging.join(path);
+        if let Some(parent) = target.parent() {
+            make_parents(parent, staging, &mut made)?;
+        }
+        let source = context.pool.object_path(object);
+        let means = if links_possible {
+            match link(&source, &target, path, object)? {
+                Linked::Done => Means::Link,
+                Linked::TooMany => copy(&source, &target)?,
+                Linked::OtherFileSystem => {
+                    links_possible = false;
+                    link_from_previous(context, &previous.join(path), object, &source, &target)?
+                }
+            }
+        } else {
+            link_from_previous(context, &previous.join(path), object, &source, &target)?
+        };
+        if means == Means::Copy {
+            copied += 1;
+        }
+    }
+    if copied > 0 {
+        // Links are in the journal when the exchange is; copied bytes are not.
+        rustix::fs::syncfs(fs::File::open(staging)?.file()).map_err(io::Error::from)?;
+    }
+    Ok(copied)
+}
+
+enum Linked {
+    Done,
+    /// ext4 allows 65,000 links to one file.
+    TooMany,
+    OtherFileSystem,
+}
+
+fn link(
+    source: &Path,
+    target: &Path,
+    path: &str,
+    object: ObjectId,
+) -> Result<Linked, PublishError> {
+    let Err(error) = std::fs::hard_link(source, target) else {
+        return Ok(Linked::Done);
+    };
+    match Errno::from_io_error(&error) {
+        Some(Errno::MLINK) => Ok(Linked::TooMany),
+        Some(Errno::XDEV) => Ok(Linked::OtherFileSystem),
+        Some(Errno::NOENT) if !source.exists() => Err(PublishError::ObjectMissing {
+            path: path.to_owned(),
+            object,
+        }),
+        Some(Errno::PERM) => Err(PublishError::NotOwner {
+            path: source.to_owned(),
+            owner: fs::metadata(source)?.uid(),
+        }),
+        _ => Err(io::Error::new(
+            error.kind(),
+            format!(
+                "linking {} to {}: {error}",
+                source.display(),
+                target.display()
+            ),
+        )
+        .into()),
+    }
+}
+
+/// On another file system than the pool: a file that the tree has already need not be copied again.
+fn link_from_previous(
+    context: Context<'_>,
+    previous: &Path,
+    object: ObjectId,
+    source: &Path,
+    target: &Path,
+) -> Result<Means, PublishError> {
+    if context.pool.holds_same_bytes(object, previous)? && fs::hard_link(previous, target).is_ok() {
+        return Ok(Means::Link);
+    }
+    copy(source, target)
+}
+
+fn copy(source: &Path, target: &Path) -> Result<Means, PublishError> {
+    fs::copy(source, target)?;
+    fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
+    Ok(Means::Copy)
+}
+
+/// A directory that a web server's user can enter whatever the umask is.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, PermissionsExt::from_mode(0o755))
+}
+
+fn make_parents(path: &Path, top: &Path, made: &mut HashSet<PathBuf>) -> io::Result<()> {
+    if path == top || made.contains(path) {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_parents(parent, top, made)?;
+    }
+    make_directory(path)?;
+    made.insert(path.to_owned());
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! The end of a sync: the manifest, and the one transaction that makes it the state.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::digest::{Digest, ObjectId};
+use crate::manifest::{self, Built, ChunkRef, Entry, Role};
+use crate::pool::Stored;
+use crate::store::records::{
+    HistoryRecord, ObjectRecord, RepositoryRecord, SyncOutcome, ValidatorRecord,
+};
+
+use super::plan::Plan;
+use super::root::Pinned;
+use super::{Report, Session, SyncError, now};
+
+/// How two states differ in packages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Change {
+    added: u64,
+    removed: u64,
+}
+
+impl Session<'_> {
+    /// Makes the plan's files the repository's state.
+    pub(super) fn commit(
+        &self,
+        pinned: &Pinned,
+        plan: &Plan,
+        objects: &HashMap<Digest, Stored>,
+    ) -> Result<Report, SyncError> {
+        let mut entries = plan.indexes.clone();
+        let mut roots = Vec::new();
+        for file in &pinned.files {
+            let stored = self.context.pool.add(&file.bytes)?;
+            roots.push(stored);
+            entries.push(Entry {
+                path: file.path.clone(),
+                object: stored.object,
+                size: stored.size,
+                role: file.role,
+                package: None,
+            });
+        }
+        for file in &plan.files {
+            let stored = objects
+                .get(&file.digest)
+                .expect("every file of a plan was known or downloaded");
+            entries.push(Entry {
+                path: file.path.clone(),
+                object: stored.object,
+                size: stored.size,
+                role: if file.package.is_some() {
+                    Role::Package
+                } else {
+                    Role::File
+                },
+                package: file.package.clone(),
+            });
+        }
+        let built = manifest::build(entries)?;
+        let change = self.change_to(&built)?;
+        self.context.interrupt.check()?;
+        self.context.pool.flush()?;
+
+        let state = self.state(pinned, plan, &built);
+        let (requests, bytes_downloaded) = self.traffic();
+        let record = HistoryRecord {
+            started: self.started,
+            finished: now(),
+            outcome: SyncOutcome::Changed,
+            manifest: Some(built.id),
+            packages: state.packages,
+            packages_added: change.added,
+            packages_removed: change.removed,
+            requests,
+            bytes_downloaded,
+            signed_by: state.signed_by.clone(),
+        };
+        self.context.store.write(self.context.lock, |writer| {
+            for root in &roots {
+                writer.put_object(
+                    root.object,
+                    ObjectRecord {
+                        size: root.size,
+                        verified_at: self.started,
+                    },
+                )?;
+            }
+            writer.put_manifest(&built)?;
+            writer.put_repository(self.id(), &state)?;
+            writer.put_validators(self.id(), &self.validators_of(pinned))?;
+            writer.add_history(self.id(), &record)
+        })?;
+        Ok(Report {
+            changed: self.previous.as_ref().map(|state| state.manifest) != Some(built.id),
+            state,
+            signers: pinned.signers().to_vec(),
+            packages_added: change.added,
+            packages_removed: change.removed,
+            requests,
+            bytes_downloaded,
+            warnings: plan.warnings.clone(),
+        })
+    }
+
+    fn state(&self, pinned: &Pinned, plan: &Plan, built: &Built) -> RepositoryRecord {
+        let totals = built.manifest.totals();
+        let signed_by: Vec<String> = pinned
+            .signers()
+            .iter()
+            .map(|signer| signer.fingerprint.clone())
+            .collect();
+        let was_signed = self.previous.as_ref().is_some_and(|state| {
+            // An explicit `off` is the administrator's word that it need not be signed any more.
+            state.was_signed
+                && state.upstream == self.identity.upstream
+                && self.repository.trust.root != crate::config::RootCheck::Off
+        });
+        RepositoryRecord {
+            format: self.format.name().to_owned(),
+            upstream: self.identity.upstream,
+            selection: self.identity.selection,
+            manifest: built.id,
+            root: pinned.object,
+            root_date: plan.root_date,
+            root_valid_until: plan.root_valid_until,
+            synced_at: self.started,
+            checked_at: self.started,
+            was_signed: was_signed || !signed_by.is_empty(),
+            signed_by,
+            packages: totals.packages,
+            bytes: totals.bytes,
+        }
+    }
+
+    fn validators_of(&self, pinned: &Pinned) -> BTreeMap<String, ValidatorRecord> {
+        let validators = &pinned.validators;
+        let mut records = BTreeMap::new();
+        if validators.etag.is_some() || validators.last_modified.is_some() {
+            records.insert(
+                pinned.source.path().as_str().to_owned(),
+                ValidatorRecord {
+                    etag: validators.etag.clone(),
+                    last_modified: validators.last_modified.clone(),
+                    stored_at: self.started,
+                },
+            );
+        }
+        records
+    }
+
+    /// Compares with the previous state; chunks that both have are not read.
+    fn change_to(&self, built: &Built) -> Result<Change, SyncError> {
+        let Some(previous) = &self.previous else {
+            return Ok(Change {
+                added: built.manifest.totals().packages,
+                removed: 0,
+            });
+        };
+        let new: HashSet<ObjectId> = built.manifest.chunks.iter().map(|chunk| chunk.id).collect();
+        let mut gone: HashSet<(String, ObjectId)> = HashSet::new();
+        let mut shared: HashSet<ObjectId> = HashSet::new();
+        self.context.store.read(|reader| {
+            for ChunkRef { id, .. } in reader.manifest(previous.manifest)?.chunks {
+                if new.contains(&id) {
+                    shared.insert(id);
+                } else {
+                    gone.extend(packages(reader.chunk(id)?));
+                }
+            }
+            Ok(())
+        })?;
+        let mut change = Change::default();
+        for (id, encoded) in &built.chunks {
+            if shared.contains(id) {
+                continue;
+            }
+            for package in packages(manifest::decode_chunk(encoded)?) {
+                if !gone.remove(&package) {
+                    change.added += 1;
+                }
+            }
+        }
+        change.removed = gone.len() as u64;
+        Ok(change)
+    }
+}
+
+fn packages(entries: Vec<Entry>) -> impl Iterator<Item = (String, ObjectId)> {
+    entries
+        .into_iter()
+        .filter(|entry| entry.package.is_some())
+        .map(|entry| (entry.path.as_str().to_owned(), entry.object))
+}

@@ -1,0 +1,211 @@
+//! Many downloads at once, each content once, and what came is remembered even if the sync fails later.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::digest::Digest;
+use crate::pool::{Begin, Stored};
+use crate::progress::Downloads;
+use crate::rel_path::RelPath;
+use crate::store::records::ObjectRecord;
+use crate::upstream::{Expected, UpstreamError};
+
+use super::plan::Plan;
+use super::{Session, SyncError, now};
+
+/// After so many files they are made durable and the store is told, so that an interrupted run is not hashed again.
+const CHECKPOINT_FILES: usize = 5000;
+
+/// A content to download.
+#[derive(Debug)]
+pub struct Want {
+    /// For messages.
+    pub what: String,
+    /// Where the upstream may have it; the next one is asked when it is not at the one before.
+    pub places: Vec<RelPath>,
+    pub digest: Digest,
+    /// In bytes, as declared.
+    pub size: Option<u64>,
+}
+
+/// What a file means that the upstream does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingFiles {
+    AreErrors,
+    AreLeftOut,
+}
+
+/// What the workers share.
+struct Progress {
+    objects: HashMap<Digest, Stored>,
+    /// In the pool, but the store does not know them yet.
+    unrecorded: Vec<(Digest, Stored)>,
+    error: Option<SyncError>,
+}
+
+impl Session<'_> {
+    /// Downloads what a plan lacks; returns all of its objects.
+    pub(super) fn fetch_files(&self, plan: &Plan) -> Result<HashMap<Digest, Stored>, SyncError> {
+        let missing = plan.missing();
+        let free = self.context.pool.free_bytes()?;
+        if missing.bytes > free {
+            return Err(SyncError::NoSpace {
+                pool: self.context.pool.root().to_owned(),
+                needed: missing.bytes,
+                free,
+            });
+        }
+        let mut objects = self.fetch(&plan.wants(), MissingFiles::AreErrors)?;
+        objects.extend(&plan.known);
+        Ok(objects)
+    }
+
+    /// Downloads all of these, in parallel. The first error ends it; what had come by then stays in the pool.
+    pub(super) fn fetch(
+        &self,
+        wants: &[Want],
+        missing_files: MissingFiles,
+    ) -> Result<HashMap<Digest, Stored>, SyncError> {
+        if wants.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let bytes = wants.iter().filter_map(|want| want.size).sum();
+        let downloads = self
+            .context
+            .progress
+            .downloads(self.id(), wants.len() as u64, bytes);
+        let progress = Mutex::new(Progress {
+            objects: HashMap::with_capacity(wants.len()),
+            unrecorded: Vec::new(),
+            error: None,
+        });
+        self.context.workers.in_place_scope_fifo(|scope| {
+            for want in wants {
+                let (progress, downloads) = (&progress, &downloads);
+                scope.spawn_fifo(move |_| {
+                    if lock(progress).error.is_some() {
+                        return;
+                    }
+                    let result = self.fetch_one(want, downloads, missing_files);
+                    self.note(progress, want, result);
+                });
+            }
+        });
+        downloads.finish();
+        let Progress {
+            objects,
+            unrecorded,
+            error,
+        } = progress
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let recorded = self.record(&unrecorded);
+        match error {
+            Some(error) => Err(error),
+            None => recorded.map(|()| objects),
+        }
+    }
+
+    fn fetch_one(
+        &self,
+        want: &Want,
+        downloads: &Downloads,
+        missing_files: MissingFiles,
+    ) -> Result<Option<Stored>, SyncError> {
+        self.context.interrupt.check()?;
+        // From a run that was killed before it could tell the store.
+        if let Some(object) = want.digest.object_id()
+            && let Some(stored) = self.context.pool.adopt(object)?
+        {
+            return Ok(Some(stored));
+        }
+        let expected = Expected {
+            digest: want.digest,
+            size: want.size,
+        };
+        let mut last = None;
+        for place in &want.places {
+            let incoming = match self.context.pool.begin(want.digest)? {
+                Begin::Present(stored) => return Ok(Some(stored)),
+                Begin::Download(incoming) => incoming,
+            };
+            let active = downloads.file(&crate::terminal::escape(place.file_name()), want.size);
+            match self.upstream.download(place, expected, incoming, &active) {
+                Ok(stored) => {
+                    active.done();
+                    return Ok(Some(stored));
+                }
+                Err(error @ (UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. })) => {
+                    // A worse finding than "not there" is the one to report.
+                    if !matches!(last, Some(UpstreamError::Mismatch { .. })) {
+                        last = Some(error);
+                    }
+                }
+                Err(UpstreamError::Interrupted(error)) => return Err(error.into()),
+                Err(source) => return Err(failed(want, source)),
+            }
+        }
+        match (last, missing_files) {
+            (Some(UpstreamError::Missing { .. }) | None, MissingFiles::AreLeftOut) => Ok(None),
+            (Some(source), _) => Err(failed(want, source)),
+            (None, MissingFiles::AreErrors) => unreachable!("a file has at least one place"),
+        }
+    }
+
+    fn note(
+        &self,
+        progress: &Mutex<Progress>,
+        want: &Want,
+        result: Result<Option<Stored>, SyncError>,
+    ) {
+        let mut batch = Vec::new();
+        {
+            let mut progress = lock(progress);
+            match result {
+                Ok(Some(stored)) => {
+                    progress.objects.insert(want.digest, stored);
+                    progress.unrecorded.push((want.digest, stored));
+                    if progress.unrecorded.len() >= CHECKPOINT_FILES {
+                        batch = std::mem::take(&mut progress.unrecorded);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    progress.error.get_or_insert(error);
+                }
+            }
+        }
+        if let Err(error) = self.record(&batch) {
+            lock(progress).error.get_or_insert(error);
+        }
+    }
+
+    /// Makes objects durable, then tells the store of them.
+    fn record(&self, batch: &[(Digest, Stored)]) -> Result<(), SyncError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.context.pool.flush()?;
+        let verified_at = now();
+        self.context.store.write(self.context.lock, |writer| {
+            for (digest, stored) in batch {
+                let size = stored.size;
+                writer.put_object(stored.object, ObjectRecord { size, verified_at })?;
+                writer.put_alias(digest, self.id(), stored.object)?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+fn failed(want: &Want, source: UpstreamError) -> SyncError {
+    SyncError::Download {
+        what: want.what.clone(),
+        source,
+    }
+}
+
+fn lock(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,356 @@
+//! Sync: one repository from its root to a new state.
+//!
+//! ```text
+//! root (conditional, pinned, verified) -> indexes -> references -> what is missing -> pool -> manifest -> store, one transaction
+//! ```
+//!
+//! - The root is fetched once and its bytes are pinned; everything is derived from them. When something below it is missing
+//!   or has another digest, the root is asked for again: if it changed, the sync starts over from the new one, if not, it is an error.
+//! - A state becomes visible only after every object of its manifest is durable in the pool. Any failure leaves the
+//!   previous state as it was, and what was downloaded is used by the next run.
+//! - An upstream whose root did not change costs one request.
+//!
+//! Nothing here knows rpm or deb; see [`crate::format::Format`].
+
+mod commit;
+mod fetch;
+mod keys;
+mod plan;
+mod root;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::{self, Config};
+use crate::digest::ObjectId;
+use crate::format::{self, Format, FormatError};
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::manifest::ManifestError;
+use crate::openpgp::Signer;
+use crate::pool::Pool;
+use crate::progress::Progress;
+use crate::rel_path::RelPath;
+use crate::store::records::{HistoryRecord, RepositoryRecord, SyncOutcome};
+use crate::store::{Store, StoreError, WriterLock};
+use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
+
+pub use keys::{KeyError, at_hand as keys_at_hand};
+pub use plan::Plan;
+pub use root::RootError;
+
+use root::{Pinned, RootAnswer};
+
+/// How often a sync starts over because the upstream changed under it.
+const RESTARTS_MAX: u32 = 3;
+
+/// What a sync needs of the process; the same for all repositories.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub config: &'a Config,
+    pub store: &'a Store,
+    pub lock: &'a WriterLock,
+    pub pool: &'a Pool,
+    /// Downloads of all repositories share these threads.
+    pub workers: &'a rayon::ThreadPool,
+    pub progress: &'a Progress,
+    pub interrupt: &'a Interrupt,
+    pub limiter: Option<&'a Arc<Limiter>>,
+    pub asking: Asking,
+}
+
+/// Whether the upstream may answer that nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// As `cache` is configured.
+    Conditional,
+    /// The root is fetched and the state derived anew, whatever is known.
+    Refresh,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// `what` is an index or a package, as its format calls it.
+    #[error("{what}: {source}")]
+    Download { what: String, source: UpstreamError },
+    #[error("{name}: the root lists it, but the upstream has none of its variants: {}", tried.join(", "))]
+    IndexMissing { name: String, tried: Vec<String> },
+    #[error("{path} is listed with two contents: {first} and {second}")]
+    TwoContents {
+        path: RelPath,
+        first: String,
+        second: String,
+    },
+    #[error("{path}: {digest} is declared with {declared} bytes, but that content has {actual}")]
+    SizeConflict {
+        path: RelPath,
+        digest: String,
+        declared: u64,
+        actual: u64,
+    },
+    #[error("{needed} bytes are to be downloaded, but the file system of {} has only {free} free", pool.display())]
+    NoSpace {
+        pool: std::path::PathBuf,
+        needed: u64,
+        free: u64,
+    },
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl SyncError {
+    /// What would be seen if the upstream had changed since its root was fetched.
+    fn may_be_a_moving_upstream(&self) -> bool {
+        matches!(
+            self,
+            Self::Download {
+                source: UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. },
+                ..
+            } | Self::IndexMissing { .. }
+        )
+    }
+}
+
+/// What a sync did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub changed: bool,
+    /// The state now.
+    pub state: RepositoryRecord,
+    pub signers: Vec<Signer>,
+    pub packages_added: u64,
+    pub packages_removed: u64,
+    pub requests: u64,
+    pub bytes_downloaded: u64,
+    /// For the user: what is odd but did not stop the sync.
+    pub warnings: Vec<String>,
+}
+
+/// What a sync would do.
+#[derive(Debug)]
+pub enum Preview {
+    Unchanged,
+    Change(Plan),
+}
+
+/// One repository being synced.
+pub struct Session<'a> {
+    context: Context<'a>,
+    repository: &'a config::Repository,
+    format: Box<dyn Format>,
+    upstream: Upstream,
+    previous: Option<RepositoryRecord>,
+    identity: StateIdentity,
+    started: i64,
+}
+
+/// What a state depends on beside the upstream's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct StateIdentity {
+    /// URL and suite.
+    upstream: ObjectId,
+    /// Everything else in the configuration that shapes a state.
+    selection: ObjectId,
+}
+
+impl<'a> Session<'a> {
+    pub fn open(
+        context: Context<'a>,
+        repository: &'a config::Repository,
+    ) -> Result<Self, SyncError> {
+        let format = format::of(&repository.format)?;
+        let upstream = Upstream::open(
+            context.config,
+            repository,
+            context.limiter,
+            context.interrupt,
+        )?;
+        let previous = context
+            .store
+            .read(|reader| reader.repository(repository.id.as_str()))?;
+        let identity = StateIdentity::of(repository, format.as_ref())?;
+        Ok(Self {
+            context,
+            repository,
+            format,
+            upstream,
+            previous,
+            identity,
+            started: now(),
+        })
+    }
+
+    fn id(&self) -> &str {
+        self.repository.id.as_str()
+    }
+
+    /// The last good state, if it was taken from the same upstream with the same selection.
+    fn comparable_state(&self) -> Option<&RepositoryRecord> {
+        self.previous.as_ref().filter(|state| {
+            state.upstream == self.identity.upstream && state.selection == self.identity.selection
+        })
+    }
+
+    /// Brings the repository to the upstream's state of now.
+    pub fn sync(&self) -> Result<Report, SyncError> {
+        let result = self.steadily(|pinned| {
+            let plan = self.plan_from(pinned)?;
+            let objects = self.fetch_files(&plan)?;
+            self.commit(pinned, &plan, &objects)
+        });
+        match result {
+            Ok(Some(report)) => Ok(report),
+            Ok(None) => self.unchanged(),
+            Err(error) => {
+                self.remember_failure(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds out what [`Self::sync`] would do. Indexes that are new are downloaded for it and stay in the pool.
+    pub fn preview(&self) -> Result<Preview, SyncError> {
+        let plan = self.steadily(|pinned| self.plan_from(pinned))?;
+        Ok(plan.map_or(Preview::Unchanged, Preview::Change))
+    }
+
+    /// Requests made and bytes received so far.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.upstream.requests(), self.upstream.bytes())
+    }
+
+    /// Runs `work` on a root, and again on a newer one as long as the upstream changes under it. `None`: it did not
+    /// change since the last good state.
+    fn steadily<T>(
+        &self,
+        work: impl Fn(&Pinned) -> Result<T, SyncError>,
+    ) -> Result<Option<T>, SyncError> {
+        let RootAnswer::Pinned(mut pinned) = self.root()? else {
+            return Ok(None);
+        };
+        for _ in 0..RESTARTS_MAX {
+            let error = match work(&pinned) {
+                Err(error) if error.may_be_a_moving_upstream() => error,
+                result => return result.map(Some),
+            };
+            match self.root_again() {
+                Ok(now) if now.object != pinned.object => {
+                    log::debug!(
+                        "{}: {error}; the root has changed, starting over",
+                        self.id()
+                    );
+                    *pinned = now;
+                }
+                Ok(_) => return Err(error),
+                Err(second) => {
+                    log::debug!("{}: asking for the root again: {second}", self.id());
+                    return Err(error);
+                }
+            }
+        }
+        work(&pinned).map(Some)
+    }
+
+    /// The upstream still has the root that the state was derived from.
+    fn unchanged(&self) -> Result<Report, SyncError> {
+        let mut state = self
+            .previous
+            .clone()
+            .expect("only a known state can be unchanged");
+        let (requests, bytes_downloaded) = self.traffic();
+        let report = |state| Report {
+            changed: false,
+            state,
+            signers: Vec::new(),
+            packages_added: 0,
+            packages_removed: 0,
+            requests,
+            bytes_downloaded,
+            warnings: Vec::new(),
+        };
+        if requests == 0 {
+            // `cache.ttl` answered: nothing was learnt.
+            return Ok(report(state));
+        }
+        state.checked_at = self.started;
+        let record = HistoryRecord {
+            started: self.started,
+            finished: now(),
+            outcome: SyncOutcome::Unchanged,
+            manifest: Some(state.manifest),
+            packages: state.packages,
+            requests,
+            bytes_downloaded,
+            signed_by: state.signed_by.clone(),
+            ..HistoryRecord::default()
+        };
+        self.context.store.write(self.context.lock, |writer| {
+            writer.put_repository(self.id(), &state)?;
+            writer.add_history(self.id(), &record)
+        })?;
+        Ok(report(state))
+    }
+
+    /// A failed sync is part of the history too; failing to write it down must not hide why.
+    fn remember_failure(&self, error: &SyncError) {
+        let (requests, bytes_downloaded) = self.traffic();
+        let record = HistoryRecord {
+            started: self.started,
+            finished: now(),
+            outcome: SyncOutcome::Failed(error.to_string()),
+            manifest: self.previous.as_ref().map(|state| state.manifest),
+            packages: self.previous.as_ref().map_or(0, |state| state.packages),
+            requests,
+            bytes_downloaded,
+            ..HistoryRecord::default()
+        };
+        let written = self.context.store.write(self.context.lock, |writer| {
+            writer.add_history(self.id(), &record)
+        });
+        if let Err(error) = written {
+            log::warn!("{}: the failure could not be noted: {error}", self.id());
+        }
+    }
+}
+
+impl StateIdentity {
+    fn of(repository: &config::Repository, format: &dyn Format) -> Result<Self, SyncError> {
+        let url = match &repository.upstream {
+            config::UpstreamUrl::Http(url) => url.as_url().to_string(),
+            config::UpstreamUrl::File(path) => path.display().to_string(),
+        };
+        let mut upstream = BTreeMap::new();
+        upstream.insert("url", url);
+        upstream.insert("suite", format.suite());
+        let mut selection = BTreeMap::new();
+        selection.insert("format", format.selection());
+        selection.insert("keys", keys::fingerprint_of_sources(repository)?);
+        selection.insert("root", format!("{:?}", repository.trust.root));
+        Ok(Self {
+            upstream: identify(&upstream),
+            selection: identify(&selection),
+        })
+    }
+}
+
+fn identify(facts: &BTreeMap<&str, String>) -> ObjectId {
+    ObjectId::of(&serde_json::to_vec(facts).expect("texts make JSON"))
+}
+
+/// Seconds since the epoch.
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}

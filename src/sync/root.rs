@@ -1,0 +1,348 @@
+//! The root: asked for once, pinned, verified before anything is read from it.
+
+use super::{Asking, Session, SyncError};
+use crate::config::RootCheck;
+use crate::digest::ObjectId;
+use crate::format::{Companion, RootSource};
+use crate::manifest::Role;
+use crate::openpgp::{Authority, Keyring, Signer, Trusted, VerifyError};
+use crate::rel_path::RelPath;
+use crate::upstream::{Small, UpstreamError, Validators};
+
+use super::keys::Keys;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    #[error("there is no repository: none of {} exists", tried.join(", "))]
+    NotFound { tried: Vec<String> },
+    #[error("{url} has no signature ({signature} does not exist or is refused)")]
+    SignatureMissing { url: String, signature: String },
+    /// As above, for a repository that could do without if it always had.
+    #[error(
+        "{url} has no signature, but it was signed before ({signature} does not exist or is refused)"
+    )]
+    SignatureGone { url: String, signature: String },
+    #[error(transparent)]
+    NotVerified(#[from] VerifyError),
+    #[error("the root: {0}")]
+    Upstream(#[from] UpstreamError),
+}
+
+/// A root as it was fetched, verified.
+pub struct Pinned {
+    pub source: RootSource,
+    /// The root file itself.
+    pub object: ObjectId,
+    pub trusted: Trusted,
+    /// The root and what belongs beside it, to be published as they are.
+    pub files: Vec<RootFile>,
+    pub validators: Validators,
+    pub warnings: Vec<String>,
+}
+
+pub struct RootFile {
+    pub path: RelPath,
+    pub bytes: Vec<u8>,
+    pub role: Role,
+}
+
+/// A root as it came, not verified yet.
+struct Found {
+    source: RootSource,
+    bytes: Vec<u8>,
+    validators: Validators,
+}
+
+pub enum RootAnswer {
+    /// It is the root of the last good state.
+    Unchanged,
+    Pinned(Box<Pinned>),
+}
+
+impl Pinned {
+    pub fn signers(&self) -> &[Signer] {
+        match self.trusted.authority() {
+            Authority::Signed(signers) => signers,
+            Authority::Unsigned => &[],
+        }
+    }
+}
+
+impl Session<'_> {
+    /// The upstream's root, unless it is known to be the one of the last good state.
+    pub(super) fn root(&self) -> Result<RootAnswer, SyncError> {
+        let cache = &self.context.config.cache;
+        let state = match self.context.asking {
+            Asking::Conditional => self.comparable_state(),
+            Asking::Refresh => None,
+        };
+        if let Some(state) = state {
+            let age = self.started.saturating_sub(state.checked_at);
+            if u64::try_from(age).is_ok_and(|age| age < cache.ttl.as_secs()) {
+                return Ok(RootAnswer::Unchanged);
+            }
+        }
+        let Some(found) = self.ask_for_root(|path| match state {
+            Some(_) if cache.enabled => self.validators(path),
+            _ => Ok(None),
+        })?
+        else {
+            return Ok(RootAnswer::Unchanged);
+        };
+        // A server without validators sends the whole root: its bytes say as well that nothing changed.
+        if state.is_some_and(|state| state.root == ObjectId::of(&found.bytes)) {
+            return Ok(RootAnswer::Unchanged);
+        }
+        Ok(RootAnswer::Pinned(Box::new(self.pin(found)?)))
+    }
+
+    /// The root of this moment, to compare with the one that a sync was derived from.
+    pub(super) fn root_again(&self) -> Result<Pinned, SyncError> {
+        let found = self
+            .ask_for_root(|_| Ok(None))?
+            .expect("without validators no server can say `not modified`");
+        self.pin(found)
+    }
+
+    /// The first of the possible roots that the upstream has; `None` when it says that ours is current.
+    fn ask_for_root(
+        &self,
+        validators: impl Fn(&RelPath) -> Result<Option<Validators>, SyncError>,
+    ) -> Result<Option<Found>, SyncError> {
+        let mut tried = Vec::new();
+        for source in self.format.roots() {
+            let path = source.path();
+            let validators = validators(path)?;
+            match self
+                .upstream
+                .small(path, validators.as_ref())
+                .map_err(RootError::from)?
+            {
+                Small::Missing => tried.push(self.upstream.shown(path)),
+                Small::NotModified => return Ok(None),
+                Small::Body { bytes, validators } => {
+                    return Ok(Some(Found {
+                        source,
+                        bytes,
+                        validators,
+                    }));
+                }
+            }
+        }
+        Err(RootError::NotFound { tried }.into())
+    }
+
+    fn validators(&self, path: &RelPath) -> Result<Option<Validators>, SyncError> {
+        let max_age = self.context.config.cache.max_age.as_secs();
+        let record = self
+            .context
+            .store
+            .read(|reader| reader.validator(self.id(), path.as_str()))?;
+        Ok(record
+            .filter(|record| {
+                let age = self.started.saturating_sub(record.stored_at);
+                u64::try_from(age).is_ok_and(|age| age <= max_age)
+            })
+            .map(|record| Validators {
+                etag: record.etag,
+                last_modified: record.last_modified,
+            }))
+    }
+
+    /// Verifies a root and gathers what belongs beside it.
+    fn pin(&self, found: Found) -> Result<Pinned, SyncError> {
+        let Found {
+            source,
+            bytes,
+            validators,
+        } = found;
+        let mut keys = Keys::new(self);
+        let mut warnings = Vec::new();
+        let mut files = vec![RootFile {
+            path: source.path().clone(),
+            bytes: bytes.clone(),
+            role: Role::Root,
+        }];
+        let trusted = match &source {
+            RootSource::Inline { path } => self.verify_inline(&mut keys, path, &bytes)?,
+            RootSource::Detached { path, signature } => {
+                let signed = self.signature(signature)?;
+                let trusted = self.verify_detached(
+                    &mut keys,
+                    path,
+                    bytes.clone(),
+                    signature,
+                    signed.as_deref(),
+                )?;
+                if signed.is_some()
+                    && self.repository.trust.root == RootCheck::Auto
+                    && self.repository.trust.keys.is_empty()
+                {
+                    warnings.push(format!(
+                        "{} exists, but no key is configured to verify it with",
+                        self.upstream.shown(signature)
+                    ));
+                }
+                files.extend(signed.map(|bytes| RootFile {
+                    path: signature.clone(),
+                    bytes,
+                    role: Role::Root,
+                }));
+                trusted
+            }
+        };
+        for companion in self.format.companions(&source) {
+            self.add_companion(&companion, &trusted, &mut keys, &mut files, &mut warnings)?;
+        }
+        Ok(Pinned {
+            object: ObjectId::of(&bytes),
+            source,
+            trusted,
+            files,
+            validators,
+            warnings,
+        })
+    }
+
+    fn verify_inline(
+        &self,
+        keys: &mut Keys<'_>,
+        path: &RelPath,
+        bytes: &[u8],
+    ) -> Result<Trusted, SyncError> {
+        let url = self.upstream.shown(path);
+        match self.repository.trust.root {
+            RootCheck::Off => {
+                Trusted::unsigned_inline(bytes, &url).map_err(|error| RootError::from(error).into())
+            }
+            RootCheck::Required | RootCheck::Auto => {
+                keys.verify(|keyring: &Keyring| keyring.verify_inline(bytes, &url, self.started))
+            }
+        }
+    }
+
+    /// `signed` is the signature, if there is one.
+    fn verify_detached(
+        &self,
+        keys: &mut Keys<'_>,
+        path: &RelPath,
+        bytes: Vec<u8>,
+        signature: &RelPath,
+        signed: Option<&[u8]>,
+    ) -> Result<Trusted, SyncError> {
+        let trust = &self.repository.trust;
+        let was_signed = self
+            .previous
+            .as_ref()
+            .is_some_and(|state| state.was_signed && state.upstream == self.identity.upstream);
+        let url = || self.upstream.shown(path);
+        match (trust.root, signed) {
+            (RootCheck::Off, _) => Ok(Trusted::unsigned(bytes)),
+            (RootCheck::Auto, Some(_)) if trust.keys.is_empty() => Ok(Trusted::unsigned(bytes)),
+            (RootCheck::Auto, None) if !was_signed => Ok(Trusted::unsigned(bytes)),
+            (RootCheck::Auto, None) => Err(RootError::SignatureGone {
+                url: url(),
+                signature: self.upstream.shown(signature),
+            }
+            .into()),
+            (RootCheck::Required, None) => Err(RootError::SignatureMissing {
+                url: url(),
+                signature: self.upstream.shown(signature),
+            }
+            .into()),
+            (RootCheck::Required | RootCheck::Auto, Some(signed)) => {
+                keys.verify(|keyring: &Keyring| {
+                    keyring.verify_detached(bytes.clone(), signed, &url(), self.started)
+                })
+            }
+        }
+    }
+
+    /// A signature that cannot be had is no signature, whether it is missing or refused.
+    fn signature(&self, path: &RelPath) -> Result<Option<Vec<u8>>, SyncError> {
+        match self.upstream.small(path, None) {
+            Ok(Small::Body { bytes, .. }) => Ok(Some(bytes)),
+            Ok(Small::Missing | Small::NotModified) | Err(UpstreamError::Denied { .. }) => Ok(None),
+            Err(error) => Err(RootError::from(error).into()),
+        }
+    }
+
+    fn add_companion(
+        &self,
+        companion: &Companion,
+        trusted: &Trusted,
+        keys: &mut Keys<'_>,
+        files: &mut Vec<RootFile>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), SyncError> {
+        match companion {
+            Companion::Opaque { path } => {
+                files.extend(self.signature(path)?.map(|bytes| RootFile {
+                    path: path.clone(),
+                    bytes,
+                    role: Role::Key,
+                }));
+            }
+            Companion::SameRoot { path, signature } => {
+                let Some(bytes) = self.signature(path)? else {
+                    return Ok(());
+                };
+                // Between two requests the upstream may have changed: then this one waits for the next sync.
+                if !says_the_same(&bytes, trusted.bytes()) {
+                    warnings.push(format!(
+                        "{} is not what the root says and is left out",
+                        self.upstream.shown(path)
+                    ));
+                    return Ok(());
+                }
+                let signed = self.signature(signature)?;
+                if self.repository.trust.root == RootCheck::Required {
+                    let verified = self.verify_detached(
+                        keys,
+                        path,
+                        bytes.clone(),
+                        signature,
+                        signed.as_deref(),
+                    );
+                    if let Err(error) = verified {
+                        warnings.push(format!("{error}; it is left out"));
+                        return Ok(());
+                    }
+                }
+                files.push(RootFile {
+                    path: path.clone(),
+                    bytes,
+                    role: Role::Root,
+                });
+                files.extend(signed.map(|bytes| RootFile {
+                    path: signature.clone(),
+                    bytes,
+                    role: Role::Root,
+                }));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Signing in clear text may change blanks at line ends and the last line's end, and nothing else.
+fn says_the_same(a: &[u8], b: &[u8]) -> bool {
+    fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+        text.trim_ascii_end()
+            .split(|byte| *byte == b'\n')
+            .map(<[u8]>::trim_ascii_end)
+    }
+    lines(a).eq(lines(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clear_signing_changes_blanks_only() {
+        assert!(says_the_same(b"a: b\nc\n", b"a: b \r\nc"));
+        assert!(!says_the_same(b"a: b\nc\n", b"a: b\nd\n"));
+        assert!(!says_the_same(b"a: b\nc\n", b"a: b\nc\nd\n"));
+    }
+}

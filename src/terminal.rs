@@ -1,0 +1,44 @@
+//! Text from strangers on its way to a terminal.
+
+use std::borrow::Cow;
+
+/// Replaces control characters, which could move the cursor, change the title or hide what was printed, and the
+/// invisible ones that turn the direction of writing around. Everything else stays as it is.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Like [`escape`], for messages of several lines.
+pub fn escape_lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(escape).collect();
+    lines.join("\n")
+}
+
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_sequences_become_visible() {
+        assert_eq!(escape("a\u{1b}[2Jb\rc\u{9b}d"), "a\\u{1b}[2Jb\\rc\\u{9b}d");
+        assert_eq!(escape("gpj\u{202e}.exe"), "gpj\\u{202e}.exe");
+        assert_eq!(escape("Grüße, 世界"), "Grüße, 世界");
+        assert_eq!(escape_lines("a\nb\tc"), "a\nb\\tc");
+    }
+}

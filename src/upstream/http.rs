@@ -1,0 +1,335 @@
+//! One HTTP request at a time: agents, credentials, redirects. No retries here.
+//!
+//! Credentials (a header, a client certificate) go to the origin that they were configured for, which is scheme, host
+//! and port of the repository's URL, and nowhere else: redirects are followed here and not by the client library, and other
+//! hosts are asked through an agent of their own that knows no certificate.
+
+use std::io::Read;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ureq::http::header::{
+    CONTENT_RANGE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
+    RANGE, RETRY_AFTER,
+};
+use ureq::tls::{Certificate, ClientCert, RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+use url::Url;
+
+use super::UpstreamError;
+use crate::rel_path::RelPath;
+
+const REDIRECTS_MAX: u32 = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is read of an error page, so that the connection can be used again.
+const ERROR_PAGE_MAX: u64 = 64 * 1024;
+
+/// What proves to the origin who we are.
+#[derive(Clone, Default)]
+pub struct Identity {
+    /// Name and value of a header.
+    pub header: Option<(HeaderName, String)>,
+    pub certificate: Option<ClientCert>,
+    /// Trusted in addition to the system's authorities, by this origin's agent only.
+    pub authorities: Vec<Certificate<'static>>,
+}
+
+/// How connections are made, whatever the repository.
+#[derive(Clone)]
+pub struct Settings {
+    /// Time without progress after which a transfer has failed.
+    pub timeout: Duration,
+    /// As many connections stay open per host.
+    pub workers: usize,
+    /// Trusted in addition to the system's authorities, everywhere.
+    pub authorities: Vec<Certificate<'static>>,
+}
+
+/// Talks HTTP on behalf of one repository.
+pub struct Http {
+    origin: Url,
+    identity: Identity,
+    settings: Settings,
+    origin_agent: OnceLock<Agent>,
+    elsewhere_agent: OnceLock<Agent>,
+}
+
+/// What an upstream gave to recognise an unchanged file by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+}
+
+/// What makes a request more than a plain GET.
+#[derive(Clone, Copy, Default)]
+pub struct Conditions<'a> {
+    /// Ask for the bytes from here on.
+    pub from: u64,
+    pub validators: Option<&'a Validators>,
+}
+
+/// An answer whose body has not been read yet.
+pub struct Answer {
+    pub status: u16,
+    /// Where the body comes from after redirects, fit for messages.
+    pub url: String,
+    pub validators: Validators,
+    /// First byte and total length of a partial answer.
+    pub range: Option<(u64, Option<u64>)>,
+    pub retry_after: Option<Duration>,
+    body: Body,
+}
+
+impl Answer {
+    pub fn reader(&mut self) -> impl Read + '_ {
+        self.body.as_reader()
+    }
+
+    /// Reads the rest of a body that nobody wants, within reason, so that the connection is kept.
+    pub fn discard(mut self) {
+        let mut rest = self.body.as_reader().take(ERROR_PAGE_MAX);
+        let _ = std::io::copy(&mut rest, &mut std::io::sink());
+    }
+}
+
+impl Http {
+    /// `origin` is the repository's URL: whatever has its scheme, host and port gets the identity.
+    pub fn new(origin: Url, identity: Identity, settings: Settings) -> Self {
+        Self {
+            origin,
+            identity,
+            settings,
+            origin_agent: OnceLock::new(),
+            elsewhere_agent: OnceLock::new(),
+        }
+    }
+
+    /// The URL of a path of the repository. Every character that could be taken for something else is escaped: a
+    /// literal `%3a` in a name is asked for as `%253a`, `+` as `%2B` (S3 takes a bare one for a blank). A query stays behind
+    /// the path.
+    pub fn url_of(&self, path: &RelPath) -> Url {
+        const PLAIN: percent_encoding::AsciiSet = percent_encoding::NON_ALPHANUMERIC
+            .remove(b'/')
+            .remove(b'-')
+            .remove(b'.')
+            .remove(b'_')
+            .remove(b'~')
+            .remove(b'@')
+            .remove(b':')
+            .remove(b'=')
+            .remove(b',');
+        let mut url = self.origin.clone();
+        let escaped = percent_encoding::utf8_percent_encode(path.as_str(), &PLAIN);
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{escaped}"));
+        url
+    }
+
+    /// One request, with its redirects. An answer of any status is a success here.
+    pub fn get(&self, url: &Url, conditions: Conditions<'_>) -> Result<Answer, UpstreamError> {
+        let mut url = url.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let response = self.get_once(&url, conditions)?;
+            let status = response.status().as_u16();
+            if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+                return Ok(answer(&url, response));
+            }
+            let refused = |why: &str| UpstreamError::Redirect {
+                url: shown(&url),
+                why: why.to_owned(),
+            };
+            let target = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|location| location.to_str().ok())
+                .and_then(|location| url.join(location).ok())
+                .ok_or_else(|| refused("it names no target"))?;
+            match (url.scheme(), target.scheme()) {
+                ("http", "http" | "https") | ("https", "https") => {}
+                ("https", "http") => return Err(refused("it leads from https to http")),
+                (_, scheme) => return Err(refused(&format!("it leads to a {scheme} URL"))),
+            }
+            answer(&url, response).discard();
+            url = target;
+        }
+        Err(UpstreamError::Redirect {
+            url: shown(&url),
+            why: format!("more than {REDIRECTS_MAX} in a row"),
+        })
+    }
+
+    fn get_once(
+        &self,
+        url: &Url,
+        conditions: Conditions<'_>,
+    ) -> Result<ureq::http::Response<Body>, UpstreamError> {
+        let at_origin = url.origin() == self.origin.origin();
+        let agent = if at_origin {
+            self.origin_agent.get_or_init(|| self.agent(&self.identity))
+        } else {
+            self.elsewhere_agent
+                .get_or_init(|| self.agent(&Identity::default()))
+        };
+        let mut request = agent.get(url.as_str());
+        if let (true, Some((name, value))) = (at_origin, &self.identity.header) {
+            request = request.header(name, value);
+        }
+        if conditions.from > 0 {
+            request = request.header(RANGE, format!("bytes={}-", conditions.from));
+        }
+        if let Some(validators) = conditions.validators {
+            if let Some(etag) = &validators.etag {
+                request = request.header(IF_NONE_MATCH, etag);
+            }
+            if let Some(last_modified) = &validators.last_modified {
+                request = request.header(IF_MODIFIED_SINCE, last_modified);
+            }
+        }
+        request.call().map_err(|error| UpstreamError::Unreachable {
+            url: shown(url),
+            why: explain(&error),
+        })
+    }
+
+    fn agent(&self, identity: &Identity) -> Agent {
+        let mut tls = TlsConfig::builder();
+        if self.origin.scheme() == "https" || !self.settings.authorities.is_empty() {
+            let loaded = rustls_native_certs::load_native_certs();
+            for error in &loaded.errors {
+                log::warn!("a certificate of the system's trust store cannot be read: {error}");
+            }
+            let mut roots: Vec<_> = loaded
+                .certs
+                .iter()
+                .map(|certificate| Certificate::from_der(certificate).to_owned())
+                .collect();
+            roots.extend(self.settings.authorities.iter().cloned());
+            roots.extend(identity.authorities.iter().cloned());
+            tls = tls.root_certs(RootCerts::Specific(Arc::new(roots)));
+        }
+        let tls = tls.client_cert(identity.certificate.clone()).build();
+        let timeout = self.settings.timeout;
+        Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("chantal/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .timeout_connect(Some(timeout.min(CONNECT_TIMEOUT)))
+            .timeout_recv_response(Some(timeout))
+            .timeout_per_read(Some(timeout))
+            .timeout_per_write(Some(timeout))
+            .max_idle_connections(self.settings.workers.saturating_mul(2))
+            .max_idle_connections_per_host(self.settings.workers)
+            .input_buffer_size(crate::pool::BUFFER)
+            .tls_config(tls)
+            .build()
+            .new_agent()
+    }
+}
+
+fn answer(url: &Url, response: ureq::http::Response<Body>) -> Answer {
+    let header = |name: HeaderName| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    Answer {
+        status: response.status().as_u16(),
+        url: shown(url),
+        validators: Validators {
+            etag: header(ETAG),
+            last_modified: header(LAST_MODIFIED),
+        },
+        range: header(CONTENT_RANGE).as_deref().and_then(content_range),
+        // A date is allowed too, but servers that mean it send seconds.
+        retry_after: header(RETRY_AFTER)
+            .and_then(|seconds| seconds.trim().parse().ok())
+            .map(Duration::from_secs),
+        body: response.into_body(),
+    }
+}
+
+/// `bytes 3-9/10` gives the first byte and the total length.
+fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = range.split_once('-')?;
+    Some((first.trim().parse().ok()?, total.trim().parse().ok()))
+}
+
+/// A URL as it may stand in messages: without the query, which may be a token, and without credentials.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}
+
+fn explain(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::HostNotFound => "the host name does not resolve".to_owned(),
+        ureq::Error::ConnectionFailed => "the connection failed".to_owned(),
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(base: &str) -> Http {
+        let settings = Settings {
+            timeout: Duration::from_secs(1),
+            workers: 1,
+            authorities: Vec::new(),
+        };
+        Http::new(base.parse().unwrap(), Identity::default(), settings)
+    }
+
+    #[test]
+    fn urls_are_escaped_once_and_keep_their_query() {
+        for (base, path, url) in [
+            (
+                "https://h/debian/",
+                "pool/g++_1%3a2~b+c_amd64.deb",
+                "https://h/debian/pool/g%2B%2B_1%253a2~b%2Bc_amd64.deb",
+            ),
+            (
+                "https://h/no-slash",
+                "a b/ü",
+                "https://h/no-slash/a%20b/%C3%BC",
+            ),
+            (
+                "https://h/suse/?token=x/y",
+                "repodata/repomd.xml",
+                "https://h/suse/repodata/repomd.xml?token=x/y",
+            ),
+            ("https://h/a%20b/", "c#?d^", "https://h/a%20b/c%23%3Fd%5E"),
+        ] {
+            let got = http(base).url_of(&RelPath::parse(path).unwrap());
+            assert_eq!(got.as_str(), url);
+        }
+    }
+
+    #[test]
+    fn messages_show_no_token() {
+        let url = "https://user:secret@h/x?token=secret".parse().unwrap();
+        assert_eq!(shown(&url), "https://h/x");
+    }
+
+    #[test]
+    fn content_ranges_are_read() {
+        assert_eq!(content_range("bytes 3-9/10"), Some((3, Some(10))));
+        assert_eq!(content_range("bytes 3-9/*"), Some((3, None)));
+        assert_eq!(content_range("bytes */10"), None);
+        assert_eq!(content_range("lines 1-2/3"), None);
+    }
+}
