@@ -13,10 +13,12 @@ use ureq::http::header::{
     RANGE, RETRY_AFTER,
 };
 use ureq::tls::{Certificate, ClientCert, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 use url::Url;
 
 use super::UpstreamError;
+use super::resolver::CachingResolver;
 use crate::rel_path::RelPath;
 
 const REDIRECTS_MAX: u32 = 10;
@@ -210,7 +212,7 @@ impl Http {
         }
         let tls = tls.client_cert(identity.certificate.clone()).build();
         let timeout = self.settings.timeout;
-        Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -225,8 +227,12 @@ impl Http {
             .max_idle_connections_per_host(self.settings.workers)
             .input_buffer_size(crate::pool::BUFFER)
             .tls_config(tls)
-            .build()
-            .new_agent()
+            .build();
+        Agent::with_parts(
+            config,
+            DefaultConnector::default(),
+            CachingResolver::default(),
+        )
     }
 }
 

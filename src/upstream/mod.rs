@@ -6,6 +6,7 @@
 mod credentials;
 mod http;
 mod limiter;
+mod resolver;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};

@@ -335,15 +335,20 @@ fn describe_plan(planned: &Planned) -> String {
     match planned.outcome {
         "failed" => String::new(),
         "unchanged" => format!("{}: unchanged, nothing to download", planned.repository),
-        _ => format!(
-            "{}: {}; to download: {}, {}, in as many requests\n  disk: {} free, {} after that",
-            planned.repository,
-            count(planned.packages, "package"),
-            count(planned.files, "file"),
-            bytes(planned.bytes),
-            bytes(planned.free_before),
-            bytes(planned.free_after),
-        ),
+        _ => {
+            let after = match planned.bytes.checked_sub(planned.free_before) {
+                Some(lacking) if lacking > 0 => format!("{} too little", bytes(lacking)),
+                _ => format!("{} after that", bytes(planned.free_after)),
+            };
+            format!(
+                "{}: {}; to download: {}, {}, in as many requests\n  disk: {} free, {after}",
+                planned.repository,
+                count(planned.packages, "package"),
+                count(planned.files, "file"),
+                bytes(planned.bytes),
+                bytes(planned.free_before),
+            )
+        }
     }
 }
 
