@@ -51,6 +51,12 @@ impl Layer {
             tls,
             ..
         } = written;
+        if storage.cache_path.is_some() {
+            scope.warn(
+                "storage.cache_path",
+                "has no effect yet: what conditional requests refer to is in the pool",
+            );
+        }
         Self {
             base_path: scope.path("storage.base_path", storage.base_path.as_deref()),
             pool_path: scope.path("storage.pool_path", storage.pool_path.as_deref()),

@@ -157,7 +157,7 @@ pub struct Variant {
     /// Further paths under which clients ask for the same bytes (`by-hash/SHA256/...`), strongest digest first.
     /// The upstream is asked for the first of them before `path`: its content cannot change mid-sync.
     pub by_hash: Vec<RelPath>,
-    /// The strongest digest that the root declares of the file as it is transferred.
+    /// What the root declares of the file as it is transferred: SHA-256 if it is among the digests, else the strongest.
     pub digest: Digest,
     /// In bytes, as transferred.
     pub size: Option<u64>,
@@ -177,7 +177,7 @@ pub struct Open {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     pub path: RelPath,
-    /// The strongest digest that the index declares.
+    /// Of the digests that the index declares and that can be trusted, SHA-256 if it is among them.
     pub digest: Digest,
     /// In bytes; some indexes do not say.
     pub size: Option<u64>,

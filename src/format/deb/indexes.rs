@@ -208,11 +208,11 @@ impl<'a> Chooser<'a> {
         Ok(Variant {
             path: at(path.as_str())?,
             by_hash,
-            digest: listed.digests[0],
+            digest: listed.digest(),
             size: Some(listed.size),
             compression,
             open: Open {
-                digest: open.map(|open| open.digests[0]),
+                digest: open.map(ListedFile::digest),
                 size: open.map(|open| open.size),
             },
         })

@@ -64,9 +64,10 @@ fn reference(
         }
         None => None,
     };
+    // Objects are named by SHA-256: what the pool has is found by it without a detour.
     let (algorithm, hex) = match (sha512, sha256) {
-        (Some(hex), _) => (Algorithm::Sha512, hex),
-        (None, Some(hex)) => (Algorithm::Sha256, hex),
+        (_, Some(hex)) => (Algorithm::Sha256, hex),
+        (Some(hex), None) => (Algorithm::Sha512, hex),
         (None, None) => {
             return Err(FormatError::NoDigest {
                 file: file.to_owned(),
@@ -110,21 +111,21 @@ mod tests {
     }
 
     #[test]
-    fn reads_name_path_size_and_the_strongest_digest() {
+    fn reads_name_path_size_and_the_digest_that_names_objects() {
         let sha512 = "0123456789abcdef".repeat(8);
         let text = [
             stanza(&format!(
                 "Depends: cpp (>= 4),\n g++-12\nPhased-Update-Percentage: 10\n\
                  Filename: pool/g/g++_12.2-3_amd64.deb\nSize: 1356\nSHA256: {SHA256}\nSHA512: {sha512}\n"
             )),
-            stanza(&format!("Filename: ./a%3ab.deb\nSHA256: {SHA256}\n")),
+            stanza(&format!("Filename: ./a%3ab.deb\nSHA512: {sha512}\n")),
         ]
         .concat();
         let all = references(text.as_bytes(), 4096).unwrap();
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].path.as_str(), "pool/g/g++_12.2-3_amd64.deb");
         assert_eq!(all[0].size, Some(1356));
-        assert_eq!(all[0].digest.hex(), sha512);
+        assert_eq!(all[0].digest.hex(), SHA256);
         assert_eq!(
             all[0].package,
             Some(Package {
@@ -134,10 +135,7 @@ mod tests {
             })
         );
         assert_eq!(all[1].path.as_str(), "a%3ab.deb");
-        assert_eq!(
-            (all[1].size, all[1].digest.hex()),
-            (None, SHA256.to_owned())
-        );
+        assert_eq!((all[1].size, all[1].digest.hex()), (None, sha512));
     }
 
     #[test]

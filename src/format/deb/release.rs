@@ -37,6 +37,18 @@ pub struct ListedFile {
     pub digests: Vec<Digest>,
 }
 
+impl ListedFile {
+    /// The one that the file is held against: SHA-256 where it is listed, because objects are named by it and what the
+    /// pool has is found without a detour.
+    pub fn digest(&self) -> Digest {
+        let named = self
+            .digests
+            .iter()
+            .find(|digest| digest.object_id().is_some());
+        *named.unwrap_or(&self.digests[0])
+    }
+}
+
 impl Release {
     pub fn parse(file: &str, mut bytes: &[u8]) -> Result<Self, FormatError> {
         let mut stanzas = Stanzas::new(

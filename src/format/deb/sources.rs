@@ -52,11 +52,12 @@ pub(super) fn read(
             package,
             directory: if directory.is_empty() { "." } else { directory },
         };
-        let strong = source.files(Algorithm::Sha512, sha512)?;
-        let known: BTreeSet<RelPath> = strong.iter().map(|file| file.path.clone()).collect();
-        let mut weaker = source.files(Algorithm::Sha256, sha256)?;
-        weaker.retain(|file| !known.contains(&file.path));
-        for reference in strong.into_iter().chain(weaker) {
+        // Objects are named by SHA-256: what the pool has is found by it without a detour.
+        let files = source.files(Algorithm::Sha256, sha256)?;
+        let known: BTreeSet<RelPath> = files.iter().map(|file| file.path.clone()).collect();
+        let mut others = source.files(Algorithm::Sha512, sha512)?;
+        others.retain(|file| !known.contains(&file.path));
+        for reference in files.into_iter().chain(others) {
             each(reference)?;
         }
     }
@@ -222,7 +223,7 @@ mod tests {
                 (
                     "pool/main/0/0ad/0ad.dsc".to_owned(),
                     Some(2565),
-                    Algorithm::Sha512
+                    Algorithm::Sha256
                 ),
                 (
                     "pool/main/0/0ad/0ad.tar.gz".to_owned(),
