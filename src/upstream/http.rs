@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ureq::http::header::{
-    CONTENT_RANGE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
-    RANGE, RETRY_AFTER,
+    CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use ureq::tls::{Certificate, ClientCert, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
@@ -80,6 +80,8 @@ pub struct Answer {
     /// First byte and total length of a partial answer.
     pub range: Option<(u64, Option<u64>)>,
     pub retry_after: Option<Duration>,
+    /// Whether the server says where the body ends: then a truncated one is an error of its own.
+    pub declares_end: bool,
     body: Body,
 }
 
@@ -252,7 +254,10 @@ fn answer(url: &Url, response: ureq::http::Response<Body>) -> Answer {
             last_modified: header(LAST_MODIFIED),
         },
         range: header(CONTENT_RANGE).as_deref().and_then(content_range),
-        // A date is allowed too, but servers that mean it send seconds.
+        // A date is allowed for it too, but servers that mean it send seconds.
+        declares_end: [CONTENT_LENGTH, TRANSFER_ENCODING]
+            .iter()
+            .any(|name| response.headers().contains_key(name)),
         retry_after: header(RETRY_AFTER)
             .and_then(|seconds| seconds.trim().parse().ok())
             .map(Duration::from_secs),

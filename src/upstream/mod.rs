@@ -357,6 +357,17 @@ impl Upstream {
         }
         let from = answer.url.clone();
         self.receive(&mut answer.reader(), &from, expected, incoming, active)?;
+        let length = incoming.length();
+        if let Some(size) = expected.size
+            && length < size
+            && !answer.declares_end
+        {
+            // Nobody but the index said where the body ends: it may have been cut off, and can be continued.
+            return Err(UpstreamError::Unreachable {
+                url: from,
+                why: format!("the connection ended after {length} of {size} bytes"),
+            });
+        }
         Ok(from)
     }
 
