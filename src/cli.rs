@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+/// In every command's help below what is its own.
+const GLOBAL: &str = "Global options";
+
 const EXIT_STATUS: &str = "\
 Exit status:
   0    done
@@ -28,6 +31,7 @@ pub struct Cli {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "DIR",
         env = "CHANTAL_CONFIG_DIR",
         default_value = "/etc/chantal"
@@ -35,15 +39,15 @@ pub struct Cli {
     pub config_dir: PathBuf,
 
     /// Say more: -v for what is asked of upstreams, -vv for everything
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = ArgAction::Count)]
     pub verbose: u8,
 
     /// Say only what went wrong
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "verbose")]
     pub quiet: bool,
 
     /// How results are printed
-    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_enum, default_value_t = OutputFormat::Text)]
     pub format: OutputFormat,
 
     #[command(subcommand)]

@@ -1,35 +1,210 @@
 //! `chantal generate`.
+//!
+//! The manual pages come from the command line's one definition: its commands, options and texts. Only what the parser has
+//! no place for is written here. The same program writes the same bytes every time: no date, nothing of the machine.
 
-use std::path::Path;
+use std::fmt::Write as _;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use crate::cli::{Cli, GenerateMan};
 use crate::error::Error;
 
+/// What chantal reads and writes, with the configuration's defaults.
+const FILES: [(&str, &str); 7] = [
+    (
+        "/etc/chantal/conf.d/*.yaml",
+        "The configuration for all repositories, read in the order of the files' names; a later one changes what an earlier one \
+         says, key by key. --config-dir names another directory than /etc/chantal.",
+    ),
+    (
+        "/etc/chantal/repos.d/*.yaml",
+        "The repositories, one a file. Relative paths, in all of these files, are relative to the file that holds them.",
+    ),
+    (
+        "/var/lib/chantal",
+        "The storage (storage.base_path), which holds what follows.",
+    ),
+    (
+        "/var/lib/chantal/chantal.redb",
+        "The store: repositories' states, their history, published trees (database.path).",
+    ),
+    (
+        "/var/lib/chantal/pool",
+        "Every mirrored file, once, named by its SHA-256 (storage.pool_path). Published trees are hard links into it.",
+    ),
+    (
+        "/var/lib/chantal/gpgkeys/NAME.asc",
+        "The keys that repository NAME trusts, as they were last fetched.",
+    ),
+    (
+        "/var/lib/chantal/cache",
+        "What upstreams are asked about only if it changed (storage.cache_path). It may be deleted at any time.",
+    ),
+];
+
 /// Writes `chantal.1` and a page for every subcommand.
 pub fn man(arguments: &GenerateMan) -> Result<(), Error> {
-    let mut command = Cli::command();
+    // `help` would have a page for every command that has one already.
+    let mut command = Cli::command().disable_help_subcommand(true);
     // Adds `--help` and the full names of subcommands, as the parser would.
     command.build();
-    write_pages(&command, &arguments.to)
-}
-
-fn write_pages(command: &clap::Command, directory: &Path) -> Result<(), Error> {
-    let name = command
-        .get_display_name()
-        .unwrap_or(command.get_name())
-        .to_owned();
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone())
-        .title(name.clone())
-        .date("")
-        .render(&mut page)?;
-    fs_err::write(directory.join(format!("{name}.1")), page)?;
-    for subcommand in command.get_subcommands() {
-        if subcommand.get_name() != "help" {
-            write_pages(subcommand, directory)?;
-        }
+    let source = format!("{} {}", command.get_name(), env!("CARGO_PKG_VERSION"));
+    let mut pages = Vec::new();
+    collect(&command, &[], &source, &mut pages)?;
+    for (name, text) in pages {
+        fs_err::write(arguments.to.join(format!("{name}.1")), text)?;
     }
     Ok(())
+}
+
+/// The page of `command` and those below it. `parents` starts with chantal itself.
+fn collect(
+    command: &Command,
+    parents: &[&Command],
+    source: &str,
+    pages: &mut Vec<(String, String)>,
+) -> Result<(), Error> {
+    pages.push((name_of(command), page(command, parents, source)?));
+    let parents = [parents, &[command]].concat();
+    for subcommand in command.get_subcommands() {
+        collect(subcommand, &parents, source, pages)?;
+    }
+    Ok(())
+}
+
+/// `chantal-repo-sync`.
+fn name_of(command: &Command) -> String {
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    name.to_owned()
+}
+
+fn page(command: &Command, parents: &[&Command], source: &str) -> Result<String, Error> {
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let command_as_shown = command
+        .clone()
+        .override_usage(usage)
+        .subcommand_help_heading("COMMANDS");
+    let man = Man::new(command_as_shown);
+    let mut sections = Vec::new();
+    man.render_name_section(&mut sections)?;
+    man.render_synopsis_section(&mut sections)?;
+    man.render_description_section(&mut sections)?;
+    man.render_options_section(&mut sections)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut sections)?;
+    }
+    let sections = String::from_utf8(sections).expect("made of texts");
+
+    let mut own = Roff::new();
+    match command.get_after_long_help() {
+        Some(help) => after_help(&mut own, &help.to_string()),
+        None => {
+            own.control("SH", ["EXIT STATUS"]);
+            own.text([
+                roman("0 when everything was done; "),
+                bold("chantal"),
+                roman("(1) has the others."),
+            ]);
+        }
+    }
+    if parents.is_empty() {
+        own.control("SH", ["FILES"]);
+        for (path, text) in FILES {
+            own.control("TP", []);
+            own.text([italic(path)]);
+            own.text([roman(text)]);
+        }
+    }
+    own.control("SH", ["SEE ALSO"]);
+    see_also(&mut own, command, parents);
+
+    // clap_mangen would write nothing for an empty date, and so put the source in its place.
+    let name = hyphens(&name_of(command));
+    let header = format!(".TH \"{name}\" \"1\" \"\" \"{source}\" \"chantal manual\"\n");
+    Ok(header + &fonts(&plain(&sections)) + &own.to_roff())
+}
+
+/// The text after `--help`: a heading with a colon, entries (`  4    refused: ...`) and paragraphs.
+fn after_help(roff: &mut Roff, text: &str) {
+    for line in text.lines() {
+        if let Some(heading) = line.strip_suffix(':') {
+            roff.control("SH", [heading.to_uppercase().as_str()]);
+        } else if let Some((term, meaning)) = line
+            .strip_prefix("  ")
+            .and_then(|entry| entry.split_once("  "))
+        {
+            roff.control("TP", ["5"]);
+            roff.text([bold(term)]);
+            roff.text([roman(meaning.trim_start())]);
+        } else if line.is_empty() {
+            roff.control("PP", []);
+        } else {
+            roff.text([roman(line)]);
+        }
+    }
+}
+
+/// The commands above, beside and below; chantal's own page names every one.
+fn see_also(roff: &mut Roff, command: &Command, parents: &[&Command]) {
+    let mut names: Vec<String> = parents.iter().copied().map(name_of).collect();
+    match parents {
+        [] => all_below(command, &mut names),
+        [.., parent] if parents.len() > 1 => {
+            names.extend(parent.get_subcommands().map(name_of));
+        }
+        _ => names.extend(command.get_subcommands().map(name_of)),
+    }
+    names.retain(|name| *name != name_of(command));
+    let last = names.len().saturating_sub(1);
+    for (place, name) in names.iter().enumerate() {
+        let comma = if place == last { "" } else { "," };
+        roff.control("BR", [hyphens(name).as_str(), &format!("(1){comma}")]);
+    }
+}
+
+fn all_below(command: &Command, names: &mut Vec<String>) {
+    for subcommand in command.get_subcommands() {
+        names.push(name_of(subcommand));
+        all_below(subcommand, names);
+    }
+}
+
+/// A hyphen as it is typed, not as it is printed in a word.
+fn hyphens(name: &str) -> String {
+    name.replace('-', "\\-")
+}
+
+/// Without the definition of an apostrophe that starts each of clap_mangen's sections, and without blanks at line ends.
+fn plain(sections: &str) -> String {
+    let mut text = String::new();
+    for line in sections.lines() {
+        if !line.starts_with(".ie \\n(.g") && !line.starts_with(".el .ds Aq") {
+            let line = line.trim_end().replace("\\*(Aq", "\\(aq");
+            writeln!(text, "{line}").expect("into memory");
+        }
+    }
+    text
+}
+
+/// `` `latest_path` `` as `--help` shows it becomes bold; but in NAME, which other programs read, plain.
+fn fonts(page: &str) -> String {
+    let mut text = String::new();
+    let mut in_name = false;
+    for line in page.split_inclusive('\n') {
+        if line.starts_with(".SH") {
+            in_name = line.trim_end() == ".SH NAME";
+        }
+        for (place, part) in line.split('`').enumerate() {
+            match place % 2 {
+                0 => text.push_str(part),
+                _ if in_name => text.push_str(part),
+                _ => write!(text, "\\fB{part}\\fR").expect("into memory"),
+            }
+        }
+    }
+    text
 }

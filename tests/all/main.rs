@@ -6,3 +6,4 @@
 
 mod kit;
 mod kit_selftest;
+mod man;
