@@ -6,4 +6,5 @@
 
 mod kit;
 mod kit_selftest;
+mod layers;
 mod man;

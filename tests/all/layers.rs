@@ -1,0 +1,223 @@
+//! How the source is laid out, checked: layers point one way, files say what they are and stay small, dependencies say why.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules of `src`, the lowest layer first. A module imports from itself and from lower layers, never from its own or a
+/// higher one. Put a new module as low as what it imports allows and as high as what it means demands.
+const LAYERS: [(&str, &[&str]); 7] = [
+    (
+        "words: what everything else speaks in",
+        &["digest", "interrupt", "progress", "rel_path", "terminal"],
+    ),
+    (
+        "one thing each: what is configured, believed, kept, listed",
+        &["config", "manifest", "openpgp", "pool"],
+    ),
+    (
+        "bytes and their meaning: from upstreams, of rpm and deb, in the database",
+        &["format", "store", "upstream"],
+    ),
+    (
+        "the work: repositories become states, states become trees",
+        &["publish", "storage", "sync"],
+    ),
+    (
+        "what users write and what goes wrong",
+        &["cli", "error", "logging"],
+    ),
+    ("printing", &["output"]),
+    ("one file per noun of the command line", &["commands"]),
+];
+
+/// No file grows beyond this; what needs more is documented here.
+const LINES_MAX: usize = 650;
+const LONGER: [(&str, &str); 0] = [];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every `.rs` file below `dir`, by its path from the package's root.
+fn sources(dir: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut waiting: Vec<PathBuf> = vec![root().join(dir)];
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap();
+                found.insert(name.to_owned(), fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// The module right below `src` that a file belongs to: `src/store/lock.rs` is of `store`.
+fn module_of(path: &str) -> &str {
+    let path = path.strip_prefix("src/").unwrap();
+    path.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+fn layer_of(module: &str) -> Option<usize> {
+    LAYERS
+        .iter()
+        .position(|(_, modules)| modules.contains(&module))
+}
+
+/// Names that follow `crate::` in code, `use crate::{a, b::c}` included.
+fn imports(source: &str) -> Vec<String> {
+    let code: String = source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    let mut names = Vec::new();
+    for (start, found) in code.match_indices("crate::") {
+        if code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &code[start + found.len()..];
+        match rest.strip_prefix('{') {
+            None => names.push(first_name(rest)),
+            Some(group) => {
+                // Only names at the group's own depth are modules of the crate.
+                let (mut depth, mut expected) = (0, true);
+                for (place, c) in group.char_indices() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => expected = true,
+                        _ if expected && c.is_alphabetic() => {
+                            names.push(first_name(&group[place..]));
+                            expected = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    names
+}
+
+fn first_name(text: &str) -> String {
+    let name = |c: &char| c.is_alphanumeric() || *c == '_';
+    text.chars().take_while(name).collect()
+}
+
+#[test]
+fn imports_are_found() {
+    let source = "\
+//! [`crate::no`]\n\
+use crate::a::B;\n\
+use crate::{c, d::{e, f}, g_h::I};\n\
+use not_crate::x;\n\
+    // crate::neither\n\
+let x = crate::j::k(&crate::l::M);\n";
+    assert_eq!(imports(source), ["a", "c", "d", "g_h", "j", "l"]);
+}
+
+#[test]
+fn layers_point_one_way() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src") {
+        let module = module_of(&path);
+        if module == "main" {
+            continue;
+        }
+        let Some(layer) = layer_of(module) else {
+            wrong.push(format!("{path}: {module} is in no layer of LAYERS"));
+            continue;
+        };
+        for import in imports(&text) {
+            if import == module {
+                continue;
+            }
+            match layer_of(&import) {
+                Some(other) if other < layer => {}
+                Some(other) => wrong.push(format!(
+                    "{path}, layer {layer}, imports {import} of layer {other}"
+                )),
+                None => wrong.push(format!("{path} imports {import}, which is in no layer")),
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Or the test above would not see it.
+#[test]
+fn nothing_leaves_its_module_by_way_of_super() {
+    for (path, text) in sources("src") {
+        let inside = path.matches('/').count() - 1;
+        // From `src/a.rs` and `src/a/mod.rs` one `super` leads out of `a`; from a file below, one more does.
+        let allowed = match path.ends_with("/mod.rs") {
+            true => inside - 1,
+            false => inside,
+        };
+        let out = format!("use {}", "super::".repeat(allowed + 1));
+        for line in text.lines() {
+            // Indented ones are in modules inside the file, which are one deeper.
+            let found = line.starts_with(&out) || line.starts_with(&format!("pub {out}"));
+            assert!(!found, "{path}: write `use crate::...` for {line:?}");
+        }
+    }
+}
+
+#[test]
+fn every_module_has_one_layer_and_every_layer_its_modules() {
+    let files = sources("src");
+    let mut named: Vec<&str> = LAYERS.iter().flat_map(|(_, m)| *m).copied().collect();
+    let mut there: Vec<&str> = files.keys().map(|path| module_of(path)).collect();
+    there.retain(|module| *module != "main");
+    there.dedup();
+    named.sort_unstable();
+    there.sort_unstable();
+    there.dedup();
+    assert_eq!(named, there);
+}
+
+#[test]
+fn every_file_says_what_it_is_and_stays_small() {
+    for (path, text) in sources("src").into_iter().chain(sources("tests")) {
+        assert!(text.starts_with("//! "), "{path} does not open with //!");
+        let lines = text.lines().count();
+        let longer = LONGER.iter().any(|(listed, _)| *listed == path);
+        assert!(
+            lines <= LINES_MAX || longer,
+            "{path} has {lines} lines: it holds two ideas"
+        );
+        assert!(
+            lines > LINES_MAX || !longer,
+            "{path} has {lines} lines again: take it out of LONGER"
+        );
+    }
+}
+
+/// A comment stands for all dependencies below it up to the next one.
+#[test]
+fn every_dependency_says_why() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (mut in_dependencies, mut said) = (false, false);
+    let mut count = 0;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            in_dependencies = line.ends_with("dependencies]");
+            said = false;
+        } else if line.starts_with('#') {
+            said = true;
+        } else if in_dependencies && line.contains(" = ") {
+            count += 1;
+            assert!(said, "no comment says why: {line}");
+        }
+    }
+    assert!(count > 20, "only {count} dependencies found");
+}
