@@ -4,7 +4,9 @@
     reason = "in a test a panic with its line is the report"
 )]
 
+mod clients;
 mod kit;
 mod kit_selftest;
 mod layers;
 mod man;
+mod quickstart;

@@ -250,9 +250,12 @@ impl Writer<'_> {
             self.index(Part::Always, &path, text.as_bytes());
         }
         if deb.has(DebExtra::Appstream) {
-            let icons = Codec::Gz.compress(&tar(&[("hello.png".to_owned(), b"icon")]));
-            let path = format!("{component}/dep11/icons-48x48.tar.gz");
-            self.listed_file(Part::Always, &path, &icons);
+            let icons = tar(&[("hello.png".to_owned(), b"icon")]);
+            let path = format!("{component}/dep11/icons-48x48.tar");
+            // apt asks for no target whose plain name is not listed.
+            self.list(&path, &icons);
+            let path = format!("{path}.gz");
+            self.listed_file(Part::Always, &path, &Codec::Gz.compress(&icons));
         }
         if deb.has(DebExtra::Sources) {
             self.sources(component);

@@ -1,0 +1,270 @@
+//! dnf against published trees.
+
+use std::fs;
+use std::path::Path;
+
+use crate::clients::{Mirror, Web};
+use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::clients::{Dnf, client, installed};
+use crate::kit::keys::Key;
+use crate::kit::server::{Fault, Server, Times};
+use crate::kit::tree::Tree;
+use crate::kit::upstream::{Checksum, Codec, FileNames, Package, RpmExtra, Upstream};
+use crate::quickstart::Quickstart;
+
+/// What a package's metadata says; from primary, but for the files.
+const EVERYTHING: &str = "%{name} %{epoch}:%{version}-%{release} %{arch} %{sourcerpm} %{buildtime} %{downloadsize} \
+                          %{summary} %{license} requires %{requires} provides %{provides} files %{files}";
+
+/// Queries whose answers show every kind of metadata.
+const QUERIES: [&[&str]; 6] = [
+    &["repoquery", "--queryformat", EVERYTHING],
+    &["repoquery", "--list"],
+    &["repoquery", "--changelogs"],
+    &["updateinfo", "info", "--all"],
+    &["group", "info", "kit"],
+    &["module", "list"],
+];
+
+/// What dnf says and downloads.
+struct Answers {
+    /// stdout of each of [`QUERIES`], or its failure.
+    said: Vec<String>,
+    /// `None` where dnf may not install.
+    downloads: Option<Tree>,
+}
+
+/// `None` without dnf. repomd.xml must be signed by `key`.
+fn ask(url: &str, key: &str, packages: &[&str]) -> Option<Answers> {
+    let dnf = Dnf::find()?;
+    dnf.repository("kit", url, Some(key));
+    dnf.run(&["makecache"]).exits(0);
+    let answer = |query: &&[&str]| {
+        let output = dnf.run(query);
+        format!("{}\n{}", output.status, output.stdout)
+    };
+    let said = QUERIES.iter().map(answer).collect();
+    let downloads = dnf.download(packages).map(|output| {
+        output.exits(0);
+        Tree::read(&dnf.downloads())
+    });
+    Some(Answers { said, downloads })
+}
+
+/// dnf must say and download the same from both, and through every web server.
+fn compare(upstream: &str, published: &Path, key: &str, packages: &[&str]) -> Option<Answers> {
+    let direct = ask(upstream, key, packages)?;
+    for web in Web::all(published) {
+        let mirrored = ask(&web.url(), key, packages)?;
+        assert_eq!(mirrored.said, direct.said);
+        if let (Some(mirrored), Some(direct)) = (&mirrored.downloads, &direct.downloads) {
+            mirrored.assert_same(direct);
+        }
+    }
+    if let Some(downloads) = &direct.downloads {
+        assert_eq!(downloads.len(), packages.len(), "{:?}", downloads.paths());
+    }
+    Some(direct)
+}
+
+#[test]
+fn every_kind_of_metadata_is_as_from_the_upstream() {
+    for (compression, checksum, file_names) in [
+        (Codec::Gz, Checksum::Sha256, FileNames::WithDigest),
+        (Codec::Zst, Checksum::Sha512, FileNames::Plain),
+        (Codec::Xz, Checksum::Sha1, FileNames::Plain),
+    ] {
+        let upstream = Upstream::rpm()
+            .package(Package::new("hello", "1.0-1"))
+            .package(Package::new("data", "2:2.5~rc1-3").independent())
+            .with_rpm(|rpm| {
+                rpm.compression = compression;
+                rpm.checksum = checksum;
+                rpm.package_checksum = checksum;
+                rpm.file_names = file_names;
+                rpm.location = "Packages/k/".to_owned();
+                rpm.extras = [
+                    RpmExtra::Updateinfo,
+                    RpmExtra::Modules,
+                    RpmExtra::Comps,
+                    RpmExtra::Prestodelta,
+                    RpmExtra::UnknownTypes,
+                    RpmExtra::Key,
+                ]
+                .into();
+            });
+        let mirror = Mirror::of(&upstream);
+        let key = Key::archive().public_armored();
+        let url = mirror.upstream.url();
+        let Some(answers) = compare(&url, &mirror.published(), &key, &["hello", "data"]) else {
+            return;
+        };
+        for (said, part) in answers.said.iter().zip([
+            "data 2:2.5~rc1-3 noarch",
+            "/usr/share/doc/hello/content",
+            "Changelog for hello-1.0-1.x86_64",
+            "Update ID: KIT-1",
+            "Group: Kit",
+        ]) {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+    }
+}
+
+#[test]
+fn the_quickstart_is_as_its_upstream() {
+    let quickstart = Quickstart::new();
+    quickstart.sync().exits(0);
+    let upstream = Server::start_dir(&quickstart.upstream("rpm"));
+    let (published, key) = (quickstart.published("rpm"), quickstart.key());
+    let packages = ["tiny-hello", "tiny-data"];
+    if let Some(answers) = compare(&upstream.url(), &published, &key, &packages) {
+        assert!(answers.said[3].contains("Update ID: TINY-2024-1"));
+    }
+}
+
+/// Changelogs, dependencies of every kind and groups, written by the tools that real repositories are made with.
+#[test]
+fn a_repository_made_by_createrepo_is_as_from_the_upstream() {
+    for program in ["rpmbuild", "createrepo_c"] {
+        if !installed(program) {
+            return;
+        }
+    }
+    let chantal = Chantal::new();
+    let upstream = chantal.dir().join("upstream");
+    fs::create_dir(&upstream).unwrap();
+    let spec = "\
+Name: real
+Epoch: 1
+Version: 1.0~rc1
+Release: 2%{?dist}
+Summary: A package with everything
+License: MIT
+BuildArch: noarch
+Provides: virtual = 3
+Requires: /bin/sh
+Requires: (one if two)
+Recommends: weak
+Conflicts: enemy < 2
+Obsoletes: elder < 1
+%description
+Described.
+%install
+mkdir -p %{buildroot}/usr/share/real
+echo content > \"%{buildroot}/usr/share/real/a b\"
+%files
+\"/usr/share/real/a b\"
+%changelog
+* Mon Jan 01 2024 Someone <someone@example.org> - 1.0-2
+- Rebuilt with care
+";
+    chantal.write("real.spec", spec);
+    let groups = "<comps><group><id>kit</id><name>Kit</name><uservisible>true</uservisible><packagelist>\
+                  <packagereq type=\"mandatory\">real</packagereq></packagelist></group></comps>";
+    chantal.write("comps.xml", groups);
+    let dir = chantal.dir().display();
+    let (topdir, rpmdir) = (
+        format!("_topdir {dir}/rpmbuild"),
+        format!("_rpmdir {dir}/upstream"),
+    );
+    let build = ["-bb", "--define", &topdir, "--define", &rpmdir, "real.spec"];
+    client("rpmbuild", &build, chantal.dir()).exits(0);
+    let make = [
+        "--quiet",
+        "--general-compress-type=xz",
+        "--database",
+        "--groupfile",
+        "comps.xml",
+    ];
+    client(
+        "createrepo_c",
+        &[&make[..], &["upstream"]].concat(),
+        chantal.dir(),
+    )
+    .exits(0);
+    let root = upstream.join("repodata/repomd.xml");
+    let signature = Key::archive().sign(&fs::read(&root).unwrap());
+    fs::write(upstream.join("repodata/repomd.xml.asc"), signature).unwrap();
+
+    let server = Server::start_dir(&upstream);
+    chantal.repository(&Repository::of("r", &Upstream::rpm(), &server.url()));
+    chantal.run(&["repo", "sync", "--all"]).succeeds();
+    chantal
+        .published_tree("r")
+        .assert_same(&Tree::read(&upstream));
+
+    let key = Key::archive().public_armored();
+    // `real` cannot be installed into an empty root: /bin/sh is missing.
+    let Some(answers) = compare(&server.url(), &chantal.published("r"), &key, &[]) else {
+        return;
+    };
+    for (said, part) in answers.said.iter().zip([
+        "(one if two)",
+        "/usr/share/real/a b",
+        "- Rebuilt with care",
+        "",
+        "Mandatory Packages:\n   real",
+    ]) {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+}
+
+#[test]
+fn a_client_with_the_root_before_finishes() {
+    let mut upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
+    let mirror = Mirror::of(&upstream);
+    let server = Server::start_dir(&mirror.published());
+    let Some(dnf) = Dnf::find() else { return };
+    dnf.repository("kit", &server.url(), Some(&Key::archive().public_armored()));
+
+    upstream.replace(Package::new("hello", "1.1-1"));
+    upstream.bump_date();
+    let old = &mirror.built;
+    mirror.overtakes(&upstream, &server, &old.ending("primary.xml.gz"));
+    dnf.run(&["makecache"]).exits(0);
+    // The tree had been exchanged before primary was answered.
+    let new = mirror.chantal.published_tree("r");
+    let root = upstream.root();
+    assert_ne!(new.bytes(&root), old.tree.bytes(&root));
+    let query = ["repoquery", "--queryformat", "%{evr}"];
+    dnf.run(&query).exits(0).says("1.0-1\n");
+
+    // And its packages are still there, from the metadata that dnf has.
+    let Some(output) = dnf.download(&["hello"]) else {
+        return;
+    };
+    output.exits(0);
+    let path = old.path_of("hello");
+    let downloads = Tree::read(&dnf.downloads());
+    assert_eq!(downloads.paths(), [path.as_str()]);
+    assert_eq!(downloads.bytes(&path), old.tree.bytes(&path));
+
+    dnf.run(&["makecache", "--refresh"]).exits(0);
+    dnf.run(&query).exits(0).says("1.1-1\n");
+}
+
+#[test]
+fn tampered_files_are_refused() {
+    let mirror = Mirror::of(&Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    for (path, complaint) in [
+        ("repodata/repomd.xml".to_owned(), "GPG"),
+        (mirror.built.ending("primary.xml.gz"), "checksum"),
+        (mirror.built.path_of("hello"), "checksum"),
+    ] {
+        let server = Server::start_dir(&mirror.published());
+        let Some(dnf) = Dnf::find() else { return };
+        dnf.repository("kit", &server.url(), Some(&Key::archive().public_armored()));
+        server.fault(&path, Times::Always, Fault::WrongBytes);
+        let output = if path.starts_with("repodata/") {
+            dnf.run(&["makecache"])
+        } else {
+            match dnf.download(&["hello"]) {
+                Some(output) => output,
+                None => return,
+            }
+        };
+        output.exits(1).mentions(complaint);
+        assert_eq!(fs::read_dir(dnf.downloads()).unwrap().count(), 0);
+    }
+}
