@@ -100,16 +100,15 @@ fn page(command: &Command, parents: &[&Command], source: &str) -> Result<String,
     let sections = String::from_utf8(sections).expect("made of texts");
 
     let mut own = Roff::new();
-    match command.get_after_long_help() {
-        Some(help) => after_help(&mut own, &help.to_string()),
-        None => {
-            own.control("SH", ["EXIT STATUS"]);
-            own.text([
-                roman("0 when everything was done; "),
-                bold("chantal"),
-                roman("(1) has the others."),
-            ]);
-        }
+    if let Some(help) = command.get_after_long_help() {
+        after_help(&mut own, &help.to_string());
+    } else {
+        own.control("SH", ["EXIT STATUS"]);
+        own.text([
+            roman("0 when everything was done; "),
+            bold("chantal"),
+            roman("(1) has the others."),
+        ]);
     }
     if parents.is_empty() {
         own.control("SH", ["FILES"]);
@@ -178,7 +177,7 @@ fn hyphens(name: &str) -> String {
     name.replace('-', "\\-")
 }
 
-/// Without the definition of an apostrophe that starts each of clap_mangen's sections, and without blanks at line ends.
+/// Without the definition of an apostrophe that starts each generated section, and without blanks at line ends.
 fn plain(sections: &str) -> String {
     let mut text = String::new();
     for line in sections.lines() {

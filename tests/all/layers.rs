@@ -159,10 +159,7 @@ fn nothing_leaves_its_module_by_way_of_super() {
     for (path, text) in sources("src") {
         let inside = path.matches('/').count() - 1;
         // From `src/a.rs` and `src/a/mod.rs` one `super` leads out of `a`; from a file below, one more does.
-        let allowed = match path.ends_with("/mod.rs") {
-            true => inside - 1,
-            false => inside,
-        };
+        let allowed = inside - usize::from(path.ends_with("/mod.rs"));
         let out = format!("use {}", "super::".repeat(allowed + 1));
         for line in text.lines() {
             // Indented ones are in modules inside the file, which are one deeper.
