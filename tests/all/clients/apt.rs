@@ -89,7 +89,7 @@ fn compare(mirror: &Mirror, source: &str, packages: &[&str], parts: &[Part]) -> 
 fn every_target_and_sources_are_as_from_the_upstream() {
     for all in [ArchitectureAll::InEachAndOwn, ArchitectureAll::Own] {
         let upstream = Upstream::deb()
-            .package(Package::new("hello", "1.0-1"))
+            .package(Package::new("hello", "1.0-1").field("Phased-Update-Percentage: 10"))
             .package(Package::new("data", "2:2.5~rc1-3").independent())
             .package(Package::new("other", "1").component("contrib"))
             .package(Package::new("foreign", "1").architecture("i386"))
