@@ -104,14 +104,16 @@ fn every_target_and_sources_are_as_from_the_upstream() {
                 deb.architecture_all = all;
                 deb.checksums = vec![Checksum::Sha256, Checksum::Sha512];
                 deb.languages.push("en".to_owned());
-                deb.extras = [
-                    DebExtra::ByHash,
+                deb.extras.extend([
                     DebExtra::Contents,
                     DebExtra::Appstream,
                     DebExtra::Cnf,
                     DebExtra::Sources,
-                ]
-                .into();
+                ]);
+                if all == ArchitectureAll::Own {
+                    // Then indexes are asked for by their own names.
+                    deb.extras.remove(&DebExtra::ByHash);
+                }
             });
         let mirror = Mirror::with(&upstream, |repository| repository.format("sources: true"));
         let packages = ["hello", "data", "other", "foreign:i386"];
