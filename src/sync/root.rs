@@ -141,7 +141,7 @@ impl Session<'_> {
         Ok(record
             .filter(|record| {
                 let age = self.started.saturating_sub(record.stored_at);
-                u64::try_from(age).is_ok_and(|age| age <= max_age)
+                u64::try_from(age).is_ok_and(|age| age < max_age)
             })
             .map(|record| Validators {
                 etag: record.etag,
