@@ -10,3 +10,4 @@ mod kit_selftest;
 mod layers;
 mod man;
 mod quickstart;
+mod sync;
