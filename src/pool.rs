@@ -207,9 +207,7 @@ impl Pool {
         if self.size_of(object)?.is_none() {
             return Ok(None);
         }
-        let mut hasher = Hasher::new(object.digest().algorithm());
-        let size = hash(&mut self.open_object(object)?, &mut hasher)?;
-        let (found, _) = hasher.finish();
+        let (found, size) = self.rehash(object)?;
         if found == object {
             return Ok(Some(Stored { object, size }));
         }
@@ -218,6 +216,13 @@ impl Pool {
             self.object_path(object).display()
         );
         Ok(None)
+    }
+
+    /// What an object's file really is, and its size in bytes.
+    fn rehash(&self, object: ObjectId) -> io::Result<(ObjectId, u64)> {
+        let mut hasher = Hasher::new(object.digest().algorithm());
+        let size = hash(&mut self.open_object(object)?, &mut hasher)?;
+        Ok((hasher.finish().0, size))
     }
 
     /// Whether the file at `path` has an object's content. Its size tells most others apart; then it is hashed.
@@ -236,10 +241,6 @@ impl Pool {
     /// Stores a few bytes that are in memory anyway (roots, keys).
     pub fn add(&self, bytes: &[u8]) -> io::Result<Stored> {
         let object = ObjectId::of(bytes);
-        let stored = Stored {
-            object,
-            size: bytes.len() as u64,
-        };
         if let Begin::Download(mut incoming) = self.begin(object.digest())? {
             incoming.restart()?;
             incoming.write(bytes)?;
@@ -247,7 +248,10 @@ impl Pool {
                 .commit()?
                 .expect("the object's name was computed from these bytes");
         }
-        Ok(stored)
+        Ok(Stored {
+            object,
+            size: bytes.len() as u64,
+        })
     }
 
     /// Claims a digest for a download. Waits while another thread downloads the same.
@@ -346,7 +350,8 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    /// Checks the digest and gives the file its final name. Wrong bytes are thrown away.
+    /// Checks the digest and gives the file its final name. Wrong bytes are thrown away, and so is a second copy of what
+    /// the pool has: published trees link to the first one.
     pub fn commit(mut self) -> io::Result<Result<Stored, Mismatch>> {
         let hasher = std::mem::replace(&mut self.hasher, Hasher::new(self.expected.algorithm()));
         let (object, got) = hasher.finish();
@@ -361,7 +366,11 @@ impl Incoming<'_> {
             .file()
             .set_permissions(PermissionsExt::from_mode(0o444))?;
         let target = self.pool.object_path(object);
-        if let Err(error) = fs::rename(&self.path, &target) {
+        let is_there = self.pool.size_of(object)? == Some(self.length)
+            && self.pool.rehash(object)?.0 == object;
+        if is_there {
+            fs::remove_file(&self.path)?;
+        } else if let Err(error) = fs::rename(&self.path, &target) {
             if error.kind() != io::ErrorKind::NotFound {
                 return Err(error);
             }
@@ -415,6 +424,8 @@ fn hash(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
     use crate::digest::Algorithm;
 
@@ -461,6 +472,36 @@ mod tests {
         second.write(b"lo").unwrap();
         assert_eq!(second.commit().unwrap().unwrap().size, 5);
         assert!(matches!(pool.begin(expected).unwrap(), Begin::Present(_)));
+    }
+
+    #[test]
+    fn a_second_copy_does_not_replace_a_good_first_one() {
+        let (_dir, pool) = pool();
+        let stored = pool.add(b"hello").unwrap();
+        let path = pool.object_path(stored.object);
+        let inode = || fs::metadata(&path).unwrap().ino();
+        let first = inode();
+        let again = |digest: Digest| {
+            let pool = Pool::open(pool.root(), ID).unwrap();
+            let mut file = incoming(&pool, digest);
+            file.write(b"hello").unwrap();
+            assert_eq!(file.commit().unwrap().unwrap(), stored);
+        };
+        let mut hasher = Hasher::new(Algorithm::Sha512);
+        hasher.update(b"hello");
+        let sha512 = hasher.finish().1;
+        for digest in [stored.object.digest(), sha512] {
+            again(digest);
+            assert_eq!(inode(), first);
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"hellO").unwrap();
+        again(sha512);
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
+        assert_eq!(
+            fs::read_dir(pool.root().join("partial")).unwrap().count(),
+            0
+        );
     }
 
     #[test]
