@@ -3,7 +3,8 @@
 //! ```text
 //! {pool}/CHANTAL-POOL          marker: layout version and the pool's id, which the store knows too
 //! {pool}/sha256/ab/<64 hex>    objects, mode 0444
-//! {pool}/partial/              downloads under way or interrupted, named by the digest they are expected to have
+//! {pool}/partial/              downloads under way or interrupted, named by the digest they are expected to have, and
+//!                              where that digest is weak also by the repository that declared it
 //! ```
 //!
 //! What this module guarantees:
@@ -11,6 +12,8 @@
 //!   it is whole. Nothing is written under its final name.
 //! - Only after [`Pool::flush`] is an object durable. The store may name it from then on and not before; an object that
 //!   the store does not know may be damaged by a power cut and is hashed again ([`Pool::adopt`]).
+//! - A weak digest says something only to the repository that declared it: others neither wait for its download nor
+//!   continue it.
 //! - One download per digest at a time within the process; one process at a time by the writers' lock.
 
 use std::collections::HashMap;
@@ -33,7 +36,8 @@ pub const BUFFER: usize = 128 * 1024;
 pub struct Pool {
     root: PathBuf,
     id: String,
-    claims: Mutex<HashMap<Digest, Claim>>,
+    /// By the names in `partial`.
+    claims: Mutex<HashMap<String, Claim>>,
     released: Condvar,
 }
 
@@ -82,6 +86,8 @@ pub enum Begin<'a> {
 pub struct Incoming<'a> {
     pool: &'a Pool,
     expected: Digest,
+    /// In `partial`.
+    name: String,
     path: PathBuf,
     file: fs::File,
     hasher: Hasher,
@@ -241,7 +247,7 @@ impl Pool {
     /// Stores a few bytes that are in memory anyway (roots, keys).
     pub fn add(&self, bytes: &[u8]) -> io::Result<Stored> {
         let object = ObjectId::of(bytes);
-        if let Begin::Download(mut incoming) = self.begin(object.digest())? {
+        if let Begin::Download(mut incoming) = self.begin(object.digest(), "")? {
             incoming.restart()?;
             incoming.write(bytes)?;
             incoming
@@ -254,11 +260,12 @@ impl Pool {
         })
     }
 
-    /// Claims a digest for a download. Waits while another thread downloads the same.
-    pub fn begin(&self, expected: Digest) -> io::Result<Begin<'_>> {
+    /// Claims a digest that `repository` declares for a download. Waits while another thread downloads the same.
+    pub fn begin(&self, expected: Digest, repository: &str) -> io::Result<Begin<'_>> {
+        let name = partial_name(expected, repository);
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match claims.get(&expected) {
+            match claims.get(&name) {
                 Some(Claim::Busy) => {
                     claims = self
                         .released
@@ -269,23 +276,19 @@ impl Pool {
                 None => break,
             }
         }
-        claims.insert(expected, Claim::Busy);
+        claims.insert(name.clone(), Claim::Busy);
         drop(claims);
-        match self.open_partial(expected) {
+        match self.open_partial(expected, &name) {
             Ok(incoming) => Ok(Begin::Download(Box::new(incoming))),
             Err(error) => {
-                self.release(expected, None);
+                self.release(&name, None);
                 Err(error)
             }
         }
     }
 
-    fn open_partial(&self, expected: Digest) -> io::Result<Incoming<'_>> {
-        let path = self.root.join("partial").join(format!(
-            "{}-{}",
-            expected.algorithm().name(),
-            expected.hex()
-        ));
+    fn open_partial(&self, expected: Digest, name: &str) -> io::Result<Incoming<'_>> {
+        let path = self.root.join("partial").join(name);
         let mut file = fs::OpenOptions::new()
             .create(true)
             .read(true)
@@ -298,6 +301,7 @@ impl Pool {
         Ok(Incoming {
             pool: self,
             expected,
+            name: name.to_owned(),
             path,
             file,
             hasher,
@@ -305,11 +309,11 @@ impl Pool {
         })
     }
 
-    fn release(&self, digest: Digest, stored: Option<Stored>) {
+    fn release(&self, name: &str, stored: Option<Stored>) {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         match stored {
-            Some(stored) => claims.insert(digest, Claim::Stored(stored)),
-            None => claims.remove(&digest),
+            Some(stored) => claims.insert(name.to_owned(), Claim::Stored(stored)),
+            None => claims.remove(name),
         };
         self.released.notify_all();
     }
@@ -384,7 +388,7 @@ impl Incoming<'_> {
             object,
             size: self.length,
         };
-        self.pool.release(self.expected, Some(stored));
+        self.pool.release(&self.name, Some(stored));
         Ok(Ok(stored))
     }
 }
@@ -400,10 +404,21 @@ impl Drop for Incoming<'_> {
             .claims
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if matches!(claims.get(&self.expected), Some(Claim::Busy)) {
-            claims.remove(&self.expected);
+        if matches!(claims.get(&self.name), Some(Claim::Busy)) {
+            claims.remove(&self.name);
         }
         self.pool.released.notify_all();
+    }
+}
+
+/// What a download is called in `partial`.
+fn partial_name(expected: Digest, repository: &str) -> String {
+    let algorithm = expected.algorithm();
+    let name = format!("{}-{}", algorithm.name(), expected.hex());
+    if algorithm.is_collision_resistant() {
+        name
+    } else {
+        format!("{name}-{repository}")
     }
 }
 
@@ -438,7 +453,7 @@ mod tests {
     }
 
     fn incoming(pool: &Pool, expected: Digest) -> Box<Incoming<'_>> {
-        match pool.begin(expected).unwrap() {
+        match pool.begin(expected, "r").unwrap() {
             Begin::Download(incoming) => incoming,
             Begin::Present(stored) => panic!("already there: {stored:?}"),
         }
@@ -471,7 +486,10 @@ mod tests {
         assert_eq!(second.length(), 3);
         second.write(b"lo").unwrap();
         assert_eq!(second.commit().unwrap().unwrap().size, 5);
-        assert!(matches!(pool.begin(expected).unwrap(), Begin::Present(_)));
+        assert!(matches!(
+            pool.begin(expected, "r").unwrap(),
+            Begin::Present(_)
+        ));
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Session<'_> {
         };
         let mut last = None;
         for place in &want.places {
-            let incoming = match self.context.pool.begin(want.digest)? {
+            let incoming = match self.context.pool.begin(want.digest, self.id())? {
                 Begin::Present(stored) => return Ok(Some(stored)),
                 Begin::Download(incoming) => incoming,
             };

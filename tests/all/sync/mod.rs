@@ -2,6 +2,9 @@
 
 mod architectures;
 mod caching;
+mod deduplication;
+mod downloads;
+
 mod verbatim;
 
 use crate::kit::chantal::{Chantal, Repository};
