@@ -188,6 +188,7 @@ fn sync_exit(error: &SyncError) -> Exit {
             | FormatError::Read { .. } => Exit::Refused,
         },
         SyncError::Download { source, .. } => upstream_exit(source),
+        SyncError::KeepsChanging { .. } => Exit::Unreachable,
         SyncError::IndexMissing { .. }
         | SyncError::TwoContents { .. }
         | SyncError::SizeConflict { .. }
@@ -275,7 +276,7 @@ fn sync_hint(error: &SyncError) -> Option<String> {
         SyncError::Root(RootError::Upstream(error))
         | SyncError::Download { source: error, .. }
         | SyncError::Key(KeyError::Upstream(error)) => upstream_hint(error, untouched)?,
-        SyncError::IndexMissing { .. } => {
+        SyncError::IndexMissing { .. } | SyncError::KeepsChanging { .. } => {
             format!("the upstream may be mid-update; try again later; {untouched}")
         }
         SyncError::Format(FormatError::NeedsFiltering { setting, .. }) => {

@@ -40,7 +40,8 @@ pub use root::RootError;
 
 use root::{Pinned, RootAnswer};
 
-/// How often a sync starts over because the upstream changed under it.
+/// How often a sync starts over because the upstream changed under it, and how often a root is asked for again because
+/// its signature is of another one.
 const RESTARTS_MAX: u32 = 3;
 
 /// What a sync needs of the process; the same for all repositories.
@@ -80,6 +81,9 @@ pub enum SyncError {
     /// `what` is an index or a package, as its format calls it.
     #[error("{what}: {source}")]
     Download { what: String, source: UpstreamError },
+    /// Every time the sync had started over from a newer root, something below that was gone again.
+    #[error("the upstream changed {times} times while it was mirrored: {last}")]
+    KeepsChanging { times: u32, last: Box<SyncError> },
     #[error("{name}: the root lists it, but the upstream has none of its variants: {}", tried.join(", "))]
     IndexMissing { name: String, tried: Vec<String> },
     #[error("{path} is listed with two contents: {first} and {second}")]
@@ -241,13 +245,21 @@ impl<'a> Session<'a> {
         let RootAnswer::Pinned(mut pinned) = self.root()? else {
             return Ok(None);
         };
-        for _ in 0..RESTARTS_MAX {
+        let mut restarts = 0;
+        loop {
             let error = match work(&pinned) {
                 Err(error) if error.may_be_a_moving_upstream() => error,
                 result => return result.map(Some),
             };
             match self.root_again() {
                 Ok(now) if now.object != pinned.object => {
+                    restarts += 1;
+                    if restarts > RESTARTS_MAX {
+                        return Err(SyncError::KeepsChanging {
+                            times: restarts,
+                            last: Box::new(error),
+                        });
+                    }
                     log::debug!(
                         "{}: {error}; the root has changed, starting over",
                         self.id()
@@ -261,7 +273,6 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        work(&pinned).map(Some)
     }
 
     /// The upstream still has the root that the state was derived from.

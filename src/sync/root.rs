@@ -1,6 +1,6 @@
 //! The root: asked for once, pinned, verified before anything is read from it.
 
-use super::{Asking, Session, SyncError};
+use super::{Asking, RESTARTS_MAX, Session, SyncError};
 use crate::config::RootCheck;
 use crate::digest::ObjectId;
 use crate::format::{Companion, RootSource};
@@ -26,6 +26,16 @@ pub enum RootError {
     NotVerified(#[from] VerifyError),
     #[error("the root: {0}")]
     Upstream(#[from] UpstreamError),
+}
+
+impl RootError {
+    /// What would be seen if root and signature were of two moments.
+    fn blames_the_signature(&self) -> bool {
+        matches!(
+            self,
+            Self::SignatureMissing { .. } | Self::SignatureGone { .. } | Self::NotVerified(_)
+        )
+    }
 }
 
 /// A root as it was fetched, verified.
@@ -93,7 +103,7 @@ impl Session<'_> {
         if state.is_some_and(|state| state.root == ObjectId::of(&found.bytes)) {
             return Ok(RootAnswer::Unchanged);
         }
-        Ok(RootAnswer::Pinned(Box::new(self.pin(found)?)))
+        Ok(RootAnswer::Pinned(Box::new(self.pin_steadily(found)?)))
     }
 
     /// The root of this moment, to compare with the one that a sync was derived from.
@@ -101,6 +111,23 @@ impl Session<'_> {
         let found = self
             .ask_for_root(|_| Ok(None))?
             .expect("without validators no server can say `not modified`");
+        self.pin_steadily(found)
+    }
+
+    /// Pins a root, or a newer one: it and a signature beside it are two requests, between which the upstream may change.
+    fn pin_steadily(&self, mut found: Found) -> Result<Pinned, SyncError> {
+        for _ in 0..RESTARTS_MAX {
+            let is_detached = matches!(found.source, RootSource::Detached { .. });
+            let object = ObjectId::of(&found.bytes);
+            let error = match self.pin(found) {
+                Err(SyncError::Root(error)) if is_detached && error.blames_the_signature() => error,
+                result => return result,
+            };
+            match self.ask_for_root(|_| Ok(None)) {
+                Ok(Some(now)) if ObjectId::of(&now.bytes) != object => found = now,
+                _ => return Err(error.into()),
+            }
+        }
         self.pin(found)
     }
 

@@ -4,6 +4,7 @@ mod architectures;
 mod caching;
 mod deduplication;
 mod downloads;
+mod moving;
 
 mod verbatim;
 
