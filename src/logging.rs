@@ -38,6 +38,9 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
         .filter_level(libraries)
         // It logs what it reads, packets of strangers.
         .filter_module("pgp", LevelFilter::Off)
+        // They log URLs with their tokens, and what they send byte by byte: credentials. Requests are logged by us.
+        .filter_module("ureq", LevelFilter::Off)
+        .filter_module("ureq_proto", LevelFilter::Off)
         .filter_module(env!("CARGO_CRATE_NAME"), level)
         .write_style(WriteStyle::Never);
     let sink: Box<dyn Write + Send> = match &logging.file {

@@ -2,6 +2,7 @@
 
 mod architectures;
 mod caching;
+mod credentials;
 mod deduplication;
 mod downloads;
 mod moving;
