@@ -1,7 +1,8 @@
 //! The keys that a repository's root is verified with.
 //!
 //! Keys from files are read whenever they are needed. Keys from URLs are fetched once and kept in
-//! `{base_path}/gpgkeys/<repository>.asc`; the URLs are asked again only when the kept keys do not verify a root. An update of a
+//! `{base_path}/gpgkeys/<repository>.asc`; the URLs are asked again only when the kept keys do not verify a root, or lack one
+//! that the configuration names. An update of a
 //! known key (new subkeys, another expiry, a revocation) is then taken, a new key only where the configuration names
 //! its fingerprint: else whoever controls the URL could replace the trust.
 
@@ -93,10 +94,14 @@ impl<'a> Keys<'a> {
     fn load(&mut self) -> Result<Keyring, SyncError> {
         let mut keyring = from_files(self.session.repository)?;
         if !self.urls().is_empty() {
-            keyring.extend(match self.kept().read()? {
-                Some(kept) => kept,
-                None => self.fetch()?,
-            });
+            match self.kept().read()? {
+                Some(kept) => keyring.extend(kept),
+                None => keyring.extend(self.fetch()?),
+            }
+            // The configuration may name a key that the URL got only after the others were kept.
+            if !self.fresh && !has_all_named(&keyring, self.session.repository) {
+                keyring.extend(self.fetch()?);
+            }
         }
         Ok(narrowed(keyring, self.session.repository)?)
     }
@@ -165,10 +170,14 @@ pub fn at_hand(
     repository: &config::Repository,
 ) -> Result<Vec<KeySummary>, KeyError> {
     let mut keyring = from_files(repository)?;
-    let kept = Kept::of(config, repository).read()?;
-    if urls(repository).is_empty() || kept.is_some() {
-        keyring.extend(kept.unwrap_or_default());
+    if urls(repository).is_empty() {
         keyring = narrowed(keyring, repository)?;
+    } else if let Some(kept) = Kept::of(config, repository).read()? {
+        let mut all = keyring.clone();
+        all.extend(kept);
+        if has_all_named(&all, repository) {
+            keyring = narrowed(all, repository)?;
+        }
     }
     Ok(keyring.keys(super::now()))
 }
@@ -182,6 +191,13 @@ fn from_files(repository: &config::Repository) -> Result<Keyring, KeyError> {
         }
     }
     Ok(keyring)
+}
+
+/// Whether the keys that the configuration names, if it names any, are all there.
+fn has_all_named(keyring: &Keyring, repository: &config::Repository) -> bool {
+    let found = keyring.fingerprints();
+    let mut named = repository.trust.fingerprints.iter();
+    named.all(|named| found.iter().any(|found| found == named.as_str()))
 }
 
 /// Only the keys that the configuration names, judged as strictly as it says.

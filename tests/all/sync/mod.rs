@@ -5,6 +5,7 @@ mod caching;
 mod credentials;
 mod deduplication;
 mod downloads;
+mod keys;
 mod moving;
 
 mod verbatim;

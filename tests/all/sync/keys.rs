@@ -1,0 +1,382 @@
+//! The keys of a repository: where they come from, when they are fetched, and what a signature is worth.
+
+use super::{Mirror, both, hello};
+use crate::kit::chantal::Repository;
+use crate::kit::keys::Key;
+use crate::kit::server::Server;
+use crate::kit::tls::{Authority, ClientCertificate};
+use crate::kit::tree::Tree;
+use crate::kit::upstream::{Built, Package, Roots, Signing, Upstream};
+
+const KEY: &str = "keys/archive.asc";
+
+/// A mirror whose key is at a https URL of its own.
+struct Keyed {
+    mirror: Mirror,
+    keys: Server,
+}
+
+impl Keyed {
+    fn of(upstream: Upstream) -> Self {
+        let authority = Authority::new("keys");
+        let mut tree = Tree::new();
+        tree.insert(KEY, Key::archive().public_armored());
+        let keys = Server::start_tls(tree, &authority, ClientCertificate::NotAsked);
+        let mirror = Mirror::of(upstream);
+        mirror.chantal.write("ca.pem", &authority.pem());
+        mirror.global("tls:\n  ca_file: ../../ca.pem\ndownload:\n  retries: 0\n");
+        mirror.chantal.hide(&keys.url(), "[keys]");
+        let keyed = Self { mirror, keys };
+        keyed.define(&[]);
+        keyed
+    }
+
+    fn define(&self, lines: &[&str]) {
+        let url = format!("gpgkey_url: {}/{KEY}", self.keys.url());
+        let repository = checked(&self.mirror).format(&url);
+        let repository = lines
+            .iter()
+            .fold(repository, |repository, line| repository.format(line));
+        self.mirror.chantal.repository(&repository);
+    }
+
+    /// The upstream's next state, signed by `key`.
+    fn rotate(&mut self, key: &'static Key) {
+        self.mirror.change(|upstream| {
+            upstream.signing = Signing::By(key);
+        });
+    }
+
+    fn key_requests(&self) -> usize {
+        self.keys.requests_of(KEY).len()
+    }
+}
+
+/// The usual definition without its key file, but with the check that it implied.
+fn checked(mirror: &Mirror) -> Repository {
+    let repository = mirror.repository().unsigned();
+    match mirror.upstream.kind() {
+        "apt" => repository.format("gpgcheck: true"),
+        _ => repository.format("repo_gpgcheck: true"),
+    }
+}
+
+#[test]
+fn a_key_is_fetched_once() {
+    for upstream in both() {
+        let mut keyed = Keyed::of(upstream);
+        keyed.mirror.sync().succeeds();
+        keyed
+            .mirror
+            .change(|upstream| upstream.add(Package::new("new", "1-1")));
+        keyed.mirror.sync().succeeds();
+        keyed.mirror.sync().succeeds();
+        keyed.mirror.sync_with(&["--refresh"]).succeeds();
+        assert_eq!(keyed.key_requests(), 1);
+
+        let show =
+            keyed
+                .mirror
+                .chantal
+                .run(&["repo", "show", "--repo-id", "r", "--format", "json"]);
+        let fingerprint = Key::archive().fingerprint();
+        assert_eq!(show.json()["keys"][0]["fingerprint"], fingerprint);
+        assert_eq!(show.json()["state"]["signed_by"][0], fingerprint);
+    }
+}
+
+#[test]
+fn a_key_over_http_needs_its_fingerprint() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        mirror
+            .server
+            .edit(|tree| tree.insert(KEY, Key::archive().public_binary()));
+        let url = format!("gpgkey_url: {}/{KEY}", mirror.server.url());
+        let repository = checked(&mirror).format(&url);
+        mirror.chantal.repository(&repository);
+        mirror.sync().exits(2).mentions("gpgkey_fingerprints");
+        assert_eq!(mirror.server.requests(), []);
+
+        // Somebody on the way puts a key of his own there. The next time the right one comes.
+        let fingerprint = Key::archive().fingerprint();
+        let line = format!("gpgkey_fingerprints: [{fingerprint}]");
+        mirror.chantal.repository(&repository.format(&line));
+        let forged = Key::stranger().public_armored();
+        mirror.server.edit(|tree| tree.insert(KEY, forged));
+        mirror.sync().fails_with(
+            2,
+            &format!(
+                "error: r: {fingerprint} is not among the keys, which are {}\n",
+                Key::stranger().fingerprint()
+            ),
+        );
+        mirror
+            .chantal
+            .run(&["repo", "show", "--repo-id", "r"])
+            .succeeds();
+        mirror
+            .server
+            .edit(|tree| tree.insert(KEY, Key::archive().public_binary()));
+        mirror.sync().succeeds();
+        mirror.published().assert_same(&mirror.built.mirrored());
+    }
+}
+
+#[test]
+fn a_rotated_signer_is_accepted_only_by_its_fingerprint() {
+    let (old, new) = (Key::archive().fingerprint(), Key::stranger().fingerprint());
+    for upstream in both() {
+        let mut keyed = Keyed::of(upstream);
+        keyed.mirror.sync().succeeds();
+        let before = keyed.mirror.published();
+        keyed.rotate(Key::stranger());
+
+        // The URL does not know the new key yet.
+        keyed
+            .mirror
+            .sync()
+            .exits(4)
+            .mentions("has no good signature by a trusted key");
+        assert_eq!(keyed.key_requests(), 2);
+
+        let both = Key::archive().public_armored() + &Key::stranger().public_armored();
+        for (served, found) in [
+            (Key::stranger().public_armored(), new.clone()),
+            (both, format!("{old}, {new}")),
+        ] {
+            keyed.keys.edit(|tree| tree.insert(KEY, served));
+            keyed.mirror.sync().fails_with(
+                4,
+                &format!(
+                    "error: r: [keys]/{KEY} now has other keys: expected {old}, got {found}\n\
+                     hint: if the new key is genuine, name its fingerprint in gpgkey_fingerprints; or remove \
+                     [dir]/data/gpgkeys/r.asc to trust whatever the URL has now\n"
+                ),
+            );
+            keyed.mirror.published().assert_same(&before);
+        }
+
+        keyed.define(&[&format!("gpgkey_fingerprints: [{old}, {new}]")]);
+        let said = keyed.mirror.sync().succeeds().stdout;
+        assert!(said.contains(&format!(
+            "\n  verified by {new} Stranger <stranger@example.org>\n"
+        )));
+        let requests = keyed.key_requests();
+        keyed.rotate(Key::archive());
+        keyed.mirror.sync().succeeds();
+        assert_eq!(keyed.key_requests(), requests);
+    }
+}
+
+#[test]
+fn removing_the_kept_keys_trusts_the_url_anew() {
+    for upstream in both() {
+        let mut keyed = Keyed::of(upstream);
+        keyed.mirror.sync().succeeds();
+        keyed.rotate(Key::stranger());
+        let key = Key::stranger().public_armored();
+        keyed.keys.edit(|tree| tree.insert(KEY, key));
+        keyed.mirror.sync().exits(4);
+        std::fs::remove_file(keyed.mirror.chantal.data().join("gpgkeys/r.asc")).unwrap();
+        keyed.mirror.sync().succeeds();
+    }
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    for upstream in both() {
+        let keyed = Keyed::of(upstream);
+        keyed.keys.edit(|tree| tree.remove(KEY));
+        keyed.mirror.sync().fails_with(
+            4,
+            &format!(
+                "error: r: a key is missing: [keys]/{KEY} does not exist\nhint: check gpgkey_url\n"
+            ),
+        );
+    }
+}
+
+#[test]
+fn several_key_files_of_either_form() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        let binary = mirror.chantal.config().join("repos.d/binary.gpg");
+        std::fs::write(binary, Key::archive().public_binary()).unwrap();
+        let other = Key::stranger().public_armored();
+        mirror.chantal.write("config/repos.d/other.asc", &other);
+        let repository = checked(&mirror).format("gpgkey_file: [other.asc, binary.gpg]");
+        mirror.chantal.repository(&repository);
+        mirror.sync().succeeds();
+    }
+}
+
+#[test]
+fn without_a_good_signature_nothing_is_mirrored() {
+    let lacks = |mirror: &Mirror, root: &str, signature: &str| {
+        mirror.sync().fails_with(
+            4,
+            &format!(
+                "error: r: [server]/{root} has no signature ([server]/{signature} does not exist or is refused)\n\
+                 hint: an upstream without signatures needs `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); \
+                 the last good state is untouched\n"
+            ),
+        );
+        assert!(!mirror.chantal.published("r").exists());
+    };
+    let [deb, rpm] = both();
+    let trusting = |upstream: Upstream| {
+        Mirror::configured(upstream.unsigned(), |repository| {
+            repository.trusting(Key::archive())
+        })
+    };
+    lacks(
+        &trusting(deb),
+        "dists/stable/Release",
+        "dists/stable/Release.gpg",
+    );
+    lacks(
+        &trusting(rpm),
+        "repodata/repomd.xml",
+        "repodata/repomd.xml.asc",
+    );
+
+    for upstream in both() {
+        let mirror = Mirror::configured(upstream.signed_by(Key::stranger()), |repository| {
+            repository.trusting(Key::archive())
+        });
+        let root = mirror.upstream.root();
+        mirror.sync().fails_with(
+            4,
+            &format!(
+                "error: r: [server]/{root} has no good signature by a trusted key\n  by {}: \
+                 the key is not among the trusted keys\n\
+                 hint: check gpgkey_file or gpgkey_url against what the upstream announces; \
+                 the last good state is untouched\n",
+                Key::stranger().fingerprint()
+            ),
+        );
+    }
+}
+
+/// What an rpm repository with `repo_gpgcheck: auto` says.
+#[test]
+fn auto_verifies_what_it_can() {
+    let rpm = || Upstream::rpm().package(hello());
+    let auto = |repository: Repository| repository.format("repo_gpgcheck: auto");
+    let no_key = |repository: Repository| repository.unsigned().format("repo_gpgcheck: auto");
+
+    // Signed and a key: verified.
+    let mirror = Mirror::configured(rpm(), auto);
+    let said = mirror.sync().succeeds().stdout;
+    assert!(said.contains("verified by"), "{said}");
+    let mirror = Mirror::configured(rpm().signed_by(Key::stranger()), |repository| {
+        auto(repository.trusting(Key::archive()))
+    });
+    mirror.sync().exits(4);
+
+    // A key and no signature, neither, and a signature that nobody can judge.
+    let unsigned = rpm().unsigned();
+    let mirror = Mirror::configured(unsigned.clone(), |r| auto(r.trusting(Key::archive())));
+    mirror.sync().succeeds();
+    Mirror::configured(unsigned, no_key).sync().succeeds();
+    let mirror = Mirror::configured(rpm(), no_key);
+    mirror.sync().fails_with(
+        0,
+        "warning: r: [server]/repodata/repomd.xml.asc exists, but no key is configured to verify it with\n",
+    );
+    mirror.published().assert_same(&mirror.built.mirrored());
+}
+
+#[test]
+fn a_signature_that_was_there_must_stay() {
+    let mut mirror = Mirror::configured(Upstream::rpm().package(hello()), |repository| {
+        repository.format("repo_gpgcheck: auto")
+    });
+    mirror.sync().succeeds();
+    let before = mirror.published();
+    mirror.change(|upstream| {
+        upstream.signing = Signing::Unsigned;
+        upstream.add(Package::new("new", "1-1"));
+    });
+    for _ in 0..2 {
+        mirror.sync().fails_with(
+            4,
+            "error: r: [server]/repodata/repomd.xml has no signature, but it was signed before \
+             ([server]/repodata/repomd.xml.asc does not exist or is refused)\n\
+             hint: if the upstream really stopped signing, say `repo_gpgcheck: false`; \
+             the last good state is untouched\n",
+        );
+        mirror.published().assert_same(&before);
+    }
+    let auto = mirror
+        .repository()
+        .trusting(Key::archive())
+        .format("repo_gpgcheck: auto");
+    mirror.chantal.repository(&auto.clone().unsigned());
+    mirror.sync().succeeds();
+    // The administrator has said it: from here on there is nothing to miss.
+    mirror.chantal.repository(&auto);
+    mirror.sync().succeeds();
+}
+
+#[test]
+fn off_mirrors_signatures_without_judging_them() {
+    for upstream in both() {
+        let mirror = Mirror::configured(upstream.signed_by(Key::stranger()), Repository::unsigned);
+        let said = mirror.sync().succeeds().stdout;
+        assert!(!said.contains("verified"), "{said}");
+        mirror.published().assert_same(&mirror.built.mirrored());
+    }
+}
+
+#[test]
+fn a_release_of_another_moment_is_left_out() {
+    let upstream = Upstream::deb().package(hello());
+    let mut other = upstream.clone();
+    other.bump_date();
+    let other: Built = other.build();
+    let mirror = Mirror::of(upstream);
+    let release = "dists/stable/Release";
+    let bytes = other.tree.bytes(release).to_vec();
+    mirror.server.edit(|tree| tree.insert(release, bytes));
+    mirror.sync().fails_with(
+        0,
+        "warning: r: [server]/dists/stable/Release is not what the root says and is left out\n",
+    );
+    mirror
+        .published()
+        .assert_same(&expected_without(&mirror, release));
+
+    // With a signature that is not its own.
+    let mirror = Mirror::of(Upstream::deb().package(hello()));
+    let signature = "dists/stable/Release.gpg";
+    let bytes = other.tree.bytes(signature).to_vec();
+    mirror.server.edit(|tree| tree.insert(signature, bytes));
+    let output = mirror.sync().exits(0);
+    assert!(
+        output.stderr.starts_with("warning: r: ") && output.stderr.ends_with("; it is left out\n")
+    );
+    mirror
+        .published()
+        .assert_same(&expected_without(&mirror, release));
+}
+
+fn expected_without(mirror: &Mirror, start: &str) -> Tree {
+    let mut expected = mirror.built.mirrored();
+    expected.retain(|path| !path.starts_with(start));
+    expected
+}
+
+#[test]
+fn a_detached_signature_alone_is_enough() {
+    let upstream = Upstream::deb()
+        .package(hello())
+        .with_deb(|deb| deb.roots = Roots::DetachedOnly);
+    let said = Mirror::of(upstream).sync().succeeds().stdout;
+    let fingerprint = Key::archive().fingerprint();
+    assert!(
+        said.contains(&format!("verified by {fingerprint}")),
+        "{said}"
+    );
+}
