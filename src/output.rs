@@ -27,7 +27,11 @@ impl Output {
                     serde_json::to_string_pretty(data).expect("results have only string keys");
                 print(&json)
             }
-            OutputFormat::Text => print(text(data).trim_end_matches('\n')),
+            OutputFormat::Text => match text(data).trim_end_matches('\n') {
+                // Nothing came of it: the errors say why.
+                "" => Ok(()),
+                text => print(text),
+            },
         }
     }
 

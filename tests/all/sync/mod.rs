@@ -6,8 +6,11 @@ mod credentials;
 mod deduplication;
 mod downloads;
 mod keys;
+mod logging;
 mod moving;
 
+mod results;
+mod several;
 mod verbatim;
 
 use crate::kit::chantal::{Chantal, Repository};

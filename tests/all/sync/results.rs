@@ -1,0 +1,428 @@
+//! What commands print: text for people and one JSON document for programs.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{Mirror, both, hello};
+use crate::kit::chantal::Chantal;
+use crate::kit::clients::installed;
+use crate::kit::keys::Key;
+use crate::kit::process::{self, Output};
+use crate::kit::server::{Fault, Times};
+use crate::kit::tree::Tree;
+use crate::kit::upstream::{Package, Upstream};
+
+/// Times become `TIME` when they look like one, manifests `MANIFEST`: all else must be exact.
+fn steady(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let is_time = text.ends_with('Z') && text.parse::<jiff::Timestamp>().is_ok();
+            let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if is_time {
+                "TIME".clone_into(text);
+            } else if is_digest {
+                "MANIFEST".clone_into(text);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(steady),
+        Value::Object(fields) => fields.values_mut().for_each(steady),
+        _ => {}
+    }
+}
+
+#[track_caller]
+fn prints(chantal: &Chantal, args: &[&str], code: i32, expected: &Value) {
+    let output = chantal
+        .run(&[args, &["--format", "json"]].concat())
+        .exits(code);
+    let mut got = output.json();
+    steady(&mut got);
+    assert_eq!(got, *expected, "{args:?}");
+}
+
+/// Requests made and bytes that came with them, as the server saw it.
+fn traffic(mirror: &Mirror) -> (usize, usize) {
+    let requests = mirror.server.requests();
+    let good = requests.iter().filter(|request| request.status == 200);
+    let bytes = good.map(|request| mirror.built.tree.bytes(&request.path).len());
+    (requests.len(), bytes.sum())
+}
+
+fn size(tree: &Tree) -> usize {
+    tree.iter().map(|(_, bytes)| bytes.len()).sum()
+}
+
+#[test]
+fn sync_in_words() {
+    let signer = format!(
+        "  verified by {} Archive <archive@example.org>\n",
+        Key::archive().fingerprint()
+    );
+    for upstream in both() {
+        let mut mirror = Mirror::of(upstream);
+        let published = |files: usize, retained: &str| {
+            format!("  published at [dir]/www/r/latest ({files} files{retained})\n")
+        };
+        let said = mirror.sync().succeeds().stdout;
+        let (requests, bytes) = traffic(&mirror);
+        let bytes = indicatif::HumanBytes(bytes as u64);
+        let first =
+            format!("r: 1 package (1 added, 0 removed), {requests} requests, {bytes} downloaded\n");
+        let files = mirror.built.mirrored().len();
+        assert_eq!(said, first + &signer + &published(files, ""));
+
+        mirror.change(|upstream| {
+            upstream.remove("hello");
+            upstream.add(Package::new("one", "1-1"));
+            upstream.add(Package::new("two", "1-1"));
+        });
+        mirror.server.clear_log();
+        let said = mirror.sync().succeeds().stdout;
+        let (requests, bytes) = traffic(&mirror);
+        let bytes = indicatif::HumanBytes(bytes as u64);
+        let all = mirror.published().len();
+        let retained = all - mirror.built.mirrored().len();
+        let second = format!(
+            "r: 2 packages (2 added, 1 removed), {requests} requests, {bytes} downloaded\n"
+        );
+        let retained = format!(", {retained} of earlier generations");
+        assert_eq!(said, second + &signer + &published(all, &retained));
+
+        // Quiet is silent as long as all is well, and says what is not.
+        mirror.sync_with(&["-q"]).succeeds().says("");
+        mirror.server.swap(Tree::new());
+        let output = mirror.sync_with(&["-q"]).exits(4).says("");
+        assert!(output.stderr.starts_with("error: r: "));
+    }
+}
+
+#[test]
+fn everything_as_json() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        let chantal = &mirror.chantal;
+        let (file, kind) = ("[dir]/config/repos.d/r.yaml", mirror.upstream.kind());
+        let shown = |text: &str| Value::from(chantal.shown(text));
+        let upstream = "[server]/";
+        let fingerprint = Key::archive().fingerprint();
+        let server = mirror.server.url();
+        prints(
+            chantal,
+            &["config", "check"],
+            0,
+            &json!({
+                "base_path": "[dir]/data",
+                "repositories": [{
+                    "repository": "r", "type": kind, "enabled": true,
+                    "upstream": upstream, "file": file,
+                }],
+            }),
+        );
+        prints(
+            chantal,
+            &["repo", "history", "--repo-id", "r"],
+            0,
+            &json!([]),
+        );
+
+        let sync = ["repo", "sync", "--repo-id", "r"];
+        let expected = mirror.built.mirrored();
+        let output = chantal
+            .run(&[&sync[..], &["--format", "json"]].concat())
+            .succeeds();
+        let (requests, bytes) = traffic(&mirror);
+        let mut got = output.json();
+        steady(&mut got);
+        let manifest = got[0]["manifest"].clone();
+        assert_eq!(
+            got,
+            json!([{
+                "repository": "r", "outcome": "changed", "packages": 1, "packages_added": 1,
+                "packages_removed": 0, "requests": requests, "bytes_downloaded": bytes,
+                "manifest": manifest,
+                "verified_by": [{
+                    "fingerprint": fingerprint, "user_id": "Archive <archive@example.org>",
+                }],
+                "warnings": [], "error": null,
+                "published": {
+                    "path": "[dir]/www/r/latest", "changed": true, "files": expected.len(),
+                    "copied": 0, "retained": 0,
+                },
+            }])
+        );
+        prints(
+            chantal,
+            &sync,
+            0,
+            &json!([{
+                "repository": "r", "outcome": "unchanged", "packages": 1, "packages_added": 0,
+                "packages_removed": 0, "requests": 1, "bytes_downloaded": 0, "manifest": manifest,
+                "verified_by": [], "warnings": [], "error": null,
+                "published": {
+                    "path": "[dir]/www/r/latest", "changed": false, "files": 0, "copied": 0,
+                    "retained": 0,
+                },
+            }]),
+        );
+        prints(
+            chantal,
+            &["publish", "--repo-id", "r"],
+            0,
+            &json!([{
+                "repository": "r", "path": "[dir]/www/r/latest", "changed": true,
+                "files": expected.len(), "copied": 0, "retained": 0,
+            }]),
+        );
+        prints(
+            chantal,
+            &["repo", "list"],
+            0,
+            &json!([{
+                "repository": "r", "type": kind, "enabled": true, "upstream": upstream,
+                "root_signature": "required", "packages": 1, "bytes": size(&expected),
+                "synced_at": "TIME", "checked_at": "TIME", "manifest": manifest,
+                "signed_by": [fingerprint],
+            }]),
+        );
+        let show = chantal.run(&["repo", "show", "--repo-id", "r", "--format", "json"]);
+        let mut show = show.succeeds().json();
+        steady(&mut show);
+        let date = show["state"]["upstream_date"].clone();
+        assert_eq!(date, "TIME");
+        assert_eq!(
+            show,
+            json!({
+                "repository": "r", "type": kind, "enabled": true, "file": file,
+                "upstream": upstream, "root_signature": "required",
+                "key_sources": ["[dir]/config/repos.d/r.asc"],
+                "keys": [{
+                    "fingerprint": fingerprint, "user_id": "Archive <archive@example.org>",
+                    "created": "TIME", "expires": null, "problem": null, "signing_subkeys": [],
+                }],
+                "latest_path": "[dir]/www/r/latest", "auto_publish": true,
+                "state": {
+                    "manifest": manifest, "packages": 1, "bytes": size(&expected),
+                    "upstream_date": "TIME", "upstream_valid_until": null, "synced_at": "TIME",
+                    "checked_at": "TIME", "signed_by": [fingerprint],
+                },
+                "published": [{
+                    "path": "[dir]/www/r/latest", "published_at": "TIME", "current": true,
+                    "earlier_generations": 0,
+                }],
+            })
+        );
+
+        mirror
+            .server
+            .fault(&mirror.upstream.root(), Times::Always, Fault::Status(500));
+        let error = shown(&format!(
+            "r: the root: {server}/{} answers with HTTP status 500",
+            mirror.upstream.root()
+        ));
+        prints(
+            chantal,
+            &sync,
+            3,
+            &json!([{
+                "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
+                "packages_removed": 0, "requests": 0, "bytes_downloaded": 0, "manifest": null,
+                "verified_by": [], "warnings": [], "error": error, "published": null,
+            }]),
+        );
+        let past = |outcome: &str, added: usize, requests: usize, bytes: usize| {
+            json!({
+                "started": "TIME", "finished": "TIME", "outcome": outcome, "error": null,
+                "packages": 1, "packages_added": added, "packages_removed": 0,
+                "requests": requests, "bytes_downloaded": bytes, "manifest": manifest,
+                "signed_by": [fingerprint],
+            })
+        };
+        let mut failed = past("failed", 0, 1, 0);
+        failed["signed_by"] = json!([]);
+        failed["error"] = error.as_str().unwrap().strip_prefix("r: ").unwrap().into();
+        let all = [
+            failed.clone(),
+            past("unchanged", 0, 1, 0),
+            past("changed", 1, requests, bytes),
+        ];
+        let history = ["repo", "history", "--repo-id", "r"];
+        prints(chantal, &history, 0, &json!(all));
+        prints(
+            chantal,
+            &[&history[..], &["--limit", "1"]].concat(),
+            0,
+            &json!([failed]),
+        );
+    }
+}
+
+/// Every time in a text as `TIME`, and columns that depend on it pulled together.
+fn words(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let words = line.split_ascii_whitespace().map(|word| {
+            let end = word.trim_start_matches('(').trim_end_matches([',', ')']);
+            match end.parse::<jiff::Timestamp>() {
+                Ok(_) => word.replace(end, "TIME"),
+                Err(_) => word.to_owned(),
+            }
+        });
+        words.collect::<Vec<_>>().join(" ") + "\n"
+    });
+    lines.collect()
+}
+
+#[test]
+fn lists_and_details_in_words() {
+    let mirror = Mirror::of(Upstream::deb().package(hello()));
+    let chantal = &mirror.chantal;
+    let run = |args: &[&str]| words(&chantal.run(args).succeeds().stdout);
+    let list = ["repo", "list"];
+    let show = ["repo", "show", "--repo-id", "r"];
+    let history = ["repo", "history", "--repo-id", "r"];
+    assert_eq!(
+        chantal.run(&list).succeeds().stdout,
+        "REPOSITORY  TYPE  ENABLED  ROOT  PACKAGES  SIZE  SYNCED\n\
+         r           apt   yes      -     -         -     never\n"
+    );
+    chantal
+        .run(&history)
+        .succeeds()
+        .says("r was never synced\n");
+    chantal.run(&["config", "check"]).succeeds().says(
+        "REPOSITORY  TYPE  ENABLED  UPSTREAM\n\
+         r           apt   yes      [server]/\n\
+         the configuration is good: 1 repository, storage [dir]/data\n",
+    );
+    let fingerprint = Key::archive().fingerprint();
+    let above = format!(
+        "repository r\ntype apt\nenabled yes\ndefined in [dir]/config/repos.d/r.yaml\n\
+         upstream [server]/\nroot signature required\nkeys from [dir]/config/repos.d/r.asc\n\
+         key {fingerprint} Archive <archive@example.org>\n"
+    );
+    let never = "state never synced\nlatest_path [dir]/www/r/latest\n";
+    assert_eq!(run(&show), format!("{above}{never}"));
+
+    mirror.sync().succeeds();
+    let (requests, downloaded) = traffic(&mirror);
+    let downloaded = indicatif::HumanBytes(downloaded as u64);
+    let size = indicatif::HumanBytes(size(&mirror.built.mirrored()) as u64);
+    assert_eq!(
+        run(&list),
+        format!(
+            "REPOSITORY TYPE ENABLED ROOT PACKAGES SIZE SYNCED\nr apt yes signed 1 {size} TIME\n"
+        )
+    );
+    let shown = run(&show);
+    let (state, manifest) = shown.split_once("manifest ").unwrap();
+    assert_eq!(
+        state,
+        format!(
+            "{above}packages 1\nsize {size}\nupstream's date TIME\nsynced TIME\nchecked TIME\n\
+             signed by {fingerprint}\n"
+        )
+    );
+    let (_, rest) = manifest.split_once('\n').unwrap();
+    assert_eq!(
+        rest,
+        "latest_path [dir]/www/r/latest\npublished [dir]/www/r/latest (current, TIME)\n"
+    );
+    mirror.server.swap(Tree::new());
+    mirror.sync().exits(4);
+    assert_eq!(
+        run(&history),
+        format!(
+            "STARTED PACKAGES CHANGE REQUESTS DOWNLOADED RESULT\n\
+             TIME 1 +0 -0 2 0 B failed: there is no repository: none of \
+             [server]/dists/stable/InRelease, [server]/dists/stable/Release exists\n\
+             TIME 1 +1 -0 {requests} {downloaded} changed\n"
+        )
+    );
+}
+
+#[test]
+fn other_words_for_other_repositories() {
+    let mirror = Mirror::of(Upstream::rpm().package(hello()).unsigned());
+    mirror.sync().succeeds();
+    let off = mirror.chantal.run(&["repo", "list"]).succeeds().stdout;
+    assert!(off.contains("not checked"), "{off}");
+    let auto = mirror.repository().format("repo_gpgcheck: auto");
+    mirror.chantal.repository(&auto);
+    let auto = mirror.chantal.run(&["repo", "list"]).succeeds().stdout;
+    assert!(auto.contains("unsigned"), "{auto}");
+    let chantal = Chantal::new();
+    chantal
+        .run(&["repo", "list"])
+        .succeeds()
+        .says("no repository is configured\n");
+    chantal
+        .run(&["config", "check"])
+        .succeeds()
+        .says("the configuration is good: 0 repositories, storage [dir]/data\n");
+}
+
+#[test]
+fn init_overwrites_nothing() {
+    let chantal = Chantal::new();
+    chantal
+        .run(&["init"])
+        .succeeds()
+        .says("made the storage [dir]/data with its pool [dir]/data/pool\n");
+    // The lock's file names its last holder.
+    let everything = || {
+        let mut tree = Tree::read(chantal.dir());
+        tree.remove("data/chantal.lock");
+        tree
+    };
+    let before = everything();
+    let config = Tree::read(&chantal.config());
+    assert_eq!(config.paths(), ["conf.d/global.yaml"], "no examples");
+    let again = "the storage [dir]/data is there already\n";
+    chantal.run(&["init"]).succeeds().says(again);
+    let expected = json!({
+        "written": [], "storage": "[dir]/data", "pool": "[dir]/data/pool", "created": false,
+    });
+    prints(&chantal, &["init"], 0, &expected);
+    everything().assert_same(&before);
+}
+
+/// The examples name the machine's own storage, so this runs where /var/lib is another one.
+#[test]
+fn init_without_a_configuration_writes_examples_that_are_good() {
+    const ELSEWHERE: &str = "mount -t tmpfs none /var/lib && \"$@\" && \"$@\"";
+    let chantal = Chantal::new();
+    fs::remove_dir_all(chantal.config()).unwrap();
+    let elsewhere = |program: &str, args: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-c", ELSEWHERE, "sh", program]);
+        command.args(args);
+        Output::new("unshare", &process::run(command))
+    };
+    if !installed("unshare") {
+        return;
+    }
+    let possible = elsewhere("true", &[]);
+    if !possible.status.success() {
+        println!("skipped: no name space of its own: {}", possible.stderr);
+        return;
+    }
+    let config = chantal.config().display().to_string();
+    let chantal_program = env!("CARGO_BIN_EXE_chantal");
+    let said = elsewhere(chantal_program, &["--config-dir", &config, "init"]).succeeds();
+    assert_eq!(
+        chantal.shown(&said.stdout),
+        "wrote [dir]/config/conf.d/global.yaml\n\
+         wrote [dir]/config/repos.d/example-apt.yaml\n\
+         wrote [dir]/config/repos.d/example-rpm.yaml\n\
+         made the storage /var/lib/chantal with its pool /var/lib/chantal/pool\n\
+         next: describe a repository in repos.d, then `chantal repo sync --all`\n\
+         the storage /var/lib/chantal is there already\n"
+    );
+    chantal.run(&["config", "check"]).succeeds().says(
+        "REPOSITORY      TYPE  ENABLED  UPSTREAM\n\
+         example-debian  apt   no       https://deb.example.org/debian/\n\
+         example-epel9   rpm   no       https://rpm.example.org/epel/9/Everything/x86_64/\n\
+         the configuration is good: 2 repositories, storage /var/lib/chantal\n",
+    );
+}
