@@ -4,7 +4,7 @@ use super::{Mirror, hello};
 use crate::kit::tree::inodes;
 use crate::kit::upstream::{Package, Upstream};
 
-/// One package for x86_64 and one each for these.
+/// One package for `x86_64` and one each for these.
 fn with(architectures: &[&str]) -> Upstream {
     architectures.iter().fold(
         Upstream::rpm().package(hello()),

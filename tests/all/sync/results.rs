@@ -98,163 +98,138 @@ fn sync_in_words() {
     }
 }
 
+const FILE: &str = "[dir]/config/repos.d/r.yaml";
+const TREE: &str = "[dir]/www/r/latest";
+const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
+
 #[test]
-fn everything_as_json() {
+fn sync_and_publish_as_json() {
     for upstream in both() {
         let mirror = Mirror::of(upstream);
         let chantal = &mirror.chantal;
-        let (file, kind) = ("[dir]/config/repos.d/r.yaml", mirror.upstream.kind());
-        let shown = |text: &str| Value::from(chantal.shown(text));
-        let upstream = "[server]/";
-        let fingerprint = Key::archive().fingerprint();
-        let server = mirror.server.url();
-        prints(
-            chantal,
-            &["config", "check"],
-            0,
-            &json!({
-                "base_path": "[dir]/data",
-                "repositories": [{
-                    "repository": "r", "type": kind, "enabled": true,
-                    "upstream": upstream, "file": file,
-                }],
-            }),
-        );
-        prints(
-            chantal,
-            &["repo", "history", "--repo-id", "r"],
-            0,
-            &json!([]),
-        );
-
-        let sync = ["repo", "sync", "--repo-id", "r"];
-        let expected = mirror.built.mirrored();
-        let output = chantal
-            .run(&[&sync[..], &["--format", "json"]].concat())
-            .succeeds();
+        let files = mirror.built.mirrored().len();
+        let output = mirror.sync_with(&["--format", "json"]).succeeds();
         let (requests, bytes) = traffic(&mirror);
         let mut got = output.json();
         steady(&mut got);
-        let manifest = got[0]["manifest"].clone();
-        assert_eq!(
-            got,
-            json!([{
-                "repository": "r", "outcome": "changed", "packages": 1, "packages_added": 1,
-                "packages_removed": 0, "requests": requests, "bytes_downloaded": bytes,
-                "manifest": manifest,
-                "verified_by": [{
-                    "fingerprint": fingerprint, "user_id": "Archive <archive@example.org>",
-                }],
-                "warnings": [], "error": null,
-                "published": {
-                    "path": "[dir]/www/r/latest", "changed": true, "files": expected.len(),
-                    "copied": 0, "retained": 0,
-                },
-            }])
-        );
-        prints(
-            chantal,
-            &sync,
-            0,
-            &json!([{
-                "repository": "r", "outcome": "unchanged", "packages": 1, "packages_added": 0,
-                "packages_removed": 0, "requests": 1, "bytes_downloaded": 0, "manifest": manifest,
-                "verified_by": [], "warnings": [], "error": null,
-                "published": {
-                    "path": "[dir]/www/r/latest", "changed": false, "files": 0, "copied": 0,
-                    "retained": 0,
-                },
-            }]),
-        );
-        prints(
-            chantal,
-            &["publish", "--repo-id", "r"],
-            0,
-            &json!([{
-                "repository": "r", "path": "[dir]/www/r/latest", "changed": true,
-                "files": expected.len(), "copied": 0, "retained": 0,
-            }]),
-        );
-        prints(
-            chantal,
-            &["repo", "list"],
-            0,
-            &json!([{
-                "repository": "r", "type": kind, "enabled": true, "upstream": upstream,
-                "root_signature": "required", "packages": 1, "bytes": size(&expected),
-                "synced_at": "TIME", "checked_at": "TIME", "manifest": manifest,
-                "signed_by": [fingerprint],
-            }]),
-        );
-        let show = chantal.run(&["repo", "show", "--repo-id", "r", "--format", "json"]);
-        let mut show = show.succeeds().json();
-        steady(&mut show);
-        let date = show["state"]["upstream_date"].clone();
-        assert_eq!(date, "TIME");
-        assert_eq!(
-            show,
-            json!({
-                "repository": "r", "type": kind, "enabled": true, "file": file,
-                "upstream": upstream, "root_signature": "required",
-                "key_sources": ["[dir]/config/repos.d/r.asc"],
-                "keys": [{
-                    "fingerprint": fingerprint, "user_id": "Archive <archive@example.org>",
-                    "created": "TIME", "expires": null, "problem": null, "signing_subkeys": [],
-                }],
-                "latest_path": "[dir]/www/r/latest", "auto_publish": true,
-                "state": {
-                    "manifest": manifest, "packages": 1, "bytes": size(&expected),
-                    "upstream_date": "TIME", "upstream_valid_until": null, "synced_at": "TIME",
-                    "checked_at": "TIME", "signed_by": [fingerprint],
-                },
-                "published": [{
-                    "path": "[dir]/www/r/latest", "published_at": "TIME", "current": true,
-                    "earlier_generations": 0,
-                }],
-            })
-        );
+        let expected = json!([{
+            "repository": "r", "outcome": "changed", "packages": 1, "packages_added": 1,
+            "packages_removed": 0, "requests": requests, "bytes_downloaded": bytes,
+            "manifest": "MANIFEST",
+            "verified_by": [{
+                "fingerprint": Key::archive().fingerprint(),
+                "user_id": "Archive <archive@example.org>",
+            }],
+            "warnings": [], "error": null,
+            "published": {
+                "path": TREE, "changed": true, "files": files, "copied": 0, "retained": 0,
+            },
+        }]);
+        assert_eq!(got, expected);
+        let expected = json!([{
+            "repository": "r", "outcome": "unchanged", "packages": 1, "packages_added": 0,
+            "packages_removed": 0, "requests": 1, "bytes_downloaded": 0,
+            "manifest": "MANIFEST", "verified_by": [], "warnings": [], "error": null,
+            "published": {
+                "path": TREE, "changed": false, "files": 0, "copied": 0, "retained": 0,
+            },
+        }]);
+        prints(chantal, &SYNC, 0, &expected);
+        let expected = json!([{
+            "repository": "r", "path": TREE, "changed": true, "files": files, "copied": 0,
+            "retained": 0,
+        }]);
+        prints(chantal, &["publish", "--repo-id", "r"], 0, &expected);
+    }
+}
 
+#[test]
+fn configuration_list_and_details_as_json() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        let (chantal, kind) = (&mirror.chantal, mirror.upstream.kind());
+        let fingerprint = Key::archive().fingerprint();
+        let expected = json!({
+            "base_path": "[dir]/data",
+            "repositories": [{
+                "repository": "r", "type": kind, "enabled": true, "upstream": "[server]/",
+                "file": FILE,
+            }],
+        });
+        prints(chantal, &["config", "check"], 0, &expected);
+
+        mirror.sync().succeeds();
+        let bytes = size(&mirror.built.mirrored());
+        let expected = json!([{
+            "repository": "r", "type": kind, "enabled": true, "upstream": "[server]/",
+            "root_signature": "required", "packages": 1, "bytes": bytes, "synced_at": "TIME",
+            "checked_at": "TIME", "manifest": "MANIFEST", "signed_by": [fingerprint],
+        }]);
+        prints(chantal, &["repo", "list"], 0, &expected);
+        let expected = json!({
+            "repository": "r", "type": kind, "enabled": true, "file": FILE,
+            "upstream": "[server]/", "root_signature": "required",
+            "key_sources": ["[dir]/config/repos.d/r.asc"],
+            "keys": [{
+                "fingerprint": fingerprint, "user_id": "Archive <archive@example.org>",
+                "created": "TIME", "expires": null, "problem": null, "signing_subkeys": [],
+            }],
+            "latest_path": TREE, "auto_publish": true,
+            "state": {
+                "manifest": "MANIFEST", "packages": 1, "bytes": bytes, "upstream_date": "TIME",
+                "upstream_valid_until": null, "synced_at": "TIME", "checked_at": "TIME",
+                "signed_by": [fingerprint],
+            },
+            "published": [{
+                "path": TREE, "published_at": "TIME", "current": true, "earlier_generations": 0,
+            }],
+        });
+        prints(chantal, &["repo", "show", "--repo-id", "r"], 0, &expected);
+        let show = ["repo", "show", "--repo-id", "r", "--format", "json"];
+        let date = chantal.run(&show).json()["state"]["upstream_date"].clone();
+        let date: jiff::Timestamp = date.as_str().unwrap().parse().unwrap();
+        assert_eq!(date.as_second(), mirror.upstream.date);
+    }
+}
+
+#[test]
+fn failures_and_history_as_json() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        let (chantal, root) = (&mirror.chantal, mirror.upstream.root());
+        let history = ["repo", "history", "--repo-id", "r"];
+        prints(chantal, &history, 0, &json!([]));
+        mirror.sync().succeeds();
+        let (requests, bytes) = traffic(&mirror);
+        mirror.sync().succeeds();
         mirror
             .server
-            .fault(&mirror.upstream.root(), Times::Always, Fault::Status(500));
-        let error = shown(&format!(
-            "r: the root: {server}/{} answers with HTTP status 500",
-            mirror.upstream.root()
-        ));
-        prints(
-            chantal,
-            &sync,
-            3,
-            &json!([{
-                "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
-                "packages_removed": 0, "requests": 0, "bytes_downloaded": 0, "manifest": null,
-                "verified_by": [], "warnings": [], "error": error, "published": null,
-            }]),
-        );
+            .fault(&root, Times::Always, Fault::Status(500));
+        let error = format!("the root: [server]/{root} answers with HTTP status 500");
+        let expected = json!([{
+            "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
+            "packages_removed": 0, "requests": 0, "bytes_downloaded": 0, "manifest": null,
+            "verified_by": [], "warnings": [], "error": format!("r: {error}"),
+            "published": null,
+        }]);
+        prints(chantal, &SYNC, 3, &expected);
+
         let past = |outcome: &str, added: usize, requests: usize, bytes: usize| {
             json!({
                 "started": "TIME", "finished": "TIME", "outcome": outcome, "error": null,
                 "packages": 1, "packages_added": added, "packages_removed": 0,
-                "requests": requests, "bytes_downloaded": bytes, "manifest": manifest,
-                "signed_by": [fingerprint],
+                "requests": requests, "bytes_downloaded": bytes, "manifest": "MANIFEST",
+                "signed_by": [Key::archive().fingerprint()],
             })
         };
         let mut failed = past("failed", 0, 1, 0);
         failed["signed_by"] = json!([]);
-        failed["error"] = error.as_str().unwrap().strip_prefix("r: ").unwrap().into();
-        let all = [
-            failed.clone(),
-            past("unchanged", 0, 1, 0),
-            past("changed", 1, requests, bytes),
-        ];
-        let history = ["repo", "history", "--repo-id", "r"];
-        prints(chantal, &history, 0, &json!(all));
-        prints(
-            chantal,
-            &[&history[..], &["--limit", "1"]].concat(),
-            0,
-            &json!([failed]),
-        );
+        failed["error"] = error.into();
+        let changed = past("changed", 1, requests, bytes);
+        let all = json!([failed, past("unchanged", 0, 1, 0), changed]);
+        prints(chantal, &history, 0, &all);
+        let one = [&history[..], &["--limit", "1"]].concat();
+        prints(chantal, &one, 0, &json!([failed]));
     }
 }
 
