@@ -69,7 +69,9 @@ impl Session<'_> {
         if wants.is_empty() {
             return Ok(HashMap::new());
         }
-        let bytes = wants.iter().filter_map(|want| want.size).sum();
+        // Declared sizes: any two of them may be more than a number holds.
+        let sizes = wants.iter().filter_map(|want| want.size);
+        let bytes = sizes.fold(0, u64::saturating_add);
         let downloads = self
             .context
             .progress
