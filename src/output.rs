@@ -49,6 +49,10 @@ impl Output {
 }
 
 fn print(text: &str) -> io::Result<()> {
+    // When everything failed there is nothing to say here, not even an empty line.
+    if text.is_empty() {
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     match written {
