@@ -259,6 +259,9 @@ fn sync_hint(error: &SyncError) -> Option<String> {
             path.display()
         ),
         SyncError::Key(KeyError::Missing { .. }) => "check gpgkey_url".to_owned(),
+        SyncError::Key(KeyError::File(_) | KeyError::Unusable(_)) => {
+            format!("check gpgkey_file or gpgkey_url; {untouched}")
+        }
         SyncError::Root(RootError::NotFound { .. }) => {
             "check upstream.url; for APT also distribution".to_owned()
         }
@@ -286,6 +289,12 @@ fn sync_hint(error: &SyncError) -> Option<String> {
             format!(
                 "the upstream may be broken, or this may not be the repository that was meant; {untouched}"
             )
+        }
+        SyncError::Format(FormatError::Path { .. } | FormatError::NoDigest { .. }) => {
+            format!("nothing of it can be mirrored safely: report it to the upstream; {untouched}")
+        }
+        SyncError::Format(FormatError::NotThere { what, .. }) => {
+            format!("correct apt.{what}s; {untouched}")
         }
         SyncError::NoSpace { .. } => "make room, or move the pool (storage.pool_path)".to_owned(),
         SyncError::TwoContents { .. } | SyncError::SizeConflict { .. } => {

@@ -4,7 +4,7 @@
 //! and port of the repository's URL, and nowhere else: redirects are followed here and not by the client library, and other
 //! hosts are asked through an agent of their own that knows no certificate.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -286,9 +286,20 @@ fn explain(error: &ureq::Error) -> String {
     match error {
         ureq::Error::HostNotFound => "the host name does not resolve".to_owned(),
         ureq::Error::ConnectionFailed => "the connection failed".to_owned(),
-        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Timeout(_) => "nothing came within download.timeout".to_owned(),
+        ureq::Error::Io(error) => explain_io(error),
         error => error.to_string(),
+    }
+}
+
+/// Why a body could not be read to its end: ureq's own errors come wrapped.
+pub fn explain_io(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(inner) => explain(inner),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the connection ended too early".to_owned()
+        }
+        None => error.to_string(),
     }
 }
 

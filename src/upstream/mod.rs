@@ -57,7 +57,7 @@ pub enum UpstreamError {
     Redirect { url: String, why: String },
     #[error("{url} is larger than the {limit} bytes that are allowed here")]
     TooLarge { url: String, limit: u64 },
-    #[error("{url} is not what was declared: expected {}, got {}", about(Some(expected), *expected_size), about(got.as_ref(), Some(*got_size)))]
+    #[error("{url} is not what was declared: expected {}, got {}", about(expected, *expected_size), about_got(got.as_ref(), *got_size, *expected_size))]
     Mismatch {
         url: String,
         expected: Digest,
@@ -73,12 +73,19 @@ pub enum UpstreamError {
     Local(#[from] io::Error),
 }
 
-fn about(digest: Option<&Digest>, size: Option<u64>) -> String {
-    match (digest, size) {
-        (Some(digest), Some(size)) => format!("{digest} ({size} bytes)"),
-        (Some(digest), None) => digest.to_string(),
-        (None, Some(size)) => format!("{size} bytes or more"),
-        (None, None) => "nothing".to_owned(),
+fn about(digest: &Digest, size: Option<u64>) -> String {
+    match size {
+        Some(size) => format!("{digest} ({size} bytes)"),
+        None => digest.to_string(),
+    }
+}
+
+/// Of a file that is too long only the beginning was read.
+fn about_got(got: Option<&Digest>, size: u64, expected: Option<u64>) -> String {
+    match got {
+        Some(digest) => about(digest, Some(size)),
+        None if expected.is_some_and(|expected| size <= expected) => format!("{size} bytes"),
+        None => format!("{size} bytes or more"),
     }
 }
 
@@ -238,7 +245,7 @@ impl Upstream {
             if let Err(error) = read {
                 return Err(UpstreamError::Unreachable {
                     url: answer.url,
-                    why: error.to_string(),
+                    why: http::explain_io(&error),
                 });
             }
             self.received(bytes.len() as u64)?;
@@ -406,7 +413,7 @@ impl Upstream {
                 .read(&mut buffer)
                 .map_err(|error| UpstreamError::Unreachable {
                     url: url.to_owned(),
-                    why: error.to_string(),
+                    why: http::explain_io(&error),
                 })?;
             if read == 0 {
                 return Ok(());
