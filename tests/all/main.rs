@@ -4,6 +4,7 @@
     reason = "in a test a panic with its line is the report"
 )]
 
+mod bad_input;
 mod clients;
 mod kit;
 mod kit_selftest;

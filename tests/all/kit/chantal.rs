@@ -196,6 +196,12 @@ impl Repository {
         }
     }
 
+    /// With another `upstream.url`.
+    pub fn at(mut self, url: &str) -> Self {
+        url.clone_into(&mut self.url);
+        self
+    }
+
     /// A line of the `apt` or `rpm` section. A key given again replaces the earlier line.
     pub fn format(mut self, line: &str) -> Self {
         let key = |line: &str| line.split(':').next().unwrap().to_owned();

@@ -1,0 +1,290 @@
+//! Files that are not what the root or an index says: other bytes, another size, a page for people, nothing at all.
+
+use super::{Scene, altered, described, digest};
+use crate::kit::server::{Fault, Times};
+
+const MID_UPDATE: &str = "hint: the upstream may be mid-update; the last good state is untouched\n";
+const BROKEN: &str = "hint: the upstream may be broken, or this may not be the repository that was meant; \
+                      the last good state is untouched\n";
+const PAGE: &[u8] = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>\n";
+
+/// Every index under every name that it has, broken one way; only the first one that is asked for is judged.
+fn break_index(scene: &Scene, change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    for path in scene.index_paths() {
+        match change(scene.built.tree.bytes(&path)) {
+            Some(bytes) => scene.serve(&path, bytes),
+            None => scene.serve_nothing(&path),
+        }
+    }
+}
+
+#[test]
+fn a_package_of_the_right_size_with_wrong_bytes() {
+    for scene in Scene::both() {
+        let path = scene.built.path_of("hello");
+        let good = scene.built.tree.bytes(&path);
+        let bad = altered(good);
+        scene.serve(&path, bad.clone());
+        scene.refused(
+            4,
+            &format!(
+                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {}\n{MID_UPDATE}",
+                scene.package_name(),
+                described(good),
+                described(&bad),
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_package_that_is_longer_or_shorter_than_declared() {
+    for scene in Scene::both() {
+        let path = scene.built.path_of("hello");
+        let good = scene.built.tree.bytes(&path);
+        let longer = [good, b"more"].concat();
+        let shorter = &good[..good.len() - 1];
+        for (bad, got) in [
+            (&longer[..], format!("{} bytes or more", longer.len())),
+            (shorter, format!("{} bytes", shorter.len())),
+        ] {
+            scene.serve(&path, bad);
+            scene.refused(
+                4,
+                &format!(
+                    "error: r: {}: [server]/{path} is not what was declared: expected {}, got {got}\n{MID_UPDATE}",
+                    scene.package_name(),
+                    described(good),
+                ),
+            );
+        }
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_package_that_is_not_there() {
+    for scene in Scene::both() {
+        let path = scene.built.path_of("hello");
+        scene.serve_nothing(&path);
+        scene.refused(
+            4,
+            &format!(
+                "error: r: {}: [server]/{path} is not there\n{MID_UPDATE}",
+                scene.package_name()
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_page_for_people_in_place_of_a_package() {
+    for scene in Scene::both() {
+        let path = scene.built.path_of("hello");
+        scene.server.fault(&path, Times::Always, Fault::Html);
+        let good = scene.built.tree.bytes(&path);
+        scene.refused(
+            4,
+            &format!(
+                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {} bytes\n{MID_UPDATE}",
+                scene.package_name(),
+                described(good),
+                PAGE.len(),
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+#[test]
+fn an_index_of_the_right_size_with_wrong_bytes() {
+    for scene in Scene::both() {
+        let path = &scene.index_paths()[0];
+        let good = scene.built.tree.bytes(path);
+        break_index(&scene, |good| Some(altered(good)));
+        scene.refused(
+            4,
+            &format!(
+                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {}\n{MID_UPDATE}",
+                scene.index_name(),
+                described(good),
+                described(&altered(good)),
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+#[test]
+fn an_index_with_something_added() {
+    for scene in Scene::both() {
+        let path = &scene.index_paths()[0];
+        let good = scene.built.tree.bytes(path);
+        break_index(&scene, |good| Some([good, b"x"].concat()));
+        scene.refused(
+            4,
+            &format!(
+                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {} bytes or more\n{MID_UPDATE}",
+                scene.index_name(),
+                described(good),
+                good.len() + 1,
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_page_for_people_in_place_of_an_index() {
+    for scene in Scene::both() {
+        for path in scene.index_paths() {
+            scene.server.fault(&path, Times::Always, Fault::Html);
+        }
+        let path = &scene.index_paths()[0];
+        let good = scene.built.tree.bytes(path);
+        scene.refused(
+            4,
+            &format!(
+                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {} bytes\n{MID_UPDATE}",
+                scene.index_name(),
+                described(good),
+                PAGE.len(),
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+/// One variant is enough; without any of them the root promises what is not there.
+#[test]
+fn an_index_that_is_not_there_in_any_variant() {
+    for scene in Scene::both() {
+        let gone: Vec<String> = scene
+            .built
+            .tree
+            .paths()
+            .into_iter()
+            .filter(|path| {
+                path.contains("Packages.") || path.contains("primary") || path.contains("by-hash")
+            })
+            .map(str::to_owned)
+            .collect();
+        for path in &gone {
+            scene.serve_nothing(path);
+        }
+        let message = if scene.is_deb() {
+            let base = "[server]/dists/stable/main/binary-amd64/Packages";
+            format!(
+                "main/binary-amd64/Packages: the root lists it, but the upstream has none of its variants: \
+                 {base}.xz, {base}.gz, {base}\n"
+            )
+        } else {
+            format!(
+                "primary: the root lists it, but the upstream has none of its variants: [server]/{}\n",
+                gone[0]
+            )
+        };
+        scene.refused(
+            4,
+            &format!(
+                "error: r: {message}hint: the upstream may be mid-update; try again later; the last good state is untouched\n"
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_page_for_people_in_place_of_a_root() {
+    for scene in Scene::both() {
+        let root = scene.upstream.root();
+        scene.server.fault(&root, Times::Always, Fault::Html);
+        scene.refused(
+            4,
+            &format!(
+                "error: r: [server]/{root} {}\nhint: check gpgkey_file or gpgkey_url against what the upstream announces; \
+                 the last good state is untouched\n",
+                scene.pick(
+                    "is not a clear-signed file that apt would accept: the first line is not \
+                     \"-----BEGIN PGP SIGNED MESSAGE-----\"",
+                    &format!(
+                        "has no good signature by a trusted key\n  by {}: the signature is bad: these bytes, or the \
+                         signature, were changed",
+                        crate::kit::keys::Key::archive().fingerprint()
+                    ),
+                ),
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+/// Nothing is signed here: the page itself must be found out.
+#[test]
+fn a_page_for_people_in_place_of_an_unsigned_root() {
+    for upstream in crate::kit::upstream::Upstream::both() {
+        let scene = Scene::of(upstream.unsigned());
+        // Where there is no InRelease a portal still answers.
+        let root = scene.pick("dists/stable/InRelease", "repodata/repomd.xml");
+        scene.server.fault(root, Times::Always, Fault::Html);
+        scene.refused(
+            4,
+            &scene.pick(
+                "error: r: [server]/dists/stable/InRelease is not a clear-signed file that apt would accept: the first line \
+                 is not \"-----BEGIN PGP SIGNED MESSAGE-----\"\nhint: check gpgkey_file or gpgkey_url against what the \
+                 upstream announces; the last good state is untouched\n",
+                &format!("error: r: repodata/repomd.xml: it has a DOCTYPE\n{BROKEN}"),
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_root_that_is_not_there() {
+    for scene in Scene::both() {
+        scene.server.swap(crate::kit::tree::Tree::new());
+        scene.refused(
+            4,
+            &format!(
+                "error: r: there is no repository: none of {} exists\nhint: check upstream.url; for APT also distribution\n",
+                scene.pick(
+                    "[server]/dists/stable/InRelease, [server]/dists/stable/Release",
+                    "[server]/repodata/repomd.xml",
+                ),
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+/// The size that the index gives is wrong, the digest is right: the file is what was meant, and still not what was declared.
+#[test]
+fn a_known_package_with_another_declared_size() {
+    for upstream in super::forge::plain() {
+        let scene = Scene::of(upstream);
+        // `data` is in the pool already, so that no download can notice.
+        let path = scene.built.path_of("data");
+        let bytes = scene.built.tree.bytes(&path);
+        let tree = super::forge::index(&scene, |text| {
+            let size = bytes.len();
+            let (deb, rpm) = (format!("Size: {size}\n"), format!("package=\"{size}\""));
+            assert!(text.contains(&deb) || text.contains(&rpm));
+            text.replace(&deb, "Size: 7\n")
+                .replace(&rpm, "package=\"7\"")
+        });
+        scene.server.swap(tree);
+        scene.refused(
+            4,
+            &format!(
+                "error: r: {path}: {} is declared with 7 bytes, but that content has {}\n\
+                 hint: the upstream's indexes contradict each other: report it there; the last good state is untouched\n",
+                digest(bytes),
+                bytes.len()
+            ),
+        );
+        scene.recovers();
+    }
+}

@@ -1,0 +1,133 @@
+//! Configurations that cannot be meant: refused with file, line and column before anything is touched.
+
+use std::fs;
+
+use super::{GLOBAL, SYNC, Scene};
+use crate::kit::chantal::Chantal;
+use crate::kit::upstream::Upstream;
+
+#[test]
+fn a_repository_with_a_mistake() {
+    for scene in Scene::both() {
+        let path = scene.chantal.config().join("repos.d/r.yaml");
+        let good = fs::read_to_string(path).unwrap();
+        let kind = scene.upstream.kind();
+        let last = good.lines().count();
+        for (yaml, message) in [
+            (
+                format!("{good}publihs:\n  auto: true\n"),
+                format!(":{}:1: unknown key `publihs`\n  {} | publihs:\n     | ^\nhint: did you mean `publish`?", last + 1, last + 1),
+            ),
+            (
+                good.replace("publish:", "publish:\n  keeep: 1h"),
+                format!(":{last}:3: unknown key `keeep`\n  {last} |   keeep: 1h\n     |   ^\nhint: did you mean `keep`?"),
+            ),
+            (
+                format!("{good}name: other\n"),
+                format!(":{}:1: key `name` is given twice\n  {} | name: other\n     | ^", last + 1, last + 1),
+            ),
+            (
+                format!("{good}enabled: 7\n"),
+                format!(":{}:10: expected true or false\n  {} | enabled: 7\n     |          ^", last + 1, last + 1),
+            ),
+            (
+                good.replace("type: ", "type: x"),
+                format!(
+                    ":2:7: unknown value `x{kind}`, expected one of rpm, apt\n  2 | type: x{kind}\n    |       ^\n\
+                     hint: did you mean `{kind}`?"
+                ),
+            ),
+            (good.replace("name: r\n", ""), ": name: is missing".to_owned()),
+            (
+                format!("{good}filters:\n  exclude: ['*-debug']\n"),
+                ": filters.exclude: not supported yet".to_owned(),
+            ),
+            (
+                good.replace("http:", "gopher:"),
+                ": upstream.url: scheme \"gopher\" is not supported, only http, https, file and plain paths are\n\
+                 hint: a URL begins with https://, a path with a colon in it with ./".to_owned(),
+            ),
+        ] {
+            scene.chantal.write("config/repos.d/r.yaml", &yaml);
+            let stderr = format!("error: [dir]/config/repos.d/r.yaml{message}\n");
+            scene.sync().fails_with(2, &stderr).says("");
+        }
+        scene.chantal.repository(&scene.repository);
+        scene.is_untouched();
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_global_configuration_with_a_mistake() {
+    let scene = Scene::of(Upstream::deb());
+    for (yaml, message) in [
+        (
+            format!("{GLOBAL}  wokers: 3\n"),
+            ":5:3: unknown key `wokers`\n  5 |   wokers: 3\n    |   ^\nhint: did you mean `workers`?",
+        ),
+        (
+            format!("{GLOBAL}  timeout: soon\n"),
+            ":5:12: \"soon\" is not a duration (seconds, or a number with a unit: 30s, 5m, 24h, 30d)\n\
+             \x20 5 |   timeout: soon\n    |            ^",
+        ),
+        (
+            format!("{GLOBAL}storage:\n  pool_path: /x\n"),
+            ":5:1: key `storage` is given twice\n  5 | storage:\n    | ^",
+        ),
+        (
+            format!("{GLOBAL}database:\n  url: postgresql://db/chantal\n"),
+            ": database.url: postgresql is not supported: chantal keeps its store in one file, without a server\n\
+             hint: write `database.path: PATH`, or nothing: by default the store is chantal.redb in storage.base_path",
+        ),
+    ] {
+        scene.chantal.global(&yaml);
+        let stderr = format!("error: [dir]/config/conf.d/global.yaml{message}\n");
+        scene.sync().fails_with(2, &stderr).says("");
+    }
+    scene.chantal.global(GLOBAL);
+    scene.is_untouched();
+    scene.recovers();
+}
+
+#[test]
+fn no_configuration_at_all() {
+    let chantal = Chantal::new();
+    fs::remove_dir_all(chantal.config()).unwrap();
+    chantal.run(&SYNC).fails_with(
+        2,
+        "error: configuration directory [dir]/config does not exist\n\
+         hint: `chantal init` creates it, `--config-dir` names another one\n",
+    );
+    assert!(!chantal.data().exists());
+}
+
+#[test]
+fn a_repository_that_is_not_configured() {
+    let chantal = Chantal::new();
+    chantal.run(&SYNC).fails_with(
+        2,
+        "error: there is no repository \"r\": none is configured\n",
+    );
+    assert!(!chantal.data().exists());
+    let scene = Scene::of(Upstream::deb());
+    scene
+        .chantal
+        .run(&["repo", "sync", "--repo-id", "q"])
+        .fails_with(2, "error: there is no repository \"q\", only r\n");
+}
+
+#[test]
+fn a_repository_that_is_switched_off() {
+    let scene = Scene::of(Upstream::deb());
+    scene
+        .chantal
+        .repository(&scene.repository.clone().more("enabled: false\n"));
+    scene
+        .chantal
+        .run(&["repo", "sync", "--all"])
+        .fails_with(2, "error: no repository is enabled\n");
+    // By name it is synced all the same.
+    scene.sync().succeeds();
+    scene.shows_the_new_state();
+}

@@ -1,0 +1,162 @@
+//! Servers that do not answer, stop in the middle, or say no.
+
+use super::{GLOBAL, Scene};
+use crate::kit::server::{Fault, Server, Times};
+use crate::kit::upstream::Upstream;
+
+const LATER: &str = "hint: try again later; the last good state is untouched\n";
+
+#[test]
+fn a_body_that_always_ends_early() {
+    for scene in Scene::both() {
+        let index = &scene.index_paths()[0];
+        let package = scene.built.path_of("hello");
+        let root = scene.upstream.root();
+        for (path, what) in [
+            (&root, "the root".to_owned()),
+            (index, scene.index_name().to_owned()),
+            (&package, scene.package_name().to_owned()),
+        ] {
+            scene.server.fault(path, Times::Always, Fault::Truncate(9));
+            scene.refused(
+                3,
+                &format!(
+                    "error: r: {what}: [server]/{path}: the connection ended too early\n{LATER}"
+                ),
+            );
+            scene.server.clear_faults();
+        }
+        scene.recovers();
+    }
+}
+
+/// Each of these takes a second, so they are few.
+fn stalls(scene: &Scene, path: &str, what: &str) {
+    scene.chantal.global(&format!("{GLOBAL}  timeout: 1\n"));
+    scene.server.fault(path, Times::Always, Fault::Stall(9));
+    scene.refused(
+        3,
+        &format!(
+            "error: r: {what}: [server]/{path}: nothing came within download.timeout\n{LATER}"
+        ),
+    );
+    scene.recovers();
+}
+
+#[test]
+fn a_root_that_stops_coming() {
+    let scene = Scene::of(Upstream::deb());
+    stalls(&scene, &scene.upstream.root(), "the root");
+}
+
+#[test]
+fn an_index_that_stops_coming() {
+    let scene = Scene::of(Upstream::deb());
+    stalls(&scene, &scene.index_paths()[0], scene.index_name());
+}
+
+#[test]
+fn a_package_that_stops_coming() {
+    let scene = Scene::of(Upstream::rpm());
+    stalls(&scene, &scene.built.path_of("hello"), scene.package_name());
+}
+
+#[test]
+fn a_connection_that_is_closed_without_an_answer() {
+    for scene in Scene::both() {
+        let root = scene.upstream.root();
+        scene.server.fault(&root, Times::Always, Fault::Drop);
+        scene.refused(
+            3,
+            &format!(
+                "error: r: the root: [server]/{root}: the connection ended too early\n{LATER}"
+            ),
+        );
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_connection_that_is_refused() {
+    for scene in Scene::both() {
+        // Nobody listens there any more.
+        let gone = Server::start(scene.built.tree.clone()).url();
+        scene.chantal.hide(&gone, "[gone]");
+        let mut elsewhere = scene.repository.clone();
+        elsewhere = elsewhere.at(&gone);
+        scene.chantal.repository(&elsewhere);
+        let root = scene.upstream.root();
+        let stderr = format!(
+            "error: r: the root: [gone]/{root}: Connection refused (os error 111)\n{LATER}"
+        );
+        scene.sync().fails_with(3, &stderr).says("");
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_server_in_trouble() {
+    for scene in Scene::both() {
+        let root = scene.upstream.root();
+        for status in [500, 502, 503, 429] {
+            scene
+                .server
+                .fault(&root, Times::Always, Fault::Status(status));
+            scene.refused(
+                3,
+                &format!(
+                    "error: r: the root: [server]/{root} answers with HTTP status {status}\n{LATER}"
+                ),
+            );
+            scene.server.clear_faults();
+        }
+        scene.recovers();
+    }
+}
+
+#[test]
+fn a_server_that_refuses() {
+    for scene in Scene::both() {
+        let index = &scene.index_paths()[0];
+        let package = scene.built.path_of("hello");
+        let root = scene.upstream.root();
+        for (path, what) in [
+            (&root, "the root".to_owned()),
+            (index, scene.index_name().to_owned()),
+            (&package, scene.package_name().to_owned()),
+        ] {
+            for (status, hint) in [
+                (
+                    403,
+                    "the credentials or the entitlement may be missing, wrong or expired",
+                ),
+                (401, "check credentials"),
+            ] {
+                scene
+                    .server
+                    .fault(path, Times::Always, Fault::Status(status));
+                scene.refused(
+                    4,
+                    &format!("error: r: {what}: [server]/{path} is refused with HTTP status {status}\nhint: {hint}\n"),
+                );
+                scene.server.clear_faults();
+            }
+        }
+        scene.recovers();
+    }
+}
+
+/// A refused signature is a missing one, not a reason to do without.
+#[test]
+fn a_signature_that_is_refused() {
+    let scene = Scene::of(Upstream::rpm());
+    let path = "repodata/repomd.xml.asc";
+    scene.server.fault(path, Times::Always, Fault::Status(403));
+    scene.refused(
+        4,
+        "error: r: [server]/repodata/repomd.xml has no signature ([server]/repodata/repomd.xml.asc does not exist or is refused)\n\
+         hint: an upstream without signatures needs `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); the last good \
+         state is untouched\n",
+    );
+    scene.recovers();
+}
