@@ -1,0 +1,452 @@
+//! Runs that are killed, interrupted or disturbed: nothing is half-visible, nothing is lost, nothing is fetched twice.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::server::{Fault, Server, Times};
+use crate::kit::tree::Tree;
+use crate::kit::upstream::{Built, Package, Upstream};
+
+const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
+const PACKAGES: usize = 12;
+/// One download after the other, so that it is known which ones were done.
+const GLOBAL: &str = "storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n  workers: 1\n";
+
+/// An upstream in its first generation, and what it will have in its second: every package is another then.
+struct Scene {
+    upstream: Upstream,
+    old: Built,
+    new: Built,
+    server: Server,
+    chantal: Chantal,
+}
+
+fn package(number: usize, version: usize) -> Package {
+    let body = format!("body {number} of version {version}\n").repeat(2000);
+    Package::new(&format!("p{number:02}"), &format!("{version}.0-1")).raw(body.as_bytes())
+}
+
+impl Scene {
+    /// Synced once; the server has the second generation.
+    fn of(upstream: Upstream) -> Self {
+        let mut upstream = upstream;
+        upstream.packages = (0..PACKAGES).map(|number| package(number, 1)).collect();
+        let old = upstream.build();
+        let server = Server::start(old.tree.clone());
+        let chantal = Chantal::new();
+        chantal.hide_server(&server);
+        chantal.global(GLOBAL);
+        chantal.repository(&Repository::of("r", &upstream, &server.url()));
+        chantal.run(&SYNC).succeeds();
+        upstream.bump_date();
+        upstream.packages = (0..PACKAGES).map(|number| package(number, 2)).collect();
+        let new = upstream.build();
+        server.swap(new.tree.clone());
+        server.clear_log();
+        Self {
+            upstream,
+            old,
+            new,
+            server,
+            chantal,
+        }
+    }
+
+    fn published(&self) -> PathBuf {
+        self.chantal.published("r")
+    }
+
+    /// The tree shows the old generation exactly.
+    #[track_caller]
+    fn shows_the_old(&self) {
+        Tree::read(&self.published()).assert_same(&self.old.mirrored());
+    }
+
+    /// The tree shows the new generation, and beside it the old one's indexes and packages: not its root.
+    #[track_caller]
+    fn shows_the_new(&self) {
+        let mut expected = retained(&self.old);
+        expected.merge("", &self.new.mirrored());
+        Tree::read(&self.published()).assert_same(&expected);
+    }
+
+    /// Only the tree is where it is published, nothing is half-downloaded, and the pool holds no temporary files.
+    #[track_caller]
+    fn left_no_clutter(&self) {
+        let names = |path: &Path| -> Vec<String> {
+            let entries = fs::read_dir(path).unwrap();
+            let mut names: Vec<String> = entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(self.published().parent().unwrap()), ["latest"]);
+        let pool = self.chantal.data().join("pool");
+        assert_eq!(names(&pool.join("partial")), [""; 0]);
+        assert_eq!(names(&pool), ["CHANTAL-POOL", "partial", "sha256"]);
+        assert_eq!(
+            names(&self.chantal.data()),
+            ["chantal.lock", "chantal.redb", "pool"]
+        );
+    }
+
+    /// How often each path was asked for, keys aside.
+    fn asked(&self) -> BTreeMap<String, usize> {
+        let mut asked = BTreeMap::new();
+        for request in self.server.requests() {
+            *asked.entry(request.path).or_insert(0) += 1;
+        }
+        asked
+    }
+
+    /// Packages of the new generation in the order in which they are downloaded.
+    fn packages(&self) -> Vec<String> {
+        let mut paths: Vec<String> = (0..PACKAGES)
+            .map(|number| self.new.path_of(&format!("p{number:02}")))
+            .collect();
+        paths.sort();
+        paths
+    }
+
+    /// The index that lists the packages, as it is asked for first.
+    fn index(&self) -> String {
+        let lines = self.new.tree.paths();
+        let index = match self.upstream.kind() {
+            "apt" => {
+                let bytes = self
+                    .new
+                    .tree
+                    .bytes("dists/stable/main/binary-amd64/Packages.xz");
+                lines
+                    .into_iter()
+                    .find(|path| path.contains("by-hash") && self.new.tree.bytes(path) == bytes)
+            }
+            _ => lines
+                .into_iter()
+                .find(|path| path.ends_with("primary.xml.gz")),
+        };
+        index.unwrap().to_owned()
+    }
+
+    fn signature(&self) -> &'static str {
+        match self.upstream.kind() {
+            "apt" => "dists/stable/Release.gpg",
+            _ => "repodata/repomd.xml.asc",
+        }
+    }
+
+    /// Kills a sync that waits for the rest of this file.
+    fn kill_at(&self, path: &str, after: usize) {
+        self.server.fault(path, Times::Always, Fault::Stall(after));
+        let running = self.chantal.spawn(&SYNC);
+        self.server.wait_for(path, 1);
+        running.kill();
+        self.server.clear_faults();
+        self.server.release();
+    }
+}
+
+/// What of a generation stays when the next one is published.
+fn retained(built: &Built) -> Tree {
+    let mut tree = built.mirrored();
+    tree.retain(|path| !is_root(path));
+    tree
+}
+
+fn is_root(path: &str) -> bool {
+    [
+        "InRelease",
+        "stable/Release",
+        "Release.gpg",
+        "repomd.xml",
+        "repomd.xml.asc",
+    ]
+    .iter()
+    .any(|name| path.ends_with(name))
+}
+
+/// A client that never stops: it reads a root and then everything that this root leads to.
+struct Client {
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    fn start(scene: &Scene) -> Self {
+        let (stop, rounds) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let root = scene.upstream.root();
+        let generations = [&scene.old, &scene.new]
+            .map(|built| (built.tree.bytes(&root).to_vec(), retained(built)));
+        let (stopped, counted, published) = (stop.clone(), rounds.clone(), scene.published());
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                let found = fs::read(published.join(&root)).expect("the root is always there");
+                let (_, files) = generations
+                    .iter()
+                    .find(|(root, _)| *root == found)
+                    .expect("the root is one of the two");
+                for (path, bytes) in files.iter() {
+                    let read = fs::read(published.join(path));
+                    let read = read.unwrap_or_else(|e| panic!("{path} of this root: {e}"));
+                    assert!(read == bytes, "{path} is not what the root means");
+                }
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self {
+            stop,
+            rounds,
+            thread: Some(thread),
+        }
+    }
+
+    /// After at least one more look.
+    fn end(mut self) {
+        let thread = self.thread.take().unwrap();
+        let (start, seen) = (Instant::now(), self.rounds.load(Ordering::SeqCst));
+        while self.rounds.load(Ordering::SeqCst) <= seen && !thread.is_finished() {
+            assert!(
+                start.elapsed() < Duration::from_mins(1),
+                "the client stands still"
+            );
+            thread::yield_now();
+        }
+        self.stop.store(true, Ordering::SeqCst);
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn killed_while_it_waits_for_the_server() {
+    for upstream in Upstream::both() {
+        let scene = Scene::of(upstream);
+        let client = Client::start(&scene);
+        let packages = scene.packages();
+        let points = [
+            scene.upstream.root(),
+            scene.signature().to_owned(),
+            scene.index(),
+            packages[0].clone(),
+            packages[5].clone(),
+            packages[PACKAGES - 1].clone(),
+        ];
+        for (place, path) in points.iter().enumerate() {
+            scene.server.clear_log();
+            scene.kill_at(path, 10);
+            scene.shows_the_old();
+            // Once the indexes are there, only packages are asked for; each of them once, over all runs.
+            let asked = scene.asked();
+            if place > 3 {
+                assert!(!asked.contains_key(&scene.index()), "{asked:#?}");
+                assert!(
+                    !asked.contains_key(&packages[0]) || place == 4,
+                    "{asked:#?}"
+                );
+            }
+        }
+        scene.server.clear_log();
+        scene.chantal.run(&SYNC).succeeds();
+        let asked = scene.asked();
+        assert_eq!(asked.get(&packages[PACKAGES - 1]), Some(&1));
+        for package in &packages[..PACKAGES - 1] {
+            assert_eq!(asked.get(package), None, "{package} was there");
+        }
+        let resumed = scene.server.requests_of(&packages[PACKAGES - 1]);
+        assert_eq!(resumed[0].header("range"), Some("bytes=10-"));
+        scene.shows_the_new();
+        scene.left_no_clutter();
+        client.end();
+    }
+}
+
+/// Twenty kills at moments that nobody chose, each followed by a look at the tree; then a run to the end.
+#[test]
+fn killed_at_any_moment() {
+    let mut seed: u64 = 0x5eed;
+    for upstream in Upstream::both() {
+        let scene = Scene::of(upstream);
+        let client = Client::start(&scene);
+        let mut changed = false;
+        for round in 0..10 {
+            // Knuth's multiplier; the high bits are random enough.
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let delay = Duration::from_micros((seed >> 33) % 60_000);
+            let mut child = scene.chantal.command(&SYNC).spawn().unwrap();
+            thread::sleep(delay);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let root = fs::read(scene.published().join(scene.upstream.root())).unwrap();
+            let is_new = root == scene.new.tree.bytes(&scene.upstream.root());
+            assert!(
+                is_new || !changed,
+                "round {round}: the old generation came back"
+            );
+            changed = is_new;
+            match is_new {
+                true => scene.shows_the_new(),
+                false => scene.shows_the_old(),
+            }
+            scene.chantal.run(&["repo", "list"]).succeeds();
+        }
+        scene.chantal.run(&SYNC).succeeds();
+        scene.shows_the_new();
+        scene.left_no_clutter();
+        for (path, count) in scene.asked() {
+            // A kill between the answer and the rename costs that one file again, and there were ten.
+            assert!(count <= 11, "{path}: {count}");
+        }
+        client.end();
+    }
+}
+
+/// The first sync has no generation to fall back to: until it is done there is no tree at all.
+#[test]
+fn killed_in_the_first_sync() {
+    for upstream in Upstream::both() {
+        let upstream = upstream.package(package(1, 1)).package(package(2, 1));
+        let built = upstream.build();
+        let server = Server::start(built.tree.clone());
+        let chantal = Chantal::new();
+        chantal.global(GLOBAL);
+        chantal.repository(&Repository::of("r", &upstream, &server.url()));
+        for path in [upstream.root(), built.path_of("p01"), built.path_of("p02")] {
+            server.fault(&path, Times::Always, Fault::Stall(5));
+            let running = chantal.spawn(&SYNC);
+            server.wait_for(&path, 1);
+            running.kill();
+            server.clear_faults();
+            server.release();
+            assert!(!chantal.published("r").exists());
+            chantal.run(&["repo", "show", "--repo-id", "r"]).succeeds();
+        }
+        chantal.run(&SYNC).succeeds();
+        chantal.published_tree("r").assert_same(&built.mirrored());
+    }
+}
+
+#[test]
+fn interrupted() {
+    for upstream in Upstream::both() {
+        let scene = Scene::of(upstream);
+        let packages = scene.packages();
+        scene
+            .server
+            .fault(&packages[5], Times::Always, Fault::Stall(10));
+        let running = scene.chantal.spawn(&SYNC);
+        scene.server.wait_for(&packages[5], 1);
+        running.interrupt();
+        scene.server.clear_faults();
+        scene.server.release();
+        running
+            .wait()
+            .fails_with(130, "error: r: interrupted\n")
+            .says("");
+        scene.shows_the_old();
+        let list = scene
+            .chantal
+            .run(&["--format", "json", "repo", "list"])
+            .succeeds()
+            .json();
+        assert_eq!(list[0]["packages"], PACKAGES);
+
+        scene.server.clear_log();
+        scene.chantal.run(&SYNC).succeeds();
+        let asked = scene.asked();
+        for package in &packages[..5] {
+            assert_eq!(asked.get(package), None, "{package} was there");
+        }
+        for package in &packages[6..] {
+            assert_eq!(asked.get(package), Some(&1), "{package}");
+        }
+        scene.shows_the_new();
+        scene.left_no_clutter();
+    }
+}
+
+/// Who cannot wait for the server to say something presses Ctrl-C twice.
+#[test]
+fn interrupted_twice() {
+    let scene = Scene::of(Upstream::deb());
+    let path = scene.packages()[5].clone();
+    scene.server.fault(&path, Times::Always, Fault::Stall(10));
+    let running = scene.chantal.spawn(&SYNC);
+    scene.server.wait_for(&path, 1);
+    running.interrupt();
+    running.interrupt();
+    running.wait().fails_with(130, "").says("");
+    scene.shows_the_old();
+    scene.server.clear_faults();
+    scene.server.release();
+    scene.chantal.run(&SYNC).succeeds();
+    scene.shows_the_new();
+    scene.left_no_clutter();
+}
+
+#[test]
+fn a_second_run_is_told_who_is_first() {
+    for upstream in Upstream::both() {
+        let scene = Scene::of(upstream);
+        let path = scene.packages()[3].clone();
+        scene.server.fault(&path, Times::Always, Fault::Stall(10));
+        let first = scene.chantal.spawn(&SYNC);
+        scene.server.wait_for(&path, 1);
+        let lock = fs::read_to_string(scene.chantal.data().join("chantal.lock")).unwrap();
+        let lock: serde_json::Value = serde_json::from_str(&lock).unwrap();
+        let since = jiff::Timestamp::from_second(lock["since"].as_i64().unwrap()).unwrap();
+        for args in [&SYNC[..], &["publish", "--all"], &["init"]] {
+            scene.chantal.run(args).says("").fails_with(
+                6,
+                &format!(
+                    "error: another run is changing [dir]/data: `repo sync`, process {}, since {since}\n\
+                     hint: wait for it to end\n",
+                    lock["pid"]
+                ),
+            );
+        }
+        for args in [
+            &["repo", "list"][..],
+            &["repo", "show", "--repo-id", "r"],
+            &["repo", "history", "--repo-id", "r"],
+        ] {
+            scene.chantal.run(args).succeeds();
+        }
+        scene.server.clear_faults();
+        scene.server.release();
+        first.wait().succeeds();
+        scene.shows_the_new();
+    }
+}
+
+/// A killed run's lock is nobody's, and readers need not wait for a writer to clean up.
+#[test]
+fn readers_after_a_kill() {
+    for upstream in Upstream::both() {
+        let scene = Scene::of(upstream);
+        let before = scene.chantal.run(&["repo", "list"]).succeeds().stdout;
+        scene.kill_at(&scene.packages()[3], 10);
+        scene
+            .chantal
+            .run(&["repo", "list"])
+            .succeeds()
+            .says(&before);
+        for noun in ["show", "history"] {
+            scene
+                .chantal
+                .run(&["repo", noun, "--repo-id", "r"])
+                .succeeds();
+        }
+        scene.chantal.run(&SYNC).succeeds();
+        scene.shows_the_new();
+    }
+}
