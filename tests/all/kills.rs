@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -339,6 +340,53 @@ fn killed_at_any_moment() {
             // A kill between the answer and the rename costs that one file again, and there were ten.
             assert!(count <= 11, "{path}: {count}");
         }
+        client.end();
+    }
+}
+
+/// Killed as soon as something happens to the staging directory, and a little later each time, until the tree is new: while
+/// it is filled, and while what the kill before left is cleared away.
+#[test]
+fn killed_while_it_publishes() {
+    for upstream in Upstream::both() {
+        let scene = Scene::of(upstream);
+        let client = Client::start(&scene);
+        let staging = scene.published().with_file_name(".latest.chantal-staging");
+        let mut kills = 0;
+        for delay in (0..20).map(|step| Duration::from_micros(500 * step)) {
+            let stamp = || {
+                fs::metadata(&staging)
+                    .ok()
+                    .map(|meta| (meta.ctime(), meta.ctime_nsec()))
+            };
+            let before = stamp();
+            let mut child = scene.chantal.command(&SYNC).spawn().unwrap();
+            while stamp() == before && child.try_wait().unwrap().is_none() {
+                thread::yield_now();
+            }
+            thread::sleep(delay);
+            child.kill().unwrap();
+            if child.wait().unwrap().code().is_none() {
+                kills += 1;
+            }
+            let root = fs::read(scene.published().join(scene.upstream.root())).unwrap();
+            if root == scene.new.tree.bytes(&scene.upstream.root()) {
+                scene.shows_the_new();
+                break;
+            }
+            scene.shows_the_old();
+        }
+        assert!(kills > 0, "no kill came in time");
+        scene.server.clear_log();
+        scene.chantal.run(&SYNC).succeeds();
+        // The state was committed before it was published: one question is all that is left.
+        let root = scene.upstream.root();
+        let mut lines = scene.server.request_lines();
+        // A killed run's last question may reach the server only now.
+        lines.dedup();
+        assert_eq!(lines, [format!("GET {root} 304")]);
+        scene.shows_the_new();
+        scene.left_no_clutter();
         client.end();
     }
 }

@@ -11,5 +11,6 @@ mod kit;
 mod kit_selftest;
 mod layers;
 mod man;
+mod publishing;
 mod quickstart;
 mod sync;

@@ -162,6 +162,7 @@ pub struct Repository {
     format: Vec<String>,
     key: Option<String>,
     publish: bool,
+    keep: Option<String>,
     /// Further top-level YAML.
     more: String,
 }
@@ -176,6 +177,7 @@ impl Repository {
             format: Vec::new(),
             key: None,
             publish: true,
+            keep: None,
             more: String::new(),
         };
         if let Layout::Deb(deb) = &upstream.layout {
@@ -236,6 +238,12 @@ impl Repository {
         self
     }
 
+    /// `publish.keep`.
+    pub fn keep(mut self, duration: &str) -> Self {
+        self.keep = Some(duration.to_owned());
+        self
+    }
+
     /// Top-level YAML of any kind: `credentials:\n  type: bearer\n`.
     pub fn more(mut self, yaml: &str) -> Self {
         self.more.push_str(yaml);
@@ -257,6 +265,9 @@ impl Repository {
         if self.publish {
             let path = format!("../../www/{name}/latest");
             writeln!(yaml, "publish:\n  latest_path: {path}").unwrap();
+            if let Some(keep) = &self.keep {
+                writeln!(yaml, "  keep: {keep}").unwrap();
+            }
         }
         yaml + &self.more
     }
