@@ -339,6 +339,9 @@ fn publish_hint(error: &PublishError) -> Option<String> {
         PublishError::NotOwner { .. } => {
             "run chantal as the user that owns the pool (fs.protected_hardlinks)".to_owned()
         }
+        PublishError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "run chantal as a user that may write there".to_owned()
+        }
         PublishError::ObjectMissing { .. } => {
             "`chantal repo sync --refresh` fetches what is missing from the pool".to_owned()
         }

@@ -145,8 +145,19 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
     };
     put(context, tree, &pending)?;
 
-    let copied = stage::fill(context, &staging, &layout, tree)?;
-    exchange::exchange(&staging, tree)?;
+    let staged = stage::fill(context, &staging, &layout, tree)
+        .and_then(|copied| exchange::exchange(&staging, tree).map(|()| copied));
+    let copied = match staged {
+        Ok(copied) => copied,
+        Err(error) => {
+            // Half a tree of copies would keep a full disk full, and another path may be configured next time. What
+            // cannot be removed is only clutter; why it was staged in vain is what counts.
+            if let Err(error) = remove_directory(&staging) {
+                log::warn!("{error}");
+            }
+            return Err(error);
+        }
+    };
 
     put(
         context,

@@ -1,5 +1,7 @@
 //! Published trees: links and modes, what stays of earlier generations, other file systems, targets that move or vanish.
 
+mod places;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
