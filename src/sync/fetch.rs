@@ -35,6 +35,14 @@ pub enum MissingFiles {
     AreLeftOut,
 }
 
+/// How a download began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    Fresh,
+    /// With bytes of an interrupted one.
+    Resumed,
+}
+
 /// What the workers share.
 struct Progress {
     objects: HashMap<Digest, Stored>,
@@ -121,22 +129,17 @@ impl Session<'_> {
         {
             return Ok(Some(stored));
         }
-        let expected = Expected {
-            digest: want.digest,
-            size: want.size,
-        };
         let mut last = None;
         for place in &want.places {
-            let incoming = match self.context.pool.begin(want.digest, self.id())? {
-                Begin::Present(stored) => return Ok(Some(stored)),
-                Begin::Download(incoming) => incoming,
-            };
-            let active = downloads.file(&crate::terminal::escape(place.file_name()), want.size);
-            match self.upstream.download(place, expected, incoming, &active) {
-                Ok(stored) => {
-                    active.done();
-                    return Ok(Some(stored));
+            let fetched = match self.fetch_from(place, want, downloads)? {
+                // What an interrupted run had kept may be what was wrong. It is gone now.
+                (Err(UpstreamError::Mismatch { .. }), Start::Resumed) => {
+                    self.fetch_from(place, want, downloads)?.0
                 }
+                (fetched, _) => fetched,
+            };
+            match fetched {
+                Ok(stored) => return Ok(Some(stored)),
                 Err(error @ (UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. })) => {
                     // A worse finding than "not there" is the one to report.
                     if !matches!(last, Some(UpstreamError::Mismatch { .. })) {
@@ -152,6 +155,32 @@ impl Session<'_> {
             (Some(source), _) => Err(failed(want, source)),
             (None, MissingFiles::AreErrors) => unreachable!("a file has at least one place"),
         }
+    }
+
+    fn fetch_from(
+        &self,
+        place: &RelPath,
+        want: &Want,
+        downloads: &Downloads,
+    ) -> Result<(Result<Stored, UpstreamError>, Start), SyncError> {
+        let incoming = match self.context.pool.begin(want.digest, self.id())? {
+            Begin::Present(stored) => return Ok((Ok(stored), Start::Fresh)),
+            Begin::Download(incoming) => incoming,
+        };
+        let start = match incoming.length() {
+            0 => Start::Fresh,
+            _ => Start::Resumed,
+        };
+        let expected = Expected {
+            digest: want.digest,
+            size: want.size,
+        };
+        let active = downloads.file(&crate::terminal::escape(place.file_name()), want.size);
+        let fetched = self.upstream.download(place, expected, incoming, &active);
+        if fetched.is_ok() {
+            active.done();
+        }
+        Ok((fetched, start))
     }
 
     fn note(
