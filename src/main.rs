@@ -97,16 +97,23 @@ fn run(cli: &Cli) -> Result<(), Error> {
         output,
         progress,
     };
-    match &cli.command {
-        Command::Init => commands::init::init(&loaded.config, output, written),
-        Command::Repo(cli::Repo::Sync(arguments)) => commands::repo::sync(&context, arguments),
-        Command::Repo(cli::Repo::List) => commands::repo::list(&context),
-        Command::Repo(cli::Repo::Show(arguments)) => commands::repo::show(&context, arguments),
-        Command::Repo(cli::Repo::History(arguments)) => {
-            commands::repo::history(&context, arguments)
-        }
-        Command::Publish(arguments) => commands::publish::publish(&context, arguments),
-        Command::Config(cli::Config::Check) => commands::config::check(&context),
+    let result = dispatch(&cli.command, &context, written);
+    if let (Err(error), Some(_)) = (&result, &loaded.config.logging.file) {
+        // Standard error has it anyway; whoever reads the log file finds why the run ended there too.
+        log::error!("{error}");
+    }
+    result
+}
+
+fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> Result<(), Error> {
+    match command {
+        Command::Init => commands::init::init(context.config, context.output, written),
+        Command::Repo(cli::Repo::Sync(arguments)) => commands::repo::sync(context, arguments),
+        Command::Repo(cli::Repo::List) => commands::repo::list(context),
+        Command::Repo(cli::Repo::Show(arguments)) => commands::repo::show(context, arguments),
+        Command::Repo(cli::Repo::History(arguments)) => commands::repo::history(context, arguments),
+        Command::Publish(arguments) => commands::publish::publish(context, arguments),
+        Command::Config(cli::Config::Check) => commands::config::check(context),
         Command::Generate(cli::Generate::Man(_)) => {
             unreachable!("handled before the configuration is read")
         }

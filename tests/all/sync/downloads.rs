@@ -66,7 +66,7 @@ fn an_interrupted_download_is_continued_by_the_next_run() {
             mirror.sync().fails_with(
                 3,
                 &format!(
-                    "error: r: {message}: [server]/{path}: Peer disconnected\n\
+                    "error: r: {message}: [server]/{path}: the connection ended too early\n\
                      hint: try again later; the last good state is untouched\n"
                 ),
             );

@@ -107,7 +107,8 @@ fn a_key_over_http_needs_its_fingerprint() {
         mirror.sync().fails_with(
             2,
             &format!(
-                "error: r: {fingerprint} is not among the keys, which are {}\n",
+                "error: r: {fingerprint} is not among the keys, which are {}\n\
+                 hint: check gpgkey_file or gpgkey_url; the last good state is untouched\n",
                 Key::stranger().fingerprint()
             ),
         );

@@ -68,6 +68,18 @@ fn to_a_file_as_text() {
 }
 
 #[test]
+fn the_file_says_why_a_run_failed() {
+    let mirror = warning();
+    mirror.global("logging:\n  file: ../../logs/chantal.log\n");
+    let path = mirror.upstream.root();
+    mirror.server.edit(|tree| tree.remove(&path));
+    let error = format!("error: r: there is no repository: none of [server]/{path} exists\n");
+    let hint = "hint: check upstream.url; for APT also distribution\n";
+    mirror.sync().fails_with(4, &format!("{error}{hint}"));
+    assert!(log(&mirror).ends_with(&error), "{}", log(&mirror));
+}
+
+#[test]
 fn as_json_lines() {
     for place in ["", "  file: ../../logs/chantal.log\n"] {
         let mirror = warning();
