@@ -12,6 +12,7 @@ mod tables;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -130,7 +131,7 @@ impl Store {
     /// Reads a consistent state, also while another process writes.
     pub fn read<T>(&self, work: impl FnOnce(&Reader) -> Transaction<T>) -> Result<T, StoreError> {
         let _access = self.access.read().unwrap_or_else(PoisonError::into_inner);
-        self.explained((|| {
+        self.explained(guarded(|| {
             let database = match builder().open_read_only(&self.path) {
                 // A writer was killed. Opening for writing repairs; if one is writing right now, this fails as busy.
                 Err(redb::DatabaseError::RepairAborted) => {
@@ -140,7 +141,7 @@ impl Store {
                 opened => opened?,
             };
             work(&Reader(database.begin_read()?))
-        })())
+        }))
     }
 
     /// Changes the store in one transaction. An error changes nothing.
@@ -150,13 +151,13 @@ impl Store {
         work: impl FnOnce(&Writer) -> Transaction<T>,
     ) -> Result<T, StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
-        self.explained((|| {
+        self.explained(guarded(|| {
             let database = builder().open(&self.path)?;
             let writer = Writer(database.begin_write()?);
             let result = work(&writer)?;
             writer.0.commit()?;
             Ok(result)
-        })())
+        }))
     }
 
     fn explained<T>(&self, result: Transaction<T>) -> Result<T, StoreError> {
@@ -172,6 +173,12 @@ impl Store {
                         what: "it is not a redb file".to_owned(),
                     }
                 }
+                redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                    StoreError::Damaged {
+                        path: self.path.clone(),
+                        what: "it ends too early".to_owned(),
+                    }
+                }
                 source => StoreError::Database {
                     path: self.path.clone(),
                     source: Box::new(source),
@@ -183,6 +190,15 @@ impl Store {
             },
         })
     }
+}
+
+/// redb believes its pages: where they are damaged it may panic instead of returning an error. The panic's text has been
+/// printed by then; what it means is said here.
+fn guarded<T>(work: impl FnOnce() -> Transaction<T>) -> Transaction<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let what = "its pages contradict each other (see above)";
+        Err(TransactionError::Damaged(what.to_owned()))
+    })
 }
 
 fn builder() -> redb::Builder {
