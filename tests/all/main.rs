@@ -13,4 +13,5 @@ mod layers;
 mod man;
 mod publishing;
 mod quickstart;
+mod storage;
 mod sync;

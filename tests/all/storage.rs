@@ -1,0 +1,282 @@
+//! The storage itself: absent, damaged, somebody else's, from the future, and the one that an earlier chantal wrote.
+
+use std::fs;
+use std::path::Path;
+
+use redb::{Database, TableDefinition};
+
+use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::server::Server;
+use crate::kit::tree::inodes;
+use crate::kit::upstream::{Built, Package, Upstream};
+
+const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
+const PUBLISH: [&str; 3] = ["publish", "--repo-id", "r"];
+const LIST: [&str; 2] = ["repo", "list"];
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+
+/// A repository `r`, synced once.
+struct Scene {
+    built: Built,
+    server: Server,
+    chantal: Chantal,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
+        let built = upstream.build();
+        let server = Server::start(built.tree.clone());
+        let chantal = Chantal::new();
+        chantal.hide_server(&server);
+        chantal.repository(&Repository::of("r", &upstream, &server.url()));
+        chantal.run(&SYNC).succeeds();
+        server.clear_log();
+        Self {
+            built,
+            server,
+            chantal,
+        }
+    }
+
+    /// Every command that needs the storage ends so; nobody was asked for anything, and the published tree stays.
+    #[track_caller]
+    fn all_fail(&self, commands: &[&[&str]], code: i32, stderr: &str) {
+        let before = inodes(&self.chantal.published("r"));
+        for args in commands {
+            self.chantal.run(args).fails_with(code, stderr).says("");
+        }
+        assert_eq!(inodes(&self.chantal.published("r")), before);
+        assert!(self.server.requests().is_empty());
+    }
+
+    #[track_caller]
+    fn works(&self) {
+        self.chantal.run(&SYNC).succeeds();
+        self.chantal.run(&PUBLISH).succeeds();
+        self.chantal
+            .published_tree("r")
+            .assert_same(&self.built.mirrored());
+    }
+}
+
+#[test]
+fn a_pool_that_is_not_there() {
+    let scene = Scene::new();
+    let pool = scene.chantal.data().join("pool");
+    let aside = scene.chantal.dir().join("unmounted");
+    fs::rename(&pool, &aside).unwrap();
+    let stderr = "error: [dir]/data/pool is not there: is the file system mounted?\n\
+                  hint: the store names a pool at storage.pool_path: mount it or correct the path\n";
+    scene.all_fail(&[&SYNC, &PUBLISH, &["init"]], 5, stderr);
+    // An empty mount point is no pool either.
+    fs::create_dir(&pool).unwrap();
+    scene.all_fail(&[&SYNC, &PUBLISH, &["init"]], 5, stderr);
+    assert_eq!(fs::read_dir(&pool).unwrap().count(), 0);
+    fs::remove_dir(&pool).unwrap();
+    fs::rename(&aside, &pool).unwrap();
+    scene.works();
+}
+
+#[test]
+fn a_pool_of_another_store() {
+    let scene = Scene::new();
+    let other = Scene::new();
+    let path = |scene: &Scene| scene.chantal.data().join("pool");
+    let id = |scene: &Scene| {
+        let marker = fs::read_to_string(path(scene).join("CHANTAL-POOL")).unwrap();
+        marker.lines().nth(1).unwrap().to_owned()
+    };
+    let (own, foreign) = (id(&scene), id(&other));
+    assert_ne!(own, foreign);
+    let aside = scene.chantal.dir().join("aside");
+    fs::rename(path(&scene), &aside).unwrap();
+    fs::rename(path(&other), path(&scene)).unwrap();
+    let stderr = format!(
+        "error: the pool [dir]/data/pool belongs to another store: expected id {own}, got {foreign}\n"
+    );
+    scene.all_fail(&[&SYNC, &PUBLISH, &["init"]], 5, &stderr);
+    fs::remove_dir_all(path(&scene)).unwrap();
+    fs::rename(&aside, path(&scene)).unwrap();
+    scene.works();
+}
+
+#[test]
+fn a_pool_with_another_layout() {
+    let scene = Scene::new();
+    let marker = scene.chantal.data().join("pool/CHANTAL-POOL");
+    let good = fs::read_to_string(&marker).unwrap();
+    let put = |text: &str| {
+        fs::remove_file(&marker).unwrap();
+        fs::write(&marker, text).unwrap();
+    };
+    put(&good.replace("layout 1", "layout 2"));
+    let stderr = "error: [dir]/data/pool does not look like a pool of this chantal: expected \"chantal pool, layout 1\", \
+                  got \"chantal pool, layout 2\"\n";
+    scene.all_fail(&[&SYNC, &PUBLISH], 5, stderr);
+    put(&good);
+    scene.works();
+}
+
+#[test]
+fn a_store_that_is_gone() {
+    let scene = Scene::new();
+    let store = scene.chantal.data().join("chantal.redb");
+    let aside = scene.chantal.dir().join("backup.redb");
+    fs::rename(&store, &aside).unwrap();
+    scene.all_fail(
+        &[&SYNC, &PUBLISH, &LIST],
+        5,
+        "error: the pool [dir]/data/pool holds objects, but its store [dir]/data/chantal.redb is gone\n\
+         hint: restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state\n",
+    );
+    fs::rename(&aside, &store).unwrap();
+    scene.works();
+}
+
+#[test]
+fn a_store_that_is_damaged() {
+    let scene = Scene::new();
+    let store = scene.chantal.data().join("chantal.redb");
+    let good = fs::read(&store).unwrap();
+    let mut spoiled = good.clone();
+    let (start, end) = (4096, spoiled.len());
+    spoiled[start..end].fill(0xa5);
+    for (bytes, what) in [
+        (
+            b"hello, I am a text file".repeat(1000),
+            "it is not a redb file",
+        ),
+        (Vec::new(), "it is not a redb file"),
+        (good[..good.len() / 2].to_vec(), "it ends too early"),
+        // redb panics over this one, and says so itself before the error comes.
+        (spoiled, "its pages contradict each other (see above)"),
+    ] {
+        fs::write(&store, bytes).unwrap();
+        for args in [&SYNC[..], &PUBLISH, &LIST] {
+            let output = scene.chantal.run(args).exits(5).says("");
+            let error = format!(
+                "error: the store [dir]/data/chantal.redb is damaged: {what}\nhint: restore it from a backup\n"
+            );
+            assert!(output.stderr.ends_with(&error), "{output:?}");
+            assert!(
+                what.contains("above") || output.stderr == error,
+                "{output:?}"
+            );
+        }
+        assert!(scene.server.requests().is_empty());
+    }
+    fs::write(&store, good).unwrap();
+    scene.works();
+}
+
+fn set_version(store: &Path, version: u32) {
+    let database = Database::open(store).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut meta = transaction.open_table(META).unwrap();
+    meta.insert("schema", version.to_le_bytes().as_slice())
+        .unwrap();
+    drop(meta);
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn a_store_of_a_newer_chantal() {
+    let scene = Scene::new();
+    let store = scene.chantal.data().join("chantal.redb");
+    set_version(&store, 1000);
+    scene.all_fail(
+        &[&SYNC, &PUBLISH, &LIST, &["init"]],
+        5,
+        "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 1: \
+         it was written by a newer one\nhint: use the chantal that wrote it, or a newer one\n",
+    );
+    set_version(&store, 1);
+    scene.works();
+}
+
+/// It may be a disk that is not mounted: nothing is made there unasked.
+#[test]
+fn a_base_path_without_a_storage() {
+    let chantal = Chantal::new();
+    let upstream = Upstream::deb().package(Package::new("hello", "1.0-1"));
+    let built = upstream.build();
+    let server = Server::start(built.tree.clone());
+    chantal.repository(&Repository::of("r", &upstream, &server.url()));
+    fs::create_dir(chantal.data()).unwrap();
+    for args in [&SYNC[..], &PUBLISH] {
+        chantal.run(args).says("").fails_with(
+            2,
+            "error: [dir]/data exists, but holds no storage\n\
+             hint: if a disk should be mounted there, mount it; else `chantal init` makes a storage\n",
+        );
+    }
+    assert_eq!(fs::read_dir(chantal.data()).unwrap().count(), 0);
+    assert!(server.requests().is_empty());
+    chantal.run(&LIST).succeeds();
+    chantal
+        .run(&["init"])
+        .succeeds()
+        .says("made the storage [dir]/data with its pool [dir]/data/pool\n");
+    chantal.run(&SYNC).succeeds();
+    chantal
+        .run(&["init"])
+        .succeeds()
+        .says("the storage [dir]/data is there already\n");
+    chantal.published_tree("r").assert_same(&built.mirrored());
+}
+
+#[test]
+fn a_pool_path_that_holds_something_else() {
+    let chantal = Chantal::new();
+    chantal.global("storage:\n  base_path: ../../data\n  pool_path: ../../photos\n");
+    chantal.write("photos/1.jpg", "family");
+    chantal.run(&["init"]).says("").fails_with(
+        2,
+        "error: [dir]/photos is not empty and not a pool\nhint: name an empty or new directory as storage.pool_path\n",
+    );
+    assert_eq!(
+        fs::read_dir(chantal.dir().join("photos")).unwrap().count(),
+        1
+    );
+}
+
+/// What vanished from the pool is fetched again; what is damaged there is noticed by its size.
+#[test]
+fn objects_that_are_gone_or_cut_short() {
+    let scene = Scene::new();
+    let package = scene.built.path_of("hello");
+    let object = || {
+        let hex = crate::kit::upstream::Checksum::Sha256.hex(scene.built.tree.bytes(&package));
+        scene
+            .chantal
+            .data()
+            .join(format!("pool/sha256/{}/{hex}", &hex[..2]))
+    };
+    let hex = object().file_name().unwrap().to_str().unwrap().to_owned();
+    fs::remove_file(object()).unwrap();
+    scene.chantal.run(&PUBLISH).says("").fails_with(
+        5,
+        &format!(
+            "error: r: object {hex} of {package} is missing from the pool\n\
+             hint: `chantal repo sync --refresh` fetches what is missing from the pool\n"
+        ),
+    );
+    scene
+        .chantal
+        .published_tree("r")
+        .assert_same(&scene.built.mirrored());
+    let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
+    for damage in [None, Some("short")] {
+        let _ = fs::remove_file(object());
+        if let Some(bytes) = damage {
+            fs::write(object(), bytes).unwrap();
+        }
+        println!("{}", scene.chantal.run(&refresh).exits(0).stderr);
+        assert_eq!(
+            fs::read(object()).unwrap(),
+            scene.built.tree.bytes(&package)
+        );
+        scene.works();
+    }
+}
