@@ -13,7 +13,7 @@ use crate::cli::{Cli, GenerateMan};
 use crate::error::Error;
 
 /// What chantal reads and writes, with the configuration's defaults.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 6] = [
     (
         "/etc/chantal/conf.d/*.yaml",
         "The configuration for all repositories, read in the order of the files' names; a later one changes what an earlier one \
@@ -38,10 +38,6 @@ const FILES: [(&str, &str); 7] = [
     (
         "/var/lib/chantal/gpgkeys/NAME.asc",
         "The keys that repository NAME trusts, as they were last fetched.",
-    ),
-    (
-        "/var/lib/chantal/cache",
-        "What upstreams are asked about only if it changed (storage.cache_path). It may be deleted at any time.",
     ),
 ];
 

@@ -18,23 +18,14 @@ impl Layout {
     /// The manifest's files, and those of earlier generations that do not stand in their way.
     pub fn new(reader: &Reader, manifest: ObjectId, earlier: &[Generation]) -> Transaction<Self> {
         let mut layout = Self::default();
-        reader.each_entry(manifest, &mut |entry| {
-            layout
-                .files
-                .insert(entry.path.as_str().to_owned(), entry.object);
-            Ok(())
-        })?;
+        layout.add(reader, manifest, |_, _| true)?;
+        let own = layout.len();
         for generation in earlier {
-            reader.each_entry(generation.manifest, &mut |entry| {
-                if stays(&entry) && layout.has_room_for(entry.path.as_str()) {
-                    layout.retained += 1;
-                    layout
-                        .files
-                        .insert(entry.path.as_str().to_owned(), entry.object);
-                }
-                Ok(())
+            layout.add(reader, generation.manifest, |layout, entry| {
+                stays(entry) && layout.has_room_for(entry.path.as_str())
             })?;
         }
+        layout.retained = (layout.len() - own) as u64;
         Ok(layout)
     }
 
@@ -43,14 +34,24 @@ impl Layout {
         let mut layout = Self::default();
         let earlier = record.earlier.iter().map(|generation| generation.manifest);
         for manifest in record.manifest.into_iter().chain(earlier) {
-            reader.each_entry(manifest, &mut |entry| {
-                layout
-                    .files
-                    .insert(entry.path.as_str().to_owned(), entry.object);
-                Ok(())
-            })?;
+            layout.add(reader, manifest, |_, _| true)?;
         }
         Ok(layout)
+    }
+
+    fn add(
+        &mut self,
+        reader: &Reader,
+        manifest: ObjectId,
+        admits: impl Fn(&Self, &Entry) -> bool,
+    ) -> Transaction<()> {
+        reader.each_entry(manifest, &mut |entry| {
+            if admits(self, &entry) {
+                self.files
+                    .insert(entry.path.as_str().to_owned(), entry.object);
+            }
+            Ok(())
+        })
     }
 
     pub fn files(&self) -> impl Iterator<Item = (&str, ObjectId)> {
