@@ -1,14 +1,16 @@
 //! The storage itself: absent, damaged, somebody else's, from the future, and the one that an earlier chantal wrote.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use redb::{Database, TableDefinition};
 
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::keys::Key;
 use crate::kit::server::Server;
-use crate::kit::tree::inodes;
-use crate::kit::upstream::{Built, Package, Upstream};
+use crate::kit::tree::{Tree, inodes};
+use crate::kit::upstream::{Built, Checksum, Package, Upstream};
 
 const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
 const PUBLISH: [&str; 3] = ["publish", "--repo-id", "r"];
@@ -247,7 +249,7 @@ fn objects_that_are_gone_or_cut_short() {
     let scene = Scene::new();
     let package = scene.built.path_of("hello");
     let object = || {
-        let hex = crate::kit::upstream::Checksum::Sha256.hex(scene.built.tree.bytes(&package));
+        let hex = Checksum::Sha256.hex(scene.built.tree.bytes(&package));
         scene
             .chantal
             .data()
@@ -267,16 +269,141 @@ fn objects_that_are_gone_or_cut_short() {
         .published_tree("r")
         .assert_same(&scene.built.mirrored());
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
-    for damage in [None, Some("short")] {
-        let _ = fs::remove_file(object());
+    let missing = format!("warning: object {hex} is missing or damaged: it is fetched again\n");
+    let damaged = format!(
+        "warning: [dir]/data/pool/sha256/{}/{hex} is damaged (its sha256 is {}): it is fetched again\n",
+        &hex[..2],
+        Checksum::Sha256.hex(b"short"),
+    );
+    for (damage, warnings) in [(None, missing.clone()), (Some("short"), missing + &damaged)] {
+        if object().exists() {
+            fs::remove_file(object()).unwrap();
+        }
         if let Some(bytes) = damage {
             fs::write(object(), bytes).unwrap();
         }
-        println!("{}", scene.chantal.run(&refresh).exits(0).stderr);
+        let output = scene.chantal.run(&refresh).exits(0);
+        output.says_on_stderr(&warnings);
         assert_eq!(
             fs::read(object()).unwrap(),
             scene.built.tree.bytes(&package)
         );
         scene.works();
     }
+}
+
+/// The stored store of schema version 1 and its pool, in a place of their own; see `fixtures/store-v1/make.sh`.
+fn of_version_1() -> Chantal {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/store-v1");
+    let chantal = Chantal::new();
+    let mut store = Tree::read(&fixture);
+    store.remove("make.sh");
+    store.write_to(&chantal.data());
+    fs::create_dir(chantal.data().join("pool/partial")).unwrap();
+    chantal.write("config/repos.d/key.asc", &Key::archive().public_armored());
+    for (kind, more) in [
+        ("apt", "  distribution: stable\n"),
+        ("rpm", "  gpgcheck: false\n"),
+    ] {
+        let yaml = format!(
+            "name: tiny-{kind}\ntype: {kind}\nupstream:\n  url: http://127.0.0.1:1/{kind}\n{kind}:\n{more}  \
+             gpgkey_file: key.asc\npublish:\n  latest_path: ../../www/tiny-{kind}\n"
+        );
+        chantal.write(&format!("config/repos.d/tiny-{kind}.yaml"), &yaml);
+    }
+    chantal.global("storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n");
+    chantal
+}
+
+#[test]
+fn a_store_of_version_1_is_read() {
+    const SIGNER: &str = "9D1F70AB8A02D54CF23639496D399708060D69B4";
+    let chantal = of_version_1();
+    chantal.run(&LIST).succeeds().says(
+        "REPOSITORY  TYPE  ENABLED  ROOT    PACKAGES  SIZE       SYNCED\n\
+         tiny-apt    apt   yes      signed  2         6.22 KiB   2026-11-23T07:16:37Z\n\
+         tiny-rpm    rpm   yes      signed  2         15.91 KiB  2026-11-23T07:16:37Z\n",
+    );
+    let show = ["--format", "json", "repo", "show", "--repo-id", "tiny-apt"];
+    let shown = chantal.run(&show).succeeds().json();
+    assert_eq!(shown["state"]["signed_by"][0], SIGNER);
+    assert_eq!(
+        shown["published"][0]["path"],
+        "/tmp/chantal-store/www/tiny-apt"
+    );
+    chantal
+        .run(&["repo", "history", "--repo-id", "tiny-rpm"])
+        .succeeds()
+        .says(
+            "STARTED               PACKAGES  CHANGE  REQUESTS  DOWNLOADED  RESULT\n\
+         2026-11-23T07:16:37Z  2         +0 -0   1         0 B         failed: the root: \
+         http://127.0.0.1:8765/rpm/repodata/repomd.xml: Connection refused (os error 111)\n\
+         2026-11-23T07:16:37Z  2         +0 -0   1         0 B         unchanged\n\
+         2026-11-23T07:16:37Z  2         +2 -0   9         15.91 KiB   changed\n",
+        );
+    chantal.run(&["publish", "--all"]).succeeds().says(
+        "tiny-apt: published at [dir]/www/tiny-apt (9 files)\n\
+         tiny-rpm: published at [dir]/www/tiny-rpm (8 files)\n",
+    );
+    // What is named by its digest has it; the others are told here.
+    let published = |kind: &str| {
+        let tree = Tree::read(&chantal.dir().join(format!("www/tiny-{kind}")));
+        let mut lines = String::new();
+        for (path, bytes) in tree.iter() {
+            let by_digest =
+                [Checksum::Sha256, Checksum::Sha512].map(|checksum| checksum.hex(bytes));
+            if !by_digest.iter().any(|hex| path.contains(hex)) {
+                writeln!(lines, "{} {path}", &by_digest[0][..8]).unwrap();
+            }
+        }
+        (tree.len(), lines)
+    };
+    let (files, lines) = published("apt");
+    assert_eq!(files, 9);
+    assert_eq!(
+        lines,
+        "5369987b dists/stable/InRelease\n\
+         daaa9d85 dists/stable/main/binary-amd64/Packages.gz\n\
+         3b475198 dists/stable/main/binary-amd64/Packages.xz\n\
+         397196ef pool/main/t/tiny-data/tiny-data_2.1-1_all.deb\n\
+         813c2739 pool/main/t/tiny-hello/tiny-hello_1.0-1_amd64.deb\n"
+    );
+    let (files, lines) = published("rpm");
+    assert_eq!(files, 8);
+    assert_eq!(
+        lines,
+        "52f12df3 Packages/tiny-data-2.1-1.noarch.rpm\n\
+         d620f417 Packages/tiny-hello-1.0-1.x86_64.rpm\n\
+         4d812263 repodata/repomd.xml\n\
+         d45df626 repodata/repomd.xml.asc\n"
+    );
+}
+
+/// The first sync after an upgrade writes into it.
+#[test]
+fn a_store_of_version_1_is_written() {
+    let chantal = of_version_1();
+    let root = "http://127.0.0.1:1/rpm/repodata/repomd.xml";
+    let error = format!("tiny-rpm: the root: {root}: Connection refused (os error 111)");
+    chantal
+        .run(&["repo", "sync", "--repo-id", "tiny-rpm"])
+        .fails_with(
+            3,
+            &format!("error: {error}\nhint: try again later; the last good state is untouched\n"),
+        );
+    let history = [
+        "--format",
+        "json",
+        "repo",
+        "history",
+        "--repo-id",
+        "tiny-rpm",
+    ];
+    let history = chantal.run(&history).succeeds().json();
+    assert_eq!(history.as_array().unwrap().len(), 4);
+    assert_eq!(
+        history[0]["error"],
+        error.strip_prefix("tiny-rpm: ").unwrap()
+    );
+    assert_eq!(history[0]["packages"], 2);
 }
