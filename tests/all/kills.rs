@@ -327,9 +327,10 @@ fn killed_at_any_moment() {
                 "round {round}: the old generation came back"
             );
             changed = is_new;
-            match is_new {
-                true => scene.shows_the_new(),
-                false => scene.shows_the_old(),
+            if is_new {
+                scene.shows_the_new();
+            } else {
+                scene.shows_the_old();
             }
             scene.chantal.run(&["repo", "list"]).succeeds();
         }

@@ -231,7 +231,7 @@ fn a_page_for_people_in_place_of_an_unsigned_root() {
         scene.server.fault(root, Times::Always, Fault::Html);
         scene.refused(
             4,
-            &scene.pick(
+            scene.pick(
                 "error: r: [server]/dists/stable/InRelease is not a clear-signed file that apt would accept: the first line \
                  is not \"-----BEGIN PGP SIGNED MESSAGE-----\"\nhint: check gpgkey_file or gpgkey_url against what the \
                  upstream announces; the last good state is untouched\n",

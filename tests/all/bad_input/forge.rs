@@ -81,19 +81,15 @@ fn redeclare(root: &str, path: &str, old: &[u8], new: &[u8]) -> String {
     let hex = Checksum::Sha256.hex(old);
     let mut lines: Vec<String> = root.lines().map(str::to_owned).collect();
     let at = lines.iter().position(|line| line.contains(&hex)).unwrap();
-    let listed = lines[at].clone();
-    lines[at] = match listed.strip_suffix(path.strip_prefix("dists/stable/").unwrap_or(path)) {
-        Some(_) => listed.replace(&format!("{:>8}", old.len()), &format!("{:>8}", new.len())),
-        None => {
-            let size = format!("<size>{}</size>", old.len());
-            let behind = lines[at..]
-                .iter()
-                .position(|line| line.contains(&size))
-                .unwrap();
-            lines[at + behind] = format!("  <size>{}</size>", new.len());
-            listed
-        }
+    let listed = lines[at].replace(&hex, &Checksum::Sha256.hex(new));
+    let name = path.strip_prefix("dists/stable/").unwrap_or(path);
+    if listed.ends_with(name) {
+        lines[at] = listed.replace(&format!("{:>8}", old.len()), &format!("{:>8}", new.len()));
+    } else {
+        lines[at] = listed;
+        let size = format!("<size>{}</size>", old.len());
+        let below = lines[at..].iter().position(|line| line.contains(&size));
+        lines[at + below.unwrap()] = format!("  <size>{}</size>", new.len());
     }
-    .replace(&hex, &Checksum::Sha256.hex(new));
     lines.join("\n") + "\n"
 }
