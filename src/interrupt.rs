@@ -10,9 +10,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 /// Exit code after an interruption, as shells expect it of Ctrl-C.
 pub const EXIT_CODE: i32 = 130;
 
-/// Whether the user wants this run to end.
+/// Whether the user wants this run to end, or somebody this part of it.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    by_user: Arc<AtomicBool>,
+    part_stopped: Arc<AtomicBool>,
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
@@ -27,11 +30,30 @@ impl Interrupt {
             signal_hook::flag::register_conditional_shutdown(signal, EXIT_CODE, Arc::clone(&flag))?;
             signal_hook::flag::register(signal, Arc::clone(&flag))?;
         }
-        Ok(Self(flag))
+        Ok(Self {
+            by_user: flag,
+            part_stopped: Arc::default(),
+        })
+    }
+
+    /// For a part of the run, which can be stopped and gone on with while the rest runs.
+    pub fn part(&self) -> Self {
+        Self {
+            by_user: Arc::clone(&self.by_user),
+            part_stopped: Arc::default(),
+        }
+    }
+
+    pub fn stop_part(&self) {
+        self.part_stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub fn resume_part(&self) {
+        self.part_stopped.store(false, Ordering::Relaxed);
     }
 
     pub fn check(&self) -> Result<(), Interrupted> {
-        if self.0.load(Ordering::Relaxed) {
+        if self.by_user.load(Ordering::Relaxed) || self.part_stopped.load(Ordering::Relaxed) {
             Err(Interrupted)
         } else {
             Ok(())
@@ -49,5 +71,23 @@ impl Interrupt {
             }
             std::thread::sleep(left.min(Duration::from_millis(100)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_stops_alone_and_with_the_whole() {
+        let whole = Interrupt::default();
+        let (one, other) = (whole.part(), whole.part());
+        one.stop_part();
+        assert!(one.clone().check().is_err());
+        assert!(other.check().is_ok() && whole.check().is_ok());
+        one.resume_part();
+        assert!(one.check().is_ok());
+        whole.by_user.store(true, Ordering::Relaxed);
+        assert!(one.check().is_err() && other.check().is_err());
     }
 }

@@ -102,6 +102,7 @@ impl Session<'_> {
             }
         });
         downloads.finish();
+        self.transfers.resume_part();
         let Progress {
             objects,
             unrecorded,
@@ -203,6 +204,8 @@ impl Session<'_> {
                 Ok(None) => {}
                 Err(error) => {
                     progress.error.get_or_insert(error);
+                    // Large files may be under way: what they have got is kept, but nobody waits for the rest.
+                    self.transfers.stop_part();
                 }
             }
         }

@@ -156,6 +156,8 @@ pub struct Session<'a> {
     repository: &'a config::Repository,
     format: Box<dyn Format>,
     upstream: Upstream,
+    /// What the upstream's transfers listen to.
+    transfers: Interrupt,
     previous: Option<RepositoryRecord>,
     identity: StateIdentity,
     started: i64,
@@ -176,12 +178,8 @@ impl<'a> Session<'a> {
         repository: &'a config::Repository,
     ) -> Result<Self, SyncError> {
         let format = format::of(&repository.format)?;
-        let upstream = Upstream::open(
-            context.config,
-            repository,
-            context.limiter,
-            context.interrupt,
-        )?;
+        let transfers = context.interrupt.part();
+        let upstream = Upstream::open(context.config, repository, context.limiter, &transfers)?;
         let previous = context
             .store
             .read(|reader| reader.repository(repository.id.as_str()))?;
@@ -191,6 +189,7 @@ impl<'a> Session<'a> {
             repository,
             format,
             upstream,
+            transfers,
             previous,
             identity,
             started: now(),

@@ -49,6 +49,32 @@ fn an_interrupted_download_is_continued_by_the_next_attempt() {
 }
 
 #[test]
+fn nobody_waits_for_large_files_when_the_sync_has_failed() {
+    for upstream in Upstream::both() {
+        let large = Package::new("large", "1-1").raw(&noise(3_000_000));
+        let mirror = Mirror::of(upstream.package(large).package(hello()));
+        let (large, hello) = (mirror.built.path_of("large"), mirror.built.path_of("hello"));
+        // The whole would take half a minute.
+        mirror.global("download:\n  retries: 0\n  bandwidth_limit: 100KB\n");
+        let (site, begun) = (mirror.server.site(), large.clone());
+        mirror
+            .server
+            .on_request(&hello, move || site.wait_for(&begun, 1));
+        mirror
+            .server
+            .fault(&hello, Times::Always, Fault::Status(404));
+        mirror.sync().exits(4).mentions("package hello");
+
+        mirror.server.clear_faults();
+        mirror.global("");
+        mirror.sync().succeeds();
+        // It was asked for again: the first time it had not come to its end.
+        assert_eq!(mirror.server.requests_of(&large).len(), 2);
+        is_complete(&mirror);
+    }
+}
+
+#[test]
 fn an_interrupted_download_is_continued_by_the_next_run() {
     let range = || Some(format!("bytes={GOT}-"));
     for (serving, answers, retries) in [
