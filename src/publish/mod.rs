@@ -31,7 +31,7 @@ use layout::Layout;
 pub enum PublishError {
     #[error("{path} exists and was not published by this storage")]
     Occupied { path: PathBuf },
-    #[error("{tree} holds {first} and {} more that chantal did not publish", count - 1)]
+    #[error("{tree} holds {first}{} that chantal did not publish", and_more(*count))]
     ForeignFiles {
         tree: PathBuf,
         first: PathBuf,
@@ -53,6 +53,13 @@ pub enum PublishError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+fn and_more(count: usize) -> String {
+    match count {
+        1 => String::new(),
+        _ => format!(" and {} more", count - 1),
+    }
 }
 
 /// What publishing needs of the storage.

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use super::Scene;
+use super::{SYNC, Scene};
+use crate::kit::tree::{Tree, inodes};
 
 /// Where the repository is to be published from now on.
 fn target(scene: &Scene) -> PathBuf {
@@ -35,7 +36,7 @@ fn is_refused(scene: &Scene, before: &[&str], stderr: &str, free: impl Fn()) {
     assert_eq!(names, before);
     free();
     scene.chantal.run(&["publish", "--repo-id", "r"]).succeeds();
-    let tree = crate::kit::tree::Tree::read(&scene.chantal.dir().join("www/other"));
+    let tree = Tree::read(&scene.chantal.dir().join("www/other"));
     tree.assert_same(&scene.built.mirrored());
 }
 
@@ -128,24 +129,25 @@ fn something_in_the_staging_place() {
 fn foreign_files_in_a_published_tree() {
     for scene in Scene::both() {
         let published = scene.chantal.published("r");
-        for name in ["index.html", "a/b.txt", "notes"] {
+        let names = ["a/b.txt", "index.html", "notes"];
+        for (count, name) in names.iter().enumerate() {
             let path = published.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "hand-made").unwrap();
+            let more = ["", " and 1 more", " and 2 more"][count];
+            let before = inodes(&published);
+            for args in [&SYNC[..], &["publish", "--repo-id", "r"]] {
+                scene.chantal.run(args).says("").fails_with(
+                    2,
+                    &format!(
+                        "error: r: [dir]/www/r/latest holds [dir]/www/r/latest/a/b.txt{more} that chantal did not publish\n\
+                         hint: move them out of the published tree: it is replaced as a whole; nothing was changed\n"
+                    ),
+                );
+                assert_eq!(inodes(&published), before);
+            }
         }
-        let before = crate::kit::tree::inodes(&published);
-        for args in [
-            &["repo", "sync", "--repo-id", "r"][..],
-            &["publish", "--repo-id", "r"],
-        ] {
-            scene.chantal.run(args).fails_with(
-                2,
-                "error: r: [dir]/www/r/latest holds [dir]/www/r/latest/a/b.txt and 2 more that chantal did not publish\n\
-                 hint: move them out of the published tree: it is replaced as a whole; nothing was changed\n",
-            );
-            assert_eq!(crate::kit::tree::inodes(&published), before);
-        }
-        for name in ["index.html", "a/b.txt", "notes"] {
+        for name in names {
             fs::remove_file(published.join(name)).unwrap();
         }
         scene.chantal.run(&["publish", "--repo-id", "r"]).succeeds();
