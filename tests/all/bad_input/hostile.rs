@@ -133,9 +133,7 @@ fn source_files_outside_of_the_repository() {
             ),
         );
     }
-    let mut server_has = scene.built.clone();
-    server_has.tree = scene.built.tree.clone();
-    scene.server.swap(server_has.tree);
+    scene.server.swap(scene.built.tree.clone());
     scene.sync().succeeds();
 }
 
