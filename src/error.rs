@@ -6,6 +6,7 @@ use std::io;
 use crate::config::ConfigError;
 use crate::format::FormatError;
 use crate::interrupt::{self, Interrupted};
+use crate::openpgp::VerifyError;
 use crate::pool::PoolError;
 use crate::publish::PublishError;
 use crate::storage::StorageError;
@@ -271,6 +272,12 @@ fn sync_hint(error: &SyncError) -> Option<String> {
         SyncError::Root(RootError::SignatureGone { .. }) => format!(
             "if the upstream really stopped signing, say `repo_gpgcheck: false`; {untouched}"
         ),
+        SyncError::Root(RootError::NotVerified(VerifyError::NotClearSigned { .. }))
+        | SyncError::Format(FormatError::Malformed { .. } | FormatError::Read { .. }) => {
+            format!(
+                "the upstream may be broken, or this may not be the repository that was meant; {untouched}"
+            )
+        }
         SyncError::Root(RootError::NotVerified(_)) => {
             format!(
                 "check gpgkey_file or gpgkey_url against what the upstream announces; {untouched}"
@@ -284,11 +291,6 @@ fn sync_hint(error: &SyncError) -> Option<String> {
         }
         SyncError::Format(FormatError::NeedsFiltering { setting, .. }) => {
             format!("widen {setting} so that it excludes nothing, or leave it out")
-        }
-        SyncError::Format(FormatError::Malformed { .. } | FormatError::Read { .. }) => {
-            format!(
-                "the upstream may be broken, or this may not be the repository that was meant; {untouched}"
-            )
         }
         SyncError::Format(FormatError::Path { .. } | FormatError::NoDigest { .. }) => {
             format!("nothing of it can be mirrored safely: report it to the upstream; {untouched}")

@@ -155,6 +155,8 @@ impl Pool {
                 got: got.to_owned(),
             });
         }
+        // A backup may have dropped it, being empty.
+        fs::create_dir_all(root.join("partial"))?;
         Ok(Self {
             root: root.to_owned(),
             id: id.to_owned(),
@@ -550,6 +552,14 @@ mod tests {
         fs::write(&path, b"hellO").unwrap();
         assert_eq!(pool.adopt(stored.object).unwrap(), None);
         assert_eq!(pool.adopt(ObjectId::of(b"absent")).unwrap(), None);
+    }
+
+    #[test]
+    fn empty_directories_that_a_backup_dropped_come_back() {
+        let (_dir, pool) = pool();
+        fs::remove_dir(pool.root().join("partial")).unwrap();
+        let pool = Pool::open(pool.root(), ID).unwrap();
+        pool.add(b"hello").unwrap();
     }
 
     #[test]

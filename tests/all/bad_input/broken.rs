@@ -1,11 +1,8 @@
 //! Files that are not what the root or an index says: other bytes, another size, a page for people, nothing at all.
 
-use super::{Scene, altered, described, digest};
+use super::{BROKEN, CHECK_KEY, MID_UPDATE, Scene, altered, described, digest};
 use crate::kit::server::{Fault, Times};
 
-const MID_UPDATE: &str = "hint: the upstream may be mid-update; the last good state is untouched\n";
-const BROKEN: &str = "hint: the upstream may be broken, or this may not be the repository that was meant; \
-                      the last good state is untouched\n";
 const PAGE: &[u8] = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>\n";
 
 /// Every index under every name that it has, broken one way; only the first one that is asked for is judged.
@@ -204,14 +201,15 @@ fn a_page_for_people_in_place_of_a_root() {
         scene.refused(
             4,
             &format!(
-                "error: r: [server]/{root} {}\nhint: check gpgkey_file or gpgkey_url against what the upstream announces; \
-                 the last good state is untouched\n",
+                "error: r: [server]/{root} {}",
                 scene.pick(
-                    "is not a clear-signed file that apt would accept: the first line is not \
-                     \"-----BEGIN PGP SIGNED MESSAGE-----\"",
+                    &format!(
+                        "is not a clear-signed file that apt would accept: the first line is not \
+                         \"-----BEGIN PGP SIGNED MESSAGE-----\"\n{BROKEN}"
+                    ),
                     &format!(
                         "has no good signature by a trusted key\n  by {}: the signature is bad: these bytes, or the \
-                         signature, were changed",
+                         signature, were changed\n{CHECK_KEY}",
                         crate::kit::keys::Key::archive().fingerprint()
                     ),
                 ),
@@ -232,9 +230,10 @@ fn a_page_for_people_in_place_of_an_unsigned_root() {
         scene.refused(
             4,
             scene.pick(
-                "error: r: [server]/dists/stable/InRelease is not a clear-signed file that apt would accept: the first line \
-                 is not \"-----BEGIN PGP SIGNED MESSAGE-----\"\nhint: check gpgkey_file or gpgkey_url against what the \
-                 upstream announces; the last good state is untouched\n",
+                &format!(
+                    "error: r: [server]/dists/stable/InRelease is not a clear-signed file that apt would accept: the \
+                     first line is not \"-----BEGIN PGP SIGNED MESSAGE-----\"\n{BROKEN}"
+                ),
                 &format!("error: r: repodata/repomd.xml: it has a DOCTYPE\n{BROKEN}"),
             ),
         );

@@ -1,13 +1,10 @@
 //! Roots and indexes that nobody can act on: weak digests, two answers to one question, sizes and texts that go nowhere.
 
-use super::{GLOBAL, Scene, digest, forge};
+use super::{BROKEN, GLOBAL, MID_UPDATE, Scene, digest, forge};
 use crate::kit::upstream::Codec;
 
 const REPORT: &str = "hint: nothing of it can be mirrored safely: report it to the upstream; the last good state is untouched\n";
-const BROKEN: &str = "hint: the upstream may be broken, or this may not be the repository that was meant; \
-                      the last good state is untouched\n";
 const CONTRADICTION: &str = "hint: the upstream's indexes contradict each other: report it there; the last good state is untouched\n";
-const MID_UPDATE: &str = "hint: the upstream may be mid-update; the last good state is untouched\n";
 const WEAK: &str = "has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)";
 
 #[test]

@@ -1,13 +1,11 @@
 //! Paths and names that are meant to do harm. The upstream's signatures and digests are all good.
 
-use super::{Scene, forge};
+use super::{BROKEN, Scene, forge};
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{DebExtra, Package, Upstream};
 
 const REPORT: &str = "hint: nothing of it can be mirrored safely: report it to the upstream; the last good state is untouched\n";
-const BROKEN: &str = "hint: the upstream may be broken, or this may not be the repository that was meant; \
-                      the last good state is untouched\n";
 
 /// A path as an index writes it, and what is said of it.
 const PATHS: [(&str, &str); 6] = [

@@ -2,13 +2,12 @@
 
 use std::fs;
 
-use super::Scene;
+use super::{BROKEN, CHECK_KEY, Scene};
 use crate::kit::keys::Key;
 use crate::kit::upstream::{Roots, Upstream};
 
 const CHECK_FILE: &str =
     "hint: check gpgkey_file or gpgkey_url; the last good state is untouched\n";
-const CHECK_KEY: &str = "hint: check gpgkey_file or gpgkey_url against what the upstream announces; the last good state is untouched\n";
 
 #[test]
 fn a_key_file_that_is_not_there() {
@@ -219,7 +218,7 @@ fn text_around_the_signed_block() {
         ),
     ] {
         scene.serve(&root, text);
-        scene.refused(4, &format!("error: r: [server]/{root} is not a clear-signed file that apt would accept: {why}\n{CHECK_KEY}"));
+        scene.refused(4, &format!("error: r: [server]/{root} is not a clear-signed file that apt would accept: {why}\n{BROKEN}"));
     }
     scene.recovers();
 }
