@@ -137,6 +137,10 @@ pub struct RepoSync {
     /// Ask the upstream for its root and derive the state anew, even if it seems unchanged
     #[arg(long)]
     pub refresh: bool,
+
+    /// Follow an upstream that went back to an older state, this once
+    #[arg(long)]
+    pub allow_rollback: bool,
 }
 
 #[derive(Debug, Args)]

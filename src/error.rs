@@ -11,7 +11,7 @@ use crate::pool::PoolError;
 use crate::publish::PublishError;
 use crate::storage::StorageError;
 use crate::store::{LockError, StoreError};
-use crate::sync::{KeyError, RootError, SyncError};
+use crate::sync::{FreshnessError, KeyError, RootError, SyncError};
 use crate::upstream::UpstreamError;
 
 /// What a run ends with. README.md and `--help` document the same list.
@@ -181,6 +181,12 @@ fn sync_exit(error: &SyncError) -> Exit {
             | RootError::SignatureGone { .. }
             | RootError::NotVerified(_) => Exit::Refused,
         },
+        SyncError::Freshness(error) => match error {
+            FreshnessError::Lagging { .. } => Exit::Unreachable,
+            FreshnessError::Expired { .. }
+            | FreshnessError::Future { .. }
+            | FreshnessError::RolledBack { .. } => Exit::Refused,
+        },
         SyncError::Format(error) => match error {
             FormatError::NeedsFiltering { .. } | FormatError::NotThere { .. } => Exit::Usage,
             FormatError::Malformed { .. }
@@ -286,6 +292,22 @@ fn sync_hint(error: &SyncError) -> Option<String> {
         SyncError::Root(RootError::Upstream(error))
         | SyncError::Download { source: error, .. }
         | SyncError::Key(KeyError::Upstream(error)) => upstream_hint(error, untouched)?,
+        SyncError::Freshness(error) => match error {
+            FreshnessError::Expired { .. } => format!(
+                "somebody may be serving an old state; for an archive that no longer moves say `check_valid_until: false`; {untouched}"
+            ),
+            FreshnessError::Future { .. } => format!(
+                "check this machine's clock; if the upstream's is wrong, `check_date: false` lets it pass; {untouched}"
+            ),
+            FreshnessError::Lagging { .. } => {
+                format!(
+                    "one of its servers may not be up to date yet: try again later; {untouched}"
+                )
+            }
+            FreshnessError::RolledBack { .. } => format!(
+                "somebody may be serving an old state; if the upstream really went back, `--allow-rollback` follows it once; {untouched}"
+            ),
+        },
         SyncError::IndexMissing { .. } | SyncError::KeepsChanging { .. } => {
             format!("the upstream may be mid-update; try again later; {untouched}")
         }

@@ -46,6 +46,7 @@ mod storage;
 mod store;
 mod sync;
 mod terminal;
+mod time;
 mod upstream;
 
 use std::process::ExitCode;

@@ -116,12 +116,6 @@ pub fn bytes(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
 
-/// Seconds since the epoch, as RFC 3339 in UTC.
-pub fn time(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds)
-        .map_or_else(|_| format!("{seconds} s"), |time| time.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

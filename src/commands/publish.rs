@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::output::count;
 use crate::publish::{self, Effort, Outcome, Request, Summary};
 use crate::storage::Storage;
-use crate::sync::now;
+use crate::time::now;
 
 /// What happened to a published tree.
 #[derive(Clone, Debug, Serialize)]

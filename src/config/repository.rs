@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::rel_path::RelPath;
 
 use super::location::{LocationError, UpstreamUrl};
-use super::resolved::{Apt, Distribution, FormatConfig, Publish, RepoId, Repository, Rpm, Trust};
+use super::resolved::{
+    Apt, Distribution, FormatConfig, Freshness, Publish, RepoId, Repository, Rpm, Trust,
+};
 use super::scope::Scope;
 use super::written::{self, Type};
 use super::{credentials, trust};
@@ -29,6 +31,10 @@ pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Re
         credentials: credentials?,
         trust,
         format,
+        freshness: Freshness {
+            check_valid_until: written.check_valid_until.unwrap_or(true),
+            check_date: written.check_date.unwrap_or(true),
+        },
         publish,
         bandwidth_limit: written.download.bandwidth_limit,
     })
@@ -42,11 +48,6 @@ fn refuse_unsupported(written: &written::Repository, scope: &mut Scope<'_>) {
         ("upstream.mirrors", is_list(&upstream.mirrors)),
         ("upstream.mirrorlist", upstream.mirrorlist.is_some()),
         ("upstream.metalink", upstream.metalink.is_some()),
-        (
-            "check_valid_until",
-            written.check_valid_until == Some(false),
-        ),
-        ("check_date", written.check_date == Some(false)),
         ("filters.include", is_list(&filters.include)),
         ("filters.exclude", is_list(&filters.exclude)),
         ("filters.architectures", is_list(&filters.architectures)),

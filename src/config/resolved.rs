@@ -91,6 +91,7 @@ pub struct Repository {
     pub upstream: UpstreamUrl,
     pub credentials: Credentials,
     pub trust: Trust,
+    pub freshness: Freshness,
     pub format: FormatConfig,
     pub publish: Publish,
     /// Bytes per second, beside the global limit.
@@ -180,6 +181,15 @@ pub struct Trust {
     pub fingerprints: Vec<Fingerprint>,
     /// Digests such as SHA-1 and keys below 2048 bits count too.
     pub allow_weak_signatures: bool,
+}
+
+/// What is asked of a root's own dates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// Whether an expired `Valid-Until` is refused.
+    pub check_valid_until: bool,
+    /// Whether a root from the future is refused.
+    pub check_date: bool,
 }
 
 /// What is asked of a root's signature: `apt.gpgcheck`, `rpm.repo_gpgcheck`.

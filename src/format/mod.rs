@@ -105,6 +105,8 @@ pub enum Companion {
 pub struct Root {
     /// When the upstream made this state, in seconds since the epoch: `Date` of Release, the newest timestamp in repomd.
     pub date: Option<i64>,
+    /// A number that grows with each state, where the format has one and the upstream uses it so.
+    pub revision: Option<u64>,
     /// Until when it may be believed (`Valid-Until` of Release), in seconds since the epoch.
     pub valid_until: Option<i64>,
     pub indexes: Vec<Index>,

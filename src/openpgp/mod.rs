@@ -29,14 +29,6 @@ pub use keyring::{Keyring, KeyringError, Policy};
 pub use trusted::{Authority, Signer, Trusted};
 pub use verify::VerifyError;
 
-/// Seconds since the epoch as a person reads them.
-fn date(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(
-        |_| format!("{seconds} s after 1970"),
-        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
-    )
-}
-
 /// One reason a line, below the message they belong to.
 fn listed(reasons: &[impl std::fmt::Display]) -> String {
     reasons.iter().fold(String::new(), |lines, reason| {

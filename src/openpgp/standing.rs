@@ -48,11 +48,11 @@ pub enum KeyProblem {
     NoBackSignature,
     #[error("the key is not meant for signing")]
     NotForSigning,
-    #[error("the key is valid only from {}", super::date(*from))]
+    #[error("the key is valid only from {}", crate::time::utc(*from))]
     NotYetValid { from: i64 },
-    #[error("the key expired on {}", super::date(*at))]
+    #[error("the key expired on {}", crate::time::utc(*at))]
     Expired { at: i64 },
-    #[error("the key was revoked on {}", super::date(revocation.at))]
+    #[error("the key was revoked on {}", crate::time::utc(revocation.at))]
     Revoked { revocation: Revocation },
     #[error("a {algorithm} key of {bits} bits is too weak")]
     Weak { algorithm: &'static str, bits: u16 },

@@ -84,11 +84,11 @@ pub enum Problem {
     WeakDigest { digest: String },
     #[error("the signature does not say when it was made")]
     Undated,
-    #[error("the signature was made in the future, on {}", super::date(*made))]
+    #[error("the signature was made in the future, on {}", crate::time::utc(*made))]
     Future { made: i64 },
-    #[error("the signature expired on {}", super::date(*at))]
+    #[error("the signature expired on {}", crate::time::utc(*at))]
     Expired { at: i64 },
-    #[error("the signature is older than its key, which was made on {}", super::date(*key_made))]
+    #[error("the signature is older than its key, which was made on {}", crate::time::utc(*key_made))]
     OlderThanKey { key_made: i64 },
     #[error("{0}")]
     Key(KeyProblem),

@@ -71,7 +71,7 @@ impl WriterLock {
         let holder = Holder {
             pid: std::process::id(),
             command: command.to_owned(),
-            since: jiff::Timestamp::now().as_second(),
+            since: crate::time::now(),
         };
         let text = serde_json::to_string(&holder).expect("a holder has only plain fields");
         file.set_len(0)
@@ -85,11 +85,11 @@ impl WriterLock {
 fn describe(holder: Option<&Holder>) -> String {
     match holder {
         Some(holder) => {
-            let since = jiff::Timestamp::from_second(holder.since)
-                .map_or_else(|_| "an unknown time".to_owned(), |time| time.to_string());
             format!(
-                "`{}`, process {}, since {since}",
-                holder.command, holder.pid
+                "`{}`, process {}, since {}",
+                holder.command,
+                holder.pid,
+                crate::time::rfc3339(holder.since)
             )
         }
         None => "it did not say what it does".to_owned(),

@@ -24,6 +24,8 @@ pub struct RepositoryRecord {
     pub root_date: Option<i64>,
     /// Until when that root may be believed, as it says itself.
     pub root_valid_until: Option<i64>,
+    /// Its number among the upstream's states, if it has one.
+    pub root_revision: Option<u64>,
     /// When the state was taken.
     pub synced_at: i64,
     /// When the upstream last said that this is still its state.
@@ -91,6 +93,8 @@ pub struct HistoryRecord {
     pub outcome: SyncOutcome,
     /// The state after it.
     pub manifest: Option<ObjectId>,
+    /// The root that a new state was derived from.
+    pub root: Option<ObjectId>,
     pub packages: u64,
     pub packages_added: u64,
     pub packages_removed: u64,

@@ -8,10 +8,11 @@ use crate::pool::Stored;
 use crate::store::records::{
     HistoryRecord, ObjectRecord, RepositoryRecord, SyncOutcome, ValidatorRecord,
 };
+use crate::time::now;
 
 use super::plan::Plan;
 use super::root::Pinned;
-use super::{Report, Session, SyncError, now};
+use super::{Report, Session, SyncError};
 
 /// How two states differ in packages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +70,7 @@ impl Session<'_> {
             finished: now(),
             outcome: SyncOutcome::Changed,
             manifest: Some(built.id),
+            root: Some(pinned.object),
             packages: state.packages,
             packages_added: change.added,
             packages_removed: change.removed,
@@ -124,6 +126,7 @@ impl Session<'_> {
             root: pinned.object,
             root_date: plan.root_date,
             root_valid_until: plan.root_valid_until,
+            root_revision: plan.root_revision,
             synced_at: self.started,
             checked_at: self.started,
             was_signed: was_signed || !signed_by.is_empty(),

@@ -8,10 +8,11 @@ use crate::pool::{Begin, Stored};
 use crate::progress::Downloads;
 use crate::rel_path::RelPath;
 use crate::store::records::ObjectRecord;
+use crate::time::now;
 use crate::upstream::{Expected, UpstreamError};
 
 use super::plan::Plan;
-use super::{Session, SyncError, now};
+use super::{Session, SyncError};
 
 /// After so many files they are made durable and the store is told, so that an interrupted run is not hashed again.
 const CHECKPOINT_FILES: usize = 5000;

@@ -179,7 +179,7 @@ pub fn at_hand(
             keyring = narrowed(all, repository)?;
         }
     }
-    Ok(keyring.keys(super::now()))
+    Ok(keyring.keys(crate::time::now()))
 }
 
 fn from_files(repository: &config::Repository) -> Result<Keyring, KeyError> {

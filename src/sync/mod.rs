@@ -14,6 +14,7 @@
 
 mod commit;
 mod fetch;
+mod freshness;
 mod keys;
 mod plan;
 mod root;
@@ -32,8 +33,10 @@ use crate::progress::Progress;
 use crate::rel_path::RelPath;
 use crate::store::records::{HistoryRecord, RepositoryRecord, SyncOutcome};
 use crate::store::{Store, StoreError, WriterLock};
+use crate::time::now;
 use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
+pub use freshness::{FreshnessError, Rollback};
 pub use keys::{KeyError, at_hand as keys_at_hand};
 pub use plan::Plan;
 pub use root::RootError;
@@ -57,6 +60,7 @@ pub struct Context<'a> {
     pub interrupt: &'a Interrupt,
     pub limiter: Option<&'a Arc<Limiter>>,
     pub asking: Asking,
+    pub rollback: Rollback,
 }
 
 /// Whether the upstream may answer that nothing changed.
@@ -76,6 +80,8 @@ pub enum SyncError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Root(#[from] RootError),
+    #[error(transparent)]
+    Freshness(#[from] FreshnessError),
     #[error(transparent)]
     Format(#[from] FormatError),
     /// `what` is an index or a package, as its format calls it.
@@ -217,11 +223,9 @@ impl<'a> Session<'a> {
         match result {
             Ok(Some(report)) => Ok(report),
             Ok(None) => self.unchanged(),
-            Err(error) => {
-                self.remember_failure(&error);
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
+        .inspect_err(|error| self.remember_failure(error))
     }
 
     /// Finds out what [`Self::sync`] would do. Indexes that are new are downloaded for it and stay in the pool.
@@ -280,6 +284,7 @@ impl<'a> Session<'a> {
             .previous
             .clone()
             .expect("only a known state can be unchanged");
+        self.judge_unchanged(&state)?;
         let (requests, bytes_downloaded) = self.traffic();
         let report = |state| Report {
             changed: false,
@@ -358,9 +363,4 @@ impl StateIdentity {
 
 fn identify(facts: &BTreeMap<&str, String>) -> ObjectId {
     ObjectId::of(&serde_json::to_vec(facts).expect("texts make JSON"))
-}
-
-/// Seconds since the epoch.
-pub fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
 }

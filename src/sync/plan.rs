@@ -20,6 +20,8 @@ pub struct Plan {
     pub root_date: Option<i64>,
     /// Until when that root may be believed, as it says itself.
     pub root_valid_until: Option<i64>,
+    /// Its number among the upstream's states, if it has one.
+    pub root_revision: Option<u64>,
     /// Indexes, with the paths that they are published under. They are in the pool already.
     pub indexes: Vec<Entry>,
     /// Packages and other files that indexes name, in path order.
@@ -84,6 +86,7 @@ impl Session<'_> {
     /// Downloads the indexes that are new and reads which files they name.
     pub(super) fn plan_from(&self, pinned: &Pinned) -> Result<Plan, SyncError> {
         let root = self.format.open_root(&pinned.trusted)?;
+        self.judge_freshness(pinned, &root)?;
         let mut warnings = pinned.warnings.clone();
         warnings.extend(root.warnings);
 
@@ -144,6 +147,7 @@ impl Session<'_> {
         Ok(Plan {
             root_date: root.date,
             root_valid_until: root.valid_until,
+            root_revision: root.revision,
             indexes,
             files,
             known,

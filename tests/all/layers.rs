@@ -9,7 +9,14 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, &[&str]); 7] = [
     (
         "words: what everything else speaks in",
-        &["digest", "interrupt", "progress", "rel_path", "terminal"],
+        &[
+            "digest",
+            "interrupt",
+            "progress",
+            "rel_path",
+            "terminal",
+            "time",
+        ],
     ),
     (
         "one thing each: what is configured, believed, kept, listed",

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod clients;
+mod freshness;
 mod kills;
 mod kit;
 mod kit_selftest;

@@ -5,9 +5,10 @@ use serde::Serialize;
 use crate::cli::RepoHistory;
 use crate::commands::Context;
 use crate::error::Error;
-use crate::output::{bytes, table, time};
+use crate::output::{bytes, table};
 use crate::storage;
 use crate::store::records::{HistoryRecord, SyncOutcome};
+use crate::time::rfc3339;
 
 #[derive(Serialize)]
 struct Past {
@@ -33,8 +34,8 @@ impl From<HistoryRecord> for Past {
             SyncOutcome::Failed(error) => ("failed", Some(error)),
         };
         Self {
-            started: time(record.started),
-            finished: time(record.finished),
+            started: rfc3339(record.started),
+            finished: rfc3339(record.finished),
             outcome,
             error,
             packages: record.packages,

@@ -8,8 +8,9 @@ use crate::commands::Context;
 use crate::commands::config::format_name;
 use crate::config::RootCheck;
 use crate::error::Error;
-use crate::output::{bytes, table, time};
+use crate::output::{bytes, table};
 use crate::storage;
+use crate::time::rfc3339;
 
 #[derive(Serialize)]
 struct Listed {
@@ -47,8 +48,8 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
                 root_signature: root_check_name(repository.trust.root),
                 packages: state.map(|state| state.packages),
                 bytes: state.map(|state| state.bytes),
-                synced_at: state.map(|state| time(state.synced_at)),
-                checked_at: state.map(|state| time(state.checked_at)),
+                synced_at: state.map(|state| rfc3339(state.synced_at)),
+                checked_at: state.map(|state| rfc3339(state.checked_at)),
                 manifest: state.map(|state| state.manifest.to_string()),
                 signed_by: state
                     .map(|state| state.signed_by.clone())

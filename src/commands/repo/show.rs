@@ -9,9 +9,10 @@ use crate::commands::config::format_name;
 use crate::config::KeySource;
 use crate::error::Error;
 use crate::openpgp::KeySummary;
-use crate::output::{bytes, fields, time};
+use crate::output::{bytes, fields};
 use crate::storage;
 use crate::sync;
+use crate::time::{now, rfc3339, span};
 
 #[derive(Serialize)]
 struct Shown {
@@ -48,8 +49,8 @@ impl From<KeySummary> for Key {
         Self {
             fingerprint: key.fingerprint,
             user_id: key.user_id,
-            created: time(key.created),
-            expires: key.expires.map(time),
+            created: rfc3339(key.created),
+            expires: key.expires.map(rfc3339),
             problem: key.problem.map(|problem| problem.to_string()),
             signing_subkeys: key
                 .subkeys
@@ -67,6 +68,8 @@ struct State {
     packages: u64,
     bytes: u64,
     upstream_date: Option<String>,
+    #[serde(skip)]
+    upstream_age_seconds: Option<i64>,
     upstream_valid_until: Option<String>,
     synced_at: String,
     checked_at: String,
@@ -98,7 +101,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
         .filter(|(_, tree)| tree.repository == id)
         .map(|(path, tree)| Tree {
             path: path.display().to_string(),
-            published_at: time(tree.published_at),
+            published_at: rfc3339(tree.published_at),
             current: tree.manifest.is_some()
                 && tree.manifest == record.as_ref().map(|record| record.manifest),
             earlier_generations: tree.earlier.len(),
@@ -131,10 +134,11 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             manifest: record.manifest.to_string(),
             packages: record.packages,
             bytes: record.bytes,
-            upstream_date: record.root_date.map(time),
-            upstream_valid_until: record.root_valid_until.map(time),
-            synced_at: time(record.synced_at),
-            checked_at: time(record.checked_at),
+            upstream_date: record.root_date.map(rfc3339),
+            upstream_age_seconds: record.root_date.map(|date| now().saturating_sub(date)),
+            upstream_valid_until: record.root_valid_until.map(rfc3339),
+            synced_at: rfc3339(record.synced_at),
+            checked_at: rfc3339(record.checked_at),
             signed_by: record.signed_by,
         }),
         published,
@@ -167,7 +171,10 @@ fn describe(shown: &Shown) -> String {
         Some(state) => {
             pairs.push(("packages", state.packages.to_string()));
             pairs.push(("size", bytes(state.bytes)));
-            let date = state.upstream_date.clone();
+            let date = state.upstream_date.as_ref().map(|date| {
+                let age = state.upstream_age_seconds.unwrap_or_default();
+                format!("{date} ({} ago)", span(age))
+            });
             pairs.push((
                 "upstream's date",
                 date.unwrap_or_else(|| "not given".to_owned()),

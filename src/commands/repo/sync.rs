@@ -14,7 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
 use crate::publish::Effort;
 use crate::storage::Storage;
-use crate::sync::{self, Asking, Preview, Report, Session};
+use crate::sync::{self, Asking, Preview, Report, Rollback, Session};
 use crate::terminal::escape;
 use crate::upstream::Limiter;
 
@@ -99,6 +99,11 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
             progress: &context.progress,
             interrupt: &interrupt,
             limiter: limiter.as_ref(),
+            rollback: if arguments.allow_rollback {
+                Rollback::Allowed
+            } else {
+                Rollback::Refused
+            },
             asking: if arguments.refresh {
                 Asking::Refresh
             } else {

@@ -342,8 +342,6 @@ fn credentials_that_make_no_sense() {
 #[test]
 fn features_that_do_not_exist_yet_are_refused_by_name() {
     for (more, key) in [
-        (", check_valid_until: false", "check_valid_until"),
-        (", check_date: false", "check_date"),
         (", filters: {include: 'a*'}", "filters.include"),
         (", filters: {exclude: [a]}", "filters.exclude"),
         (", filters: {architectures: [a]}", "filters.architectures"),

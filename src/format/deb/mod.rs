@@ -132,6 +132,7 @@ impl Format for Apt {
         let chosen = indexes::choose(self, file.as_str(), &release)?;
         Ok(Root {
             date: release.date,
+            revision: None,
             valid_until: release.valid_until,
             indexes: chosen.indexes,
             warnings: chosen.warnings,

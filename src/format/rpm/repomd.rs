@@ -30,6 +30,7 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
     );
     let mut root = Root {
         date: None,
+        revision: revision(file, bytes)?,
         valid_until: None,
         indexes: Vec::new(),
         warnings: Vec::new(),
@@ -70,7 +71,10 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
         return Err(FormatError::malformed(file, "it names no primary"));
     }
     if root.date.is_none() {
-        root.date = revision(file, bytes)?;
+        // createrepo takes the time as the revision unless it is told another.
+        root.date = root
+            .revision
+            .and_then(|revision| i64::try_from(revision).ok());
     }
     Ok(root)
 }
@@ -133,8 +137,8 @@ fn timestamp(file: &str, child: Option<&Child>) -> Result<Option<i64>, FormatErr
     number(file, "a data element", "timestamp", text)
 }
 
-/// createrepo takes the time as the revision unless it is told another, which may be any text.
-fn revision(file: &str, mut bytes: &[u8]) -> Result<Option<i64>, FormatError> {
+/// It may be any text; one that is no number says nothing.
+fn revision(file: &str, mut bytes: &[u8]) -> Result<Option<u64>, FormatError> {
     let mut records = Records::new(file, &mut bytes, &["repomd"], ["revision"]);
     let revision = match records.next()? {
         Some((_, [Some(revision)])) => revision.text.parse().ok(),

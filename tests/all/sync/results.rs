@@ -294,7 +294,7 @@ fn lists_and_details_in_words() {
     assert_eq!(
         state,
         format!(
-            "{above}packages 1\nsize {size}\nupstream's date TIME\nsynced TIME\nchecked TIME\n\
+            "{above}packages 1\nsize {size}\nupstream's date TIME (30 days ago)\nsynced TIME\nchecked TIME\n\
              signed by {fingerprint}\n"
         )
     );

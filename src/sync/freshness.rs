@@ -1,0 +1,195 @@
+//! Whether a verified root is of now. A good signature does not say that: whoever can answer for the upstream can serve
+//! an old root again, and with it the packages whose holes are known.
+//!
+//! Judged at sync, and nowhere else: what was mirrored in time stays good.
+
+use std::fmt;
+
+use crate::config::Freshness;
+use crate::digest::ObjectId;
+use crate::format::Root;
+use crate::store::records::RepositoryRecord;
+use crate::time::utc;
+
+use super::root::Pinned;
+use super::{Session, SyncError};
+
+/// How far a root's date may be ahead of the clock, as apt has it (`Acquire::Max-FutureTime`).
+const CLOCK_SKEW_SECS: i64 = 10;
+/// The servers behind one name are rarely further apart.
+const LAG_SECS: i64 = 48 * 3600;
+
+/// Whether this run may go back to an older state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollback {
+    Refused,
+    Allowed,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FreshnessError {
+    #[error("the root expired on {} (Valid-Until)", utc(*until))]
+    Expired { until: i64 },
+    #[error("the root is from the future: it is of {}, and now is {}", utc(*date), utc(*now))]
+    Future { date: i64, now: i64 },
+    #[error(
+        "the upstream lags behind: its root is of {found}, the last one that was synced of {known}"
+    )]
+    Lagging { found: Age, known: Age },
+    #[error(
+        "the upstream went back: its root is of {found}, the last one that was synced of {known}"
+    )]
+    RolledBack { found: Age, known: Age },
+}
+
+/// What a root says of its age. Of two roots the one with the later date is newer, at the same date the one with the higher
+/// revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// Seconds since the epoch.
+    pub date: i64,
+    pub revision: Option<u64>,
+}
+
+impl Age {
+    fn is_older_than(self, other: Self) -> bool {
+        match (self.revision, other.revision) {
+            (Some(own), Some(others)) if self.date == other.date => own < others,
+            _ => self.date < other.date,
+        }
+    }
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", utc(self.date))?;
+        match self.revision {
+            Some(revision) => write!(f, " (revision {revision})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Judges a root that is about to become the state.
+    pub(super) fn judge_freshness(&self, pinned: &Pinned, root: &Root) -> Result<(), SyncError> {
+        let asked = self.repository.freshness;
+        judge_dates(asked, root.date, root.valid_until, self.started)?;
+        let Some(state) = self.previous.as_ref().filter(|state| {
+            state.upstream == self.identity.upstream && self.context.rollback == Rollback::Refused
+        }) else {
+            return Ok(());
+        };
+        let Some((found, known)) = ages(root, state) else {
+            return Ok(());
+        };
+        if pinned.object == state.root || !found.is_older_than(known) {
+            return Ok(());
+        }
+        Err(match self.was_synced(pinned.object)? {
+            true => FreshnessError::Lagging { found, known },
+            false if known.date - found.date < LAG_SECS => FreshnessError::Lagging { found, known },
+            false => FreshnessError::RolledBack { found, known },
+        }
+        .into())
+    }
+
+    /// Judges the root of the last good state again, which the upstream still has: time has passed.
+    pub(super) fn judge_unchanged(&self, state: &RepositoryRecord) -> Result<(), SyncError> {
+        let asked = Freshness {
+            // It was not from the future then, and is less so now.
+            check_date: false,
+            ..self.repository.freshness
+        };
+        let valid_until = state.root_valid_until;
+        Ok(judge_dates(asked, None, valid_until, self.started)?)
+    }
+
+    /// Whether a state was derived from this root before.
+    fn was_synced(&self, root: ObjectId) -> Result<bool, SyncError> {
+        let history = self
+            .context
+            .store
+            .read(|reader| reader.history(self.id(), usize::MAX))?;
+        Ok(history.iter().any(|sync| sync.root == Some(root)))
+    }
+}
+
+fn judge_dates(
+    asked: Freshness,
+    date: Option<i64>,
+    valid_until: Option<i64>,
+    now: i64,
+) -> Result<(), FreshnessError> {
+    match valid_until {
+        Some(until) if asked.check_valid_until && until < now => {
+            return Err(FreshnessError::Expired { until });
+        }
+        _ => {}
+    }
+    match date {
+        Some(date) if asked.check_date && date > now.saturating_add(CLOCK_SKEW_SECS) => {
+            Err(FreshnessError::Future { date, now })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `None` when one of them is undated.
+fn ages(root: &Root, state: &RepositoryRecord) -> Option<(Age, Age)> {
+    let found = Age {
+        date: root.date?,
+        revision: root.revision,
+    };
+    let known = Age {
+        date: state.root_date?,
+        revision: state.root_revision,
+    };
+    Some((found, known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_counts_before_the_revision() {
+        let age = |date, revision| Age { date, revision };
+        for (a, b, older) in [
+            (age(1, None), age(2, None), true),
+            (age(2, None), age(1, None), false),
+            (age(1, None), age(1, None), false),
+            (age(1, Some(9)), age(2, Some(3)), true),
+            (age(2, Some(3)), age(1, Some(9)), false),
+            (age(1, Some(3)), age(1, Some(9)), true),
+            (age(1, Some(3)), age(1, None), false),
+        ] {
+            assert_eq!(a.is_older_than(b), older, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn dates_are_judged_as_they_are_asked_for() {
+        let all = Freshness {
+            check_valid_until: true,
+            check_date: true,
+        };
+        let none = Freshness {
+            check_valid_until: false,
+            check_date: false,
+        };
+        assert_eq!(judge_dates(all, Some(110), Some(100), 100), Ok(()));
+        assert_eq!(
+            judge_dates(all, Some(111), None, 100),
+            Err(FreshnessError::Future {
+                date: 111,
+                now: 100
+            })
+        );
+        assert_eq!(
+            judge_dates(all, Some(0), Some(99), 100),
+            Err(FreshnessError::Expired { until: 99 })
+        );
+        assert_eq!(judge_dates(none, Some(i64::MAX), Some(0), 100), Ok(()));
+    }
+}

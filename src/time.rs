@@ -1,0 +1,60 @@
+//! Points in time: seconds since the epoch inside, UTC for people and programs.
+
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// `2026-11-23T06:46:26Z`, for results.
+pub fn rfc3339(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| out_of_range(seconds), |time| time.to_string())
+}
+
+/// `2026-11-23 06:46:26 UTC`, for messages.
+pub fn utc(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| out_of_range(seconds),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}
+
+/// `5 minutes`, `3 hours`, `40 days`: as coarse as people say it.
+pub fn span(seconds: i64) -> String {
+    let (number, unit) = match seconds {
+        ..=119 => (seconds, "second"),
+        120..=7199 => (seconds / 60, "minute"),
+        7200..=172_799 => (seconds / 3600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {unit}{plural}")
+}
+
+fn out_of_range(seconds: i64) -> String {
+    format!("{seconds} s after 1970")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(86_399), "1970-01-01 23:59:59 UTC");
+        assert_eq!(utc(i64::MAX), "9223372036854775807 s after 1970");
+    }
+
+    #[test]
+    fn spans_are_coarse() {
+        for (seconds, text) in [
+            (1, "1 second"),
+            (119, "119 seconds"),
+            (150, "2 minutes"),
+            (7200, "2 hours"),
+            (200_000, "2 days"),
+        ] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}
