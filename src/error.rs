@@ -122,11 +122,12 @@ impl Error {
         text
     }
 
-    fn hint(&self) -> Option<String> {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
         match self {
             Self::Storage(error) => storage_hint(error),
             Self::Sync { source, .. } => sync_hint(source),
-            Self::Publish { source, .. } => publish_hint(source),
+            Self::Publish { repository, source } => publish_hint(repository, source),
             Self::NeverSynced { repository } => Some(format!(
                 "`chantal repo sync --repo-id {repository}` makes one"
             )),
@@ -147,9 +148,10 @@ fn storage_exit(error: &StorageError) -> Exit {
         StorageError::Pool(error) => match error {
             PoolError::Io(_) => Exit::Other,
             PoolError::Occupied { .. } => Exit::Usage,
-            PoolError::Absent { .. } | PoolError::Layout { .. } | PoolError::Foreign { .. } => {
-                Exit::Damaged
-            }
+            PoolError::Absent { .. }
+            | PoolError::NoMarker { .. }
+            | PoolError::Layout { .. }
+            | PoolError::Foreign { .. } => Exit::Damaged,
         },
         StorageError::Lock(LockError::Busy { .. }) => Exit::Busy,
         StorageError::Lock(LockError::Io { .. }) | StorageError::Io(_) => Exit::Other,
@@ -162,7 +164,8 @@ fn store_exit(error: &StoreError) -> Exit {
         | StoreError::Newer { .. }
         | StoreError::Damaged { .. }
         | StoreError::Database { .. } => Exit::Damaged,
-        StoreError::Io(_) => Exit::Other,
+        // Nothing is lost: it works again when it can be written.
+        StoreError::Full { .. } | StoreError::Unrepaired { .. } | StoreError::Io(_) => Exit::Other,
     }
 }
 
@@ -211,6 +214,7 @@ fn upstream_exit(error: &UpstreamError) -> Exit {
         UpstreamError::Status { status, .. } if *status < 500 && *status != 429 => Exit::Refused,
         UpstreamError::Status { .. } | UpstreamError::Unreachable { .. } => Exit::Unreachable,
         UpstreamError::Missing { .. }
+        | UpstreamError::NotAFile { .. }
         | UpstreamError::Denied { .. }
         | UpstreamError::Redirect { .. }
         | UpstreamError::TooLarge { .. }
@@ -250,12 +254,38 @@ fn storage_hint(error: &StorageError) -> Option<String> {
             "name an empty or new directory as storage.pool_path".to_owned()
         }
         StorageError::Lock(LockError::Busy { .. }) => "wait for it to end".to_owned(),
-        StorageError::Store(StoreError::Newer { .. }) => {
-            "use the chantal that wrote it, or a newer one".to_owned()
-        }
-        StorageError::Store(StoreError::Damaged { .. }) => "restore it from a backup".to_owned(),
+        StorageError::Pool(PoolError::NoMarker { lines, .. }) => format!(
+            "if it is the right directory, a file CHANTAL-POOL with the two lines {:?} and {:?} brings the pool back",
+            lines[0], lines[1]
+        ),
+        StorageError::Store(error) => store_hint(error)?,
         _ => return None,
     })
+}
+
+fn store_hint(error: &StoreError) -> Option<String> {
+    Some(match error {
+        StoreError::Newer { .. } => "use the chantal that wrote it, or a newer one".to_owned(),
+        StoreError::Damaged { .. } => "restore it from a backup".to_owned(),
+        StoreError::Full { .. } => MAKE_ROOM.to_owned(),
+        StoreError::Unrepaired { .. } => {
+            "it needs to be writable, with room on its file system; nothing is lost".to_owned()
+        }
+        StoreError::Io(error) => io_hint(error)?,
+        StoreError::Absent { .. } | StoreError::Database { .. } => return None,
+    })
+}
+
+const MAKE_ROOM: &str = "make room; what was there before is untouched";
+
+fn io_hint(error: &io::Error) -> Option<String> {
+    match error.kind() {
+        io::ErrorKind::StorageFull => Some(MAKE_ROOM.to_owned()),
+        io::ErrorKind::PermissionDenied => {
+            Some("run chantal as the user who owns the storage and the published trees".to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn sync_hint(error: &SyncError) -> Option<String> {
@@ -320,6 +350,8 @@ fn sync_hint(error: &SyncError) -> Option<String> {
         SyncError::Format(FormatError::NotThere { what, .. }) => {
             format!("correct apt.{what}s; {untouched}")
         }
+        SyncError::Io(error) => io_hint(error)?,
+        SyncError::Store(error) => store_hint(error)?,
         SyncError::NoSpace { .. } => "make room, or move the pool (storage.pool_path)".to_owned(),
         SyncError::TwoContents { .. } | SyncError::SizeConflict { .. } => {
             format!("the upstream's indexes contradict each other: report it there; {untouched}")
@@ -340,6 +372,7 @@ fn upstream_hint(error: &UpstreamError, untouched: &str) -> Option<String> {
         UpstreamError::Unreachable { .. } | UpstreamError::Status { .. } => {
             format!("try again later; {untouched}")
         }
+        UpstreamError::Local(error) => io_hint(error)?,
         UpstreamError::Redirect { .. } => {
             "name the address that it leads to as upstream.url".to_owned()
         }
@@ -347,10 +380,12 @@ fn upstream_hint(error: &UpstreamError, untouched: &str) -> Option<String> {
     })
 }
 
-fn publish_hint(error: &PublishError) -> Option<String> {
+fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
     Some(match error {
         PublishError::Occupied { .. } => {
-            "move it away, or name another publish path; nothing was changed".to_owned()
+            "move it away, or name another publish path (what was published elsewhere and moved here with its storage can be \
+             removed); nothing was changed"
+                .to_owned()
         }
         PublishError::ForeignFiles { .. } => {
             "move them out of the published tree: it is replaced as a whole; nothing was changed"
@@ -366,8 +401,10 @@ fn publish_hint(error: &PublishError) -> Option<String> {
         PublishError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             "run chantal as a user that may write there".to_owned()
         }
+        PublishError::Io(error) => io_hint(error)?,
+        PublishError::Store(error) => store_hint(error)?,
         PublishError::ObjectMissing { .. } => {
-            "`chantal repo sync --refresh` fetches what is missing from the pool".to_owned()
+            format!("`chantal repo sync --repo-id {repository} --refresh` fetches what the pool lacks")
         }
         _ => return None,
     })

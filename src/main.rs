@@ -49,6 +49,7 @@ mod terminal;
 mod time;
 mod upstream;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -64,10 +65,25 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", terminal::escape_lines(&error.render()));
+            report(&cli, &error);
             let code = error.exit().code();
             ExitCode::from(u8::try_from(code).expect("exit codes are below 256"))
         }
+    }
+}
+
+/// Says why the run failed. That nobody can hear it must not change the exit code.
+fn report(cli: &Cli, error: &Error) {
+    let message = terminal::escape_lines(&error.render());
+    let _ = writeln!(std::io::stderr(), "{message}");
+    // With several repositories, the result was printed and has their errors.
+    if cli.format == cli::OutputFormat::Json && !matches!(error, Error::Several { .. }) {
+        let document = serde_json::json!({
+            "error": error.to_string(),
+            "hint": error.hint(),
+            "exit_code": error.exit().code(),
+        });
+        let _ = writeln!(std::io::stdout(), "{document:#}");
     }
 }
 

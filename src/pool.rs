@@ -61,6 +61,14 @@ pub struct Stored {
 pub enum PoolError {
     #[error("{path} is not there: is the file system mounted?")]
     Absent { path: PathBuf },
+    #[error(
+        "{path} has no marker ({MARKER}): it is another directory than the pool, or the file was lost"
+    )]
+    NoMarker {
+        path: PathBuf,
+        /// The lines that the marker should have.
+        lines: [String; 2],
+    },
     #[error("{path} is not empty and not a pool")]
     Occupied { path: PathBuf },
     #[error("{path} does not look like a pool of this chantal: expected {LAYOUT:?}, got {got:?}")]
@@ -133,8 +141,15 @@ impl Pool {
         let marker = match fs::read_to_string(root.join(MARKER)) {
             Ok(marker) => marker,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(PoolError::Absent {
-                    path: root.to_owned(),
+                let path = root.to_owned();
+                let has_objects = root.join("sha256").is_dir();
+                return Err(if has_objects {
+                    PoolError::NoMarker {
+                        path,
+                        lines: [LAYOUT.to_owned(), id.to_owned()],
+                    }
+                } else {
+                    PoolError::Absent { path }
                 });
             }
             Err(error) => return Err(error.into()),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::digest::ObjectId;
 use crate::manifest::{Entry, Role};
+use crate::pool::Stored;
 use crate::store::records::{Generation, TreeRecord};
 use crate::store::{Reader, Transaction};
 
 /// Path -> object, in path order.
 #[derive(Debug, Default)]
 pub struct Layout {
-    files: BTreeMap<String, ObjectId>,
+    files: BTreeMap<String, Stored>,
     retained: u64,
 }
 
@@ -47,21 +48,33 @@ impl Layout {
     ) -> Transaction<()> {
         reader.each_entry(manifest, &mut |entry| {
             if admits(self, &entry) {
-                self.files
-                    .insert(entry.path.as_str().to_owned(), entry.object);
+                let stored = Stored {
+                    object: entry.object,
+                    size: entry.size,
+                };
+                self.files.insert(entry.path.as_str().to_owned(), stored);
             }
             Ok(())
         })
     }
 
-    pub fn files(&self) -> impl Iterator<Item = (&str, ObjectId)> {
+    pub fn files(&self) -> impl Iterator<Item = (&str, Stored)> {
         self.files
             .iter()
-            .map(|(path, object)| (path.as_str(), *object))
+            .map(|(path, stored)| (path.as_str(), *stored))
     }
 
     pub fn has(&self, path: &str) -> bool {
         self.files.contains_key(path)
+    }
+
+    /// Whether files lie below this path.
+    pub fn has_directory(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        self.files
+            .range(below.clone()..)
+            .next()
+            .is_some_and(|(next, _)| next.starts_with(&below))
     }
 
     pub fn len(&self) -> usize {
@@ -78,16 +91,10 @@ impl Layout {
         if self.has(path) {
             return false;
         }
-        let below = format!("{path}/");
-        let is_directory = self
-            .files
-            .range(below.clone()..)
-            .next()
-            .is_some_and(|(next, _)| next.starts_with(&below));
         let through_file = path
             .match_indices('/')
             .any(|(end, _)| self.has(&path[..end]));
-        !is_directory && !through_file
+        !self.has_directory(path) && !through_file
     }
 }
 

@@ -43,7 +43,7 @@ pub enum PublishError {
     NoName { path: PathBuf },
     #[error("{path} is a mount point: a tree cannot be exchanged with it")]
     MountPoint { path: PathBuf },
-    #[error("object {object} of {path} is missing from the pool")]
+    #[error("object {object} of {path} is missing from the pool, or has another size")]
     ObjectMissing { path: String, object: ObjectId },
     #[error("{path} belongs to user {owner}: only that user or root may make links to it")]
     NotOwner { path: PathBuf, owner: u32 },
@@ -148,6 +148,7 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
             published_at: context.now,
             earlier: Vec::new(),
             staging: None,
+            leftover: None,
         })
     };
     put(context, tree, &pending)?;
@@ -175,6 +176,7 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
             published_at: context.now,
             earlier,
             staging: None,
+            leftover: Identity::of(&staging)?.map(|old| (old.device, old.inode)),
         },
     )?;
     // What stood there before, now under the staging name. A kill from here on leaves only clutter, which the next
@@ -217,12 +219,15 @@ fn recover(
             None => Ok(None),
         };
     };
+    let mut staged = None;
+    let mut is_exchanged = false;
     if let Some(pending) = record.staging.take() {
-        let pending_identity = Identity {
+        staged = Some(Identity {
             device: pending.device,
             inode: pending.inode,
-        };
-        if Identity::of(tree)? == Some(pending_identity) {
+        });
+        is_exchanged = Identity::of(tree)? == staged;
+        if is_exchanged {
             if let Some(replaced) = record.manifest.replace(pending.manifest)
                 && replaced != pending.manifest
             {
@@ -238,8 +243,17 @@ fn recover(
         }
     }
     exchange::recover_from_renames(staging, tree)?;
-    if Identity::of(staging)?.is_some() {
-        // Half of a new tree, or the old one after the exchange. Both are ours: the name is, once the tree is recorded.
+    if let Some(found) = Identity::of(staging)? {
+        // Half of a new tree, or what the tree was before it was exchanged.
+        let ours = is_exchanged
+            || is_empty_directory(staging)?
+            || staged == Some(found)
+            || record.leftover == Some((found.device, found.inode));
+        if !ours {
+            return Err(PublishError::Occupied {
+                path: staging.to_owned(),
+            });
+        }
         remove_directory(staging)?;
     }
     Ok(Some(record))
@@ -311,12 +325,15 @@ fn refuse_foreign_files(tree: &Path, known: &Layout) -> Result<(), PublishError>
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;
             let path = entry.path();
-            if entry.file_type()?.is_dir() {
-                directories.push(path);
-                continue;
-            }
             let relative = path.strip_prefix(tree).ok().and_then(Path::to_str);
-            if !relative.is_some_and(|relative| known.has(relative)) {
+            if entry.file_type()?.is_dir() {
+                let is_ours = relative.is_some_and(|relative| known.has_directory(relative));
+                if !is_ours && is_empty_directory(&path)? {
+                    foreign.push(path);
+                } else {
+                    directories.push(path);
+                }
+            } else if !relative.is_some_and(|relative| known.has(relative)) {
                 foreign.push(path);
             }
         }

@@ -31,15 +31,22 @@ pub fn fill(
     let mut copied = 0;
     // Once a link failed because the pool is on another file system, all the others would too.
     let mut links_possible = true;
-    for (path, object) in layout.files() {
+    for (path, stored) in layout.files() {
         context.interrupt.check()?;
+        let object = stored.object;
+        if context.pool.size_of(object)? != Some(stored.size) {
+            return Err(PublishError::ObjectMissing {
+                path: path.to_owned(),
+                object,
+            });
+        }
         let target = staging.join(path);
         if let Some(parent) = target.parent() {
             make_parents(parent, staging, &mut made)?;
         }
         let source = context.pool.object_path(object);
         let means = if links_possible {
-            match link(&source, &target, path, object)? {
+            match link(&source, &target)? {
                 Linked::Done => Means::Link,
                 Linked::TooMany => copy(&source, &target)?,
                 Linked::OtherFileSystem => {
@@ -68,22 +75,13 @@ enum Linked {
     OtherFileSystem,
 }
 
-fn link(
-    source: &Path,
-    target: &Path,
-    path: &str,
-    object: ObjectId,
-) -> Result<Linked, PublishError> {
+fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
     let Err(error) = std::fs::hard_link(source, target) else {
         return Ok(Linked::Done);
     };
     match Errno::from_io_error(&error) {
         Some(Errno::MLINK) => Ok(Linked::TooMany),
         Some(Errno::XDEV) => Ok(Linked::OtherFileSystem),
-        Some(Errno::NOENT) if !source.exists() => Err(PublishError::ObjectMissing {
-            path: path.to_owned(),
-            object,
-        }),
         Some(Errno::PERM) => Err(PublishError::NotOwner {
             path: source.to_owned(),
             owner: fs::metadata(source)?.uid(),

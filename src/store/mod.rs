@@ -47,6 +47,11 @@ pub enum StoreError {
     },
     #[error("the store {path} is damaged: {what}")]
     Damaged { path: PathBuf, what: String },
+    #[error("the store {path} cannot be written: its file system is full")]
+    Full { path: PathBuf },
+    /// A writer was killed, and what it left can only be put in order by writing.
+    #[error("the store {path} must be repaired after a crash, and cannot be: {why}")]
+    Unrepaired { path: PathBuf, why: String },
     #[error("the store {path}: {source}")]
     Database {
         path: PathBuf,
@@ -60,6 +65,7 @@ pub enum StoreError {
 #[derive(Debug)]
 pub enum TransactionError {
     Database(Box<redb::Error>),
+    Unrepaired(String),
     Damaged(String),
 }
 
@@ -135,8 +141,14 @@ impl Store {
             let database = match builder().open_read_only(&self.path) {
                 // A writer was killed. Opening for writing repairs; if one is writing right now, this fails as busy.
                 Err(redb::DatabaseError::RepairAborted) => {
-                    drop(builder().open(&self.path)?);
-                    builder().open_read_only(&self.path)?
+                    drop(
+                        builder()
+                            .open(&self.path)
+                            .map_err(|error| unrepaired(&error))?,
+                    );
+                    builder()
+                        .open_read_only(&self.path)
+                        .map_err(|error| unrepaired(&error))?
                 }
                 opened => opened?,
             };
@@ -173,6 +185,11 @@ impl Store {
                         what: "it is not a redb file".to_owned(),
                     }
                 }
+                redb::Error::Io(source) if source.kind() == io::ErrorKind::StorageFull => {
+                    StoreError::Full {
+                        path: self.path.clone(),
+                    }
+                }
                 redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
                     StoreError::Damaged {
                         path: self.path.clone(),
@@ -184,12 +201,20 @@ impl Store {
                     source: Box::new(source),
                 },
             },
+            TransactionError::Unrepaired(why) => StoreError::Unrepaired {
+                path: self.path.clone(),
+                why,
+            },
             TransactionError::Damaged(what) => StoreError::Damaged {
                 path: self.path.clone(),
                 what,
             },
         })
     }
+}
+
+fn unrepaired(error: &redb::DatabaseError) -> TransactionError {
+    TransactionError::Unrepaired(error.to_string())
 }
 
 /// redb believes its pages: where they are damaged it may panic instead of returning an error. The panic's text has been

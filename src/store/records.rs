@@ -67,6 +67,9 @@ pub struct TreeRecord {
     pub earlier: Vec<Generation>,
     /// The directory that is being staged for it, or was when a run was killed.
     pub staging: Option<Staging>,
+    /// Device and inode of the directory that the tree was before, which is taken away last.
+    #[serde(default)]
+    pub leftover: Option<(u64, u64)>,
 }
 
 /// A manifest that a tree no longer shows.

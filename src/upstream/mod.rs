@@ -9,6 +9,7 @@ mod limiter;
 mod resolver;
 
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
 pub enum UpstreamError {
     #[error("{url} is not there")]
     Missing { url: String },
+    #[error("{url} is not a regular file")]
+    NotAFile { url: String },
     #[error("{url} is refused with HTTP status {status}")]
     Denied { url: String, status: u16 },
     #[error("{url} answers with HTTP status {status}")]
@@ -512,11 +515,17 @@ fn mismatch(url: String, expected: Expected, got: Option<Digest>, got_size: u64)
 }
 
 fn open_local(path: &Path) -> Result<Option<std::fs::File>, UpstreamError> {
-    match std::fs::File::open(path) {
-        Ok(file) => match file.metadata() {
-            Ok(metadata) if metadata.is_file() => Ok(Some(file)),
-            _ => Ok(None),
-        },
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        // Opening a pipe would wait for somebody to write into it.
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .and_then(|file| Ok((file.metadata()?.is_file(), file)));
+    match opened {
+        Ok((true, file)) => Ok(Some(file)),
+        Ok((false, _)) => Err(UpstreamError::NotAFile {
+            url: path.display().to_string(),
+        }),
         Err(error)
             if matches!(
                 error.kind(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use redb::{Database, TableDefinition};
@@ -260,8 +261,8 @@ fn objects_that_are_gone_or_cut_short() {
     scene.chantal.run(&PUBLISH).says("").fails_with(
         5,
         &format!(
-            "error: r: object {hex} of {package} is missing from the pool\n\
-             hint: `chantal repo sync --refresh` fetches what is missing from the pool\n"
+            "error: r: object {hex} of {package} is missing from the pool, or has another size\n\
+             hint: `chantal repo sync --repo-id r --refresh` fetches what the pool lacks\n"
         ),
     );
     scene
@@ -289,6 +290,92 @@ fn objects_that_are_gone_or_cut_short() {
             scene.built.tree.bytes(&package)
         );
         scene.works();
+    }
+}
+
+/// The damaged file and the published one are one: what is fetched again must be published again too.
+#[test]
+fn a_refresh_mends_the_published_tree() {
+    let scene = Scene::new();
+    let published = scene
+        .chantal
+        .published("r")
+        .join(scene.built.path_of("hello"));
+    fs::set_permissions(&published, PermissionsExt::from_mode(0o644)).unwrap();
+    fs::write(&published, "short").unwrap();
+    scene
+        .chantal
+        .run(&PUBLISH)
+        .exits(5)
+        .mentions("or has another size");
+    let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
+    scene.chantal.run(&refresh).exits(0);
+    scene
+        .chantal
+        .published_tree("r")
+        .assert_same(&scene.built.mirrored());
+}
+
+#[test]
+fn a_pool_without_its_marker() {
+    let scene = Scene::new();
+    let marker = scene.chantal.data().join("pool/CHANTAL-POOL");
+    let text = fs::read_to_string(&marker).unwrap();
+    fs::remove_file(&marker).unwrap();
+    let id = text.lines().nth(1).unwrap();
+    scene.chantal.run(&SYNC).fails_with(
+        5,
+        &format!(
+            "error: [dir]/data/pool has no marker (CHANTAL-POOL): it is another directory than the pool, or the file was lost\n\
+             hint: if it is the right directory, a file CHANTAL-POOL with the two lines \"chantal pool, layout 1\" and \
+             \"{id}\" brings the pool back\n"
+        ),
+    );
+    fs::write(&marker, text).unwrap();
+    scene.chantal.run(&SYNC).succeeds();
+}
+
+/// A file system that is full is no damage: with room again everything goes on.
+#[test]
+fn a_full_file_system_is_no_damage() {
+    let scene = Scene::new();
+    let place = scene.chantal.dir().join("small");
+    fs::create_dir(&place).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+        .arg(&place)
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !mounted {
+        println!("skipped: a tmpfs cannot be mounted here");
+        return;
+    }
+    let unmount = Unmount(place.clone());
+    scene
+        .chantal
+        .global("storage:\n  base_path: ../../small/data\ndownload:\n  retries: 0\n");
+    fs::remove_dir_all(scene.chantal.published("r")).unwrap();
+    scene.chantal.run(&SYNC).exits(0);
+    let ballast = place.join("ballast");
+    let mut file = fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    drop(file);
+    let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
+    scene.chantal.run(&refresh).exits(1).mentions("make room");
+    fs::remove_file(&ballast).unwrap();
+    scene.chantal.run(&LIST).exits(0);
+    scene.chantal.run(&refresh).exits(0);
+    drop(unmount);
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
     }
 }
 

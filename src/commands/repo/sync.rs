@@ -222,7 +222,11 @@ impl Run<'_> {
         if let Some(tree) = repository.publish.latest_path.as_deref()
             && repository.publish.auto
         {
-            let effort = Effort::WhenChanged;
+            let effort = match self.sync.asking {
+                Asking::Conditional => Effort::WhenChanged,
+                // What was damaged in the pool and fetched again is in the tree only now.
+                Asking::Refresh => Effort::Always,
+            };
             synced.published = Some(publish::latest(
                 self.storage,
                 self.interrupt,

@@ -50,7 +50,7 @@ fn a_directory_with_other_files() {
             &scene,
             &["other", "r"],
             "error: r: [dir]/www/other exists and was not published by this storage\n\
-             hint: move it away, or name another publish path; nothing was changed\n",
+             hint: move it away, or name another publish path (what was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
             || {
                 assert_eq!(
                     fs::read(target.join("thesis.tex")).unwrap(),
@@ -71,7 +71,7 @@ fn a_file() {
             &scene,
             &["other", "r"],
             "error: r: [dir]/www/other exists and was not published by this storage\n\
-             hint: move it away, or name another publish path; nothing was changed\n",
+             hint: move it away, or name another publish path (what was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
             || {
                 assert_eq!(fs::read(&target).unwrap(), b"years of work");
                 fs::remove_file(&target).unwrap();
@@ -112,7 +112,7 @@ fn something_in_the_staging_place() {
             &scene,
             &[".other.chantal-staging", "r"],
             "error: r: [dir]/www/.other.chantal-staging exists and was not published by this storage\n\
-             hint: move it away, or name another publish path; nothing was changed\n",
+             hint: move it away, or name another publish path (what was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
             || {
                 assert_eq!(
                     fs::read(staging.join("thesis.tex")).unwrap(),
@@ -121,6 +121,28 @@ fn something_in_the_staging_place() {
                 fs::remove_dir_all(&staging).unwrap();
             },
         );
+    }
+}
+
+/// What has the hidden name beside a tree of ours is ours only if we made it.
+#[test]
+fn something_in_the_staging_place_of_a_published_tree() {
+    for scene in Scene::both() {
+        let staging = scene.chantal.dir().join("www/r/.latest.chantal-staging");
+        fs::create_dir(&staging).unwrap();
+        fs::write(staging.join("thesis.tex"), "years of work").unwrap();
+        scene
+            .chantal
+            .run(&SYNC)
+            .exits(2)
+            .mentions(".latest.chantal-staging exists and was not published by this storage");
+        assert_eq!(
+            fs::read(staging.join("thesis.tex")).unwrap(),
+            b"years of work"
+        );
+        fs::remove_dir_all(&staging).unwrap();
+        scene.chantal.run(&SYNC).succeeds();
+        scene.shows_the_new_state();
     }
 }
 
@@ -150,6 +172,13 @@ fn foreign_files_in_a_published_tree() {
         for name in names {
             fs::remove_file(published.join(name)).unwrap();
         }
+        // An empty directory is somebody's too.
+        scene
+            .chantal
+            .run(&SYNC)
+            .exits(2)
+            .mentions("latest/a that chantal did not publish");
+        fs::remove_dir(published.join("a")).unwrap();
         scene.chantal.run(&["publish", "--repo-id", "r"]).succeeds();
         scene.shows_the_new_state();
     }

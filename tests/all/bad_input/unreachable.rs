@@ -1,8 +1,9 @@
 //! Servers that do not answer, stop in the middle, or say no.
 
 use super::{GLOBAL, Scene};
+use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::server::{Fault, Server, Times};
-use crate::kit::upstream::Upstream;
+use crate::kit::upstream::{Package, Upstream};
 
 const LATER: &str = "hint: try again later; the last good state is untouched\n";
 
@@ -159,4 +160,58 @@ fn a_signature_that_is_refused() {
          state is untouched\n",
     );
     scene.recovers();
+}
+
+/// A pipe in a directory that is an upstream: opening it would wait for a writer.
+#[test]
+fn a_pipe_in_place_of_a_package() {
+    for upstream in Upstream::both() {
+        let upstream = upstream.package(Package::new("hello", "1.0-1"));
+        let built = upstream.build();
+        let chantal = Chantal::new();
+        let directory = chantal.dir().join("upstream");
+        built.tree.write_to(&directory);
+        let package = built.path_of("hello");
+        std::fs::remove_file(directory.join(&package)).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(directory.join(&package))
+            .status();
+        assert!(made.unwrap().success());
+        chantal.repository(&Repository::of("r", &upstream, directory.to_str().unwrap()));
+        chantal
+            .run(&["repo", "sync", "--repo-id", "r"])
+            .exits(4)
+            .mentions(&format!("[dir]/upstream/{package} is not a regular file"));
+    }
+}
+
+/// Nobody hears why, but scripts still learn that.
+#[test]
+fn an_error_that_cannot_be_printed() {
+    let chantal = Chantal::new();
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let status = chantal
+        .command(&["repo", "sync", "--repo-id", "nobody"])
+        .stderr(full)
+        .status();
+    assert_eq!(status.unwrap().code(), Some(2));
+}
+
+#[test]
+fn an_error_is_json_too() {
+    let chantal = Chantal::new();
+    let output = chantal
+        .run(&["repo", "show", "--repo-id", "nobody", "--format", "json"])
+        .exits(2);
+    let document = output.json();
+    assert_eq!(document["exit_code"], 2);
+    assert_eq!(document["hint"], serde_json::Value::Null);
+    let message = document["error"].as_str().unwrap();
+    assert!(
+        message.starts_with("there is no repository \"nobody\""),
+        "{message}"
+    );
 }
