@@ -115,6 +115,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
         progress,
     };
     let result = dispatch(&cli.command, &context, written);
+    context.progress.clear();
     if let (Err(error), Some(_)) = (&result, &loaded.config.logging.file) {
         // Standard error has it anyway; whoever reads the log file finds why the run ended there too.
         log::error!("{error}");

@@ -44,6 +44,14 @@ pub struct Active {
 }
 
 impl Progress {
+    /// Takes away what is left on the terminal, before something else is written there.
+    pub fn clear(&self) {
+        if let Self::Bars(bars) = self {
+            // A terminal that is gone needs no cleaning.
+            let _ = bars.clear();
+        }
+    }
+
     /// `label` names the repository; it and file names must be fit for a terminal.
     pub fn downloads(&self, label: &str, files_total: u64, bytes_total: u64) -> Downloads {
         let overall = ProgressBar::new(bytes_total);
@@ -55,7 +63,7 @@ impl Progress {
             }
         };
         overall.set_style(style(
-            "{prefix} [{bar:24}] {bytes}/{total_bytes} {msg} {binary_bytes_per_sec}, {eta} left",
+            "{prefix} {bytes}/{total_bytes} {msg} {binary_bytes_per_sec}, {eta} left [{wide_bar}]",
         ));
         overall.set_prefix(label.to_owned());
         overall.set_message(format!("0/{files_total} files"));

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, conclude};
 use crate::config::FormatConfig;
 use crate::error::Error;
 use crate::output::table;
+use crate::{sync, upstream};
 
 #[derive(Serialize)]
 struct Checked {
@@ -23,8 +24,26 @@ struct CheckedRepository {
     file: String,
 }
 
-/// Whoever gets here has a configuration that was read without an error; warnings were logged.
+/// Whoever gets here has a configuration that was read without an error; warnings were logged. What is left are the files
+/// that it names: keys and certificates. Secrets are not asked for.
 pub fn check(context: &Context<'_>) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    if let Err(error) = upstream::authorities(context.config) {
+        errors.push(Error::Usage(error.to_string()));
+    }
+    for repository in &context.config.repositories {
+        if let Err(source) = sync::keys_at_hand(context.config, repository)
+            && repository.enabled
+        {
+            errors.push(Error::Sync {
+                repository: repository.id.to_string(),
+                source: source.into(),
+            });
+        }
+    }
+    if !errors.is_empty() {
+        return conclude(errors);
+    }
     let checked = Checked {
         base_path: context.config.storage.base_path.display().to_string(),
         repositories: context

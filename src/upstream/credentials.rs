@@ -24,6 +24,20 @@ pub enum CredentialError {
     Command(String),
     #[error("{what} has characters that no HTTP header can carry")]
     Characters { what: &'static str },
+    #[error("{key}: {source}")]
+    At {
+        /// The configuration key that names the file or command.
+        key: &'static str,
+        source: Box<CredentialError>,
+    },
+}
+
+/// Says where the configuration has what went wrong.
+pub fn at(key: &'static str) -> impl Fn(CredentialError) -> CredentialError {
+    move |source| CredentialError::At {
+        key,
+        source: Box::new(source),
+    }
 }
 
 pub fn identity(credentials: &Credentials) -> Result<Identity, CredentialError> {
@@ -40,12 +54,15 @@ pub fn identity(credentials: &Credentials) -> Result<Identity, CredentialError> 
     match credentials {
         Credentials::None => Ok(Identity::default()),
         Credentials::Basic { username, password } => {
-            let password = secret(password)?;
+            let password = secret(password).map_err(at("credentials.password"))?;
             let pair = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
             header(AUTHORIZATION, format!("Basic {pair}"), "the password")
         }
         Credentials::Bearer { token } => {
-            let value = format!("Bearer {}", secret(token)?.expose());
+            let value = format!(
+                "Bearer {}",
+                secret(token).map_err(at("credentials.token"))?.expose()
+            );
             header(AUTHORIZATION, value, "the token")
         }
         Credentials::Header { name, value } => {
@@ -56,18 +73,21 @@ pub fn identity(credentials: &Credentials) -> Result<Identity, CredentialError> 
             })?;
             header(
                 name,
-                secret(value)?.expose().to_owned(),
+                secret(value)
+                    .map_err(at("credentials.value"))?
+                    .expose()
+                    .to_owned(),
                 "the header's value",
             )
         }
         Credentials::ClientCert { cert, key, ca_cert } => Ok(Identity {
             header: None,
             certificate: Some(ClientCert::new_with_certs(
-                &certificates(cert)?,
-                private_key(key)?,
+                &certificates(cert).map_err(at("credentials.cert"))?,
+                private_key(key).map_err(at("credentials.key"))?,
             )),
             authorities: match ca_cert {
-                Some(path) => certificates(path)?,
+                Some(path) => certificates(path).map_err(at("credentials.ca_cert"))?,
                 None => Vec::new(),
             },
         }),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ureq::tls::Certificate;
 use url::Url;
 
 use crate::config;
@@ -150,10 +151,7 @@ impl Upstream {
         let settings = http::Settings {
             timeout: config.download.timeout,
             workers: config.download.workers,
-            authorities: match &config.tls_ca_file {
-                Some(path) => credentials::certificates(path)?,
-                None => Vec::new(),
-            },
+            authorities: authorities(config)?,
         };
         let source = match &repository.upstream {
             config::UpstreamUrl::File(path) => Source::Directory(path.clone()),
@@ -479,6 +477,14 @@ impl Upstream {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         unreachable!("the last attempt returns")
+    }
+}
+
+/// The certificates of `tls.ca_file`.
+pub fn authorities(config: &config::Config) -> Result<Vec<Certificate<'static>>, CredentialError> {
+    match &config.tls_ca_file {
+        Some(path) => credentials::certificates(path).map_err(credentials::at("tls.ca_file")),
+        None => Ok(Vec::new()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{GLOBAL, SYNC, Scene};
-use crate::kit::chantal::Chantal;
+use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::upstream::Upstream;
 
 #[test]
@@ -130,4 +130,24 @@ fn a_repository_that_is_switched_off() {
     // By name it is synced all the same.
     scene.sync().succeeds();
     scene.shows_the_new_state();
+}
+
+/// What `config check` finds in the files that a configuration names, without asking any upstream.
+#[test]
+fn files_that_the_configuration_names() {
+    let chantal = Chantal::new();
+    let repository = Repository::of("r", &Upstream::rpm(), "https://rpm.example.org/");
+    chantal.repository(
+        &repository
+            .format("repo_gpgcheck: true")
+            .format("gpgkey_file: absent.asc"),
+    );
+    chantal.write("config/absent.pem", "no certificate");
+    chantal.global("storage:\n  base_path: ../../data\ntls:\n  ca_file: ../absent.pem\n");
+    let check = ["config", "check"];
+    chantal.run(&check).exits(2).says_on_stderr(
+        "error: tls.ca_file: [dir]/config/absent.pem: no certificate in PEM form in this file\n\
+         error: r: a key: failed to open file `[dir]/config/repos.d/absent.asc`: No such file or directory (os error 2)\n\
+         hint: check gpgkey_file or gpgkey_url; the last good state is untouched\n",
+    );
 }
