@@ -63,7 +63,7 @@ impl Progress {
             }
         };
         overall.set_style(style(
-            "{prefix} {bytes}/{total_bytes} {msg} {binary_bytes_per_sec}, {eta} left [{wide_bar}]",
+            "{prefix} {bytes}/{total_bytes} {msg} {binary_bytes_per_sec}, {eta} left {wide_bar}",
         ));
         overall.set_prefix(label.to_owned());
         overall.set_message(format!("0/{files_total} files"));
