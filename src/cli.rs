@@ -105,6 +105,12 @@ pub enum Repo {
 
     /// Show the syncs of one repository, the newest first
     History(RepoHistory),
+
+    /// Trust the keys that a repository's key URLs have now
+    ///
+    /// Keys from a `gpgkey_url` are fetched once and kept. When the URL later has other keys, syncs fail until somebody who knows that
+    /// the change is genuine says so with this command. Keys that the URLs no longer have are not trusted any more.
+    Trust(OneRepository),
 }
 
 #[derive(Debug, Args)]

@@ -126,7 +126,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Storage(error) => storage_hint(error),
-            Self::Sync { source, .. } => sync_hint(source),
+            Self::Sync { repository, source } => sync_hint(repository, source),
             Self::Publish { repository, source } => publish_hint(repository, source),
             Self::NeverSynced { repository } => Some(format!(
                 "`chantal repo sync --repo-id {repository}` makes one"
@@ -288,12 +288,11 @@ fn io_hint(error: &io::Error) -> Option<String> {
     }
 }
 
-fn sync_hint(error: &SyncError) -> Option<String> {
+fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
     let untouched = "the last good state is untouched";
     Some(match error {
-        SyncError::Key(KeyError::Replaced { path, .. }) => format!(
-            "if the new key is genuine, name its fingerprint in gpgkey_fingerprints; or remove {} to trust whatever the URL has now",
-            path.display()
+        SyncError::Key(KeyError::Replaced { .. }) => format!(
+            "if the new keys are genuine, `chantal repo trust --repo-id {repository}` accepts them; {untouched}"
         ),
         SyncError::Key(KeyError::Missing { .. }) => "check gpgkey_url".to_owned(),
         SyncError::Key(KeyError::File(_) | KeyError::Unusable(_)) => {

@@ -129,6 +129,7 @@ fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> R
         Command::Repo(cli::Repo::Sync(arguments)) => commands::repo::sync(context, arguments),
         Command::Repo(cli::Repo::List) => commands::repo::list(context),
         Command::Repo(cli::Repo::Show(arguments)) => commands::repo::show(context, arguments),
+        Command::Repo(cli::Repo::Trust(arguments)) => commands::repo::trust(context, arguments),
         Command::Repo(cli::Repo::History(arguments)) => commands::repo::history(context, arguments),
         Command::Publish(arguments) => commands::publish::publish(context, arguments),
         Command::Config(cli::Config::Check) => commands::config::check(context),

@@ -4,7 +4,7 @@
 //! `{base_path}/gpgkeys/<repository>.asc`; the URLs are asked again only when the kept keys do not verify a root, or lack one
 //! that the configuration names. An update of a
 //! known key (new subkeys, another expiry, a revocation) is then taken, a new key only where the configuration names
-//! its fingerprint: else whoever controls the URL could replace the trust.
+//! its fingerprint or somebody accepted it ([`accept`]): else whoever controls the URL could replace the trust.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::{Session, SyncError};
 use crate::config::{self, Config, HttpUrl, KeySource};
 use crate::digest::ObjectId;
 use crate::openpgp::{KeySummary, Keyring, KeyringError, Policy, Trusted, VerifyError};
-use crate::upstream::{Small, UpstreamError};
+use crate::upstream::{Small, Upstream, UpstreamError};
 
 use super::root::RootError;
 
@@ -34,8 +34,6 @@ pub enum KeyError {
         url: String,
         kept: Vec<String>,
         found: Vec<String>,
-        /// Where the kept keys are.
-        path: PathBuf,
     },
 }
 
@@ -111,18 +109,9 @@ impl<'a> Keys<'a> {
         let kept = self.kept();
         let known = kept.read()?;
         let mut keyring = Keyring::default();
-        for url in self.urls() {
-            let shown = url.to_string();
-            let bytes = match self.session.upstream.small_at(url.as_url()) {
-                Ok(Small::Body { bytes, .. }) => bytes,
-                Ok(Small::Missing | Small::NotModified) => {
-                    return Err(KeyError::Missing { url: shown }.into());
-                }
-                Err(error) => return Err(KeyError::Upstream(error).into()),
-            };
-            let keys = Keyring::parse(&bytes, &shown).map_err(KeyError::from)?;
+        for (url, keys) in ask(&self.session.upstream, self.session.repository)? {
             if let Some(known) = &known {
-                self.refuse_strangers(&shown, known, &keys, &kept)?;
+                self.refuse_strangers(&url, known, &keys)?;
             }
             keyring.extend(keys);
         }
@@ -140,7 +129,6 @@ impl<'a> Keys<'a> {
         url: &str,
         known: &Keyring,
         found: &Keyring,
-        kept: &Kept,
     ) -> Result<(), KeyError> {
         let known = known.fingerprints();
         let named = &self.session.repository.trust.fingerprints;
@@ -155,13 +143,59 @@ impl<'a> Keys<'a> {
             url: url.to_owned(),
             kept: known,
             found: found.fingerprints(),
-            path: kept.path.clone(),
         })
     }
 
     fn kept(&self) -> Kept {
         Kept::of(self.session.context.config, self.session.repository)
     }
+}
+
+/// What the key URLs have now, each with its keys.
+fn ask(
+    upstream: &Upstream,
+    repository: &config::Repository,
+) -> Result<Vec<(String, Keyring)>, KeyError> {
+    let mut answers = Vec::new();
+    for url in urls(repository) {
+        let shown = url.to_string();
+        let bytes = match upstream.small_at(url.as_url()) {
+            Ok(Small::Body { bytes, .. }) => bytes,
+            Ok(Small::Missing | Small::NotModified) => {
+                return Err(KeyError::Missing { url: shown });
+            }
+            Err(error) => return Err(KeyError::Upstream(error)),
+        };
+        let keys = Keyring::parse(&bytes, &shown)?;
+        answers.push((shown, keys));
+    }
+    Ok(answers)
+}
+
+/// The kept keys before and after [`accept`].
+pub struct Accepted {
+    pub before: Vec<KeySummary>,
+    pub after: Vec<KeySummary>,
+}
+
+/// Keeps what the key URLs have now, and nothing else, whatever was kept before: somebody looked at it and said so.
+pub fn accept(
+    config: &Config,
+    repository: &config::Repository,
+    upstream: &Upstream,
+) -> Result<Accepted, KeyError> {
+    let kept = Kept::of(config, repository);
+    let before = kept.read()?.unwrap_or_default();
+    let mut after = Keyring::default();
+    for (_, keys) in ask(upstream, repository)? {
+        after.extend(keys);
+    }
+    kept.write(&after)?;
+    let now = crate::time::now();
+    Ok(Accepted {
+        before: before.keys(now),
+        after: after.keys(now),
+    })
 }
 
 /// The trusted keys as they are known without asking anyone, for a person to look at.

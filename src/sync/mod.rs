@@ -37,7 +37,7 @@ use crate::time::now;
 use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
 pub use freshness::{FreshnessError, Rollback};
-pub use keys::{KeyError, at_hand as keys_at_hand};
+pub use keys::{KeyError, accept as accept_keys, at_hand as keys_at_hand};
 pub use plan::Plan;
 pub use root::RootError;
 

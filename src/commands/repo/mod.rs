@@ -4,8 +4,10 @@ mod history;
 mod list;
 mod show;
 mod sync;
+mod trust;
 
 pub use history::history;
 pub use list::list;
 pub use show::show;
 pub use sync::sync;
+pub use trust::trust;

@@ -153,8 +153,8 @@ fn a_rotated_signer_is_accepted_only_by_its_fingerprint() {
                 4,
                 &format!(
                     "error: r: [keys]/{KEY} now has other keys: expected {old}, got {found}\n\
-                     hint: if the new key is genuine, name its fingerprint in gpgkey_fingerprints; or remove \
-                     [dir]/data/gpgkeys/r.asc to trust whatever the URL has now\n"
+                     hint: if the new keys are genuine, `chantal repo trust --repo-id r` accepts them; \
+                     the last good state is untouched\n"
                 ),
             );
             keyed.mirror.published().assert_same(&before);
@@ -172,8 +172,13 @@ fn a_rotated_signer_is_accepted_only_by_its_fingerprint() {
     }
 }
 
+const TRUST: [&str; 4] = ["repo", "trust", "--repo-id", "r"];
+
 #[test]
-fn removing_the_kept_keys_trusts_the_url_anew() {
+fn other_keys_are_trusted_when_somebody_says_so() {
+    let (old, new) = (Key::archive().fingerprint(), Key::stranger().fingerprint());
+    let archive = "Archive <archive@example.org>";
+    let stranger = "Stranger <stranger@example.org>";
     for upstream in both() {
         let mut keyed = Keyed::of(upstream);
         keyed.mirror.sync().succeeds();
@@ -181,8 +186,33 @@ fn removing_the_kept_keys_trusts_the_url_anew() {
         let key = Key::stranger().public_armored();
         keyed.keys.edit(|tree| tree.insert(KEY, key));
         keyed.mirror.sync().exits(4);
-        std::fs::remove_file(keyed.mirror.chantal.data().join("gpgkeys/r.asc")).unwrap();
+
+        let run = |more: &[&str]| keyed.mirror.chantal.run(&[&TRUST[..], more].concat());
+        run(&[]).succeeds().says(&format!(
+            "r: now trusted: {new} {stranger}\nr: no longer trusted: {old} {archive}\n"
+        ));
         keyed.mirror.sync().succeeds();
+        let trusted = run(&["--format", "json"]).succeeds().json();
+        assert_eq!(
+            trusted,
+            serde_json::json!({
+                "repository": "r",
+                "added": [],
+                "kept": [{"fingerprint": new, "user_id": stranger}],
+                "removed": [],
+            })
+        );
+    }
+}
+
+#[test]
+fn keys_of_files_need_no_such_word() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        mirror.chantal.run(&TRUST).fails_with(
+            2,
+            "error: r has no gpgkey_url: its keys are the files that the configuration names\n",
+        );
     }
 }
 

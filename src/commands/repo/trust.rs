@@ -1,0 +1,98 @@
+//! `chantal repo trust`.
+
+use serde::Serialize;
+
+use crate::cli::OneRepository;
+use crate::commands::Context;
+use crate::config::KeySource;
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::openpgp::KeySummary;
+use crate::storage::Storage;
+use crate::sync::{self, SyncError};
+use crate::terminal::escape;
+use crate::upstream::Upstream;
+
+#[derive(Serialize)]
+struct Trusted {
+    repository: String,
+    added: Vec<Key>,
+    kept: Vec<Key>,
+    removed: Vec<Key>,
+}
+
+#[derive(Serialize)]
+struct Key {
+    fingerprint: String,
+    user_id: Option<String>,
+}
+
+pub fn trust(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Error> {
+    let repository = context.repository(&arguments.repo_id)?;
+    let from_urls = |source: &KeySource| matches!(source, KeySource::Http(_));
+    if !repository.trust.keys.iter().any(from_urls) {
+        return Err(Error::Usage(format!(
+            "{} has no gpgkey_url: its keys are the files that the configuration names",
+            repository.id
+        )));
+    }
+    let failed = |source: SyncError| Error::Sync {
+        repository: repository.id.to_string(),
+        source,
+    };
+    let interrupt = Interrupt::listen()?;
+    // Nobody else may be about to keep keys of this repository.
+    let _storage = Storage::open(&context.config.storage, "repo trust")?;
+    let upstream = Upstream::open(context.config, repository, None, &interrupt)
+        .map_err(|error| failed(error.into()))?;
+    let accepted = sync::accept_keys(context.config, repository, &upstream)
+        .map_err(|error| failed(error.into()))?;
+
+    let is_in = |keys: &[KeySummary], key: &KeySummary| {
+        keys.iter()
+            .any(|other| other.fingerprint == key.fingerprint)
+    };
+    let (kept, added) = accepted
+        .after
+        .iter()
+        .partition::<Vec<&KeySummary>, _>(|key| is_in(&accepted.before, key));
+    let removed = accepted
+        .before
+        .iter()
+        .filter(|key| !is_in(&accepted.after, key));
+    let trusted = Trusted {
+        repository: repository.id.to_string(),
+        added: added.into_iter().map(Key::from).collect(),
+        kept: kept.into_iter().map(Key::from).collect(),
+        removed: removed.map(Key::from).collect(),
+    };
+    context.output.result(&trusted, describe)?;
+    Ok(())
+}
+
+impl From<&KeySummary> for Key {
+    fn from(key: &KeySummary) -> Self {
+        Self {
+            fingerprint: key.fingerprint.clone(),
+            user_id: key.user_id.clone(),
+        }
+    }
+}
+
+fn describe(trusted: &Trusted) -> String {
+    let mut lines = Vec::new();
+    for (keys, what) in [
+        (&trusted.added, "now trusted"),
+        (&trusted.kept, "still trusted"),
+        (&trusted.removed, "no longer trusted"),
+    ] {
+        for key in keys {
+            let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)")).into_owned();
+            lines.push(format!(
+                "{}: {what}: {} {user_id}",
+                trusted.repository, key.fingerprint
+            ));
+        }
+    }
+    lines.join("\n")
+}
