@@ -230,12 +230,17 @@ impl BufRead for IndexText<'_> {
 
 impl Read for IndexText<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(into.len());
-        into[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
+        read_buffered(self, into)
     }
+}
+
+/// `read` for whoever can do `fill_buf` and `consume`.
+pub(super) fn read_buffered(reader: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
+    let available = reader.fill_buf()?;
+    let length = available.len().min(into.len());
+    into[..length].copy_from_slice(&available[..length]);
+    reader.consume(length);
+    Ok(length)
 }
 
 #[cfg(test)]

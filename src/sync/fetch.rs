@@ -11,7 +11,7 @@ use crate::store::records::ObjectRecord;
 use crate::time::now;
 use crate::upstream::{Expected, UpstreamError};
 
-use super::plan::Plan;
+use super::plan::{Missing, Plan};
 use super::{Session, SyncError};
 
 /// After so many files they are made durable and the store is told, so that an interrupted run is not hashed again.
@@ -55,7 +55,8 @@ struct Progress {
 impl Session<'_> {
     /// Downloads what a plan lacks; returns all of its objects.
     pub(super) fn fetch_files(&self, plan: &Plan) -> Result<HashMap<Digest, Stored>, SyncError> {
-        let missing = plan.missing();
+        let wants = plan.wants();
+        let missing = Missing::of(&wants);
         let free = self.context.pool.free_bytes()?;
         if missing.bytes > free {
             return Err(SyncError::NoSpace {
@@ -64,7 +65,7 @@ impl Session<'_> {
                 free,
             });
         }
-        let mut objects = self.fetch(&plan.wants(), MissingFiles::AreErrors)?;
+        let mut objects = self.fetch(&wants, MissingFiles::AreErrors)?;
         objects.extend(&plan.known);
         Ok(objects)
     }
@@ -78,13 +79,8 @@ impl Session<'_> {
         if wants.is_empty() {
             return Ok(HashMap::new());
         }
-        // Declared sizes: any two of them may be more than a number holds.
-        let sizes = wants.iter().filter_map(|want| want.size);
-        let bytes = sizes.fold(0, u64::saturating_add);
-        let downloads = self
-            .context
-            .progress
-            .downloads(self.id(), wants.len() as u64, bytes);
+        let Missing { files, bytes } = Missing::of(wants);
+        let downloads = self.context.progress.downloads(self.id(), files, bytes);
         let progress = Mutex::new(Progress {
             objects: HashMap::with_capacity(wants.len()),
             unrecorded: Vec::new(),

@@ -40,6 +40,17 @@ pub struct Missing {
     pub bytes: u64,
 }
 
+impl Missing {
+    pub fn of(wants: &[Want]) -> Self {
+        // Declared sizes: any two of them may be more than a number holds.
+        let sizes = wants.iter().map(|want| want.size.unwrap_or(0));
+        Self {
+            files: wants.len() as u64,
+            bytes: sizes.fold(0, u64::saturating_add),
+        }
+    }
+}
+
 impl Plan {
     pub fn packages(&self) -> u64 {
         let packages = self.files.iter().filter(|file| file.package.is_some());
@@ -62,12 +73,7 @@ impl Plan {
     }
 
     pub fn missing(&self) -> Missing {
-        let mut missing = Missing::default();
-        for want in self.wants() {
-            missing.files += 1;
-            missing.bytes = missing.bytes.saturating_add(want.size.unwrap_or(0));
-        }
-        missing
+        Missing::of(&self.wants())
     }
 }
 

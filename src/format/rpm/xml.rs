@@ -10,6 +10,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use crate::format::FormatError;
+use crate::format::compression::read_buffered;
 
 /// One tag with its attributes, or one piece of text. The largest are descriptions of some 100 KB.
 const EVENT_LIMIT: usize = 1 << 20;
@@ -295,11 +296,7 @@ impl BufRead for Metered<'_> {
 
 impl Read for Metered<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(into.len());
-        into[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
+        read_buffered(self, into)
     }
 }
 
