@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -298,6 +299,11 @@ impl Running<'_> {
         let id = self.child.as_ref().unwrap().id();
         let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+        // A signal that was sent may still be on its way: only what was taken has an effect on what comes next.
+        let status = format!("/proc/{}/status", id.as_raw_nonzero());
+        while fs::read_to_string(&status).is_ok_and(|status| is_pending(&status)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -321,4 +327,15 @@ impl Drop for Running<'_> {
             drop(child.wait());
         }
     }
+}
+
+/// Whether a process has a SIGINT that none of its threads has taken yet, by its `/proc/<pid>/status`.
+fn is_pending(status: &str) -> bool {
+    let pending = status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))
+        .map(|mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+    let is_dead = status.contains("\nState:\tZ");
+    // The bit of signal 2.
+    !is_dead && pending.is_some_and(|mask| mask & 0b10 != 0)
 }
