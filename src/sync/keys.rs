@@ -8,16 +8,15 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
-use super::{Session, SyncError};
+use super::Session;
 use crate::config::{self, Config, HttpUrl, KeySource};
 use crate::digest::ObjectId;
-use crate::openpgp::{KeySummary, Keyring, KeyringError, Policy, Trusted, VerifyError};
+use crate::openpgp::{KeySummary, Keyring, KeyringError, Policy};
 use crate::upstream::{Small, Upstream, UpstreamError};
-
-use super::root::RootError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -37,12 +36,17 @@ pub enum KeyError {
     },
 }
 
-/// A repository's keys, loaded when they are first needed.
-pub struct Keys<'a> {
-    session: &'a Session<'a>,
-    loaded: Option<Keyring>,
+/// The keys of one run: loaded when they are first needed, and their URLs asked at most once.
+#[derive(Default)]
+pub(super) struct Keys {
+    loaded: Mutex<Loaded>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    keyring: Option<Arc<Keyring>>,
     /// The URLs were asked in this run.
-    fresh: bool,
+    are_fresh: bool,
 }
 
 /// The kept keys of a repository, and which URLs they came from.
@@ -52,64 +56,75 @@ struct Kept {
     sources: ObjectId,
 }
 
-impl<'a> Keys<'a> {
-    pub fn new(session: &'a Session<'a>) -> Self {
-        Self {
-            session,
-            loaded: None,
-            fresh: false,
-        }
-    }
-
+impl Session<'_> {
     /// Runs a verification; when the keys at hand do not suffice, once more with what the key URLs give now.
-    pub fn verify(
-        &mut self,
-        verification: impl Fn(&Keyring) -> Result<Trusted, VerifyError>,
-    ) -> Result<Trusted, SyncError> {
-        if self.loaded.is_none() {
-            self.loaded = Some(self.load()?);
+    ///
+    /// `newer_keys_may_help` says it of a verdict. Any number of threads may verify at once.
+    pub(super) fn verify_with_keys<T, E>(
+        &self,
+        verification: impl Fn(&Keyring) -> Result<T, E>,
+        newer_keys_may_help: impl Fn(&E) -> bool,
+    ) -> Result<Result<T, E>, KeyError> {
+        let keyring = self.keyring()?;
+        match verification(&keyring) {
+            Err(error) if newer_keys_may_help(&error) => {
+                Ok(match self.newer_keyring(&keyring)? {
+                    Some(newer) => verification(&newer),
+                    None => Err(error),
+                })
+            }
+            verdict => Ok(verdict),
         }
-        let error = match self.loaded.as_ref().map(&verification) {
-            Some(Ok(trusted)) => return Ok(trusted),
-            Some(Err(error)) => error,
-            None => unreachable!("keys were loaded above"),
-        };
-        if self.fresh || !error.newer_keys_may_help() || self.urls().is_empty() {
-            return Err(RootError::from(error).into());
-        }
-        self.fetch()?;
-        let keyring = self.load()?;
-        let verdict = verification(&keyring).map_err(|error| RootError::from(error).into());
-        self.loaded = Some(keyring);
-        verdict
     }
 
-    fn urls(&self) -> Vec<&'a HttpUrl> {
-        urls(self.session.repository)
+    /// The trusted keys: files as they are now, URLs as they are kept or, the first time, as they are fetched.
+    pub(super) fn keyring(&self) -> Result<Arc<Keyring>, KeyError> {
+        let mut loaded = self.keys.lock();
+        if let Some(keyring) = &loaded.keyring {
+            return Ok(Arc::clone(keyring));
+        }
+        self.load(&mut loaded)
     }
 
-    /// Files as they are now, URLs as they are kept or, the first time, as they are fetched.
-    fn load(&mut self) -> Result<Keyring, SyncError> {
-        let mut keyring = from_files(self.session.repository)?;
-        if !self.urls().is_empty() {
-            match self.kept().read()? {
+    /// What the key URLs give beyond a keyring that did not suffice; `None` when they have nothing to add to it.
+    fn newer_keyring(&self, than: &Arc<Keyring>) -> Result<Option<Arc<Keyring>>, KeyError> {
+        let mut loaded = self.keys.lock();
+        if let Some(keyring) = &loaded.keyring
+            && !Arc::ptr_eq(keyring, than)
+        {
+            // Another thread has asked meanwhile.
+            return Ok(Some(Arc::clone(keyring)));
+        }
+        if loaded.are_fresh || urls(self.repository).is_empty() {
+            return Ok(None);
+        }
+        self.ask_for_keys(&mut loaded)?;
+        self.load(&mut loaded).map(Some)
+    }
+
+    fn load(&self, loaded: &mut Loaded) -> Result<Arc<Keyring>, KeyError> {
+        let mut keyring = from_files(self.repository)?;
+        if !urls(self.repository).is_empty() {
+            match self.kept_keys().read()? {
                 Some(kept) => keyring.extend(kept),
-                None => keyring.extend(self.fetch()?),
+                None => keyring.extend(self.ask_for_keys(loaded)?),
             }
             // The configuration may name a key that the URL got only after the others were kept.
-            if !self.fresh && !has_all_named(&keyring, self.session.repository) {
-                keyring.extend(self.fetch()?);
+            if !loaded.are_fresh && !has_all_named(&keyring, self.repository) {
+                keyring.extend(self.ask_for_keys(loaded)?);
             }
         }
-        Ok(narrowed(keyring, self.session.repository)?)
+        let keyring = Arc::new(narrowed(keyring, self.repository)?);
+        loaded.keyring = Some(Arc::clone(&keyring));
+        Ok(keyring)
     }
 
     /// Asks the URLs, and keeps what may be kept.
-    fn fetch(&mut self) -> Result<Keyring, SyncError> {
-        let kept = self.kept();
+    fn ask_for_keys(&self, loaded: &mut Loaded) -> Result<Keyring, KeyError> {
+        let kept = self.kept_keys();
         let known = kept.read()?;
         let mut keyring = Keyring::default();
-        for (url, keys) in ask(&self.session.upstream, self.session.repository)? {
+        for (url, keys) in ask(&self.upstream, self.repository)? {
             if let Some(known) = &known {
                 self.refuse_strangers(&url, known, &keys)?;
             }
@@ -120,7 +135,7 @@ impl<'a> Keys<'a> {
             keyring.extend(known);
         }
         kept.write(&keyring)?;
-        self.fresh = true;
+        loaded.are_fresh = true;
         Ok(keyring)
     }
 
@@ -131,7 +146,7 @@ impl<'a> Keys<'a> {
         found: &Keyring,
     ) -> Result<(), KeyError> {
         let known = known.fingerprints();
-        let named = &self.session.repository.trust.fingerprints;
+        let named = &self.repository.trust.fingerprints;
         let stranger = found.fingerprints().into_iter().any(|fingerprint| {
             !known.contains(&fingerprint)
                 && !named.iter().any(|named| named.as_str() == fingerprint)
@@ -146,8 +161,14 @@ impl<'a> Keys<'a> {
         })
     }
 
-    fn kept(&self) -> Kept {
-        Kept::of(self.session.context.config, self.session.repository)
+    fn kept_keys(&self) -> Kept {
+        Kept::of(self.context.config, self.repository)
+    }
+}
+
+impl Keys {
+    fn lock(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

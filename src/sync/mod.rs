@@ -164,6 +164,7 @@ pub struct Session<'a> {
     upstream: Upstream,
     /// What the upstream's transfers listen to.
     transfers: Interrupt,
+    keys: keys::Keys,
     previous: Option<RepositoryRecord>,
     identity: StateIdentity,
     started: i64,
@@ -196,6 +197,7 @@ impl<'a> Session<'a> {
             format,
             upstream,
             transfers,
+            keys: keys::Keys::default(),
             previous,
             identity,
             started: now(),

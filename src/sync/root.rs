@@ -9,8 +9,6 @@ use crate::openpgp::{Authority, Keyring, Signer, Trusted, VerifyError};
 use crate::rel_path::RelPath;
 use crate::upstream::{Small, UpstreamError, Validators};
 
-use super::keys::Keys;
-
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     #[error("there is no repository: none of {} exists", tried.join(", "))]
@@ -183,7 +181,6 @@ impl Session<'_> {
             bytes,
             validators,
         } = found;
-        let mut keys = Keys::new(self);
         let mut warnings = Vec::new();
         let mut files = vec![RootFile {
             path: source.path().clone(),
@@ -191,16 +188,11 @@ impl Session<'_> {
             role: Role::Root,
         }];
         let trusted = match &source {
-            RootSource::Inline { path } => self.verify_inline(&mut keys, path, &bytes)?,
+            RootSource::Inline { path } => self.verify_inline(path, &bytes)?,
             RootSource::Detached { path, signature } => {
                 let signed = self.signature(signature)?;
-                let trusted = self.verify_detached(
-                    &mut keys,
-                    path,
-                    bytes.clone(),
-                    signature,
-                    signed.as_deref(),
-                )?;
+                let trusted =
+                    self.verify_detached(path, bytes.clone(), signature, signed.as_deref())?;
                 if signed.is_some()
                     && self.repository.trust.root == RootCheck::Auto
                     && self.repository.trust.keys.is_empty()
@@ -219,7 +211,7 @@ impl Session<'_> {
             }
         };
         for companion in self.format.companions(&source) {
-            self.add_companion(&companion, &trusted, &mut keys, &mut files, &mut warnings)?;
+            self.add_companion(&companion, &trusted, &mut files, &mut warnings)?;
         }
         Ok(Pinned {
             object: ObjectId::of(&bytes),
@@ -231,19 +223,14 @@ impl Session<'_> {
         })
     }
 
-    fn verify_inline(
-        &self,
-        keys: &mut Keys<'_>,
-        path: &RelPath,
-        bytes: &[u8],
-    ) -> Result<Trusted, SyncError> {
+    fn verify_inline(&self, path: &RelPath, bytes: &[u8]) -> Result<Trusted, SyncError> {
         let url = self.upstream.shown(path);
         match self.repository.trust.root {
             RootCheck::Off => {
                 Trusted::unsigned_inline(bytes, &url).map_err(|error| RootError::from(error).into())
             }
             RootCheck::Required | RootCheck::Auto => {
-                keys.verify(|keyring: &Keyring| keyring.verify_inline(bytes, &url, self.started))
+                self.verified(|keyring| keyring.verify_inline(bytes, &url, self.started))
             }
         }
     }
@@ -251,7 +238,6 @@ impl Session<'_> {
     /// `signed` is the signature, if there is one.
     fn verify_detached(
         &self,
-        keys: &mut Keys<'_>,
         path: &RelPath,
         bytes: Vec<u8>,
         signature: &RelPath,
@@ -277,12 +263,18 @@ impl Session<'_> {
                 signature: self.upstream.shown(signature),
             }
             .into()),
-            (RootCheck::Required | RootCheck::Auto, Some(signed)) => {
-                keys.verify(|keyring: &Keyring| {
-                    keyring.verify_detached(bytes.clone(), signed, &url(), self.started)
-                })
-            }
+            (RootCheck::Required | RootCheck::Auto, Some(signed)) => self.verified(|keyring| {
+                keyring.verify_detached(bytes.clone(), signed, &url(), self.started)
+            }),
         }
+    }
+
+    fn verified(
+        &self,
+        verification: impl Fn(&Keyring) -> Result<Trusted, VerifyError>,
+    ) -> Result<Trusted, SyncError> {
+        self.verify_with_keys(verification, VerifyError::newer_keys_may_help)?
+            .map_err(|error| RootError::from(error).into())
     }
 
     /// A signature that cannot be had is no signature, whether it is missing or refused.
@@ -298,7 +290,6 @@ impl Session<'_> {
         &self,
         companion: &Companion,
         trusted: &Trusted,
-        keys: &mut Keys<'_>,
         files: &mut Vec<RootFile>,
         warnings: &mut Vec<String>,
     ) -> Result<(), SyncError> {
@@ -324,13 +315,8 @@ impl Session<'_> {
                 }
                 let signed = self.signature(signature)?;
                 if self.repository.trust.root == RootCheck::Required {
-                    let verified = self.verify_detached(
-                        keys,
-                        path,
-                        bytes.clone(),
-                        signature,
-                        signed.as_deref(),
-                    );
+                    let verified =
+                        self.verify_detached(path, bytes.clone(), signature, signed.as_deref());
                     if let Err(error) = verified {
                         warnings.push(format!("{error}; it is left out"));
                         return Ok(());
