@@ -202,6 +202,7 @@ fn sync_exit(error: &SyncError) -> Exit {
         SyncError::IndexMissing { .. }
         | SyncError::TwoContents { .. }
         | SyncError::SizeConflict { .. }
+        | SyncError::PackagesRefused { .. }
         | SyncError::Manifest(_) => Exit::Refused,
         SyncError::Store(error) => store_exit(error),
         SyncError::Interrupted(_) => Exit::Interrupted,
@@ -318,6 +319,9 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
                 "check gpgkey_file or gpgkey_url against what the upstream announces; {untouched}"
             )
         }
+        SyncError::PackagesRefused { .. } => format!(
+            "check gpgkey_file or gpgkey_url against what the upstream announces; `rpm.gpgcheck: false` takes packages unseen; {untouched}"
+        ),
         SyncError::Root(RootError::Upstream(error))
         | SyncError::Download { source: error, .. }
         | SyncError::Key(KeyError::Upstream(error)) => upstream_hint(error, untouched)?,

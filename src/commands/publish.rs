@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::output::count;
 use crate::publish::{self, Effort, Outcome, Request, Summary};
 use crate::storage::Storage;
-use crate::time::now;
+use crate::time::{now, rfc3339};
 
 /// What happened to a published tree.
 #[derive(Clone, Debug, Serialize)]
@@ -22,6 +22,9 @@ pub struct PublishedTree {
     pub files: u64,
     pub copied: u64,
     pub retained: u64,
+    /// Until when the upstream's root was valid, if that is past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expired: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -119,6 +122,10 @@ pub fn latest(
         files: summary.files,
         copied: summary.copied,
         retained: summary.retained,
+        expired: state
+            .root_valid_until
+            .filter(|until| *until <= now())
+            .map(rfc3339),
     })
 }
 
@@ -134,5 +141,11 @@ pub fn describe(tree: &PublishedTree) -> String {
     if tree.copied > 0 {
         text += &format!(", {} copied", tree.copied);
     }
-    text + ")"
+    text += ")";
+    if let Some(expired) = &tree.expired {
+        text += &format!(
+            "\n  it was valid until {expired}: clients refuse it unless they set `Check-Valid-Until: no`"
+        );
+    }
+    text
 }

@@ -36,8 +36,8 @@ pub use error::{ConfigError, Problem};
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 pub use location::{HttpUrl, KeySource, UpstreamUrl};
 pub use resolved::{
-    Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, Repository, RootCheck,
-    Storage,
+    Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, Repository,
+    RootCheck, Storage,
 };
 pub use secret::{Secret, SecretSource};
 

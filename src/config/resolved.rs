@@ -175,7 +175,8 @@ pub enum Credentials {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Trust {
     pub root: RootCheck,
-    /// Not empty where `root` is `Required`.
+    pub packages: PackageCheck,
+    /// Not empty where `root` or `packages` is `Required`.
     pub keys: Vec<KeySource>,
     /// Where not empty, only these keys of `keys` are trusted. Not empty where a key comes over plain http.
     pub fingerprints: Vec<Fingerprint>,
@@ -198,6 +199,13 @@ pub enum RootCheck {
     Required,
     /// Verified when there is a signature and a key is configured.
     Auto,
+    Off,
+}
+
+/// What is asked of the signatures inside packages: `rpm.gpgcheck`. APT's packages have none; its indexes vouch for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackageCheck {
+    Required,
     Off,
 }
 

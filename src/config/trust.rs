@@ -2,7 +2,7 @@
 
 use super::location::{KeySource, LocationError};
 use super::repository::refuse_location;
-use super::resolved::{Fingerprint, RootCheck, Trust};
+use super::resolved::{Fingerprint, PackageCheck, RootCheck, Trust};
 use super::scope::Scope;
 use super::written;
 
@@ -17,16 +17,10 @@ pub fn of_apt(written: &written::Apt, scope: &mut Scope<'_>) -> Trust {
         files: written.gpgkey_file.as_deref(),
         fingerprints: written.gpgkey_fingerprints.as_deref(),
     };
-    keys.resolve(root, "apt.gpgcheck", scope)
+    keys.resolve(root, PackageCheck::Off, scope)
 }
 
 pub fn of_rpm(written: &written::Rpm, scope: &mut Scope<'_>) -> Trust {
-    if written.gpgcheck == Some(true) {
-        scope.warn(
-            "rpm.gpgcheck",
-            "signatures of packages are not verified yet",
-        );
-    }
     let keys = WrittenKeys {
         section: "rpm",
         urls: written.gpgkey_url.as_deref(),
@@ -34,7 +28,11 @@ pub fn of_rpm(written: &written::Rpm, scope: &mut Scope<'_>) -> Trust {
         fingerprints: written.gpgkey_fingerprints.as_deref(),
     };
     let root = written.repo_gpgcheck.unwrap_or(RootCheck::Auto);
-    keys.resolve(root, "rpm.repo_gpgcheck", scope)
+    let packages = match written.gpgcheck {
+        None | Some(true) => PackageCheck::Required,
+        Some(false) => PackageCheck::Off,
+    };
+    keys.resolve(root, packages, scope)
 }
 
 struct WrittenKeys<'a> {
@@ -45,7 +43,7 @@ struct WrittenKeys<'a> {
 }
 
 impl WrittenKeys<'_> {
-    fn resolve(&self, root: RootCheck, check_key: &str, scope: &mut Scope<'_>) -> Trust {
+    fn resolve(&self, root: RootCheck, packages: PackageCheck, scope: &mut Scope<'_>) -> Trust {
         let fingerprints = self.fingerprints(scope);
         let mut keys: Vec<KeySource> = Vec::new();
         let file_key = format!("{}.gpgkey_file", self.section);
@@ -57,10 +55,11 @@ impl WrittenKeys<'_> {
         let is_none_written =
             self.urls.unwrap_or_default().is_empty() && self.files.unwrap_or_default().is_empty();
         if is_none_written {
-            self.refuse_missing(root, check_key, &fingerprints, scope);
+            self.refuse_missing(root, packages, &fingerprints, scope);
         }
         Trust {
             root,
+            packages,
             allow_weak_signatures: false,
             keys,
             fingerprints,
@@ -105,7 +104,7 @@ impl WrittenKeys<'_> {
     fn refuse_missing(
         &self,
         root: RootCheck,
-        check_key: &str,
+        packages: PackageCheck,
         fingerprints: &[Fingerprint],
         scope: &mut Scope<'_>,
     ) {
@@ -116,15 +115,27 @@ impl WrittenKeys<'_> {
                 "chooses among keys, but there are none",
                 format!("set {section}.gpgkey_file or {section}.gpgkey_url"),
             );
-        } else if root == RootCheck::Required {
+            return;
+        }
+        let mut refuse = |check: &str, trusted: &str| {
             scope.refuse_with_hint(
-                check_key,
+                &format!("{section}.{check}"),
                 "is true, but there is no key to check with",
                 format!(
                     "set {section}.gpgkey_file or {section}.gpgkey_url, \
-                     or `{check_key}: false` to trust the upstream unseen"
+                     or `{section}.{check}: false` to trust {trusted} unseen"
                 ),
             );
+        };
+        if packages == PackageCheck::Required {
+            refuse("gpgcheck", "the packages");
+        }
+        if root == RootCheck::Required {
+            let check = match section {
+                "apt" => "gpgcheck",
+                _ => "repo_gpgcheck",
+            };
+            refuse(check, "the upstream");
         }
     }
 }

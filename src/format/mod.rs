@@ -10,12 +10,12 @@ pub mod deb;
 pub mod rpm;
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
+use std::io::{self, BufRead, Read};
 
 use crate::config::FormatConfig;
 use crate::digest::Digest;
 use crate::manifest::Package;
-use crate::openpgp::Trusted;
+use crate::openpgp::{Passed, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
 use compression::Compression;
@@ -50,6 +50,12 @@ pub trait Format: Send + Sync {
         text: &mut dyn BufRead,
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
+
+    /// The signatures inside a package that cover all of it, after its own digests were found right. A format whose
+    /// packages have none inside (apt's are vouched for by their index) is not asked.
+    fn package_signatures(&self, _package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
+        Err(PackageError::NotSigned)
+    }
 
     /// Wished architectures that no package has, given the architectures that packages do have.
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String>;
@@ -266,6 +272,27 @@ pub enum FormatError {
         file: String,
         source: std::io::Error,
     },
+}
+
+/// Why a package is not what it says of itself. The messages follow the package's name.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    #[error("it is not an RPM package: {0}")]
+    NotAPackage(&'static str),
+    #[error("its signature header is broken: {0}")]
+    SignatureHeader(String),
+    #[error("its header is broken: {0}")]
+    Header(String),
+    #[error("its payload is broken: {0}")]
+    Payload(String),
+    #[error("its header or its payload is broken: {0}")]
+    HeaderOrPayload(String),
+    #[error("it is not signed")]
+    NotSigned,
+    #[error("only its header is signed, which has no digest of the payload that can be trusted")]
+    PayloadNotSigned,
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 impl FormatError {

@@ -12,6 +12,7 @@ use pgp::types::{
 
 use super::packets::{self, FramingError, Packets, RawPacket};
 use super::standing::{KeyProblem, Revocation};
+use super::verify::Claim;
 
 /// Signatures by their packet's body, so that merging two copies of a certificate keeps each once.
 pub(super) type Signatures = BTreeMap<Vec<u8>, Signature>;
@@ -252,13 +253,12 @@ impl Certificate {
         }
     }
 
-    /// Whether this key made the signature over these bytes: arithmetic only.
-    pub fn made(&self, key: Key, signature: &Signature, data: &[u8]) -> bool {
+    /// Whether this key made a signature: arithmetic only.
+    pub fn made(&self, key: Key, claim: &Claim) -> bool {
         match key {
-            Key::Primary => signature.verify(&self.primary, data),
-            Key::Subkey(subkey) => signature.verify(&subkey.key, data),
+            Key::Primary => claim.is_by(&self.primary),
+            Key::Subkey(subkey) => claim.is_by(&subkey.key),
         }
-        .is_ok()
     }
 
     /// A key too weak for what it signs. A weak primary key above a strong subkey is fine: its signatures come with

@@ -1,12 +1,17 @@
 //! The keys that a repository trusts: read from files of any form, merged, narrowed to fingerprints, written as one.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pgp::packet::Signature;
+
+use crate::digest::ObjectId;
 
 use super::armor::{self, ArmorError};
 use super::certificate::{Certificate, Found, Key, KeySummary};
 use super::packets::FramingError;
+use super::standing::{KeyProblem, Standing};
+use super::verify::Problem;
 
 /// The largest key file. The keyring of all keys that Debian ever used for archives is below 100 KB.
 const MAX_KEYRING_BYTES: usize = 8 << 20;
@@ -17,7 +22,16 @@ pub struct Keyring {
     /// By the primary key's fingerprint in uppercase hexadecimal.
     certificates: BTreeMap<String, Certificate>,
     policy: Policy,
+    standings: Standings,
 }
+
+/// What [`Keyring::standing`] worked out, by time and fingerprint: it costs several verifications, and thousands of packages
+/// have the same signer.
+#[derive(Clone, Debug, Default)]
+struct Standings(Arc<Mutex<BTreeMap<(i64, String), Known>>>);
+
+/// How a key stands, and whom its certificate names.
+type Known = (Result<Standing, KeyProblem>, String);
 
 /// What the configuration lets pass beyond the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +135,7 @@ impl Keyring {
 
     fn insert(&mut self, certificate: Certificate) {
         use std::collections::btree_map::Entry;
+        self.standings = Standings::default();
         match self.certificates.entry(certificate.fingerprint()) {
             Entry::Vacant(entry) => {
                 entry.insert(certificate);
@@ -210,6 +225,36 @@ impl Keyring {
             certificate.write(&mut packets);
         }
         armor::write_public_keys(&packets)
+    }
+
+    /// What changes when the keys or how strictly they are judged do.
+    pub fn id(&self) -> ObjectId {
+        let mut facts = format!("{:?}\n", self.policy).into_bytes();
+        for certificate in self.certificates.values() {
+            certificate.write(&mut facts);
+        }
+        ObjectId::of(&facts)
+    }
+
+    /// How a key of the keyring stands as far as it was said by `now`, and the user id of its certificate.
+    pub(super) fn standing(
+        &self,
+        certificate: &Certificate,
+        key: Key,
+        now: i64,
+    ) -> Result<(Standing, String), Problem> {
+        let mut standings = self
+            .standings
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let at = (now, certificate.key_fingerprint(key));
+        let (standing, user_id) = standings.entry(at).or_insert_with(|| {
+            let user_id = certificate.user_id(now).unwrap_or_default();
+            (certificate.standing(key, now), user_id)
+        });
+        let standing = standing.clone().map_err(Problem::Key)?;
+        Ok((standing, user_id.clone()))
     }
 
     /// The keys and subkeys that a signature may be by.

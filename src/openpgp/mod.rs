@@ -7,6 +7,7 @@
 //! ```text
 //! armor -> packets -> certificate -> keyring --.
 //! cleartext -----------------------------------+-> verify -> Trusted
+//! passing (signatures inside packages) --------'          -> who signed
 //! ```
 //!
 //! Everything read here comes from strangers: sizes and counts are capped, reading is linear, and no error repeats
@@ -15,8 +16,10 @@
 mod armor;
 mod certificate;
 mod cleartext;
+mod hasher;
 mod keyring;
 mod packets;
+mod passing;
 mod standing;
 mod trusted;
 mod verify;
@@ -25,7 +28,9 @@ mod verify;
 mod testing;
 
 pub use certificate::KeySummary;
+pub use hasher::{HashAlgorithm, Hasher, is_collision_resistant};
 pub use keyring::{Keyring, KeyringError, Policy};
+pub use passing::{Passed, Passing};
 pub use trusted::{Authority, Signer, Trusted};
 pub use verify::VerifyError;
 

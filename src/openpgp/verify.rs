@@ -3,20 +3,21 @@
 //!
 //! A signature is good when a key of the keyring made it over these bytes with a strong digest, when it was made
 //! neither in the future nor before its key, when it has not expired, and when its key is bound, meant for signing,
-//! strong, and neither expired nor revoked now. gpgv accepts a signature by a key that expired since; apt does not, nor
+//! strong, and neither expired nor revoked now (for a package: when it was signed). gpgv accepts a signature by a key that expired since; apt does not, nor
 //! does this.
 
 use std::fmt;
 
-use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
-use pgp::types::Tag;
+use pgp::types::{Tag, VerifyingKey};
 
 use super::armor::{self, ArmorError};
 use super::certificate::{Certificate, Key};
 use super::cleartext::{ClearSigned, CleartextError};
+use super::hasher;
 use super::keyring::Keyring;
 use super::packets::{FramingError, Packets};
+use super::passing::{Hashed, Passed};
 use super::standing::{self, KeyProblem};
 use super::trusted::{Signer, Trusted};
 
@@ -82,6 +83,8 @@ pub enum Problem {
     Bad,
     #[error("the digest {digest} is too weak")]
     WeakDigest { digest: String },
+    #[error("the digest {digest} is not supported")]
+    UnknownDigest { digest: String },
     #[error("the signature does not say when it was made")]
     Undated,
     #[error("the signature was made in the future, on {}", crate::time::utc(*made))]
@@ -111,6 +114,54 @@ impl VerifyError {
                 matches!(rejection.problem, Problem::UnknownKey | Problem::Key(_))
             }),
             _ => false,
+        }
+    }
+}
+
+/// A signature, and what it claims to have been made over.
+pub(super) enum Claim<'a> {
+    Bytes {
+        signature: &'a Signature,
+        data: &'a [u8],
+    },
+    Passed(&'a Hashed),
+    /// Not a signature that could count.
+    Void(&'a Problem),
+}
+
+/// When a key must have been good for its signatures to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyTime {
+    /// Roots: they are made anew all the time, and so should be whatever expired since.
+    Now,
+    /// Packages: they are signed once, and used for years.
+    Signing,
+}
+
+impl<'a> Claim<'a> {
+    fn over(
+        data: &'a [u8],
+        signatures: &'a [Result<Signature, Problem>],
+    ) -> impl Iterator<Item = Self> {
+        signatures.iter().map(move |signature| match signature {
+            Ok(signature) => Self::Bytes { signature, data },
+            Err(problem) => Self::Void(problem),
+        })
+    }
+
+    fn of_passed(passed: &'a Passed) -> Self {
+        match &passed.0 {
+            Ok(hashed) => Self::Passed(hashed),
+            Err(problem) => Self::Void(problem),
+        }
+    }
+
+    /// Whether a key made the signature: arithmetic only.
+    pub(super) fn is_by(&self, key: &impl VerifyingKey) -> bool {
+        match self {
+            Self::Bytes { signature, data } => signature.verify(key, *data).is_ok(),
+            Self::Passed(hashed) => hashed.is_by(key),
+            Self::Void(_) => false,
         }
     }
 }
@@ -147,7 +198,9 @@ impl Keyring {
         for block in &message.signatures {
             read_signatures(&block.packets, what, &mut signatures)?;
         }
-        let signers = self.judge(&signatures, &message.hashed_text(), what, now)?;
+        let text = message.hashed_text();
+        let claims: Vec<Claim> = Claim::over(&text, &signatures).collect();
+        let signers = self.judge(&claims, what, now, KeyTime::Now)?;
         Ok(Trusted::signed(message.text, signers))
     }
 
@@ -177,29 +230,35 @@ impl Keyring {
         } else if signature.first().is_some_and(|first| first & 0x80 != 0) {
             read_signatures(signature, what, &mut signatures)?;
         }
-        let signers = self.judge(&signatures, &bytes, what, now)?;
+        let claims: Vec<Claim> = Claim::over(&bytes, &signatures).collect();
+        let signers = self.judge(&claims, what, now, KeyTime::Now)?;
         Ok(Trusted::signed(bytes, signers))
+    }
+
+    /// Judges the signatures of a package by the keys as they were when each of them was made. `now` is in seconds since
+    /// the epoch; `what` names the package in errors.
+    pub fn verify_passed(
+        &self,
+        signatures: &[Passed],
+        what: &str,
+        now: i64,
+    ) -> Result<Vec<Signer>, VerifyError> {
+        let claims: Vec<Claim> = signatures.iter().map(Claim::of_passed).collect();
+        self.judge(&claims, what, now, KeyTime::Signing)
     }
 
     /// The makers of the good signatures, at least one.
     fn judge(
         &self,
-        signatures: &[Result<Signature, Problem>],
-        data: &[u8],
+        claims: &[Claim],
         what: &str,
         now: i64,
+        key_time: KeyTime,
     ) -> Result<Vec<Signer>, VerifyError> {
         let mut signers = Vec::new();
         let mut rejections = Vec::new();
-        for signature in signatures {
-            let verdict = match signature {
-                Ok(signature) => self.judge_one(signature, data, now),
-                Err(problem) => Err(Rejection {
-                    key: None,
-                    problem: problem.clone(),
-                }),
-            };
-            match verdict {
+        for claim in claims {
+            match self.judge_one(claim, now, key_time) {
                 Ok(signer) if signers.contains(&signer) => {}
                 Ok(signer) => signers.push(signer),
                 Err(rejection) => {
@@ -218,7 +277,17 @@ impl Keyring {
         }
     }
 
-    fn judge_one(&self, signature: &Signature, data: &[u8], now: i64) -> Result<Signer, Rejection> {
+    fn judge_one(&self, claim: &Claim, now: i64, key_time: KeyTime) -> Result<Signer, Rejection> {
+        let signature = match claim {
+            Claim::Bytes { signature, .. } => signature,
+            Claim::Passed(hashed) => &hashed.signature,
+            Claim::Void(problem) => {
+                return Err(Rejection {
+                    key: None,
+                    problem: (*problem).clone(),
+                });
+            }
+        };
         let key = named_key(signature);
         let rejection = |problem| Rejection {
             key: key.clone(),
@@ -239,7 +308,13 @@ impl Keyring {
         // Several keys can have the same key id, and two certificates the same subkey: one that counts is enough.
         let mut problem = Problem::UnknownKey;
         for (certificate, key) in self.keys_named_by(signature) {
-            match self.judge_by(certificate, key, signature, data, now) {
+            // The arithmetic comes first: what else a signature says is not worth reporting if it is not genuine.
+            let verdict = if certificate.made(key, claim) {
+                self.judge_genuine(certificate, key, signature, now, key_time)
+            } else {
+                Err(Problem::Bad)
+            };
+            match verdict {
                 Ok(signer) => return Ok(signer),
                 Err(reason) => problem = reason,
             }
@@ -247,40 +322,40 @@ impl Keyring {
         Err(rejection(problem))
     }
 
-    /// The verdict when `key` is the one that should have made the signature. The arithmetic comes first: what else a
-    /// signature says is not worth reporting if it is not genuine.
-    fn judge_by(
+    /// The verdict over a signature that `key` made.
+    fn judge_genuine(
         &self,
         certificate: &Certificate,
         key: Key,
         signature: &Signature,
-        data: &[u8],
         now: i64,
+        key_time: KeyTime,
     ) -> Result<Signer, Problem> {
-        if !certificate.made(key, signature, data) {
-            return Err(Problem::Bad);
-        }
         let made = standing::created(signature).ok_or(Problem::Undated)?;
         if made > now.saturating_add(CLOCK_SKEW_SECS) {
             return Err(Problem::Future { made });
         }
-        if let Some(at) = standing::expiry(signature).filter(|expiry| *expiry <= now) {
+        let at = match key_time {
+            KeyTime::Now => now,
+            KeyTime::Signing => made,
+        };
+        if let Some(at) = standing::expiry(signature).filter(|expiry| *expiry <= at) {
             return Err(Problem::Expired { at });
         }
-        let standing = certificate.standing(key, now).map_err(Problem::Key)?;
-        standing.check(now).map_err(Problem::Key)?;
+        let (standing, user_id) = self.standing(certificate, key, now)?;
         if made < standing.created() {
             return Err(Problem::OlderThanKey {
                 key_made: standing.created(),
             });
         }
+        standing.check(at).map_err(Problem::Key)?;
         if !self.policy().allow_weak_signatures {
             check_strength(certificate, key, signature)?;
         }
         Ok(Signer {
             fingerprint: certificate.fingerprint(),
             signing_fingerprint: certificate.key_fingerprint(key),
-            user_id: certificate.user_id(now).unwrap_or_default(),
+            user_id,
             signed_at: made,
         })
     }
@@ -335,20 +410,11 @@ fn check_strength(
     key: Key,
     signature: &Signature,
 ) -> Result<(), Problem> {
-    match signature.hash_alg() {
-        Some(
-            HashAlgorithm::Sha224
-            | HashAlgorithm::Sha256
-            | HashAlgorithm::Sha384
-            | HashAlgorithm::Sha512
-            | HashAlgorithm::Sha3_256
-            | HashAlgorithm::Sha3_512,
-        ) => {}
-        other => {
-            return Err(Problem::WeakDigest {
-                digest: other.map_or_else(String::new, |digest| digest.to_string()),
-            });
-        }
+    let digest = signature.hash_alg();
+    if !digest.is_some_and(hasher::is_collision_resistant) {
+        return Err(Problem::WeakDigest {
+            digest: digest.map_or_else(String::new, |digest| digest.to_string()),
+        });
     }
     certificate
         .weakness(key)

@@ -308,6 +308,20 @@ impl Reader {
             .map(|value| ObjectId(value.value())))
     }
 
+    /// Fingerprints of the keys of a keyring that signed a package; `None` when that was not verified yet.
+    pub fn package_signers(
+        &self,
+        package: ObjectId,
+        keyring: ObjectId,
+    ) -> Transaction<Option<Vec<String>>> {
+        let table = match self.0.open_table(tables::PACKAGE_TO_SIGNERS) {
+            // The store is older than the table.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            table => table?,
+        };
+        tables::record(table.get(tables::package_key(package, keyring))?)
+    }
+
     pub fn validator(&self, repository: &str, path: &str) -> Transaction<Option<ValidatorRecord>> {
         let table = self.0.open_table(tables::PATH_TO_VALIDATOR)?;
         tables::record(table.get((repository, path))?)
@@ -381,6 +395,20 @@ impl Writer {
         }
         let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
         table.insert(tables::alias_key(digest, repository).as_slice(), &object.0)?;
+        Ok(())
+    }
+
+    pub fn put_package_signers(
+        &self,
+        package: ObjectId,
+        keyring: ObjectId,
+        signed_by: &[String],
+    ) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::PACKAGE_TO_SIGNERS)?;
+        table.insert(
+            tables::package_key(package, keyring),
+            tables::to_json(&signed_by).as_slice(),
+        )?;
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Fields may be added, with a default; a field that changes its meaning needs a new schema version.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::ObjectId;
@@ -32,6 +34,9 @@ pub struct RepositoryRecord {
     pub checked_at: i64,
     /// Fingerprints of the trusted keys that signed the root; empty when it is unsigned.
     pub signed_by: Vec<String>,
+    /// By fingerprint of a trusted key, how many packages it signed; empty where packages are not checked.
+    #[serde(default)]
+    pub packages_signed_by: BTreeMap<String, u64>,
     /// Once this upstream was verified, a missing signature is an error.
     pub was_signed: bool,
     pub packages: u64,
@@ -105,6 +110,9 @@ pub struct HistoryRecord {
     pub bytes_downloaded: u64,
     /// Fingerprints of the trusted keys that signed the root.
     pub signed_by: Vec<String>,
+    /// Fingerprints of the trusted keys that signed packages.
+    #[serde(default)]
+    pub packages_signed_by: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use redb::{AccessGuard, ReadTransaction, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::digest::{Algorithm, Digest};
+use crate::digest::{Algorithm, Digest, ObjectId};
 
 use super::records::ObjectRecord;
 use super::{Transaction, TransactionError};
@@ -19,7 +19,7 @@ use super::{Transaction, TransactionError};
 /// The version that this program writes. A store with a higher one is refused.
 ///
 /// Changelog:
-/// - 1: the first.
+/// - 1: the first. Tables may be added to it: one that is absent is empty.
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// How many syncs of a repository are remembered.
@@ -49,7 +49,11 @@ pub const TREE_TO_RECORD: TableDefinition<&[u8], &[u8]> = TableDefinition::new("
 pub const SYNC_TO_RECORD: TableDefinition<(&str, u64), &[u8]> =
     TableDefinition::new("sync_to_record");
 
-/// Makes every table, so that a reader never meets a missing one.
+/// Fingerprints of the keys that signed a package, as JSON; see [`package_key`].
+pub const PACKAGE_TO_SIGNERS: TableDefinition<[u8; 64], &[u8]> =
+    TableDefinition::new("package_to_signers");
+
+/// Makes the tables, so that a reader never meets a missing one but of a later addition.
 pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<()> {
     let mut meta = transaction.open_table(META)?;
     meta.insert("schema", SCHEMA_VERSION.to_le_bytes().as_slice())?;
@@ -62,6 +66,7 @@ pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<
     transaction.open_table(PATH_TO_VALIDATOR)?;
     transaction.open_table(TREE_TO_RECORD)?;
     transaction.open_table(SYNC_TO_RECORD)?;
+    transaction.open_table(PACKAGE_TO_SIGNERS)?;
     Ok(())
 }
 
@@ -95,6 +100,14 @@ pub fn alias_key(digest: &Digest, repository: &str) -> Vec<u8> {
         key.push(0);
     }
     key.extend_from_slice(digest.bytes());
+    key
+}
+
+/// The package's object and the id of the keyring that it was verified by: a verdict holds for both together.
+pub fn package_key(object: ObjectId, keyring: ObjectId) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(&object.0);
+    key[32..].copy_from_slice(&keyring.0);
     key
 }
 

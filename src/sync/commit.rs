@@ -1,15 +1,16 @@
 //! The end of a sync: the manifest, and the one transaction that makes it the state.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use crate::digest::{Digest, ObjectId};
+use crate::digest::ObjectId;
 use crate::manifest::{self, Built, ChunkRef, Entry, Role};
-use crate::pool::Stored;
 use crate::store::records::{
     HistoryRecord, ObjectRecord, RepositoryRecord, SyncOutcome, ValidatorRecord,
 };
 use crate::time::now;
 
+use super::fetch::Fetched;
+use super::packages::PackageSigner;
 use super::plan::Plan;
 use super::root::Pinned;
 use super::{Report, Session, SyncError};
@@ -27,7 +28,7 @@ impl Session<'_> {
         &self,
         pinned: &Pinned,
         plan: &Plan,
-        objects: &HashMap<Digest, Stored>,
+        fetched: &Fetched,
     ) -> Result<Report, SyncError> {
         let mut entries = plan.indexes.clone();
         let mut roots = Vec::new();
@@ -43,7 +44,8 @@ impl Session<'_> {
             });
         }
         for file in &plan.files {
-            let stored = objects
+            let stored = fetched
+                .objects
                 .get(&file.digest)
                 .expect("every file of a plan was known or downloaded");
             entries.push(Entry {
@@ -63,7 +65,8 @@ impl Session<'_> {
         self.context.interrupt.check()?;
         self.context.pool.flush()?;
 
-        let state = self.state(pinned, plan, &built);
+        let package_signers = self.signers_of_packages(plan, fetched)?;
+        let state = self.state(pinned, plan, &built, &package_signers);
         let (requests, bytes_downloaded) = self.traffic();
         let record = HistoryRecord {
             started: self.started,
@@ -77,6 +80,7 @@ impl Session<'_> {
             requests,
             bytes_downloaded,
             signed_by: state.signed_by.clone(),
+            packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
         };
         self.context.store.write(self.context.lock, |writer| {
             for root in &roots {
@@ -97,6 +101,7 @@ impl Session<'_> {
             changed: self.previous.as_ref().map(|state| state.manifest) != Some(built.id),
             state,
             signers: pinned.signers().to_vec(),
+            package_signers,
             packages_added: change.added,
             packages_removed: change.removed,
             requests,
@@ -105,7 +110,27 @@ impl Session<'_> {
         })
     }
 
-    fn state(&self, pinned: &Pinned, plan: &Plan, built: &Built) -> RepositoryRecord {
+    /// Nobody where packages are not checked.
+    fn signers_of_packages(
+        &self,
+        plan: &Plan,
+        fetched: &Fetched,
+    ) -> Result<Vec<PackageSigner>, SyncError> {
+        let Some(checks) = &fetched.checks else {
+            return Ok(Vec::new());
+        };
+        let packages = plan.files.iter().filter(|file| file.package.is_some());
+        let objects = packages.filter_map(|file| Some(fetched.objects.get(&file.digest)?.object));
+        self.package_signers(checks, objects)
+    }
+
+    fn state(
+        &self,
+        pinned: &Pinned,
+        plan: &Plan,
+        built: &Built,
+        package_signers: &[PackageSigner],
+    ) -> RepositoryRecord {
         let totals = built.manifest.totals();
         let signed_by: Vec<String> = pinned
             .signers()
@@ -131,6 +156,10 @@ impl Session<'_> {
             checked_at: self.started,
             was_signed: was_signed || !signed_by.is_empty(),
             signed_by,
+            packages_signed_by: package_signers
+                .iter()
+                .map(|signer| (signer.fingerprint.clone(), signer.packages))
+                .collect(),
             packages: totals.packages,
             bytes: totals.bytes,
         }

@@ -1,7 +1,7 @@
 //! Many downloads at once, each content once, and what came is remembered even if the sync fails later.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
 use crate::pool::{Begin, Stored};
@@ -11,6 +11,7 @@ use crate::store::records::ObjectRecord;
 use crate::time::now;
 use crate::upstream::{Expected, UpstreamError};
 
+use super::packages::PackageChecks;
 use super::plan::{Missing, Plan};
 use super::{Session, SyncError};
 
@@ -27,6 +28,14 @@ pub struct Want {
     pub digest: Digest,
     /// In bytes, as declared.
     pub size: Option<u64>,
+    pub kind: WantKind,
+}
+
+/// What a file is once it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantKind {
+    Package,
+    Other,
 }
 
 /// What a file means that the upstream does not have.
@@ -44,17 +53,25 @@ enum Start {
     Resumed,
 }
 
-/// What the workers share.
-struct Progress {
+/// What the workers have brought.
+struct Arrived {
     objects: HashMap<Digest, Stored>,
     /// In the pool, but the store does not know them yet.
     unrecorded: Vec<(Digest, Stored)>,
-    error: Option<SyncError>,
+}
+
+/// All objects of a plan.
+pub struct Fetched {
+    pub objects: HashMap<Digest, Stored>,
+    /// `None` where packages are not checked.
+    pub checks: Option<PackageChecks>,
 }
 
 impl Session<'_> {
-    /// Downloads what a plan lacks; returns all of its objects.
-    pub(super) fn fetch_files(&self, plan: &Plan) -> Result<HashMap<Digest, Stored>, SyncError> {
+    /// Downloads what a plan lacks; returns all of its objects, and what was found out about its packages if they are
+    /// checked.
+    pub(super) fn fetch_files(&self, plan: &Plan) -> Result<Fetched, SyncError> {
+        let checks = self.check_known_packages(plan)?;
         let wants = plan.wants();
         let missing = Missing::of(&wants);
         let free = self.context.pool.free_bytes()?;
@@ -65,53 +82,79 @@ impl Session<'_> {
                 free,
             });
         }
-        let mut objects = self.fetch(&wants, MissingFiles::AreErrors)?;
+        let fetched = self.fetch(&wants, MissingFiles::AreErrors, checks.as_ref());
+        let mut objects = match &checks {
+            Some(checks) => self.finish_package_checks(checks, fetched)?,
+            None => fetched?,
+        };
         objects.extend(&plan.known);
-        Ok(objects)
+        Ok(Fetched { objects, checks })
     }
 
-    /// Downloads all of these, in parallel. The first error ends it; what had come by then stays in the pool.
+    /// Downloads all of these, in parallel, and checks the packages among them. The first error ends it; what had come by
+    /// then stays in the pool.
     pub(super) fn fetch(
         &self,
         wants: &[Want],
         missing_files: MissingFiles,
+        checks: Option<&PackageChecks>,
     ) -> Result<HashMap<Digest, Stored>, SyncError> {
         if wants.is_empty() {
             return Ok(HashMap::new());
         }
         let Missing { files, bytes } = Missing::of(wants);
         let downloads = self.context.progress.downloads(self.id(), files, bytes);
-        let progress = Mutex::new(Progress {
+        let arrived = Mutex::new(Arrived {
             objects: HashMap::with_capacity(wants.len()),
             unrecorded: Vec::new(),
-            error: None,
         });
-        self.context.workers.in_place_scope_fifo(|scope| {
-            for want in wants {
-                let (progress, downloads) = (&progress, &downloads);
-                scope.spawn_fifo(move |_| {
-                    if lock(progress).error.is_some() {
-                        return;
-                    }
-                    let result = self.fetch_one(want, downloads, missing_files);
-                    self.note(progress, want, result);
-                });
+        let result = self.in_parallel(wants, |want| {
+            let Some(stored) = self.fetch_one(want, &downloads, missing_files)? else {
+                return Ok(());
+            };
+            self.note(&arrived, want, stored)?;
+            match checks {
+                Some(checks) if want.kind == WantKind::Package => {
+                    self.check_package(checks, &want.what, &want.places[0], stored.object)
+                }
+                _ => Ok(()),
             }
         });
         downloads.finish();
-        self.transfers.resume_part();
-        let Progress {
+        let Arrived {
             objects,
             unrecorded,
-            error,
-        } = progress
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        } = arrived.into_inner().unwrap_or_else(PoisonError::into_inner);
         let recorded = self.record(&unrecorded);
-        match error {
-            Some(error) => Err(error),
-            None => recorded.map(|()| objects),
-        }
+        result?;
+        recorded.map(|()| objects)
+    }
+
+    /// Works on each of many at once. The first error ends it: transfers are stopped, and what was not begun is left.
+    pub(super) fn in_parallel<T: Sync>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> Result<(), SyncError> + Sync,
+    ) -> Result<(), SyncError> {
+        let failure = Mutex::new(None);
+        self.context.workers.in_place_scope_fifo(|scope| {
+            for item in items {
+                let (failure, work) = (&failure, &work);
+                scope.spawn_fifo(move |_| {
+                    if lock(failure).is_some() {
+                        return;
+                    }
+                    if let Err(error) = work(item) {
+                        lock(failure).get_or_insert(error);
+                        // Large files may be under way: what they have got is kept, but nobody waits for the rest.
+                        self.transfers.stop_part();
+                    }
+                });
+            }
+        });
+        self.transfers.resume_part();
+        let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failure.map_or(Ok(()), Err)
     }
 
     fn fetch_one(
@@ -181,34 +224,17 @@ impl Session<'_> {
         Ok((fetched, start))
     }
 
-    fn note(
-        &self,
-        progress: &Mutex<Progress>,
-        want: &Want,
-        result: Result<Option<Stored>, SyncError>,
-    ) {
-        let mut batch = Vec::new();
-        {
-            let mut progress = lock(progress);
-            match result {
-                Ok(Some(stored)) => {
-                    progress.objects.insert(want.digest, stored);
-                    progress.unrecorded.push((want.digest, stored));
-                    if progress.unrecorded.len() >= CHECKPOINT_FILES {
-                        batch = std::mem::take(&mut progress.unrecorded);
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    progress.error.get_or_insert(error);
-                    // Large files may be under way: what they have got is kept, but nobody waits for the rest.
-                    self.transfers.stop_part();
-                }
+    fn note(&self, arrived: &Mutex<Arrived>, want: &Want, stored: Stored) -> Result<(), SyncError> {
+        let batch = {
+            let mut arrived = lock(arrived);
+            arrived.objects.insert(want.digest, stored);
+            arrived.unrecorded.push((want.digest, stored));
+            if arrived.unrecorded.len() < CHECKPOINT_FILES {
+                return Ok(());
             }
-        }
-        if let Err(error) = self.record(&batch) {
-            lock(progress).error.get_or_insert(error);
-        }
+            std::mem::take(&mut arrived.unrecorded)
+        };
+        self.record(&batch)
     }
 
     /// Makes objects durable, then tells the store of them.
@@ -237,6 +263,6 @@ fn failed(want: &Want, source: UpstreamError) -> SyncError {
     }
 }
 
-fn lock(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,6 +16,7 @@ mod commit;
 mod fetch;
 mod freshness;
 mod keys;
+mod packages;
 mod plan;
 mod root;
 
@@ -38,6 +39,7 @@ use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
 pub use freshness::{FreshnessError, Rollback};
 pub use keys::{KeyError, accept as accept_keys, at_hand as keys_at_hand};
+pub use packages::PackageSigner;
 pub use plan::Plan;
 pub use root::RootError;
 
@@ -105,6 +107,9 @@ pub enum SyncError {
         declared: u64,
         actual: u64,
     },
+    /// Messages, one for each.
+    #[error("{}", about_refused(refused))]
+    PackagesRefused { refused: Vec<String> },
     #[error("{needed} bytes are to be downloaded, but the file system of {} has only {free} free", pool.display())]
     NoSpace {
         pool: std::path::PathBuf,
@@ -119,6 +124,24 @@ pub enum SyncError {
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+/// One package for itself, several below a line that counts them.
+fn about_refused(refused: &[String]) -> String {
+    match refused {
+        [one] => one.clone(),
+        several => {
+            let rest = if several.len() < packages::REFUSED_MAX {
+                ""
+            } else {
+                ", and the others were not looked at"
+            };
+            several.iter().fold(
+                format!("{} packages are refused{rest}", several.len()),
+                |text, one| format!("{text}\n  {}", one.replace('\n', "\n  ")),
+            )
+        }
+    }
 }
 
 impl SyncError {
@@ -141,6 +164,8 @@ pub struct Report {
     /// The state now.
     pub state: RepositoryRecord,
     pub signers: Vec<Signer>,
+    /// Empty where packages are not checked, or nothing changed.
+    pub package_signers: Vec<PackageSigner>,
     pub packages_added: u64,
     pub packages_removed: u64,
     pub requests: u64,
@@ -219,8 +244,8 @@ impl<'a> Session<'a> {
     pub fn sync(&self) -> Result<Report, SyncError> {
         let result = self.steadily(|pinned| {
             let plan = self.plan_from(pinned)?;
-            let objects = self.fetch_files(&plan)?;
-            self.commit(pinned, &plan, &objects)
+            let fetched = self.fetch_files(&plan)?;
+            self.commit(pinned, &plan, &fetched)
         });
         match result {
             Ok(Some(report)) => Ok(report),
@@ -292,6 +317,7 @@ impl<'a> Session<'a> {
             changed: false,
             state,
             signers: Vec::new(),
+            package_signers: Vec::new(),
             packages_added: 0,
             packages_removed: 0,
             requests,
@@ -312,6 +338,7 @@ impl<'a> Session<'a> {
             requests,
             bytes_downloaded,
             signed_by: state.signed_by.clone(),
+            packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
             ..HistoryRecord::default()
         };
         self.context.store.write(self.context.lock, |writer| {
@@ -356,6 +383,7 @@ impl StateIdentity {
         selection.insert("format", format.selection());
         selection.insert("keys", keys::fingerprint_of_sources(repository)?);
         selection.insert("root", format!("{:?}", repository.trust.root));
+        selection.insert("packages", format!("{:?}", repository.trust.packages));
         Ok(Self {
             upstream: identify(&upstream),
             selection: identify(&selection),

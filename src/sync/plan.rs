@@ -9,7 +9,7 @@ use crate::manifest::{Entry, Role};
 use crate::pool::{BUFFER, Stored};
 use crate::rel_path::RelPath;
 
-use super::fetch::{MissingFiles, Want};
+use super::fetch::{MissingFiles, Want, WantKind};
 use super::root::Pinned;
 use super::{Session, SyncError};
 
@@ -68,6 +68,10 @@ impl Plan {
                 places: vec![file.path.clone()],
                 digest: file.digest,
                 size: file.size,
+                kind: match file.package {
+                    Some(_) => WantKind::Package,
+                    None => WantKind::Other,
+                },
             })
             .collect()
     }
@@ -184,9 +188,10 @@ impl Session<'_> {
                     .collect(),
                 digest: variant.digest,
                 size: variant.size,
+                kind: WantKind::Other,
             })
             .collect();
-        objects.extend(self.fetch(&wants, MissingFiles::AreLeftOut)?);
+        objects.extend(self.fetch(&wants, MissingFiles::AreLeftOut, None)?);
         Ok(objects)
     }
 

@@ -24,6 +24,7 @@ struct Past {
     bytes_downloaded: u64,
     manifest: Option<String>,
     signed_by: Vec<String>,
+    packages_signed_by: Vec<String>,
 }
 
 impl From<HistoryRecord> for Past {
@@ -45,6 +46,7 @@ impl From<HistoryRecord> for Past {
             bytes_downloaded: record.bytes_downloaded,
             manifest: record.manifest.map(|manifest| manifest.to_string()),
             signed_by: record.signed_by,
+            packages_signed_by: record.packages_signed_by,
         }
     }
 }
@@ -65,7 +67,9 @@ pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Err
         let rows: Vec<Vec<String>> = past
             .iter()
             .map(|past| {
-                let result = past.error.as_ref().map(|error| format!("failed: {error}"));
+                // The whole of it is in the JSON form.
+                let error = past.error.as_ref().and_then(|error| error.lines().next());
+                let result = error.map(|error| format!("failed: {error}"));
                 vec![
                     past.started.clone(),
                     past.packages.to_string(),

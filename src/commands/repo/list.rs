@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::commands::Context;
 use crate::commands::config::format_name;
-use crate::config::RootCheck;
+use crate::config::{FormatConfig, PackageCheck, Repository, RootCheck};
 use crate::error::Error;
 use crate::output::{bytes, table};
 use crate::storage;
@@ -21,6 +21,8 @@ struct Listed {
     upstream: String,
     /// How roots are checked: `required`, `auto` or `off`.
     root_signature: &'static str,
+    /// How packages are checked: `required` or `off`; `None` for a format whose packages have no signatures inside.
+    package_signatures: Option<&'static str>,
     packages: Option<u64>,
     bytes: Option<u64>,
     synced_at: Option<String>,
@@ -46,6 +48,7 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
                 enabled: repository.enabled,
                 upstream: repository.upstream.to_string(),
                 root_signature: root_check_name(repository.trust.root),
+                package_signatures: package_check_name(repository),
                 packages: state.map(|state| state.packages),
                 bytes: state.map(|state| state.bytes),
                 synced_at: state.map(|state| rfc3339(state.synced_at)),
@@ -67,6 +70,7 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
             "TYPE",
             "ENABLED",
             "ROOT",
+            "GPGCHECK",
             "PACKAGES",
             "SIZE",
             "SYNCED",
@@ -93,6 +97,12 @@ fn row(listed: &Listed) -> Vec<String> {
         listed.format.to_owned(),
         if listed.enabled { "yes" } else { "no" }.to_owned(),
         root.to_owned(),
+        match listed.package_signatures {
+            Some("off") => "no",
+            Some(_) => "yes",
+            None => "-",
+        }
+        .to_owned(),
         or_dash(listed.packages.map(|packages| packages.to_string())),
         or_dash(listed.bytes.map(bytes)),
         listed
@@ -100,6 +110,14 @@ fn row(listed: &Listed) -> Vec<String> {
             .clone()
             .unwrap_or_else(|| "never".to_owned()),
     ]
+}
+
+pub fn package_check_name(repository: &Repository) -> Option<&'static str> {
+    match (&repository.format, repository.trust.packages) {
+        (FormatConfig::Apt(_), _) => None,
+        (FormatConfig::Rpm(_), PackageCheck::Required) => Some("required"),
+        (FormatConfig::Rpm(_), PackageCheck::Off) => Some("off"),
+    }
 }
 
 pub fn root_check_name(check: RootCheck) -> &'static str {

@@ -1,8 +1,10 @@
 //! `chantal repo show`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use super::list::root_check_name;
+use super::list::{package_check_name, root_check_name};
 use crate::cli::OneRepository;
 use crate::commands::Context;
 use crate::commands::config::format_name;
@@ -23,6 +25,8 @@ struct Shown {
     file: String,
     upstream: String,
     root_signature: &'static str,
+    /// `required` or `off`; `None` for a format whose packages have no signatures inside.
+    package_signatures: Option<&'static str>,
     /// Where trusted keys come from.
     key_sources: Vec<String>,
     /// The trusted keys, as far as they were fetched.
@@ -74,6 +78,7 @@ struct State {
     synced_at: String,
     checked_at: String,
     signed_by: Vec<String>,
+    packages_signed_by: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize)]
@@ -90,7 +95,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
     let id = repository.id.as_str();
     let (record, trees) = match storage::open_to_read(&context.config.storage)? {
         Some(store) => store.read(|reader| Ok((reader.repository(id)?, reader.trees()?)))?,
-        None => (None, std::collections::BTreeMap::new()),
+        None => (None, BTreeMap::new()),
     };
     let keys = sync::keys_at_hand(context.config, repository).map_err(|error| Error::Sync {
         repository: id.to_owned(),
@@ -114,6 +119,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
         file: repository.file.display().to_string(),
         upstream: repository.upstream.to_string(),
         root_signature: root_check_name(repository.trust.root),
+        package_signatures: package_check_name(repository),
         keys: keys.into_iter().map(Key::from).collect(),
         key_sources: repository
             .trust
@@ -140,6 +146,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             synced_at: rfc3339(record.synced_at),
             checked_at: rfc3339(record.checked_at),
             signed_by: record.signed_by,
+            packages_signed_by: record.packages_signed_by,
         }),
         published,
     };
@@ -159,6 +166,11 @@ fn describe(shown: &Shown) -> String {
         ("upstream", shown.upstream.clone()),
         ("root signature", shown.root_signature.to_owned()),
     ];
+    pairs.extend(
+        shown
+            .package_signatures
+            .map(|check| ("package signatures", check.to_owned())),
+    );
     pairs.extend(
         shown
             .key_sources
@@ -191,6 +203,12 @@ fn describe(shown: &Shown) -> String {
                 signers
             };
             pairs.push(("signed by", signers));
+            pairs.extend(
+                state
+                    .packages_signed_by
+                    .iter()
+                    .map(|(key, packages)| ("packages signed", format!("{packages} by {key}"))),
+            );
             pairs.push(("manifest", state.manifest.clone()));
         }
     }

@@ -31,6 +31,7 @@ struct Synced {
     bytes_downloaded: u64,
     manifest: Option<String>,
     verified_by: Vec<Verified>,
+    packages_verified_by: Vec<VerifiedPackages>,
     warnings: Vec<String>,
     published: Option<PublishedTree>,
     error: Option<String>,
@@ -41,6 +42,14 @@ struct Synced {
 struct Verified {
     fingerprint: String,
     user_id: String,
+}
+
+/// A trusted key that signed packages.
+#[derive(Serialize)]
+struct VerifiedPackages {
+    fingerprint: String,
+    user_id: Option<String>,
+    packages: u64,
 }
 
 /// What a sync would do to one repository.
@@ -307,6 +316,15 @@ fn note(synced: &mut Synced, report: Report) {
             user_id: signer.user_id,
         })
         .collect();
+    synced.packages_verified_by = report
+        .package_signers
+        .into_iter()
+        .map(|signer| VerifiedPackages {
+            fingerprint: signer.fingerprint,
+            user_id: signer.user_id,
+            packages: signer.packages,
+        })
+        .collect();
 }
 
 /// For people, one repository.
@@ -330,6 +348,14 @@ fn describe(synced: &Synced) -> String {
             "\n  verified by {} {}",
             signer.fingerprint,
             escape(&signer.user_id)
+        );
+    }
+    for signer in &synced.packages_verified_by {
+        text += &format!(
+            "\n  {} verified by {} {}",
+            count(signer.packages, "package"),
+            signer.fingerprint,
+            escape(signer.user_id.as_deref().unwrap_or_default())
         );
     }
     if let Some(tree) = &synced.published

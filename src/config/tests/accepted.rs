@@ -172,6 +172,7 @@ fn an_apt_repository() {
         repository.trust,
         Trust {
             root: RootCheck::Required,
+            packages: PackageCheck::Off,
             keys: vec![
                 KeySource::File(below("repos.d/a.gpg")),
                 KeySource::File("/b.gpg".into()),
@@ -214,7 +215,7 @@ fn flat_apt_repositories() {
 
 #[test]
 fn an_rpm_repository() {
-    let plain = repository(&rpm(", enabled: false"));
+    let plain = repository(&rpm(", enabled: false, rpm: {gpgkey_file: k}"));
     assert!(!plain.enabled);
     assert_eq!(
         plain.format,
@@ -224,6 +225,7 @@ fn an_rpm_repository() {
         })
     );
     assert_eq!(plain.trust.root, RootCheck::Auto);
+    assert_eq!(plain.trust.packages, PackageCheck::Required);
     assert_eq!(
         plain.publish,
         Publish {
@@ -240,6 +242,7 @@ fn an_rpm_repository() {
          gpgkey_fingerprints: 0123 4567 89ab cdef 0123 4567 89ab cdef 0123 4567}",
     ));
     assert_eq!(full.trust.root, RootCheck::Required);
+    assert_eq!(full.trust.packages, PackageCheck::Off);
     assert_eq!(full.trust.keys[0].to_string(), "http://h/k?[hidden]");
     assert_eq!(
         full.trust.fingerprints[0].as_str(),
@@ -252,7 +255,7 @@ fn an_rpm_repository() {
             sources: false,
         })
     );
-    let off = repository(&rpm(", rpm: {repo_gpgcheck: false}"));
+    let off = repository(&rpm(", rpm: {repo_gpgcheck: false, gpgcheck: false}"));
     assert_eq!(off.trust.root, RootCheck::Off);
 }
 
@@ -313,11 +316,7 @@ fn credentials_of_every_type() {
 fn what_works_but_should_be_known_is_a_warning() {
     for (files, expected) in [
         (
-            &[("repos.d/r.yaml", rpm(", rpm: {gpgcheck: true}").as_str())][..],
-            "DIR/repos.d/r.yaml: rpm.gpgcheck: signatures of packages are not verified yet",
-        ),
-        (
-            &[("conf.d/a.yaml", "database: {pool_size: 5}")],
+            &[("conf.d/a.yaml", "database: {pool_size: 5}")][..],
             "DIR/conf.d/a.yaml: database.pool_size: has no effect: the store is a file, it has no connections",
         ),
         (
@@ -327,7 +326,7 @@ fn what_works_but_should_be_known_is_a_warning() {
         (
             &[(
                 "repos.d/r.yaml",
-                "{name: r, type: rpm, upstream: {url: http://h/}, \
+                "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: http://h/}, \
                  credentials: {type: bearer, token: t}}",
             )],
             "DIR/repos.d/r.yaml: credentials.type: the upstream is plain http, \

@@ -6,7 +6,7 @@ use super::*;
 fn nothing_secret_is_ever_shown() {
     let (_dir, Loaded { config, .. }) = loaded(&[(
         "repos.d/r.yaml",
-        "{name: r, type: rpm, upstream: {url: 'https://h/x?${TOKEN}'}, \
+        "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: 'https://h/x?${TOKEN}'}, \
          credentials: {type: bearer, token: '${TOKEN}'}}",
     )]);
     let UpstreamUrl::Http(url) = &config.repositories[0].upstream else {
@@ -22,7 +22,7 @@ fn nothing_secret_is_ever_shown() {
         "upstream: {url: 'https://h/?s3cret', mirors: []}\n",
         "upstream: {url: 'https://u:s3cret@h/'}\nname: r\ntype: rpm\n",
         "credentials: {password_command: echo s3cret, usrname: u}\n",
-        "credentials: {type: bearer, token: 's3cret${X'}\nname: r\ntype: rpm\nupstream: {url: https://h/}\n",
+        "credentials: {type: bearer, token: 's3cret${X'}\nname: r\ntype: rpm\nrpm: {gpgcheck: false}\nupstream: {url: https://h/}\n",
     ] {
         let message = error(&[("repos.d/r.yaml", text)]);
         assert!(!message.contains("s3cret"), "{message}");
@@ -124,7 +124,10 @@ fn problems_of_all_files_are_reported_together() {
             ("conf.d/a.yaml", "cache: {ttl: x}\n"),
             ("conf.d/b.yaml", "{download: {workers: 0}, proxy: x}"),
             ("repos.d/a.yaml", "nam: a\n"),
-            ("repos.d/b.yaml", "{name: b, type: rpm}"),
+            (
+                "repos.d/b.yaml",
+                "{name: b, type: rpm, rpm: {gpgcheck: false}}"
+            ),
         ]),
         "DIR/conf.d/a.yaml:1:14: \"x\" is not a duration (seconds, or a number with a unit: 30s, 5m, 24h, 30d)\n  \
            1 | cache: {ttl: x}\n    \

@@ -60,8 +60,14 @@ fn apt(more: &str) -> String {
     )
 }
 
+/// A repository that needs no key, unless `more` says of keys what it wants.
 fn rpm(more: &str) -> String {
-    format!("{{name: r, type: rpm, upstream: {{url: https://h/}}{more}}}")
+    let section = if more.contains("rpm: {") {
+        ""
+    } else {
+        ", rpm: {gpgcheck: false}"
+    };
+    format!("{{name: r, type: rpm, upstream: {{url: https://h/}}{section}{more}}}")
 }
 
 fn repository(text: &str) -> Repository {

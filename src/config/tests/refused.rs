@@ -109,11 +109,11 @@ fn repositories_that_make_no_sense() {
              DIR/repos.d/r.yaml: type: is missing: rpm or apt",
         ),
         (
-            "{name: a/b, type: rpm, upstream: {url: x}}".to_owned(),
+            "{name: a/b, type: rpm, rpm: {gpgcheck: false}, upstream: {url: x}}".to_owned(),
             "name: \"a/b\" contains '/', only letters, digits, `.`, `_` and `-` are possible",
         ),
         (
-            "{name: -a, type: rpm, upstream: {url: x}}".to_owned(),
+            "{name: -a, type: rpm, rpm: {gpgcheck: false}, upstream: {url: x}}".to_owned(),
             "name: \"-a\" starts with `-`",
         ),
         (
@@ -125,17 +125,19 @@ fn repositories_that_make_no_sense() {
             "apt: does not belong into a repository of type rpm",
         ),
         (
-            "{name: r, type: rpm, upstream: {url: ftp://h/}}".to_owned(),
+            "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: ftp://h/}}".to_owned(),
             "upstream.url: scheme \"ftp\" is not supported, only http, https, file and plain paths are\n\
              hint: a URL begins with https://, a path with a colon in it with ./",
         ),
         (
-            "{name: r, type: rpm, upstream: {url: 'https://u:p@h/'}}".to_owned(),
+            "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: 'https://u:p@h/'}}"
+                .to_owned(),
             "upstream.url: credentials do not belong into a URL\n\
              hint: set them under `credentials`",
         ),
         (
-            "{name: r, type: rpm, upstream: {url: 'https://h/?${X}'}}".to_owned(),
+            "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: 'https://h/?${X}'}}"
+                .to_owned(),
             "upstream.url: environment variable X is not set",
         ),
         (
@@ -143,7 +145,7 @@ fn repositories_that_make_no_sense() {
             "publish.latest_path: is empty",
         ),
         (
-            rpm(", rpm: {architectures: []}"),
+            rpm(", rpm: {gpgcheck: false, architectures: []}"),
             "rpm.architectures: is an empty list",
         ),
         (
@@ -226,7 +228,12 @@ fn apt_sections_that_make_no_sense() {
 fn keys_that_make_no_sense() {
     for (section, expected) in [
         (
-            "repo_gpgcheck: true",
+            "gpgcheck: true",
+            "rpm.gpgcheck: is true, but there is no key to check with\n\
+             hint: set rpm.gpgkey_file or rpm.gpgkey_url, or `rpm.gpgcheck: false` to trust the packages unseen",
+        ),
+        (
+            "repo_gpgcheck: true, gpgcheck: false",
             "rpm.repo_gpgcheck: is true, but there is no key to check with\n\
              hint: set rpm.gpgkey_file or rpm.gpgkey_url, or `rpm.repo_gpgcheck: false` to trust the upstream unseen",
         ),
@@ -329,7 +336,7 @@ fn credentials_that_make_no_sense() {
         ("http://h/", "a client certificate needs an https upstream"),
     ] {
         let text = format!(
-            "{{name: r, type: rpm, upstream: {{url: {url}}}, \
+            "{{name: r, type: rpm, rpm: {{gpgcheck: false}}, upstream: {{url: {url}}}, \
              credentials: {{type: client_cert, cert: c, key: k}}}}"
         );
         assert_eq!(
@@ -364,8 +371,9 @@ fn features_that_do_not_exist_yet_are_refused_by_name() {
         );
     }
     for key in ["mirrors", "mirrorlist", "metalink"] {
-        let text =
-            format!("{{name: r, type: rpm, upstream: {{url: https://h/, {key}: https://m/}}}}");
+        let text = format!(
+            "{{name: r, type: rpm, rpm: {{gpgcheck: false}}, upstream: {{url: https://h/, {key}: https://m/}}}}"
+        );
         assert_eq!(
             error(&[("repos.d/r.yaml", &text)]),
             format!("DIR/repos.d/r.yaml: upstream.{key}: not supported yet")
@@ -401,7 +409,7 @@ fn published_trees_share_their_place_with_nothing() {
         ("/up/x", "/up/x lies inside upstream.url (/up)"),
     ] {
         let text = format!(
-            "{{name: r, type: rpm, upstream: {{url: /up}}, publish: {{latest_path: {latest}}}}}"
+            "{{name: r, type: rpm, rpm: {{gpgcheck: false}}, upstream: {{url: /up}}, publish: {{latest_path: {latest}}}}}"
         );
         assert_eq!(
             error(&[base, ("repos.d/r.yaml", &text)]),
@@ -433,18 +441,18 @@ fn published_trees_share_their_place_with_nothing() {
         error(&[
             (
                 "repos.d/a.yaml",
-                "{name: a, type: rpm, upstream: {url: https://h/}, \
+                "{name: a, type: rpm, rpm: {gpgcheck: false}, upstream: {url: https://h/}, \
                  publish: {latest_path: /w/a, snapshots_path: /w/a/s}}"
             ),
             (
                 "repos.d/b.yaml",
-                "{name: b, type: rpm, upstream: {url: https://h/}, enabled: false, \
+                "{name: b, type: rpm, rpm: {gpgcheck: false}, upstream: {url: https://h/}, enabled: false, \
                  publish: {latest_path: /w}}"
             ),
             // A name that merely begins alike is another place.
             (
                 "repos.d/c.yaml",
-                "{name: a, type: rpm, upstream: {url: https://h/}, publish: {latest_path: /wa}}"
+                "{name: a, type: rpm, rpm: {gpgcheck: false}, upstream: {url: https://h/}, publish: {latest_path: /wa}}"
             ),
         ]),
         "DIR/repos.d/c.yaml: name: a is already the name in DIR/repos.d/a.yaml\n\n\

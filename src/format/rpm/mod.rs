@@ -2,15 +2,19 @@
 
 mod architectures;
 mod files;
+mod header;
+mod package;
 mod repomd;
 mod xml;
 
 use std::collections::BTreeSet;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
-use super::{Companion, Format, FormatError, Index, IndexKind, Reference, Root, RootSource};
+use super::{
+    Companion, Format, FormatError, Index, IndexKind, PackageError, Reference, Root, RootSource,
+};
 use crate::digest::{Algorithm, Digest};
-use crate::openpgp::Trusted;
+use crate::openpgp::{Passed, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
 const REPOMD: &str = "repodata/repomd.xml";
@@ -109,6 +113,10 @@ impl Format for Rpm {
             | IndexKind::DebInstallerSums
             | IndexKind::Opaque => Ok(()),
         }
+    }
+
+    fn package_signatures(&self, package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
+        package::signatures(package)
     }
 
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String> {

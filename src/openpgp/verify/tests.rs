@@ -8,7 +8,7 @@ use crate::openpgp::testing::{
     self, DATA, Extra, Gpgv, MADE, NOW, SIGNED, TestKey, TestSubkey, USER_ID, check, clear_signed,
     expires_after, gpgv, key_expires_after, may_sign, problem,
 };
-use crate::openpgp::{Authority, Policy};
+use crate::openpgp::{Authority, HashAlgorithm, Policy};
 
 fn keyring(bytes: &[u8]) -> Keyring {
     Keyring::parse(bytes, "keys").unwrap()

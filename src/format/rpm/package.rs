@@ -1,0 +1,317 @@
+//! The signatures inside an RPM package, and the digests that tie its parts to them.
+//!
+//! ```text
+//! lead | signature header | header | payload
+//!        |                  '- signed; has digests of the payload
+//!        '- signatures and digests over the header, in old packages also over header and payload together
+//! ```
+//!
+//! - A package is read once, front to back; memory is bounded, whatever it says of itself.
+//! - Every digest that it has must be right, as rpm demands it, the weak ones too: a client would refuse it otherwise.
+//! - A signature counts only if it covers the payload: by itself, or because the header that it is made over has a
+//!   digest of the payload that nobody can forge.
+//!
+//! Tag numbers are those of `rpmtag.h`; signatures and digests are those of rpm 3 to 6.
+
+use std::io::{self, Read};
+
+use base64::Engine;
+
+use super::header::{self, HeaderError, Limits, Values};
+use crate::digest::hex;
+use crate::format::PackageError;
+use crate::openpgp::{HashAlgorithm, Hasher, Passed, Passing, is_collision_resistant};
+use crate::pool::BUFFER;
+
+const LEAD_LENGTH: usize = 96;
+const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
+/// The only type of signature that is followed by a signature header, at its place in the lead.
+const LEAD_SIGNATURE_TYPE: (usize, [u8; 2]) = (78, [0, 5]);
+/// Signatures in one package that are looked at: each costs a pass over what it covers.
+const MAX_SIGNATURES: usize = 16;
+
+const SIGNATURE_LIMITS: Limits = Limits {
+    entries: 1024,
+    data: 64 << 20,
+};
+const HEADER_LIMITS: Limits = Limits {
+    entries: 0xffff,
+    data: 0x0fff_ffff,
+};
+
+mod tag {
+    pub const DSA_HEADER: u32 = 267;
+    pub const RSA_HEADER: u32 = 268;
+    pub const SHA1_HEADER: u32 = 269;
+    pub const SHA256_HEADER: u32 = 273;
+    pub const OPENPGP: u32 = 278;
+    pub const SHA3_256_HEADER: u32 = 279;
+    /// RSA over header and payload.
+    pub const PGP: u32 = 1002;
+    /// Over header and payload.
+    pub const MD5: u32 = 1004;
+    /// DSA over header and payload.
+    pub const GPG: u32 = 1005;
+    /// Without an algorithm beside it, as rpm 6 writes it, it is SHA-256.
+    pub const PAYLOAD_DIGEST: u32 = 5092;
+    pub const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
+    pub const PAYLOAD_SHA512: u32 = 5121;
+    pub const PAYLOAD_SHA3_256: u32 = 5123;
+}
+
+/// A digest that a package declares of a part of itself.
+struct Declared {
+    hasher: Hasher,
+    expected: Vec<u8>,
+}
+
+/// What the signature header says about the header, and about header and payload together.
+#[derive(Default)]
+struct Claims {
+    header_digests: Vec<Declared>,
+    header_signatures: Vec<Result<Passing, Passed>>,
+    whole_digests: Vec<Declared>,
+    whole_signatures: Vec<Result<Passing, Passed>>,
+}
+
+/// The signatures of a package that cover all of it. Its digests are right.
+pub fn signatures(package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
+    read_lead(package)?;
+    let mut claims = read_signature_header(package)?;
+    let wanted = [
+        tag::PAYLOAD_DIGEST,
+        tag::PAYLOAD_DIGEST_ALGORITHM,
+        tag::PAYLOAD_SHA512,
+        tag::PAYLOAD_SHA3_256,
+    ];
+    let header = header::read(package, HEADER_LIMITS, &wanted, &mut |bytes| {
+        update(&mut claims.header_digests, bytes);
+        update_signatures(&mut claims.header_signatures, bytes);
+        update(&mut claims.whole_digests, bytes);
+        update_signatures(&mut claims.whole_signatures, bytes);
+    });
+    let (header, _) = header.map_err(broken_header)?;
+    let has_header_digest = !claims.header_digests.is_empty();
+    check(claims.header_digests, Part::Header)?;
+    let mut payload_digests = declared_of_payload(&header).map_err(broken_header)?;
+    let is_payload_covered = payload_digests
+        .iter()
+        .any(|digest| is_collision_resistant(digest.hasher.algorithm()));
+
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = match package.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let bytes = &buffer[..read];
+        update(&mut payload_digests, bytes);
+        update(&mut claims.whole_digests, bytes);
+        update_signatures(&mut claims.whole_signatures, bytes);
+    }
+    check(payload_digests, Part::Payload)?;
+    let whole = if has_header_digest {
+        Part::Payload
+    } else {
+        Part::HeaderOrPayload
+    };
+    check(claims.whole_digests, whole)?;
+
+    let is_header_signed = !claims.header_signatures.is_empty();
+    let mut signatures = claims.whole_signatures;
+    if is_payload_covered {
+        signatures.extend(claims.header_signatures);
+    }
+    match (signatures.is_empty(), is_header_signed) {
+        (true, true) => Err(PackageError::PayloadNotSigned),
+        (true, false) => Err(PackageError::NotSigned),
+        (false, _) => Ok(signatures
+            .into_iter()
+            .map(|signature| signature.map_or_else(|verdict| verdict, Passing::finish))
+            .collect()),
+    }
+}
+
+fn read_lead(package: &mut dyn Read) -> Result<(), PackageError> {
+    let mut lead = [0; LEAD_LENGTH];
+    package
+        .read_exact(&mut lead)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => PackageError::NotAPackage("the file is too short"),
+            _ => error.into(),
+        })?;
+    let (at, signature_type) = LEAD_SIGNATURE_TYPE;
+    if !lead.starts_with(&LEAD_MAGIC) {
+        return Err(PackageError::NotAPackage("the magic number is missing"));
+    }
+    if !lead[at..].starts_with(&signature_type) {
+        return Err(PackageError::NotAPackage("it has no signature header"));
+    }
+    Ok(())
+}
+
+fn read_signature_header(package: &mut dyn Read) -> Result<Claims, PackageError> {
+    let broken = |error| match error {
+        HeaderError::Io(error) => PackageError::Io(error),
+        error => PackageError::SignatureHeader(error.to_string()),
+    };
+    let header_signatures = [tag::DSA_HEADER, tag::RSA_HEADER];
+    let whole_signatures = [tag::PGP, tag::GPG];
+    let header_digests = [
+        (tag::SHA1_HEADER, HashAlgorithm::Sha1),
+        (tag::SHA256_HEADER, HashAlgorithm::Sha256),
+        (tag::SHA3_256_HEADER, HashAlgorithm::Sha3_256),
+    ];
+    let mut wanted = vec![tag::OPENPGP, tag::MD5];
+    wanted.extend(header_signatures);
+    wanted.extend(whole_signatures);
+    wanted.extend(header_digests.map(|(tag, _)| tag));
+    let (values, length) =
+        header::read(package, SIGNATURE_LIMITS, &wanted, &mut |_| ()).map_err(broken)?;
+    // The header proper begins at a multiple of eight.
+    let padding = (length.next_multiple_of(8) - length) as usize;
+    package
+        .read_exact(&mut [0; 8][..padding])
+        .map_err(|error| broken(error.into()))?;
+
+    let mut claims = Claims::default();
+    let collect = |claims: &mut Claims| -> Result<(), HeaderError> {
+        for (tag, algorithm) in header_digests {
+            claims
+                .header_digests
+                .extend(texts(&values, tag, algorithm)?);
+        }
+        if let Some(expected) = values.binary(tag::MD5)? {
+            let expected = expected.to_vec();
+            let hasher = Hasher::new(HashAlgorithm::Md5);
+            claims
+                .whole_digests
+                .extend(hasher.map(|hasher| Declared { hasher, expected }));
+        }
+        for tag in header_signatures {
+            let packet = values.binary(tag)?;
+            claims.header_signatures.extend(packet.map(Passing::new));
+        }
+        for text in values.texts(tag::OPENPGP)?.into_iter().take(MAX_SIGNATURES) {
+            let packet = base64::engine::general_purpose::STANDARD.decode(without_blanks(text));
+            let why = "it is not base64";
+            let tag = tag::OPENPGP;
+            let packet = packet.map_err(|_| HeaderError::Value { tag, why })?;
+            claims.header_signatures.push(Passing::new(&packet));
+        }
+        for tag in whole_signatures {
+            let packet = values.binary(tag)?;
+            claims.whole_signatures.extend(packet.map(Passing::new));
+        }
+        Ok(())
+    };
+    collect(&mut claims).map_err(broken)?;
+    Ok(claims)
+}
+
+/// rpm breaks it into lines.
+fn without_blanks(text: &str) -> String {
+    text.split_ascii_whitespace().collect()
+}
+
+/// A digest that is written in hexadecimal, if it is there.
+fn texts(
+    values: &Values,
+    tag: u32,
+    algorithm: HashAlgorithm,
+) -> Result<Option<Declared>, HeaderError> {
+    let texts = values.texts(tag)?;
+    let text = match texts.as_slice() {
+        [] => return Ok(None),
+        [text] => text,
+        _ => {
+            let why = "there is more than one digest";
+            return Err(HeaderError::Value { tag, why });
+        }
+    };
+    let expected = unhex(text).ok_or(HeaderError::Value {
+        tag,
+        why: "it is not a hexadecimal number",
+    })?;
+    let hasher = Hasher::new(algorithm).ok_or(HeaderError::Value {
+        tag,
+        why: "its algorithm is not known",
+    })?;
+    Ok(Some(Declared { hasher, expected }))
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits
+        .chunks_exact(2)
+        .map(|pair| {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16);
+            u8::try_from(digit(0)? << 4 | digit(1)?).ok()
+        })
+        .collect()
+}
+
+fn declared_of_payload(header: &Values) -> Result<Vec<Declared>, HeaderError> {
+    let algorithm = header
+        .int32(tag::PAYLOAD_DIGEST_ALGORITHM)?
+        .map_or(8, |number| u8::try_from(number).unwrap_or(0));
+    let mut declared = Vec::new();
+    for (tag, algorithm) in [
+        (tag::PAYLOAD_DIGEST, HashAlgorithm::from(algorithm)),
+        (tag::PAYLOAD_SHA512, HashAlgorithm::Sha512),
+        (tag::PAYLOAD_SHA3_256, HashAlgorithm::Sha3_256),
+    ] {
+        declared.extend(texts(header, tag, algorithm)?);
+    }
+    Ok(declared)
+}
+
+fn broken_header(error: HeaderError) -> PackageError {
+    match error {
+        HeaderError::Io(error) => PackageError::Io(error),
+        error => PackageError::Header(error.to_string()),
+    }
+}
+
+fn update(digests: &mut [Declared], bytes: &[u8]) {
+    for digest in digests {
+        digest.hasher.update(bytes);
+    }
+}
+
+fn update_signatures(signatures: &mut [Result<Passing, Passed>], bytes: &[u8]) {
+    for signature in signatures.iter_mut().flatten() {
+        signature.update(bytes);
+    }
+}
+
+/// What a digest is of.
+#[derive(Clone, Copy)]
+enum Part {
+    Header,
+    Payload,
+    HeaderOrPayload,
+}
+
+/// Whether every digest is the declared one.
+fn check(digests: Vec<Declared>, part: Part) -> Result<(), PackageError> {
+    for Declared { hasher, expected } in digests {
+        let algorithm = hasher.algorithm();
+        let got = hasher.finish();
+        if got == expected {
+            continue;
+        }
+        let what = format!("expected {algorithm} {}, got {}", hex(&expected), hex(&got));
+        return Err(match part {
+            Part::Header => PackageError::Header(what),
+            Part::Payload => PackageError::Payload(what),
+            Part::HeaderOrPayload => PackageError::HeaderOrPayload(what),
+        });
+    }
+    Ok(())
+}
