@@ -1,25 +1,90 @@
 //! OpenPGP keys of the tests, made anew in every test process: no secret is ever committed.
 //!
-//! Version 4 with Ed25519 in its older encoding: gpg 2.2 and apt know no newer one.
+//! Version 4 with Ed25519 in its older encoding unless told otherwise: gpg 2.2 and apt know no newer one.
+//! All were made at [`Key::MADE`], years ago, so that what they sign may be old too. A key signs the same bytes at the
+//! same time the same way, so that what is built again stays the same.
 
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, OnceLock};
 
 use pgp::composed::{
-    ArmorOptions, CleartextSignedMessage, DetachedSignature, KeyType, SecretKeyParamsBuilder,
+    ArmorOptions, CleartextSignedMessage, DetachedSignature, DsaKeySize, KeyType, SignedKeyDetails,
     SignedPublicKey, SignedSecretKey,
 };
-use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::crypto::ecc_curve::ECCCurve;
+use pgp::crypto::public_key::PublicKeyAlgorithm;
+use pgp::packet::{
+    KeyFlags, PubKeyInner, PublicKey, RevocationCode, SecretKey, Signature, SignatureConfig,
+    SignatureType, Subpacket, SubpacketData, UserId,
+};
 use pgp::ser::Serialize as _;
-use pgp::types::{KeyDetails as _, Password, Timestamp};
+use pgp::types::{
+    Duration, KeyDetails as _, KeyVersion, PacketHeaderVersion, Password, SignedUser,
+    SigningKey as _, Tag, Timestamp,
+};
 use rand::thread_rng;
+
+pub use pgp::crypto::hash::HashAlgorithm;
 
 /// A secret key with one user id that signs with its primary key.
 pub struct Key {
+    user_id: String,
     secret: SignedSecretKey,
 }
 
+/// What a key computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Algorithm {
+    Ed25519,
+    /// A version 6 key with Ed25519 in its newer encoding.
+    Ed25519V6,
+    EcdsaP256,
+    Dsa2048,
+    /// By its bits.
+    Rsa(u32),
+}
+
+impl Algorithm {
+    fn key_type(self) -> KeyType {
+        match self {
+            Self::Ed25519 => KeyType::Ed25519Legacy,
+            Self::Ed25519V6 => KeyType::Ed25519,
+            Self::EcdsaP256 => KeyType::ECDSA(ECCCurve::P256),
+            Self::Dsa2048 => KeyType::Dsa(DsaKeySize::B2048),
+            Self::Rsa(bits) => KeyType::Rsa(bits),
+        }
+    }
+
+    fn version(self) -> KeyVersion {
+        match self {
+            Self::Ed25519V6 => KeyVersion::V6,
+            _ => KeyVersion::V4,
+        }
+    }
+}
+
+/// How a data signature's packet is made.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketForm {
+    pub version: PacketVersion,
+    pub hash: HashAlgorithm,
+    /// In seconds since the epoch.
+    pub made: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacketVersion {
+    /// 4 or 6.
+    OfKey,
+    /// What Red Hat signs its packages with to this day; version 4 keys only.
+    V3,
+}
+
 impl Key {
+    /// When all keys are made, in seconds since the epoch.
+    pub const MADE: u32 = 1_600_000_000;
+
     /// Signs every upstream that was not told otherwise.
     pub fn archive() -> &'static Self {
         static KEY: OnceLock<Key> = OnceLock::new();
@@ -32,15 +97,51 @@ impl Key {
         KEY.get_or_init(|| Self::generate("Stranger <stranger@example.org>"))
     }
 
+    /// One of each, made when first asked for: the larger ones take their time.
+    pub fn of(algorithm: Algorithm) -> &'static Self {
+        static KEYS: Mutex<BTreeMap<Algorithm, &'static OnceLock<Key>>> =
+            Mutex::new(BTreeMap::new());
+        let key = *KEYS
+            .lock()
+            .unwrap()
+            .entry(algorithm)
+            .or_insert_with(|| Box::leak(Box::default()));
+        key.get_or_init(|| {
+            let user_id = format!("{algorithm:?} <{algorithm:?}@example.org>");
+            Self::make(algorithm, &user_id)
+        })
+    }
+
     pub fn generate(user_id: &str) -> Self {
-        let mut params = SecretKeyParamsBuilder::default();
-        params
-            .key_type(KeyType::Ed25519Legacy)
-            .can_certify(true)
-            .can_sign(true)
-            .primary_user_id(user_id.to_owned());
-        let secret = params.build().unwrap().generate(thread_rng()).unwrap();
-        Self { secret }
+        Self::make(Algorithm::Ed25519, user_id)
+    }
+
+    pub fn make(algorithm: Algorithm, user_id: &str) -> Self {
+        let key_type = algorithm.key_type();
+        let (public, secret) = key_type.generate(thread_rng()).unwrap();
+        let made = Timestamp::from_secs(Self::MADE);
+        let inner =
+            PubKeyInner::new(algorithm.version(), key_type.to_alg(), made, None, public).unwrap();
+        let public = PublicKey::from_inner(inner).unwrap();
+        let secret = SecretKey::new(public, secret).unwrap();
+        Self::certified(secret, user_id, &[], Vec::new())
+    }
+
+    /// The same key, as its owner shows it who lets it expire then.
+    pub fn expiring_at(&self, time: u32) -> Self {
+        let lifetime = Duration::from_secs(time - Self::MADE);
+        self.certified_anew(&[SubpacketData::KeyExpirationTime(lifetime)], Vec::new())
+    }
+
+    /// The same key, as its owner shows it who revoked it then.
+    pub fn revoked_at(&self, time: u32, reason: RevocationCode) -> Self {
+        let key = &self.secret.primary_key;
+        let form = PacketForm::of(HashAlgorithm::Sha256, time);
+        let reason = SubpacketData::RevocationReason(reason, Vec::new().into());
+        let revocation = config(key, SignatureType::KeyRevocation, form, &[reason])
+            .sign_key(key, &Password::empty(), key.public_key())
+            .unwrap();
+        self.certified_anew(&[], vec![revocation])
     }
 
     /// Uppercase hexadecimal.
@@ -62,13 +163,28 @@ impl Key {
         self.secret.to_armored_string(options).unwrap()
     }
 
+    /// As rpm shows it: the last half of a version 4 key's id, in lowercase.
+    pub fn short_id(&self) -> String {
+        self.fingerprint()[32..].to_lowercase()
+    }
+
+    pub fn is_rsa(&self) -> bool {
+        self.secret.algorithm() == PublicKeyAlgorithm::RSA
+    }
+
     /// A detached, armored signature: `Release.gpg`, `repomd.xml.asc`.
     pub fn sign(&self, bytes: &[u8]) -> String {
-        let (key, hash) = (&self.secret.primary_key, HashAlgorithm::Sha256);
-        DetachedSignature::sign_binary_data(thread_rng(), key, &Password::empty(), hash, bytes)
-            .unwrap()
+        DetachedSignature::new(self.signature(bytes, PacketForm::now()))
             .to_armored_string(ArmorOptions::default())
             .unwrap()
+    }
+
+    /// A signature packet, as rpm packages have it inside.
+    pub fn sign_packet(&self, bytes: &[u8], form: PacketForm) -> Vec<u8> {
+        let body = self.signature(bytes, form).to_bytes().unwrap();
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        // The older frame with a length of two bytes, as gpg writes it.
+        [&[0x89][..], &length, &body].concat()
     }
 
     /// `InRelease`. The text must have no trailing blanks: pgp would sign them, other programs do not.
@@ -79,6 +195,113 @@ impl Key {
     fn public(&self) -> SignedPublicKey {
         self.secret.to_public_key()
     }
+
+    fn certified_anew(&self, says: &[SubpacketData], revocations: Vec<Signature>) -> Self {
+        let secret = self.secret.primary_key.clone();
+        Self::certified(secret, &self.user_id, says, revocations)
+    }
+
+    /// With a self-signature that `says` so about the key.
+    fn certified(
+        secret: SecretKey,
+        user_id: &str,
+        says: &[SubpacketData],
+        revocations: Vec<Signature>,
+    ) -> Self {
+        let mut flags = KeyFlags::default();
+        flags.set_certify(true);
+        flags.set_sign(true);
+        let says = [&[SubpacketData::KeyFlags(flags)], says].concat();
+        let form = PacketForm::of(HashAlgorithm::Sha256, Self::MADE);
+        let password = Password::empty();
+        // RFC 9580 has a version 6 key say this of itself, not of its user ids.
+        let direct = (secret.version() == KeyVersion::V6).then(|| {
+            config(&secret, SignatureType::Key, form, &says)
+                .sign_key(&secret, &password, secret.public_key())
+                .unwrap()
+        });
+        let name = UserId::from_str(PacketHeaderVersion::default(), user_id).unwrap();
+        let certification = config(&secret, SignatureType::CertPositive, form, &says)
+            .sign_certification(&secret, secret.public_key(), &password, Tag::UserId, &name)
+            .unwrap();
+        let details = SignedKeyDetails::new(
+            revocations,
+            direct.into_iter().collect(),
+            vec![SignedUser::new(name, vec![certification])],
+            Vec::new(),
+        );
+        Self {
+            user_id: user_id.to_owned(),
+            secret: SignedSecretKey::new(secret, details, Vec::new(), Vec::new()),
+        }
+    }
+
+    /// pgp itself makes no version 3 signatures, and none with a weak digest.
+    fn signature(&self, bytes: &[u8], form: PacketForm) -> Signature {
+        let key = &self.secret.primary_key;
+        let config = config(key, SignatureType::Binary, form, &[]);
+        let mut hasher = form.hash.new_hasher().unwrap();
+        if let pgp::packet::SignatureVersionSpecific::V6 { salt } = &config.version_specific {
+            hasher.update(salt);
+        }
+        hasher.update(bytes);
+        let length = config.hash_signature_data(&mut hasher).unwrap();
+        hasher.update(&config.trailer(length).unwrap());
+        let digest = hasher.finalize();
+        let signature = key.sign(&Password::empty(), form.hash, &digest).unwrap();
+        Signature::from_config(config, [digest[0], digest[1]], signature).unwrap()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.user_id, self.fingerprint())
+    }
+}
+
+impl PacketForm {
+    pub fn of(hash: HashAlgorithm, made: u32) -> Self {
+        Self {
+            version: PacketVersion::OfKey,
+            hash,
+            made,
+        }
+    }
+
+    fn now() -> Self {
+        Self::of(HashAlgorithm::Sha256, Timestamp::now().as_secs())
+    }
+}
+
+fn config(
+    key: &SecretKey,
+    kind: SignatureType,
+    form: PacketForm,
+    says: &[SubpacketData],
+) -> SignatureConfig {
+    let (algorithm, hash) = (key.algorithm(), form.hash);
+    let made = Timestamp::from_secs(form.made);
+    if form.version == PacketVersion::V3 {
+        return SignatureConfig::v3(kind, algorithm, hash, made, key.legacy_key_id());
+    }
+    let is_v6 = key.version() == KeyVersion::V6;
+    let mut config = if is_v6 {
+        // Not random, so that what is built again stays the same.
+        let salt = vec![0x5a; hash.salt_len().unwrap()];
+        SignatureConfig::v6_with_salt(kind, algorithm, hash, salt)
+    } else {
+        SignatureConfig::v4(kind, algorithm, hash)
+    };
+    let regular = |data| Subpacket::regular(data).unwrap();
+    let common = [
+        SubpacketData::SignatureCreationTime(made),
+        SubpacketData::IssuerFingerprint(key.fingerprint()),
+    ];
+    config.hashed_subpackets = [&common, says].concat().into_iter().map(regular).collect();
+    if !is_v6 {
+        config.unhashed_subpackets = vec![regular(SubpacketData::IssuerKeyId(key.legacy_key_id()))];
+    }
+    config
 }
 
 /// A clear-signed text with one signature by each of `keys`.
@@ -93,16 +316,11 @@ pub fn clear_sign(keys: &[&Key], text: &str) -> String {
         keys.iter()
             .map(|key| {
                 let key = &key.secret.primary_key;
-                let mut config = SignatureConfig::from_key(thread_rng(), key, SignatureType::Text)?;
-                config.hash_alg = HashAlgorithm::Sha256;
-                config.hashed_subpackets = vec![
-                    Subpacket::regular(SubpacketData::SignatureCreationTime(Timestamp::now()))?,
-                    Subpacket::regular(SubpacketData::IssuerFingerprint(key.fingerprint()))?,
-                ];
-                config.unhashed_subpackets = vec![Subpacket::regular(SubpacketData::IssuerKeyId(
-                    key.legacy_key_id(),
-                ))?];
-                config.sign(key, &Password::empty(), normalized.as_bytes())
+                config(key, SignatureType::Text, PacketForm::now(), &[]).sign(
+                    key,
+                    &Password::empty(),
+                    normalized.as_bytes(),
+                )
             })
             .collect()
     })

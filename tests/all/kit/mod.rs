@@ -19,7 +19,7 @@
 //!
 //! - [`tree`]: files by path, in memory; comparing, reading from and writing to a directory.
 //! - [`upstream`]: consistent, signed repositories of both formats in a tree.
-//! - [`keys`]: the OpenPGP keys that sign them.
+//! - [`keys`]: the OpenPGP keys that sign them and rpm packages, of every algorithm, expired and revoked.
 //! - [`server`], [`tls`]: a tree over http or https, with faults, hooks and a request log.
 //! - [`chantal`]: the binary in a private directory with a configuration of its own.
 //! - [`process`]: running programs; their output and its assertions.

@@ -3,4 +3,5 @@
 mod configuration;
 mod fixtures;
 mod repositories;
+mod rpm_packages;
 mod server;

@@ -89,6 +89,16 @@ impl Checksum {
         }
     }
 
+    /// As OpenPGP numbers it, and with it rpm.
+    pub fn openpgp_number(self) -> u32 {
+        match self {
+            Self::Sha1 => 2,
+            Self::Sha256 => 8,
+            Self::Sha384 => 9,
+            Self::Sha512 => 10,
+        }
+    }
+
     pub fn hex(self, bytes: &[u8]) -> String {
         match self {
             Self::Sha1 => hex(&sha1::Sha1::digest(bytes)),
@@ -99,7 +109,7 @@ impl Checksum {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap();
         hex

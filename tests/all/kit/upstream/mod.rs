@@ -1,12 +1,13 @@
 //! Repositories as upstreams have them: consistent, signed, of either format, rebuilt whenever something changes.
 //!
 //! [`Upstream`] is the description; [`Upstream::build`] writes it into a [`Tree`]. The same description makes the
-//! same files, but for the signatures: rebuild only what is meant to have changed, or clone the [`Built`] tree.
+//! same files, but for the roots' signatures: rebuild only what is meant to have changed, or clone the [`Built`] tree.
 
 mod codec;
 mod deb;
 mod deb_package;
 mod rpm;
+mod rpm_inside;
 mod rpm_package;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ use super::tree::Tree;
 pub use codec::{Checksum, Codec};
 pub use deb::{ArchitectureAll, Deb, DebExtra, Roots};
 pub use rpm::{FileNames, Rpm, RpmExtra};
+pub use rpm_inside::{
+    Digests, Place, RpmDigest, RpmFile, RpmFormat, RpmInside, RpmSignature, Tampered,
+};
 
 const DAY: i64 = 86_400;
 
@@ -32,7 +36,7 @@ pub struct Upstream {
     pub layout: Layout,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Signing {
     By(&'static Key),
     Unsigned,
@@ -58,6 +62,8 @@ pub struct Package {
     pub component: Option<String>,
     /// Further lines of its stanza (`Phased-Update-Percentage: 10`); deb only.
     pub fields: Vec<String>,
+    /// Signatures, digests and damage; rpm only.
+    pub rpm: RpmInside,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +96,7 @@ impl Package {
             path: None,
             component: None,
             fields: Vec::new(),
+            rpm: RpmInside::default(),
         }
     }
 
@@ -126,6 +133,22 @@ impl Package {
     pub fn field(mut self, line: &str) -> Self {
         self.fields.push(line.to_owned());
         self
+    }
+
+    /// Changes what only an rpm package has inside.
+    pub fn with_rpm(mut self, change: impl FnOnce(&mut RpmInside)) -> Self {
+        change(&mut self.rpm);
+        self
+    }
+
+    /// With exactly these signatures inside, whoever signs the repository; rpm only. None strips it.
+    pub fn signatures<const N: usize>(self, signatures: [RpmSignature; N]) -> Self {
+        self.with_rpm(|rpm| rpm.signatures = Some(signatures.into()))
+    }
+
+    /// Changed after it was signed; rpm only.
+    pub fn tampered(self, tampered: Tampered) -> Self {
+        self.with_rpm(|rpm| rpm.tampered = Some(tampered))
     }
 }
 
@@ -210,7 +233,8 @@ impl Upstream {
         Self::new(Layout::Deb(Box::default()))
     }
 
-    /// createrepo's layout: primary, filelists and other in gz, digests in their names, repomd.xml.asc.
+    /// createrepo's layout: primary, filelists and other in gz, digests in their names, repomd.xml.asc. Its packages
+    /// are signed by the same key.
     pub fn rpm() -> Self {
         Self::new(Layout::Rpm(Rpm::default()))
     }
@@ -242,6 +266,11 @@ impl Upstream {
     pub fn signed_by(mut self, key: &'static Key) -> Self {
         self.signing = Signing::By(key);
         self
+    }
+
+    /// Signs packages otherwise than the repository; rpm only.
+    pub fn packages(self, signing: Signing) -> Self {
+        self.with_rpm(|rpm| rpm.packages = Some(signing))
     }
 
     /// Changes what only a deb repository has.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::codec::{Checksum, Codec};
-use super::rpm_package::{self, Nevra};
+use super::rpm_package::{self, DESCRIPTION, Nevra};
 use super::{Architecture, Body, Built, Package, Part, Signing, Upstream};
 
 const NATIVE: &str = "x86_64";
@@ -23,6 +23,8 @@ pub struct Rpm {
     pub file_names: FileNames,
     /// Before each package's file name: `Packages/`.
     pub location: String,
+    /// How packages are signed that do not say it themselves; as the repository is, if nothing is said here.
+    pub packages: Option<Signing>,
     pub extras: BTreeSet<RpmExtra>,
 }
 
@@ -59,6 +61,7 @@ impl Default for Rpm {
             package_checksum: Checksum::Sha256,
             file_names: FileNames::WithDigest,
             location: String::new(),
+            packages: None,
             extras: BTreeSet::new(),
         }
     }
@@ -131,10 +134,14 @@ impl Writer<'_> {
         let nevra = nevra(package);
         let build_time = BUILD_TIME;
         let (bytes, header, installed) = match &package.body {
-            Body::Raw(bytes) => (bytes.clone(), (0, 0), 0),
+            Body::Raw(bytes) => (bytes.clone(), 0..0, 0),
             Body::Installable(content) => {
-                let rpm = rpm_package::rpm(&nevra, build_time, content);
-                (rpm.bytes, rpm.header, content.len())
+                let key = match self.rpm.packages.unwrap_or(self.upstream.signing) {
+                    Signing::By(key) => Some(key),
+                    Signing::Unsigned => None,
+                };
+                let file = rpm_package::rpm(&nevra, build_time, content, &package.rpm, key);
+                (file.bytes, file.header, content.len())
             }
         };
         let path = package
@@ -161,7 +168,7 @@ impl Writer<'_> {
             texts.primary,
             "<package type=\"rpm\"><name>{name}</name><arch>{architecture}</arch><version {evr}/>\
              <checksum type=\"{checksum}\" pkgid=\"YES\">{id}</checksum>\
-             <summary>a package of the tests</summary><description>a package of the tests</description>\
+             <summary>{DESCRIPTION}</summary><description>{DESCRIPTION}</description>\
              <packager/><url/><time file=\"{build_time}\" build=\"{build_time}\"/>\
              <size package=\"{}\" installed=\"{installed}\" archive=\"{installed}\"/>\
              <location href=\"{path}\"/><format><rpm:license>MIT</rpm:license><rpm:vendor/>\
@@ -171,8 +178,8 @@ impl Writer<'_> {
              <rpm:provides><rpm:entry name=\"{name}\" flags=\"EQ\" {evr}/></rpm:provides>\
              </format></package>",
             bytes.len(),
-            header.0,
-            header.1,
+            header.start,
+            header.end,
         )
         .unwrap();
         let start = format!(

@@ -1,15 +1,10 @@
-//! Packages that rpm reads, version 4 format: lead, signature header, header, compressed cpio archive.
+//! Packages that rpm reads: lead, signature header, header, compressed cpio archive.
 //!
-//! Digests of header and payload are there, signatures are not. Tag numbers are those of rpm's own `rpmtag.h`.
+//! What is said of signatures and digests is in [`super::rpm_inside`]. Tag numbers are those of rpm's own `rpmtag.h`.
 
 use super::codec::{Checksum, Codec};
-
-/// A package, and what the repository's index says of its inside.
-pub(super) struct Rpm {
-    pub bytes: Vec<u8>,
-    /// First byte of the header and first byte after it.
-    pub header: (usize, usize),
-}
+use super::rpm_inside::{RpmFile, RpmInside};
+use crate::kit::keys::Key;
 
 /// Version numbers apart: `epoch` 0 is left out.
 pub(super) struct Nevra<'a> {
@@ -42,43 +37,45 @@ impl Nevra<'_> {
     }
 }
 
+pub(super) const LEAD_SIZE: usize = 96;
+/// The type of values that are bytes.
+pub(super) const BINARY: usize = 7;
+/// Summary and description.
+pub(super) const DESCRIPTION: &str = "a package of the tests";
+
 /// The package holds one file with `content`, in a directory of its own name under /usr/share/doc.
-pub(super) fn rpm(nevra: &Nevra, build_time: u32, content: &[u8]) -> Rpm {
-    let (directory, file) = (format!("/usr/share/doc/{}/", nevra.name), "content");
-    let archive = cpio(&format!(".{directory}{file}"), build_time, content);
-    let payload = Codec::Gz.compress(&archive);
-    let header = header(nevra, build_time, content, &directory, file, &payload);
-    let size = u32::try_from(header.len() + payload.len()).unwrap();
-
-    let mut signature = Header::new(62);
-    signature.string(269, &Checksum::Sha1.hex(&header));
-    signature.string(273, &Checksum::Sha256.hex(&header));
-    signature.int32(1000, &[size]);
-    signature.int32(1007, &[u32::try_from(archive.len()).unwrap()]);
-    let mut bytes = lead(nevra);
-    bytes.extend(signature.encode());
-    bytes.resize(bytes.len().next_multiple_of(8), 0);
-    let start = bytes.len();
-    bytes.extend(header);
-    let end = bytes.len();
-    bytes.extend(payload);
-    Rpm {
-        bytes,
-        header: (start, end),
-    }
-}
-
-fn header(
+///
+/// It is signed by `key` unless `inside` says otherwise.
+pub(super) fn rpm(
     nevra: &Nevra,
     build_time: u32,
     content: &[u8],
-    directory: &str,
-    file: &str,
-    payload: &[u8],
-) -> Vec<u8> {
+    inside: &RpmInside,
+    key: Option<&'static Key>,
+) -> RpmFile {
+    let (directory, file) = (format!("/usr/share/doc/{}/", nevra.name), "content");
+    let archive = cpio(&format!(".{directory}{file}"), build_time, content);
+    let payload = Codec::Gz.compress(&archive);
+    let mut header = header(nevra, build_time, content, &directory, file);
+    inside.describe_payload(&mut header, &payload, &archive);
+    let (signature, header, payload) =
+        inside.seal(header.encode(), payload, archive.len(), key, build_time);
+    let mut bytes = lead(nevra);
+    bytes.extend(signature);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes.extend(header);
+    bytes.extend(payload);
+    let mut file = RpmFile::read(bytes);
+    if let Some(edit) = inside.edit {
+        edit(&mut file);
+    }
+    file
+}
+
+fn header(nevra: &Nevra, build_time: u32, content: &[u8], directory: &str, file: &str) -> Header {
     let is_source = nevra.architecture == "src";
     let source = format!("{}-{}-{}.src.rpm", nevra.name, nevra.version, nevra.release);
-    let size = u32::try_from(content.len()).unwrap();
+    let size = word(content.len());
     let mut header = Header::new(63);
     header.strings(100, &["C"]);
     header.string(1000, nevra.name);
@@ -87,8 +84,8 @@ fn header(
     if nevra.epoch != 0 {
         header.int32(1003, &[nevra.epoch]);
     }
-    header.translated(1004, "a package of the tests");
-    header.translated(1005, "a package of the tests");
+    header.translated(1004, DESCRIPTION);
+    header.translated(1005, DESCRIPTION);
     header.int32(1006, &[build_time]);
     header.string(1007, "localhost");
     header.int32(1009, &[size]);
@@ -144,9 +141,7 @@ fn header(
     header.string(1125, "gzip");
     header.string(1126, "1");
     header.int32(5011, &[8]);
-    header.strings(5092, &[&Checksum::Sha256.hex(payload)]);
-    header.int32(5093, &[8]);
-    header.encode()
+    header
 }
 
 fn lead(nevra: &Nevra) -> Vec<u8> {
@@ -157,91 +152,101 @@ fn lead(nevra: &Nevra) -> Vec<u8> {
     lead.extend(name);
     lead.resize(76, 0);
     lead.extend([0, 1, 0, 5]);
-    lead.resize(96, 0);
+    lead.resize(LEAD_SIZE, 0);
     lead
 }
 
 /// A header structure: one immutable region. rpm wants tags, and with them their values, in ascending order.
-struct Header {
+pub(super) struct Header {
     region: u32,
-    entries: Vec<(u32, u32, u32, u32)>,
-    store: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    tag: u32,
+    kind: u32,
+    count: usize,
+    align: usize,
+    bytes: Vec<u8>,
 }
 
 impl Header {
-    fn new(region: u32) -> Self {
+    pub fn new(region: u32) -> Self {
         Self {
             region,
             entries: Vec::new(),
-            store: Vec::new(),
         }
     }
 
-    fn int16(&mut self, tag: u32, values: &[u16]) {
-        self.align(2);
-        self.entry(tag, 3, values.len());
-        for value in values {
-            self.store.extend(value.to_be_bytes());
-        }
+    pub fn int16(&mut self, tag: u32, values: &[u16]) {
+        let bytes = values.iter().flat_map(|value| value.to_be_bytes());
+        self.entry(tag, 3, values.len(), 2, bytes.collect());
     }
 
-    fn int32(&mut self, tag: u32, values: &[u32]) {
-        self.align(4);
-        self.entry(tag, 4, values.len());
-        for value in values {
-            self.store.extend(value.to_be_bytes());
-        }
+    pub fn int32(&mut self, tag: u32, values: &[u32]) {
+        let bytes = values.iter().flat_map(|value| value.to_be_bytes());
+        self.entry(tag, 4, values.len(), 4, bytes.collect());
     }
 
-    fn string(&mut self, tag: u32, value: &str) {
+    pub fn int64(&mut self, tag: u32, value: u64) {
+        self.entry(tag, 5, 1, 8, value.to_be_bytes().to_vec());
+    }
+
+    pub fn binary(&mut self, tag: u32, bytes: Vec<u8>) {
+        self.entry(tag, word(BINARY), bytes.len(), 1, bytes);
+    }
+
+    pub fn string(&mut self, tag: u32, value: &str) {
         self.text(tag, 6, &[value]);
     }
 
-    fn strings(&mut self, tag: u32, values: &[&str]) {
+    pub fn strings(&mut self, tag: u32, values: &[&str]) {
         self.text(tag, 8, values);
     }
 
-    fn translated(&mut self, tag: u32, value: &str) {
+    pub fn translated(&mut self, tag: u32, value: &str) {
         self.text(tag, 9, &[value]);
     }
 
     fn text(&mut self, tag: u32, kind: u32, values: &[&str]) {
-        self.entry(tag, kind, values.len());
-        for value in values {
-            self.store.extend(value.as_bytes());
-            self.store.push(0);
-        }
+        let bytes = values.iter().flat_map(|value| value.bytes().chain([0]));
+        self.entry(tag, kind, values.len(), 1, bytes.collect());
     }
 
-    fn align(&mut self, to: usize) {
-        self.store.resize(self.store.len().next_multiple_of(to), 0);
-    }
-
-    fn entry(&mut self, tag: u32, kind: u32, count: usize) {
-        assert!(self.entries.last().is_none_or(|last| last.0 < tag));
-        let (offset, count) = (self.store.len(), u32::try_from(count).unwrap());
-        self.entries
-            .push((tag, kind, u32::try_from(offset).unwrap(), count));
+    fn entry(&mut self, tag: u32, kind: u32, count: usize, align: usize, bytes: Vec<u8>) {
+        self.entries.push(Entry {
+            tag,
+            kind,
+            count,
+            align,
+            bytes,
+        });
     }
 
     /// The region's entry comes first; its trailer, last in the store, points back over all entries.
-    fn encode(mut self) -> Vec<u8> {
-        let count = u32::try_from(self.entries.len()).unwrap() + 1;
-        let trailer = u32::try_from(self.store.len()).unwrap();
+    pub fn encode(mut self) -> Vec<u8> {
+        self.entries.sort_by_key(|entry| entry.tag);
+        let (mut words, mut store) = (Vec::new(), Vec::new());
+        for entry in &self.entries {
+            store.resize(store.len().next_multiple_of(entry.align), 0);
+            words.extend([entry.tag, entry.kind, word(store.len()), word(entry.count)]);
+            store.extend(&entry.bytes);
+        }
+        let count = word(self.entries.len()) + 1;
+        let trailer = word(store.len());
         for word in [self.region, 7, (16 * count).wrapping_neg(), 16] {
-            self.store.extend(word.to_be_bytes());
+            store.extend(word.to_be_bytes());
         }
-        let size = u32::try_from(self.store.len()).unwrap();
+        let start = [count, word(store.len()), self.region, 7, trailer, 16];
         let mut bytes = vec![0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
-        let region = (self.region, 7, trailer, 16);
-        let mut words = vec![count, size];
-        for (tag, kind, offset, count) in [region].into_iter().chain(self.entries) {
-            words.extend([tag, kind, offset, count]);
-        }
-        bytes.extend(words.into_iter().flat_map(u32::to_be_bytes));
-        bytes.extend(self.store);
+        bytes.extend(start.into_iter().chain(words).flat_map(u32::to_be_bytes));
+        bytes.extend(store);
         bytes
     }
+}
+
+pub(super) fn word(number: usize) -> u32 {
+    u32::try_from(number).unwrap()
 }
 
 /// One file in the `newc` format.
