@@ -64,6 +64,14 @@ impl PackageChecks {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn id_of(&self, keyring: &Keyring) -> ObjectId {
+        if std::ptr::eq(keyring, self.keyring.as_ref()) {
+            self.keyring_id
+        } else {
+            keyring.id()
+        }
+    }
+
     fn is_done(&self, object: ObjectId) -> bool {
         self.lock().signers.contains_key(&object)
     }
@@ -129,7 +137,7 @@ impl Session<'_> {
                 let verdict = self.verify_with_keys(
                     |keyring| {
                         let signers = keyring.verify_passed(&signatures, &what, self.started)?;
-                        Ok((signers, self.id_of(keyring, checks)))
+                        Ok((signers, checks.id_of(keyring)))
                     },
                     VerifyError::newer_keys_may_help,
                 )?;
@@ -150,14 +158,6 @@ impl Session<'_> {
             found.refused.len() >= REFUSED_MAX
         };
         if is_too_much { refuse(checks) } else { Ok(()) }
-    }
-
-    fn id_of(&self, keyring: &Keyring, checks: &PackageChecks) -> ObjectId {
-        if std::ptr::eq(keyring, checks.keyring.as_ref()) {
-            checks.keyring_id
-        } else {
-            keyring.id()
-        }
     }
 
     fn accept(
@@ -184,15 +184,15 @@ impl Session<'_> {
         }
         let batch = std::mem::take(&mut found.unrecorded);
         drop(found);
-        self.record_verdicts(batch)
+        self.record_verdicts(&batch)
     }
 
-    fn record_verdicts(&self, verdicts: Vec<Verdict>) -> Result<(), SyncError> {
+    fn record_verdicts(&self, verdicts: &[Verdict]) -> Result<(), SyncError> {
         if verdicts.is_empty() {
             return Ok(());
         }
         self.context.store.write(self.context.lock, |writer| {
-            for verdict in &verdicts {
+            for verdict in verdicts {
                 writer.put_package_signers(verdict.object, verdict.keyring, &verdict.signed_by)?;
             }
             Ok(())
@@ -207,7 +207,7 @@ impl Session<'_> {
         result: Result<T, SyncError>,
     ) -> Result<T, SyncError> {
         let verdicts = std::mem::take(&mut checks.lock().unrecorded);
-        self.record_verdicts(verdicts)?;
+        self.record_verdicts(&verdicts)?;
         if !matches!(result, Err(SyncError::Interrupted(_))) {
             refuse(checks)?;
         }

@@ -407,9 +407,9 @@ fn a_store_of_version_1_is_read() {
     const SIGNER: &str = "9D1F70AB8A02D54CF23639496D399708060D69B4";
     let chantal = of_version_1();
     chantal.run(&LIST).succeeds().says(
-        "REPOSITORY  TYPE  ENABLED  ROOT    PACKAGES  SIZE       SYNCED\n\
-         tiny-apt    apt   yes      signed  2         6.22 KiB   2026-11-23T07:16:37Z\n\
-         tiny-rpm    rpm   yes      signed  2         15.91 KiB  2026-11-23T07:16:37Z\n",
+        "REPOSITORY  TYPE  ENABLED  ROOT    GPGCHECK  PACKAGES  SIZE       SYNCED\n\
+         tiny-apt    apt   yes      signed  -         2         6.22 KiB   2026-11-23T07:16:37Z\n\
+         tiny-rpm    rpm   yes      signed  no        2         15.91 KiB  2026-11-23T07:16:37Z\n",
     );
     let show = ["--format", "json", "repo", "show", "--repo-id", "tiny-apt"];
     let shown = chantal.run(&show).succeeds().json();

@@ -149,11 +149,11 @@ fn repositories_that_make_no_sense() {
             "rpm.architectures: is an empty list",
         ),
         (
-            rpm(", rpm: {architectures: [a b]}"),
+            rpm(", rpm: {gpgcheck: false, architectures: [a b]}"),
             "rpm.architectures: \"a b\" cannot be the name of an architecture",
         ),
         (
-            rpm(", rpm: {architectures: [x86_64, src]}"),
+            rpm(", rpm: {gpgcheck: false, architectures: [x86_64, src]}"),
             "rpm.architectures: \"src\" is not chosen here\n\
              hint: sources are chosen by rpm.sources",
         ),

@@ -87,13 +87,14 @@ mod kind {
     pub const STRINGS: u32 = 8;
 }
 
-/// Reads a header and keeps the values of some tags. `passing` gets to see all of its bytes. Returns its length too.
+/// Reads a header and keeps the values of some tags. `passing` gets to see all of its bytes. Returns how long
+/// its data is too, in bytes.
 pub fn read(
     reader: &mut dyn Read,
     limits: Limits,
     wanted: &[u32],
     passing: &mut dyn FnMut(&[u8]),
-) -> Result<(Values, u64), HeaderError> {
+) -> Result<(Values, u32), HeaderError> {
     let mut intro = [0; 16];
     reader.read_exact(&mut intro)?;
     passing(&intro);
@@ -138,9 +139,8 @@ pub fn read(
         }
         position += u32::try_from(length).expect("a buffer is smaller");
     }
-    let length = 16 + u64::from(entries) * 16 + u64::from(size);
     let values = to_come.into_iter().map(|wanted| (wanted.tag, wanted.value));
-    Ok((Values(values.collect()), length))
+    Ok((Values(values.collect()), size))
 }
 
 /// The big-endian number that some bytes begin with.

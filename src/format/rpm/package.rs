@@ -168,10 +168,10 @@ fn read_signature_header(package: &mut dyn Read) -> Result<Claims, PackageError>
     wanted.extend(header_signatures);
     wanted.extend(whole_signatures);
     wanted.extend(header_digests.map(|(tag, _)| tag));
-    let (values, length) =
+    let (values, size) =
         header::read(package, SIGNATURE_LIMITS, &wanted, &mut |_| ()).map_err(broken)?;
     // The header proper begins at a multiple of eight.
-    let padding = (length.next_multiple_of(8) - length) as usize;
+    let padding = (size.next_multiple_of(8) - size) as usize;
     package
         .read_exact(&mut [0; 8][..padding])
         .map_err(|error| broken(error.into()))?;

@@ -17,7 +17,7 @@ use super::keys::Key;
 use super::process::{Output, run};
 use super::server::Server;
 use super::tree::Tree;
-use super::upstream::{Layout, Signing, Upstream};
+use super::upstream::{Body, Layout, Signing, Upstream};
 
 /// A place to run chantal in; removed with everything in it when dropped.
 pub struct Chantal {
@@ -193,10 +193,19 @@ impl Repository {
             let architectures = deb.architectures.join(", ");
             repository = repository.format(&format!("architectures: [{architectures}]"));
         }
-        match upstream.signing {
+        let mut repository = match upstream.signing {
             Signing::By(key) => repository.trusting(key),
             Signing::Unsigned => repository.unsigned(),
+        };
+        let has_raw = || {
+            let mut packages = upstream.packages.iter();
+            packages.any(|package| matches!(package.body, Body::Raw(_)))
+        };
+        if repository.kind == "rpm" && has_raw() {
+            // There is no signature in what is no package.
+            repository = repository.format("gpgcheck: false");
         }
+        repository
     }
 
     /// With another `upstream.url`.
@@ -215,22 +224,23 @@ impl Repository {
 
     pub fn trusting(mut self, key: &Key) -> Self {
         self.key = Some(key.public_armored());
-        let check = match self.kind {
-            "apt" => "gpgcheck: true",
-            _ => "repo_gpgcheck: true",
-        };
         let line = format!("gpgkey_file: {}.asc", self.name);
-        self.format(check).format(&line)
+        self.checking("true").format(&line)
     }
 
     /// Checks no signature.
     pub fn unsigned(mut self) -> Self {
         self.key = None;
         self.format.retain(|line| !line.starts_with("gpgkey_file:"));
-        match self.kind {
-            "apt" => self.format("gpgcheck: false"),
-            _ => self.format("repo_gpgcheck: false"),
+        self.checking("false")
+    }
+
+    /// Roots and, of an rpm repository, packages.
+    fn checking(mut self, check: &str) -> Self {
+        if self.kind == "rpm" {
+            self = self.format(&format!("repo_gpgcheck: {check}"));
         }
+        self.format(&format!("gpgcheck: {check}"))
     }
 
     /// Without `latest_path`.
@@ -254,12 +264,7 @@ impl Repository {
     fn yaml(&self) -> String {
         let (name, kind, url) = (&self.name, self.kind, &self.url);
         let mut yaml = format!("name: {name}\ntype: {kind}\nupstream:\n  url: {url}\n");
-        if kind == "rpm" && !self.format.iter().any(|l| l.starts_with("gpgcheck:")) {
-            // Package signatures are not verified yet; leaving it true would warn in every test.
-            yaml.push_str("rpm:\n  gpgcheck: false\n");
-        } else {
-            writeln!(yaml, "{kind}:").unwrap();
-        }
+        writeln!(yaml, "{kind}:").unwrap();
         for line in &self.format {
             writeln!(yaml, "  {line}").unwrap();
         }

@@ -43,8 +43,8 @@ type: rpm
 upstream:
   url: http://127.0.0.1:2
 rpm:
-  gpgcheck: false
   repo_gpgcheck: false
+  gpgcheck: false
 publish:
   latest_path: ../../www/r/latest
 "

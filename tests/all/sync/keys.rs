@@ -310,7 +310,9 @@ fn auto_verifies_what_it_can() {
 
     // A key and no signature, neither, and a signature that nobody can judge.
     let unsigned = rpm().unsigned();
-    let mirror = Mirror::configured(unsigned.clone(), |r| auto(r.trusting(Key::archive())));
+    let mirror = Mirror::configured(unsigned.clone(), |r| {
+        auto(r.trusting(Key::archive())).format("gpgcheck: false")
+    });
     mirror.sync().succeeds();
     Mirror::configured(unsigned, no_key).sync().succeeds();
     let mirror = Mirror::configured(rpm(), no_key);
@@ -323,9 +325,12 @@ fn auto_verifies_what_it_can() {
 
 #[test]
 fn a_signature_that_was_there_must_stay() {
-    let mut mirror = Mirror::configured(Upstream::rpm().package(hello()), |repository| {
-        repository.format("repo_gpgcheck: auto")
-    });
+    let auto = |repository: Repository| {
+        let repository = repository.trusting(Key::archive());
+        let repository = repository.format("repo_gpgcheck: auto");
+        repository.format("gpgcheck: false")
+    };
+    let mut mirror = Mirror::configured(Upstream::rpm().package(hello()), auto);
     mirror.sync().succeeds();
     let before = mirror.published();
     mirror.change(|upstream| {
@@ -342,10 +347,7 @@ fn a_signature_that_was_there_must_stay() {
         );
         mirror.published().assert_same(&before);
     }
-    let auto = mirror
-        .repository()
-        .trusting(Key::archive())
-        .format("repo_gpgcheck: auto");
+    let auto = auto(mirror.repository());
     mirror.chantal.repository(&auto.clone().unsigned());
     mirror.sync().succeeds();
     // The administrator has said it: from here on there is nothing to miss.

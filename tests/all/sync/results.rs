@@ -61,7 +61,13 @@ fn sync_in_words() {
         Key::archive().fingerprint()
     );
     for upstream in both() {
+        let kind = upstream.kind();
         let mut mirror = Mirror::of(upstream);
+        let signer_of = |packages: &str| match kind {
+            "rpm" => signer.replace("verified", &format!("{packages} verified")),
+            _ => String::new(),
+        };
+        let (one, two) = (signer_of("1 package"), signer_of("2 packages"));
         let published = |files: usize, retained: &str| {
             format!("  published at [dir]/www/r/latest ({files} files{retained})\n")
         };
@@ -71,7 +77,7 @@ fn sync_in_words() {
         let first =
             format!("r: 1 package (1 added, 0 removed), {requests} requests, {bytes} downloaded\n");
         let files = mirror.built.mirrored().len();
-        assert_eq!(said, first + &signer + &published(files, ""));
+        assert_eq!(said, first + &signer + &one + &published(files, ""));
 
         mirror.change(|upstream| {
             upstream.remove("hello");
@@ -88,7 +94,7 @@ fn sync_in_words() {
             "r: 2 packages (2 added, 1 removed), {requests} requests, {bytes} downloaded\n"
         );
         let retained = format!(", {retained} of earlier generations");
-        assert_eq!(said, second + &signer + &published(all, &retained));
+        assert_eq!(said, second + &signer + &two + &published(all, &retained));
 
         // Quiet is silent as long as all is well, and says what is not.
         mirror.sync_with(&["-q"]).succeeds().says("");
@@ -96,6 +102,23 @@ fn sync_in_words() {
         let output = mirror.sync_with(&["-q"]).exits(4).says("");
         assert!(output.stderr.starts_with("error: r: "));
     }
+}
+
+/// What is said in JSON of the signatures inside one package that [`Key::archive`] signed: who signed how many, and the
+/// same by fingerprint alone, as a map and as a list.
+fn inside(kind: &str) -> (Value, Value, Value) {
+    let fingerprint = Key::archive().fingerprint();
+    if kind == "apt" {
+        return (json!([]), json!({}), json!([]));
+    }
+    let signer = json!({
+        "fingerprint": fingerprint, "user_id": "Archive <archive@example.org>", "packages": 1,
+    });
+    (
+        json!([signer]),
+        json!({ &fingerprint: 1 }),
+        json!([fingerprint]),
+    )
 }
 
 const FILE: &str = "[dir]/config/repos.d/r.yaml";
@@ -120,6 +143,7 @@ fn sync_and_publish_as_json() {
                 "fingerprint": Key::archive().fingerprint(),
                 "user_id": "Archive <archive@example.org>",
             }],
+            "packages_verified_by": inside(mirror.upstream.kind()).0,
             "warnings": [], "error": null,
             "published": {
                 "path": TREE, "changed": true, "files": files, "copied": 0, "retained": 0,
@@ -129,7 +153,8 @@ fn sync_and_publish_as_json() {
         let expected = json!([{
             "repository": "r", "outcome": "unchanged", "packages": 1, "packages_added": 0,
             "packages_removed": 0, "requests": 1, "bytes_downloaded": 0,
-            "manifest": "MANIFEST", "verified_by": [], "warnings": [], "error": null,
+            "manifest": "MANIFEST", "verified_by": [], "packages_verified_by": [],
+            "warnings": [], "error": null,
             "published": {
                 "path": TREE, "changed": false, "files": 0, "copied": 0, "retained": 0,
             },
@@ -160,15 +185,17 @@ fn configuration_list_and_details_as_json() {
 
         mirror.sync().succeeds();
         let bytes = size(&mirror.built.mirrored());
+        let package_signatures = (kind == "rpm").then_some("required");
         let expected = json!([{
             "repository": "r", "type": kind, "enabled": true, "upstream": "[server]/",
-            "root_signature": "required", "packages": 1, "bytes": bytes, "synced_at": "TIME",
+            "root_signature": "required", "package_signatures": package_signatures, "packages": 1, "bytes": bytes, "synced_at": "TIME",
             "checked_at": "TIME", "manifest": "MANIFEST", "signed_by": [fingerprint],
         }]);
         prints(chantal, &["repo", "list"], 0, &expected);
         let expected = json!({
             "repository": "r", "type": kind, "enabled": true, "file": FILE,
             "upstream": "[server]/", "root_signature": "required",
+            "package_signatures": package_signatures,
             "key_sources": ["[dir]/config/repos.d/r.asc"],
             "keys": [{
                 "fingerprint": fingerprint, "user_id": "Archive <archive@example.org>",
@@ -178,7 +205,7 @@ fn configuration_list_and_details_as_json() {
             "state": {
                 "manifest": "MANIFEST", "packages": 1, "bytes": bytes, "upstream_date": "TIME",
                 "upstream_valid_until": null, "synced_at": "TIME", "checked_at": "TIME",
-                "signed_by": [fingerprint],
+                "signed_by": [fingerprint], "packages_signed_by": inside(kind).1,
             },
             "published": [{
                 "path": TREE, "published_at": "TIME", "current": true, "earlier_generations": 0,
@@ -209,7 +236,7 @@ fn failures_and_history_as_json() {
         let expected = json!([{
             "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
             "packages_removed": 0, "requests": 0, "bytes_downloaded": 0, "manifest": null,
-            "verified_by": [], "warnings": [], "error": format!("r: {error}"),
+            "verified_by": [], "packages_verified_by": [], "warnings": [], "error": format!("r: {error}"),
             "published": null,
         }]);
         prints(chantal, &SYNC, 3, &expected);
@@ -220,10 +247,12 @@ fn failures_and_history_as_json() {
                 "packages": 1, "packages_added": added, "packages_removed": 0,
                 "requests": requests, "bytes_downloaded": bytes, "manifest": "MANIFEST",
                 "signed_by": [Key::archive().fingerprint()],
+                "packages_signed_by": inside(mirror.upstream.kind()).2,
             })
         };
         let mut failed = past("failed", 0, 1, 0);
         failed["signed_by"] = json!([]);
+        failed["packages_signed_by"] = json!([]);
         failed["error"] = error.into();
         let changed = past("changed", 1, requests, bytes);
         let all = json!([failed, past("unchanged", 0, 1, 0), changed]);
@@ -258,8 +287,8 @@ fn lists_and_details_in_words() {
     let history = ["repo", "history", "--repo-id", "r"];
     assert_eq!(
         chantal.run(&list).succeeds().stdout,
-        "REPOSITORY  TYPE  ENABLED  ROOT  PACKAGES  SIZE  SYNCED\n\
-         r           apt   yes      -     -         -     never\n"
+        "REPOSITORY  TYPE  ENABLED  ROOT  GPGCHECK  PACKAGES  SIZE  SYNCED\n\
+         r           apt   yes      -     -         -         -     never\n"
     );
     chantal
         .run(&history)
@@ -286,7 +315,7 @@ fn lists_and_details_in_words() {
     assert_eq!(
         run(&list),
         format!(
-            "REPOSITORY TYPE ENABLED ROOT PACKAGES SIZE SYNCED\nr apt yes signed 1 {size} TIME\n"
+            "REPOSITORY TYPE ENABLED ROOT GPGCHECK PACKAGES SIZE SYNCED\nr apt yes signed - 1 {size} TIME\n"
         )
     );
     let shown = run(&show);
