@@ -253,3 +253,188 @@ impl Values {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        entries: 8,
+        data: 200_000,
+    };
+
+    /// (tag, type, offset, count)
+    fn header(entries: &[[u32; 4]], data: &[u8]) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        let number = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
+        bytes.extend(number(entries.len()));
+        bytes.extend(number(data.len()));
+        bytes.extend(entries.iter().flatten().flat_map(|part| part.to_be_bytes()));
+        bytes.extend(data);
+        bytes
+    }
+
+    fn read_wanted(mut bytes: &[u8]) -> Result<Values, HeaderError> {
+        read(&mut bytes, LIMITS, &[1, 2, 3], &mut |_| ()).map(|(values, _)| values)
+    }
+
+    fn error(bytes: &[u8]) -> String {
+        read_wanted(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn wanted_values_are_kept_and_all_bytes_pass() {
+        let long = vec![7; 150_000];
+        let data = [b"one\0two\0\0".as_slice(), &[0, 0, 0, 9], &long, b"end\0"].concat();
+        let end = u32::try_from(data.len() - 4).unwrap();
+        let bytes = header(
+            &[
+                [1, kind::STRINGS, 0, 3],
+                [9, 99, u32::MAX, u32::MAX],
+                [2, kind::INT32, 9, 1],
+                [3, kind::STRING, end, 1],
+            ],
+            &data,
+        );
+        let mut passed = Vec::new();
+        let file = [&bytes[..], b"payload"].concat();
+        let mut rest = &file[..];
+        let (values, size) = read(&mut rest, LIMITS, &[1, 2, 3, 4], &mut |part| {
+            passed.extend_from_slice(part);
+        })
+        .unwrap();
+        assert_eq!(passed, bytes);
+        assert_eq!(rest, b"payload");
+        assert_eq!(size as usize, data.len());
+        assert_eq!(values.texts(1).unwrap(), ["one", "two", ""]);
+        assert_eq!(values.int32(2).unwrap(), Some(9));
+        assert_eq!(values.texts(3).unwrap(), ["end"]);
+        assert_eq!(values.binary(4).unwrap(), None);
+        assert!(values.texts(4).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_value_may_lie_across_what_is_read_at_once() {
+        let mut data = vec![0; 140_000];
+        data[65_530..65_542].copy_from_slice(b"twelve bytes");
+        let bytes = header(&[[1, kind::BINARY, 65_530, 12]], &data);
+        let values = read_wanted(&bytes).unwrap();
+        assert_eq!(values.binary(1).unwrap(), Some(&b"twelve bytes"[..]));
+    }
+
+    #[test]
+    fn what_is_broken_is_refused() {
+        let good = header(&[[1, kind::STRING, 0, 1]], b"x\0");
+        assert!(read_wanted(&good).is_ok());
+        for end in 0..good.len() {
+            assert_eq!(error(&good[..end]), "the file ends in the middle of it");
+        }
+        let mut other = good.clone();
+        other[3] = 2;
+        assert_eq!(
+            error(&other),
+            "it does not start with the magic number of one"
+        );
+        for (entries, data, expected) in [
+            (
+                vec![[5, 4, 0, 0]; 9],
+                0,
+                "it has 9 entries, more than the 8 that are read",
+            ),
+            (
+                vec![],
+                200_001,
+                "it has 200001 bytes of data, more than the 200000 that are read",
+            ),
+            (vec![[1, 6, 0, 1], [1, 6, 0, 1]], 1, "tag 1 is there twice"),
+            (vec![[1, 6, 2, 1]], 1, "tag 1 points outside of its data"),
+            (vec![[1, 7, 0, 2]], 1, "tag 1 points outside of its data"),
+            (
+                vec![[1, 4, 0, u32::MAX]],
+                1,
+                "tag 1 points outside of its data",
+            ),
+            (
+                vec![[1, 9, 0, 1]],
+                1,
+                "tag 1 is of type 9, which it cannot be",
+            ),
+            (
+                vec![[1, 7, 0, 65_537]],
+                100_000,
+                "it has 65537 bytes in one value, more than the 65536 that are read",
+            ),
+        ] {
+            assert_eq!(error(&header(&entries, &vec![0; data])), expected);
+        }
+    }
+
+    #[test]
+    fn values_of_another_kind_are_refused() {
+        let bytes = header(
+            &[
+                [1, kind::STRINGS, 0, 2],
+                [2, kind::INT32, 0, 2],
+                [3, kind::STRING, 8, 1],
+            ],
+            b"no end..\xff\0",
+        );
+        let values = read_wanted(&bytes).unwrap();
+        for (got, expected) in [
+            (
+                values.texts(1).map(drop),
+                "tag 1 is not what it should be: it is not text",
+            ),
+            (
+                values.int32(2).map(drop),
+                "tag 2 is not what it should be: it is not one number",
+            ),
+            (
+                values.texts(3).map(drop),
+                "tag 3 is not what it should be: it is not text",
+            ),
+            (
+                values.binary(1).map(drop),
+                "tag 1 is of type 8, which it cannot be",
+            ),
+            (
+                values.texts(2).map(drop),
+                "tag 2 is of type 4, which it cannot be",
+            ),
+        ] {
+            assert_eq!(got.unwrap_err().to_string(), expected);
+        }
+        let endless = header(&[[1, kind::STRINGS, 0, u32::MAX]], b"a\0b");
+        assert_eq!(
+            read_wanted(&endless)
+                .unwrap()
+                .texts(1)
+                .unwrap_err()
+                .to_string(),
+            "tag 1 is not what it should be: it does not end, or is too long"
+        );
+    }
+
+    proptest! {
+        /// Whatever comes, nothing panics and what is kept lies within the data.
+        #[test]
+        fn nothing_panics(
+            entries in prop::collection::vec(
+                (0..4_u32, 0..10_u32, 0..80_u32, prop_oneof![0..80_u32, any::<u32>()]),
+                0..8,
+            ),
+            data in prop::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let entries: Vec<_> = entries.into_iter().map(|(a, b, c, d)| [a, b, c, d]).collect();
+            if let Ok(values) = read_wanted(&header(&entries, &data)) {
+                for tag in 1..4 {
+                    let _ = values.texts(tag);
+                    let _ = values.int32(tag);
+                    prop_assert!(values.binary(tag).ok().flatten().is_none_or(|v| v.len() <= data.len()));
+                }
+            }
+        }
+    }
+}

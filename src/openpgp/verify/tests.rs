@@ -1,6 +1,7 @@
 //! Verdicts over signatures and files, compared with the real gpgv where it judges alike.
 
 use pgp::composed::KeyType;
+use pgp::packet::{RevocationCode, SubpacketData};
 use proptest::prelude::*;
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::openpgp::testing::{
     self, DATA, Extra, Gpgv, MADE, NOW, SIGNED, TestKey, TestSubkey, USER_ID, check, clear_signed,
     expires_after, gpgv, key_expires_after, may_sign, problem,
 };
-use crate::openpgp::{Authority, HashAlgorithm, Policy};
+use crate::openpgp::{Authority, HashAlgorithm, Passing, Policy};
 
 fn keyring(bytes: &[u8]) -> Keyring {
     Keyring::parse(bytes, "keys").unwrap()
@@ -410,5 +411,90 @@ proptest! {
         let keyring = Keyring::default();
         let _ = keyring.verify_inline(&bytes, "x", NOW);
         let _ = keyring.verify_detached(Vec::new(), &bytes, "x", NOW);
+    }
+}
+
+/// What passes by in pieces is judged as what lies there whole.
+#[test]
+fn bytes_may_pass_by() {
+    let key = TestKey::new(1);
+    let keys = keyring(&key.certificate());
+    let judge = |signature: &[u8], data: &[u8]| {
+        let passed = match Passing::new(signature) {
+            Ok(mut passing) => {
+                data.chunks(3).for_each(|part| passing.update(part));
+                passing.finish()
+            }
+            Err(verdict) => verdict,
+        };
+        keys.verify_passed(&[passed], "a package", NOW)
+    };
+    let good = key.sign(DATA);
+    let whole = verify(&key.certificate(), &good, DATA).unwrap();
+    assert_eq!(judge(&good, DATA).unwrap(), signers(&whole));
+
+    let v6 = TestKey::of_type(&KeyType::Ed25519, 2);
+    let stranger = testing::sign(
+        &v6.secret,
+        SignatureType::Binary,
+        HashAlgorithm::Sha256,
+        SIGNED,
+        vec![],
+        DATA,
+    );
+    let text = testing::sign(
+        &key.secret,
+        SignatureType::Text,
+        HashAlgorithm::Sha256,
+        SIGNED,
+        vec![],
+        DATA,
+    );
+    let twice = [good.clone(), good.clone()].concat();
+    for (signature, data, expected) in [
+        (&good, &DATA[1..], Problem::Bad),
+        (&stranger, DATA, Problem::UnknownKey),
+        (&text, DATA, Problem::WrongType { kind: 1 }),
+        (&twice, DATA, Problem::Malformed),
+        (&b"junk".to_vec(), DATA, Problem::Malformed),
+        (&key.certificate(), DATA, Problem::Malformed),
+    ] {
+        match judge(signature, data) {
+            Err(VerifyError::NotTrusted { rejections, .. }) => {
+                assert_eq!(rejections[0].problem, expected);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A root by a key that has expired since is refused, a package is not; a key in a stranger's hands signs neither.
+#[test]
+fn packages_are_judged_at_their_signing() {
+    let key = TestKey::new(1);
+    let certificate = |extra| [key.packet(), key.certify(USER_ID, MADE, extra)].concat();
+    let expired = certificate(vec![may_sign(), key_expires_after(SIGNED - MADE + 10)]);
+    let revoked = |reason| {
+        let said = vec![SubpacketData::RevocationReason(reason, b""[..].into())];
+        let revocation = key.say(SignatureType::KeyRevocation, SIGNED + 10, said);
+        [
+            key.packet(),
+            revocation,
+            key.certify(USER_ID, MADE, vec![may_sign()]),
+        ]
+        .concat()
+    };
+    let signature = key.sign(DATA);
+    for (keys, root_counts, package_counts) in [
+        (certificate(vec![may_sign()]), true, true),
+        (expired, false, true),
+        (revoked(RevocationCode::KeyRetired), false, true),
+        (revoked(RevocationCode::KeyCompromised), false, false),
+    ] {
+        assert_eq!(verify(&keys, &signature, DATA).is_ok(), root_counts);
+        let mut passing = Passing::new(&signature).unwrap();
+        passing.update(DATA);
+        let verdict = keyring(&keys).verify_passed(&[passing.finish()], "a package", NOW);
+        assert_eq!(verdict.is_ok(), package_counts, "{verdict:?}");
     }
 }

@@ -8,7 +8,7 @@ mod downloads;
 mod keys;
 mod logging;
 mod moving;
-
+mod packages;
 mod results;
 mod several;
 mod verbatim;

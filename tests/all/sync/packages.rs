@@ -1,0 +1,289 @@
+//! The signatures inside rpm packages: which ones count, and when packages are looked at.
+
+use super::{Mirror, hello};
+use crate::kit::keys::{Algorithm, HashAlgorithm, Key};
+use crate::kit::upstream::{
+    Checksum, Package, Place, RpmDigest, RpmInside, RpmSignature, Signing, Tampered, Upstream,
+};
+
+const HINT: &str = "hint: check gpgkey_file or gpgkey_url against what the upstream announces; \
+                    `rpm.gpgcheck: false` takes packages unseen; the last good state is untouched\n";
+
+fn by(key: &'static Key) -> RpmSignature {
+    RpmSignature::by(key)
+}
+
+/// A mirror of one package that trusts one key; the root is not signed, so that only the package is judged.
+fn judging(key: &Key, package: Package) -> Mirror {
+    let upstream = Upstream::rpm().unsigned().package(package);
+    Mirror::configured(upstream, |repository| {
+        repository.trusting(key).format("repo_gpgcheck: false")
+    })
+}
+
+#[test]
+fn signatures_of_every_kind_count() {
+    let of = Key::of;
+    let archive = Key::archive();
+    let [rsa, large] = [2048, 4096].map(|bits| of(Algorithm::Rsa(bits)));
+    let (ecdsa, dsa) = (of(Algorithm::EcdsaP256), of(Algorithm::Dsa2048));
+    let v6 = of(Algorithm::Ed25519V6);
+    let whole = Place::HeaderAndPayload;
+    for (name, key, signature) in [
+        ("EdDSA", archive, by(archive)),
+        ("SHA-512", archive, by(archive).hash(HashAlgorithm::Sha512)),
+        ("RSA 2048", rsa, by(rsa)),
+        ("RSA 4096", large, by(large)),
+        ("ECDSA", ecdsa, by(ecdsa)),
+        ("DSA", dsa, by(dsa)),
+        ("packet of version 3", rsa, by(rsa).version_3()),
+        ("RSA over all", rsa, by(rsa).at(whole)),
+        ("version 3 over all", rsa, by(rsa).at(whole).version_3()),
+        ("EdDSA over all", archive, by(archive).at(whole)),
+        ("rpm 6's place", archive, by(archive).at(Place::OpenPgp)),
+        ("rpm 6's place, version 6", v6, by(v6).at(Place::OpenPgp)),
+    ] {
+        let said = judging(key, hello().signatures([signature])).sync();
+        assert_eq!(said.status.code(), Some(0), "{name}: {}", said.stderr);
+        let signer = format!("1 package verified by {}", key.fingerprint());
+        assert!(said.stdout.contains(&signer), "{name}: {}", said.stdout);
+    }
+    let version_6 = hello()
+        .with_rpm(|rpm| *rpm = RpmInside::version_6())
+        .signatures([by(v6).at(Place::OpenPgp)]);
+    judging(v6, version_6).sync().succeeds();
+}
+
+#[test]
+fn one_good_signature_is_enough() {
+    let (archive, stranger) = (Key::archive(), Key::stranger());
+    for signatures in [
+        [by(stranger), by(archive).at(Place::OpenPgp)],
+        [by(archive), by(stranger).at(Place::HeaderAndPayload)],
+        [
+            by(archive),
+            by(archive).at(Place::HeaderAndPayload).replaced_by(b"junk"),
+        ],
+    ] {
+        judging(archive, hello().signatures(signatures))
+            .sync()
+            .succeeds();
+    }
+}
+
+#[test]
+fn what_is_signed_must_reach_the_payload() {
+    let key = Key::archive();
+    let without = |package: Package| package.with_rpm(|rpm| rpm.digests = vec![RpmDigest::Sha256]);
+    let weak = |package: Package| {
+        package.with_rpm(|rpm| rpm.digests.push(RpmDigest::Payload(Checksum::Sha1)))
+    };
+    let header_only = without(hello()).signatures([by(key)]);
+    let weakly_tied = weak(header_only.clone());
+    for package in [header_only, weakly_tied] {
+        judging(key, package).sync().fails_with(
+            4,
+            &format!(
+                "error: r: package hello 1.0-1 (x86_64), [server]/hello-1.0-1.x86_64.rpm: only its header is signed, \
+                 which has no digest of the payload that can be trusted\n{HINT}"
+            ),
+        );
+    }
+    let whole = by(key).at(Place::HeaderAndPayload);
+    let old = without(hello()).signatures([by(key), whole.clone()]);
+    judging(key, old.clone()).sync().succeeds();
+    let changed = Tampered::Payload(crate::kit::upstream::Digests::Renewed);
+    let said = judging(key, old.tampered(changed)).sync().exits(4).stderr;
+    assert!(said.contains("the signature is bad"), "{said}");
+}
+
+/// Packages are signed once and used for years.
+#[test]
+fn a_key_counts_as_it_was_when_it_signed() {
+    const YEAR: u32 = 365 * 86_400;
+    let key = Key::archive();
+    let signed = |at: u32| hello().signatures([by(key).made(at)]);
+    let expired = key.expiring_at(Key::MADE + 2 * YEAR);
+    judging(&expired, signed(Key::MADE + YEAR))
+        .sync()
+        .succeeds();
+    let late = judging(&expired, signed(Key::MADE + 3 * YEAR)).sync();
+    assert!(
+        late.stderr.contains("the key expired on"),
+        "{}",
+        late.stderr
+    );
+    late.exits(4);
+    let early = judging(key, signed(Key::MADE - YEAR)).sync();
+    assert!(
+        early.stderr.contains("older than its key"),
+        "{}",
+        early.stderr
+    );
+    early.exits(4);
+}
+
+#[test]
+fn weak_signatures_need_permission() {
+    let rsa = Key::of(Algorithm::Rsa(2048));
+    let small = Key::of(Algorithm::Rsa(1024));
+    for (key, signature, why) in [
+        (
+            rsa,
+            by(rsa).hash(HashAlgorithm::Sha1),
+            "the digest SHA1 is too weak",
+        ),
+        (
+            rsa,
+            by(rsa).hash(HashAlgorithm::Md5),
+            "the digest MD5 is too weak",
+        ),
+        (small, by(small), "a RSA key of 1024 bits is too weak"),
+    ] {
+        let mirror = judging(key, hello().signatures([signature]));
+        let said = mirror.sync().exits(4).stderr;
+        assert!(said.contains(why), "{said}");
+        let repository = mirror.repository().trusting(key);
+        let repository = repository.format("repo_gpgcheck: false");
+        mirror
+            .chantal
+            .repository(&repository.more("allow_weak_signatures: true\n"));
+        mirror.sync().succeeds();
+    }
+}
+
+/// Whoever has to look wants to know of all of them; what came meanwhile does not come again.
+#[test]
+fn refused_packages_are_reported_together() {
+    let mut upstream = Upstream::rpm().package(hello());
+    for name in ["a", "b"] {
+        upstream.add(Package::new(name, "1-1").signatures([]));
+    }
+    upstream.add(Package::new("c", "1-1").signatures([by(Key::stranger())]));
+    let mirror = Mirror::of(upstream);
+    let stranger = Key::stranger().fingerprint();
+    let message = format!(
+        "error: r: 3 packages are refused\n\
+         \x20 package a 1-1 (x86_64), [server]/a-1-1.x86_64.rpm: it is not signed\n\
+         \x20 package b 1-1 (x86_64), [server]/b-1-1.x86_64.rpm: it is not signed\n\
+         \x20 package c 1-1 (x86_64), [server]/c-1-1.x86_64.rpm has no good signature by a trusted key\n\
+         \x20   by {stranger}: the key is not among the trusted keys\n{HINT}"
+    );
+    mirror.sync().fails_with(4, &message);
+    mirror.server.clear_log();
+    mirror.sync().fails_with(4, &message);
+    let asked = mirror.server.request_lines();
+    let packages: Vec<_> = asked.iter().filter(|line| line.contains(".rpm")).collect();
+    assert_eq!(packages, Vec::<&String>::new());
+    assert!(!mirror.chantal.published("r").exists());
+
+    // So many that nobody needs to know all.
+    let mut upstream = Upstream::rpm();
+    for number in 10..40 {
+        upstream.add(Package::new(&format!("p{number}"), "1-1").signatures([]));
+    }
+    let mirror = Mirror::of(upstream);
+    let said = mirror.sync().exits(4).stderr;
+    let first = said.lines().next().unwrap();
+    assert!(
+        first.ends_with(" packages are refused, and the others were not looked at"),
+        "{said}"
+    );
+    assert!(mirror.server.requests().len() < 30, "{said}");
+}
+
+#[test]
+fn packages_are_looked_at_again_when_the_keys_change() {
+    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    let configure = |line: &str| {
+        let repository = mirror.repository().format("repo_gpgcheck: false");
+        mirror.chantal.repository(&repository.format(line));
+    };
+    configure("gpgcheck: false");
+    let said = mirror.sync().succeeds().stdout;
+    assert!(!said.contains("package verified by"), "{said}");
+    // The upstream has nothing new, but now somebody wants to know.
+    configure("gpgcheck: true");
+    let said = mirror.sync().succeeds().stdout;
+    assert!(said.contains("1 package verified by"), "{said}");
+    mirror.server.clear_log();
+    let unchanged = mirror.sync().succeeds().stdout;
+    assert!(unchanged.starts_with("r: unchanged"), "{unchanged}");
+    assert_eq!(mirror.server.requests().len(), 1);
+
+    let other = mirror.repository().format("repo_gpgcheck: false");
+    mirror.chantal.repository(
+        &other
+            .trusting(Key::stranger())
+            .format("repo_gpgcheck: false"),
+    );
+    let before = mirror.published();
+    let said = mirror.sync().exits(4).stderr;
+    assert!(
+        said.contains("the key is not among the trusted keys"),
+        "{said}"
+    );
+    mirror.published().assert_same(&before);
+}
+
+/// A verdict is remembered with the object and the keys: what is known to be good is not read again.
+#[test]
+fn a_good_package_is_read_once() {
+    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    mirror.sync().succeeds();
+    let objects = mirror.chantal.data().join("pool/sha256");
+    let package = mirror.built.tree.bytes(&mirror.built.path_of("hello"));
+    let hex = Checksum::Sha256.hex(package);
+    let object = objects.join(&hex[..2]).join(&hex);
+    // Nobody who reads it could find it good now.
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&object, permissions).unwrap();
+    std::fs::write(&object, vec![0; package.len()]).unwrap();
+    let said = mirror.sync_with(&["--refresh"]).succeeds().stdout;
+    assert!(said.contains("1 package verified by"), "{said}");
+}
+
+/// A key that the upstream began to use is found where its keys are.
+#[test]
+fn newer_keys_are_asked_for_once() {
+    let (archive, stranger) = (Key::archive(), Key::stranger());
+    let mut upstream = Upstream::rpm().unsigned();
+    for name in ["a", "b", "c"] {
+        upstream.add(Package::new(name, "1-1").signatures([by(archive)]));
+    }
+    let mut mirror = Mirror::of(upstream);
+    mirror
+        .server
+        .edit(|tree| tree.insert("key", archive.public_armored()));
+    let define = |mirror: &Mirror| {
+        let (url, both) = (
+            mirror.server.url(),
+            [archive, stranger].map(Key::fingerprint),
+        );
+        let repository = mirror
+            .repository()
+            .format(&format!("gpgkey_url: {url}/key"));
+        let named = format!("gpgkey_fingerprints: [{}]", both[0]);
+        let repository = repository.format(&named).format("gpgcheck: true");
+        mirror.chantal.repository(&repository);
+    };
+    define(&mirror);
+    mirror.sync().succeeds();
+    assert_eq!(mirror.server.requests_of("key").len(), 1);
+
+    mirror.change(|upstream| {
+        upstream.signing = Signing::Unsigned;
+        for name in ["d", "e", "f"] {
+            upstream.add(Package::new(name, "1-1").signatures([by(stranger)]));
+        }
+    });
+    mirror.server.edit(|tree| {
+        let keys = [archive.public_armored(), stranger.public_armored()].concat();
+        tree.insert("key", keys);
+    });
+    define(&mirror);
+    mirror.server.clear_log();
+    let said = mirror.sync().exits(4).stderr;
+    assert!(said.contains("now has other keys"), "{said}");
+    assert_eq!(mirror.server.requests_of("key").len(), 1);
+}
