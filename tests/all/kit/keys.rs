@@ -6,31 +6,41 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write as _;
 use std::sync::{Mutex, OnceLock};
 
 use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, DetachedSignature, DsaKeySize, KeyType, SignedKeyDetails,
-    SignedPublicKey, SignedSecretKey,
+    SignedSecretKey, SignedSecretSubKey,
 };
 use pgp::crypto::ecc_curve::ECCCurve;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{
-    KeyFlags, PubKeyInner, PublicKey, RevocationCode, SecretKey, Signature, SignatureConfig,
-    SignatureType, Subpacket, SubpacketData, UserId,
+    KeyFlags, PubKeyInner, PublicKey, PublicSubkey, SecretKey, SecretSubkey, Signature,
+    SignatureConfig, SignatureType, SignatureVersionSpecific, Subpacket, SubpacketData, UserId,
 };
 use pgp::ser::Serialize as _;
 use pgp::types::{
-    Duration, KeyDetails as _, KeyVersion, PacketHeaderVersion, Password, SignedUser,
-    SigningKey as _, Tag, Timestamp,
+    Duration, KeyDetails as _, KeyVersion, PacketHeaderVersion, Password, SecretParams, SignedUser,
+    SigningKey, Tag, Timestamp,
 };
 use rand::thread_rng;
 
 pub use pgp::crypto::hash::HashAlgorithm;
+pub use pgp::packet::RevocationCode;
 
-/// A secret key with one user id that signs with its primary key.
+/// A secret key with one user id, and what its owner says of it. Changing that leaves the key the same: one test may
+/// sign with a key and trust another state of it.
+#[derive(Clone)]
 pub struct Key {
     user_id: String,
-    secret: SignedSecretKey,
+    primary: SecretKey,
+    /// Signs instead of the primary key, which then only certifies.
+    subkey: Option<SecretSubkey>,
+    /// The self-signatures' digest.
+    hash: HashAlgorithm,
+    expires_at: Option<u32>,
+    revoked: Option<(u32, RevocationCode)>,
 }
 
 /// What a key computes with.
@@ -112,64 +122,87 @@ impl Key {
         })
     }
 
+    /// Signs with a subkey.
+    pub fn owner() -> &'static Self {
+        static KEY: OnceLock<Key> = OnceLock::new();
+        KEY.get_or_init(|| {
+            let (inner, secret) = material(Algorithm::Ed25519);
+            let public = PublicSubkey::from_inner(inner).unwrap();
+            let mut key = Self::generate("Owner <owner@example.org>");
+            key.subkey = Some(SecretSubkey::new(public, secret).unwrap());
+            key
+        })
+    }
+
     pub fn generate(user_id: &str) -> Self {
         Self::make(Algorithm::Ed25519, user_id)
     }
 
     pub fn make(algorithm: Algorithm, user_id: &str) -> Self {
-        let key_type = algorithm.key_type();
-        let (public, secret) = key_type.generate(thread_rng()).unwrap();
-        let made = Timestamp::from_secs(Self::MADE);
-        let inner =
-            PubKeyInner::new(algorithm.version(), key_type.to_alg(), made, None, public).unwrap();
+        let (inner, secret) = material(algorithm);
         let public = PublicKey::from_inner(inner).unwrap();
-        let secret = SecretKey::new(public, secret).unwrap();
-        Self::certified(secret, user_id, &[], Vec::new())
+        Self {
+            user_id: user_id.to_owned(),
+            primary: SecretKey::new(public, secret).unwrap(),
+            subkey: None,
+            hash: HashAlgorithm::Sha256,
+            expires_at: None,
+            revoked: None,
+        }
     }
 
-    /// The same key, as its owner shows it who lets it expire then.
+    /// In seconds since the epoch; so do its subkeys with it.
+    #[must_use = "the key itself stays as it was"]
     pub fn expiring_at(&self, time: u32) -> Self {
-        let lifetime = Duration::from_secs(time - Self::MADE);
-        self.certified_anew(&[SubpacketData::KeyExpirationTime(lifetime)], Vec::new())
+        Self {
+            expires_at: Some(time),
+            ..self.clone()
+        }
     }
 
-    /// The same key, as its owner shows it who revoked it then.
+    #[must_use = "the key itself stays as it was"]
     pub fn revoked_at(&self, time: u32, reason: RevocationCode) -> Self {
-        let key = &self.secret.primary_key;
-        let form = PacketForm::of(HashAlgorithm::Sha256, time);
-        let reason = SubpacketData::RevocationReason(reason, Vec::new().into());
-        let revocation = config(key, SignatureType::KeyRevocation, form, &[reason])
-            .sign_key(key, &Password::empty(), key.public_key())
-            .unwrap();
-        self.certified_anew(&[], vec![revocation])
+        Self {
+            revoked: Some((time, reason)),
+            ..self.clone()
+        }
     }
 
-    /// Uppercase hexadecimal.
+    /// With self-signatures of this digest, which may be weak.
+    #[must_use = "the key itself stays as it was"]
+    pub fn certified_with(&self, hash: HashAlgorithm) -> Self {
+        Self {
+            hash,
+            ..self.clone()
+        }
+    }
+
+    /// The primary key's, in uppercase hexadecimal.
     pub fn fingerprint(&self) -> String {
-        format!("{:X}", self.secret.fingerprint())
+        format!("{:X}", self.primary.fingerprint())
+    }
+
+    /// Of the key that signs: its own, or its subkey's.
+    pub fn signing_fingerprint(&self) -> String {
+        format!("{:X}", self.signing_key().fingerprint())
     }
 
     pub fn public_armored(&self) -> String {
-        let options = ArmorOptions::default();
-        self.public().to_armored_string(options).unwrap()
+        let public = self.certificate().to_public_key();
+        public.to_armored_string(ArmorOptions::default()).unwrap()
     }
 
     pub fn public_binary(&self) -> Vec<u8> {
-        self.public().to_bytes().unwrap()
+        self.certificate().to_public_key().to_bytes().unwrap()
     }
 
     pub fn secret_armored(&self) -> String {
         let options = ArmorOptions::default();
-        self.secret.to_armored_string(options).unwrap()
-    }
-
-    /// As rpm shows it: the last half of a version 4 key's id, in lowercase.
-    pub fn short_id(&self) -> String {
-        self.fingerprint()[32..].to_lowercase()
+        self.certificate().to_armored_string(options).unwrap()
     }
 
     pub fn is_rsa(&self) -> bool {
-        self.secret.algorithm() == PublicKeyAlgorithm::RSA
+        self.signing_key().algorithm() == PublicKeyAlgorithm::RSA
     }
 
     /// A detached, armored signature: `Release.gpg`, `repomd.xml.asc`.
@@ -192,56 +225,76 @@ impl Key {
         clear_sign(&[self], text)
     }
 
-    fn public(&self) -> SignedPublicKey {
-        self.secret.to_public_key()
+    fn signing_key(&self) -> &dyn SigningKey {
+        match &self.subkey {
+            Some(subkey) => subkey,
+            None => &self.primary,
+        }
     }
 
-    fn certified_anew(&self, says: &[SubpacketData], revocations: Vec<Signature>) -> Self {
-        let secret = self.secret.primary_key.clone();
-        Self::certified(secret, &self.user_id, says, revocations)
-    }
-
-    /// With a self-signature that `says` so about the key.
-    fn certified(
-        secret: SecretKey,
-        user_id: &str,
-        says: &[SubpacketData],
-        revocations: Vec<Signature>,
-    ) -> Self {
-        let mut flags = KeyFlags::default();
-        flags.set_certify(true);
-        flags.set_sign(true);
-        let says = [&[SubpacketData::KeyFlags(flags)], says].concat();
-        let form = PacketForm::of(HashAlgorithm::Sha256, Self::MADE);
-        let password = Password::empty();
+    fn certificate(&self) -> SignedSecretKey {
+        let (primary, password) = (&self.primary, Password::empty());
+        let form = PacketForm::of(self.hash, Self::MADE);
+        let lifetime = |time| Duration::from_secs(time - Self::MADE);
+        let expiry = self.expires_at.map(lifetime);
+        let says: Vec<SubpacketData> = [may(true, self.subkey.is_none())]
+            .into_iter()
+            .chain(expiry.map(SubpacketData::KeyExpirationTime))
+            .collect();
         // RFC 9580 has a version 6 key say this of itself, not of its user ids.
-        let direct = (secret.version() == KeyVersion::V6).then(|| {
-            config(&secret, SignatureType::Key, form, &says)
-                .sign_key(&secret, &password, secret.public_key())
+        let direct = (primary.version() == KeyVersion::V6).then(|| {
+            config(primary, SignatureType::Key, form, &says)
+                .sign_key(primary, &password, primary.public_key())
                 .unwrap()
         });
-        let name = UserId::from_str(PacketHeaderVersion::default(), user_id).unwrap();
-        let certification = config(&secret, SignatureType::CertPositive, form, &says)
-            .sign_certification(&secret, secret.public_key(), &password, Tag::UserId, &name)
+        let revocation = self.revoked.map(|(time, reason)| {
+            let reason = SubpacketData::RevocationReason(reason, Vec::new().into());
+            let form = PacketForm::of(self.hash, time);
+            config(primary, SignatureType::KeyRevocation, form, &[reason])
+                .sign_key(primary, &password, primary.public_key())
+                .unwrap()
+        });
+        let name = UserId::from_str(PacketHeaderVersion::default(), &self.user_id).unwrap();
+        let certification = config(primary, SignatureType::CertPositive, form, &says)
+            .sign_certification(primary, primary.public_key(), &password, Tag::UserId, &name)
             .unwrap();
         let details = SignedKeyDetails::new(
-            revocations,
+            revocation.into_iter().collect(),
             direct.into_iter().collect(),
             vec![SignedUser::new(name, vec![certification])],
             Vec::new(),
         );
-        Self {
-            user_id: user_id.to_owned(),
-            secret: SignedSecretKey::new(secret, details, Vec::new(), Vec::new()),
-        }
+        let subkey = self.subkey.iter().map(|subkey| self.bound(subkey, form));
+        SignedSecretKey::new(primary.clone(), details, Vec::new(), subkey.collect())
+    }
+
+    /// With each key's word that it belongs to the other.
+    fn bound(&self, subkey: &SecretSubkey, form: PacketForm) -> SignedSecretSubKey {
+        let (primary, password) = (&self.primary, Password::empty());
+        let back = config(subkey, SignatureType::KeyBinding, form, &[])
+            .sign_primary_key_binding(subkey, subkey.public_key(), &password, primary.public_key())
+            .unwrap();
+        let says = [
+            may(false, true),
+            SubpacketData::EmbeddedSignature(Box::new(back)),
+        ];
+        let binding = config(primary, SignatureType::SubkeyBinding, form, &says)
+            .sign_subkey_binding(
+                primary,
+                primary.public_key(),
+                &password,
+                subkey.public_key(),
+            )
+            .unwrap();
+        SignedSecretSubKey::new(subkey.clone(), vec![binding])
     }
 
     /// pgp itself makes no version 3 signatures, and none with a weak digest.
     fn signature(&self, bytes: &[u8], form: PacketForm) -> Signature {
-        let key = &self.secret.primary_key;
+        let key = self.signing_key();
         let config = config(key, SignatureType::Binary, form, &[]);
         let mut hasher = form.hash.new_hasher().unwrap();
-        if let pgp::packet::SignatureVersionSpecific::V6 { salt } = &config.version_specific {
+        if let SignatureVersionSpecific::V6 { salt } = &config.version_specific {
             hasher.update(salt);
         }
         hasher.update(bytes);
@@ -273,8 +326,23 @@ impl PacketForm {
     }
 }
 
+fn material(algorithm: Algorithm) -> (PubKeyInner, SecretParams) {
+    let key_type = algorithm.key_type();
+    let (public, secret) = key_type.generate(thread_rng()).unwrap();
+    let (version, made) = (algorithm.version(), Timestamp::from_secs(Key::MADE));
+    let inner = PubKeyInner::new(version, key_type.to_alg(), made, None, public).unwrap();
+    (inner, secret)
+}
+
+fn may(certify: bool, sign: bool) -> SubpacketData {
+    let mut flags = KeyFlags::default();
+    flags.set_certify(certify);
+    flags.set_sign(sign);
+    SubpacketData::KeyFlags(flags)
+}
+
 fn config(
-    key: &SecretKey,
+    key: &dyn SigningKey,
     kind: SignatureType,
     form: PacketForm,
     says: &[SubpacketData],
@@ -315,12 +383,11 @@ pub fn clear_sign(keys: &[&Key], text: &str) -> String {
     CleartextSignedMessage::new_many(text, |normalized| {
         keys.iter()
             .map(|key| {
-                let key = &key.secret.primary_key;
-                config(key, SignatureType::Text, PacketForm::now(), &[]).sign(
-                    key,
-                    &Password::empty(),
-                    normalized.as_bytes(),
-                )
+                let key = key.signing_key();
+                let config = config(key, SignatureType::Text, PacketForm::now(), &[]);
+                let mut hasher = config.into_hasher()?;
+                hasher.write_all(normalized.as_bytes())?;
+                hasher.sign(key, &Password::empty())
             })
             .collect()
     })

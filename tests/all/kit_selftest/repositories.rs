@@ -9,7 +9,8 @@ use crate::kit::keys::{Key, clear_sign};
 use crate::kit::server::Server;
 use crate::kit::tree::{Tree, inodes};
 use crate::kit::upstream::{
-    ArchitectureAll, Checksum, Codec, DebExtra, FileNames, Package, Part, Roots, RpmExtra, Upstream,
+    ArchitectureAll, Checksum, Codec, DebExtra, Digests, FileNames, Package, Part, Roots, RpmExtra,
+    RpmSignature, Tampered, Upstream,
 };
 
 fn three_packages(upstream: Upstream) -> Upstream {
@@ -165,6 +166,8 @@ fn gpg_reads_exported_secret_keys() {
         .mentions(&format!("fpr:::::::::{}:", Key::archive().fingerprint()));
 }
 
+const CHECK_PACKAGES: &str = "--setopt=kit.gpgcheck=1";
+
 /// `makecache` with the signature checked, a query, a download, and rpm on what was downloaded.
 fn judged_by_dnf(upstream: &Upstream) {
     let Some(dnf) = Dnf::find() else { return };
@@ -187,7 +190,7 @@ fn judged_by_dnf(upstream: &Upstream) {
             "raw-0:1-1.x86_64"
         ]
     );
-    let Some(output) = dnf.download(&["hello", "data"]) else {
+    let Some(output) = dnf.download(&[CHECK_PACKAGES, "hello", "data"]) else {
         return;
     };
     output.exits(0);
@@ -248,6 +251,26 @@ fn dnf_refuses_what_another_key_signed() {
     let server = Server::start(upstream.build().tree);
     dnf.repository("kit", &server.url(), Some(&Key::archive().public_armored()));
     dnf.run(&["makecache"]).exits(1).mentions("GPG");
+}
+
+#[test]
+fn dnf_refuses_packages_that_are_unsigned_or_changed() {
+    let unsigned = Package::new("hello", "1-1").signatures([]);
+    let stranger = unsigned
+        .clone()
+        .signatures([RpmSignature::by(Key::stranger())]);
+    let changed = Package::new("hello", "1-1").tampered(Tampered::Header(Digests::Renewed));
+    for package in [unsigned, stranger, changed] {
+        let Some(dnf) = Dnf::find() else { return };
+        let server = Server::start(Upstream::rpm().package(package).build().tree);
+        dnf.repository("kit", &server.url(), Some(&Key::archive().public_armored()));
+        let Some(output) = dnf.download(&["hello"]) else {
+            return;
+        };
+        output.exits(0);
+        let output = dnf.download(&[CHECK_PACKAGES, "hello"]).unwrap();
+        output.exits(1).mentions("GPG");
+    }
 }
 
 #[test]

@@ -1,18 +1,20 @@
-//! Packages with digests and signatures inside, judged by rpm, and by gpgv and pgp where rpm 4.18 cannot judge them.
+//! Packages with digests and signatures inside, judged by rpm, and by gpgv and pgp where rpm 4.18 cannot judge them:
+//! ECDSA, version 6 packets, rpm 6's list of signatures, and keys that have ended.
+//!
+//! Lines and leniency are rpm 4.18's as Debian builds it; an rpm with Sequoia refuses weak digests and keys.
 
 use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey};
-use pgp::packet::RevocationCode;
 
 use crate::kit::clients::{client, installed};
-use crate::kit::keys::{Algorithm, HashAlgorithm, Key};
+use crate::kit::keys::{Algorithm, HashAlgorithm, Key, PacketForm, RevocationCode};
 use crate::kit::process::Output;
 use crate::kit::upstream::{
-    Checksum, Digests, Package, Place, RpmDigest, RpmFile, RpmFormat, RpmInside, RpmSignature,
-    Signing, Tampered, Upstream,
+    BUILD_TIME, Checksum, Digests, Package, Place, RpmDigest, RpmFile, RpmFormat, RpmInside,
+    RpmSignature, Signing, Tampered, Upstream, tag,
 };
 
 fn package() -> Package {
@@ -55,10 +57,8 @@ fn judged(key: &Key, package: Package) -> Option<Output> {
 
 /// `Header V4 RSA/SHA256 Signature, key ID 01234567: OK`.
 fn line(kind: &str, key: &Key, verdict: &str) -> String {
-    format!(
-        "    {kind} Signature, key ID {}: {verdict}\n",
-        key.short_id()
-    )
+    let id = key.signing_fingerprint()[32..].to_lowercase();
+    format!("    {kind} Signature, key ID {id}: {verdict}\n")
 }
 
 #[test]
@@ -91,6 +91,7 @@ fn rpm_accepts_signatures_of_every_kind() {
             by(dsa).version_3().hash(HashAlgorithm::Sha1),
             dsa,
         ),
+        ("Header V4 EdDSA/SHA256", by(Key::owner()), Key::owner()),
         ("V4 EdDSA/SHA256", by(archive).at(whole), archive),
         ("V4 RSA/SHA256", by(rsa).at(whole), rsa),
         ("V3 RSA/SHA256", by(rsa).at(whole).version_3(), rsa),
@@ -115,6 +116,13 @@ fn rpm_sees_each_of_several_signatures() {
         .mentions(&line("Header V4 EdDSA/SHA256", archive, "OK"))
         .mentions(&line("Header V4 RSA/SHA256", rsa, "NOKEY"))
         .mentions(&line("V4 RSA/SHA256", rsa, "NOKEY"));
+    // Of two with the same tag it looks at the first.
+    for [first, second] in [[archive, Key::stranger()], [Key::stranger(), archive]] {
+        let output = judged(archive, package().signatures([by(first), by(second)])).unwrap();
+        let is_first = first.fingerprint() == archive.fingerprint();
+        let output = output.exits(i32::from(!is_first));
+        assert_eq!(output.stdout.matches("Signature, key ID").count(), 1);
+    }
 }
 
 #[test]
@@ -215,11 +223,11 @@ fn rpm_refuses_hostile_signature_headers() {
             "invalid OpenPGP signature",
         ),
         (
-            edited(|file| file.set_count(267, u32::MAX)),
+            edited(|file| file.set_count(tag::DSAHEADER, u32::MAX)),
             "tag[0]: BAD, tag 267",
         ),
         (
-            edited(|file| file.set_offset(267, u32::MAX)),
+            edited(|file| file.set_offset(tag::DSAHEADER, u32::MAX)),
             "tag[0]: BAD, tag 267",
         ),
         (
@@ -245,14 +253,12 @@ fn packages_are_signed_as_the_repository_or_otherwise() {
     let signed = |key: &Key, upstream: Upstream, package: Package| {
         let file = file(upstream, package);
         let header = &file.bytes[file.header.clone()];
-        let form = crate::kit::keys::PacketForm::of(HashAlgorithm::Sha256, 1_700_000_000);
-        file.value(267) == Some(key.sign_packet(header, form).as_slice())
+        let form = PacketForm::of(HashAlgorithm::Sha256, BUILD_TIME);
+        file.value(tag::DSAHEADER) == Some(key.sign_packet(header, form).as_slice())
     };
     let unsigned = |upstream, package| {
         let file = file(upstream, package);
-        [267, 268, 278, 1002, 1005]
-            .iter()
-            .all(|tag| file.value(*tag).is_none())
+        tag::SIGNATURES.iter().all(|tag| file.value(*tag).is_none())
     };
     let rpm = Upstream::rpm;
     assert!(signed(archive, rpm(), package()));
@@ -306,7 +312,7 @@ fn valid(key: &Key, made: u32, algorithms: &str) -> String {
         .to_string();
     format!(
         "VALIDSIG {} {day} {made} 0 4 0 {algorithms} 00 ",
-        key.fingerprint()
+        key.signing_fingerprint()
     )
 }
 
@@ -314,12 +320,22 @@ fn valid(key: &Key, made: u32, algorithms: &str) -> String {
 fn gpgv_accepts_signatures_that_rpm_cannot_judge() {
     let (archive, ecdsa) = (Key::archive(), Key::of(Algorithm::EcdsaP256));
     // rpm 4.18 has no ECDSA, and does not know the list of version 6.
-    for (tag, key, signature, algorithms) in [
-        (267, ecdsa, by(ecdsa), "19 8"),
-        (1005, ecdsa, by(ecdsa).at(Place::HeaderAndPayload), "19 8"),
-        (278, archive, by(archive).at(Place::OpenPgp), "22 8"),
+    for (at, key, signature, algorithms) in [
+        (tag::DSAHEADER, ecdsa, by(ecdsa), "19 8"),
         (
-            278,
+            tag::SIGGPG,
+            ecdsa,
+            by(ecdsa).at(Place::HeaderAndPayload),
+            "19 8",
+        ),
+        (
+            tag::OPENPGP,
+            archive,
+            by(archive).at(Place::OpenPgp),
+            "22 8",
+        ),
+        (
+            tag::OPENPGP,
             ecdsa,
             by(ecdsa).at(Place::OpenPgp).hash(HashAlgorithm::Sha512),
             "19 10",
@@ -330,11 +346,11 @@ fn gpgv_accepts_signatures_that_rpm_cannot_judge() {
             Upstream::rpm(),
             package().signatures([signature.made(made)]),
         );
-        let mut packet = file.value(tag).unwrap().to_vec();
-        if tag == 278 {
+        let mut packet = file.value(at).unwrap().to_vec();
+        if at == tag::OPENPGP {
             packet = STANDARD.decode(packet).unwrap();
         }
-        let end = if tag == 1005 {
+        let end = if at == tag::SIGGPG {
             file.bytes.len()
         } else {
             file.header.end
@@ -386,7 +402,7 @@ fn pgp_accepts_version_6_signatures() {
     let key = Key::of(Algorithm::Ed25519V6);
     let modern = package().with_rpm(|rpm| rpm.format = RpmFormat::V6);
     let file = file(Upstream::rpm().signed_by(key), modern);
-    let packet = STANDARD.decode(file.value(278).unwrap()).unwrap();
+    let packet = STANDARD.decode(file.value(tag::OPENPGP).unwrap()).unwrap();
     let signature = DetachedSignature::from_bytes(packet.as_slice()).unwrap();
     let (public, _) = SignedPublicKey::from_string(&key.public_armored()).unwrap();
     public.verify_bindings().unwrap();
@@ -397,10 +413,22 @@ fn pgp_accepts_version_6_signatures() {
 }
 
 #[test]
+fn rpm_takes_keys_with_weak_self_signatures() {
+    let key = Key::of(Algorithm::Rsa(2048));
+    let weak = key.certified_with(HashAlgorithm::Sha1);
+    let Some(output) = judged(&weak, package().signatures([by(key)])) else {
+        return;
+    };
+    output
+        .exits(0)
+        .mentions(&line("Header V4 RSA/SHA256", key, "OK"));
+    assert_ne!(weak.public_binary(), key.public_binary());
+}
+
+#[test]
 fn gpgv_sees_that_keys_ended() {
-    let (key, signed) = (Key::archive(), 1_700_000_000);
-    let form = crate::kit::keys::PacketForm::of(HashAlgorithm::Sha256, signed);
-    let packet = key.sign_packet(b"header", form);
+    let (key, signed) = (Key::archive(), BUILD_TIME);
+    let packet = key.sign_packet(b"header", PacketForm::of(HashAlgorithm::Sha256, signed));
     for (key, line) in [
         (key.expiring_at(signed - 1), "EXPKEYSIG"),
         (key.expiring_at(signed + 1), "EXPKEYSIG"),

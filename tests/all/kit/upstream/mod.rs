@@ -19,9 +19,9 @@ use super::tree::Tree;
 
 pub use codec::{Checksum, Codec};
 pub use deb::{ArchitectureAll, Deb, DebExtra, Roots};
-pub use rpm::{FileNames, Rpm, RpmExtra};
+pub use rpm::{BUILD_TIME, FileNames, Rpm, RpmExtra};
 pub use rpm_inside::{
-    Digests, Place, RpmDigest, RpmFile, RpmFormat, RpmInside, RpmSignature, Tampered,
+    Digests, Place, RpmDigest, RpmFile, RpmFormat, RpmInside, RpmSignature, Tampered, tag,
 };
 
 const DAY: i64 = 86_400;
@@ -141,7 +141,8 @@ impl Package {
         self
     }
 
-    /// With exactly these signatures inside, whoever signs the repository; rpm only. None strips it.
+    /// With exactly these signatures inside, whoever signs the repository; rpm only. None strips it. Of two with the
+    /// same tag rpm looks at the first.
     pub fn signatures<const N: usize>(self, signatures: [RpmSignature; N]) -> Self {
         self.with_rpm(|rpm| rpm.signatures = Some(signatures.into()))
     }

@@ -8,8 +8,8 @@ use super::rpm_package::{self, DESCRIPTION, Nevra};
 use super::{Architecture, Body, Built, Package, Part, Signing, Upstream};
 
 const NATIVE: &str = "x86_64";
-/// The same whatever the repository's date: a package does not change with the next day's state.
-const BUILD_TIME: u32 = 1_700_000_000;
+/// When packages are built and signed, whatever the repository's date: they do not change with the next day's state.
+pub const BUILD_TIME: u32 = 1_700_000_000;
 
 /// What only an rpm repository has.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@
 //! Package::new("sly", "1-1").tampered(Tampered::Header(Digests::Renewed));
 //! Package::new("bare", "1-1").with_rpm(|rpm| rpm.digests.clear());
 //! Package::new("modern", "1-1").with_rpm(|rpm| *rpm = RpmInside::version_6());
-//! Package::new("huge", "1-1").with_rpm(|rpm| rpm.edit = Some(|file| file.set_count(267, u32::MAX)));
+//! Package::new("big", "1-1").with_rpm(|rpm| rpm.edit = Some(|file| file.set_count(tag::DSAHEADER, u32::MAX)));
 //! ```
 
 use std::ops::Range;
@@ -21,7 +21,22 @@ use super::codec::Checksum;
 use super::rpm_package::{BINARY, DESCRIPTION, Header, LEAD_SIZE, word};
 use crate::kit::keys::{HashAlgorithm, Key, PacketForm, PacketVersion};
 
-/// Of one package.
+/// The signature header's tags for what is in here.
+pub mod tag {
+    pub const DSAHEADER: u32 = 267;
+    pub const RSAHEADER: u32 = 268;
+    pub const SHA1HEADER: u32 = 269;
+    pub const SHA256HEADER: u32 = 273;
+    pub const OPENPGP: u32 = 278;
+    pub const SHA3_256HEADER: u32 = 279;
+    pub const SIGPGP: u32 = 1002;
+    pub const SIGMD5: u32 = 1004;
+    pub const SIGGPG: u32 = 1005;
+
+    pub const SIGNATURES: [u32; 5] = [DSAHEADER, RSAHEADER, OPENPGP, SIGPGP, SIGGPG];
+}
+
+/// Of one installable package.
 #[derive(Clone, Debug)]
 pub struct RpmInside {
     pub format: RpmFormat,
@@ -168,19 +183,31 @@ impl RpmInside {
     /// The signature header, header and payload.
     pub(super) fn seal(
         &self,
-        mut header: Vec<u8>,
-        mut payload: Vec<u8>,
+        header: Vec<u8>,
+        payload: Vec<u8>,
         archive_size: usize,
         key: Option<&'static Key>,
         build_time: u32,
     ) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         let mut signature = Header::new(62);
         self.sign(&mut signature, &header, &payload, key, build_time);
-        let (signed_header, signed_payload) = (header.clone(), payload.clone());
+        let signed = (header, payload);
+        let sent = self.tamper(signed.clone());
+        let (header, payload) = match self.tampered {
+            Some(Tampered::Header(Digests::Renewed) | Tampered::Payload(Digests::Renewed)) => &sent,
+            _ => &signed,
+        };
+        self.digest(&mut signature, header, payload, archive_size);
+        (signature.encode(), sent.0, sent.1)
+    }
+
+    fn tamper(&self, (mut header, mut payload): (Vec<u8>, Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
         match self.tampered {
             None => {}
             Some(Tampered::Header(_)) => {
-                let at = find(&header, DESCRIPTION.as_bytes());
+                let summary = DESCRIPTION.as_bytes();
+                let mut windows = header.windows(summary.len());
+                let at = windows.position(|window| window == summary).unwrap();
                 header[at] ^= 0x20;
             }
             Some(Tampered::Payload(_)) => {
@@ -188,19 +215,7 @@ impl RpmInside {
                 payload[middle] ^= 1;
             }
         }
-        let (digested_header, digested_payload) = match self.tampered {
-            Some(Tampered::Header(Digests::Renewed) | Tampered::Payload(Digests::Renewed)) => {
-                (&header, &payload)
-            }
-            _ => (&signed_header, &signed_payload),
-        };
-        self.digest(
-            &mut signature,
-            digested_header,
-            digested_payload,
-            archive_size,
-        );
-        (signature.encode(), header, payload)
+        (header, payload)
     }
 
     fn sign(
@@ -224,16 +239,16 @@ impl RpmInside {
             };
             let packet = signature.packet(&signed, build_time);
             match (place, signature.key.is_rsa()) {
-                (Place::Header, false) => into.binary(267, packet),
-                (Place::Header, true) => into.binary(268, packet),
-                (Place::HeaderAndPayload, true) => into.binary(1002, packet),
-                (Place::HeaderAndPayload, false) => into.binary(1005, packet),
+                (Place::Header, false) => into.binary(tag::DSAHEADER, packet),
+                (Place::Header, true) => into.binary(tag::RSAHEADER, packet),
+                (Place::HeaderAndPayload, true) => into.binary(tag::SIGPGP, packet),
+                (Place::HeaderAndPayload, false) => into.binary(tag::SIGGPG, packet),
                 (Place::OpenPgp, _) => in_list.push(STANDARD.encode(packet)),
             }
         }
         if !in_list.is_empty() {
             let in_list: Vec<&str> = in_list.iter().map(String::as_str).collect();
-            into.strings(278, &in_list);
+            into.strings(tag::OPENPGP, &in_list);
         }
     }
 
@@ -241,10 +256,14 @@ impl RpmInside {
         let whole = [header, payload].concat();
         for digest in &self.digests {
             match digest {
-                RpmDigest::Sha1 => into.string(269, &Checksum::Sha1.hex(header)),
-                RpmDigest::Sha256 => into.string(273, &Checksum::Sha256.hex(header)),
-                RpmDigest::Sha3_256 => into.string(279, &hex(HashAlgorithm::Sha3_256, header)),
-                RpmDigest::Md5 => into.binary(1004, HashAlgorithm::Md5.digest(&whole).unwrap()),
+                RpmDigest::Sha1 => into.string(tag::SHA1HEADER, &Checksum::Sha1.hex(header)),
+                RpmDigest::Sha256 => into.string(tag::SHA256HEADER, &Checksum::Sha256.hex(header)),
+                RpmDigest::Sha3_256 => {
+                    into.string(tag::SHA3_256HEADER, &hex(HashAlgorithm::Sha3_256, header));
+                }
+                RpmDigest::Md5 => {
+                    into.binary(tag::SIGMD5, HashAlgorithm::Md5.digest(&whole).unwrap());
+                }
                 _ => {}
             }
         }
@@ -372,9 +391,4 @@ fn number(bytes: &[u8], at: usize) -> usize {
 
 fn hex(algorithm: HashAlgorithm, bytes: &[u8]) -> String {
     super::codec::hex(&algorithm.digest(bytes).unwrap())
-}
-
-fn find(bytes: &[u8], part: &[u8]) -> usize {
-    let mut windows = bytes.windows(part.len());
-    windows.position(|window| window == part).unwrap()
 }
