@@ -314,6 +314,9 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
                 "the upstream may be broken, or this may not be the repository that was meant; {untouched}"
             )
         }
+        SyncError::Root(RootError::NotVerified(error)) if error.is_weakness() => format!(
+            "such a signature can be forged; `allow_weak_signatures: true` accepts it all the same; {untouched}"
+        ),
         SyncError::Root(RootError::NotVerified(_)) => {
             format!(
                 "check gpgkey_file or gpgkey_url against what the upstream announces; {untouched}"

@@ -4,7 +4,7 @@ use super::location::{KeySource, LocationError};
 use super::repository::refuse_location;
 use super::resolved::{Fingerprint, PackageCheck, RootCheck, Trust};
 use super::scope::Scope;
-use super::written;
+use super::written::{self, OnBadPackage};
 
 pub fn of_apt(written: &written::Apt, scope: &mut Scope<'_>) -> Trust {
     let root = match written.gpgcheck {
@@ -21,6 +21,11 @@ pub fn of_apt(written: &written::Apt, scope: &mut Scope<'_>) -> Trust {
 }
 
 pub fn of_rpm(written: &written::Rpm, scope: &mut Scope<'_>) -> Trust {
+    // The published metadata must not list what is not there: skipping needs filtered repositories.
+    scope.refuse_unsupported(&[(
+        "rpm.on_bad_package: skip",
+        written.on_bad_package == Some(OnBadPackage::Skip),
+    )]);
     let keys = WrittenKeys {
         section: "rpm",
         urls: written.gpgkey_url.as_deref(),

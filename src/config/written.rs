@@ -210,9 +210,18 @@ pub struct Rpm {
     pub gpgkey_file: Option<Vec<String>>,
     #[serde(deserialize_with = "values::one_or_many")]
     pub gpgkey_fingerprints: Option<Vec<String>>,
+    pub on_bad_package: Option<OnBadPackage>,
     #[serde(deserialize_with = "values::one_or_many")]
     pub architectures: Option<Vec<String>>,
     pub sources: Option<bool>,
+}
+
+/// What becomes of a sync that meets a package without a good signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadPackage {
+    Fail,
+    Skip,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

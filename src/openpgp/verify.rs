@@ -116,6 +116,19 @@ impl VerifyError {
             _ => false,
         }
     }
+
+    /// Whether a signature is genuine, and only its digest or its key is too weak to count.
+    pub fn is_weakness(&self) -> bool {
+        match self {
+            Self::NotTrusted { rejections, .. } => rejections.iter().any(|rejection| {
+                matches!(
+                    rejection.problem,
+                    Problem::WeakDigest { .. } | Problem::Key(KeyProblem::Weak { .. })
+                )
+            }),
+            _ => false,
+        }
+    }
 }
 
 /// A signature, and what it claims to have been made over.

@@ -5,6 +5,7 @@
 )]
 
 mod bad_input;
+mod bench;
 mod clients;
 mod freshness;
 mod kills;

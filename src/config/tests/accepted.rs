@@ -412,7 +412,7 @@ upstream: {url: https://h/, mirrors: [https://m/], mirrorlist: https://l/, metal
 credentials: {type: basic, username: u, password: p, password_file: f, password_command: c,
   token: t, token_file: f, token_command: c, name: n, value: v, value_file: f, cert: c, key: k, ca_cert: a}
 rpm: {gpgcheck: true, repo_gpgcheck: auto, gpgkey_url: [a, b], gpgkey_file: c, gpgkey_fingerprints: [d],
-  architectures: [x86_64], sources: false}
+  on_bad_package: fail, architectures: [x86_64], sources: false}
 apt: {gpgcheck: true, gpgkey_url: a, gpgkey_file: [b], gpgkey_fingerprints: c, distribution: sid,
   components: [main], architectures: [amd64], sources: true, udebs: true, installer: true,
   languages: [en], contents: false, appstream: false, cnf: false}

@@ -363,6 +363,10 @@ fn features_that_do_not_exist_yet_are_refused_by_name() {
             "filters.with_dependencies",
         ),
         (", proxy: {url: x}", "proxy"),
+        (
+            ", rpm: {gpgcheck: false, on_bad_package: skip}",
+            "rpm.on_bad_package: skip",
+        ),
         (", publish: {key_name: k}", "publish.key_name"),
     ] {
         assert_eq!(
