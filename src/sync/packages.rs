@@ -11,7 +11,9 @@ use crate::config::PackageCheck;
 use crate::digest::ObjectId;
 use crate::format::{PackageError, Reference};
 use crate::openpgp::{Keyring, Signer, VerifyError};
+use crate::pool::Stored;
 use crate::rel_path::RelPath;
+use crate::terminal::escape;
 
 use super::plan::{Plan, described};
 use super::{Session, SyncError};
@@ -71,10 +73,6 @@ impl PackageChecks {
             keyring.id()
         }
     }
-
-    fn is_done(&self, object: ObjectId) -> bool {
-        self.lock().signers.contains_key(&object)
-    }
 }
 
 impl Session<'_> {
@@ -94,28 +92,37 @@ impl Session<'_> {
             found: Mutex::default(),
         };
         let mut seen = HashSet::new();
-        let known: Vec<(&Reference, ObjectId)> = plan
+        let known: Vec<(&Reference, Stored)> = plan
             .files
             .iter()
             .filter(|file| file.package.is_some())
-            .filter_map(|file| Some((file, plan.known.get(&file.digest)?.object)))
-            .filter(|(_, object)| seen.insert(*object))
+            .filter_map(|file| Some((file, *plan.known.get(&file.digest)?)))
+            .filter(|(_, stored)| seen.insert(stored.object))
             .collect();
         checks.lock().signers = self.context.store.read(|reader| {
             let mut signers = HashMap::new();
-            for (_, object) in &known {
+            for (_, Stored { object, .. }) in &known {
                 if let Some(signed_by) = reader.package_signers(*object, checks.keyring_id)? {
                     signers.insert(*object, signed_by.into());
                 }
             }
             Ok(signers)
         })?;
-        let checked = self.in_parallel(&known, |(file, object)| {
-            if checks.is_done(*object) {
-                return Ok(());
-            }
-            self.check_package(&checks, &described(file), &file.path, *object)
+        let unchecked: Vec<_> = known
+            .iter()
+            .filter(|(_, stored)| !checks.lock().signers.contains_key(&stored.object))
+            .collect();
+        let bytes = unchecked.iter().map(|(_, stored)| stored.size).sum();
+        let label = format!("{} signatures", self.id());
+        let progress = (self.context.progress).downloads(&label, unchecked.len() as u64, bytes);
+        let checked = self.in_parallel(&unchecked, |(file, stored)| {
+            let active = progress.file(&escape(file.path.file_name()), Some(stored.size));
+            self.check_package(&checks, &described(file), &file.path, stored.object)?;
+            active.add(stored.size);
+            active.done();
+            Ok(())
         });
+        progress.finish();
         self.finish_package_checks(&checks, checked)?;
         Ok(Some(checks))
     }
