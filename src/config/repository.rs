@@ -17,7 +17,13 @@ const KEEP: Duration = Duration::from_hours(24);
 pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Repository> {
     refuse_unsupported(&written, scope);
     let id = id(written.name.as_deref(), scope);
-    let publish = publish(&written.publish, written.kind, id.as_ref(), scope);
+    let key_name = key_name(
+        written.publish.key_name.as_deref(),
+        written.kind,
+        id.as_ref(),
+        scope,
+    );
+    let publish = publish(&written.publish, key_name, scope);
     let upstream = upstream(&written.upstream, scope);
     let credentials = credentials::resolve(written.credentials, upstream.as_ref(), scope);
     let format = format(written.kind, written.apt, written.rpm, scope);
@@ -35,7 +41,7 @@ pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Re
             check_valid_until: written.check_valid_until.unwrap_or(true),
             check_date: written.check_date.unwrap_or(true),
         },
-        publish,
+        publish: publish?,
         bandwidth_limit: written.download.bandwidth_limit,
     })
 }
@@ -77,24 +83,52 @@ fn id(written: Option<&str>, scope: &mut Scope<'_>) -> Option<RepoId> {
 
 fn publish(
     written: &written::Publish,
-    kind: Option<Type>,
-    id: Option<&RepoId>,
+    key_name: Option<RelPath>,
     scope: &mut Scope<'_>,
-) -> Publish {
-    let default_key_name = id.zip(kind).map(|(id, kind)| match kind {
-        Type::Rpm => format!("RPM-GPG-KEY-{id}"),
-        Type::Apt => format!("{id}-archive-key.gpg"),
-    });
-    scope.refuse_unsupported(&[(
-        "publish.key_name",
-        written.key_name.is_some() && written.key_name != default_key_name,
-    )]);
-    Publish {
+) -> Option<Publish> {
+    Some(Publish {
         latest_path: scope.path("publish.latest_path", written.latest_path.as_deref()),
         snapshots_path: scope.path("publish.snapshots_path", written.snapshots_path.as_deref()),
         auto: written.auto.unwrap_or(true),
         keep: written.keep.unwrap_or(KEEP),
+        key_name: key_name?,
+    })
+}
+
+/// `None` also where the name depends on what was refused already.
+fn key_name(
+    written: Option<&str>,
+    kind: Option<Type>,
+    id: Option<&RepoId>,
+    scope: &mut Scope<'_>,
+) -> Option<RelPath> {
+    const KEY: &str = "publish.key_name";
+    let (name, longest_ending) = match (written, kind?) {
+        (Some(name), Type::Rpm) => (name.to_owned(), ""),
+        (None, Type::Rpm) => (format!("RPM-GPG-KEY-{}", id?), ""),
+        (Some(name), Type::Apt) => {
+            let stem = [".gpg", ".asc"]
+                .iter()
+                .find_map(|ending| name.strip_suffix(ending));
+            (stem.unwrap_or(name).to_owned(), ".gpg")
+        }
+        (None, Type::Apt) => (format!("{}-archive-key", id?), ".gpg"),
+    };
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        let written = written.unwrap_or(&name);
+        scope.refuse_with_hint(
+            KEY,
+            format!("{written:?} is not a plain file name"),
+            "the key files stand at the top of the published tree, and are not hidden there",
+        );
+        return None;
     }
+    // The name first: errors show what was written.
+    let path = RelPath::parse(&name);
+    let with_ending = RelPath::parse(&format!("{name}{longest_ending}"));
+    path.and_then(|path| with_ending.map(|_| path))
+        .map_err(|err| scope.refuse(KEY, err.to_string()))
+        .ok()
 }
 
 fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<UpstreamUrl> {

@@ -298,6 +298,9 @@ pub struct Publish {
     pub auto: bool,
     /// How long the files of earlier generations stay reachable.
     pub keep: Duration,
+    /// What the trusted keys are called at the top of a published tree: one component. For apt it leaves room for the
+    /// ending of four characters that its two files differ by.
+    pub key_name: RelPath,
 }
 
 #[cfg(test)]

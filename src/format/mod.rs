@@ -15,7 +15,7 @@ use std::io::{self, BufRead, Read};
 use crate::config::FormatConfig;
 use crate::digest::Digest;
 use crate::manifest::Package;
-use crate::openpgp::{Passed, Trusted};
+use crate::openpgp::{Keyring, Passed, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
 use compression::Compression;
@@ -56,6 +56,9 @@ pub trait Format: Send + Sync {
     fn package_signatures(&self, _package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
         Err(PackageError::NotSigned)
     }
+
+    /// The trusted keys as this format's clients take them, at the top of a published tree. `name` is `publish.key_name`.
+    fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile>;
 
     /// Wished architectures that no package has, given the architectures that packages do have.
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String>;
@@ -104,6 +107,13 @@ pub enum Companion {
     SameRoot { path: RelPath, signature: RelPath },
     /// Something for clients (`repomd.xml.key`).
     Opaque { path: RelPath },
+}
+
+/// Trusted keys for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    pub path: RelPath,
+    pub bytes: Vec<u8>,
 }
 
 /// What a root says, reduced to the repository's selection.

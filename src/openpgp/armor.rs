@@ -166,7 +166,7 @@ impl Base64 {
     }
 }
 
-/// One armored block of public keys. It is a single block because apt reads only the first one of a file.
+/// One armored block of public keys.
 pub(super) fn write_public_keys(packets: &[u8]) -> String {
     let mut text = Vec::new();
     pgp::armor::write(&Raw(packets), BlockType::PublicKey, &mut text, None, true)

@@ -217,14 +217,30 @@ impl Keyring {
             .map(|(primary, _)| primary.clone())
     }
 
-    /// All keys in one armored block, which [`Keyring::parse`], gpg, apt and rpm read: equal keyrings give equal text.
-    /// Third parties' certifications, photographs and keys that cannot sign are not in it.
-    pub fn to_armored(&self) -> String {
+    /// All keys in OpenPGP's own form, which gpgv and apt read: equal keyrings give equal bytes. Third parties'
+    /// certifications, photographs and keys that cannot sign are not in it.
+    pub fn to_binary(&self) -> Vec<u8> {
         let mut packets = Vec::new();
         for certificate in self.certificates.values() {
             certificate.write(&mut packets);
         }
-        armor::write_public_keys(&packets)
+        packets
+    }
+
+    /// The same in one armored block: apt decodes a file as if it were one, and stumbles over the padding that ends
+    /// another before it.
+    pub fn to_armored(&self) -> String {
+        armor::write_public_keys(&self.to_binary())
+    }
+
+    /// The same with an armored block for each key, as distributions ship them for rpm and dnf.
+    pub fn to_armored_each(&self) -> String {
+        let armored = |certificate: &Certificate| {
+            let mut packets = Vec::new();
+            certificate.write(&mut packets);
+            armor::write_public_keys(&packets)
+        };
+        self.certificates.values().map(armored).collect()
     }
 
     /// What changes when the keys or how strictly they are judged do.
@@ -449,6 +465,20 @@ mod tests {
         let again = parse(text.as_bytes());
         assert_eq!(again.keys(NOW), keyring.keys(NOW));
         assert_eq!(again.to_armored(), text);
+    }
+
+    #[test]
+    fn every_form_holds_every_key() {
+        let (one, two) = (TestKey::new(1), TestKey::new(2));
+        let keyring = parse(&[one.certificate(), two.certificate()].concat());
+        let binary = keyring.to_binary();
+        let blocks = |text: &str| armor::read(text.as_bytes(), 1).unwrap().blocks.len();
+        let (block, each) = (keyring.to_armored(), keyring.to_armored_each());
+        assert_eq!((blocks(&block), blocks(&each)), (1, 2));
+        for form in [&binary[..], block.as_bytes(), each.as_bytes()] {
+            assert_eq!(parse(form).to_binary(), binary);
+        }
+        assert_eq!(parse(&binary).keys(NOW), keyring.keys(NOW));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::digest::ObjectId;
+use crate::format::KeyFile;
 use crate::manifest::{self, Built, ChunkRef, Entry, Role};
+use crate::openpgp::Keyring;
+use crate::rel_path::RelPath;
 use crate::store::records::{
     HistoryRecord, ObjectRecord, RepositoryRecord, SyncOutcome, ValidatorRecord,
 };
@@ -31,42 +34,28 @@ impl Session<'_> {
         fetched: &Fetched,
     ) -> Result<Report, SyncError> {
         let mut entries = plan.indexes.clone();
-        let mut roots = Vec::new();
+        entries.extend(named_entries(plan, fetched));
         for file in &pinned.files {
-            let stored = self.context.pool.add(&file.bytes)?;
-            roots.push(stored);
-            entries.push(Entry {
-                path: file.path.clone(),
-                object: stored.object,
-                size: stored.size,
-                role: file.role,
-                package: None,
-            });
+            entries.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
         }
-        for file in &plan.files {
-            let stored = fetched
-                .objects
-                .get(&file.digest)
-                .expect("every file of a plan was known or downloaded");
-            entries.push(Entry {
-                path: file.path.clone(),
-                object: stored.object,
-                size: stored.size,
-                role: if file.package.is_some() {
-                    Role::Package
-                } else {
-                    Role::File
-                },
-                package: file.package.clone(),
-            });
+        // The keys that verified what is committed here: another thread may have fetched newer ones on the way.
+        let keyring = self.keyring()?;
+        let mut warnings = plan.warnings.clone();
+        for file in self.key_files(&keyring, &entries, &mut warnings) {
+            entries.push(self.add_to_pool(&file.path, &file.bytes, Role::Key)?);
         }
+        let from_memory: Vec<Entry> = entries
+            .iter()
+            .filter(|entry| matches!(entry.role, Role::Root | Role::Key))
+            .cloned()
+            .collect();
         let built = manifest::build(entries)?;
         let change = self.change_to(&built)?;
         self.context.interrupt.check()?;
         self.context.pool.flush()?;
 
         let package_signers = self.signers_of_packages(plan, fetched)?;
-        let state = self.state(pinned, plan, &built, &package_signers);
+        let state = self.state(pinned, plan, &built, &package_signers, &keyring);
         let (requests, bytes_downloaded) = self.traffic();
         let record = HistoryRecord {
             started: self.started,
@@ -83,11 +72,11 @@ impl Session<'_> {
             packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
         };
         self.context.store.write(self.context.lock, |writer| {
-            for root in &roots {
+            for entry in &from_memory {
                 writer.put_object(
-                    root.object,
+                    entry.object,
                     ObjectRecord {
-                        size: root.size,
+                        size: entry.size,
                         verified_at: self.started,
                     },
                 )?;
@@ -106,7 +95,7 @@ impl Session<'_> {
             packages_removed: change.removed,
             requests,
             bytes_downloaded,
-            warnings: plan.warnings.clone(),
+            warnings,
         })
     }
 
@@ -124,12 +113,56 @@ impl Session<'_> {
         self.package_signers(checks, objects)
     }
 
+    fn add_to_pool(&self, path: &RelPath, bytes: &[u8], role: Role) -> Result<Entry, SyncError> {
+        let stored = self.context.pool.add(bytes)?;
+        Ok(Entry {
+            path: path.clone(),
+            object: stored.object,
+            size: stored.size,
+            role,
+            package: None,
+        })
+    }
+
+    /// The trusted keys for clients, where the upstream's own files leave room for them.
+    fn key_files(
+        &self,
+        keyring: &Keyring,
+        upstreams: &[Entry],
+        warnings: &mut Vec<String>,
+    ) -> Vec<KeyFile> {
+        if self.repository.trust.keys.is_empty() {
+            return Vec::new();
+        }
+        let name = &self.repository.publish.key_name;
+        let mut files = self.format.key_files(name, keyring);
+        files.retain(|file| {
+            let directory = format!("{}/", file.path);
+            let Some(entry) = upstreams.iter().find(|entry| {
+                entry.path == file.path || entry.path.as_str().starts_with(&directory)
+            }) else {
+                return true;
+            };
+            let is_the_same = entry.path == file.path && entry.object == ObjectId::of(&file.bytes);
+            if !is_the_same {
+                warnings.push(format!(
+                    "the upstream itself has {}: the trusted keys are not published there, \
+                     publish.key_name can give them another name",
+                    entry.path
+                ));
+            }
+            false
+        });
+        files
+    }
+
     fn state(
         &self,
         pinned: &Pinned,
         plan: &Plan,
         built: &Built,
         package_signers: &[PackageSigner],
+        keyring: &Keyring,
     ) -> RepositoryRecord {
         let totals = built.manifest.totals();
         let signed_by: Vec<String> = pinned
@@ -140,13 +173,13 @@ impl Session<'_> {
         let was_signed = self.previous.as_ref().is_some_and(|state| {
             // An explicit `off` is the administrator's word that it need not be signed any more.
             state.was_signed
-                && state.upstream == self.identity.upstream
+                && state.upstream == self.origin
                 && self.repository.trust.root != crate::config::RootCheck::Off
         });
         RepositoryRecord {
             format: self.format.name().to_owned(),
-            upstream: self.identity.upstream,
-            selection: self.identity.selection,
+            upstream: self.origin,
+            selection: self.selection(keyring),
             manifest: built.id,
             root: pinned.object,
             root_date: plan.root_date,
@@ -216,6 +249,27 @@ impl Session<'_> {
         change.removed = gone.len() as u64;
         Ok(change)
     }
+}
+
+/// The files that indexes name.
+fn named_entries<'a>(plan: &'a Plan, fetched: &'a Fetched) -> impl Iterator<Item = Entry> + 'a {
+    plan.files.iter().map(|file| {
+        let stored = fetched
+            .objects
+            .get(&file.digest)
+            .expect("every file of a plan was known or downloaded");
+        Entry {
+            path: file.path.clone(),
+            object: stored.object,
+            size: stored.size,
+            role: if file.package.is_some() {
+                Role::Package
+            } else {
+                Role::File
+            },
+            package: file.package.clone(),
+        }
+    })
 }
 
 fn packages(entries: Vec<Entry>) -> impl Iterator<Item = (String, ObjectId)> {

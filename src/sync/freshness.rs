@@ -76,7 +76,7 @@ impl Session<'_> {
         let asked = self.repository.freshness;
         judge_dates(asked, root.date, root.valid_until, self.started)?;
         let Some(state) = self.previous.as_ref().filter(|state| {
-            state.upstream == self.identity.upstream && self.context.rollback == Rollback::Refused
+            state.upstream == self.origin && self.context.rollback == Rollback::Refused
         }) else {
             return Ok(());
         };

@@ -224,17 +224,29 @@ pub fn at_hand(
     config: &Config,
     repository: &config::Repository,
 ) -> Result<Vec<KeySummary>, KeyError> {
+    let keyring = match keyring_at_hand(config, repository)? {
+        Some(keyring) => keyring,
+        None => from_files(repository)?,
+    };
+    Ok(keyring.keys(crate::time::now()))
+}
+
+/// The trusted keys without asking anyone. `None` when the URLs have to be asked for some of them.
+pub(super) fn keyring_at_hand(
+    config: &Config,
+    repository: &config::Repository,
+) -> Result<Option<Keyring>, KeyError> {
     let mut keyring = from_files(repository)?;
-    if urls(repository).is_empty() {
-        keyring = narrowed(keyring, repository)?;
-    } else if let Some(kept) = Kept::of(config, repository).read()? {
-        let mut all = keyring.clone();
-        all.extend(kept);
-        if has_all_named(&all, repository) {
-            keyring = narrowed(all, repository)?;
+    if !urls(repository).is_empty() {
+        let Some(kept) = Kept::of(config, repository).read()? else {
+            return Ok(None);
+        };
+        keyring.extend(kept);
+        if !has_all_named(&keyring, repository) {
+            return Ok(None);
         }
     }
-    Ok(keyring.keys(crate::time::now()))
+    narrowed(keyring, repository).map(Some)
 }
 
 fn from_files(repository: &config::Repository) -> Result<Keyring, KeyError> {
@@ -328,26 +340,4 @@ fn urls(repository: &config::Repository) -> Vec<&HttpUrl> {
             KeySource::File(_) => None,
         })
         .collect()
-}
-
-/// Changes when the configured keys do. A key file counts with its content, so that exchanging it is noticed.
-pub fn fingerprint_of_sources(repository: &config::Repository) -> Result<String, KeyError> {
-    let mut facts: Vec<String> = Vec::new();
-    for source in &repository.trust.keys {
-        facts.push(match source {
-            KeySource::Http(url) => url.as_url().to_string(),
-            KeySource::File(path) => {
-                ObjectId::of(&fs::read(path).map_err(KeyError::File)?).to_string()
-            }
-        });
-    }
-    facts.push(repository.trust.allow_weak_signatures.to_string());
-    facts.extend(
-        repository
-            .trust
-            .fingerprints
-            .iter()
-            .map(ToString::to_string),
-    );
-    Ok(facts.join("\n"))
 }

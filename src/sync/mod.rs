@@ -28,7 +28,7 @@ use crate::digest::ObjectId;
 use crate::format::{self, Format, FormatError};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::ManifestError;
-use crate::openpgp::Signer;
+use crate::openpgp::{Keyring, Signer};
 use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::rel_path::RelPath;
@@ -191,17 +191,9 @@ pub struct Session<'a> {
     transfers: Interrupt,
     keys: keys::Keys,
     previous: Option<RepositoryRecord>,
-    identity: StateIdentity,
+    /// URL and suite: states of another one say nothing about this upstream.
+    origin: ObjectId,
     started: i64,
-}
-
-/// What a state depends on beside the upstream's content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct StateIdentity {
-    /// URL and suite.
-    upstream: ObjectId,
-    /// Everything else in the configuration that shapes a state.
-    selection: ObjectId,
 }
 
 impl<'a> Session<'a> {
@@ -215,7 +207,7 @@ impl<'a> Session<'a> {
         let previous = context
             .store
             .read(|reader| reader.repository(repository.id.as_str()))?;
-        let identity = StateIdentity::of(repository, format.as_ref())?;
+        let origin = origin(repository, format.as_ref());
         Ok(Self {
             context,
             repository,
@@ -224,7 +216,7 @@ impl<'a> Session<'a> {
             transfers,
             keys: keys::Keys::default(),
             previous,
-            identity,
+            origin,
             started: now(),
         })
     }
@@ -234,10 +226,27 @@ impl<'a> Session<'a> {
     }
 
     /// The last good state, if it was taken from the same upstream with the same selection.
-    fn comparable_state(&self) -> Option<&RepositoryRecord> {
-        self.previous.as_ref().filter(|state| {
-            state.upstream == self.identity.upstream && state.selection == self.identity.selection
-        })
+    fn comparable_state(&self) -> Result<Option<&RepositoryRecord>, SyncError> {
+        let Some(state) = &self.previous else {
+            return Ok(None);
+        };
+        let keyring = keys::keyring_at_hand(self.context.config, self.repository)?;
+        let selection = keyring.map(|keyring| self.selection(&keyring));
+        let is_comparable = state.upstream == self.origin && Some(state.selection) == selection;
+        Ok(is_comparable.then_some(state))
+    }
+
+    /// What shapes a state beside the upstream's content. The keys count as they are, wherever they came from: they are
+    /// published with it.
+    fn selection(&self, keyring: &Keyring) -> ObjectId {
+        let trust = &self.repository.trust;
+        identify(&BTreeMap::from([
+            ("format", self.format.selection()),
+            ("keys", keyring.id().to_string()),
+            ("key_name", self.repository.publish.key_name.to_string()),
+            ("root", format!("{:?}", trust.root)),
+            ("packages", format!("{:?}", trust.packages)),
+        ]))
     }
 
     /// Brings the repository to the upstream's state of now.
@@ -370,25 +379,12 @@ impl<'a> Session<'a> {
     }
 }
 
-impl StateIdentity {
-    fn of(repository: &config::Repository, format: &dyn Format) -> Result<Self, SyncError> {
-        let url = match &repository.upstream {
-            config::UpstreamUrl::Http(url) => url.as_url().to_string(),
-            config::UpstreamUrl::File(path) => path.display().to_string(),
-        };
-        let mut upstream = BTreeMap::new();
-        upstream.insert("url", url);
-        upstream.insert("suite", format.suite());
-        let mut selection = BTreeMap::new();
-        selection.insert("format", format.selection());
-        selection.insert("keys", keys::fingerprint_of_sources(repository)?);
-        selection.insert("root", format!("{:?}", repository.trust.root));
-        selection.insert("packages", format!("{:?}", repository.trust.packages));
-        Ok(Self {
-            upstream: identify(&upstream),
-            selection: identify(&selection),
-        })
-    }
+fn origin(repository: &config::Repository, format: &dyn Format) -> ObjectId {
+    let url = match &repository.upstream {
+        config::UpstreamUrl::Http(url) => url.as_url().to_string(),
+        config::UpstreamUrl::File(path) => path.display().to_string(),
+    };
+    identify(&BTreeMap::from([("url", url), ("suite", format.suite())]))
 }
 
 fn identify(facts: &BTreeMap<&str, String>) -> ObjectId {

@@ -97,6 +97,8 @@ impl Session<'_> {
     pub(super) fn plan_from(&self, pinned: &Pinned) -> Result<Plan, SyncError> {
         let root = self.format.open_root(&pinned.trusted)?;
         self.judge_freshness(pinned, &root)?;
+        // A key that cannot be had is known before anything is downloaded, even if no root is verified with it.
+        self.keyring()?;
         let mut warnings = pinned.warnings.clone();
         warnings.extend(root.warnings);
 

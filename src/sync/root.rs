@@ -81,7 +81,7 @@ impl Session<'_> {
     pub(super) fn root(&self) -> Result<RootAnswer, SyncError> {
         let cache = &self.context.config.cache;
         let state = match self.context.asking {
-            Asking::Conditional => self.comparable_state(),
+            Asking::Conditional => self.comparable_state()?,
             Asking::Refresh => None,
         };
         if let Some(state) = state {
@@ -247,7 +247,7 @@ impl Session<'_> {
         let was_signed = self
             .previous
             .as_ref()
-            .is_some_and(|state| state.was_signed && state.upstream == self.identity.upstream);
+            .is_some_and(|state| state.was_signed && state.upstream == self.origin);
         let url = || self.upstream.shown(path);
         match (trust.root, signed) {
             (RootCheck::Off, _) => Ok(Trusted::unsigned(bytes)),

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pgp::composed::{Deserializable as _, SignedPublicKey};
+use pgp::ser::Serialize as _;
 use tempfile::TempDir;
 
 use crate::kit::process::{Output, run};
@@ -59,6 +61,14 @@ impl Quickstart {
     }
 }
 
+/// What is published beside the upstream's files.
+pub fn key_files(format: &str) -> &'static [&'static str] {
+    match format {
+        "apt" => &["tiny-apt-archive-key.gpg", "tiny-apt-archive-key.asc"],
+        _ => &["RPM-GPG-KEY-tiny-rpm"],
+    }
+}
+
 #[test]
 fn it_mirrors_both_upstreams_and_a_second_run_changes_nothing() {
     let quickstart = Quickstart::new();
@@ -66,16 +76,31 @@ fn it_mirrors_both_upstreams_and_a_second_run_changes_nothing() {
         "\
 tiny-apt: 2 packages (2 added, 0 removed), 9 requests, 5.24 KiB downloaded
   {SIGNER}
-  published at [clone]/target/quickstart/www/tiny-apt/latest (11 files)
+  published at [clone]/target/quickstart/www/tiny-apt/latest (13 files)
 tiny-rpm: 2 packages (2 added, 0 removed), 9 requests, 15.91 KiB downloaded
   {SIGNER}
-  published at [clone]/target/quickstart/www/tiny-rpm/latest (8 files)
+  published at [clone]/target/quickstart/www/tiny-rpm/latest (9 files)
 2 of 2 repositories synced, 2 changed, 18 requests, 21.15 KiB downloaded
 "
     ));
     for format in REPOSITORIES {
-        let upstream = Tree::read(&quickstart.upstream(format));
-        Tree::read(&quickstart.published(format)).assert_same(&upstream);
+        let mut published = Tree::read(&quickstart.published(format));
+        let (key, _) = SignedPublicKey::from_string(&quickstart.key()).unwrap();
+        for file in key_files(format) {
+            // gpg frames the packets of the committed key in its older way.
+            let file_bytes = published.bytes(file);
+            let (published_key, _) = SignedPublicKey::from_reader_single(file_bytes).unwrap();
+            assert_eq!(
+                published_key.primary_key.to_bytes().unwrap(),
+                key.primary_key.to_bytes().unwrap()
+            );
+            assert_eq!(
+                published_key.details.users[0].id.id(),
+                key.details.users[0].id.id()
+            );
+            published.remove(file);
+        }
+        published.assert_same(&Tree::read(&quickstart.upstream(format)));
     }
 
     let before = REPOSITORIES.map(|format| inodes(&quickstart.published(format)));

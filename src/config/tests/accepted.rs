@@ -189,8 +189,32 @@ fn an_apt_repository() {
             snapshots_path: Some("/srv/s".into()),
             auto: false,
             keep: Duration::from_hours(48),
+            key_name: RelPath::parse("updates-archive-key").unwrap(),
         }
     );
+}
+
+#[test]
+fn names_of_key_files() {
+    let name = |text: &str| repository(text).publish.key_name.to_string();
+    let longest = "x".repeat(255);
+    for (given, of_rpm, of_apt) in [
+        ("", "RPM-GPG-KEY-r", "r-archive-key"),
+        ("KEY", "KEY", "KEY"),
+        ("k.asc", "k.asc", "k"),
+        ("k.gpg", "k.gpg", "k"),
+        ("k.gpg.asc", "k.gpg.asc", "k.gpg"),
+        ("k v1..2", "k v1..2", "k v1..2"),
+        (&longest, &longest, &longest[4..]),
+    ] {
+        let publish = |given: &str| match given {
+            "" => String::new(),
+            given => format!(", publish: {{key_name: {given}}}"),
+        };
+        assert_eq!(name(&rpm(&publish(given))), of_rpm);
+        let given = if given == longest { of_apt } else { given };
+        assert_eq!(name(&apt(&publish(given))), of_apt);
+    }
 }
 
 #[test]
@@ -233,6 +257,7 @@ fn an_rpm_repository() {
             snapshots_path: None,
             auto: true,
             keep: Duration::from_hours(24),
+            key_name: RelPath::parse("RPM-GPG-KEY-r").unwrap(),
         }
     );
 

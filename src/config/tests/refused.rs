@@ -367,7 +367,6 @@ fn features_that_do_not_exist_yet_are_refused_by_name() {
             ", rpm: {gpgcheck: false, on_bad_package: skip}",
             "rpm.on_bad_package: skip",
         ),
-        (", publish: {key_name: k}", "publish.key_name"),
     ] {
         assert_eq!(
             error(&[("repos.d/r.yaml", &rpm(more))]),
@@ -388,6 +387,51 @@ fn features_that_do_not_exist_yet_are_refused_by_name() {
         ", check_valid_until: true, check_date: true, allow_weak_signatures: false, proxy: null, \
          filters: {include: [], with_dependencies: false}, publish: {key_name: RPM-GPG-KEY-r}",
     ));
+}
+
+#[test]
+fn key_files_need_plain_names() {
+    let hint =
+        "hint: the key files stand at the top of the published tree, and are not hidden there";
+    let path = "contains a control character or a backslash";
+    let refused = |repository: &str, what: &str| {
+        assert_eq!(
+            error(&[("repos.d/r.yaml", repository)]),
+            format!("DIR/repos.d/r.yaml: publish.key_name: {what}")
+        );
+    };
+    for format in [apt, rpm] {
+        for name in ["", ".", "..", ".key", "keys/k", "/k", "../k", ".gpg.gpg"] {
+            let what = format!("{name:?} is not a plain file name\n{hint}");
+            refused(
+                &format(&format!(", publish: {{key_name: '{name}'}}")),
+                &what,
+            );
+        }
+        for name in ["a\\nb", "a\\e[2J", "a\\\\b"] {
+            let what = format!("path \"{}\" {path}", name.replace("\\e", "\\u{1b}"));
+            refused(
+                &format(&format!(", publish: {{key_name: \"{name}\"}}")),
+                &what,
+            );
+        }
+    }
+    // Nothing is left of it without its ending; for rpm it is hidden.
+    let what = format!("\".asc\" is not a plain file name\n{hint}");
+    refused(&apt(", publish: {key_name: .asc}"), &what);
+    refused(&rpm(", publish: {key_name: .asc}"), &what);
+    let start = "x".repeat(60);
+    let what = format!("path {start:?}... is longer than file systems allow (255 bytes)");
+    for (repository, length) in [
+        (apt as fn(&str) -> String, 252),
+        (rpm as fn(&str) -> String, 256),
+    ] {
+        let name = "x".repeat(length);
+        refused(
+            &repository(&format!(", publish: {{key_name: {name}}}")),
+            &what,
+        );
+    }
 }
 
 #[test]

@@ -12,8 +12,10 @@ mod stanza;
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use super::{Companion, Format, FormatError, Index, IndexKind, Reference, Root, RootSource};
-use crate::openpgp::Trusted;
+use super::{
+    Companion, Format, FormatError, Index, IndexKind, KeyFile, Reference, Root, RootSource,
+};
+use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
 pub use release::Release;
@@ -151,6 +153,19 @@ impl Format for Apt {
             IndexKind::DebInstallerSums => sources::read_sums(index, text, each),
             IndexKind::RpmPrimary | IndexKind::RpmPrestodelta | IndexKind::Opaque => Ok(()),
         }
+    }
+
+    /// apt tells by the ending whether a keyring is armored.
+    fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile> {
+        let file = |ending: &str, bytes| KeyFile {
+            path: RelPath::parse(&format!("{name}.{ending}"))
+                .expect("the configuration left room for the ending"),
+            bytes,
+        };
+        vec![
+            file("gpg", keyring.to_binary()),
+            file("asc", keyring.to_armored().into_bytes()),
+        ]
     }
 
     /// Release itself says which architectures it has, except in a flat repository.

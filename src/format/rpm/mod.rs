@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, Read};
 
 use super::{
-    Companion, Format, FormatError, Index, IndexKind, PackageError, Reference, Root, RootSource,
+    Companion, Format, FormatError, Index, IndexKind, KeyFile, PackageError, Reference, Root,
+    RootSource,
 };
 use crate::digest::{Algorithm, Digest};
-use crate::openpgp::{Passed, Trusted};
+use crate::openpgp::{Keyring, Passed, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
 const REPOMD: &str = "repodata/repomd.xml";
@@ -117,6 +118,13 @@ impl Format for Rpm {
 
     fn package_signatures(&self, package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
         package::signatures(package)
+    }
+
+    fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile> {
+        vec![KeyFile {
+            path: name.clone(),
+            bytes: keyring.to_armored_each().into_bytes(),
+        }]
     }
 
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String> {

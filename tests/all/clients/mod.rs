@@ -5,6 +5,7 @@
 
 mod apt;
 mod dnf;
+mod keys;
 mod signatures;
 
 use std::path::{Path, PathBuf};

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::key_files::key_files;
 use super::keys::Key;
 use super::process::{Output, run};
 use super::server::Server;
@@ -72,8 +73,9 @@ impl Chantal {
     /// Writes `repos.d/<name>.yaml`, and its key files beside it.
     pub fn repository(&self, repository: &Repository) {
         let name = &repository.name;
-        if let Some(key) = &repository.key {
-            self.write(&format!("config/repos.d/{name}.asc"), key);
+        if !repository.armored_keys.is_empty() {
+            let keys = &repository.armored_keys;
+            self.write(&format!("config/repos.d/{name}.asc"), keys);
         }
         self.write(&format!("config/repos.d/{name}.yaml"), &repository.yaml());
     }
@@ -154,16 +156,20 @@ impl Chantal {
 }
 
 /// A repository's definition.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Repository {
     pub name: String,
     kind: &'static str,
     url: String,
     /// Lines of the format's own section.
     format: Vec<String>,
-    key: Option<String>,
+    /// What is trusted, each in binary form.
+    keys: Vec<Vec<u8>>,
+    armored_keys: String,
     publish: bool,
-    keep: Option<String>,
+    /// Further lines of `publish`.
+    publish_lines: String,
+    key_name: Option<String>,
     /// Further top-level YAML.
     more: String,
 }
@@ -176,9 +182,11 @@ impl Repository {
             kind: upstream.kind(),
             url: url.to_owned(),
             format: Vec::new(),
-            key: None,
+            keys: Vec::new(),
+            armored_keys: String::new(),
             publish: true,
-            keep: None,
+            publish_lines: String::new(),
+            key_name: None,
             more: String::new(),
         };
         if let Layout::Deb(deb) = &upstream.layout {
@@ -222,15 +230,22 @@ impl Repository {
         self
     }
 
-    pub fn trusting(mut self, key: &Key) -> Self {
-        self.key = Some(key.public_armored());
+    pub fn trusting(self, key: &Key) -> Self {
+        self.trusting_all(&[key])
+    }
+
+    /// With all of these keys in one file.
+    pub fn trusting_all(mut self, keys: &[&Key]) -> Self {
+        self.keys = keys.iter().map(|key| key.public_binary()).collect();
+        self.armored_keys = keys.iter().map(|key| key.public_armored()).collect();
         let line = format!("gpgkey_file: {}.asc", self.name);
         self.checking("true").format(&line)
     }
 
     /// Checks no signature.
     pub fn unsigned(mut self) -> Self {
-        self.key = None;
+        self.keys.clear();
+        self.armored_keys.clear();
         self.format.retain(|line| !line.starts_with("gpgkey_file:"));
         self.checking("false")
     }
@@ -251,8 +266,25 @@ impl Repository {
 
     /// `publish.keep`.
     pub fn keep(mut self, duration: &str) -> Self {
-        self.keep = Some(duration.to_owned());
+        writeln!(self.publish_lines, "  keep: {duration}").unwrap();
         self
+    }
+
+    /// `publish.key_name`.
+    pub fn key_name(mut self, name: &str) -> Self {
+        writeln!(self.publish_lines, "  key_name: {name}").unwrap();
+        self.key_name = Some(name.to_owned());
+        self
+    }
+
+    /// What is published beside the upstream's files: the keys of [`Self::trusting`].
+    pub fn key_files(&self) -> Tree {
+        let usual = match self.kind {
+            "apt" => format!("{}-archive-key", self.name),
+            _ => format!("RPM-GPG-KEY-{}", self.name),
+        };
+        let name = self.key_name.as_deref().unwrap_or(&usual);
+        key_files(self.kind, name, &self.keys)
     }
 
     /// Top-level YAML of any kind: `credentials:\n  type: bearer\n`.
@@ -271,9 +303,7 @@ impl Repository {
         if self.publish {
             let path = format!("../../www/{name}/latest");
             writeln!(yaml, "publish:\n  latest_path: {path}").unwrap();
-            if let Some(keep) = &self.keep {
-                writeln!(yaml, "  keep: {keep}").unwrap();
-            }
+            yaml += &self.publish_lines;
         }
         yaml + &self.more
     }

@@ -187,13 +187,19 @@ impl Dnf {
 
     /// With a `key`, in armor, repomd.xml must be signed by it.
     pub fn repository(&self, id: &str, url: &str, key: Option<&str>) {
-        let check = match key {
+        let key_url = key.map(|key| {
+            let path = self.dir().join(format!("{id}.asc"));
+            fs::write(&path, key).unwrap();
+            format!("file://{}", path.display())
+        });
+        self.repository_with_key_at(id, url, key_url.as_deref());
+    }
+
+    /// With the `gpgkey` of this URL.
+    pub fn repository_with_key_at(&self, id: &str, url: &str, key_url: Option<&str>) {
+        let check = match key_url {
             None => "repo_gpgcheck=0\n".to_owned(),
-            Some(key) => {
-                let path = self.dir().join(format!("{id}.asc"));
-                fs::write(&path, key).unwrap();
-                format!("repo_gpgcheck=1\ngpgkey=file://{}\n", path.display())
-            }
+            Some(key_url) => format!("repo_gpgcheck=1\ngpgkey={key_url}\n"),
         };
         let text = format!(
             "[{id}]\nname={id}\nbaseurl={url}\nenabled=1\ngpgcheck=0\nskip_if_unavailable=False\n{check}"

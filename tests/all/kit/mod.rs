@@ -20,6 +20,7 @@
 //! - [`tree`]: files by path, in memory; comparing, reading from and writing to a directory.
 //! - [`upstream`]: consistent, signed repositories of both formats in a tree.
 //! - [`keys`]: the OpenPGP keys that sign them and rpm packages, of every algorithm, expired and revoked.
+//! - [`key_files`]: what is published of the keys beside the upstream's own files.
 //! - [`server`], [`tls`]: a tree over http or https, with faults, hooks and a request log.
 //! - [`chantal`]: the binary in a private directory with a configuration of its own.
 //! - [`process`]: running programs; their output and its assertions.
@@ -29,6 +30,7 @@
 
 pub mod chantal;
 pub mod clients;
+pub mod key_files;
 pub mod keys;
 pub mod process;
 pub mod server;

@@ -279,10 +279,10 @@ fn a_site_with_an_entitled_rpm_and_a_large_apt_repository() {
     chantal.run(&["repo", "sync", "--all"]).succeeds();
     chantal
         .published_tree("entitled")
-        .assert_same(&rpm_built.mirrored());
+        .assert_same(&rpm_built.mirrored_as("entitled"));
     chantal
         .published_tree("archive")
-        .assert_same(&deb_built.mirrored());
+        .assert_same(&deb_built.mirrored_as("archive"));
     let said = chantal.run(&["repo", "sync", "--all"]).succeeds();
     said.says(
         "archive: unchanged, 8 packages, 1 request, 0 B downloaded\n\

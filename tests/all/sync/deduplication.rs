@@ -37,7 +37,7 @@ impl Pair {
             let published = self.chantal.published(name);
             self.chantal
                 .published_tree(name)
-                .assert_same(&built.mirrored());
+                .assert_same(&built.mirrored_as(name));
             let path = published.join(built.path_of("hello"));
             std::fs::metadata(path).unwrap().ino()
         });

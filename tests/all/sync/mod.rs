@@ -5,6 +5,7 @@ mod caching;
 mod credentials;
 mod deduplication;
 mod downloads;
+mod key_files;
 mod keys;
 mod logging;
 mod moving;

@@ -128,7 +128,7 @@ pub(super) fn build(upstream: &Upstream, deb: &Deb) -> Built {
         upstream,
         deb,
         directory: deb.directory(),
-        built: Built::new(),
+        built: Built::new(upstream),
         listed: BTreeMap::new(),
     };
     let stanzas: Vec<Stanza> = upstream

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::chantal::Repository;
 use super::keys::Key;
 use super::tree::Tree;
 
@@ -174,15 +175,39 @@ pub struct Built {
     pub tree: Tree,
     parts: BTreeMap<String, Part>,
     packages: BTreeMap<String, String>,
+    /// How it is mirrored unless a test says otherwise.
+    repository: Repository,
 }
 
 impl Built {
-    /// What a complete mirror publishes with the format's defaults (all components and architectures chosen).
+    /// What a complete mirror publishes with the format's defaults (all components and architectures chosen), as a
+    /// repository `r` that trusts the key which signs the upstream.
     pub fn mirrored(&self) -> Tree {
         self.mirrored_with(&[])
     }
 
     pub fn mirrored_with(&self, parts: &[Part]) -> Tree {
+        let mut tree = self.upstreams_own(parts);
+        tree.merge("", &self.repository.key_files());
+        tree
+    }
+
+    /// The same by a repository of another name.
+    pub fn mirrored_as(&self, name: &str) -> Tree {
+        let mut repository = self.repository.clone();
+        name.clone_into(&mut repository.name);
+        self.mirrored_by(&repository)
+    }
+
+    /// The same by a repository that has other keys, or another name for them.
+    pub fn mirrored_by(&self, repository: &Repository) -> Tree {
+        let mut tree = self.upstreams_own(&[]);
+        tree.merge("", &repository.key_files());
+        tree
+    }
+
+    /// Without the keys that chantal adds.
+    fn upstreams_own(&self, parts: &[Part]) -> Tree {
         let mut tree = self.tree.clone();
         tree.retain(|path| {
             let part = self.parts[path];
@@ -204,11 +229,12 @@ impl Built {
         paths[0].to_owned()
     }
 
-    fn new() -> Self {
+    fn new(upstream: &Upstream) -> Self {
         Self {
             tree: Tree::new(),
             parts: BTreeMap::new(),
             packages: BTreeMap::new(),
+            repository: Repository::of("r", upstream, ""),
         }
     }
 

@@ -71,7 +71,7 @@ pub(super) fn build(upstream: &Upstream, rpm: &Rpm) -> Built {
     let mut writer = Writer {
         upstream,
         rpm,
-        built: Built::new(),
+        built: Built::new(upstream),
         repomd: String::new(),
     };
     let mut texts = Texts::default();

@@ -1,0 +1,265 @@
+//! The trusted keys as they are published: which, under which names, and when they change.
+
+use super::keys::{KEY, Keyed, TRUST, checked};
+use super::{Mirror, both, hello};
+use crate::kit::chantal::Repository;
+use crate::kit::keys::Key;
+use crate::kit::upstream::{Package, Upstream};
+
+fn both_keys() -> [&'static Key; 2] {
+    [Key::archive(), Key::stranger()]
+}
+
+/// Syncs what this definition makes of the mirror; the tree is exactly the upstream's with the definition's keys.
+#[track_caller]
+fn publishes(mirror: &Mirror, repository: &Repository) {
+    mirror.chantal.repository(repository);
+    mirror.sync().succeeds();
+    let expected = mirror.built.mirrored_by(repository);
+    mirror.published().assert_same(&expected);
+    // And from here on nothing is to be done.
+    mirror.server.clear_log();
+    let said = mirror.sync().succeeds().stdout;
+    let unchanged = "r: unchanged, 1 package, 1 request, 0 B downloaded\n";
+    assert_eq!(said, unchanged);
+    mirror.published().assert_same(&expected);
+}
+
+#[test]
+fn all_trusted_keys_and_no_others() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        let two = mirror.repository().trusting_all(&both_keys());
+        publishes(&mirror, &two);
+        for path in two.key_files().paths() {
+            assert!(mirror.published().find(path).is_some());
+        }
+        // The usual definition has the one that is chosen here.
+        let fingerprint = Key::archive().fingerprint();
+        let line = format!("gpgkey_fingerprints: [{fingerprint}]");
+        mirror.chantal.repository(&two.format(&line));
+        mirror.sync().succeeds();
+        mirror.published().assert_same(&mirror.built.mirrored());
+    }
+}
+
+#[test]
+fn without_keys_there_is_no_file() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream.unsigned());
+        mirror.sync().succeeds();
+        mirror.published().assert_same(&mirror.built.mirrored());
+        assert_eq!(mirror.repository().key_files().len(), 0);
+    }
+    // Clients may want to check what chantal was told not to.
+    for upstream in both() {
+        let kind = upstream.kind();
+        let mirror = Mirror::of(upstream);
+        let off = match kind {
+            "apt" => "gpgcheck: false",
+            _ => "repo_gpgcheck: false",
+        };
+        publishes(&mirror, &mirror.repository().format(off));
+        mirror.published().assert_same(&mirror.built.mirrored());
+    }
+}
+
+#[test]
+fn under_the_name_that_is_configured() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        publishes(&mirror, &mirror.repository());
+        // Each takes effect though the upstream is the same, and the name before does not stay.
+        for (written, name) in [
+            ("vendor", "vendor"),
+            ("Other v2.asc", "Other v2"),
+            ("x.gpg", "x"),
+        ] {
+            let name = match mirror.upstream.kind() {
+                "apt" => name,
+                _ => written,
+            };
+            mirror
+                .chantal
+                .repository(&mirror.repository().key_name(written));
+            mirror.sync().succeeds();
+            let named = mirror.repository().key_name(name);
+            mirror
+                .published()
+                .assert_same(&mirror.built.mirrored_by(&named));
+        }
+        publishes(&mirror, &mirror.repository());
+    }
+}
+
+#[test]
+fn a_name_that_is_no_file_name_is_refused() {
+    for upstream in both() {
+        let mirror = Mirror::configured(upstream, |repository| repository.key_name("keys/mine"));
+        mirror.sync().fails_with(
+            2,
+            "error: [dir]/config/repos.d/r.yaml: publish.key_name: \"keys/mine\" is not a plain file name\n\
+             hint: the key files stand at the top of the published tree, and are not hidden there\n",
+        );
+        assert_eq!(mirror.server.requests(), []);
+    }
+}
+
+#[test]
+fn what_the_upstream_has_in_their_place_stays() {
+    for (upstream, taken) in [
+        (Upstream::deb(), "r-archive-key.asc"),
+        (Upstream::rpm(), "RPM-GPG-KEY-r"),
+    ] {
+        let warning = |path: &str| {
+            format!(
+                "warning: r: the upstream itself has {path}: the trusted keys are not published there, \
+                 publish.key_name can give them another name\n"
+            )
+        };
+        let below = format!("{taken}/hello.pkg");
+        for path in [taken, &below] {
+            let upstream = upstream.clone().package(hello().raw(b"mine").at(path));
+            let mirror = Mirror::of(upstream);
+            mirror.sync().fails_with(0, &warning(path));
+            let mut expected = mirror.built.mirrored();
+            expected.remove(taken);
+            expected.merge("", &mirror.built.tree);
+            expected.retain(|path| path != "README");
+            mirror.published().assert_same(&expected);
+            publishes(&mirror, &mirror.repository().key_name("mine"));
+        }
+        // The same bytes are no reason to complain.
+        let key = mirror_key(&upstream, taken);
+        let mirror = Mirror::of(upstream.package(hello().raw(&key).at(taken)));
+        mirror.sync().succeeds();
+        mirror.published().assert_same(&mirror.built.mirrored());
+    }
+}
+
+fn mirror_key(upstream: &Upstream, path: &str) -> Vec<u8> {
+    let files = Repository::of("r", upstream, "").key_files();
+    files.bytes(path).to_vec()
+}
+
+#[test]
+fn other_keys_in_the_file_are_published_by_the_next_sync() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        publishes(&mirror, &mirror.repository());
+        mirror.server.clear_log();
+        let two = mirror.repository().trusting_all(&both_keys());
+        mirror.chantal.repository(&two);
+        mirror.sync().succeeds();
+        // The signature is judged by the new keys; indexes and packages are known.
+        let known = |path: &str| {
+            [
+                "InRelease",
+                "Release",
+                "Release.gpg",
+                "repomd.xml",
+                "repomd.xml.asc",
+                "repomd.xml.key",
+            ]
+            .contains(&path.rsplit('/').next().unwrap())
+        };
+        let mut answered = mirror.server.requests();
+        answered.retain(|request| request.status == 200);
+        assert!(!answered.is_empty() && answered.iter().all(|request| known(&request.path)));
+        publishes(&mirror, &two);
+    }
+}
+
+#[test]
+fn keys_from_a_url() {
+    for upstream in both() {
+        let mut keyed = Keyed::of(upstream);
+        keyed.mirror.sync().succeeds();
+        let archive = keyed.mirror.repository();
+        let (mirror, expected) = (&keyed.mirror, keyed.mirror.built.mirrored_by(&archive));
+        mirror.published().assert_same(&expected);
+        mirror
+            .sync()
+            .succeeds()
+            .mentions("r: unchanged, 1 package, 1 request, ");
+
+        // Somebody says that another key is trusted, and the upstream is signed by both in turn.
+        let key = Key::stranger().public_armored() + &Key::archive().public_armored();
+        keyed.keys.edit(|tree| tree.insert(KEY, key));
+        mirror.chantal.run(&TRUST).succeeds();
+        mirror.sync().succeeds();
+        let two = archive.trusting_all(&both_keys());
+        mirror
+            .published()
+            .assert_same(&mirror.built.mirrored_by(&two));
+        mirror
+            .sync()
+            .succeeds()
+            .mentions("r: unchanged, 1 package, 1 request, ");
+        let requests = keyed.key_requests();
+        keyed.rotate(Key::stranger());
+        keyed.mirror.sync().succeeds();
+        assert_eq!(keyed.key_requests(), requests);
+    }
+}
+
+/// The root needs a key that the URL has only now: the state that it makes is published with that key.
+#[test]
+fn a_key_that_comes_with_the_root_is_published_with_it() {
+    let (old, new) = (Key::archive().fingerprint(), Key::stranger().fingerprint());
+    for upstream in both() {
+        let mut keyed = Keyed::of(upstream);
+        keyed.mirror.sync().succeeds();
+        let key = Key::archive().public_armored() + &Key::stranger().public_armored();
+        keyed.keys.edit(|tree| tree.insert(KEY, key));
+        keyed.rotate(Key::stranger());
+        keyed.define(&[&format!("gpgkey_fingerprints: [{old}, {new}]")]);
+        keyed.mirror.sync().succeeds();
+        let two = keyed.mirror.repository().trusting_all(&both_keys());
+        for (path, bytes) in two.key_files().iter() {
+            assert_eq!(keyed.mirror.published().bytes(path), bytes);
+        }
+        let unchanged = "r: unchanged, 1 package, 1 request, ";
+        keyed.mirror.sync().succeeds().mentions(unchanged);
+    }
+}
+
+/// Even where no root is verified with it.
+#[test]
+fn a_key_that_cannot_be_had_is_known_before_packages_come() {
+    for upstream in both() {
+        let mirror = Mirror::of(upstream);
+        let repository = checked(&mirror)
+            .unsigned()
+            .format("gpgkey_file: absent.asc");
+        mirror.chantal.repository(&repository);
+        let said = mirror.sync().exits(2).stderr;
+        assert!(
+            said.starts_with("error: r: a key: ") && said.contains("absent.asc"),
+            "{said}"
+        );
+        let package = mirror.built.path_of("hello");
+        assert_eq!(mirror.server.requests_of(&package).len(), 0);
+    }
+}
+
+/// A client with the keys of yesterday is told by its own check, not by a file that stayed.
+#[test]
+fn earlier_keys_do_not_stay() {
+    for upstream in both() {
+        let mut mirror = Mirror::of(upstream);
+        mirror.sync().succeeds();
+        mirror
+            .chantal
+            .repository(&mirror.repository().key_name("now"));
+        mirror.change(|upstream| upstream.add(Package::new("new", "1-1")));
+        mirror.sync().succeeds();
+        let published = mirror.published();
+        for path in mirror.repository().key_files().paths() {
+            assert!(published.find(path).is_none(), "{path}");
+        }
+        for (path, bytes) in mirror.repository().key_name("now").key_files().iter() {
+            assert_eq!(published.bytes(path), bytes);
+        }
+    }
+}
