@@ -39,7 +39,7 @@ pub enum Role {
     Package,
     /// Named by an index, but not a package: installer images, deltas.
     File,
-    /// A key for clients.
+    /// A key for clients: the upstream's own, or the trusted ones that chantal adds. No digest vouches for it.
     Key,
 }
 

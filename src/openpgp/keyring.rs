@@ -227,8 +227,7 @@ impl Keyring {
         packets
     }
 
-    /// The same in one armored block: apt decodes a file as if it were one, and stumbles over the padding that ends
-    /// another before it.
+    /// The same in one armored block: older versions of apt read no second one.
     pub fn to_armored(&self) -> String {
         armor::write_public_keys(&self.to_binary())
     }

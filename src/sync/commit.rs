@@ -1,4 +1,6 @@
 //! The end of a sync: the manifest, and the one transaction that makes it the state.
+//!
+//! Beside what the upstream has, a manifest lists the trusted keys for clients. They never take the place of an upstream's file.
 
 use std::collections::{BTreeMap, HashSet};
 

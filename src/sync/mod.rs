@@ -8,7 +8,8 @@
 //!   or has another digest, the root is asked for again: if it changed, the sync starts over from the new one, if not, it is an error.
 //! - A state becomes visible only after every object of its manifest is durable in the pool. Any failure leaves the
 //!   previous state as it was, and what was downloaded is used by the next run.
-//! - An upstream whose root did not change costs one request.
+//! - An upstream whose root did not change costs one request. When the trusted keys did change, the state is made anew: the root
+//!   is judged by them, and they are published with it.
 //!
 //! Nothing here knows rpm or deb; see [`crate::format::Format`].
 

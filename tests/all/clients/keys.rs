@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use crate::clients::{Mirror, Web};
 use crate::kit::clients::{Apt, Dnf, client, gpgv, installed};
@@ -12,16 +11,9 @@ use crate::kit::server::Server;
 use crate::kit::upstream::{Package, Upstream};
 use crate::quickstart::{self, Quickstart};
 
-/// Whoever signs: a keyring of several keys must not be read to its first one only. Their armor ends in padding, which no
-/// client should find in the middle of what it decodes.
+/// Whoever signs: a keyring of several keys must not be read to its first one only.
 fn signers() -> [&'static Key; 2] {
-    static KEYS: OnceLock<[Key; 2]> = OnceLock::new();
-    let padded = |name: &str| {
-        let mut keys = (0..).map(|length| Key::generate(&format!("{name}{}", "x".repeat(length))));
-        keys.find(|key| key.public_binary().len() % 3 != 0).unwrap()
-    };
-    KEYS.get_or_init(|| [padded("one"), padded("two")])
-        .each_ref()
+    [Key::archive(), Key::stranger()]
 }
 
 /// A mirror that trusts both, of an upstream that is signed by one.
