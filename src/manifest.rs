@@ -236,22 +236,29 @@ fn shared_prefix(a: &str, b: &str) -> usize {
         .map_or(a.len().min(b.len()), |((index, _), _)| index)
 }
 
-/// Reads a chunk back, and checks that it is what [`build`] would have written.
+/// Reads a chunk back, and checks that these entries have no other encoding: equal content must have an equal name.
+/// Where chunks are cut is not checked, that would cost a digest for each path.
 pub fn decode_chunk(bytes: &[u8]) -> Result<Vec<Entry>, ManifestError> {
     let mut rest = bytes
         .strip_prefix(CHUNK_MAGIC)
         .ok_or(ManifestError::Malformed("a chunk does not begin as one"))?;
     let mut entries: Vec<Entry> = Vec::new();
     while !rest.is_empty() {
+        // Paths share prefixes, so an entry can take a hundred times the memory of its encoding.
+        if entries.len() == CHUNK_ENTRIES_MAX {
+            return Err(ManifestError::Malformed("a chunk has too many entries"));
+        }
         let shared = usize::try_from(varint(&mut rest)?)
             .map_err(|_| ManifestError::Malformed("a path is too long"))?;
         let tail = text(&mut rest)?;
-        let head = match entries.last() {
-            Some(previous) => previous.path.as_str().get(..shared),
-            None => "".get(..shared),
-        };
-        let head = head.ok_or(ManifestError::Malformed("a path shares more than there is"))?;
+        let previous = entries.last().map_or("", |entry| entry.path.as_str());
+        let head = previous
+            .get(..shared)
+            .ok_or(ManifestError::Malformed("a path shares more than there is"))?;
         let written = format!("{head}{tail}");
+        if shared != shared_prefix(previous, &written) {
+            return Err(ManifestError::Malformed("a path shares less than it could"));
+        }
         let path = RelPath::parse(&written)?;
         if path.as_str() != written {
             return Err(ManifestError::Malformed("a path is not in its plain form"));
@@ -499,6 +506,32 @@ mod tests {
             }
         }
         assert!(Manifest::decode(b"chantal manifest 2\n").is_err());
+    }
+
+    #[test]
+    fn a_chunk_has_one_encoding() {
+        let entries = [entry("a/b", "1"), entry("a/c", "2")];
+        let (_, good) = encode_chunk(&entries);
+        assert_eq!(decode_chunk(&good).unwrap(), entries);
+        // The same entries, the second path written out.
+        let (_, mut other) = encode_chunk(&entries[..1]);
+        put_varint(&mut other, 0);
+        put_text(&mut other, "a/c");
+        other.extend_from_slice(&good[good.len() - 34..]);
+        assert_eq!(
+            decode_chunk(&other).unwrap_err().to_string(),
+            "not a manifest of a version that this chantal reads: a path shares less than it could"
+        );
+    }
+
+    #[test]
+    fn a_chunk_has_a_most() {
+        let mut sorted = many(CHUNK_ENTRIES_MAX + 1);
+        sorted.sort_by(|a, b| a.path.cmp(&b.path));
+        let (_, full) = encode_chunk(&sorted[1..]);
+        assert_eq!(decode_chunk(&full).unwrap(), sorted[1..]);
+        let (_, more) = encode_chunk(&sorted);
+        assert!(decode_chunk(&more).is_err());
     }
 
     proptest! {
