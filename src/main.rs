@@ -50,6 +50,11 @@ mod terminal;
 mod time;
 mod upstream;
 
+/// What fuzzing runs, here on the inputs that are kept.
+#[cfg(test)]
+#[path = "../tests/fuzz/src/targets/mod.rs"]
+mod fuzz_targets;
+
 use std::io::Write;
 use std::process::ExitCode;
 

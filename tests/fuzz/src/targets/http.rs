@@ -1,0 +1,168 @@
+//! What a server answers: statuses, redirects, ranges, validators. A server in this process sends the input word by word.
+//!
+//! The first byte of an input says what is asked for: a small file, the same with validators, the rest of a download.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use super::Verdict;
+use crate::config;
+use crate::digest::ObjectId;
+use crate::interrupt::Interrupt;
+use crate::pool::{Begin, Pool};
+use crate::progress::Progress;
+use crate::rel_path::RelPath;
+use crate::upstream::{Expected, Small, Upstream, Validators};
+
+/// The file that downloads are for, and what of it an earlier attempt brought.
+const FILE: &[u8] = b"the content of a package\n";
+const BROUGHT: usize = 5;
+const POOL_ID: &str = "pool";
+
+/// What the server sends, whatever it is asked.
+static ANSWER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// A repository at the server, with the directory that holds its pool.
+static REPOSITORY: LazyLock<(config::Config, tempfile::TempDir)> = LazyLock::new(|| {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::Builder::new()
+        .name("server".to_owned())
+        .spawn(move || listener.incoming().flatten().for_each(serve))
+        .expect("a thread is started");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (file, text) in [
+        (
+            "conf.d/a.yaml",
+            "download: {retries: 0, timeout: 5}\n".to_owned(),
+        ),
+        (
+            "repos.d/a.yaml",
+            format!(
+                "name: a\ntype: rpm\nrpm: {{repo_gpgcheck: false}}\n\
+                 upstream: {{url: 'http://127.0.0.1:{port}/'}}\n"
+            ),
+        ),
+    ] {
+        let path = directory.path().join(file);
+        fs_err::create_dir_all(path.parent().expect("it lies in a folder")).expect("it is made");
+        fs_err::write(path, text).expect("a file is written");
+    }
+    let config = config::load(directory.path())
+        .expect("good settings")
+        .config;
+    Pool::create(&directory.path().join("pool"), POOL_ID).expect("a new pool");
+    (config, directory)
+});
+
+/// A client that hangs up is none of the server's business.
+fn serve(mut stream: TcpStream) {
+    let mut request = Vec::new();
+    let mut byte = [0];
+    while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+        request.push(byte[0]);
+    }
+    let answer = ANSWER
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let _ = stream.write_all(&answer);
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+}
+
+pub fn answer(input: &[u8]) -> Verdict {
+    // One at a time: there is one answer. The replay may run beside itself.
+    static RUNNING: Mutex<()> = Mutex::new(());
+    let _running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((kind, answer)) = input.split_first() else {
+        return Verdict::Refused;
+    };
+    if leads_away(answer) {
+        return Verdict::Refused;
+    }
+    let (config, directory) = &*REPOSITORY;
+    // A new one: the connections of the last one are closed, and whether it had noticed would be chance.
+    let upstream = &Upstream::open(config, &config.repositories[0], None, &Interrupt::default())
+        .expect("no credentials are needed");
+    answer.clone_into(&mut ANSWER.lock().unwrap_or_else(PoisonError::into_inner));
+    let path = RelPath::parse("repodata/a+b.rpm").expect("a plain path");
+    let validators = Validators {
+        etag: Some("\"1\"".to_owned()),
+        last_modified: Some("Mon, 01 Jan 2024 00:00:00 GMT".to_owned()),
+    };
+    match kind {
+        b'0' => small(upstream, &path, None),
+        b'1' => small(upstream, &path, Some(&validators)),
+        _ => download(upstream, &path, &directory.path().join("pool")),
+    }
+}
+
+fn small(upstream: &Upstream, path: &RelPath, known: Option<&Validators>) -> Verdict {
+    match upstream.small(path, known) {
+        Ok(Small::Body { validators, .. }) => {
+            // They come back in later requests.
+            for value in [validators.etag, validators.last_modified].iter().flatten() {
+                assert!(!value.contains(['\r', '\n', '\0']), "{value:?}");
+            }
+            Verdict::Accepted
+        }
+        Ok(Small::NotModified) => {
+            assert!(known.is_some(), "nothing was known");
+            Verdict::Accepted
+        }
+        Ok(Small::Missing) => Verdict::Accepted,
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            Verdict::Refused
+        }
+    }
+}
+
+fn download(upstream: &Upstream, path: &RelPath, pool: &Path) -> Verdict {
+    let object = ObjectId::of(FILE);
+    // A new one, because a pool remembers what it brought.
+    let pool = Pool::open(pool, POOL_ID).expect("it was made before");
+    let Begin::Download(mut incoming) = pool.begin(object.digest(), "a").expect("a partial file")
+    else {
+        panic!("nobody downloaded it");
+    };
+    incoming.restart().expect("the file is emptied");
+    incoming
+        .write(&FILE[..BROUGHT])
+        .expect("the file is written");
+    let expected = Expected {
+        digest: object.digest(),
+        size: Some(FILE.len() as u64),
+    };
+    let active = Progress::Lines.downloads("a", 1, 1).file("a", None);
+    match upstream.download(path, expected, incoming, &active) {
+        Ok(stored) => {
+            assert_eq!((stored.object, stored.size), (object, FILE.len() as u64));
+            fs_err::remove_file(pool.object_path(object)).expect("it was stored");
+            Verdict::Accepted
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            Verdict::Refused
+        }
+    }
+}
+
+/// Fuzzing asks nobody but the server above: a redirect whose target could be another host is left out.
+fn leads_away(answer: &[u8]) -> bool {
+    let lower = answer.to_ascii_lowercase();
+    let names_target = |line: &&[u8]| line.windows(8).any(|word| word == b"location");
+    lower
+        .split(|byte| matches!(byte, b'\r' | b'\n'))
+        .filter(names_target)
+        .any(|line| {
+            let value = line
+                .splitn(2, |byte| *byte == b':')
+                .nth(1)
+                .unwrap_or_default();
+            let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" /._-?=%".contains(byte);
+            !value.iter().all(is_plain) || value.windows(2).any(|pair| pair == b"//")
+        })
+}

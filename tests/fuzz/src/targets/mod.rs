@@ -1,0 +1,125 @@
+//! What is fuzzed: a function for each parser, which reads the way a sync reads and checks what comes out.
+//!
+//! A parser may refuse anything. It must not panic, hang, take memory for sizes that are only declared, or let through what
+//! its type promises not to hold: that is asserted here. `.ci/fuzz` feeds these functions by libFuzzer; `replay` feeds them
+//! all of `fixtures/fuzz` in every `cargo test`.
+
+mod apt;
+mod configuration;
+mod http;
+mod index_text;
+mod manifests;
+mod paths;
+mod rpm;
+mod signatures;
+
+#[cfg(test)]
+mod replay;
+
+use std::io::{BufRead, BufReader};
+
+use crate::format::{Format, FormatError, Index, IndexKind, Open, Presence, Reference, Variant};
+use crate::rel_path::RelPath;
+
+/// What became of an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Accepted,
+    Refused,
+}
+
+impl Verdict {
+    fn of<T, E>(result: &Result<T, E>) -> Self {
+        match result {
+            Ok(_) => Self::Accepted,
+            Err(_) => Self::Refused,
+        }
+    }
+}
+
+pub type Target = fn(&[u8]) -> Verdict;
+
+/// Every target by its name, which is also that of its directory in `fixtures/fuzz`.
+pub const TARGETS: [(&str, Target); 19] = [
+    ("openpgp-armor", signatures::armor),
+    ("openpgp-keyring", signatures::keyring),
+    ("openpgp-inline", signatures::inline),
+    ("openpgp-detached", signatures::detached),
+    ("deb-release", apt::release),
+    ("deb-packages", apt::packages),
+    ("deb-sources", apt::sources),
+    ("deb-installer-sums", apt::installer_sums),
+    ("rpm-repomd", rpm::repomd),
+    ("rpm-primary", rpm::primary),
+    ("rpm-deltas", rpm::deltas),
+    // Here goes ("rpm-package", rpm::package): headers and signatures inside of packages.
+    ("index-gzip", index_text::gzip),
+    ("index-xz", index_text::xz),
+    ("index-bzip2", index_text::bzip2),
+    ("index-zstd", index_text::zstd),
+    ("rel-path", paths::rel_path),
+    ("manifest", manifests::manifest),
+    ("configuration", configuration::load),
+    ("http-answer", http::answer),
+];
+
+/// Holds a path against what [`RelPath`] promises, worked out apart from its code.
+fn check_path(path: &RelPath) {
+    let text = path.as_str();
+    assert!(!text.is_empty() && text.len() <= 3000, "{text:?}");
+    for component in text.split('/') {
+        assert!(
+            !matches!(component, "" | "." | "..") && component.len() <= 255,
+            "{text:?}"
+        );
+    }
+    assert!(!text.contains(['\\', '\0', '\n', '\u{1b}']), "{text:?}");
+    assert_eq!(RelPath::parse(text).as_ref(), Ok(path));
+}
+
+/// Reads an index of this kind as sync does, and once more in small pieces: where reads end must not matter.
+fn read_index(format: &dyn Format, name: &str, kind: IndexKind, text: &[u8]) -> Verdict {
+    let index = Index {
+        name: name.to_owned(),
+        kind,
+        variants: vec![Variant {
+            path: RelPath::parse("dists/stable/index").expect("a plain path"),
+            by_hash: Vec::new(),
+            digest: crate::digest::ObjectId::of(text).digest(),
+            size: None,
+            compression: crate::format::compression::Compression::Plain,
+            open: Open::default(),
+        }],
+        presence: Presence::AnyVariant,
+    };
+    let whole = references(format, &index, &mut { text });
+    let size = text.len() % 61 + 1;
+    let pieces = references(format, &index, &mut BufReader::with_capacity(size, text));
+    assert_eq!(whole, pieces, "in pieces of {size} bytes");
+    for reference in whole.iter().flatten() {
+        check_path(&reference.path);
+        for word in reference
+            .package
+            .iter()
+            .flat_map(|package| [&package.name, &package.version, &package.architecture])
+        {
+            assert!(!word.is_empty() && !word.contains(char::is_control));
+        }
+    }
+    Verdict::of(&whole)
+}
+
+fn references(
+    format: &dyn Format,
+    index: &Index,
+    text: &mut dyn BufRead,
+) -> Result<Vec<Reference>, String> {
+    let mut all = Vec::new();
+    format
+        .read_index(index, text, &mut |reference| {
+            all.push(reference);
+            Ok(())
+        })
+        .map_err(|error: FormatError| error.to_string())?;
+    Ok(all)
+}
