@@ -253,6 +253,8 @@ fn xml_error(file: &str, error: &quick_xml::Error) -> FormatError {
             file: file.to_owned(),
             source: io::Error::new(source.kind(), source.to_string()),
         },
+        // The crate says where in its buffer, which depends on how the text came.
+        quick_xml::Error::Encoding(_) => FormatError::malformed(file, "it is not UTF-8"),
         // The crate's texts may repeat the input.
         other => FormatError::malformed(
             file,
