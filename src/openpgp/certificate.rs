@@ -11,8 +11,11 @@ use pgp::types::{
 };
 
 use super::packets::{self, FramingError, Packets, RawPacket};
-use super::standing::{KeyProblem, Revocation};
+use super::standing::{KeyProblem, Revocation, Standing};
 use super::verify::Claim;
+
+/// The largest user id, as in gpg. Each of its signatures costs a pass over it.
+const MAX_USER_ID_BYTES: usize = 2048;
 
 /// Signatures by their packet's body, so that merging two copies of a certificate keeps each once.
 pub(super) type Signatures = BTreeMap<Vec<u8>, Signature>;
@@ -93,7 +96,9 @@ impl Found {
                     self.skipped
                         .push("it is a secret key: export the public one".to_owned());
                 }
-                Tag::UserId => section = Section::UserId(packet.body),
+                Tag::UserId if packet.body.len() <= MAX_USER_ID_BYTES => {
+                    section = Section::UserId(packet.body);
+                }
                 Tag::PublicSubkey => {
                     section = match packet.public_subkey() {
                         Some(key) if is_supported(&key) => {
@@ -278,23 +283,26 @@ impl Certificate {
     }
 
     pub fn summary(&self, now: i64) -> KeySummary {
-        let mut summary = self.key_summary(Key::Primary, now);
+        let mut keys = self
+            .standings(now)
+            .map(|(key, standing)| self.key_summary(key, &standing, now));
+        let mut summary = keys.next().expect("the primary key is one");
+        summary.subkeys = keys.collect();
         summary.user_id = self.user_id(now);
-        summary.subkeys = self
-            .keys()
-            .skip(1)
-            .map(|key| self.key_summary(key, now))
-            .collect();
         summary
     }
 
-    fn key_summary(&self, key: Key, now: i64) -> KeySummary {
-        let standing = self.standing(key, now);
+    fn key_summary(
+        &self,
+        key: Key,
+        standing: &Result<Standing, KeyProblem>,
+        now: i64,
+    ) -> KeySummary {
         let created = match key {
             Key::Primary => self.primary.created_at(),
             Key::Subkey(subkey) => subkey.key.created_at(),
         };
-        let (expires, revoked) = match &standing {
+        let (expires, revoked) = match standing {
             Ok(standing) => (standing.expires(), standing.revoked()),
             Err(_) => (None, None),
         };
@@ -304,7 +312,10 @@ impl Certificate {
             created: i64::from(created.as_secs()),
             expires,
             revoked,
-            problem: standing.and_then(|standing| standing.check(now)).err(),
+            problem: match standing {
+                Ok(standing) => standing.check(now).err(),
+                Err(problem) => Some(problem.clone()),
+            },
             subkeys: Vec::new(),
         }
     }

@@ -467,6 +467,18 @@ mod tests {
     }
 
     #[test]
+    fn user_ids_are_at_most_as_long_as_in_gpg() {
+        let key = TestKey::new(1);
+        let length_of_newest = |length| {
+            let newer = key.certify(&"u".repeat(length), MADE + 1, vec![]);
+            let keyring = parse(&[key.certificate(), newer].concat());
+            keyring.keys(NOW)[0].user_id.as_ref().unwrap().len()
+        };
+        assert_eq!(length_of_newest(2048), 2048);
+        assert_eq!(length_of_newest(2049), USER_ID.len());
+    }
+
+    #[test]
     fn every_form_holds_every_key() {
         let (one, two) = (TestKey::new(1), TestKey::new(2));
         let keyring = parse(&[one.certificate(), two.certificate()].concat());

@@ -68,6 +68,22 @@ impl Certificate {
         }
     }
 
+    /// How every key stands, the primary one first. What that one says of itself is worked out once: it takes a
+    /// verification for each of its signatures, and a file can hold tens of thousands of those and of subkeys.
+    pub fn standings(
+        &self,
+        now: i64,
+    ) -> impl Iterator<Item = (Key<'_>, Result<Standing, KeyProblem>)> {
+        let primary = self.primary_standing(now);
+        self.keys().map(move |key| {
+            let standing = match (key, &primary) {
+                (Key::Subkey(subkey), Ok(primary)) => self.subkey_standing(subkey, primary, now),
+                _ => primary.clone(),
+            };
+            (key, standing)
+        })
+    }
+
     fn primary_standing(&self, now: i64) -> Result<Standing, KeyProblem> {
         let verify = |signature: &Signature| signature.verify_key(&self.primary).is_ok();
         let direct = newest(&self.direct, now, |signature| {
