@@ -80,6 +80,7 @@ fn signatures(seeds: &mut Vec<Seed>) {
             // The whole keyring would only make every execution slow.
             "keyring.asc" => &[],
             name if name.ends_with(".sig") => &["openpgp-detached"],
+            name if name.ends_with(".rpm") => &["rpm-package"],
             name if name.ends_with(".pgp") => &["openpgp-keyring"],
             _ => &[],
         };

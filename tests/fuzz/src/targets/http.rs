@@ -41,7 +41,7 @@ static REPOSITORY: LazyLock<(config::Config, tempfile::TempDir)> = LazyLock::new
         (
             "repos.d/a.yaml",
             format!(
-                "name: a\ntype: rpm\nrpm: {{repo_gpgcheck: false}}\n\
+                "name: a\ntype: rpm\nrpm: {{gpgcheck: false, repo_gpgcheck: false}}\n\
                  upstream: {{url: 'http://127.0.0.1:{port}/'}}\n"
             ),
         ),

@@ -40,7 +40,7 @@ impl Verdict {
 pub type Target = fn(&[u8]) -> Verdict;
 
 /// Every target by its name, which is also that of its directory in `fixtures/fuzz`.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("openpgp-armor", signatures::armor),
     ("openpgp-keyring", signatures::keyring),
     ("openpgp-inline", signatures::inline),
@@ -52,7 +52,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("rpm-repomd", rpm::repomd),
     ("rpm-primary", rpm::primary),
     ("rpm-deltas", rpm::deltas),
-    // Here goes ("rpm-package", rpm::package): headers and signatures inside of packages.
+    ("rpm-package", rpm::package),
     ("index-gzip", index_text::gzip),
     ("index-xz", index_text::xz),
     ("index-bzip2", index_text::bzip2),

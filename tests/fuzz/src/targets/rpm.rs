@@ -1,9 +1,13 @@
-//! What RPM repositories hold: repomd, primary, lists of deltas.
+//! What RPM repositories hold: repomd, primary, lists of deltas, packages.
 
+use std::io::{BufReader, Read};
+use std::sync::LazyLock;
+
+use super::signatures::NOW;
 use super::{Verdict, check_path, read_index};
 use crate::format::rpm::{Rpm, Selection};
 use crate::format::{Format, IndexKind};
-use crate::openpgp::Trusted;
+use crate::openpgp::{Keyring, Passed, Trusted};
 
 fn rpm() -> Rpm {
     Rpm::new(Selection {
@@ -27,4 +31,55 @@ pub fn primary(text: &[u8]) -> Verdict {
 
 pub fn deltas(text: &[u8]) -> Verdict {
     read_index(&rpm(), "prestodelta", IndexKind::RpmPrestodelta, text)
+}
+
+/// Who signed the packages of `fixtures/openpgp`.
+static KEYS: LazyLock<Keyring> = LazyLock::new(|| {
+    let keys = include_bytes!("../../../../fixtures/openpgp/packages.asc");
+    Keyring::parse(keys, "packages.asc").expect("a good keyring")
+});
+
+/// The package that they signed, before it was signed.
+const PACKAGE: &[u8] =
+    include_bytes!("../../../../fixtures/upstream/rpm/Packages/tiny-data-2.1-1.noarch.rpm");
+const LEAD_LENGTH: usize = 96;
+
+/// Header and payload, which is what signatures are over.
+fn signed_part(package: &[u8]) -> &[u8] {
+    let number = |at| {
+        let bytes = package[at..].first_chunk().expect("a whole package");
+        u32::from_be_bytes(*bytes) as usize
+    };
+    let (entries, data) = (number(LEAD_LENGTH + 8), number(LEAD_LENGTH + 12));
+    let length = 16 + 16 * entries + data;
+    &package[LEAD_LENGTH + length.next_multiple_of(8)..]
+}
+
+/// A package, judged as when it enters the pool.
+pub fn package(bytes: &[u8]) -> Verdict {
+    let signatures = package_signatures(&mut { bytes });
+    let size = bytes.len() % 251 + 1;
+    let pieces = package_signatures(&mut BufReader::with_capacity(size, bytes));
+    assert_eq!(
+        signatures.as_ref().map(|passed| format!("{passed:?}")),
+        pieces.as_ref().map(|passed| format!("{passed:?}")),
+        "in pieces of {size} bytes"
+    );
+    let Ok(signatures) = signatures else {
+        return Verdict::Refused;
+    };
+    let Ok(signers) = KEYS.verify_passed(&signatures, "package", NOW) else {
+        return Verdict::Refused;
+    };
+    assert!(!signers.is_empty());
+    assert!(
+        bytes.ends_with(signed_part(PACKAGE)),
+        "nobody signed this package"
+    );
+    Verdict::Accepted
+}
+
+fn package_signatures(package: &mut dyn Read) -> Result<Vec<Passed>, String> {
+    let signatures = rpm().package_signatures(package);
+    signatures.map_err(|error| error.to_string())
 }

@@ -6,7 +6,7 @@ use super::Verdict;
 use crate::openpgp::{Authority, Keyring, Policy, Trusted};
 
 /// In seconds since the epoch: a year after the keys of `fixtures/openpgp` and their signatures were made.
-const NOW: i64 = 1_735_689_600;
+pub const NOW: i64 = 1_735_689_600;
 
 /// What all signatures of `fixtures/openpgp` are over.
 const TEXT: &[u8] = include_bytes!("../../../../fixtures/openpgp/text");
@@ -35,7 +35,12 @@ pub fn keyring(input: &[u8]) -> Verdict {
     let again = Keyring::parse(text.as_bytes(), "keys").expect("it was written as a keyring");
     assert_eq!(again.fingerprints(), fingerprints);
     assert_eq!(again.to_armored(), text);
+    assert_eq!(again.id(), keyring.id());
     assert_eq!(again.keys(NOW), keyring.keys(NOW));
+    for form in [keyring.to_binary(), keyring.to_armored_each().into_bytes()] {
+        let read = Keyring::parse(&form, "keys").expect("it was written as a keyring");
+        assert_eq!(read.id(), keyring.id());
+    }
     let mut both = keyring.clone();
     both.extend(again);
     assert_eq!(both.to_armored(), text);
