@@ -1,4 +1,5 @@
-//! How the source is laid out, checked: layers point one way, files say what they are and stay small, dependencies say why.
+//! How the source is laid out, checked: layers point one way, files say what they are and stay small, dependencies say why,
+//! what is fuzzed is what is shipped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -224,4 +225,56 @@ fn every_dependency_says_why() {
         }
     }
     assert!(count > 20, "only {count} dependencies found");
+}
+
+/// The lines of `[dependencies]` by name.
+fn dependencies(manifest: &str) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(root().join(manifest)).unwrap();
+    let (_, rest) = text.split_once("\n[dependencies]\n").unwrap();
+    rest.lines()
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| Some((line.split_once(" = ")?.0.to_owned(), line.to_owned())))
+        .collect()
+}
+
+/// `tests/fuzz` builds some of the modules a second time. It is built rarely, so this notices what it lacks, and where it
+/// would fuzz other versions or features of a crate.
+#[test]
+fn what_is_fuzzed_is_what_is_shipped() {
+    let modules = fs::read_to_string(root().join("tests/fuzz/src/lib.rs")).unwrap();
+    let fuzzed: Vec<&str> = modules
+        .lines()
+        .filter_map(|line| line.strip_prefix("#[path = \"../../../"))
+        .map(module_of)
+        .map(|name| name.trim_end_matches("\"]").trim_end_matches(".rs"))
+        .collect();
+    assert!(fuzzed.contains(&"format"), "{fuzzed:?}");
+    let shipped = dependencies("Cargo.toml");
+    let built = dependencies("tests/fuzz/Cargo.toml");
+    let mut wrong = Vec::new();
+    for (name, line) in &shipped {
+        if built.get(name).is_some_and(|other| other != line) {
+            wrong.push(format!("{name} differs in tests/fuzz/Cargo.toml: {line}"));
+        }
+    }
+    for (path, text) in sources("src") {
+        if !fuzzed.contains(&module_of(&path)) || path.contains("test") {
+            continue;
+        }
+        for import in imports(&text) {
+            if !fuzzed.contains(&import.as_str()) {
+                wrong.push(format!(
+                    "tests/fuzz/src/lib.rs lacks {import}, which {path} imports"
+                ));
+            }
+        }
+        for name in shipped.keys().filter(|name| !built.contains_key(*name)) {
+            if text.contains(&format!("{}::", name.replace('-', "_"))) {
+                wrong.push(format!(
+                    "tests/fuzz/Cargo.toml lacks {name}, which {path} uses"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
