@@ -6,7 +6,7 @@
 use std::io::{self, BufRead, Read};
 
 use quick_xml::XmlVersion;
-use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use crate::format::FormatError;
@@ -140,6 +140,7 @@ impl<'a, const N: usize> Records<'a, N> {
                 let text = resolve(self.file, &reference, &mut utf8)?;
                 self.append(text)?;
             }
+            Event::Decl(declaration) => self.check_encoding(&declaration)?,
             Event::DocType(_) => return Err(self.malformed("it has a DOCTYPE")),
             Event::Eof if self.depth > 0 => {
                 return Err(self.malformed("it ends inside of an element"));
@@ -149,9 +150,27 @@ impl<'a, const N: usize> Records<'a, N> {
             }
             Event::Eof => return Ok(Progress::End),
             // An empty element comes as a start and an end.
-            Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            Event::Empty(_) | Event::Comment(_) | Event::PI(_) => {}
         }
         Ok(Progress::Reading)
+    }
+
+    /// Clients decode the text as it says: in another encoding they would read other names and paths than this does.
+    fn check_encoding(&self, declaration: &BytesDecl) -> Result<(), FormatError> {
+        let Some(encoding) = declaration.encoding() else {
+            return Ok(());
+        };
+        let encoding = encoding.map_err(|error| xml_error(self.file, &error.into()))?;
+        if ["UTF-8", "UTF8", "US-ASCII"]
+            .iter()
+            .any(|name| encoding.eq_ignore_ascii_case(name))
+        {
+            return Ok(());
+        }
+        let encoding = shortened(&encoding);
+        Err(self.malformed(format!(
+            "it declares the encoding {encoding}, only UTF-8 is read"
+        )))
     }
 
     fn start(&mut self, start: &BytesStart) -> Result<(), FormatError> {
@@ -345,6 +364,7 @@ mod tests {
         let some = |text: &str| Some(text.to_owned());
         for (text, expected) in [
             ("<list/>", vec![]),
+            ("<?xml version='1.0' encoding='utf-8'?><list/>", vec![]),
             ("<list><other><a>x</a></other></list>", vec![]),
             (
                 "<list><item/><item></item></list>",
@@ -394,6 +414,10 @@ mod tests {
                 "it has the unknown entity &e;",
             ),
             ("<list>&e;</list>", "it has the unknown entity &e;"),
+            (
+                "<?xml version='1.0' encoding='UTF-7'?><list/>",
+                "it declares the encoding UTF-7, only UTF-8 is read",
+            ),
             (
                 "<list><item><a/><a/></item></list>",
                 "an element has two <a>",
