@@ -264,6 +264,22 @@ pub fn gpgv(keyring: &[u8], signed: &[u8], signature: Option<&[u8]>) -> Option<O
     Some(client("gpgv", &args, dir.path()))
 }
 
+/// What `rpmkeys -Kv` says of a package when it has this key and no other, and wants header and payload covered by a
+/// good signature. `None` when it is not installed.
+pub fn rpmkeys(key: &Key, package: &[u8]) -> Option<Output> {
+    if !installed("rpmkeys") {
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("key"), key.public_armored()).unwrap();
+    fs::write(dir.path().join("package"), package).unwrap();
+    let database = format!("--dbpath={}/rpmdb", dir.path().display());
+    client("rpmkeys", &[&database, "--import", "key"], dir.path()).succeeds();
+    let level = "--define=_pkgverify_level signature";
+    let args = [&database, level, "-Kv", "package"];
+    Some(client("rpmkeys", &args, dir.path()))
+}
+
 /// nginx serving a directory on a loopback port; ended when dropped.
 pub struct Nginx {
     child: Child,

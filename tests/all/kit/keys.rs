@@ -41,6 +41,7 @@ pub struct Key {
     hash: HashAlgorithm,
     expires_at: Option<u32>,
     revoked: Option<(u32, RevocationCode)>,
+    subkey_revoked: Option<(u32, RevocationCode)>,
 }
 
 /// What a key computes with.
@@ -81,6 +82,8 @@ pub struct PacketForm {
     pub hash: HashAlgorithm,
     /// In seconds since the epoch.
     pub made: u32,
+    /// In seconds since the epoch.
+    pub expires_at: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +151,7 @@ impl Key {
             hash: HashAlgorithm::Sha256,
             expires_at: None,
             revoked: None,
+            subkey_revoked: None,
         }
     }
 
@@ -164,6 +168,24 @@ impl Key {
     pub fn revoked_at(&self, time: u32, reason: RevocationCode) -> Self {
         Self {
             revoked: Some((time, reason)),
+            ..self.clone()
+        }
+    }
+
+    /// Only the key that signs, not the primary one.
+    #[must_use = "the key itself stays as it was"]
+    pub fn subkey_revoked_at(&self, time: u32, reason: RevocationCode) -> Self {
+        Self {
+            subkey_revoked: Some((time, reason)),
+            ..self.clone()
+        }
+    }
+
+    /// Signs with the primary key itself.
+    #[must_use = "the key itself stays as it was"]
+    pub fn without_subkey(&self) -> Self {
+        Self {
+            subkey: None,
             ..self.clone()
         }
     }
@@ -207,14 +229,26 @@ impl Key {
 
     /// A detached, armored signature: `Release.gpg`, `repomd.xml.asc`.
     pub fn sign(&self, bytes: &[u8]) -> String {
-        DetachedSignature::new(self.signature(bytes, PacketForm::now()))
+        DetachedSignature::new(self.signature(SignatureType::Binary, bytes, PacketForm::now()))
             .to_armored_string(ArmorOptions::default())
             .unwrap()
     }
 
     /// A signature packet, as rpm packages have it inside.
     pub fn sign_packet(&self, bytes: &[u8], form: PacketForm) -> Vec<u8> {
-        let body = self.signature(bytes, form).to_bytes().unwrap();
+        self.packet(SignatureType::Binary, bytes, form)
+    }
+
+    /// The same of a text, as it is clear-signed. It must have no trailing blanks.
+    pub fn sign_text_packet(&self, text: &str, form: PacketForm) -> Vec<u8> {
+        // The line end before the signature belongs to the armor, not to the text.
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.replace('\n', "\r\n");
+        self.packet(SignatureType::Text, text.as_bytes(), form)
+    }
+
+    fn packet(&self, kind: SignatureType, bytes: &[u8], form: PacketForm) -> Vec<u8> {
+        let body = self.signature(kind, bytes, form).to_bytes().unwrap();
         let length = u16::try_from(body.len()).unwrap().to_be_bytes();
         // The older frame with a length of two bytes, as gpg writes it.
         [&[0x89][..], &length, &body].concat()
@@ -286,13 +320,26 @@ impl Key {
                 subkey.public_key(),
             )
             .unwrap();
-        SignedSecretSubKey::new(subkey.clone(), vec![binding])
+        let revocation = self.subkey_revoked.map(|(time, reason)| {
+            let reason = SubpacketData::RevocationReason(reason, Vec::new().into());
+            let form = PacketForm::of(self.hash, time);
+            config(primary, SignatureType::SubkeyRevocation, form, &[reason])
+                .sign_subkey_binding(
+                    primary,
+                    primary.public_key(),
+                    &password,
+                    subkey.public_key(),
+                )
+                .unwrap()
+        });
+        let says = [binding].into_iter().chain(revocation);
+        SignedSecretSubKey::new(subkey.clone(), says.collect())
     }
 
     /// pgp itself makes no version 3 signatures, and none with a weak digest.
-    fn signature(&self, bytes: &[u8], form: PacketForm) -> Signature {
+    fn signature(&self, kind: SignatureType, bytes: &[u8], form: PacketForm) -> Signature {
         let key = self.signing_key();
-        let config = config(key, SignatureType::Binary, form, &[]);
+        let config = config(key, kind, form, &[]);
         let mut hasher = form.hash.new_hasher().unwrap();
         if let SignatureVersionSpecific::V6 { salt } = &config.version_specific {
             hasher.update(salt);
@@ -318,6 +365,7 @@ impl PacketForm {
             version: PacketVersion::OfKey,
             hash,
             made,
+            expires_at: None,
         }
     }
 
@@ -365,7 +413,15 @@ fn config(
         SubpacketData::SignatureCreationTime(made),
         SubpacketData::IssuerFingerprint(key.fingerprint()),
     ];
-    config.hashed_subpackets = [&common, says].concat().into_iter().map(regular).collect();
+    let expiry = form
+        .expires_at
+        .map(|time| SubpacketData::SignatureExpirationTime(Duration::from_secs(time - form.made)));
+    config.hashed_subpackets = [&common, says]
+        .concat()
+        .into_iter()
+        .chain(expiry)
+        .map(regular)
+        .collect();
     if !is_v6 {
         config.unhashed_subpackets = vec![regular(SubpacketData::IssuerKeyId(key.legacy_key_id()))];
     }

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::rpm_packages::rpmkeys;
-use crate::kit::clients::{Apt, Dnf, Nginx, client, gpgv, installed};
+use crate::kit::clients::{Apt, Dnf, Nginx, client, gpgv, installed, rpmkeys};
 use crate::kit::keys::{Key, clear_sign};
 use crate::kit::server::Server;
 use crate::kit::tree::{Tree, inodes};

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey};
 
-use crate::kit::clients::{client, installed};
+use crate::kit::clients::{client, installed, rpmkeys};
 use crate::kit::keys::{Algorithm, HashAlgorithm, Key, PacketForm, RevocationCode};
 use crate::kit::process::Output;
 use crate::kit::upstream::{
@@ -33,22 +33,6 @@ fn bytes(upstream: Upstream, package: Package) -> Vec<u8> {
 
 fn file(upstream: Upstream, package: Package) -> RpmFile {
     RpmFile::read(bytes(upstream, package))
-}
-
-/// What `rpmkeys -Kv` says of a package when it has this key and no other, and wants header and payload covered by a
-/// good signature. `None` when it is not installed.
-pub fn rpmkeys(key: &Key, package: &[u8]) -> Option<Output> {
-    if !installed("rpmkeys") {
-        return None;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("key"), key.public_armored()).unwrap();
-    fs::write(dir.path().join("package"), package).unwrap();
-    let database = format!("--dbpath={}/rpmdb", dir.path().display());
-    client("rpmkeys", &[&database, "--import", "key"], dir.path()).succeeds();
-    let level = "--define=_pkgverify_level signature";
-    let args = [&database, level, "-Kv", "package"];
-    Some(client("rpmkeys", &args, dir.path()))
 }
 
 fn judged(key: &Key, package: Package) -> Option<Output> {

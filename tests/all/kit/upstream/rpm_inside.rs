@@ -320,8 +320,7 @@ impl RpmSignature {
     fn packet(&self, signed: &[u8], build_time: u32) -> Vec<u8> {
         let form = PacketForm {
             version: self.version,
-            hash: self.hash,
-            made: self.made.unwrap_or(build_time),
+            ..PacketForm::of(self.hash, self.made.unwrap_or(build_time))
         };
         let replaced = self.bytes.clone();
         replaced.unwrap_or_else(|| self.key.sign_packet(signed, form))
