@@ -7,6 +7,7 @@
 mod bad_input;
 mod bench;
 mod clients;
+mod corpus;
 mod freshness;
 mod kills;
 mod kit;

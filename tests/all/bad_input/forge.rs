@@ -25,71 +25,72 @@ pub fn plain_rpm() -> Upstream {
 }
 
 /// The upstream's files with another list of packages, and a root that vouches for it.
-pub fn index(scene: &Scene, change: impl Fn(&str) -> String) -> Tree {
+pub(super) fn index(scene: &Scene, change: impl Fn(&str) -> String) -> Tree {
     let path = scene.pick(
         "dists/stable/main/binary-amd64/Packages",
         "repodata/primary.xml",
     );
-    index_at(scene, path, change)
-}
-
-/// The same for any index.
-pub fn index_at(scene: &Scene, path: &str, change: impl Fn(&str) -> String) -> Tree {
-    let new = change(scene.built.tree.text(path));
-    index_with(scene, path, new.as_bytes(), |root| root)
-}
-
-/// An index with this content, which the root vouches for; the root is changed further.
-pub fn index_with(
-    scene: &Scene,
-    path: &str,
-    new: &[u8],
-    change_root: impl Fn(String) -> String,
-) -> Tree {
-    let old = scene.built.tree.bytes(path);
-    assert_ne!(old, new, "nothing to change in {path}");
     let mut tree = scene.built.tree.clone();
-    tree.insert(path, new);
-    root_of(scene, tree, |text| {
-        change_root(redeclare(text, path, old, new))
-    })
-}
-
-/// The upstream's files with another root, signed.
-pub fn root(scene: &Scene, change: impl Fn(&str) -> String) -> Tree {
-    root_of(scene, scene.built.tree.clone(), change)
-}
-
-fn root_of(scene: &Scene, mut tree: Tree, change: impl Fn(&str) -> String) -> Tree {
-    let path = scene.pick("dists/stable/Release", "repodata/repomd.xml");
     let old = tree.text(path).to_owned();
     let new = change(&old);
     assert_ne!(old, new, "nothing to change in {path}");
+    let root = scene.pick("dists/stable/Release", "repodata/repomd.xml");
+    let [old, bytes] = [&old, &new].map(|text| [text.as_bytes(); 2]);
+    let text = declare(tree.text(root), path, old, bytes);
     if let Signing::By(key) = scene.upstream.signing {
         if scene.is_deb() {
-            tree.insert("dists/stable/InRelease", key.clear_sign(&new));
+            tree.insert("dists/stable/InRelease", key.clear_sign(&text));
         }
         let signature = scene.pick("dists/stable/Release.gpg", "repodata/repomd.xml.asc");
-        tree.insert(signature, key.sign(new.as_bytes()));
+        tree.insert(signature, key.sign(text.as_bytes()));
     }
     tree.insert(path, new);
+    tree.insert(root, text);
     tree
 }
 
-/// Puts the new content's digest and size where the root has those of the old one.
-fn redeclare(root: &str, path: &str, old: &[u8], new: &[u8]) -> String {
-    let hex = Checksum::Sha256.hex(old);
-    let mut lines: Vec<String> = root.lines().map(str::to_owned).collect();
-    let at = lines.iter().position(|line| line.contains(&hex)).unwrap();
-    let listed = lines[at].replace(&hex, &Checksum::Sha256.hex(new));
-    let name = path.strip_prefix("dists/stable/").unwrap_or(path);
-    if listed.ends_with(name) {
-        lines[at] = listed.replace(&format!("{:>8}", old.len()), &format!("{:>8}", new.len()));
-    } else {
-        lines[at] = listed;
-        let size = format!("<size>{}</size>", old.len());
-        let below = lines[at..].iter().position(|line| line.contains(&size));
-        lines[at + below.unwrap()] = format!("  <size>{}</size>", new.len());
+/// In a root of either format: an index with these bytes and, when it is compressed, with this content.
+pub fn declare(root: &str, path: &str, old: [&[u8]; 2], new: [&[u8]; 2]) -> String {
+    let Some(name) = path.strip_prefix("dists/stable/") else {
+        return declare_in_repomd(root, path, old, new);
+    };
+    let text = declare_in_release(root, name, new[0]);
+    match name.strip_suffix(".gz") {
+        Some(name) => declare_in_release(&text, name, new[1]),
+        None => text,
     }
-    lines.join("\n") + "\n"
+}
+
+fn declare_in_release(release: &str, name: &str, bytes: &[u8]) -> String {
+    let end = format!(" {name}");
+    lines(release, |line| {
+        if line.ends_with(&end) {
+            format!(" {} {:>8} {name}", Checksum::Sha256.hex(bytes), bytes.len())
+        } else {
+            line.to_owned()
+        }
+    })
+}
+
+fn declare_in_repomd(repomd: &str, path: &str, old: [&[u8]; 2], new: [&[u8]; 2]) -> String {
+    let start = repomd.find(&format!("href=\"{path}\"")).unwrap();
+    let start = repomd[..start].rfind("<data ").unwrap();
+    let end = start + repomd[start..].find("</data>").unwrap();
+    let mut data = repomd[start..end].to_owned();
+    for (place, size) in ["size", "open-size"].iter().enumerate() {
+        let sized = |bytes: &[u8]| format!("<{size}>{}</{size}>", bytes.len());
+        data = data
+            .replace(&sized(old[place]), &sized(new[place]))
+            .replace(
+                &Checksum::Sha256.hex(old[place]),
+                &Checksum::Sha256.hex(new[place]),
+            );
+    }
+    format!("{}{data}{}", &repomd[..start], &repomd[end..])
+}
+
+/// A text with every line changed.
+pub fn lines(text: &str, change: impl Fn(&str) -> String) -> String {
+    text.lines()
+        .fold(String::new(), |text, line| text + &change(line) + "\n")
 }

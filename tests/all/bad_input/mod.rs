@@ -3,8 +3,7 @@
 
 mod broken;
 mod configuration;
-mod contradictions;
-mod forge;
+pub mod forge;
 mod hostile;
 mod targets;
 mod trust;
@@ -24,11 +23,12 @@ const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
 const GLOBAL: &str = "storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n";
 
 // What several kinds of trouble end with.
-const BROKEN: &str = "hint: the upstream may be broken, or this may not be the repository that was meant; \
+pub const BROKEN: &str = "hint: the upstream may be broken, or this may not be the repository that was meant; \
                       the last good state is untouched\n";
-const CHECK_KEY: &str = "hint: check gpgkey_file or gpgkey_url against what the upstream announces; \
+pub const CHECK_KEY: &str = "hint: check gpgkey_file or gpgkey_url against what the upstream announces; \
                          the last good state is untouched\n";
-const MID_UPDATE: &str = "hint: the upstream may be mid-update; the last good state is untouched\n";
+pub const MID_UPDATE: &str =
+    "hint: the upstream may be mid-update; the last good state is untouched\n";
 
 /// A repository `r` that was synced once, and whose upstream has moved on since.
 struct Scene {
