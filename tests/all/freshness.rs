@@ -68,26 +68,6 @@ fn utc(seconds: i64) -> String {
 }
 
 #[test]
-fn a_state_from_the_future_is_refused() {
-    for upstream in Upstream::both() {
-        let mut scene = Scene::of(upstream);
-        let date = now() + HOUR;
-        scene.serve(date, "tomorrow");
-        let failed = scene.sync(&[]).exits(4);
-        let message = format!(
-            "error: r: the root is from the future: it is of {}",
-            utc(date)
-        );
-        assert!(failed.stderr.starts_with(&message), "{}", failed.stderr);
-        assert_eq!(scene.packages(), 1);
-
-        scene.configure("check_date: false\n");
-        scene.sync(&[]).succeeds();
-        assert_eq!(scene.packages(), 2);
-    }
-}
-
-#[test]
 fn an_expired_release_is_refused_also_when_it_is_the_one_that_was_synced() {
     let until = now() + 2;
     let mut scene = Scene::of(Upstream::deb().with_deb(|deb| deb.valid_until = Some(until)));

@@ -244,54 +244,6 @@ fn several_key_files_of_either_form() {
     }
 }
 
-#[test]
-fn without_a_good_signature_nothing_is_mirrored() {
-    let lacks = |mirror: &Mirror, root: &str, signature: &str| {
-        mirror.sync().fails_with(
-            4,
-            &format!(
-                "error: r: [server]/{root} has no signature ([server]/{signature} does not exist or is refused)\n\
-                 hint: an upstream without signatures needs `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); \
-                 the last good state is untouched\n"
-            ),
-        );
-        assert!(!mirror.chantal.published("r").exists());
-    };
-    let [deb, rpm] = both();
-    let trusting = |upstream: Upstream| {
-        Mirror::configured(upstream.unsigned(), |repository| {
-            repository.trusting(Key::archive())
-        })
-    };
-    lacks(
-        &trusting(deb),
-        "dists/stable/Release",
-        "dists/stable/Release.gpg",
-    );
-    lacks(
-        &trusting(rpm),
-        "repodata/repomd.xml",
-        "repodata/repomd.xml.asc",
-    );
-
-    for upstream in both() {
-        let mirror = Mirror::configured(upstream.signed_by(Key::stranger()), |repository| {
-            repository.trusting(Key::archive())
-        });
-        let root = mirror.upstream.root();
-        mirror.sync().fails_with(
-            4,
-            &format!(
-                "error: r: [server]/{root} has no good signature by a trusted key\n  by {}: \
-                 the key is not among the trusted keys\n\
-                 hint: check gpgkey_file or gpgkey_url against what the upstream announces; \
-                 the last good state is untouched\n",
-                Key::stranger().fingerprint()
-            ),
-        );
-    }
-}
-
 /// What an rpm repository with `repo_gpgcheck: auto` says.
 #[test]
 fn auto_verifies_what_it_can() {
