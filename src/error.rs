@@ -323,7 +323,7 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
             )
         }
         SyncError::PackagesRefused { .. } => format!(
-            "check gpgkey_file or gpgkey_url against what the upstream announces; `rpm.gpgcheck: false` takes packages unseen; {untouched}"
+            "if a key is missing that the upstream announces, add it to gpgkey_file or gpgkey_url; anything else only the upstream can explain (`rpm.gpgcheck: false` takes packages unseen); {untouched}"
         ),
         SyncError::Root(RootError::Upstream(error))
         | SyncError::Download { source: error, .. }

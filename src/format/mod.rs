@@ -10,6 +10,7 @@ pub mod deb;
 pub mod rpm;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use crate::config::FormatConfig;
@@ -51,9 +52,9 @@ pub trait Format: Send + Sync {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
 
-    /// The signatures inside a package that cover all of it, after its own digests were found right. A format whose
-    /// packages have none inside (apt's are vouched for by their index) is not asked.
-    fn package_signatures(&self, _package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
+    /// What a package says of itself, after its own digests were found right. A format whose packages have no signatures
+    /// inside (apt's are vouched for by their index) is not asked.
+    fn look_inside(&self, _package: &mut dyn Read) -> Result<Inside, PackageError> {
         Err(PackageError::NotSigned)
     }
 
@@ -282,6 +283,39 @@ pub enum FormatError {
         file: String,
         source: std::io::Error,
     },
+}
+
+/// What a package says of itself.
+#[derive(Debug)]
+pub struct Inside {
+    pub identity: Identity,
+    /// Those that cover all of it.
+    pub signatures: Vec<Passed>,
+}
+
+/// Which package it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    pub version: String,
+    /// What an index may call its architecture, the most usual first.
+    pub architectures: Vec<String>,
+}
+
+impl Identity {
+    /// Whether it is the package that an index says it is.
+    pub fn is(&self, package: &Package) -> bool {
+        self.name == package.name
+            && self.version == package.version
+            && self.architectures.contains(&package.architecture)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let architecture = self.architectures.first().map_or("", String::as_str);
+        write!(f, "{} {} ({architecture})", self.name, self.version)
+    }
 }
 
 /// Why a package is not what it says of itself. The messages follow the package's name.

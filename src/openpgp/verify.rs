@@ -1,5 +1,6 @@
 //! When bytes are trusted: at least one good signature by a trusted key. Signatures by keys that nobody knows, or
-//! that no longer count, beside a good one are no error; when none is good, the error says of each why not.
+//! that no longer count, beside a good one are no error; bad or expired ones by a trusted key are one for a root, as apt
+//! has it. The error says of each signature why it does not count.
 //!
 //! A signature is good when a key of the keyring made it over these bytes with a strong digest, when it was made
 //! neither in the future nor before its key, when it has not expired, and when its key is bound, meant for signing,
@@ -47,6 +48,15 @@ pub enum VerifyError {
     NoSignature { what: String },
     #[error("{what} has more than {MAX_SIGNATURES} signatures")]
     TooMany { what: String },
+    #[error(
+        "{what} has a good signature by a trusted key, but not all are, and clients refuse it{}",
+        super::listed(rejections)
+    )]
+    Marred {
+        what: String,
+        /// At least one of a trusted key.
+        rejections: Vec<Rejection>,
+    },
     #[error(
         "{what} has no good signature by a trusted key{}",
         super::listed(rejections)
@@ -281,7 +291,14 @@ impl Keyring {
             }
         }
         let what = what.to_owned();
-        if !signers.is_empty() {
+        // apt and dnf refuse such a root, whatever else signed it; of a package one good signature is enough.
+        let is_marred = key_time == KeyTime::Now
+            && rejections.iter().any(|rejection| {
+                matches!(rejection.problem, Problem::Bad | Problem::Expired { .. })
+            });
+        if !signers.is_empty() && is_marred {
+            Err(VerifyError::Marred { what, rejections })
+        } else if !signers.is_empty() {
             Ok(signers)
         } else if rejections.is_empty() {
             Err(VerifyError::NoSignature { what })

@@ -22,7 +22,9 @@ use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Built, Entry, Manifest, ManifestError};
 
 pub use lock::{LockError, WriterLock};
-use records::{HistoryRecord, ObjectRecord, RepositoryRecord, TreeRecord, ValidatorRecord};
+use records::{
+    HistoryRecord, ObjectRecord, PackageRecord, RepositoryRecord, TreeRecord, ValidatorRecord,
+};
 
 /// redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -308,13 +310,13 @@ impl Reader {
             .map(|value| ObjectId(value.value())))
     }
 
-    /// Fingerprints of the keys of a keyring that signed a package; `None` when that was not verified yet.
-    pub fn package_signers(
+    /// What was found in a package by the keys of a keyring; `None` when it was not verified yet.
+    pub fn package(
         &self,
         package: ObjectId,
         keyring: ObjectId,
-    ) -> Transaction<Option<Vec<String>>> {
-        let table = match self.0.open_table(tables::PACKAGE_TO_SIGNERS) {
+    ) -> Transaction<Option<PackageRecord>> {
+        let table = match self.0.open_table(tables::PACKAGE_TO_RECORD) {
             // The store is older than the table.
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
             table => table?,
@@ -398,16 +400,16 @@ impl Writer {
         Ok(())
     }
 
-    pub fn put_package_signers(
+    pub fn put_package(
         &self,
         package: ObjectId,
         keyring: ObjectId,
-        signed_by: &[String],
+        record: &PackageRecord,
     ) -> Transaction<()> {
-        let mut table = self.0.open_table(tables::PACKAGE_TO_SIGNERS)?;
+        let mut table = self.0.open_table(tables::PACKAGE_TO_RECORD)?;
         table.insert(
             tables::package_key(package, keyring),
-            tables::to_json(&signed_by).as_slice(),
+            tables::to_json(record).as_slice(),
         )?;
         Ok(())
     }

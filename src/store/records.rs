@@ -52,6 +52,18 @@ pub struct ObjectRecord {
     pub verified_at: i64,
 }
 
+/// What was found in a package that is signed inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRecord {
+    /// Fingerprints of the trusted keys that signed it.
+    pub signed_by: Vec<String>,
+    /// Which package it says it is.
+    pub name: String,
+    pub version: String,
+    /// What an index may call its architecture.
+    pub architectures: Vec<String>,
+}
+
 /// What an upstream gave to recognise an unchanged file by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValidatorRecord {

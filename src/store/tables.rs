@@ -49,9 +49,9 @@ pub const TREE_TO_RECORD: TableDefinition<&[u8], &[u8]> = TableDefinition::new("
 pub const SYNC_TO_RECORD: TableDefinition<(&str, u64), &[u8]> =
     TableDefinition::new("sync_to_record");
 
-/// Fingerprints of the keys that signed a package, as JSON; see [`package_key`].
-pub const PACKAGE_TO_SIGNERS: TableDefinition<[u8; 64], &[u8]> =
-    TableDefinition::new("package_to_signers");
+/// See [`package_key`].
+pub const PACKAGE_TO_RECORD: TableDefinition<[u8; 64], &[u8]> =
+    TableDefinition::new("package_to_record");
 
 /// Makes the tables, so that a reader never meets a missing one but of a later addition.
 pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<()> {
@@ -66,7 +66,7 @@ pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<
     transaction.open_table(PATH_TO_VALIDATOR)?;
     transaction.open_table(TREE_TO_RECORD)?;
     transaction.open_table(SYNC_TO_RECORD)?;
-    transaction.open_table(PACKAGE_TO_SIGNERS)?;
+    transaction.open_table(PACKAGE_TO_RECORD)?;
     Ok(())
 }
 

@@ -70,7 +70,7 @@ pub struct Fetched {
 impl Session<'_> {
     /// Downloads what a plan lacks; returns all of its objects, and what was found out about its packages if they are
     /// checked.
-    pub(super) fn fetch_files(&self, plan: &Plan) -> Result<Fetched, SyncError> {
+    pub(super) fn fetch_files(&self, plan: &mut Plan) -> Result<Fetched, SyncError> {
         let checks = self.check_known_packages(plan)?;
         let wants = plan.wants();
         let missing = Missing::of(&wants);
@@ -88,6 +88,9 @@ impl Session<'_> {
             None => fetched?,
         };
         objects.extend(&plan.known);
+        if let Some(checks) = &checks {
+            self.refuse_impostors(plan, &objects, checks)?;
+        }
         Ok(Fetched { objects, checks })
     }
 
@@ -115,7 +118,8 @@ impl Session<'_> {
             self.note(&arrived, want, stored)?;
             match checks {
                 Some(checks) if want.kind == WantKind::Package => {
-                    self.check_package(checks, &want.what, &want.places[0], stored.object)
+                    let url = self.upstream.shown(&want.places[0]);
+                    self.check_package(checks, &format!("{}, {url}", want.what), stored.object)
                 }
                 _ => Ok(()),
             }

@@ -253,8 +253,8 @@ impl<'a> Session<'a> {
     /// Brings the repository to the upstream's state of now.
     pub fn sync(&self) -> Result<Report, SyncError> {
         let result = self.steadily(|pinned| {
-            let plan = self.plan_from(pinned)?;
-            let fetched = self.fetch_files(&plan)?;
+            let mut plan = self.plan_from(pinned)?;
+            let fetched = self.fetch_files(&mut plan)?;
             self.commit(pinned, &plan, &fetched)
         });
         match result {

@@ -1,18 +1,20 @@
 //! Packages that are signed inside are verified when they enter the pool, once per object and keyring; the store remembers
-//! the verdicts.
+//! what was found.
 //!
-//! A package that came just now is read again while it is still in the page cache, by the thread that downloaded it. One
-//! that is refused is reported together with others: whoever has to look wants to know of all of them, not of one a day.
+//! - A package that came just now is read again while it is still in the page cache, by the thread that downloaded it.
+//! - A good signature is not enough: a package must be the one that the index says it is, or an old package with known holes
+//!   could stand in for a new one.
+//! - What is refused is reported together: whoever has to look wants to know of all of it, not of one package a day.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::PackageCheck;
-use crate::digest::ObjectId;
-use crate::format::{PackageError, Reference};
-use crate::openpgp::{Keyring, Signer, VerifyError};
+use crate::digest::{Digest, ObjectId};
+use crate::format::{Identity, PackageError, Reference};
+use crate::openpgp::{Keyring, VerifyError};
 use crate::pool::Stored;
-use crate::rel_path::RelPath;
+use crate::store::records::PackageRecord;
 use crate::terminal::escape;
 
 use super::plan::{Plan, described};
@@ -22,17 +24,6 @@ use super::{Session, SyncError};
 pub(super) const REFUSED_MAX: usize = 10;
 /// After so many verdicts the store is told.
 const CHECKPOINT_VERDICTS: usize = 5000;
-
-/// Fingerprints of the primary keys that signed a package; the same for thousands of packages.
-pub type SignedBy = Arc<[String]>;
-
-/// That an object is a good package by the keys of a keyring.
-#[derive(Clone, Debug)]
-struct Verdict {
-    object: ObjectId,
-    keyring: ObjectId,
-    signed_by: SignedBy,
-}
 
 /// The verification of one state's packages.
 pub struct PackageChecks {
@@ -44,10 +35,19 @@ pub struct PackageChecks {
 
 #[derive(Default)]
 struct Found {
-    signers: HashMap<ObjectId, SignedBy>,
-    unrecorded: Vec<Verdict>,
+    good: HashMap<ObjectId, Checked>,
+    /// Objects of `good` that the store does not know, and the keyring that found them good.
+    unrecorded: Vec<(ObjectId, ObjectId)>,
     /// Messages.
     refused: Vec<String>,
+}
+
+/// A good package.
+#[derive(Clone, Debug)]
+struct Checked {
+    /// Fingerprints of the primary keys that signed it.
+    signed_by: Vec<String>,
+    identity: Identity,
 }
 
 /// A key that signed packages.
@@ -59,6 +59,31 @@ pub struct PackageSigner {
     pub user_id: Option<String>,
     /// How many packages of the state it signed.
     pub packages: u64,
+}
+
+impl From<PackageRecord> for Checked {
+    fn from(record: PackageRecord) -> Self {
+        Self {
+            signed_by: record.signed_by,
+            identity: Identity {
+                name: record.name,
+                version: record.version,
+                architectures: record.architectures,
+            },
+        }
+    }
+}
+
+impl From<&Checked> for PackageRecord {
+    fn from(checked: &Checked) -> Self {
+        let identity = checked.identity.clone();
+        Self {
+            signed_by: checked.signed_by.clone(),
+            name: identity.name,
+            version: identity.version,
+            architectures: identity.architectures,
+        }
+    }
 }
 
 impl PackageChecks {
@@ -73,14 +98,35 @@ impl PackageChecks {
             keyring.id()
         }
     }
+
+    /// Notes a message; so many are enough.
+    fn refuse(&self, what: String) -> Result<(), SyncError> {
+        let is_enough = {
+            let mut found = self.lock();
+            found.refused.push(what);
+            found.refused.len() >= REFUSED_MAX
+        };
+        if is_enough { self.conclude() } else { Ok(()) }
+    }
+
+    /// Refused packages are an error.
+    fn conclude(&self) -> Result<(), SyncError> {
+        let mut refused = self.lock().refused.clone();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        // Workers find them in any order.
+        refused.sort();
+        Err(SyncError::PackagesRefused { refused })
+    }
 }
 
 impl Session<'_> {
-    /// Prepares the verification of a plan's packages, and verifies those that are in the pool already. `None` when the
-    /// configuration leaves packages unchecked.
+    /// Prepares the verification of a plan's packages, and verifies those that are in the pool already. One whose file is
+    /// damaged is not known any more. `None` when the configuration leaves packages unchecked.
     pub(super) fn check_known_packages(
         &self,
-        plan: &Plan,
+        plan: &mut Plan,
     ) -> Result<Option<PackageChecks>, SyncError> {
         if self.repository.trust.packages == PackageCheck::Off {
             return Ok(None);
@@ -99,108 +145,128 @@ impl Session<'_> {
             .filter_map(|file| Some((file, *plan.known.get(&file.digest)?)))
             .filter(|(_, stored)| seen.insert(stored.object))
             .collect();
-        checks.lock().signers = self.context.store.read(|reader| {
-            let mut signers = HashMap::new();
+        checks.lock().good = self.context.store.read(|reader| {
+            let mut good = HashMap::new();
             for (_, Stored { object, .. }) in &known {
-                if let Some(signed_by) = reader.package_signers(*object, checks.keyring_id)? {
-                    signers.insert(*object, signed_by.into());
+                if let Some(record) = reader.package(*object, checks.keyring_id)? {
+                    good.insert(*object, record.into());
                 }
             }
-            Ok(signers)
+            Ok(good)
         })?;
         let unchecked: Vec<_> = known
             .iter()
-            .filter(|(_, stored)| !checks.lock().signers.contains_key(&stored.object))
+            .filter(|(_, stored)| !checks.lock().good.contains_key(&stored.object))
             .collect();
         let bytes = unchecked.iter().map(|(_, stored)| stored.size).sum();
         let label = format!("{} signatures", self.id());
         let progress = (self.context.progress).downloads(&label, unchecked.len() as u64, bytes);
+        let damaged: Mutex<Vec<Digest>> = Mutex::default();
         let checked = self.in_parallel(&unchecked, |(file, stored)| {
             let active = progress.file(&escape(file.path.file_name()), Some(stored.size));
-            self.check_package(&checks, &described(file), &file.path, stored.object)?;
+            if let Err(refused) = self.judge_package(&checks, &self.named(file), stored.object)? {
+                if self.context.pool.adopt(stored.object)?.is_some() {
+                    checks.refuse(refused)?;
+                } else {
+                    let mut damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
+                    damaged.push(file.digest);
+                }
+            }
             active.add(stored.size);
             active.done();
             Ok(())
         });
         progress.finish();
         self.finish_package_checks(&checks, checked)?;
+        for digest in damaged.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            plan.known.remove(&digest);
+        }
         Ok(Some(checks))
     }
 
-    /// Verifies a package that is in the pool; `what` and `path` are for messages. One that is refused is an error only when it is one too many: else
-    /// [`Self::finish_package_checks`] says so.
+    /// Verifies a package that has just come; `what` names it. One that is refused is an error only when it is one too many:
+    /// else [`Self::finish_package_checks`] says so.
     pub(super) fn check_package(
         &self,
         checks: &PackageChecks,
         what: &str,
-        path: &RelPath,
         object: ObjectId,
     ) -> Result<(), SyncError> {
-        self.context.interrupt.check()?;
-        let what = format!("{what}, {}", self.upstream.shown(path));
-        let mut file = self.context.pool.open_object(object)?;
-        let refused = match self.format.package_signatures(&mut file) {
-            Ok(signatures) => {
-                let verdict = self.verify_with_keys(
-                    |keyring| {
-                        let signers = keyring.verify_passed(&signatures, &what, self.started)?;
-                        Ok((signers, checks.id_of(keyring)))
-                    },
-                    VerifyError::newer_keys_may_help,
-                )?;
-                match verdict {
-                    Ok((signers, keyring)) => {
-                        return self.accept(checks, object, keyring, &signers);
-                    }
-                    Err(error) => error.to_string(),
-                }
-            }
-            Err(PackageError::Io(error)) => return Err(error.into()),
-            Err(error) => format!("{what}: {error}"),
-        };
-        log::debug!("{}: {refused}", self.id());
-        let is_too_much = {
-            let mut found = checks.lock();
-            found.refused.push(refused);
-            found.refused.len() >= REFUSED_MAX
-        };
-        if is_too_much { refuse(checks) } else { Ok(()) }
+        match self.judge_package(checks, what, object)? {
+            Ok(()) => Ok(()),
+            Err(refused) => checks.refuse(refused),
+        }
     }
 
-    fn accept(
+    /// For messages.
+    fn named(&self, file: &Reference) -> String {
+        format!("{}, {}", described(file), self.upstream.shown(&file.path))
+    }
+
+    /// The verdict over a package in the pool; `Err` says what it is and why it is refused.
+    fn judge_package(
         &self,
         checks: &PackageChecks,
+        what: &str,
         object: ObjectId,
-        keyring: ObjectId,
-        signers: &[Signer],
-    ) -> Result<(), SyncError> {
-        let signed_by: Vec<String> = signers
-            .iter()
-            .map(|signer| signer.fingerprint.clone())
-            .collect();
-        let mut found = checks.lock();
-        let signed_by = found.interned(signed_by);
-        found.signers.insert(object, Arc::clone(&signed_by));
-        found.unrecorded.push(Verdict {
-            object,
-            keyring,
-            signed_by,
-        });
-        if found.unrecorded.len() < CHECKPOINT_VERDICTS {
-            return Ok(());
+    ) -> Result<Result<(), String>, SyncError> {
+        self.context.interrupt.check()?;
+        let mut file = self.context.pool.open_object(object)?;
+        let inside = match self.format.look_inside(&mut file) {
+            Ok(inside) => inside,
+            Err(PackageError::Io(error)) => return Err(error.into()),
+            Err(error) => return Ok(Err(format!("{what}: {error}"))),
+        };
+        let verdict = self.verify_with_keys(
+            |keyring| {
+                let signers = keyring.verify_passed(&inside.signatures, what, self.started)?;
+                Ok((signers, checks.id_of(keyring)))
+            },
+            VerifyError::newer_keys_may_help,
+        )?;
+        let (signers, keyring) = match verdict {
+            Ok(good) => good,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let mut signed_by: Vec<String> = Vec::new();
+        for signer in signers {
+            if !signed_by.contains(&signer.fingerprint) {
+                signed_by.push(signer.fingerprint);
+            }
         }
-        let batch = std::mem::take(&mut found.unrecorded);
-        drop(found);
-        self.record_verdicts(&batch)
+        let identity = inside.identity;
+        let mut found = checks.lock();
+        let checked = Checked {
+            signed_by,
+            identity,
+        };
+        found.good.insert(object, checked);
+        found.unrecorded.push((object, keyring));
+        if found.unrecorded.len() >= CHECKPOINT_VERDICTS {
+            drop(found);
+            self.record_verdicts(checks)?;
+        }
+        Ok(Ok(()))
     }
 
-    fn record_verdicts(&self, verdicts: &[Verdict]) -> Result<(), SyncError> {
-        if verdicts.is_empty() {
+    fn record_verdicts(&self, checks: &PackageChecks) -> Result<(), SyncError> {
+        let records: Vec<_> = {
+            let mut found = checks.lock();
+            let unrecorded = std::mem::take(&mut found.unrecorded);
+            unrecorded
+                .into_iter()
+                .filter_map(|(object, keyring)| {
+                    let record = PackageRecord::from(found.good.get(&object)?);
+                    Some((object, keyring, record))
+                })
+                .collect()
+        };
+        if records.is_empty() {
             return Ok(());
         }
         self.context.store.write(self.context.lock, |writer| {
-            for verdict in verdicts {
-                writer.put_package_signers(verdict.object, verdict.keyring, &verdict.signed_by)?;
+            for (object, keyring, record) in &records {
+                writer.put_package(*object, *keyring, record)?;
             }
             Ok(())
         })?;
@@ -213,12 +279,32 @@ impl Session<'_> {
         checks: &PackageChecks,
         result: Result<T, SyncError>,
     ) -> Result<T, SyncError> {
-        let verdicts = std::mem::take(&mut checks.lock().unrecorded);
-        self.record_verdicts(&verdicts)?;
+        self.record_verdicts(checks)?;
         if !matches!(result, Err(SyncError::Interrupted(_))) {
-            refuse(checks)?;
+            checks.conclude()?;
         }
         result
+    }
+
+    /// Whether every package of the plan was found good, and is the one that the index says it is.
+    pub(super) fn refuse_impostors(
+        &self,
+        plan: &Plan,
+        objects: &HashMap<Digest, Stored>,
+        checks: &PackageChecks,
+    ) -> Result<(), SyncError> {
+        for file in &plan.files {
+            let (Some(package), Some(stored)) = (&file.package, objects.get(&file.digest)) else {
+                continue;
+            };
+            let impostor = match checks.lock().good.get(&stored.object) {
+                Some(checked) if checked.identity.is(package) => continue,
+                Some(checked) => format!("inside it is {}", checked.identity),
+                None => "nobody has verified it".to_owned(),
+            };
+            checks.refuse(format!("{}: {impostor}", self.named(file)))?;
+        }
+        checks.conclude()
     }
 
     /// The keys that signed these packages, and how many each did.
@@ -230,7 +316,8 @@ impl Session<'_> {
         let found = checks.lock();
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for object in packages {
-            for fingerprint in found.signers.get(&object).into_iter().flat_map(|by| &**by) {
+            let checked = found.good.get(&object);
+            for fingerprint in checked.iter().flat_map(|checked| &checked.signed_by) {
                 *counts.entry(fingerprint).or_default() += 1;
             }
         }
@@ -245,24 +332,4 @@ impl Session<'_> {
         });
         Ok(signers.collect())
     }
-}
-
-impl Found {
-    /// The same list as another package's, if there is one: nearly always the last one's.
-    fn interned(&self, signed_by: Vec<String>) -> SignedBy {
-        match self.unrecorded.last() {
-            Some(last) if *last.signed_by == *signed_by => Arc::clone(&last.signed_by),
-            _ => signed_by.into(),
-        }
-    }
-}
-
-fn refuse(checks: &PackageChecks) -> Result<(), SyncError> {
-    let mut refused = checks.lock().refused.clone();
-    if refused.is_empty() {
-        return Ok(());
-    }
-    // Workers find them in any order.
-    refused.sort();
-    Err(SyncError::PackagesRefused { refused })
 }

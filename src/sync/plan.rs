@@ -59,10 +59,22 @@ impl Plan {
 
     /// The files to download, each content once.
     pub fn wants(&self) -> Vec<Want> {
-        let mut seen: BTreeSet<Digest> = BTreeSet::new();
+        let is_new = |file: &&Reference| !self.known.contains_key(&file.digest);
+        let mut first: BTreeMap<Digest, &Reference> = BTreeMap::new();
+        for file in self.files.iter().filter(is_new) {
+            let known = first.entry(file.digest).or_insert(file);
+            // Whatever else it is called: content that is a package anywhere is checked as one.
+            if known.package.is_none() && file.package.is_some() {
+                *known = file;
+            }
+        }
+        let is_first = |file: &&Reference| {
+            let first = first.get(&file.digest);
+            first.is_some_and(|first| std::ptr::eq(*first, *file))
+        };
         self.files
             .iter()
-            .filter(|file| !self.known.contains_key(&file.digest) && seen.insert(file.digest))
+            .filter(is_first)
             .map(|file| Want {
                 what: described(file),
                 places: vec![file.path.clone()],
@@ -270,13 +282,17 @@ impl Session<'_> {
 }
 
 fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result<(), SyncError> {
-    if let Some(first) = files.get(&file.path) {
+    if let Some(first) = files.get_mut(&file.path) {
         if first.digest != file.digest {
             return Err(SyncError::TwoContents {
                 path: file.path.clone(),
                 first: first.digest.to_string(),
                 second: file.digest.to_string(),
             });
+        }
+        // What is a package anywhere is a package, in whatever order the indexes say so.
+        if first.package.is_none() {
+            first.package = file.package;
         }
         return Ok(());
     }

@@ -56,14 +56,19 @@ fn full_version(version: Option<&Child>) -> String {
             .and_then(|version| version.attribute(name))
             .unwrap_or_default()
     };
-    let mut full = match part("epoch") {
+    join_version(part("epoch"), part("ver"), part("rel"))
+}
+
+/// An epoch of 0 is left out, and so is what is empty.
+pub(super) fn join_version(epoch: &str, version: &str, release: &str) -> String {
+    let mut full = match epoch {
         "" | "0" => String::new(),
         epoch => format!("{epoch}:"),
     };
-    full.push_str(part("ver"));
-    if !part("rel").is_empty() {
+    full.push_str(version);
+    if !release.is_empty() {
         full.push('-');
-        full.push_str(part("rel"));
+        full.push_str(release);
     }
     full
 }

@@ -17,6 +17,10 @@ const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
 /// The largest value that is kept: a dozen signatures.
 const VALUE_LIMIT: u32 = 64 * 1024;
 
+/// Tags that say what a header had when it was signed; `HEADERIMAGE`, `HEADERSIGNATURES`, `HEADERIMMUTABLE`.
+const FIRST_REGION: u32 = 61;
+const LAST_REGION: u32 = 63;
+
 /// How large a header may be; rpm's own limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -79,12 +83,14 @@ impl From<io::Error> for HeaderError {
     }
 }
 
-/// The types that a wanted tag can have.
+/// The types that matter here.
 mod kind {
     pub const INT32: u32 = 4;
     pub const STRING: u32 = 6;
     pub const BINARY: u32 = 7;
     pub const STRINGS: u32 = 8;
+    /// A text in several languages.
+    pub const TRANSLATED: u32 = 9;
 }
 
 /// Reads a header and keeps the values of some tags. `passing` gets to see all of its bytes. Returns how long
@@ -113,11 +119,13 @@ pub fn read(
     }
 
     let mut to_come: Vec<Wanted> = Vec::new();
+    let mut previous_end = 0;
     for _ in 0..entries {
         let mut entry = [0; 16];
         reader.read_exact(&mut entry)?;
         passing(&entry);
         let tag = number(&entry);
+        previous_end = check_entry(&entry, previous_end, size)?;
         if !wanted.contains(&tag) {
             continue;
         }
@@ -141,6 +149,39 @@ pub fn read(
     }
     let values = to_come.into_iter().map(|wanted| (wanted.tag, wanted.value));
     Ok((Values(values.collect()), size))
+}
+
+/// Refuses an entry that rpm would refuse, wanted or not: of a known type, aligned, within the data, behind what comes
+/// before it. Returns where it ends at least.
+fn check_entry(entry: &[u8; 16], previous_end: u32, size: u32) -> Result<u32, HeaderError> {
+    let tag = number(entry);
+    let kind = number(&entry[4..]);
+    let start = number(&entry[8..]);
+    let count = number(&entry[12..]);
+    let (alignment, least) = match kind {
+        // Characters and bytes, and texts, which have an end.
+        1 | 2 | kind::STRING | kind::BINARY | kind::STRINGS | kind::TRANSLATED => (1, Some(count)),
+        3 => (2, count.checked_mul(2)),
+        kind::INT32 => (4, count.checked_mul(4)),
+        5 => (8, count.checked_mul(8)),
+        _ => return Err(HeaderError::Type { tag, kind }),
+    };
+    let end = least.and_then(|least| start.checked_add(least));
+    let end = end.filter(|end| *end <= size);
+    let end = end.ok_or(HeaderError::Outside { tag })?;
+    let why = if count == 0 {
+        "it has no value"
+    } else if !start.is_multiple_of(alignment) {
+        "its data is not aligned"
+    } else if (FIRST_REGION..=LAST_REGION).contains(&tag) {
+        // What it points to ends the data, wherever the region itself stands.
+        return Ok(previous_end);
+    } else if start < previous_end {
+        "its data overlaps with another's"
+    } else {
+        return Ok(end);
+    };
+    Err(HeaderError::Value { tag, why })
 }
 
 /// The big-endian number that some bytes begin with.
@@ -287,13 +328,19 @@ mod tests {
     #[test]
     fn wanted_values_are_kept_and_all_bytes_pass() {
         let long = vec![7; 150_000];
-        let data = [b"one\0two\0\0".as_slice(), &[0, 0, 0, 9], &long, b"end\0"].concat();
+        let data = [
+            b"one\0two\0\0...".as_slice(),
+            &[0, 0, 0, 9],
+            &long,
+            b"end\0",
+        ]
+        .concat();
         let end = u32::try_from(data.len() - 4).unwrap();
         let bytes = header(
             &[
                 [1, kind::STRINGS, 0, 3],
-                [9, 99, u32::MAX, u32::MAX],
-                [2, kind::INT32, 9, 1],
+                [2, kind::INT32, 12, 1],
+                [9, kind::BINARY, 16, 1000],
                 [3, kind::STRING, end, 1],
             ],
             &data,
@@ -348,7 +395,28 @@ mod tests {
                 200_001,
                 "it has 200001 bytes of data, more than the 200000 that are read",
             ),
-            (vec![[1, 6, 0, 1], [1, 6, 0, 1]], 1, "tag 1 is there twice"),
+            (vec![[1, 6, 0, 1], [1, 6, 1, 1]], 2, "tag 1 is there twice"),
+            (
+                vec![[8, 6, 0, 2], [9, 6, 1, 1]],
+                4,
+                "tag 9 is not what it should be: its data overlaps with another's",
+            ),
+            (
+                vec![[9, 4, 2, 1]],
+                8,
+                "tag 9 is not what it should be: its data is not aligned",
+            ),
+            (
+                vec![[9, 7, 0, 0]],
+                8,
+                "tag 9 is not what it should be: it has no value",
+            ),
+            (vec![[9, 8, 4, 5]], 8, "tag 9 points outside of its data"),
+            (
+                vec![[9, 10, 0, 1]],
+                8,
+                "tag 9 is of type 10, which it cannot be",
+            ),
             (vec![[1, 6, 2, 1]], 1, "tag 1 points outside of its data"),
             (vec![[1, 7, 0, 2]], 1, "tag 1 points outside of its data"),
             (
@@ -375,11 +443,11 @@ mod tests {
     fn values_of_another_kind_are_refused() {
         let bytes = header(
             &[
-                [1, kind::STRINGS, 0, 2],
-                [2, kind::INT32, 0, 2],
-                [3, kind::STRING, 8, 1],
+                [1, kind::STRINGS, 0, 1],
+                [2, kind::INT32, 4, 2],
+                [3, kind::STRING, 12, 1],
             ],
-            b"no end..\xff\0",
+            b"\xfe\0..8 bytes.\xff\0",
         );
         let values = read_wanted(&bytes).unwrap();
         for (got, expected) in [
@@ -406,7 +474,7 @@ mod tests {
         ] {
             assert_eq!(got.unwrap_err().to_string(), expected);
         }
-        let endless = header(&[[1, kind::STRINGS, 0, u32::MAX]], b"a\0b");
+        let endless = header(&[[1, kind::STRINGS, 0, 3]], b"a\0b");
         assert_eq!(
             read_wanted(&endless)
                 .unwrap()

@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, Read};
 
 use super::{
-    Companion, Format, FormatError, Index, IndexKind, KeyFile, PackageError, Reference, Root,
-    RootSource,
+    Companion, Format, FormatError, Index, IndexKind, Inside, KeyFile, PackageError, Reference,
+    Root, RootSource,
 };
 use crate::digest::{Algorithm, Digest};
-use crate::openpgp::{Keyring, Passed, Trusted};
+use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
 const REPOMD: &str = "repodata/repomd.xml";
@@ -116,8 +116,8 @@ impl Format for Rpm {
         }
     }
 
-    fn package_signatures(&self, package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
-        package::signatures(package)
+    fn look_inside(&self, package: &mut dyn Read) -> Result<Inside, PackageError> {
+        package::look_inside(package)
     }
 
     fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile> {

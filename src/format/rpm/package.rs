@@ -17,9 +17,10 @@ use std::io::{self, Read};
 
 use base64::Engine;
 
+use super::files::join_version;
 use super::header::{self, HeaderError, Limits, Values};
 use crate::digest::hex;
-use crate::format::PackageError;
+use crate::format::{Identity, Inside, PackageError};
 use crate::openpgp::{HashAlgorithm, Hasher, Passed, Passing, is_collision_resistant};
 use crate::pool::BUFFER;
 
@@ -52,6 +53,12 @@ mod tag {
     pub const MD5: u32 = 1004;
     /// DSA over header and payload.
     pub const GPG: u32 = 1005;
+    pub const NAME: u32 = 1000;
+    pub const VERSION: u32 = 1001;
+    pub const RELEASE: u32 = 1002;
+    pub const EPOCH: u32 = 1003;
+    pub const ARCHITECTURE: u32 = 1022;
+    pub const SOURCE_RPM: u32 = 1044;
     /// Without an algorithm beside it, as rpm 6 writes it, it is SHA-256.
     pub const PAYLOAD_DIGEST: u32 = 5092;
     pub const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
@@ -74,11 +81,17 @@ struct Claims {
     whole_signatures: Vec<Result<Passing, Passed>>,
 }
 
-/// The signatures of a package that cover all of it. Its digests are right.
-pub fn signatures(package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
+/// What a package says of itself. Its digests are right.
+pub fn look_inside(package: &mut dyn Read) -> Result<Inside, PackageError> {
     read_lead(package)?;
     let mut claims = read_signature_header(package)?;
     let wanted = [
+        tag::NAME,
+        tag::VERSION,
+        tag::RELEASE,
+        tag::EPOCH,
+        tag::ARCHITECTURE,
+        tag::SOURCE_RPM,
         tag::PAYLOAD_DIGEST,
         tag::PAYLOAD_DIGEST_ALGORITHM,
         tag::PAYLOAD_SHA512,
@@ -93,6 +106,7 @@ pub fn signatures(package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
     let (header, _) = header.map_err(broken_header)?;
     let has_header_digest = !claims.header_digests.is_empty();
     check(claims.header_digests, Part::Header)?;
+    let identity = identity(&header).map_err(broken_header)?;
     let mut payload_digests = declared_of_payload(&header).map_err(broken_header)?;
     let is_payload_covered = payload_digests
         .iter()
@@ -127,11 +141,34 @@ pub fn signatures(package: &mut dyn Read) -> Result<Vec<Passed>, PackageError> {
     match (signatures.is_empty(), is_header_signed) {
         (true, true) => Err(PackageError::PayloadNotSigned),
         (true, false) => Err(PackageError::NotSigned),
-        (false, _) => Ok(signatures
-            .into_iter()
-            .map(|signature| signature.map_or_else(|verdict| verdict, Passing::finish))
-            .collect()),
+        (false, _) => Ok(Inside {
+            identity,
+            signatures: signatures
+                .into_iter()
+                .map(|signature| signature.map_or_else(|verdict| verdict, Passing::finish))
+                .collect(),
+        }),
     }
+}
+
+fn identity(header: &Values) -> Result<Identity, HeaderError> {
+    let text = |tag| -> Result<&str, HeaderError> {
+        Ok(header.texts(tag)?.first().copied().unwrap_or_default())
+    };
+    let epoch = header.int32(tag::EPOCH)?.unwrap_or_default().to_string();
+    let architecture = text(tag::ARCHITECTURE)?.to_owned();
+    let architectures = if header.texts(tag::SOURCE_RPM)?.is_empty() {
+        // To rpm what does not say what it was built from is a source package, whatever it was built on. Not all programs
+        // that write indexes see it so.
+        vec!["src".to_owned(), "nosrc".to_owned(), architecture]
+    } else {
+        vec![architecture]
+    };
+    Ok(Identity {
+        name: text(tag::NAME)?.to_owned(),
+        version: join_version(&epoch, text(tag::VERSION)?, text(tag::RELEASE)?),
+        architectures,
+    })
 }
 
 fn read_lead(package: &mut dyn Read) -> Result<(), PackageError> {

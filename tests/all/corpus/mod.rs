@@ -111,8 +111,24 @@ fn weak(file: &str, reasons: &[(&str, &str)]) -> Expected {
     no_good_signature(file, reasons, CAN_BE_FORGED)
 }
 
+/// A root with a good signature beside one that no client takes.
+fn marred(file: &str, reasons: &[(&str, &str)]) -> Expected {
+    const MARRED: &str =
+        "has a good signature by a trusted key, but not all are, and clients refuse it";
+    signatures(file, MARRED, reasons, CHECK_KEY)
+}
+
 fn no_good_signature(file: &str, reasons: &[(&str, &str)], hint: &str) -> Expected {
-    let mut message = format!("[server]/{file} has no good signature by a trusted key");
+    signatures(
+        file,
+        "has no good signature by a trusted key",
+        reasons,
+        hint,
+    )
+}
+
+fn signatures(file: &str, what: &str, reasons: &[(&str, &str)], hint: &str) -> Expected {
+    let mut message = format!("[server]/{file} {what}");
     for (key, why) in reasons {
         message += &format!("\n  by {key}: {why}");
     }

@@ -6,8 +6,8 @@ use crate::kit::upstream::{
     Checksum, Package, Place, RpmDigest, RpmInside, RpmSignature, Signing, Tampered, Upstream,
 };
 
-const HINT: &str = "hint: check gpgkey_file or gpgkey_url against what the upstream announces; \
-                    `rpm.gpgcheck: false` takes packages unseen; the last good state is untouched\n";
+const HINT: &str = "hint: if a key is missing that the upstream announces, add it to gpgkey_file or gpgkey_url; anything else only the \
+                    upstream can explain (`rpm.gpgcheck: false` takes packages unseen); the last good state is untouched\n";
 
 fn by(key: &'static Key) -> RpmSignature {
     RpmSignature::by(key)
@@ -286,4 +286,98 @@ fn newer_keys_are_asked_for_once() {
     let said = mirror.sync().exits(4).stderr;
     assert!(said.contains("now has other keys"), "{said}");
     assert_eq!(mirror.server.requests_of("key").len(), 1);
+}
+
+/// What is listed a second time as something else is a package all the same, in whatever order and at whatever path.
+#[test]
+fn a_package_is_one_whatever_else_it_is_called() {
+    for delta_path in ["hello-1.0-1.x86_64.rpm", "aaa/hello.drpm"] {
+        let unsigned = hello().signatures([]);
+        let upstream = Upstream::rpm().unsigned().package(unsigned);
+        let mut mirror = Mirror::configured(upstream, |repository| {
+            let repository = repository.trusting(Key::archive());
+            repository.format("repo_gpgcheck: false")
+        });
+        let path = mirror.built.path_of("hello");
+        let bytes = mirror.built.tree.bytes(&path).to_vec();
+        let checksum = Checksum::Sha256.hex(&bytes);
+        let deltas = format!(
+            "<prestodelta><newpackage name=\"a\" version=\"1\" release=\"1\" arch=\"x86_64\">\
+             <delta oldepoch=\"0\" oldversion=\"0\" oldrelease=\"1\"><filename>{delta_path}</filename>\
+             <sequence>a-1</sequence><size>{}</size><checksum type=\"sha256\">{checksum}</checksum>\
+             </delta></newpackage></prestodelta>",
+            bytes.len()
+        );
+        let data = format!(
+            "<data type=\"prestodelta\"><checksum type=\"sha256\">{}</checksum>\
+             <location href=\"repodata/deltas.xml\"/><size>{}</size></data><data type=\"primary\">",
+            Checksum::Sha256.hex(deltas.as_bytes()),
+            deltas.len()
+        );
+        let tree = &mut mirror.built.tree;
+        let root = tree.text("repodata/repomd.xml");
+        let root = root.replacen("<data type=\"primary\">", &data, 1);
+        assert!(root.contains("prestodelta"));
+        tree.insert("repodata/repomd.xml", root);
+        tree.insert("repodata/deltas.xml", deltas);
+        tree.insert("aaa/hello.drpm", bytes);
+        mirror.server.swap(tree.clone());
+        let said = mirror.sync().exits(4).stderr;
+        assert!(
+            said.contains("it is not signed") || said.contains(".drpm"),
+            "{delta_path}: {said}"
+        );
+    }
+}
+
+/// An old package with known holes, well signed, must not pass for the new one.
+#[test]
+fn a_package_in_the_place_of_another_is_refused() {
+    let mut upstream = Upstream::rpm().unsigned();
+    upstream.add(Package::new("old", "1-1").signatures([by(Key::archive())]));
+    let old = upstream.build();
+    let bytes = old.tree.bytes(&old.path_of("old")).to_vec();
+    for (name, version) in [("new", "1-1"), ("old", "2-1"), ("old", "1:1-1")] {
+        let impostor = Package::new(name, version).raw(&bytes);
+        let upstream = Upstream::rpm().unsigned().package(impostor);
+        let mirror = Mirror::configured(upstream, |repository| {
+            let repository = repository.trusting(Key::archive());
+            repository.format("repo_gpgcheck: false")
+        });
+        let said = mirror.sync().exits(4).stderr;
+        assert!(said.contains(": inside it is old 1-1 (x86_64)\n"), "{said}");
+        // Not at the next sync either, which knows the package already.
+        let said = mirror.sync().exits(4).stderr;
+        assert!(said.contains(": inside it is old 1-1 (x86_64)\n"), "{said}");
+    }
+    let source = Package::new("hello", "1.0-1").architecture("src");
+    judging(Key::archive(), source.signatures([by(Key::archive())]))
+        .sync()
+        .succeeds();
+}
+
+/// The disk is to blame, not the upstream: what is damaged comes again.
+#[test]
+fn a_damaged_package_in_the_pool_is_fetched_again() {
+    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    let off = mirror.repository().format("gpgcheck: false");
+    mirror.chantal.repository(&off);
+    mirror.sync().succeeds();
+    let path = mirror.built.path_of("hello");
+    let package = mirror.built.tree.bytes(&path);
+    let hex = Checksum::Sha256.hex(package);
+    let object = mirror
+        .chantal
+        .data()
+        .join("pool/sha256")
+        .join(&hex[..2])
+        .join(&hex);
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&object, permissions).unwrap();
+    std::fs::write(&object, vec![0; package.len()]).unwrap();
+    mirror.chantal.repository(&mirror.repository());
+    let said = mirror.sync_with(&["--refresh"]).exits(0);
+    assert!(said.stderr.contains("is damaged"), "{}", said.stderr);
+    assert_eq!(std::fs::read(&object).unwrap(), package);
+    assert_eq!(mirror.published().bytes(&path), package);
 }

@@ -70,6 +70,10 @@ fn not_trusted(reasons: &[(&str, &str)]) -> Expected {
     super::not_trusted(IN_RELEASE, reasons)
 }
 
+fn marred(reasons: &[(&str, &str)]) -> Expected {
+    super::marred(IN_RELEASE, reasons)
+}
+
 fn weak(reasons: &[(&str, &str)]) -> Expected {
     super::weak(IN_RELEASE, reasons)
 }

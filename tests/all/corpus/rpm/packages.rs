@@ -13,8 +13,8 @@ use crate::kit::upstream::{
 };
 
 const YEAR: u32 = 365 * 86_400;
-const CHECK_KEY: &str = "hint: check gpgkey_file or gpgkey_url against what the upstream announces; `rpm.gpgcheck: false` takes \
-                         packages unseen; the last good state is untouched\n";
+const CHECK_KEY: &str = "hint: if a key is missing that the upstream announces, add it to gpgkey_file or gpgkey_url; anything else only the \
+                    upstream can explain (`rpm.gpgcheck: false` takes packages unseen); the last good state is untouched\n";
 
 fn hello() -> Package {
     Package::new("hello", "2.0-1")
@@ -457,15 +457,24 @@ fn damages() -> Vec<Case> {
             |file| file.bytes.clear(),
             refused_package(": it is not an RPM package: the file is too short"),
         ),
-        edited(
+        package(
             "another good package in its place",
-            |file| {
-                let evil = Upstream::rpm()
-                    .package(Package::new("evil", "6.6-6"))
-                    .build();
-                file.bytes = evil.tree.bytes(&evil.path_of("evil")).to_vec();
+            "archive",
+            || {
+                hello().with_rpm(|rpm| {
+                    rpm.edit = Some(|file| {
+                        let evil = Upstream::rpm()
+                            .package(Package::new("evil", "6.6-6"))
+                            .build();
+                        file.bytes = evil.tree.bytes(&evil.path_of("evil")).to_vec();
+                    });
+                })
             },
-            Accepted,
+            refused_package(": inside it is evil 6.6-6 (x86_64)"),
+            [
+                Differs("rpmkeys knows no index"),
+                Differs("dnf installs what is inside"),
+            ],
         ),
     ]
 }

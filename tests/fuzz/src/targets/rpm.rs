@@ -80,6 +80,8 @@ pub fn package(bytes: &[u8]) -> Verdict {
 }
 
 fn package_signatures(package: &mut dyn Read) -> Result<Vec<Passed>, String> {
-    let signatures = rpm().package_signatures(package);
-    signatures.map_err(|error| error.to_string())
+    let inside = rpm().look_inside(package);
+    inside
+        .map(|inside| inside.signatures)
+        .map_err(|error| error.to_string())
 }
