@@ -108,8 +108,9 @@ pub enum Repo {
 
     /// Trust the keys that a repository's key URLs have now
     ///
-    /// Keys from a `gpgkey_url` are fetched once and kept. When the URL later has other keys, syncs fail until somebody who knows that
-    /// the change is genuine says so with this command. Keys that the URLs no longer have are not trusted any more.
+    /// Keys that a `gpgkey_url` has the first time are trusted and kept; a sync that has something new to verify takes updates of them.
+    /// When the URL has other keys, syncs fail until somebody who knows that the change is genuine says so with this command. Keys
+    /// that the URLs no longer have are not trusted any more, nor are those that `gpgkey_fingerprints` does not name.
     Trust(OneRepository),
 }
 

@@ -174,6 +174,7 @@ fn sync_exit(error: &SyncError) -> Exit {
         SyncError::Credentials(_) => Exit::Usage,
         SyncError::Key(error) => match error {
             KeyError::File(_) | KeyError::Unusable(_) => Exit::Usage,
+            KeyError::Kept(_) => Exit::Other,
             KeyError::Missing { .. } | KeyError::Replaced { .. } => Exit::Refused,
             KeyError::Upstream(error) => upstream_exit(error),
         },
@@ -296,6 +297,9 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
             "if the new keys are genuine, `chantal repo trust --repo-id {repository}` accepts them; {untouched}"
         ),
         SyncError::Key(KeyError::Missing { .. }) => "check gpgkey_url".to_owned(),
+        SyncError::Key(KeyError::Upstream(UpstreamError::Redirect { .. })) => {
+            "name the address that it leads to as gpgkey_url".to_owned()
+        }
         SyncError::Key(KeyError::File(_) | KeyError::Unusable(_)) => {
             format!("check gpgkey_file or gpgkey_url; {untouched}")
         }
@@ -356,7 +360,7 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         SyncError::Format(FormatError::NotThere { what, .. }) => {
             format!("correct apt.{what}s; {untouched}")
         }
-        SyncError::Io(error) => io_hint(error)?,
+        SyncError::Key(KeyError::Kept(error)) | SyncError::Io(error) => io_hint(error)?,
         SyncError::Store(error) => store_hint(error)?,
         SyncError::NoSpace { .. } => "make room, or move the pool (storage.pool_path)".to_owned(),
         SyncError::TwoContents { .. } | SyncError::SizeConflict { .. } => {

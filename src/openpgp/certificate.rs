@@ -59,6 +59,28 @@ pub struct KeySummary {
     pub subkeys: Vec<KeySummary>,
 }
 
+impl KeySummary {
+    /// Why nothing is accepted that this key or one of its subkeys signs now.
+    pub fn signing_problem(&self) -> Option<&KeyProblem> {
+        let own = self.problem.as_ref()?;
+        if self.subkeys.iter().any(|subkey| subkey.problem.is_none()) {
+            return None;
+        }
+        // Of a key that leaves signing to its subkeys, theirs is what somebody can do something about.
+        let mut problems = std::iter::once(own).chain(
+            self.subkeys
+                .iter()
+                .filter_map(|subkey| subkey.problem.as_ref()),
+        );
+        let is_about_purpose = |problem: &&KeyProblem| **problem == KeyProblem::NotForSigning;
+        Some(
+            problems
+                .find(|problem| !is_about_purpose(problem))
+                .unwrap_or(own),
+        )
+    }
+}
+
 /// What was found among the packets of a file.
 #[derive(Debug, Default)]
 pub(super) struct Found {

@@ -206,6 +206,11 @@ impl Keyring {
         Ok(())
     }
 
+    /// Keeps only some keys, by their primary fingerprints.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.certificates.retain(|fingerprint, _| keep(fingerprint));
+    }
+
     fn primary_of(&self, subkey: &str) -> Option<String> {
         self.certificates
             .iter()

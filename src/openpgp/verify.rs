@@ -117,16 +117,6 @@ impl fmt::Display for Rejection {
 }
 
 impl VerifyError {
-    /// Whether a newer edition of the keys could change the verdict: the signer is unknown, or its key has expired.
-    pub fn newer_keys_may_help(&self) -> bool {
-        match self {
-            Self::NotTrusted { rejections, .. } => rejections.iter().any(|rejection| {
-                matches!(rejection.problem, Problem::UnknownKey | Problem::Key(_))
-            }),
-            _ => false,
-        }
-    }
-
     /// Whether a signature is genuine, and only its digest or its key is too weak to count.
     pub fn is_weakness(&self) -> bool {
         match self {

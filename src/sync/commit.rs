@@ -40,7 +40,6 @@ impl Session<'_> {
         for file in &pinned.files {
             entries.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
         }
-        // The keys that verified what is committed here: another thread may have fetched newer ones on the way.
         let keyring = self.keyring()?;
         let mut warnings = plan.warnings.clone();
         for file in self.key_files(&keyring, &entries, &mut warnings) {

@@ -1,20 +1,19 @@
-//! The keys that a repository's root is verified with.
+//! The keys that a repository's root and packages are verified with.
 //!
-//! Keys from files are read whenever they are needed. Keys from URLs are fetched once and kept in
-//! `{base_path}/gpgkeys/<repository>.asc`; the URLs are asked again only when the kept keys do not verify a root, or lack one
-//! that the configuration names. An update of a
-//! known key (new subkeys, another expiry, a revocation) is then taken, a new key only where the configuration names
-//! its fingerprint or somebody accepted it ([`accept`]): else whoever controls the URL could replace the trust.
+//! Keys from files are read whenever they are needed. Key URLs are asked once in every run that verifies something, and what they
+//! gave is [kept](super::kept_keys). An update of a known key (new subkeys, another expiry, a revocation) is taken. A new key is
+//! taken from a URL that was never asked before; later only where the configuration names its fingerprint or somebody accepted it
+//! ([`accept`]): else whoever controls the URL could replace the trust. A known URL that cannot be had is a warning, and the kept
+//! keys are used.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
 use super::Session;
+use super::kept_keys::Kept;
 use crate::config::{self, Config, HttpUrl, KeySource};
-use crate::digest::ObjectId;
 use crate::openpgp::{KeySummary, Keyring, KeyringError, Policy};
 use crate::upstream::{Small, Upstream, UpstreamError};
 
@@ -26,6 +25,9 @@ pub enum KeyError {
     Upstream(UpstreamError),
     #[error("a key: {0}")]
     File(io::Error),
+    /// In our own storage.
+    #[error("the kept keys: {0}")]
+    Kept(io::Error),
     #[error(transparent)]
     Unusable(#[from] KeyringError),
     #[error("{url} now has other keys: expected {}, got {}", kept.join(", "), found.join(", "))]
@@ -36,7 +38,21 @@ pub enum KeyError {
     },
 }
 
-/// The keys of one run: loaded when they are first needed, and their URLs asked at most once.
+impl KeyError {
+    /// Whether it is the URL's fault, so that keys which are kept may be used instead.
+    fn is_of_the_url(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Unusable(_) => true,
+            Self::Upstream(error) => !matches!(
+                error,
+                UpstreamError::Interrupted(_) | UpstreamError::Local(_)
+            ),
+            Self::File(_) | Self::Kept(_) | Self::Replaced { .. } => false,
+        }
+    }
+}
+
+/// The keys of one run: loaded when they are first needed, so that their URLs are asked at most once.
 #[derive(Default)]
 pub(super) struct Keys {
     loaded: Mutex<Loaded>,
@@ -45,190 +61,151 @@ pub(super) struct Keys {
 #[derive(Default)]
 struct Loaded {
     keyring: Option<Arc<Keyring>>,
-    /// The URLs were asked in this run.
-    are_fresh: bool,
-}
-
-/// The kept keys of a repository, and which URLs they came from.
-struct Kept {
-    path: PathBuf,
-    /// Keys that other URLs gave do not count for these.
-    sources: ObjectId,
-}
-
-impl Session<'_> {
-    /// Runs a verification; when the keys at hand do not suffice, once more with what the key URLs give now.
-    ///
-    /// `newer_keys_may_help` says it of a verdict. Any number of threads may verify at once.
-    pub(super) fn verify_with_keys<T, E>(
-        &self,
-        verification: impl Fn(&Keyring) -> Result<T, E>,
-        newer_keys_may_help: impl Fn(&E) -> bool,
-    ) -> Result<Result<T, E>, KeyError> {
-        let keyring = self.keyring()?;
-        match verification(&keyring) {
-            Err(error) if newer_keys_may_help(&error) => {
-                Ok(match self.newer_keyring(&keyring)? {
-                    Some(newer) => verification(&newer),
-                    None => Err(error),
-                })
-            }
-            verdict => Ok(verdict),
-        }
-    }
-
-    /// The trusted keys: files as they are now, URLs as they are kept or, the first time, as they are fetched.
-    pub(super) fn keyring(&self) -> Result<Arc<Keyring>, KeyError> {
-        let mut loaded = self.keys.lock();
-        if let Some(keyring) = &loaded.keyring {
-            return Ok(Arc::clone(keyring));
-        }
-        self.load(&mut loaded)
-    }
-
-    /// What the key URLs give beyond a keyring that did not suffice; `None` when they have nothing to add to it.
-    fn newer_keyring(&self, than: &Arc<Keyring>) -> Result<Option<Arc<Keyring>>, KeyError> {
-        let mut loaded = self.keys.lock();
-        if let Some(keyring) = &loaded.keyring
-            && !Arc::ptr_eq(keyring, than)
-        {
-            // Another thread has asked meanwhile.
-            return Ok(Some(Arc::clone(keyring)));
-        }
-        if loaded.are_fresh || urls(self.repository).is_empty() {
-            return Ok(None);
-        }
-        self.ask_for_keys(&mut loaded)?;
-        self.load(&mut loaded).map(Some)
-    }
-
-    fn load(&self, loaded: &mut Loaded) -> Result<Arc<Keyring>, KeyError> {
-        let mut keyring = from_files(self.repository)?;
-        if !urls(self.repository).is_empty() {
-            match self.kept_keys().read()? {
-                Some(kept) => keyring.extend(kept),
-                None => keyring.extend(self.ask_for_keys(loaded)?),
-            }
-            // The configuration may name a key that the URL got only after the others were kept.
-            if !loaded.are_fresh && !has_all_named(&keyring, self.repository) {
-                keyring.extend(self.ask_for_keys(loaded)?);
-            }
-        }
-        let keyring = Arc::new(narrowed(keyring, self.repository)?);
-        loaded.keyring = Some(Arc::clone(&keyring));
-        Ok(keyring)
-    }
-
-    /// Asks the URLs, and keeps what may be kept.
-    fn ask_for_keys(&self, loaded: &mut Loaded) -> Result<Keyring, KeyError> {
-        let kept = self.kept_keys();
-        let known = kept.read()?;
-        let mut keyring = Keyring::default();
-        for (url, keys) in ask(&self.upstream, self.repository)? {
-            if let Some(known) = &known {
-                self.refuse_strangers(&url, known, &keys)?;
-            }
-            keyring.extend(keys);
-        }
-        if let Some(known) = known {
-            // A key that the URL no longer has is still trusted: only its own revocation ends that.
-            keyring.extend(known);
-        }
-        kept.write(&keyring)?;
-        loaded.are_fresh = true;
-        Ok(keyring)
-    }
-
-    fn refuse_strangers(
-        &self,
-        url: &str,
-        known: &Keyring,
-        found: &Keyring,
-    ) -> Result<(), KeyError> {
-        let known = known.fingerprints();
-        let named = &self.repository.trust.fingerprints;
-        let stranger = found.fingerprints().into_iter().any(|fingerprint| {
-            !known.contains(&fingerprint)
-                && !named.iter().any(|named| named.as_str() == fingerprint)
-        });
-        if !stranger {
-            return Ok(());
-        }
-        Err(KeyError::Replaced {
-            url: url.to_owned(),
-            kept: known,
-            found: found.fingerprints(),
-        })
-    }
-
-    fn kept_keys(&self) -> Kept {
-        Kept::of(self.context.config, self.repository)
-    }
+    warnings: Vec<String>,
 }
 
 impl Keys {
     fn lock(&self) -> MutexGuard<'_, Loaded> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// What the key URLs have now, each with its keys.
-fn ask(
-    upstream: &Upstream,
-    repository: &config::Repository,
-) -> Result<Vec<(String, Keyring)>, KeyError> {
-    let mut answers = Vec::new();
-    for url in urls(repository) {
-        let shown = url.to_string();
-        let bytes = match upstream.small_at(url.as_url()) {
-            Ok(Small::Body { bytes, .. }) => bytes,
-            Ok(Small::Missing | Small::NotModified) => {
-                return Err(KeyError::Missing { url: shown });
-            }
-            Err(error) => return Err(KeyError::Upstream(error)),
-        };
-        let keys = Keyring::parse(&bytes, &shown)?;
-        answers.push((shown, keys));
+    /// What was odd when they were loaded.
+    pub fn warnings(&self) -> Vec<String> {
+        self.lock().warnings.clone()
     }
-    Ok(answers)
 }
 
-/// The kept keys before and after [`accept`].
+impl Session<'_> {
+    /// The trusted keys, the same ones throughout a run: files and URLs as they are when it first asks.
+    pub(super) fn keyring(&self) -> Result<Arc<Keyring>, KeyError> {
+        let mut loaded = self.keys.lock();
+        if let Some(keyring) = &loaded.keyring {
+            return Ok(Arc::clone(keyring));
+        }
+        let keyring = from_files(self.repository)?;
+        let keyring = Arc::new(if urls(self.repository).next().is_some() {
+            self.with_keys_of_urls(keyring, &mut loaded.warnings)?
+        } else {
+            narrowed(keyring, self.repository)?
+        });
+        loaded.keyring = Some(Arc::clone(&keyring));
+        Ok(keyring)
+    }
+
+    /// Asks the URLs, and keeps what may be kept.
+    fn with_keys_of_urls(
+        &self,
+        mut keyring: Keyring,
+        warnings: &mut Vec<String>,
+    ) -> Result<Keyring, KeyError> {
+        let (config, repository) = (self.context.config, self.repository);
+        let known = Kept::read(config, repository)?;
+        // A key that a URL no longer has is still trusted: only its own revocation ends that.
+        keyring.extend(known.keyring().clone());
+        let mut kept = known.clone();
+        let mut failures = Vec::new();
+        for url in urls(repository) {
+            match ask(&self.upstream, url) {
+                Ok(keys) => {
+                    keyring.extend(keys.clone());
+                    let keys = only_named(keys, repository);
+                    if known.knows(url) {
+                        refuse_strangers(url, known.keyring(), &keys, repository)?;
+                    }
+                    kept.add(url, keys);
+                }
+                Err(error) if known.knows(url) && error.is_of_the_url() => failures.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        // The configuration may name a key that a URL got only after the others were kept.
+        if !has_all_named(&keyring, repository)
+            && let Some(failure) = failures.pop()
+        {
+            return Err(failure);
+        }
+        let keyring = narrowed(keyring, repository)?;
+        kept.retain(|fingerprint| is_wanted(fingerprint, repository));
+        kept.write(config, repository)?;
+        let about = |failure: &KeyError| format!("the kept keys are used: {failure}");
+        warnings.extend(failures.iter().map(about));
+        Ok(keyring)
+    }
+}
+
+/// Where the configuration names keys, no others come this far.
+fn refuse_strangers(
+    url: &HttpUrl,
+    known: &Keyring,
+    found: &Keyring,
+    repository: &config::Repository,
+) -> Result<(), KeyError> {
+    let kept = known.fingerprints();
+    let found = found.fingerprints();
+    let is_known = |fingerprint| kept.contains(fingerprint);
+    if !repository.trust.fingerprints.is_empty() || found.iter().all(is_known) {
+        return Ok(());
+    }
+    Err(KeyError::Replaced {
+        url: url.to_string(),
+        kept,
+        found,
+    })
+}
+
+/// What a key URL has now.
+fn ask(upstream: &Upstream, url: &HttpUrl) -> Result<Keyring, KeyError> {
+    let shown = url.to_string();
+    match upstream.small_at(url.as_url()) {
+        Ok(Small::Body { bytes, .. }) => Ok(Keyring::parse(&bytes, &shown)?),
+        Ok(Small::Missing | Small::NotModified) => Err(KeyError::Missing { url: shown }),
+        Err(error) => Err(KeyError::Upstream(error)),
+    }
+}
+
+/// The trusted keys of URLs before and after [`accept`].
 pub struct Accepted {
     pub before: Vec<KeySummary>,
     pub after: Vec<KeySummary>,
 }
 
-/// Keeps what the key URLs have now, and nothing else, whatever was kept before: somebody looked at it and said so.
+/// Keeps the keys that the key URLs have now, and no others, whatever was kept before: somebody looked at it and said so.
 pub fn accept(
     config: &Config,
     repository: &config::Repository,
     upstream: &Upstream,
 ) -> Result<Accepted, KeyError> {
-    let kept = Kept::of(config, repository);
-    let before = kept.read()?.unwrap_or_default();
-    let mut after = Keyring::default();
-    for (_, keys) in ask(upstream, repository)? {
-        after.extend(keys);
+    let before = Kept::read(config, repository)?;
+    let mut after = Kept::default();
+    let mut all = from_files(repository)?;
+    for url in urls(repository) {
+        let keys = ask(upstream, url)?;
+        all.extend(keys.clone());
+        after.add(url, only_named(keys, repository));
     }
-    kept.write(&after)?;
+    narrowed(all, repository)?;
+    after.remember(&before);
+    after.write(config, repository)?;
     let now = crate::time::now();
+    let before = only_named(before.keyring().clone(), repository);
     Ok(Accepted {
         before: before.keys(now),
-        after: after.keys(now),
+        after: after.keyring().keys(now),
     })
 }
 
-/// The trusted keys as they are known without asking anyone, for a person to look at.
+/// The trusted keys as far as they are known without asking anyone, for a person to look at.
 pub fn at_hand(
     config: &Config,
     repository: &config::Repository,
 ) -> Result<Vec<KeySummary>, KeyError> {
-    let keyring = match keyring_at_hand(config, repository)? {
-        Some(keyring) => keyring,
-        None => from_files(repository)?,
-    };
-    Ok(keyring.keys(crate::time::now()))
+    let now = crate::time::now();
+    if let Some(keyring) = keyring_at_hand(config, repository)? {
+        return Ok(keyring.keys(now));
+    }
+    let mut keyring = from_files(repository)?;
+    keyring.extend(Kept::read(config, repository)?.keyring().clone());
+    Ok(only_named(keyring, repository).keys(now))
 }
 
 /// The trusted keys without asking anyone. `None` when the URLs have to be asked for some of them.
@@ -237,11 +214,12 @@ pub(super) fn keyring_at_hand(
     repository: &config::Repository,
 ) -> Result<Option<Keyring>, KeyError> {
     let mut keyring = from_files(repository)?;
-    if !urls(repository).is_empty() {
-        let Some(kept) = Kept::of(config, repository).read()? else {
+    if urls(repository).next().is_some() {
+        let kept = Kept::read(config, repository)?;
+        if !urls(repository).all(|url| kept.knows(url)) {
             return Ok(None);
-        };
-        keyring.extend(kept);
+        }
+        keyring.extend(kept.keyring().clone());
         if !has_all_named(&keyring, repository) {
             return Ok(None);
         }
@@ -267,7 +245,18 @@ fn has_all_named(keyring: &Keyring, repository: &config::Repository) -> bool {
     named.all(|named| found.iter().any(|found| found == named.as_str()))
 }
 
-/// Only the keys that the configuration names, judged as strictly as it says.
+/// Whether the configuration names this key, or none.
+fn is_wanted(fingerprint: &str, repository: &config::Repository) -> bool {
+    let named = &repository.trust.fingerprints;
+    named.is_empty() || named.iter().any(|named| named.as_str() == fingerprint)
+}
+
+fn only_named(mut keyring: Keyring, repository: &config::Repository) -> Keyring {
+    keyring.retain(|fingerprint| is_wanted(fingerprint, repository));
+    keyring
+}
+
+/// Only the keys that the configuration names, which must be there, judged as strictly as it says.
 fn narrowed(mut keyring: Keyring, repository: &config::Repository) -> Result<Keyring, KeyError> {
     let trust = &repository.trust;
     if !trust.fingerprints.is_empty() {
@@ -279,65 +268,10 @@ fn narrowed(mut keyring: Keyring, repository: &config::Repository) -> Result<Key
     }))
 }
 
-impl Kept {
-    fn of(config: &Config, repository: &config::Repository) -> Self {
-        let urls: Vec<String> = urls(repository)
-            .iter()
-            .map(|url| url.as_url().to_string())
-            .collect();
-        let directory = config.storage.keyrings_path();
-        Self {
-            path: directory.join(format!("{}.asc", repository.id)),
-            sources: ObjectId::of(urls.join("\n").as_bytes()),
-        }
-    }
-
-    /// Armor begins where it begins: a line before it is for us.
-    fn header(&self) -> String {
-        format!("chantal: keys from the URLs with sha256 {}\n", self.sources)
-    }
-
-    fn read(&self) -> Result<Option<Keyring>, KeyError> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(KeyError::File(error)),
-        };
-        if !bytes.starts_with(self.header().as_bytes()) {
-            return Ok(None);
-        }
-        let keyring = Keyring::parse(&bytes, &self.path.display().to_string())?;
-        Ok(Some(keyring))
-    }
-
-    fn write(&self, keyring: &Keyring) -> Result<(), KeyError> {
-        let directory = self.path.parent().expect("it was joined to a directory");
-        fs::create_dir_all(directory).map_err(KeyError::File)?;
-        let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(directory)?;
-            file.write_all(self.header().as_bytes())?;
-            file.write_all(keyring.to_armored().as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&self.path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        write().map_err(|error| {
-            KeyError::File(io::Error::new(
-                error.kind(),
-                format!("{}: {error}", self.path.display()),
-            ))
-        })
-    }
-}
-
-fn urls(repository: &config::Repository) -> Vec<&HttpUrl> {
-    repository
-        .trust
-        .keys
-        .iter()
-        .filter_map(|source| match source {
-            KeySource::Http(url) => Some(url),
-            KeySource::File(_) => None,
-        })
-        .collect()
+pub(super) fn urls(repository: &config::Repository) -> impl Iterator<Item = &HttpUrl> {
+    let sources = repository.trust.keys.iter();
+    sources.filter_map(|source| match source {
+        KeySource::Http(url) => Some(url),
+        KeySource::File(_) => None,
+    })
 }

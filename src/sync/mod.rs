@@ -16,6 +16,7 @@
 mod commit;
 mod fetch;
 mod freshness;
+mod kept_keys;
 mod keys;
 mod packages;
 mod plan;
@@ -262,12 +263,17 @@ impl<'a> Session<'a> {
             Ok(None) => self.unchanged(),
             Err(error) => Err(error),
         }
-        .inspect_err(|error| self.remember_failure(error))
+        .inspect_err(|error| {
+            self.warn_of_keys();
+            self.remember_failure(error);
+        })
     }
 
     /// Finds out what [`Self::sync`] would do. Indexes that are new are downloaded for it and stay in the pool.
     pub fn preview(&self) -> Result<Preview, SyncError> {
-        let plan = self.steadily(|pinned| self.plan_from(pinned))?;
+        let plan = self
+            .steadily(|pinned| self.plan_from(pinned))
+            .inspect_err(|_| self.warn_of_keys())?;
         Ok(plan.map_or(Preview::Unchanged, Preview::Change))
     }
 
@@ -356,6 +362,13 @@ impl<'a> Session<'a> {
             writer.add_history(self.id(), &record)
         })?;
         Ok(report(state))
+    }
+
+    /// A failed sync has no report to say it, and a key that could not be had may be why it failed.
+    fn warn_of_keys(&self) {
+        for warning in self.keys.warnings() {
+            log::warn!("{}: {warning}", self.id());
+        }
     }
 
     /// A failed sync is part of the history too; failing to write it down must not hide why.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::config::PackageCheck;
 use crate::digest::{Digest, ObjectId};
 use crate::format::{Identity, PackageError, Reference};
-use crate::openpgp::{Keyring, VerifyError};
+use crate::openpgp::Keyring;
 use crate::pool::Stored;
 use crate::store::records::PackageRecord;
 use crate::terminal::escape;
@@ -27,7 +27,6 @@ const CHECKPOINT_VERDICTS: usize = 5000;
 
 /// The verification of one state's packages.
 pub struct PackageChecks {
-    /// The keys as they were at its start.
     keyring: Arc<Keyring>,
     keyring_id: ObjectId,
     found: Mutex<Found>,
@@ -36,8 +35,8 @@ pub struct PackageChecks {
 #[derive(Default)]
 struct Found {
     good: HashMap<ObjectId, Checked>,
-    /// Objects of `good` that the store does not know, and the keyring that found them good.
-    unrecorded: Vec<(ObjectId, ObjectId)>,
+    /// Objects of `good` that the store does not know.
+    unrecorded: Vec<ObjectId>,
     /// Messages.
     refused: Vec<String>,
 }
@@ -89,14 +88,6 @@ impl From<&Checked> for PackageRecord {
 impl PackageChecks {
     fn lock(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn id_of(&self, keyring: &Keyring) -> ObjectId {
-        if std::ptr::eq(keyring, self.keyring.as_ref()) {
-            self.keyring_id
-        } else {
-            keyring.id()
-        }
     }
 
     /// Notes a message; so many are enough.
@@ -217,15 +208,9 @@ impl Session<'_> {
             Err(PackageError::Io(error)) => return Err(error.into()),
             Err(error) => return Ok(Err(format!("{what}: {error}"))),
         };
-        let verdict = self.verify_with_keys(
-            |keyring| {
-                let signers = keyring.verify_passed(&inside.signatures, what, self.started)?;
-                Ok((signers, checks.id_of(keyring)))
-            },
-            VerifyError::newer_keys_may_help,
-        )?;
-        let (signers, keyring) = match verdict {
-            Ok(good) => good,
+        let keyring = &checks.keyring;
+        let signers = match keyring.verify_passed(&inside.signatures, what, self.started) {
+            Ok(signers) => signers,
             Err(error) => return Ok(Err(error.to_string())),
         };
         let mut signed_by: Vec<String> = Vec::new();
@@ -241,7 +226,7 @@ impl Session<'_> {
             identity,
         };
         found.good.insert(object, checked);
-        found.unrecorded.push((object, keyring));
+        found.unrecorded.push(object);
         if found.unrecorded.len() >= CHECKPOINT_VERDICTS {
             drop(found);
             self.record_verdicts(checks)?;
@@ -255,9 +240,9 @@ impl Session<'_> {
             let unrecorded = std::mem::take(&mut found.unrecorded);
             unrecorded
                 .into_iter()
-                .filter_map(|(object, keyring)| {
+                .filter_map(|object| {
                     let record = PackageRecord::from(found.good.get(&object)?);
-                    Some((object, keyring, record))
+                    Some((object, record))
                 })
                 .collect()
         };
@@ -265,8 +250,8 @@ impl Session<'_> {
             return Ok(());
         }
         self.context.store.write(self.context.lock, |writer| {
-            for (object, keyring, record) in &records {
-                writer.put_package(*object, *keyring, record)?;
+            for (object, record) in &records {
+                writer.put_package(*object, checks.keyring_id, record)?;
             }
             Ok(())
         })?;

@@ -111,7 +111,8 @@ impl Session<'_> {
         self.judge_freshness(pinned, &root)?;
         // A key that cannot be had is known before anything is downloaded, even if no root is verified with it.
         self.keyring()?;
-        let mut warnings = pinned.warnings.clone();
+        let mut warnings = self.keys.warnings();
+        warnings.extend(pinned.warnings.iter().cloned());
         warnings.extend(root.warnings);
 
         let objects = self.fetch_indexes(&root.indexes)?;

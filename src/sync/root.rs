@@ -273,8 +273,8 @@ impl Session<'_> {
         &self,
         verification: impl Fn(&Keyring) -> Result<Trusted, VerifyError>,
     ) -> Result<Trusted, SyncError> {
-        self.verify_with_keys(verification, VerifyError::newer_keys_may_help)?
-            .map_err(|error| RootError::from(error).into())
+        let keyring = self.keyring()?;
+        verification(&keyring).map_err(|error| RootError::from(error).into())
     }
 
     /// A signature that cannot be had is no signature, whether it is missing or refused.

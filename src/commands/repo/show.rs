@@ -43,7 +43,7 @@ struct Key {
     user_id: Option<String>,
     created: String,
     expires: Option<String>,
-    /// Why nothing that it signs now is accepted.
+    /// Why nothing that it or a subkey signs now is accepted.
     problem: Option<String>,
     signing_subkeys: Vec<String>,
 }
@@ -51,11 +51,11 @@ struct Key {
 impl From<KeySummary> for Key {
     fn from(key: KeySummary) -> Self {
         Self {
+            problem: key.signing_problem().map(ToString::to_string),
             fingerprint: key.fingerprint,
             user_id: key.user_id,
             created: rfc3339(key.created),
             expires: key.expires.map(rfc3339),
-            problem: key.problem.map(|problem| problem.to_string()),
             signing_subkeys: key
                 .subkeys
                 .into_iter()

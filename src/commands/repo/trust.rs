@@ -13,6 +13,9 @@ use crate::sync::{self, SyncError};
 use crate::terminal::escape;
 use crate::upstream::Upstream;
 
+const GONE: &str = "no longer trusted";
+const USELESS: &str = "not trusted";
+
 #[derive(Serialize)]
 struct Trusted {
     repository: String,
@@ -25,6 +28,8 @@ struct Trusted {
 struct Key {
     fingerprint: String,
     user_id: Option<String>,
+    /// Why nothing that it signs now is accepted.
+    problem: Option<String>,
 }
 
 pub fn trust(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Error> {
@@ -75,6 +80,7 @@ impl From<&KeySummary> for Key {
         Self {
             fingerprint: key.fingerprint.clone(),
             user_id: key.user_id.clone(),
+            problem: key.signing_problem().map(ToString::to_string),
         }
     }
 }
@@ -84,12 +90,17 @@ fn describe(trusted: &Trusted) -> String {
     for (keys, what) in [
         (&trusted.added, "now trusted"),
         (&trusted.kept, "still trusted"),
-        (&trusted.removed, "no longer trusted"),
+        (&trusted.removed, GONE),
     ] {
         for key in keys {
             let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)")).into_owned();
+            let (what, why) = match &key.problem {
+                // It is kept all the same: an older edition of it, still good, must not come back.
+                Some(problem) if what != GONE => (USELESS, format!(" ({problem})")),
+                _ => (what, String::new()),
+            };
             lines.push(format!(
-                "{}: {what}: {} {user_id}",
+                "{}: {what}: {} {user_id}{why}",
                 trusted.repository, key.fingerprint
             ));
         }

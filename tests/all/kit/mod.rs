@@ -23,6 +23,7 @@
 //! - [`key_files`]: what is published of the keys beside the upstream's own files.
 //! - [`server`], [`tls`]: a tree over http or https, with faults, hooks and a request log.
 //! - [`chantal`]: the binary in a private directory with a configuration of its own.
+//! - [`mount`]: a file system that is soon full.
 //! - [`process`]: running programs; their output and its assertions.
 //! - [`clients`]: apt-get, dnf, gpgv, nginx and others, cut off from the machine's own configuration.
 //!
@@ -32,6 +33,7 @@ pub mod chantal;
 pub mod clients;
 pub mod key_files;
 pub mod keys;
+pub mod mount;
 pub mod process;
 pub mod server;
 pub mod tls;

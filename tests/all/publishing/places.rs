@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::{PUBLISH, SYNC, Scene};
 use crate::kit::chantal::Repository;
+use crate::kit::mount::Mount;
 use crate::kit::process::{self, Output};
 use crate::kit::tree::{Tree, inodes};
 use crate::kit::upstream::{Package, Upstream};
@@ -35,27 +36,6 @@ fn other_file_system() -> Option<TempDir> {
         .ok()?;
     let device = |path: &Path| fs::metadata(path).unwrap().dev();
     (device(dir.path()) != device(&std::env::temp_dir())).then_some(dir)
-}
-
-/// A tmpfs, unmounted when dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(at: &Path, size: &str) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
-            .arg(at);
-        let done = mount.output().is_ok_and(|output| output.status.success());
-        done.then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        drop(Command::new("umount").arg("--lazy").arg(&self.0).output());
-    }
 }
 
 fn published(output: &Output) -> serde_json::Value {

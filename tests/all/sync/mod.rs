@@ -6,6 +6,7 @@ mod credentials;
 mod deduplication;
 mod downloads;
 mod key_files;
+mod key_urls;
 mod keys;
 mod logging;
 mod moving;

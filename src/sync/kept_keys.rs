@@ -1,0 +1,167 @@
+//! The keys that key URLs gave, as they are kept in `{base_path}/gpgkeys/<repository>.asc`.
+//!
+//! Before the armor stands a line for each URL: its sha256, and the fingerprints of the keys that came from it. Only URLs that the
+//! configuration still has count, and a URL without a line is one that was never asked. Only the run that holds the storage
+//! writes the file, and replaces it as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::keys::{KeyError, urls};
+use crate::config::{self, Config, HttpUrl};
+use crate::digest::ObjectId;
+use crate::openpgp::Keyring;
+
+const LINE: &str = "chantal: keys from the URL with sha256 ";
+/// The one line of files that did not tell URLs apart: the sha256 is of all of them, in their order.
+const LINE_OF_ALL: &str = "chantal: keys from the URLs with sha256 ";
+
+/// What is kept for the URLs of one repository's configuration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept {
+    /// The fingerprints of what each URL gave.
+    sources: BTreeMap<ObjectId, BTreeSet<String>>,
+    keyring: Keyring,
+}
+
+impl Kept {
+    pub fn read(config: &Config, repository: &config::Repository) -> Result<Self, KeyError> {
+        let path = path(config, repository);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(KeyError::Kept(error)),
+        };
+        let (mut sources, is_of_all) = read_lines(&bytes, repository);
+        if sources.values().all(BTreeSet::is_empty) && !is_of_all {
+            let keyring = Keyring::default();
+            return Ok(Self { sources, keyring });
+        }
+        let mut keyring = Keyring::parse(&bytes, &path.display().to_string())?;
+        if is_of_all {
+            let all: BTreeSet<String> = keyring.fingerprints().into_iter().collect();
+            sources = urls(repository)
+                .map(|url| (source(url), all.clone()))
+                .collect();
+        }
+        let counts = |fingerprint: &str| sources.values().any(|from| from.contains(fingerprint));
+        keyring.retain(counts);
+        Ok(Self { sources, keyring })
+    }
+
+    /// Whether the URL was asked before.
+    pub fn knows(&self, url: &HttpUrl) -> bool {
+        self.sources.contains_key(&source(url))
+    }
+
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// Takes what a URL gave, beside what it gave before.
+    pub fn add(&mut self, url: &HttpUrl, keys: Keyring) {
+        let fingerprints = self.sources.entry(source(url)).or_default();
+        fingerprints.extend(keys.fingerprints());
+        self.keyring.extend(keys);
+    }
+
+    /// Takes over what was known of the keys that are here too: a revocation must not get lost.
+    pub fn remember(&mut self, earlier: &Self) {
+        let mut known = earlier.keyring.clone();
+        let here = self.keyring.fingerprints();
+        known.retain(|fingerprint| here.iter().any(|here| here == fingerprint));
+        self.keyring.extend(known);
+    }
+
+    /// Forgets all other keys.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.keyring.retain(&keep);
+        for fingerprints in self.sources.values_mut() {
+            fingerprints.retain(|fingerprint| keep(fingerprint));
+        }
+    }
+
+    /// Nothing is written where nothing changed: a full disk then is no obstacle.
+    pub fn write(&self, config: &Config, repository: &config::Repository) -> Result<(), KeyError> {
+        let path = path(config, repository);
+        let text = self.text();
+        if fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
+            return Ok(());
+        }
+        fs::create_dir_all(config.storage.keyrings_path()).map_err(KeyError::Kept)?;
+        replace(&path, text.as_bytes()).map_err(|error| {
+            // The file that was meant, not the temporary one.
+            let why = format!("failed to write file `{}`: {error}", path.display());
+            KeyError::Kept(io::Error::new(error.kind(), why))
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (source, fingerprints) in &self.sources {
+            text += &format!("{LINE}{source}:");
+            for fingerprint in fingerprints {
+                text += &format!(" {fingerprint}");
+            }
+            text += "\n";
+        }
+        // Armor begins where it begins: lines before it are for us.
+        if !self.keyring.fingerprints().is_empty() {
+            text += &self.keyring.to_armored();
+        }
+        text
+    }
+}
+
+fn path(config: &Config, repository: &config::Repository) -> PathBuf {
+    let directory = config.storage.keyrings_path();
+    directory.join(format!("{}.asc", repository.id))
+}
+
+fn source(url: &HttpUrl) -> ObjectId {
+    ObjectId::of(url.as_url().as_str().as_bytes())
+}
+
+/// What the lines say of the URLs that the configuration has, and whether it is the one line of an older file that is still
+/// good for them.
+fn read_lines(
+    bytes: &[u8],
+    repository: &config::Repository,
+) -> (BTreeMap<ObjectId, BTreeSet<String>>, bool) {
+    let text = String::from_utf8_lossy(bytes);
+    let sources: BTreeSet<ObjectId> = urls(repository).map(source).collect();
+    let of_all: Vec<&str> = urls(repository).map(|url| url.as_url().as_str()).collect();
+    let of_all = ObjectId::of(of_all.join("\n").as_bytes()).to_string();
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(id) = line.strip_prefix(LINE_OF_ALL) {
+            return (BTreeMap::new(), id == of_all);
+        }
+        let Some((id, fingerprints)) = line
+            .strip_prefix(LINE)
+            .and_then(|line| line.split_once(':'))
+        else {
+            break;
+        };
+        if let Some(source) = id.parse().ok().filter(|id| sources.contains(id)) {
+            let fingerprints = fingerprints.split_whitespace().map(str::to_owned);
+            found.insert(source, fingerprints.collect());
+        }
+    }
+    (found, false)
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("asc.new");
+    let write = || {
+        // Not fs_err: its errors would name the temporary file.
+        let mut file = std::fs::File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    };
+    write().inspect_err(|_| drop(std::fs::remove_file(&new)))
+}
