@@ -91,6 +91,10 @@ impl Kept {
         if fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
             return Ok(());
         }
+        // A key grows with every self-signature that its URL serves: what could not be read again is not written.
+        if !self.keyring.fingerprints().is_empty() {
+            Keyring::parse(text.as_bytes(), &path.display().to_string())?;
+        }
         fs::create_dir_all(config.storage.keyrings_path()).map_err(KeyError::Kept)?;
         replace(&path, text.as_bytes()).map_err(|error| {
             // The file that was meant, not the temporary one.
