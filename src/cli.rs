@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::snapshot::{Reference, SnapshotName};
+
 /// In every command's help below what is its own.
 const GLOBAL: &str = "Global options";
 
@@ -74,11 +76,18 @@ pub enum Command {
     #[command(subcommand)]
     Repo(Repo),
 
-    /// Publish the last good state of repositories at their `latest_path`
+    /// Name states that never change again, and look at them
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+
+    /// Publish the last good state of repositories at their `latest_path`, or a snapshot
     ///
-    /// A sync does this by itself unless `publish.auto` is false. The tree is made anew from the pool and takes the old one's place
-    /// in one step; files of earlier generations stay for `publish.keep`.
+    /// A sync does the former by itself unless `publish.auto` is false. The tree is made anew from the pool and takes the old one's
+    /// place in one step; files of earlier generations stay for `publish.keep`.
     Publish(Publish),
+
+    /// Take published trees away; states and snapshots stay
+    Unpublish(Unpublish),
 
     /// Look at the configuration
     #[command(subcommand)]
@@ -148,6 +157,14 @@ pub struct RepoSync {
     /// Follow an upstream that went back to an older state, this once
     #[arg(long)]
     pub allow_rollback: bool,
+
+    /// Make a snapshot of each repository that was synced, and publish it below its `snapshots_path`
+    #[arg(long, conflicts_with = "dry_run")]
+    pub create_snapshot: bool,
+
+    /// Its name [default: the repository's name and the time, NAME-YYYY-MM-DD-HHMMSS]
+    #[arg(long, value_name = "NAME", requires = "create_snapshot", value_parser = SnapshotName::parse)]
+    pub snapshot_name: Option<SnapshotName>,
 }
 
 #[derive(Debug, Args)]
@@ -167,10 +184,105 @@ pub struct RepoHistory {
     pub limit: usize,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum Snapshot {
+    /// Name the last good state of repositories, and publish it below their `snapshots_path`
+    ///
+    /// No file is copied: a snapshot is a name in the store, and what is published are hard links. With several repositories, all
+    /// get the name or none.
+    Create(SnapshotCreate),
+
+    /// List the snapshots
+    List(SnapshotList),
+
+    /// Show one snapshot: what is in it, what it alone takes, where it is published
+    Show(OneSnapshot),
+
+    /// Forget snapshots, and take away what is published of them
+    ///
+    /// `chantal db cleanup` frees what nothing else needs.
+    Delete(SnapshotDelete),
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotCreate {
+    #[command(flatten)]
+    pub which: Which,
+
+    /// Name of the snapshot: letters, digits, `.`, `_` and `-`
+    #[arg(long, value_name = "NAME", value_parser = SnapshotName::parse)]
+    pub name: SnapshotName,
+
+    /// What is special about it
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+
+    /// Do not publish it below `snapshots_path`
+    #[arg(long)]
+    pub no_publish: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotList {
+    /// Only those of this repository
+    #[arg(long = "repo-id", value_name = "NAME")]
+    pub repo_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct OneSnapshot {
+    /// Name of the snapshot; REPOSITORY/NAME where several repositories have it
+    #[arg(long, value_name = "NAME", value_parser = Reference::parse)]
+    pub name: Reference,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotDelete {
+    /// Name of a snapshot; REPOSITORY/NAME where several repositories have it. Can be given several times
+    #[arg(long = "name", value_name = "NAME", required = true, value_parser = Reference::parse)]
+    pub names: Vec<Reference>,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = false)]
+pub struct What {
+    /// Name of a repository, for its last good state; can be given several times
+    #[arg(long = "repo-id", value_name = "NAME", group = "what")]
+    pub repo_ids: Vec<String>,
+
+    /// All enabled repositories
+    #[arg(long, group = "what")]
+    pub all: bool,
+
+    /// Name of a snapshot; REPOSITORY/NAME where several repositories have it
+    #[arg(long, value_name = "NAME", group = "what", value_parser = Reference::parse)]
+    pub snapshot_name: Option<Reference>,
+}
+
 #[derive(Debug, Args)]
 pub struct Publish {
     #[command(flatten)]
-    pub which: Which,
+    pub what: What,
+
+    /// Publish it there: a tree of its own, which can be switched from snapshot to snapshot in one step
+    #[arg(long, value_name = "PATH", conflicts_with = "all")]
+    pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "trees", required = true, multiple = false)]
+pub struct Unpublish {
+    /// Every tree that shows this repository's state
+    #[arg(long = "repo-id", value_name = "NAME", group = "trees")]
+    pub repo_id: Option<String>,
+
+    /// Every tree that shows this snapshot
+    #[arg(long, value_name = "NAME", group = "trees", value_parser = Reference::parse)]
+    pub snapshot_name: Option<Reference>,
+
+    /// The tree there
+    #[arg(long, value_name = "PATH", group = "trees")]
+    pub path: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::openpgp::VerifyError;
 use crate::pool::PoolError;
 use crate::publish::PublishError;
+use crate::snapshot::SnapshotError;
 use crate::storage::StorageError;
 use crate::store::{LockError, StoreError};
 use crate::sync::{FreshnessError, KeyError, RootError, SyncError};
@@ -71,6 +72,8 @@ pub enum Error {
         repository: String,
         source: PublishError,
     },
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     #[error("{repository} has no state to publish yet")]
     NeverSynced { repository: String },
     #[error(transparent)]
@@ -95,6 +98,13 @@ impl Error {
             Self::Storage(error) => storage_exit(error),
             Self::Sync { source, .. } => sync_exit(source),
             Self::Publish { source, .. } => publish_exit(source),
+            Self::Snapshot(error) => match error {
+                SnapshotError::NotFound { .. }
+                | SnapshotError::Ambiguous { .. }
+                | SnapshotError::Exists { .. } => Exit::Usage,
+                SnapshotError::NeverSynced { .. } => Exit::Other,
+                SnapshotError::Store(error) => store_exit(error),
+            },
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Several { exit, .. } => *exit,
             Self::NeverSynced { .. } | Self::Io(_) => Exit::Other,
@@ -128,13 +138,19 @@ impl Error {
             Self::Storage(error) => storage_hint(error),
             Self::Sync { repository, source } => sync_hint(repository, source),
             Self::Publish { repository, source } => publish_hint(repository, source),
-            Self::NeverSynced { repository } => Some(format!(
+            Self::NeverSynced { repository }
+            | Self::Snapshot(SnapshotError::NeverSynced { repository }) => Some(format!(
                 "`chantal repo sync --repo-id {repository}` makes one"
             )),
+            Self::Snapshot(SnapshotError::Store(error)) => store_hint(error),
+            Self::Snapshot(SnapshotError::Exists { .. }) => Some(
+                "a snapshot is never changed: take another name, or delete it first".to_owned(),
+            ),
             Self::Usage(_)
             | Self::Config(_)
             | Self::Interrupted(_)
             | Self::Several { .. }
+            | Self::Snapshot(_)
             | Self::Io(_) => None,
         }
     }
@@ -232,6 +248,8 @@ fn publish_exit(error: &PublishError) -> Exit {
         | PublishError::ForeignFiles { .. }
         | PublishError::SymbolicLink { .. }
         | PublishError::NoName { .. }
+        | PublishError::NotPublished { .. }
+        | PublishError::Older { .. }
         | PublishError::MountPoint { .. } => Exit::Usage,
         PublishError::ObjectMissing { .. } => Exit::Damaged,
         PublishError::Store(error) => store_exit(error),
@@ -404,6 +422,9 @@ fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
         PublishError::SymbolicLink { .. } => "name the link's target as publish path".to_owned(),
         PublishError::MountPoint { .. } => {
             "name a directory below the mount point as publish path".to_owned()
+        }
+        PublishError::Older { .. } => {
+            "publish it at another place, or leave this one as it is; nothing was changed".to_owned()
         }
         PublishError::NotOwner { .. } => {
             "run chantal as the user that owns the pool (fs.protected_hardlinks)".to_owned()

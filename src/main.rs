@@ -43,6 +43,7 @@ mod pool;
 mod progress;
 mod publish;
 mod rel_path;
+mod snapshot;
 mod storage;
 mod store;
 mod sync;
@@ -117,6 +118,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
     }
     let context = Context {
         config: &loaded.config,
+        config_dir: &cli.config_dir,
         output,
         progress,
     };
@@ -137,7 +139,20 @@ fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> R
         Command::Repo(cli::Repo::Show(arguments)) => commands::repo::show(context, arguments),
         Command::Repo(cli::Repo::Trust(arguments)) => commands::repo::trust(context, arguments),
         Command::Repo(cli::Repo::History(arguments)) => commands::repo::history(context, arguments),
+        Command::Snapshot(cli::Snapshot::Create(arguments)) => {
+            commands::snapshot::create(context, arguments)
+        }
+        Command::Snapshot(cli::Snapshot::List(arguments)) => {
+            commands::snapshot::list(context, arguments)
+        }
+        Command::Snapshot(cli::Snapshot::Show(arguments)) => {
+            commands::snapshot::show(context, arguments)
+        }
+        Command::Snapshot(cli::Snapshot::Delete(arguments)) => {
+            commands::snapshot::delete(context, arguments)
+        }
         Command::Publish(arguments) => commands::publish::publish(context, arguments),
+        Command::Unpublish(arguments) => commands::publish::unpublish(context, arguments),
         Command::Config(cli::Config::Check) => commands::config::check(context),
         Command::Generate(cli::Generate::Man(_)) => {
             unreachable!("handled before the configuration is read")

@@ -18,6 +18,14 @@ pub fn utc(seconds: i64) -> String {
     )
 }
 
+/// `2026-11-23-064626`, for names.
+pub fn compact(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(
+        |_| seconds.to_string(),
+        |time| time.strftime("%Y-%m-%d-%H%M%S").to_string(),
+    )
+}
+
 /// `5 minutes`, `3 hours`, `40 days`: as coarse as people say it.
 pub fn span(seconds: i64) -> String {
     let (number, unit) = match seconds {
@@ -42,6 +50,7 @@ mod tests {
     fn times_are_utc() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(86_399), "1970-01-01 23:59:59 UTC");
+        assert_eq!(compact(86_399), "1970-01-01-235959");
         assert_eq!(utc(i64::MAX), "9223372036854775807 s after 1970");
     }
 

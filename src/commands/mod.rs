@@ -6,9 +6,12 @@ pub mod generate;
 pub mod init;
 pub mod publish;
 pub mod repo;
+pub mod snapshot;
+
+use std::path::{Path, PathBuf};
 
 use crate::cli::Which;
-use crate::config::{Config, Repository};
+use crate::config::{Config, Repository, in_the_way};
 use crate::error::Error;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -16,6 +19,7 @@ use crate::progress::Progress;
 /// What every command gets.
 pub struct Context<'a> {
     pub config: &'a Config,
+    pub config_dir: &'a Path,
     pub output: Output,
     pub progress: Progress,
 }
@@ -39,9 +43,14 @@ impl<'a> Context<'a> {
 
     /// The chosen repositories: all enabled ones, or those that were named, enabled or not.
     pub fn repositories(&self, which: &Which) -> Result<Vec<&'a Repository>, Error> {
-        if !which.all {
+        self.chosen(&which.repo_ids, which.all)
+    }
+
+    /// All enabled repositories, or those with these names.
+    pub fn chosen(&self, names: &[String], all: bool) -> Result<Vec<&'a Repository>, Error> {
+        if !all {
             let mut chosen: Vec<&Repository> = Vec::new();
-            for name in &which.repo_ids {
+            for name in names {
                 let repository = self.repository(name)?;
                 if !chosen.iter().any(|other| other.id == repository.id) {
                     chosen.push(repository);
@@ -59,6 +68,17 @@ impl<'a> Context<'a> {
             return Err(Error::Usage("no repository is enabled".to_owned()));
         }
         Ok(enabled)
+    }
+}
+
+impl Context<'_> {
+    /// A path from the command line at which a tree can be published, absolute.
+    pub fn free_place(&self, path: &Path) -> Result<PathBuf, Error> {
+        let path = std::path::absolute(path)?;
+        match in_the_way(self.config, self.config_dir, &path) {
+            Some(conflict) => Err(Error::Usage(format!("{} {conflict}", path.display()))),
+            None => Ok(path),
+        }
     }
 }
 

@@ -1,17 +1,20 @@
-//! `chantal publish`.
+//! `chantal publish` and `chantal unpublish`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Context, conclude};
 use crate::cli;
-use crate::config::Repository;
+use crate::config::{self, Repository};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::count;
-use crate::publish::{self, Effort, Outcome, Request, Summary};
+use crate::publish::{self, Effort, Older, Outcome, Request, Summary};
+use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
+use crate::store::records::{RepositoryRecord, TreeRecord};
 use crate::time::{now, rfc3339};
 
 /// What happened to a published tree.
@@ -30,29 +33,58 @@ pub struct PublishedTree {
 #[derive(Serialize)]
 struct Published<'a> {
     repository: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<String>,
     #[serde(flatten)]
     tree: Option<PublishedTree>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
+/// A state, and how it is to be shown.
+struct Showing<'a> {
+    repository: &'a str,
+    snapshot: Option<&'a str>,
+    state: &'a RepositoryRecord,
+    keep: Duration,
+    effort: Effort,
+    older: Older,
+}
+
 pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Error> {
-    let repositories = context.repositories(&arguments.which)?;
+    let to = arguments
+        .to
+        .as_deref()
+        .map(|path| context.free_place(path))
+        .transpose()?;
+    if let Some(reference) = &arguments.what.snapshot_name {
+        return publish_snapshot(context, reference, to);
+    }
+    let repositories = context.chosen(&arguments.what.repo_ids, arguments.what.all)?;
+    if to.is_some() && repositories.len() > 1 {
+        return Err(Error::Usage(
+            "--to is one place, and these are several repositories".to_owned(),
+        ));
+    }
     let interrupt = Interrupt::listen()?;
     let storage = Storage::open(&context.config.storage, "publish")?;
     let mut results = Vec::new();
     let mut errors = Vec::new();
     for repository in repositories {
-        let Some(tree) = repository.publish.latest_path.as_deref() else {
-            if !arguments.which.all {
+        let published = match (&to, repository.publish.latest_path.as_deref()) {
+            (Some(to), _) => refuse_nested(&storage, to)
+                .and_then(|()| elsewhere(&storage, &interrupt, repository, to)),
+            (None, Some(tree)) => latest(&storage, &interrupt, repository, tree, Effort::Always),
+            (None, None) if arguments.what.all => continue,
+            (None, None) => {
                 errors.push(Error::Usage(format!(
                     "{} has no publish.latest_path: there is nowhere to publish it",
                     repository.id
                 )));
+                continue;
             }
-            continue;
         };
-        let (tree, error) = match latest(&storage, &interrupt, repository, tree, Effort::Always) {
+        let (tree, error) = match published {
             Ok(tree) => (Some(tree), None),
             Err(error) => {
                 let text = error.to_string();
@@ -62,6 +94,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
         };
         results.push(Published {
             repository: repository.id.as_str(),
+            snapshot: None,
             tree,
             error,
         });
@@ -79,6 +112,75 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     conclude(errors)
 }
 
+fn publish_snapshot(
+    context: &Context<'_>,
+    reference: &snapshot::Reference,
+    to: Option<PathBuf>,
+) -> Result<(), Error> {
+    let interrupt = Interrupt::listen()?;
+    let storage = Storage::open(&context.config.storage, "publish")?;
+    let snapshot = snapshot::find(&storage.store, reference)?;
+    let tree = match to {
+        Some(to) => {
+            refuse_nested(&storage, &to)?;
+            snapshot_at(context, &storage, &interrupt, &snapshot, &to)?
+        }
+        None => match snapshot_path(context, &snapshot) {
+            Some(path) => snapshot_at(context, &storage, &interrupt, &snapshot, &path)?,
+            None => {
+                return Err(Error::Usage(format!(
+                    "{} has no publish.snapshots_path: say where with --to",
+                    snapshot.repository
+                )));
+            }
+        },
+    };
+    let name = snapshot.full_name();
+    let published = Published {
+        repository: &snapshot.repository,
+        snapshot: Some(snapshot.name.clone()),
+        tree: Some(tree),
+        error: None,
+    };
+    context.output.result(&published, |published| {
+        let tree = published.tree.as_ref().map(describe);
+        format!("{name}: {}", tree.unwrap_or_default())
+    })?;
+    Ok(())
+}
+
+/// Where a snapshot stands by its repository's configuration.
+pub fn snapshot_path(context: &Context<'_>, snapshot: &Snapshot) -> Option<PathBuf> {
+    let repository = context.config.repository(&snapshot.repository)?;
+    Some(
+        repository
+            .publish
+            .snapshots_path
+            .as_ref()?
+            .join(&snapshot.name),
+    )
+}
+
+/// Publishes a snapshot.
+pub fn snapshot_at(
+    context: &Context<'_>,
+    storage: &Storage,
+    interrupt: &Interrupt,
+    snapshot: &Snapshot,
+    tree: &Path,
+) -> Result<PublishedTree, Error> {
+    let repository = context.config.repository(&snapshot.repository);
+    let showing = Showing {
+        repository: &snapshot.repository,
+        snapshot: Some(&snapshot.name),
+        state: &snapshot.record.state,
+        keep: repository.map_or(config::KEEP, |repository| repository.publish.keep),
+        effort: Effort::Always,
+        older: Older::IsRefused,
+    };
+    show(storage, interrupt, &showing, tree)
+}
+
 /// Publishes a repository's last good state at its `latest_path`.
 pub fn latest(
     storage: &Storage,
@@ -87,6 +189,42 @@ pub fn latest(
     tree: &Path,
     effort: Effort,
 ) -> Result<PublishedTree, Error> {
+    // What `--allow-rollback` took is meant to be published, whatever clients make of it.
+    state_at(
+        storage,
+        interrupt,
+        repository,
+        tree,
+        effort,
+        Older::IsPublished,
+    )
+}
+
+/// Publishes a repository's last good state at a place of its own.
+fn elsewhere(
+    storage: &Storage,
+    interrupt: &Interrupt,
+    repository: &Repository,
+    tree: &Path,
+) -> Result<PublishedTree, Error> {
+    state_at(
+        storage,
+        interrupt,
+        repository,
+        tree,
+        Effort::Always,
+        Older::IsRefused,
+    )
+}
+
+fn state_at(
+    storage: &Storage,
+    interrupt: &Interrupt,
+    repository: &Repository,
+    tree: &Path,
+    effort: Effort,
+    older: Older,
+) -> Result<PublishedTree, Error> {
     let id = repository.id.as_str();
     let state = storage
         .store
@@ -94,23 +232,40 @@ pub fn latest(
         .ok_or_else(|| Error::NeverSynced {
             repository: id.to_owned(),
         })?;
-    let context = publish::Context {
-        store: &storage.store,
-        lock: &storage.lock,
-        pool: &storage.pool,
-        interrupt,
-        now: now(),
-    };
-    let request = Request {
-        tree,
+    let showing = Showing {
         repository: id,
-        manifest: state.manifest,
+        snapshot: None,
+        state: &state,
         keep: repository.publish.keep,
         effort,
+        older,
     };
-    let outcome = publish::publish(context, request).map_err(|source| Error::Publish {
-        repository: id.to_owned(),
-        source,
+    show(storage, interrupt, &showing, tree)
+}
+
+fn show(
+    storage: &Storage,
+    interrupt: &Interrupt,
+    showing: &Showing<'_>,
+    tree: &Path,
+) -> Result<PublishedTree, Error> {
+    let state = showing.state;
+    let request = Request {
+        tree,
+        repository: showing.repository,
+        snapshot: showing.snapshot,
+        manifest: state.manifest,
+        // dnf takes what is there; apt compares dates.
+        root_date: state.root_date.filter(|_| state.format == "apt"),
+        older: showing.older,
+        keep: showing.keep,
+        effort: showing.effort,
+    };
+    let outcome = publish::publish(publishing(storage, interrupt), request).map_err(|source| {
+        Error::Publish {
+            repository: showing.repository.to_owned(),
+            source,
+        }
     })?;
     let (changed, summary) = match outcome {
         Outcome::Unchanged => (false, Summary::default()),
@@ -126,6 +281,107 @@ pub fn latest(
             .root_valid_until
             .filter(|until| *until <= now())
             .map(rfc3339),
+    })
+}
+
+fn publishing<'a>(storage: &'a Storage, interrupt: &'a Interrupt) -> publish::Context<'a> {
+    publish::Context {
+        store: &storage.store,
+        lock: &storage.lock,
+        pool: &storage.pool,
+        interrupt,
+        now: now(),
+    }
+}
+
+/// A tree is replaced as a whole: none may lie in another.
+fn refuse_nested(storage: &Storage, tree: &Path) -> Result<(), Error> {
+    let trees = storage.store.read(crate::store::Reader::trees)?;
+    let is_nested =
+        |other: &&PathBuf| *other != tree && (tree.starts_with(other) || other.starts_with(tree));
+    match trees.keys().find(is_nested) {
+        Some(other) => Err(Error::Usage(format!(
+            "{} and the published tree {} would lie in each other",
+            tree.display(),
+            other.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct Unpublished {
+    path: String,
+    repository: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<String>,
+}
+
+pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<(), Error> {
+    let interrupt = Interrupt::listen()?;
+    let storage = Storage::open(&context.config.storage, "unpublish")?;
+    let all = storage.store.read(crate::store::Reader::trees)?;
+    let mut chosen: Vec<(&PathBuf, &TreeRecord)> = Vec::new();
+    if let Some(path) = &arguments.path {
+        let path = std::path::absolute(path)?;
+        match all.get_key_value(&path) {
+            Some(tree) => chosen.push(tree),
+            None => {
+                return Err(Error::Usage(format!(
+                    "{} is not a published tree of this storage",
+                    path.display()
+                )));
+            }
+        }
+    } else if let Some(reference) = &arguments.snapshot_name {
+        let snapshot = snapshot::find(&storage.store, reference)?;
+        chosen.extend(all.iter().filter(|(_, tree)| shows(tree, &snapshot)));
+    } else if let Some(repository) = &arguments.repo_id {
+        chosen.extend(
+            all.iter()
+                .filter(|(_, tree)| tree.repository == *repository && tree.snapshot.is_none()),
+        );
+    }
+    let mut gone = Vec::new();
+    let mut errors = Vec::new();
+    for (path, tree) in chosen {
+        match take_away(&storage, &interrupt, path, tree) {
+            Ok(()) => gone.push(Unpublished {
+                path: path.display().to_string(),
+                repository: tree.repository.clone(),
+                snapshot: tree.snapshot.clone(),
+            }),
+            Err(error) => errors.push(error),
+        }
+    }
+    context.output.result(&gone, |gone| {
+        if gone.is_empty() && errors.is_empty() {
+            return "nothing is published of it".to_owned();
+        }
+        let lines: Vec<String> = gone
+            .iter()
+            .map(|tree| format!("{} is gone", tree.path))
+            .collect();
+        lines.join("\n")
+    })?;
+    conclude(errors)
+}
+
+/// Whether a tree shows a snapshot.
+pub fn shows(tree: &TreeRecord, snapshot: &Snapshot) -> bool {
+    tree.repository == snapshot.repository && tree.snapshot.as_deref() == Some(&snapshot.name)
+}
+
+/// Takes one published tree away.
+pub fn take_away(
+    storage: &Storage,
+    interrupt: &Interrupt,
+    path: &Path,
+    tree: &TreeRecord,
+) -> Result<(), Error> {
+    publish::unpublish(publishing(storage, interrupt), path).map_err(|source| Error::Publish {
+        repository: tree.repository.clone(),
+        source,
     })
 }
 

@@ -1,7 +1,7 @@
 //! What concerns several files: names that are taken, directories that lie in each other.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{Place, Problem};
 use super::location::UpstreamUrl;
@@ -80,27 +80,67 @@ fn storage_in_itself(storage: &Storage, config_dir: &Path) -> Vec<Problem> {
     problems
 }
 
+/// Why no tree can be published at a path that the configuration does not name itself, if so.
+pub fn in_the_way(config: &Config, config_dir: &Path, path: &Path) -> Option<String> {
+    let own = own_places(config, config_dir);
+    let mut taken: Vec<Claim<'_>> = own
+        .iter()
+        .map(|(key, path)| (key.clone(), path.as_path()))
+        .collect();
+    for repository in &config.repositories {
+        taken.extend(
+            publish_paths(repository)
+                .map(|(key, path)| (format!("{key} of {}", repository.id), path)),
+        );
+    }
+    let upstreams = config.repositories.iter();
+    taken
+        .iter()
+        .find_map(|(owner, other)| Some((relation(path, other)?, owner.as_str(), *other)))
+        .or_else(|| around_base(path, &config.storage.base_path))
+        .or_else(|| {
+            upstreams
+                .map(|repository| &repository.upstream)
+                .find_map(|upstream| over_upstream(path, upstream))
+        })
+        .map(|(relation, owner, other)| format!("{relation} {owner} ({})", other.display()))
+}
+
+fn own_places(config: &Config, config_dir: &Path) -> Vec<(String, PathBuf)> {
+    let storage = &config.storage;
+    [
+        ("storage.pool_path", storage.pool_path.clone()),
+        ("storage.cache_path", storage.cache_path.clone()),
+        ("database.path", storage.database_path.clone()),
+        ("the keyrings", storage.keyrings_path()),
+        ("the configuration", config_dir.join("conf.d")),
+        ("the configuration", config_dir.join("repos.d")),
+    ]
+    .map(|(key, path)| (key.to_owned(), path))
+    .into()
+}
+
+fn publish_paths(repository: &Repository) -> impl Iterator<Item = (&'static str, &Path)> {
+    let publish = &repository.publish;
+    [
+        ("publish.latest_path", publish.latest_path.as_deref()),
+        ("publish.snapshots_path", publish.snapshots_path.as_deref()),
+    ]
+    .into_iter()
+    .filter_map(|(key, path)| Some((key, path?)))
+}
+
 /// A published tree is replaced as a whole, so nothing else may lie in it, and it in nothing else.
 fn trees_in_the_way(config: &Config, config_dir: &Path) -> Vec<Problem> {
     let storage = &config.storage;
-    let keyrings = storage.keyrings_path();
-    let conf = [config_dir.join("conf.d"), config_dir.join("repos.d")];
-    let mut taken: Vec<Claim<'_>> = vec![
-        ("storage.pool_path".to_owned(), &storage.pool_path),
-        ("storage.cache_path".to_owned(), &storage.cache_path),
-        ("database.path".to_owned(), &storage.database_path),
-        ("the keyrings".to_owned(), &keyrings),
-        ("the configuration".to_owned(), &conf[0]),
-        ("the configuration".to_owned(), &conf[1]),
-    ];
+    let own = own_places(config, config_dir);
+    let mut taken: Vec<Claim<'_>> = own
+        .iter()
+        .map(|(key, path)| (key.clone(), path.as_path()))
+        .collect();
     let mut problems = Vec::new();
     for repository in &config.repositories {
-        let publish = &repository.publish;
-        for (key, path) in [
-            ("publish.latest_path", &publish.latest_path),
-            ("publish.snapshots_path", &publish.snapshots_path),
-        ] {
-            let Some(path) = path else { continue };
+        for (key, path) in publish_paths(repository) {
             let conflict = taken
                 .iter()
                 .find_map(|(owner, other)| Some((relation(path, other)?, owner.as_str(), *other)))

@@ -34,10 +34,12 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Problem};
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
+pub use layout::in_the_way;
 pub use location::{HttpUrl, KeySource, UpstreamUrl};
+pub use repository::KEEP;
 pub use resolved::{
-    Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, Repository,
-    RootCheck, Storage,
+    Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, RepoId,
+    RepoIdError, Repository, RootCheck, Storage,
 };
 pub use secret::{Secret, SecretSource};
 

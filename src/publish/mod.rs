@@ -11,6 +11,7 @@
 mod exchange;
 mod layout;
 mod stage;
+mod unpublish;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use crate::interrupt::{Interrupt, Interrupted};
 use crate::pool::Pool;
 use crate::store::records::{Generation, Staging, TreeRecord};
 use crate::store::{Store, StoreError, WriterLock};
+
+pub use unpublish::unpublish;
 
 use exchange::Identity;
 use layout::Layout;
@@ -43,6 +46,19 @@ pub enum PublishError {
     NoName { path: PathBuf },
     #[error("{path} is a mount point: a tree cannot be exchanged with it")]
     MountPoint { path: PathBuf },
+    #[error("{path} is not a published tree of this storage")]
+    NotPublished { path: PathBuf },
+    /// Times are in seconds since the epoch.
+    #[error(
+        "{path} had a state of {}, this one is of {}: apt ignores a root that is older than the one it knows",
+        crate::time::utc(*newest),
+        crate::time::utc(*date)
+    )]
+    Older {
+        path: PathBuf,
+        newest: i64,
+        date: i64,
+    },
     #[error("object {object} of {path} is missing from the pool, or has another size")]
     ObjectMissing { path: String, object: ObjectId },
     #[error("{path} belongs to user {owner}: only that user or root may make links to it")]
@@ -78,7 +94,12 @@ pub struct Context<'a> {
 pub struct Request<'a> {
     pub tree: &'a Path,
     pub repository: &'a str,
+    /// The snapshot that the manifest is of; `None` for the repository's state.
+    pub snapshot: Option<&'a str>,
     pub manifest: ObjectId,
+    /// The date of its root, where clients ignore a root that is older than the one they know.
+    pub root_date: Option<i64>,
+    pub older: Older,
     /// How long the files of earlier generations stay.
     pub keep: Duration,
     pub effort: Effort,
@@ -90,6 +111,15 @@ pub enum Effort {
     WhenChanged,
     /// The tree is made anew whatever is there.
     Always,
+}
+
+/// What a root means that is older than one the tree has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    /// Clients would silently keep what they know.
+    IsRefused,
+    /// Somebody wants to follow the upstream back.
+    IsPublished,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +155,18 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
         refuse_foreign_files(tree, &known)?;
     }
 
+    let newest = record.as_ref().and_then(|record| record.newest_root_date);
+    if let (Some(newest), Some(date), Older::IsRefused) = (newest, request.root_date, request.older)
+        && date < newest
+    {
+        return Err(PublishError::Older {
+            path: tree.to_owned(),
+            newest,
+            date,
+        });
+    }
+    let newest_root_date = newest.max(request.root_date);
+    let snapshot = request.snapshot.map(ToOwned::to_owned);
     let earlier = generations(record.as_ref(), &request, context.now);
     let layout = context
         .store
@@ -142,8 +184,12 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
             device: identity.device,
             inode: identity.inode,
         }),
+        // From the exchange on clients may see it, and a killed run does not come back here.
+        newest_root_date,
         ..record.take().unwrap_or(TreeRecord {
             repository: String::new(),
+            snapshot: None,
+            newest_root_date: None,
             manifest: None,
             published_at: context.now,
             earlier: Vec::new(),
@@ -172,6 +218,8 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
         tree,
         &TreeRecord {
             repository: request.repository.to_owned(),
+            snapshot,
+            newest_root_date,
             manifest: Some(request.manifest),
             published_at: context.now,
             earlier,
@@ -465,7 +513,10 @@ mod tests {
                 Request {
                     tree: &tree,
                     repository: "r",
+                    snapshot: None,
                     manifest,
+                    root_date: None,
+                    older: Older::IsRefused,
                     keep: Duration::from_secs(100),
                     effort: Effort::WhenChanged,
                 },

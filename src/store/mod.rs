@@ -4,27 +4,23 @@
 //!   length of a transaction ([`Store::write`]), so readers work while a sync runs.
 //! - A transaction is all or nothing; what it names was flushed to disk before ([`crate::pool::Pool::flush`]).
 //! - After a crash the first opener repairs: a reader that finds the file in need of it opens it for writing once.
-//! - [`tables`] is the only place that knows how keys and values look on disk, and holds the schema version.
+//! - What can be asked is [`Reader`]'s, what can be changed [`Writer`]'s; [`tables`] is the only place that knows how keys and values look on disk, and holds the schema version.
 
 mod lock;
+mod reader;
 pub mod records;
 mod tables;
+mod writer;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
-
-use crate::digest::{Digest, ObjectId};
-use crate::manifest::{self, Built, Entry, Manifest, ManifestError};
+use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
 
 pub use lock::{LockError, WriterLock};
-use records::{
-    HistoryRecord, ObjectRecord, PackageRecord, RepositoryRecord, TreeRecord, ValidatorRecord,
-};
+pub use reader::Name;
 
 /// redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -235,235 +231,11 @@ fn builder() -> redb::Builder {
     builder
 }
 
-impl Reader {
-    /// The id in the marker of the pool that this store belongs to.
-    pub fn pool_id(&self) -> Transaction<String> {
-        tables::pool_id(&self.0)
-    }
-
-    pub fn repository(&self, repository: &str) -> Transaction<Option<RepositoryRecord>> {
-        let table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
-        tables::record(table.get(repository)?)
-    }
-
-    pub fn repositories(&self) -> Transaction<BTreeMap<String, RepositoryRecord>> {
-        let table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
-        table
-            .iter()?
-            .map(|row| {
-                let (key, value) = row?;
-                Ok((key.value().to_owned(), tables::from_json(value.value())?))
-            })
-            .collect()
-    }
-
-    pub fn manifest(&self, id: ObjectId) -> Transaction<Manifest> {
-        let table = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
-        let Some(bytes) = table.get(&id.0)? else {
-            return Err(TransactionError::Damaged(format!(
-                "manifest {id} is missing"
-            )));
-        };
-        Manifest::decode(bytes.value()).map_err(|error| damaged_manifest(id, &error))
-    }
-
-    /// The entries of a manifest in path order, one chunk in memory at a time.
-    pub fn each_entry(
-        &self,
-        id: ObjectId,
-        each: &mut dyn FnMut(Entry) -> Transaction<()>,
-    ) -> Transaction<()> {
-        for chunk in self.manifest(id)?.chunks {
-            for entry in self.chunk(chunk.id)? {
-                each(entry)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub fn chunk(&self, id: ObjectId) -> Transaction<Vec<Entry>> {
-        let table = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
-        let Some(bytes) = table.get(&id.0)? else {
-            return Err(TransactionError::Damaged(format!(
-                "chunk {id} of a manifest is missing"
-            )));
-        };
-        manifest::decode_chunk(bytes.value()).map_err(|error| damaged_manifest(id, &error))
-    }
-
-    pub fn object(&self, object: ObjectId) -> Transaction<Option<ObjectRecord>> {
-        let table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
-        Ok(table
-            .get(&object.0)?
-            .map(|value| tables::decode_object(value.value())))
-    }
-
-    /// The object that is known to have a declared digest. What SHA-1 says counts only within `repository`.
-    pub fn object_with(&self, digest: &Digest, repository: &str) -> Transaction<Option<ObjectId>> {
-        if let Some(object) = digest.object_id() {
-            return Ok(Some(object));
-        }
-        let table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
-        let key = tables::alias_key(digest, repository);
-        Ok(table
-            .get(key.as_slice())?
-            .map(|value| ObjectId(value.value())))
-    }
-
-    /// What was found in a package by the keys of a keyring; `None` when it was not verified yet.
-    pub fn package(
-        &self,
-        package: ObjectId,
-        keyring: ObjectId,
-    ) -> Transaction<Option<PackageRecord>> {
-        let table = match self.0.open_table(tables::PACKAGE_TO_RECORD) {
-            // The store is older than the table.
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            table => table?,
-        };
-        tables::record(table.get(tables::package_key(package, keyring))?)
-    }
-
-    pub fn validator(&self, repository: &str, path: &str) -> Transaction<Option<ValidatorRecord>> {
-        let table = self.0.open_table(tables::PATH_TO_VALIDATOR)?;
-        tables::record(table.get((repository, path))?)
-    }
-
-    pub fn tree(&self, path: &Path) -> Transaction<Option<TreeRecord>> {
-        let table = self.0.open_table(tables::TREE_TO_RECORD)?;
-        tables::record(table.get(tables::tree_key(path).as_slice())?)
-    }
-
-    pub fn trees(&self) -> Transaction<BTreeMap<PathBuf, TreeRecord>> {
-        let table = self.0.open_table(tables::TREE_TO_RECORD)?;
-        table
-            .iter()?
-            .map(|row| {
-                let (key, value) = row?;
-                Ok((
-                    tables::tree_path(key.value()),
-                    tables::from_json(value.value())?,
-                ))
-            })
-            .collect()
-    }
-
-    /// The last syncs of a repository, newest first.
-    pub fn history(&self, repository: &str, limit: usize) -> Transaction<Vec<HistoryRecord>> {
-        let table = self.0.open_table(tables::SYNC_TO_RECORD)?;
-        table
-            .range((repository, 0)..=(repository, u64::MAX))?
-            .rev()
-            .take(limit)
-            .map(|row| tables::from_json(row?.1.value()))
-            .collect()
-    }
-}
-
-impl Writer {
-    pub fn put_repository(&self, repository: &str, record: &RepositoryRecord) -> Transaction<()> {
-        let mut table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
-        table.insert(repository, tables::to_json(record).as_slice())?;
-        Ok(())
-    }
-
-    pub fn put_manifest(&self, built: &Built) -> Transaction<()> {
-        let mut chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
-        for (id, encoded) in &built.chunks {
-            if chunks.get(&id.0)?.is_none() {
-                chunks.insert(&id.0, encoded.as_slice())?;
-            }
-        }
-        let mut manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
-        manifests.insert(&built.id.0, built.manifest.encode().as_slice())?;
-        Ok(())
-    }
-
-    pub fn put_object(&self, object: ObjectId, record: ObjectRecord) -> Transaction<()> {
-        let mut table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
-        table.insert(&object.0, tables::encode_object(record))?;
-        Ok(())
-    }
-
-    /// Remembers which object a declared digest belongs to. SHA-256 needs no memory: it is the object's name.
-    pub fn put_alias(
-        &self,
-        digest: &Digest,
-        repository: &str,
-        object: ObjectId,
-    ) -> Transaction<()> {
-        if digest.object_id().is_some() {
-            return Ok(());
-        }
-        let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
-        table.insert(tables::alias_key(digest, repository).as_slice(), &object.0)?;
-        Ok(())
-    }
-
-    pub fn put_package(
-        &self,
-        package: ObjectId,
-        keyring: ObjectId,
-        record: &PackageRecord,
-    ) -> Transaction<()> {
-        let mut table = self.0.open_table(tables::PACKAGE_TO_RECORD)?;
-        table.insert(
-            tables::package_key(package, keyring),
-            tables::to_json(record).as_slice(),
-        )?;
-        Ok(())
-    }
-
-    /// Replaces what is known of a repository's paths.
-    pub fn put_validators(
-        &self,
-        repository: &str,
-        validators: &BTreeMap<String, ValidatorRecord>,
-    ) -> Transaction<()> {
-        let mut table = self.0.open_table(tables::PATH_TO_VALIDATOR)?;
-        table.retain(|(owner, _), _| owner != repository)?;
-        for (path, record) in validators {
-            table.insert(
-                (repository, path.as_str()),
-                tables::to_json(record).as_slice(),
-            )?;
-        }
-        Ok(())
-    }
-
-    pub fn put_tree(&self, path: &Path, record: &TreeRecord) -> Transaction<()> {
-        let mut table = self.0.open_table(tables::TREE_TO_RECORD)?;
-        table.insert(
-            tables::tree_key(path).as_slice(),
-            tables::to_json(record).as_slice(),
-        )?;
-        Ok(())
-    }
-
-    pub fn add_history(&self, repository: &str, record: &HistoryRecord) -> Transaction<()> {
-        let mut table = self.0.open_table(tables::SYNC_TO_RECORD)?;
-        let next = table
-            .range((repository, 0)..=(repository, u64::MAX))?
-            .next_back()
-            .transpose()?
-            .map_or(1, |(key, _)| key.value().1 + 1);
-        table.insert((repository, next), tables::to_json(record).as_slice())?;
-        // Enough to answer "since when", little enough to stay small for years.
-        if let Some(oldest) = next.checked_sub(tables::HISTORY_LIMIT) {
-            table.retain_in((repository, 0)..=(repository, oldest), |_, _| false)?;
-        }
-        Ok(())
-    }
-}
-
-fn damaged_manifest(id: ObjectId, error: &ManifestError) -> TransactionError {
-    TransactionError::Damaged(format!("manifest part {id}: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::records::{HistoryRecord, ObjectRecord};
     use super::*;
-    use crate::digest::Algorithm;
+    use crate::digest::{Algorithm, Digest, ObjectId};
 
     fn store() -> (tempfile::TempDir, Store, WriterLock) {
         let dir = tempfile::tempdir().unwrap();

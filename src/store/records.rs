@@ -73,10 +73,25 @@ pub struct ValidatorRecord {
     pub stored_at: i64,
 }
 
+/// A name for a state, which never changes again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRecord {
+    /// As it was.
+    pub state: RepositoryRecord,
+    pub description: Option<String>,
+    pub created_at: i64,
+}
+
 /// A published tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeRecord {
     pub repository: String,
+    /// The snapshot that it shows; `None` for a repository's state.
+    #[serde(default)]
+    pub snapshot: Option<String>,
+    /// The newest date of a root that clients may have seen here, where they refuse or ignore older ones.
+    #[serde(default)]
+    pub newest_root_date: Option<i64>,
     /// What it shows; `None` while its first publishing is under way.
     pub manifest: Option<ObjectId>,
     pub published_at: i64,

@@ -53,6 +53,10 @@ pub const SYNC_TO_RECORD: TableDefinition<(&str, u64), &[u8]> =
 pub const PACKAGE_TO_RECORD: TableDefinition<[u8; 64], &[u8]> =
     TableDefinition::new("package_to_record");
 
+/// Keys are (repository, name).
+pub const SNAPSHOT_TO_RECORD: TableDefinition<(&str, &str), &[u8]> =
+    TableDefinition::new("snapshot_to_record");
+
 /// Makes the tables, so that a reader never meets a missing one but of a later addition.
 pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<()> {
     let mut meta = transaction.open_table(META)?;
@@ -67,6 +71,7 @@ pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<
     transaction.open_table(TREE_TO_RECORD)?;
     transaction.open_table(SYNC_TO_RECORD)?;
     transaction.open_table(PACKAGE_TO_RECORD)?;
+    transaction.open_table(SNAPSHOT_TO_RECORD)?;
     Ok(())
 }
 

@@ -7,15 +7,18 @@ use serde::Serialize;
 
 use crate::cli::RepoSync;
 use crate::commands::publish::{self, PublishedTree};
+use crate::commands::snapshot::{self, Created};
 use crate::commands::{Context, conclude};
 use crate::config::Repository;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
 use crate::publish::Effort;
+use crate::snapshot::SnapshotName;
 use crate::storage::Storage;
 use crate::sync::{self, Asking, Preview, Report, Rollback, Session};
 use crate::terminal::escape;
+use crate::time::{compact, now};
 use crate::upstream::Limiter;
 
 /// What a sync did to one repository.
@@ -34,6 +37,8 @@ struct Synced {
     packages_verified_by: Vec<VerifiedPackages>,
     warnings: Vec<String>,
     published: Option<PublishedTree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<Created>,
     error: Option<String>,
 }
 
@@ -73,6 +78,7 @@ struct Planned {
 /// One run over several repositories.
 struct Run<'a> {
     context: &'a Context<'a>,
+    arguments: &'a RepoSync,
     storage: &'a Storage,
     interrupt: &'a Interrupt,
     sync: sync::Context<'a>,
@@ -97,6 +103,7 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
         .map(|rate| Arc::new(Limiter::new(rate.get())));
     let run = Run {
         context,
+        arguments,
         storage: &storage,
         interrupt: &interrupt,
         sync: sync::Context {
@@ -244,7 +251,33 @@ impl Run<'_> {
                 effort,
             )?);
         }
+        if let Some(name) = self.snapshot_name(repository)? {
+            synced.snapshot = Some(snapshot::of_synced(
+                self.context,
+                self.storage,
+                self.interrupt,
+                repository,
+                &name,
+            )?);
+        }
         Ok(())
+    }
+
+    /// What the snapshot of a synced repository is called, if one is wanted.
+    fn snapshot_name(&self, repository: &Repository) -> Result<Option<SnapshotName>, Error> {
+        if !self.arguments.create_snapshot {
+            return Ok(None);
+        }
+        if let Some(name) = &self.arguments.snapshot_name {
+            return Ok(Some(name.clone()));
+        }
+        let name = format!("{}-{}", repository.id, compact(now()));
+        match SnapshotName::parse(&name) {
+            Ok(name) => Ok(Some(name)),
+            Err(error) => Err(Error::Usage(format!(
+                "{name} is no name for a snapshot: {error}; give one with --snapshot-name"
+            ))),
+        }
     }
 
     fn plan_one(&self, repository: &Repository) -> Planned {
@@ -362,6 +395,9 @@ fn describe(synced: &Synced) -> String {
         && (tree.changed || synced.outcome == "changed")
     {
         text += &format!("\n  {}", publish::describe(tree));
+    }
+    if let Some(snapshot) = &synced.snapshot {
+        text += &format!("\n  snapshot {}", snapshot.describe().replace('\n', "\n  "));
     }
     text
 }

@@ -1,0 +1,69 @@
+//! `chantal snapshot delete`.
+
+use serde::Serialize;
+
+use crate::cli::SnapshotDelete;
+use crate::commands::publish::{shows, take_away};
+use crate::commands::{Context, conclude};
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::snapshot;
+use crate::storage::Storage;
+
+#[derive(Serialize)]
+struct Deleted {
+    repository: String,
+    snapshot: String,
+    /// Published trees that went with it.
+    unpublished: Vec<String>,
+}
+
+pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), Error> {
+    let interrupt = Interrupt::listen()?;
+    let storage = Storage::open(&context.config.storage, "snapshot delete")?;
+    let mut snapshots = Vec::new();
+    // All of them are there, or nothing is deleted.
+    for reference in &arguments.names {
+        snapshots.push(snapshot::find(&storage.store, reference)?);
+    }
+    let trees = storage.store.read(crate::store::Reader::trees)?;
+    let mut deleted = Vec::new();
+    let mut errors = Vec::new();
+    for snapshot in snapshots {
+        let mut unpublished = Vec::new();
+        let mut failed = None;
+        for (path, tree) in trees.iter().filter(|(_, tree)| shows(tree, &snapshot)) {
+            match take_away(&storage, &interrupt, path, tree) {
+                Ok(()) => unpublished.push(path.display().to_string()),
+                Err(error) => failed = Some(error),
+            }
+        }
+        // What is still published needs its name: nothing else would keep its objects.
+        if let Some(error) = failed {
+            errors.push(error);
+            continue;
+        }
+        storage.store.write(&storage.lock, |writer| {
+            writer.remove_snapshot(&snapshot.repository, &snapshot.name)
+        })?;
+        deleted.push(Deleted {
+            repository: snapshot.repository,
+            snapshot: snapshot.name,
+            unpublished,
+        });
+    }
+    context.output.result(&deleted, |deleted| {
+        let lines: Vec<String> = deleted
+            .iter()
+            .map(|gone| {
+                let mut text = format!("{}/{} is deleted", gone.repository, gone.snapshot);
+                for path in &gone.unpublished {
+                    text += &format!("\n  {path} is gone");
+                }
+                text
+            })
+            .collect();
+        lines.join("\n")
+    })?;
+    conclude(errors)
+}

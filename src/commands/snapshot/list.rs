@@ -1,0 +1,86 @@
+//! `chantal snapshot list`.
+
+use serde::Serialize;
+
+use crate::cli::SnapshotList;
+use crate::commands::Context;
+use crate::error::Error;
+use crate::output::{bytes, table};
+use crate::snapshot;
+use crate::storage;
+use crate::time::rfc3339;
+
+#[derive(Serialize)]
+struct Listed {
+    repository: String,
+    snapshot: String,
+    created_at: String,
+    upstream_date: Option<String>,
+    packages: u64,
+    bytes: u64,
+    manifest: String,
+    description: Option<String>,
+}
+
+pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error> {
+    let repository = arguments.repo_id.as_deref();
+    let snapshots = match storage::open_to_read(&context.config.storage)? {
+        Some(store) => store.read(|reader| snapshot::list(reader, repository))?,
+        None => Vec::new(),
+    };
+    // A snapshot outlives its repository's definition; a name that neither knows is a slip.
+    if snapshots.is_empty()
+        && let Some(repository) = repository
+    {
+        context.repository(repository)?;
+    }
+    let listed: Vec<Listed> = snapshots
+        .into_iter()
+        .map(|snapshot| {
+            let state = snapshot.record.state;
+            Listed {
+                repository: snapshot.repository,
+                snapshot: snapshot.name,
+                created_at: rfc3339(snapshot.record.created_at),
+                upstream_date: state.root_date.map(rfc3339),
+                packages: state.packages,
+                bytes: state.bytes,
+                manifest: state.manifest.to_string(),
+                description: snapshot.record.description,
+            }
+        })
+        .collect();
+    context.output.result(&listed, |listed| {
+        if listed.is_empty() {
+            return "there are no snapshots".to_owned();
+        }
+        let rows: Vec<Vec<String>> = listed
+            .iter()
+            .map(|listed| {
+                vec![
+                    listed.repository.clone(),
+                    listed.snapshot.clone(),
+                    listed.created_at.clone(),
+                    listed
+                        .upstream_date
+                        .clone()
+                        .unwrap_or_else(|| "-".to_owned()),
+                    listed.packages.to_string(),
+                    bytes(listed.bytes),
+                    listed.description.clone().unwrap_or_default(),
+                ]
+            })
+            .collect();
+        let headings = [
+            "REPOSITORY",
+            "SNAPSHOT",
+            "CREATED",
+            "UPSTREAM'S DATE",
+            "PACKAGES",
+            "SIZE",
+            "DESCRIPTION",
+        ];
+        table(&headings, &rows)
+    })?;
+    Ok(())
+}

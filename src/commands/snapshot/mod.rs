@@ -1,0 +1,11 @@
+//! `chantal snapshot`.
+
+mod create;
+mod delete;
+mod list;
+mod show;
+
+pub use create::{Created, create, of_synced};
+pub use delete::delete;
+pub use list::list;
+pub use show::show;

@@ -1,0 +1,171 @@
+//! `chantal snapshot show`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::cli::OneSnapshot;
+use crate::commands::Context;
+use crate::commands::publish::shows;
+use crate::error::Error;
+use crate::output::{bytes, count, fields};
+use crate::snapshot::{self, SnapshotError};
+use crate::storage;
+use crate::store::Name;
+use crate::time::rfc3339;
+
+#[derive(Serialize)]
+struct Shown {
+    repository: String,
+    snapshot: String,
+    #[serde(rename = "type")]
+    format: String,
+    description: Option<String>,
+    created_at: String,
+    synced_at: String,
+    upstream_date: Option<String>,
+    upstream_valid_until: Option<String>,
+    signed_by: Vec<String>,
+    packages_signed_by: BTreeMap<String, u64>,
+    packages: u64,
+    /// Of all published paths.
+    bytes: u64,
+    /// Different contents, and what they take in the pool.
+    objects: u64,
+    pool_bytes: u64,
+    /// Of these, what nothing else needs: deleting the snapshot would free it.
+    own_objects: u64,
+    own_bytes: u64,
+    manifest: String,
+    published: Vec<String>,
+}
+
+pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error> {
+    let Some(store) = storage::open_to_read(&context.config.storage)? else {
+        return Err(SnapshotError::NotFound {
+            reference: arguments.name.clone(),
+            known: Vec::new(),
+        }
+        .into());
+    };
+    let snapshot = snapshot::find(&store, &arguments.name)?;
+    let state = &snapshot.record.state;
+    let (usage, trees) = store.read(|reader| {
+        let trees = reader.trees()?;
+        let own: BTreeSet<_> = [state.manifest].into();
+        // Its own trees go with it.
+        let is_its_own = |name: &Name| match name {
+            Name::State { .. } => false,
+            Name::Snapshot { repository, name } => {
+                *repository == snapshot.repository && *name == snapshot.name
+            }
+            Name::Tree {
+                repository,
+                snapshot: shown,
+                ..
+            } => {
+                *repository == snapshot.repository
+                    && shown.as_deref() == Some(snapshot.name.as_str())
+            }
+        };
+        let names = reader.names()?.into_iter();
+        let others = names
+            .filter(|(name, _)| !is_its_own(name))
+            .map(|(_, manifest)| manifest)
+            .collect();
+        Ok((snapshot::usage(reader, &own, &others)?, trees))
+    })?;
+    let shown = Shown {
+        repository: snapshot.repository.clone(),
+        snapshot: snapshot.name.clone(),
+        format: state.format.clone(),
+        description: snapshot.record.description.clone(),
+        created_at: rfc3339(snapshot.record.created_at),
+        synced_at: rfc3339(state.synced_at),
+        upstream_date: state.root_date.map(rfc3339),
+        upstream_valid_until: state.root_valid_until.map(rfc3339),
+        signed_by: state.signed_by.clone(),
+        packages_signed_by: state.packages_signed_by.clone(),
+        packages: state.packages,
+        bytes: state.bytes,
+        objects: usage.objects,
+        pool_bytes: usage.bytes,
+        own_objects: usage.own_objects,
+        own_bytes: usage.own_bytes,
+        manifest: state.manifest.to_string(),
+        published: trees
+            .iter()
+            .filter(|(_, tree)| shows(tree, &snapshot))
+            .map(|(path, _)| path.display().to_string())
+            .collect(),
+    };
+    context.output.result(&shown, describe)?;
+    Ok(())
+}
+
+fn describe(shown: &Shown) -> String {
+    let none = || "-".to_owned();
+    let mut pairs = vec![
+        (
+            "snapshot",
+            format!("{}/{}", shown.repository, shown.snapshot),
+        ),
+        ("type", shown.format.clone()),
+    ];
+    pairs.extend(shown.description.clone().map(|text| ("description", text)));
+    pairs.push(("created", shown.created_at.clone()));
+    pairs.push(("synced", shown.synced_at.clone()));
+    pairs.push((
+        "upstream's date",
+        shown.upstream_date.clone().unwrap_or_else(none),
+    ));
+    pairs.extend(
+        shown
+            .upstream_valid_until
+            .clone()
+            .map(|time| ("valid until", time)),
+    );
+    pairs.push((
+        "signed by",
+        if shown.signed_by.is_empty() {
+            "nobody".to_owned()
+        } else {
+            shown.signed_by.join(", ")
+        },
+    ));
+    pairs.extend(
+        shown
+            .packages_signed_by
+            .iter()
+            .map(|(key, packages)| ("packages signed", format!("{packages} by {key}"))),
+    );
+    pairs.push(("packages", shown.packages.to_string()));
+    pairs.push(("size", bytes(shown.bytes)));
+    pairs.push((
+        "in the pool",
+        format!(
+            "{}, {}",
+            count(shown.objects, "object"),
+            bytes(shown.pool_bytes)
+        ),
+    ));
+    pairs.push((
+        "of its own",
+        format!(
+            "{}, {}",
+            count(shown.own_objects, "object"),
+            bytes(shown.own_bytes)
+        ),
+    ));
+    pairs.push(("manifest", shown.manifest.clone()));
+    if shown.published.is_empty() {
+        pairs.push(("published", "nowhere".to_owned()));
+    }
+    pairs.extend(
+        shown
+            .published
+            .iter()
+            .map(|path| ("published", path.clone())),
+    );
+    fields(&pairs)
+}

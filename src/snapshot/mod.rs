@@ -1,0 +1,225 @@
+//! Snapshots: names for states that never change again.
+//!
+//! Making one is an entry in the store: no file is copied, and nothing is downloaded. What a snapshot names stays in the pool
+//! until the snapshot is deleted and `db cleanup` has run.
+
+mod usage;
+
+use std::fmt;
+
+use crate::config::{RepoId, RepoIdError};
+use crate::store::records::{RepositoryRecord, SnapshotRecord};
+use crate::store::{Reader, Store, StoreError, Transaction, WriterLock};
+
+pub use usage::usage;
+
+/// What stands for a repository's current state where a snapshot could stand.
+const LATEST: &str = "latest";
+
+/// The name of a snapshot within its repository: fit for a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SnapshotName(RepoId);
+
+/// A snapshot as it is named on the command line: `NAME` where only one repository has it, else `REPOSITORY/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    repository: Option<RepoId>,
+    name: SnapshotName,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NameError {
+    #[error(transparent)]
+    Name(#[from] RepoIdError),
+    #[error("`{LATEST}` is what a repository's current state is called")]
+    Latest,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    #[error("there is no snapshot {reference}{}", only(known))]
+    NotFound {
+        reference: Reference,
+        known: Vec<String>,
+    },
+    #[error("several repositories have a snapshot {name}: {}", candidates.join(", "))]
+    Ambiguous {
+        name: SnapshotName,
+        candidates: Vec<String>,
+    },
+    #[error("{repository} has a snapshot {name} already")]
+    Exists {
+        repository: String,
+        name: SnapshotName,
+    },
+    #[error("{repository} has no state to make a snapshot of")]
+    NeverSynced { repository: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn only(known: &[String]) -> String {
+    if known.is_empty() {
+        String::new()
+    } else {
+        format!(", only {}", known.join(", "))
+    }
+}
+
+/// A snapshot that is there.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub repository: String,
+    pub name: String,
+    pub record: SnapshotRecord,
+}
+
+impl SnapshotName {
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if text == LATEST {
+            return Err(NameError::Latest);
+        }
+        Ok(Self(RepoId::parse(text)?))
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for SnapshotName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Reference {
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let (repository, name) = match text.split_once('/') {
+            Some((repository, name)) => (Some(RepoId::parse(repository)?), name),
+            None => (None, text),
+        };
+        Ok(Self {
+            repository,
+            name: SnapshotName::parse(name)?,
+        })
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.repository {
+            Some(repository) => write!(f, "{repository}/{}", self.name),
+            None => self.name.fmt(f),
+        }
+    }
+}
+
+impl Snapshot {
+    /// `REPOSITORY/NAME`, which is never ambiguous.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.repository, self.name)
+    }
+}
+
+/// All snapshots, of one repository or of all of them.
+pub fn list(reader: &Reader, repository: Option<&str>) -> Transaction<Vec<Snapshot>> {
+    let snapshots = reader.snapshots()?.into_iter();
+    Ok(snapshots
+        .filter(|((owner, _), _)| repository.is_none_or(|repository| repository == owner))
+        .map(|((repository, name), record)| Snapshot {
+            repository,
+            name,
+            record,
+        })
+        .collect())
+}
+
+/// The one snapshot that is meant.
+pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotError> {
+    let all = store.read(|reader| list(reader, None))?;
+    let is_meant = |snapshot: &&Snapshot| {
+        snapshot.name == reference.name.as_str()
+            && reference
+                .repository
+                .as_ref()
+                .is_none_or(|repository| repository.as_str() == snapshot.repository)
+    };
+    let meant: Vec<&Snapshot> = all.iter().filter(is_meant).collect();
+    match meant.as_slice() {
+        [snapshot] => Ok((*snapshot).clone()),
+        [] => Err(SnapshotError::NotFound {
+            reference: reference.clone(),
+            known: all.iter().map(Snapshot::full_name).collect(),
+        }),
+        several => Err(SnapshotError::Ambiguous {
+            name: reference.name.clone(),
+            candidates: several.iter().map(|one| one.full_name()).collect(),
+        }),
+    }
+}
+
+/// Gives the current states of these repositories one name: all of them, or none.
+pub fn create(
+    store: &Store,
+    lock: &WriterLock,
+    repositories: &[&str],
+    name: &SnapshotName,
+    description: Option<&str>,
+    now: i64,
+) -> Result<Vec<Snapshot>, SnapshotError> {
+    let found: Vec<(Option<RepositoryRecord>, Option<SnapshotRecord>)> = store.read(|reader| {
+        let find = |repository: &&str| {
+            let state = reader.repository(repository)?;
+            Ok((state, reader.snapshot(repository, name.as_str())?))
+        };
+        repositories.iter().map(find).collect()
+    })?;
+    let mut created = Vec::new();
+    for (repository, (state, existing)) in repositories.iter().zip(found) {
+        let repository = (*repository).to_owned();
+        if existing.is_some() {
+            let name = name.clone();
+            return Err(SnapshotError::Exists { repository, name });
+        }
+        let Some(state) = state else {
+            return Err(SnapshotError::NeverSynced { repository });
+        };
+        created.push(Snapshot {
+            repository,
+            name: name.as_str().to_owned(),
+            record: SnapshotRecord {
+                state,
+                description: description.map(ToOwned::to_owned),
+                created_at: now,
+            },
+        });
+    }
+    store.write(lock, |writer| {
+        created.iter().try_for_each(|snapshot| {
+            writer.put_snapshot(&snapshot.repository, &snapshot.name, &snapshot.record)
+        })
+    })?;
+    Ok(created)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_references() {
+        assert_eq!(
+            Reference::parse("r/2026-01").unwrap().to_string(),
+            "r/2026-01"
+        );
+        assert_eq!(Reference::parse("tested").unwrap().to_string(), "tested");
+        assert_eq!(SnapshotName::parse("latest"), Err(NameError::Latest));
+        assert_eq!(Reference::parse("r/latest"), Err(NameError::Latest));
+        for bad in [
+            "", "r/", "/n", "a/b/c", "../n", ".hidden", "-x", "a b", "a\n",
+        ] {
+            assert!(Reference::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! How many bytes hang on one manifest alone: what deleting its last name would free.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::digest::ObjectId;
+use crate::store::{Reader, Transaction};
+
+/// In bytes and objects of the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub objects: u64,
+    pub bytes: u64,
+    /// Of these, what no other manifest has.
+    pub own_objects: u64,
+    pub own_bytes: u64,
+}
+
+/// What some manifests use together, and of that what none of `others` has. Chunks that both sides share are not read, so that
+/// two states that differ little cost little.
+pub fn usage(
+    reader: &Reader,
+    manifests: &BTreeSet<ObjectId>,
+    others: &BTreeSet<ObjectId>,
+) -> Transaction<Usage> {
+    let chunks = |manifests: &BTreeSet<ObjectId>| -> Transaction<BTreeSet<ObjectId>> {
+        let mut chunks = BTreeSet::new();
+        for manifest in manifests {
+            chunks.extend(
+                reader
+                    .manifest(*manifest)?
+                    .chunks
+                    .iter()
+                    .map(|chunk| chunk.id),
+            );
+        }
+        Ok(chunks)
+    };
+    let ours = chunks(manifests)?;
+    let theirs = chunks(others)?;
+    let mut objects: BTreeMap<ObjectId, u64> = BTreeMap::new();
+    let mut own: BTreeMap<ObjectId, u64> = BTreeMap::new();
+    for chunk in &ours {
+        for entry in reader.chunk(*chunk)? {
+            objects.insert(entry.object, entry.size);
+            if !theirs.contains(chunk) {
+                own.insert(entry.object, entry.size);
+            }
+        }
+    }
+    for chunk in &theirs {
+        if own.is_empty() {
+            break;
+        }
+        for entry in reader.chunk(*chunk)? {
+            own.remove(&entry.object);
+        }
+    }
+    Ok(Usage {
+        objects: objects.len() as u64,
+        bytes: objects.values().sum(),
+        own_objects: own.len() as u64,
+        own_bytes: own.values().sum(),
+    })
+}

@@ -1,0 +1,133 @@
+//! What can be changed in the store, within one transaction.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use redb::ReadableTable;
+
+use super::records::{
+    HistoryRecord, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
+    ValidatorRecord,
+};
+use super::{Transaction, Writer, tables};
+use crate::digest::{Digest, ObjectId};
+use crate::manifest::Built;
+
+impl Writer {
+    pub fn put_repository(&self, repository: &str, record: &RepositoryRecord) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
+        table.insert(repository, tables::to_json(record).as_slice())?;
+        Ok(())
+    }
+
+    pub fn put_manifest(&self, built: &Built) -> Transaction<()> {
+        let mut chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
+        for (id, encoded) in &built.chunks {
+            if chunks.get(&id.0)?.is_none() {
+                chunks.insert(&id.0, encoded.as_slice())?;
+            }
+        }
+        let mut manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        manifests.insert(&built.id.0, built.manifest.encode().as_slice())?;
+        Ok(())
+    }
+
+    pub fn put_object(&self, object: ObjectId, record: ObjectRecord) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
+        table.insert(&object.0, tables::encode_object(record))?;
+        Ok(())
+    }
+
+    /// Remembers which object a declared digest belongs to. SHA-256 needs no memory: it is the object's name.
+    pub fn put_alias(
+        &self,
+        digest: &Digest,
+        repository: &str,
+        object: ObjectId,
+    ) -> Transaction<()> {
+        if digest.object_id().is_some() {
+            return Ok(());
+        }
+        let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
+        table.insert(tables::alias_key(digest, repository).as_slice(), &object.0)?;
+        Ok(())
+    }
+
+    pub fn put_package(
+        &self,
+        package: ObjectId,
+        keyring: ObjectId,
+        record: &PackageRecord,
+    ) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::PACKAGE_TO_RECORD)?;
+        table.insert(
+            tables::package_key(package, keyring),
+            tables::to_json(record).as_slice(),
+        )?;
+        Ok(())
+    }
+
+    /// Replaces what is known of a repository's paths.
+    pub fn put_validators(
+        &self,
+        repository: &str,
+        validators: &BTreeMap<String, ValidatorRecord>,
+    ) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::PATH_TO_VALIDATOR)?;
+        table.retain(|(owner, _), _| owner != repository)?;
+        for (path, record) in validators {
+            table.insert(
+                (repository, path.as_str()),
+                tables::to_json(record).as_slice(),
+            )?;
+        }
+        Ok(())
+    }
+
+    pub fn put_tree(&self, path: &Path, record: &TreeRecord) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::TREE_TO_RECORD)?;
+        table.insert(
+            tables::tree_key(path).as_slice(),
+            tables::to_json(record).as_slice(),
+        )?;
+        Ok(())
+    }
+
+    pub fn add_history(&self, repository: &str, record: &HistoryRecord) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::SYNC_TO_RECORD)?;
+        let next = table
+            .range((repository, 0)..=(repository, u64::MAX))?
+            .next_back()
+            .transpose()?
+            .map_or(1, |(key, _)| key.value().1 + 1);
+        table.insert((repository, next), tables::to_json(record).as_slice())?;
+        // Enough to answer "since when", little enough to stay small for years.
+        if let Some(oldest) = next.checked_sub(tables::HISTORY_LIMIT) {
+            table.retain_in((repository, 0)..=(repository, oldest), |_, _| false)?;
+        }
+        Ok(())
+    }
+
+    pub fn put_snapshot(
+        &self,
+        repository: &str,
+        name: &str,
+        record: &SnapshotRecord,
+    ) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::SNAPSHOT_TO_RECORD)?;
+        table.insert((repository, name), tables::to_json(record).as_slice())?;
+        Ok(())
+    }
+
+    pub fn remove_snapshot(&self, repository: &str, name: &str) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::SNAPSHOT_TO_RECORD)?;
+        table.remove((repository, name))?;
+        Ok(())
+    }
+
+    pub fn remove_tree(&self, path: &Path) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::TREE_TO_RECORD)?;
+        table.remove(tables::tree_key(path).as_slice())?;
+        Ok(())
+    }
+}
