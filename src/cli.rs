@@ -158,6 +158,12 @@ pub struct RepoSync {
     #[arg(long)]
     pub allow_rollback: bool,
 
+    #[command(flatten)]
+    pub snapshot: SyncedSnapshot,
+}
+
+#[derive(Debug, Args)]
+pub struct SyncedSnapshot {
     /// Make a snapshot of each repository that was synced, and publish it below its `snapshots_path`
     #[arg(long, conflicts_with = "dry_run")]
     pub create_snapshot: bool,

@@ -11,7 +11,8 @@
 //!   be believed, a [`format::Format`] says what they refer to, [`pool`] keeps them.
 //! - A state is a [`manifest`]: an immutable list of every published path. Everything after sync works on manifests, whatever
 //!   the format.
-//! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest.
+//! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest. A
+//!   [`snapshot`] is a further name for one.
 //!
 //! # Layers
 //!
@@ -116,9 +117,10 @@ fn run(cli: &Cli) -> Result<(), Error> {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    let config_dir = config::absolute(&cli.config_dir)?;
     let context = Context {
         config: &loaded.config,
-        config_dir: &cli.config_dir,
+        config_dir: &config_dir,
         output,
         progress,
     };

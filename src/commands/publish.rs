@@ -323,7 +323,7 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     let all = storage.store.read(crate::store::Reader::trees)?;
     let mut chosen: Vec<(&PathBuf, &TreeRecord)> = Vec::new();
     if let Some(path) = &arguments.path {
-        let path = std::path::absolute(path)?;
+        let path = config::absolute(path)?;
         match all.get_key_value(&path) {
             Some(tree) => chosen.push(tree),
             None => {

@@ -201,7 +201,7 @@ pub(super) fn path(text: &str, dir: &Path) -> Result<PathBuf, PathError> {
 }
 
 /// A path of the command line, absolute.
-pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
+pub fn absolute(path: &Path) -> io::Result<PathBuf> {
     std::path::absolute(path).map(|path| normalize(&path))
 }
 

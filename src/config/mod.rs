@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 pub use error::{ConfigError, Problem};
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 pub use layout::in_the_way;
-pub use location::{HttpUrl, KeySource, UpstreamUrl};
+pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
 pub use repository::KEEP;
 pub use resolved::{
     Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, RepoId,

@@ -13,6 +13,8 @@ use super::{Reader, Transaction, TransactionError, tables};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Entry, Manifest, ManifestError};
 
+type Snapshots = redb::ReadOnlyTable<(&'static str, &'static str), &'static [u8]>;
+
 /// What keeps a manifest and its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
@@ -179,9 +181,7 @@ impl Reader {
             .collect()
     }
 
-    fn snapshots_table(
-        &self,
-    ) -> Transaction<Option<redb::ReadOnlyTable<(&'static str, &'static str), &'static [u8]>>> {
+    fn snapshots_table(&self) -> Transaction<Option<Snapshots>> {
         match self.0.open_table(tables::SNAPSHOT_TO_RECORD) {
             // The store is older than the table.
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),

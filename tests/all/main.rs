@@ -16,5 +16,6 @@ mod layers;
 mod man;
 mod publishing;
 mod quickstart;
+mod snapshots;
 mod storage;
 mod sync;

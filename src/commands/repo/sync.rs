@@ -265,10 +265,10 @@ impl Run<'_> {
 
     /// What the snapshot of a synced repository is called, if one is wanted.
     fn snapshot_name(&self, repository: &Repository) -> Result<Option<SnapshotName>, Error> {
-        if !self.arguments.create_snapshot {
+        if !self.arguments.snapshot.create_snapshot {
             return Ok(None);
         }
-        if let Some(name) = &self.arguments.snapshot_name {
+        if let Some(name) = &self.arguments.snapshot.snapshot_name {
             return Ok(Some(name.clone()));
         }
         let name = format!("{}-{}", repository.id, compact(now()));

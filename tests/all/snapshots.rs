@@ -1,0 +1,364 @@
+//! Snapshots: states that stay, wherever they are published.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::process::Output;
+use crate::kit::server::Server;
+use crate::kit::tree::{Tree, inodes};
+use crate::kit::upstream::{Built, Package, Upstream};
+
+/// A repository `r` with a place for snapshots, synced.
+struct Mirror {
+    upstream: Upstream,
+    built: Built,
+    server: Server,
+    chantal: Chantal,
+}
+
+impl Mirror {
+    fn of(upstream: Upstream) -> Self {
+        let built = upstream.build();
+        let server = Server::start(built.tree.clone());
+        let chantal = Chantal::new();
+        chantal.hide_server(&server);
+        let mirror = Self {
+            upstream,
+            built,
+            server,
+            chantal,
+        };
+        mirror.define("r", "");
+        mirror.run(&["repo", "sync", "--all"]).succeeds();
+        mirror
+    }
+
+    fn define(&self, name: &str, publish: &str) {
+        let path = format!(
+            "publish:\n  latest_path: ../../www/{name}/latest\n  snapshots_path: ../../www/{name}/snapshots\n{publish}"
+        );
+        let repository = Repository::of(name, &self.upstream, &self.server.url());
+        self.chantal
+            .repository(&repository.unpublished().more(&path));
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.chantal.run(args)
+    }
+
+    fn www(&self, path: &str) -> PathBuf {
+        self.chantal.dir().join("www").join(path)
+    }
+
+    fn tree(&self, path: &str) -> Tree {
+        Tree::read(&self.www(path))
+    }
+
+    /// The next day's upstream, synced: the package has another name every day.
+    fn next(&mut self) {
+        self.upstream.bump_date();
+        let old = self.upstream.packages[0].name.clone();
+        self.upstream.remove(&old);
+        self.upstream
+            .add(Package::new(&format!("new-{old}"), "2-1"));
+        self.built = self.upstream.build();
+        self.server.swap(self.built.tree.clone());
+        self.run(&["repo", "sync", "--repo-id", "r"]).succeeds();
+    }
+}
+
+fn both() -> [Mirror; 2] {
+    Upstream::both().map(|upstream| Mirror::of(upstream.package(Package::new("hello", "1.0-1"))))
+}
+
+#[test]
+fn a_snapshot_stays_when_its_repository_moves_on() {
+    for mut mirror in both() {
+        let before = mirror.built.mirrored();
+        mirror
+            .run(&["snapshot", "create", "--repo-id", "r", "--name", "tested"])
+            .succeeds();
+        mirror.tree("r/snapshots/tested").assert_same(&before);
+        let links = inodes(&mirror.www("r/latest"));
+        assert_eq!(
+            inodes(&mirror.www("r/snapshots/tested")),
+            links,
+            "no file is copied"
+        );
+
+        mirror.next();
+        mirror.tree("r/snapshots/tested").assert_same(&before);
+        let list = ["--format", "json", "snapshot", "list"];
+        let listed = mirror.run(&list).succeeds().json();
+        assert_eq!(listed.as_array().unwrap().len(), 1);
+        assert_eq!(listed[0]["snapshot"], "tested");
+        assert_eq!(listed[0]["packages"], 1);
+
+        // Published again from the pool, byte for byte.
+        mirror
+            .run(&["unpublish", "--snapshot-name", "tested"])
+            .succeeds();
+        assert!(!mirror.www("r/snapshots/tested").exists());
+        mirror
+            .run(&["publish", "--snapshot-name", "r/tested"])
+            .succeeds();
+        mirror.tree("r/snapshots/tested").assert_same(&before);
+
+        mirror
+            .run(&["snapshot", "delete", "--name", "tested"])
+            .succeeds()
+            .says("r/tested is deleted\n  [dir]/www/r/snapshots/tested is gone\n");
+        assert!(!mirror.www("r/snapshots/tested").exists());
+        mirror
+            .run(&["snapshot", "list"])
+            .succeeds()
+            .says("there are no snapshots\n");
+    }
+}
+
+#[test]
+fn what_a_snapshot_takes_for_itself() {
+    for mut mirror in both() {
+        mirror
+            .run(&[
+                "snapshot",
+                "create",
+                "--repo-id",
+                "r",
+                "--name",
+                "a",
+                "--no-publish",
+            ])
+            .succeeds();
+        let show = ["--format", "json", "snapshot", "show", "--name", "a"];
+        let shown = mirror.run(&show).succeeds().json();
+        assert_eq!(shown["own_bytes"], 0, "the state has it too");
+        assert_eq!(shown["published"], json!([]));
+        let package = mirror.built.path_of("hello");
+        let size = mirror.built.tree.bytes(&package).len() as u64;
+
+        mirror.next();
+        // The published tree keeps the last generation's files for a while.
+        assert_eq!(mirror.run(&show).succeeds().json()["own_bytes"], 0);
+        mirror.run(&["unpublish", "--repo-id", "r"]).succeeds();
+        let shown = mirror.run(&show).succeeds().json();
+        let own = shown["own_bytes"].as_u64().unwrap();
+        assert!(
+            own >= size && own < shown["pool_bytes"].as_u64().unwrap(),
+            "{shown}"
+        );
+        mirror
+            .run(&[
+                "snapshot",
+                "create",
+                "--repo-id",
+                "r",
+                "--name",
+                "b",
+                "--no-publish",
+            ])
+            .succeeds();
+        let shown = mirror
+            .run(&["snapshot", "show", "--name", "r/a"])
+            .succeeds()
+            .stdout;
+        assert!(shown.contains("published        nowhere\n"), "{shown}");
+    }
+}
+
+#[test]
+fn all_repositories_get_the_name_or_none() {
+    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    mirror.define("other", "");
+    let create = ["snapshot", "create", "--all", "--name", "n"];
+    mirror.run(&create).fails_with(
+        1,
+        "error: other has no state to make a snapshot of\n\
+         hint: `chantal repo sync --repo-id other` makes one\n",
+    );
+    mirror
+        .run(&["snapshot", "list"])
+        .succeeds()
+        .says("there are no snapshots\n");
+    assert!(!mirror.www("r/snapshots/n").exists());
+    mirror.run(&["repo", "sync", "--all"]).succeeds();
+    mirror.run(&create).succeeds();
+    mirror.run(&create).fails_with(
+        2,
+        "error: other has a snapshot n already\n\
+         hint: a snapshot is never changed: take another name, or delete it first\n",
+    );
+    mirror.run(&["snapshot", "show", "--name", "n"]).fails_with(
+        2,
+        "error: several repositories have a snapshot n: other/n, r/n\n",
+    );
+    mirror
+        .run(&["snapshot", "show", "--name", "x"])
+        .fails_with(2, "error: there is no snapshot x, only other/n, r/n\n");
+    // One of them is not there: nothing is deleted.
+    mirror
+        .run(&["snapshot", "delete", "--name", "r/n", "--name", "r/x"])
+        .exits(2);
+    assert!(mirror.www("r/snapshots/n").exists());
+    mirror
+        .run(&["snapshot", "delete", "--name", "r/n", "--name", "other/n"])
+        .succeeds();
+}
+
+/// `prod` shows one tested state after the other, each in one step.
+#[test]
+fn a_place_is_switched_from_snapshot_to_snapshot() {
+    for mut mirror in both() {
+        let prod = mirror.www("prod").display().to_string();
+        let publish = |mirror: &Mirror, name: &str| {
+            mirror.run(&["publish", "--snapshot-name", name, "--to", &prod])
+        };
+        let create = |mirror: &Mirror, name: &str| {
+            mirror
+                .run(&[
+                    "snapshot",
+                    "create",
+                    "--repo-id",
+                    "r",
+                    "--name",
+                    name,
+                    "--no-publish",
+                ])
+                .succeeds();
+        };
+        create(&mirror, "one");
+        let one = mirror.built.mirrored();
+        mirror.next();
+        create(&mirror, "two");
+        let two = mirror.built.mirrored();
+        publish(&mirror, "one").succeeds();
+        mirror.tree("prod").assert_same(&one);
+        publish(&mirror, "two").succeeds();
+        let shown = mirror.tree("prod");
+        for (path, bytes) in two.iter() {
+            assert_eq!(shown.bytes(path), bytes, "{path}");
+        }
+        let package = mirror.built.path_of("new-hello");
+        assert!(shown.find(&package).is_some());
+
+        let back = publish(&mirror, "one");
+        if mirror.upstream.kind() == "apt" {
+            // apt would silently keep the newer lists.
+            let stderr = back.exits(2).stderr;
+            assert!(
+                stderr.contains("apt ignores a root that is older than the one it knows"),
+                "{stderr}"
+            );
+            mirror.tree("prod").assert_same(&shown);
+        } else {
+            back.succeeds();
+            let shown = mirror.tree("prod");
+            assert_eq!(
+                shown.bytes("repodata/repomd.xml"),
+                one.bytes("repodata/repomd.xml")
+            );
+        }
+        // The snapshot's own place is not touched by any of it, and a sync does not touch `prod`.
+        let before = mirror.tree("prod");
+        mirror.next();
+        mirror.tree("prod").assert_same(&before);
+        mirror
+            .run(&["unpublish", "--path", &prod])
+            .succeeds()
+            .says("[dir]/www/prod is gone\n");
+        mirror.run(&["unpublish", "--path", &prod]).fails_with(
+            2,
+            "error: [dir]/www/prod is not a published tree of this storage\n",
+        );
+    }
+}
+
+#[test]
+fn a_sync_makes_a_snapshot_of_what_it_brought() {
+    for mirror in both() {
+        let sync = ["repo", "sync", "--repo-id", "r", "--create-snapshot"];
+        let named = [&sync[..], &["--snapshot-name", "named"]].concat();
+        let said = mirror.run(&named).succeeds().stdout;
+        assert!(said.contains("  snapshot r/named: 1 package, "), "{said}");
+        mirror
+            .tree("r/snapshots/named")
+            .assert_same(&mirror.built.mirrored());
+        mirror.run(&sync).succeeds();
+        let listed = mirror.run(&["--format", "json", "snapshot", "list"]).json();
+        let name = listed[1]["snapshot"].as_str().unwrap();
+        let digits = name.strip_prefix("r-").unwrap().replace('-', "");
+        assert_eq!(digits.len(), "20261123064626".len(), "{name}");
+        assert!(digits.bytes().all(|digit| digit.is_ascii_digit()), "{name}");
+        // The same name again is refused, and the sync itself is good.
+        mirror.run(&named).exits(2);
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_stays() {
+    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    mirror
+        .run(&["snapshot", "create", "--repo-id", "r", "--name", "n"])
+        .succeeds();
+    let publish = |to: &str| {
+        let to = mirror.www(to).display().to_string();
+        mirror.run(&["publish", "--snapshot-name", "n", "--to", &to])
+    };
+    for (to, expected) in [
+        (
+            "r/latest",
+            "[dir]/www/r/latest is also publish.latest_path of r ([dir]/www/r/latest)",
+        ),
+        (
+            "r/snapshots/x",
+            "[dir]/www/r/snapshots/x lies inside publish.snapshots_path of r ([dir]/www/r/snapshots)",
+        ),
+        (
+            "../data/pool/x",
+            "[dir]/data/pool/x lies inside storage.pool_path ([dir]/data/pool)",
+        ),
+    ] {
+        publish(to).fails_with(2, &format!("error: {expected}\n"));
+    }
+    publish("prod").succeeds();
+    publish("prod/x").fails_with(
+        2,
+        "error: [dir]/www/prod/x and the published tree [dir]/www/prod would lie in each other\n",
+    );
+    // Somebody's file is not taken away with the tree.
+    let theirs = mirror.www("prod/README");
+    fs::write(&theirs, "hand-made").unwrap();
+    let prod = mirror.www("prod").display().to_string();
+    mirror.run(&["unpublish", "--path", &prod]).exits(2);
+    mirror.run(&["snapshot", "delete", "--name", "n"]).exits(2);
+    assert_eq!(fs::read(&theirs).unwrap(), b"hand-made");
+    mirror.run(&["snapshot", "show", "--name", "n"]).succeeds();
+    fs::remove_file(&theirs).unwrap();
+    mirror
+        .run(&["snapshot", "delete", "--name", "n"])
+        .succeeds();
+}
+
+#[test]
+fn names_that_are_none() {
+    let chantal = Chantal::new();
+    for (name, why) in [
+        (
+            "latest",
+            "`latest` is what a repository's current state is called",
+        ),
+        (".x", "starts with `.`"),
+        ("../x", "contains '/'"),
+        ("a b", "only letters, digits, `.`, `_` and `-` are possible"),
+        ("", "is empty"),
+    ] {
+        let stderr = chantal
+            .run(&["snapshot", "create", "--all", "--name", name])
+            .exits(2)
+            .stderr;
+        assert!(stderr.contains(why), "{stderr}");
+    }
+}
