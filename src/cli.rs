@@ -89,6 +89,10 @@ pub enum Command {
     /// Take published trees away; states and snapshots stay
     Unpublish(Unpublish),
 
+    /// Look after the store and the pool
+    #[command(subcommand)]
+    Db(Db),
+
     /// Look at the configuration
     #[command(subcommand)]
     Config(Config),
@@ -289,6 +293,25 @@ pub struct Unpublish {
     /// The tree there
     #[arg(long, value_name = "PATH", group = "trees")]
     pub path: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Db {
+    /// Remove what no state, snapshot or published tree needs
+    ///
+    /// Objects that nothing names, downloads that nobody continued for a day, what killed runs left, and files of earlier
+    /// generations in published trees whose `publish.keep` is over. Then the store is made small again.
+    Cleanup(DbCleanup),
+
+    /// Say how much is in the pool, and what sharing saves
+    Stats,
+}
+
+#[derive(Debug, Args)]
+pub struct DbCleanup {
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
+use crate::cleanup::CleanupError;
 use crate::config::ConfigError;
 use crate::format::FormatError;
 use crate::interrupt::{self, Interrupted};
@@ -83,6 +84,15 @@ pub enum Error {
     Several { exit: Exit, errors: Vec<Error> },
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<CleanupError> for Error {
+    fn from(error: CleanupError) -> Self {
+        match error {
+            CleanupError::Store(error) => error.into(),
+            CleanupError::Io(error) => error.into(),
+        }
+    }
 }
 
 impl From<StoreError> for Error {

@@ -12,7 +12,7 @@
 //! - A state is a [`manifest`]: an immutable list of every published path. Everything after sync works on manifests, whatever
 //!   the format.
 //! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest. A
-//!   [`snapshot`] is a further name for one.
+//!   [`snapshot`] is a further name for one. [`cleanup`] takes away what nothing names.
 //!
 //! # Layers
 //!
@@ -29,6 +29,7 @@
 //! - Credentials go to the host they were configured for and nowhere else.
 //! - Memory does not grow with the size of an index's text.
 
+mod cleanup;
 mod cli;
 mod commands;
 mod config;
@@ -155,6 +156,8 @@ fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> R
         }
         Command::Publish(arguments) => commands::publish::publish(context, arguments),
         Command::Unpublish(arguments) => commands::publish::unpublish(context, arguments),
+        Command::Db(cli::Db::Cleanup(arguments)) => commands::db::cleanup(context, arguments),
+        Command::Db(cli::Db::Stats) => commands::db::stats(context),
         Command::Config(cli::Config::Check) => commands::config::check(context),
         Command::Generate(cli::Generate::Man(_)) => {
             unreachable!("handled before the configuration is read")

@@ -2,6 +2,7 @@
 //! never print.
 
 pub mod config;
+pub mod db;
 pub mod generate;
 pub mod init;
 pub mod publish;

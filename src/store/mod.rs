@@ -170,6 +170,21 @@ impl Store {
         }))
     }
 
+    /// Gives room that is no longer needed back to the file system.
+    pub fn compact(&self, _lock: &WriterLock) -> Result<(), StoreError> {
+        let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
+        self.explained(guarded(|| {
+            let mut database = builder().open(&self.path)?;
+            database.compact()?;
+            Ok(())
+        }))
+    }
+
+    /// Bytes of the store's file.
+    pub fn size(&self) -> io::Result<u64> {
+        Ok(fs_err::metadata(&self.path)?.len())
+    }
+
     fn explained<T>(&self, result: Transaction<T>) -> Result<T, StoreError> {
         result.map_err(|error| match error {
             TransactionError::Database(source) => match *source {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata};
 
 use super::records::{
     HistoryRecord, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
@@ -121,6 +121,24 @@ impl Reader {
             table => table?,
         };
         tables::record(table.get(tables::package_key(package, keyring))?)
+    }
+
+    /// How many objects the store knows, and their bytes.
+    pub fn objects(&self) -> Transaction<(u64, u64)> {
+        let table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
+        let (mut count, mut bytes) = (0, 0_u64);
+        for row in table.iter()? {
+            count += 1;
+            bytes = bytes.saturating_add(tables::decode_object(row?.1.value()).size);
+        }
+        Ok((count, bytes))
+    }
+
+    /// How many manifests and chunks there are.
+    pub fn manifests_and_chunks(&self) -> Transaction<(u64, u64)> {
+        let manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        let chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
+        Ok((manifests.len()?, chunks.len()?))
     }
 
     pub fn validator(&self, repository: &str, path: &str) -> Transaction<Option<ValidatorRecord>> {

@@ -116,6 +116,13 @@ pub fn package_key(object: ObjectId, keyring: ObjectId) -> [u8; 64] {
     key
 }
 
+/// The package in such a key.
+pub fn package_of(key: &[u8; 64]) -> ObjectId {
+    let mut object = [0; 32];
+    object.copy_from_slice(&key[..32]);
+    ObjectId(object)
+}
+
 pub fn encode_object(record: ObjectRecord) -> [u8; 16] {
     let mut value = [0; 16];
     value[..8].copy_from_slice(&record.size.to_le_bytes());

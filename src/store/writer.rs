@@ -1,6 +1,6 @@
 //! What can be changed in the store, within one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use redb::ReadableTable;
@@ -128,6 +128,26 @@ impl Writer {
     pub fn remove_tree(&self, path: &Path) -> Transaction<()> {
         let mut table = self.0.open_table(tables::TREE_TO_RECORD)?;
         table.remove(tables::tree_key(path).as_slice())?;
+        Ok(())
+    }
+
+    /// Forgets manifests, chunks and objects that nothing names, and what is known of those objects.
+    pub fn retain(
+        &self,
+        manifests: &BTreeSet<ObjectId>,
+        chunks: &BTreeSet<ObjectId>,
+        objects: &HashSet<ObjectId>,
+    ) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        table.retain(|id, _| manifests.contains(&ObjectId(*id)))?;
+        let mut table = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
+        table.retain(|id, _| chunks.contains(&ObjectId(*id)))?;
+        let mut table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
+        table.retain(|id, _| objects.contains(&ObjectId(*id)))?;
+        let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
+        table.retain(|_, object| objects.contains(&ObjectId(object)))?;
+        let mut table = self.0.open_table(tables::PACKAGE_TO_SIGNERS)?;
+        table.retain(|key, _| objects.contains(&tables::package_of(&key)))?;
         Ok(())
     }
 }

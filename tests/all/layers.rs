@@ -29,7 +29,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ),
     (
         "the work: repositories become states, states become trees",
-        &["publish", "snapshot", "storage", "sync"],
+        &["cleanup", "publish", "snapshot", "storage", "sync"],
     ),
     (
         "what users write and what goes wrong",

@@ -362,3 +362,120 @@ fn names_that_are_none() {
         assert!(stderr.contains(why), "{stderr}");
     }
 }
+
+/// Everything that a cleanup must leave as it is.
+fn needed(mirror: &Mirror) -> [Tree; 2] {
+    [mirror.tree("r/latest"), mirror.tree("r/snapshots")]
+}
+
+fn pool_size(mirror: &Mirror) -> usize {
+    Tree::read(&mirror.chantal.data().join("pool/sha256")).len()
+}
+
+#[test]
+fn cleanup_removes_what_nothing_names() {
+    const DRY: [&str; 5] = ["--format", "json", "db", "cleanup", "--dry-run"];
+    const CLEAN: [&str; 4] = ["--format", "json", "db", "cleanup"];
+    for mut mirror in both() {
+        let run = |mirror: &Mirror, args: &[&str]| mirror.run(args).succeeds().json();
+        assert_eq!(run(&mirror, &CLEAN)["objects"], 0);
+        let package = mirror.built.path_of("hello");
+        mirror
+            .run(&["snapshot", "create", "--repo-id", "r", "--name", "a"])
+            .succeeds();
+        for _ in 0..3 {
+            mirror.next();
+        }
+        let stats = run(&mirror, &["--format", "json", "db", "stats"]);
+        let unneeded =
+            stats["objects"].as_u64().unwrap() - stats["needed_objects"].as_u64().unwrap();
+        assert_eq!(
+            unneeded, 0,
+            "the tree's earlier generations are kept for a day: {stats}"
+        );
+        mirror.define("r", "  keep: 0s\n");
+        let before = needed(&mirror);
+        let (pool, planned) = (pool_size(&mirror), run(&mirror, &DRY));
+        assert_eq!(pool_size(&mirror), pool, "a dry run removes nothing");
+        let objects = planned["objects"].as_u64().unwrap();
+        assert!(objects > 0, "{planned}");
+        assert_eq!(planned["trees"], json!(["[dir]/www/r/latest"]));
+
+        let cleaned = run(&mirror, &CLEAN);
+        for key in ["objects", "bytes", "manifests", "objects_kept", "trees"] {
+            assert_eq!(cleaned[key], planned[key], "{key}");
+        }
+        assert_eq!(pool_size(&mirror) as u64, pool as u64 - objects);
+        // The snapshot is whole, and so is what clients see; the generations whose time was over are gone from it.
+        let [latest, snapshots] = needed(&mirror);
+        snapshots.assert_same(&before[1]);
+        for (path, bytes) in mirror.built.mirrored().iter() {
+            assert_eq!(latest.bytes(path), bytes, "{path}");
+        }
+        assert!(latest.len() < before[0].len());
+        assert!(latest.find(&package).is_none());
+        assert_eq!(run(&mirror, &CLEAN)["objects"], 0);
+
+        // The snapshot's own objects go with its name, and come back with the next sync that needs them.
+        mirror
+            .run(&["snapshot", "delete", "--name", "a"])
+            .succeeds();
+        assert!(run(&mirror, &CLEAN)["objects"].as_u64().unwrap() > 0);
+        mirror
+            .run(&["repo", "sync", "--repo-id", "r", "--refresh"])
+            .succeeds();
+        let latest = mirror.tree("r/latest");
+        for (path, bytes) in mirror.built.mirrored().iter() {
+            assert_eq!(latest.bytes(path), bytes, "{path}");
+        }
+    }
+}
+
+#[test]
+fn cleanup_takes_stale_downloads_and_leaves_other_peoples_files() {
+    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let pool = mirror.chantal.data().join("pool");
+    let [old, young] = ["sha256-old", "sha256-young"].map(|name| pool.join("partial").join(name));
+    for path in [&old, &young] {
+        fs::write(path, "half a package").unwrap();
+    }
+    let long_ago =
+        std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+    fs::File::options()
+        .write(true)
+        .open(&old)
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    let theirs = pool.join("sha256/README");
+    fs::write(&theirs, "not an object").unwrap();
+    // From a run that was killed before it could tell the store.
+    let orphan = pool.join("sha256/00");
+    fs::create_dir_all(&orphan).unwrap();
+    let orphan = orphan.join("0".repeat(64));
+    fs::write(&orphan, "nobody names me").unwrap();
+
+    let said = mirror.run(&["db", "cleanup"]).succeeds().stdout;
+    assert!(
+        said.starts_with("removed: 1 object (15 B), 1 stale download (14 B), 0 manifests; "),
+        "{said}"
+    );
+    assert!(!old.exists() && !orphan.exists());
+    assert!(young.exists() && theirs.exists());
+}
+
+#[test]
+fn cleanup_refuses_another_pool() {
+    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let marker = mirror.chantal.data().join("pool/CHANTAL-POOL");
+    let text = fs::read_to_string(&marker).unwrap();
+    fs::remove_file(&marker).unwrap();
+    fs::write(
+        &marker,
+        text.replace(text.lines().nth(1).unwrap(), "another"),
+    )
+    .unwrap();
+    let before = pool_size(&mirror);
+    mirror.run(&["db", "cleanup"]).exits(5);
+    assert_eq!(pool_size(&mirror), before);
+}

@@ -16,6 +16,8 @@
 //!   continue it.
 //! - One download per digest at a time within the process; one process at a time by the writers' lock.
 
+mod contents;
+
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -25,6 +27,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use fs_err as fs;
 
 use crate::digest::{Digest, Hasher, ObjectId};
+
+pub use contents::Partial;
 
 const MARKER: &str = "CHANTAL-POOL";
 /// Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`.

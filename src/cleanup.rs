@@ -1,0 +1,145 @@
+//! Cleanup: what no state, snapshot or published tree needs is found first, shown, and then taken away.
+//!
+//! - The caller holds the writers' lock, so nothing is on its way into the pool: there is no time to wait for.
+//! - The store forgets first, in one transaction, and files go after it: killed in between, a file is left that nothing
+//!   names, and the next cleanup finds it. Never is something named that is not there.
+//! - Files in the pool's directories that do not have an object's name are not ours, and stay.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use fs_err as fs;
+
+use crate::digest::ObjectId;
+use crate::pool::{Partial, Pool};
+use crate::store::{Name, Reader, Store, StoreError, Transaction, WriterLock};
+
+/// Younger ones may be continued by the next sync.
+const STALE: Duration = Duration::from_hours(24);
+
+#[derive(Debug, thiserror::Error)]
+pub enum CleanupError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What is needed, and what is not.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Objects with a file that nothing needs, and their sizes in bytes.
+    pub objects: Vec<(ObjectId, u64)>,
+    /// Downloads that nobody continued for a day.
+    pub partials: Vec<Partial>,
+    /// Manifests that nothing names.
+    pub manifests: u64,
+    needed: Needed,
+}
+
+/// Everything that something names.
+#[derive(Debug, Default)]
+struct Needed {
+    manifests: BTreeSet<ObjectId>,
+    chunks: BTreeSet<ObjectId>,
+    objects: HashSet<ObjectId>,
+}
+
+impl Plan {
+    /// Bytes that will be free.
+    pub fn bytes(&self) -> u64 {
+        let objects = self.objects.iter().map(|(_, size)| size);
+        let partials = self.partials.iter().map(|partial| &partial.bytes);
+        objects
+            .chain(partials)
+            .fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    /// Objects that stay.
+    pub fn kept(&self) -> u64 {
+        self.needed.objects.len() as u64
+    }
+}
+
+/// Finds out what is not needed. `is_leaving` says of a name that it will not count any more.
+pub fn plan(
+    store: &Store,
+    pool: &Pool,
+    now: SystemTime,
+    is_leaving: impl Fn(&Name, ObjectId) -> bool,
+) -> Result<Plan, CleanupError> {
+    let (needed, known) = store.read(|reader| {
+        let (known, _) = reader.manifests_and_chunks()?;
+        Ok((Needed::of(reader, is_leaving)?, known))
+    })?;
+    let mut plan = Plan {
+        manifests: known.saturating_sub(needed.manifests.len() as u64),
+        needed,
+        ..Plan::default()
+    };
+    pool.each_object(&mut |object, size| {
+        if !plan.needed.objects.contains(&object) {
+            plan.objects.push((object, size));
+        }
+        Ok(())
+    })?;
+    plan.objects.sort_unstable();
+    plan.partials = pool.partials()?;
+    plan.partials.retain(|partial| {
+        let age = now.duration_since(partial.modified).unwrap_or_default();
+        age >= STALE
+    });
+    Ok(plan)
+}
+
+/// Takes away what the plan lists, and makes the store small again.
+pub fn apply(
+    store: &Store,
+    lock: &WriterLock,
+    pool: &Pool,
+    plan: &Plan,
+) -> Result<(), CleanupError> {
+    let needed = &plan.needed;
+    store.write(lock, |writer| {
+        writer.retain(&needed.manifests, &needed.chunks, &needed.objects)
+    })?;
+    for (object, _) in &plan.objects {
+        pool.remove(*object)?;
+    }
+    for partial in &plan.partials {
+        remove_file(&partial.path)?;
+    }
+    store.compact(lock)?;
+    Ok(())
+}
+
+fn remove_file(path: &PathBuf) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+impl Needed {
+    fn of(reader: &Reader, is_leaving: impl Fn(&Name, ObjectId) -> bool) -> Transaction<Self> {
+        let mut needed = Self::default();
+        for (name, manifest) in reader.names()? {
+            if !is_leaving(&name, manifest) {
+                needed.manifests.insert(manifest);
+            }
+        }
+        for manifest in &needed.manifests {
+            let chunks = reader.manifest(*manifest)?.chunks;
+            needed.chunks.extend(chunks.iter().map(|chunk| chunk.id));
+        }
+        for chunk in &needed.chunks {
+            let entries = reader.chunk(*chunk)?;
+            needed
+                .objects
+                .extend(entries.iter().map(|entry| entry.object));
+        }
+        Ok(needed)
+    }
+}

@@ -1,0 +1,191 @@
+//! `chantal db cleanup`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::cleanup::{self, Plan};
+use crate::cli::DbCleanup;
+use crate::commands::Context;
+use crate::config::{self, Config};
+use crate::digest::ObjectId;
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::output::{bytes, count};
+use crate::publish::{self, Effort, Older, Request};
+use crate::storage::Storage;
+use crate::store::records::TreeRecord;
+use crate::store::{Name, Reader};
+use crate::time::now;
+
+/// What is, or would be, taken away.
+#[derive(Serialize)]
+struct Cleaned {
+    dry_run: bool,
+    objects: u64,
+    partial_downloads: u64,
+    manifests: u64,
+    bytes: u64,
+    objects_kept: u64,
+    /// Published trees that lose files of generations whose time is over.
+    trees: Vec<String>,
+    /// The store's file, in bytes.
+    store_before: u64,
+    store_after: u64,
+}
+
+pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error> {
+    let interrupt = Interrupt::listen()?;
+    let storage = Storage::open(&context.config.storage, "db cleanup")?;
+    let trees = storage.store.read(Reader::trees)?;
+    let leaving = leaving(context.config, &trees);
+    let store_before = storage.store.size()?;
+    let plan = if arguments.dry_run {
+        let is_leaving = |name: &Name, manifest: ObjectId| match name {
+            Name::Tree { path, .. } => leaving
+                .get(path)
+                .is_some_and(|gone| gone.contains(&manifest)),
+            _ => false,
+        };
+        cleanup::plan(&storage.store, &storage.pool, SystemTime::now(), is_leaving)?
+    } else {
+        for (path, tree) in &trees {
+            tidy(
+                context.config,
+                &storage,
+                &interrupt,
+                path,
+                tree,
+                leaving.contains_key(path),
+            )?;
+        }
+        let plan = cleanup::plan(&storage.store, &storage.pool, SystemTime::now(), |_, _| {
+            false
+        })?;
+        cleanup::apply(&storage.store, &storage.lock, &storage.pool, &plan)?;
+        plan
+    };
+    let cleaned = Cleaned {
+        dry_run: arguments.dry_run,
+        objects: plan.objects.len() as u64,
+        partial_downloads: plan.partials.len() as u64,
+        manifests: plan.manifests,
+        bytes: plan.bytes(),
+        objects_kept: plan.kept(),
+        trees: leaving
+            .keys()
+            .map(|path| path.display().to_string())
+            .collect(),
+        store_before,
+        store_after: storage.store.size()?,
+    };
+    context
+        .output
+        .result(&cleaned, |cleaned| describe(cleaned, &plan))?;
+    Ok(())
+}
+
+/// By tree, the manifests of generations that need not stay any longer. The last one always stays.
+fn leaving(
+    config: &Config,
+    trees: &BTreeMap<PathBuf, TreeRecord>,
+) -> BTreeMap<PathBuf, BTreeSet<ObjectId>> {
+    let now = now();
+    let mut leaving = BTreeMap::new();
+    for (path, tree) in trees {
+        let keep = keep(config, tree).as_secs();
+        let gone: BTreeSet<ObjectId> = tree
+            .earlier
+            .iter()
+            .skip(1)
+            .filter(|generation| {
+                let age = now.saturating_sub(generation.replaced_at);
+                u64::try_from(age).is_ok_and(|age| age >= keep)
+            })
+            .map(|generation| generation.manifest)
+            .collect();
+        if !gone.is_empty() {
+            leaving.insert(path.clone(), gone);
+        }
+    }
+    leaving
+}
+
+fn keep(config: &Config, tree: &TreeRecord) -> std::time::Duration {
+    config
+        .repository(&tree.repository)
+        .map_or(config::KEEP, |repository| repository.publish.keep)
+}
+
+/// Ends what a killed run began at a tree, and publishes it without the generations whose time is over.
+fn tidy(
+    config: &Config,
+    storage: &Storage,
+    interrupt: &Interrupt,
+    path: &std::path::Path,
+    tree: &TreeRecord,
+    is_overfull: bool,
+) -> Result<(), Error> {
+    let context = publish::Context {
+        store: &storage.store,
+        lock: &storage.lock,
+        pool: &storage.pool,
+        interrupt,
+        now: now(),
+    };
+    let failed = |source| Error::Publish {
+        repository: tree.repository.clone(),
+        source,
+    };
+    publish::recover_at(context, path).map_err(failed)?;
+    if let (true, Some(manifest)) = (is_overfull, tree.manifest) {
+        let request = Request {
+            tree: path,
+            repository: &tree.repository,
+            snapshot: tree.snapshot.as_deref(),
+            manifest,
+            root_date: None,
+            older: Older::IsPublished,
+            keep: keep(config, tree),
+            effort: Effort::Always,
+        };
+        publish::publish(context, request).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn describe(cleaned: &Cleaned, plan: &Plan) -> String {
+    let objects = plan.objects.iter().map(|(_, size)| size).sum();
+    let partials = plan.partials.iter().map(|partial| partial.bytes).sum();
+    let verb = if cleaned.dry_run {
+        "would be removed"
+    } else {
+        "removed"
+    };
+    let mut text = format!(
+        "{verb}: {} ({}), {} ({}), {}; {} stay\n",
+        count(cleaned.objects, "object"),
+        bytes(objects),
+        count(cleaned.partial_downloads, "stale download"),
+        bytes(partials),
+        count(cleaned.manifests, "manifest"),
+        count(cleaned.objects_kept, "object"),
+    );
+    for tree in &cleaned.trees {
+        let verb = if cleaned.dry_run { "would be" } else { "were" };
+        text += &format!("files of old generations {verb} removed from {tree}\n");
+    }
+    if cleaned.dry_run {
+        text += &format!("{} would be free\n", bytes(cleaned.bytes));
+    } else {
+        text += &format!(
+            "{} free; the store has {}, it had {}\n",
+            bytes(cleaned.bytes),
+            bytes(cleaned.store_after),
+            bytes(cleaned.store_before)
+        );
+    }
+    text
+}

@@ -1,0 +1,115 @@
+//! `chantal db stats`.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::commands::Context;
+use crate::digest::ObjectId;
+use crate::error::Error;
+use crate::output::{bytes, fields};
+use crate::snapshot;
+use crate::storage;
+use crate::store::{Name, Reader, Transaction};
+
+#[derive(Debug, Default, Serialize)]
+struct Stats {
+    repositories: u64,
+    snapshots: u64,
+    published_trees: u64,
+    manifests: u64,
+    chunks: u64,
+    /// Objects that the store knows, and their bytes.
+    objects: u64,
+    bytes: u64,
+    /// Of these, what states, snapshots and published trees need.
+    needed_objects: u64,
+    needed_bytes: u64,
+    /// What all states and snapshots would take if nothing were shared.
+    unshared_bytes: u64,
+    /// The store's file.
+    store_bytes: u64,
+}
+
+pub fn stats(context: &Context<'_>) -> Result<(), Error> {
+    let stats = match storage::open_to_read(&context.config.storage)? {
+        Some(store) => Stats {
+            store_bytes: store.size()?,
+            ..store.read(gather)?
+        },
+        None => Stats::default(),
+    };
+    context.output.result(&stats, describe)?;
+    Ok(())
+}
+
+fn gather(reader: &Reader) -> Transaction<Stats> {
+    let (manifests, chunks) = reader.manifests_and_chunks()?;
+    let (objects, all_bytes) = reader.objects()?;
+    let mut stats = Stats {
+        manifests,
+        chunks,
+        objects,
+        bytes: all_bytes,
+        published_trees: reader.trees()?.len() as u64,
+        ..Stats::default()
+    };
+    let mut needed: BTreeSet<ObjectId> = BTreeSet::new();
+    for (name, manifest) in reader.names()? {
+        needed.insert(manifest);
+        match name {
+            Name::State { .. } => stats.repositories += 1,
+            Name::Snapshot { .. } => stats.snapshots += 1,
+            // It shows what another name has.
+            Name::Tree { .. } => continue,
+        }
+        let unshared = reader.manifest(manifest)?.totals().bytes;
+        stats.unshared_bytes = stats.unshared_bytes.saturating_add(unshared);
+    }
+    let usage = snapshot::usage(reader, &needed, &BTreeSet::new())?;
+    stats.needed_objects = usage.objects;
+    stats.needed_bytes = usage.bytes;
+    Ok(stats)
+}
+
+fn describe(stats: &Stats) -> String {
+    let saved = stats.unshared_bytes.saturating_sub(stats.needed_bytes);
+    fields(&[
+        ("repositories", stats.repositories.to_string()),
+        ("snapshots", stats.snapshots.to_string()),
+        ("published trees", stats.published_trees.to_string()),
+        (
+            "in the pool",
+            format!("{} objects, {}", stats.objects, bytes(stats.bytes)),
+        ),
+        (
+            "needed",
+            format!(
+                "{} objects, {}",
+                stats.needed_objects,
+                bytes(stats.needed_bytes)
+            ),
+        ),
+        (
+            "not needed",
+            format!(
+                "{} objects, {} (`chantal db cleanup` removes them)",
+                stats.objects.saturating_sub(stats.needed_objects),
+                bytes(stats.bytes.saturating_sub(stats.needed_bytes))
+            ),
+        ),
+        (
+            "without sharing",
+            format!("{} ({} saved)", bytes(stats.unshared_bytes), bytes(saved)),
+        ),
+        (
+            "store",
+            format!(
+                "{}, {} manifests of {} chunks",
+                bytes(stats.store_bytes),
+                stats.manifests,
+                stats.chunks
+            ),
+        ),
+    ])
+}

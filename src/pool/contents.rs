@@ -1,0 +1,72 @@
+//! What lies in a pool, whoever needs it, and taking it away.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use fs_err as fs;
+
+use super::Pool;
+use crate::digest::ObjectId;
+
+/// A download that is not whole.
+#[derive(Clone, Debug)]
+pub struct Partial {
+    pub path: PathBuf,
+    /// So far.
+    pub bytes: u64,
+    pub modified: SystemTime,
+}
+
+impl Pool {
+    /// Every object that has a file, and the file's size in bytes. Files of other names are not ours and not looked at.
+    pub fn each_object(
+        &self,
+        each: &mut dyn FnMut(ObjectId, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for directory in fs::read_dir(self.root.join("sha256"))? {
+            let directory = directory?;
+            if !directory.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(directory.path())? {
+                let file = file?;
+                let name = file.file_name();
+                let Some(object) = name.to_str().and_then(|name| name.parse().ok()) else {
+                    continue;
+                };
+                let metadata = file.metadata()?;
+                if metadata.is_file() && self.object_path(object) == file.path() {
+                    each(object, metadata.len())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What interrupted downloads left.
+    pub fn partials(&self) -> io::Result<Vec<Partial>> {
+        let mut partials = Vec::new();
+        for file in fs::read_dir(self.root.join("partial"))? {
+            let file = file?;
+            let metadata = file.metadata()?;
+            if metadata.is_file() {
+                partials.push(Partial {
+                    path: file.path(),
+                    bytes: metadata.len(),
+                    modified: metadata.modified()?,
+                });
+            }
+        }
+        partials.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(partials)
+    }
+
+    /// Takes an object's file away. The store must not name it any more.
+    pub fn remove(&self, object: ObjectId) -> io::Result<()> {
+        match fs::remove_file(self.object_path(object)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+}

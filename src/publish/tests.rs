@@ -1,0 +1,216 @@
+//! Publishing over made-up manifests: retention, what is not ours, kills around the exchange.
+
+use super::*;
+use crate::manifest::{self, Entry, Role};
+use crate::rel_path::RelPath;
+use crate::store::records::ObjectRecord;
+
+struct Storage {
+    dir: tempfile::TempDir,
+    store: Store,
+    lock: WriterLock,
+    pool: Pool,
+}
+
+impl Storage {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("store"), "id").unwrap();
+        let lock = WriterLock::acquire(dir.path(), "test").unwrap();
+        let pool = Pool::create(&dir.path().join("pool"), "id").unwrap();
+        Self {
+            dir,
+            store,
+            lock,
+            pool,
+        }
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.dir.path().join("www/latest")
+    }
+
+    fn context<'a>(&'a self, interrupt: &'a Interrupt, now: i64) -> Context<'a> {
+        Context {
+            store: &self.store,
+            lock: &self.lock,
+            pool: &self.pool,
+            interrupt,
+            now,
+        }
+    }
+
+    fn manifest(&self, files: &[(&str, &str)]) -> ObjectId {
+        let entries = files
+            .iter()
+            .map(|(path, content)| {
+                let stored = self.pool.add(content.as_bytes()).unwrap();
+                Entry {
+                    path: RelPath::parse(path).unwrap(),
+                    object: stored.object,
+                    size: stored.size,
+                    role: if *path == "root" {
+                        Role::Root
+                    } else {
+                        Role::Index
+                    },
+                    package: None,
+                }
+            })
+            .collect();
+        let built = manifest::build(entries).unwrap();
+        self.store
+            .write(&self.lock, |writer| {
+                for chunk in &built.chunks {
+                    writer.put_object(
+                        chunk.0,
+                        ObjectRecord {
+                            size: 0,
+                            verified_at: 0,
+                        },
+                    )?;
+                }
+                writer.put_manifest(&built)
+            })
+            .unwrap();
+        built.id
+    }
+
+    fn publish(&self, manifest: ObjectId, now: i64) -> Result<Outcome, PublishError> {
+        let tree = self.tree();
+        publish(
+            self.context(&Interrupt::default(), now),
+            Request {
+                tree: &tree,
+                repository: "r",
+                snapshot: None,
+                manifest,
+                root_date: None,
+                older: Older::IsRefused,
+                keep: Duration::from_secs(100),
+                effort: Effort::WhenChanged,
+            },
+        )
+    }
+
+    fn files(&self) -> Vec<String> {
+        fn walk(dir: &Path, root: &Path, found: &mut Vec<String>) {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, root, found);
+                } else {
+                    found.push(
+                        path.strip_prefix(root)
+                            .unwrap()
+                            .to_str()
+                            .unwrap()
+                            .to_owned(),
+                    );
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.tree(), &self.tree(), &mut found);
+        found.sort();
+        found
+    }
+}
+
+#[test]
+fn earlier_generations_stay_for_their_time_but_not_their_roots() {
+    let storage = Storage::new();
+    let first = storage.manifest(&[("root", "1"), ("a/1", "a"), ("b", "b")]);
+    let second = storage.manifest(&[("root", "2"), ("a/2", "a")]);
+    let third = storage.manifest(&[("a/3", "a")]);
+    storage.publish(first, 0).unwrap();
+    assert_eq!(storage.publish(first, 5).unwrap(), Outcome::Unchanged);
+    assert_eq!(
+        storage.publish(second, 10).unwrap(),
+        Outcome::Published(Summary {
+            files: 4,
+            copied: 0,
+            retained: 2
+        })
+    );
+    assert_eq!(storage.files(), ["a/1", "a/2", "b", "root"]);
+    assert_eq!(fs::read(storage.tree().join("root")).unwrap(), b"2");
+    // The third has no root: an old one must not stand in for it.
+    storage.publish(third, 50).unwrap();
+    assert_eq!(storage.files(), ["a/1", "a/2", "a/3", "b"]);
+    // A hundred seconds after it was replaced the first is gone; the last one always stays.
+    storage.publish(first, 500).unwrap();
+    assert_eq!(storage.files(), ["a/1", "a/3", "b", "root"]);
+}
+
+#[test]
+fn what_is_not_ours_stays() {
+    let storage = Storage::new();
+    let manifest = storage.manifest(&[("root", "1")]);
+    fs::create_dir_all(storage.tree()).unwrap();
+    fs::write(storage.tree().join("thesis.tex"), "years of work").unwrap();
+    assert!(matches!(
+        storage.publish(manifest, 0),
+        Err(PublishError::Occupied { .. })
+    ));
+    assert_eq!(storage.files(), ["thesis.tex"]);
+
+    fs::remove_file(storage.tree().join("thesis.tex")).unwrap();
+    // An empty directory is no one's work.
+    storage.publish(manifest, 0).unwrap();
+    fs::write(storage.tree().join("index.html"), "hand-made").unwrap();
+    let next = storage.manifest(&[("root", "2")]);
+    let error = storage.publish(next, 1).unwrap_err();
+    assert!(
+        matches!(error, PublishError::ForeignFiles { count: 1, .. }),
+        "{error}"
+    );
+    assert_eq!(storage.files(), ["index.html", "root"]);
+}
+
+#[test]
+fn a_run_killed_around_the_exchange_is_understood() {
+    let storage = Storage::new();
+    let first = storage.manifest(&[("root", "1"), ("a", "a")]);
+    let second = storage.manifest(&[("root", "2")]);
+    let tree = storage.tree();
+    let staging = staging_path(&tree).unwrap();
+    for (shown, exchanged) in [(first, false), (first, true)] {
+        storage.publish(shown, 0).unwrap();
+        // What a kill leaves: the record of what was going on, and a staging directory before or after the exchange.
+        fs::create_dir_all(&staging).unwrap();
+        fs::write(staging.join("root"), "2").unwrap();
+        let identity = Identity::of(&staging).unwrap().unwrap();
+        let mut record = storage
+            .store
+            .read(|reader| reader.tree(&tree))
+            .unwrap()
+            .unwrap();
+        record.staging = Some(Staging {
+            manifest: second,
+            device: identity.device,
+            inode: identity.inode,
+        });
+        put(storage.context(&Interrupt::default(), 1), &tree, &record).unwrap();
+        if exchanged {
+            exchange::exchange(&staging, &tree).unwrap();
+        }
+        let outcome = storage.publish(second, 2).unwrap();
+        assert_eq!(outcome == Outcome::Unchanged, exchanged);
+        assert_eq!(fs::read(tree.join("root")).unwrap(), b"2");
+        assert!(!staging.exists());
+    }
+}
+
+#[test]
+fn a_symbolic_link_is_refused() {
+    let storage = Storage::new();
+    let manifest = storage.manifest(&[("root", "1")]);
+    fs::create_dir_all(storage.dir.path().join("www")).unwrap();
+    fs::create_dir_all(storage.dir.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(storage.dir.path().join("elsewhere"), storage.tree()).unwrap();
+    assert!(matches!(
+        storage.publish(manifest, 0),
+        Err(PublishError::SymbolicLink { .. })
+    ));
+}
