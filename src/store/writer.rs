@@ -146,7 +146,7 @@ impl Writer {
         table.retain(|id, _| objects.contains(&ObjectId(*id)))?;
         let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
         table.retain(|_, object| objects.contains(&ObjectId(object)))?;
-        let mut table = self.0.open_table(tables::PACKAGE_TO_SIGNERS)?;
+        let mut table = self.0.open_table(tables::PACKAGE_TO_RECORD)?;
         table.retain(|key, _| objects.contains(&tables::package_of(&key)))?;
         Ok(())
     }
