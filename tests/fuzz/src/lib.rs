@@ -18,7 +18,7 @@ mod interrupt;
 mod manifest;
 #[path = "../../../src/openpgp/mod.rs"]
 mod openpgp;
-#[path = "../../../src/pool.rs"]
+#[path = "../../../src/pool/mod.rs"]
 mod pool;
 #[path = "../../../src/progress.rs"]
 mod progress;
