@@ -75,6 +75,9 @@ pub enum Error {
     },
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// A fault of chantal itself.
+    #[error("{repository}: internal error: {what}")]
+    Internal { repository: String, what: String },
     #[error("{repository} has no state to publish yet")]
     NeverSynced { repository: String },
     #[error(transparent)]
@@ -117,7 +120,7 @@ impl Error {
             },
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Several { exit, .. } => *exit,
-            Self::NeverSynced { .. } | Self::Io(_) => Exit::Other,
+            Self::Internal { .. } | Self::NeverSynced { .. } | Self::Io(_) => Exit::Other,
         }
     }
 
@@ -148,6 +151,10 @@ impl Error {
             Self::Storage(error) => storage_hint(error),
             Self::Sync { repository, source } => sync_hint(repository, source),
             Self::Publish { repository, source } => publish_hint(repository, source),
+            Self::Internal { .. } => Some(
+                "this is a fault of chantal: report it with what it printed above; the last good state is untouched"
+                    .to_owned(),
+            ),
             Self::NeverSynced { repository }
             | Self::Snapshot(SnapshotError::NeverSynced { repository }) => Some(format!(
                 "`chantal repo sync --repo-id {repository}` makes one"

@@ -88,7 +88,10 @@ impl Session<'_> {
         }
         Err(match self.was_synced(pinned.object)? {
             true => FreshnessError::Lagging { found, known },
-            false if known.date - found.date < LAG_SECS => FreshnessError::Lagging { found, known },
+            // Both dates are whatever an upstream wrote.
+            false if known.date.saturating_sub(found.date) < LAG_SECS => {
+                FreshnessError::Lagging { found, known }
+            }
             false => FreshnessError::RolledBack { found, known },
         }
         .into())

@@ -1,12 +1,14 @@
 //! Roots with good signatures that are not of now: expired, from the future, older than what was synced.
 
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::keys::Key;
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::upstream::{Package, Upstream};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
+const LAG: i64 = 2 * DAY;
 
 /// A repository `r`, synced once.
 struct Scene {
@@ -151,6 +153,71 @@ fn another_upstream_may_be_older() {
         scene.chantal.repository(&repository);
         scene.sync(&[]).succeeds();
         assert_eq!(scene.packages(), 2);
+    }
+}
+
+/// Dates that nobody's clock shows: no sync and nothing that shows the state afterwards stumbles over them.
+#[test]
+fn the_ends_of_time_are_judged_like_any_date() {
+    let second = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_second();
+    let first = second("0001-01-01T00:00:00Z");
+    let last = second("9999-12-30T22:00:00Z");
+    let dates = [(first, last), (last, first), (-1, 0), (0, -1)];
+    let beyond = [
+        (i64::MAX, i64::MIN),
+        (i64::MIN, i64::MAX),
+        (0, i64::MIN),
+        (i64::MAX, -1),
+    ];
+    for (upstream, cases) in [
+        (Upstream::deb(), dates.to_vec()),
+        (Upstream::rpm(), [dates, beyond].concat()),
+    ] {
+        let mut scene = Scene::of(upstream);
+        scene.configure("check_date: false\n");
+        for (known, found) in cases {
+            scene.serve(known, "known");
+            scene.sync(&["--allow-rollback"]).succeeds();
+            scene.serve(found, "found");
+            let code = match known.saturating_sub(found) {
+                ..=0 => 0,
+                1..LAG => 3,
+                LAG.. => 4,
+            };
+            scene.sync(&[]).exits(code);
+            let show = ["repo", "show", "--repo-id", "r"];
+            scene.chantal.run(&show).succeeds();
+        }
+        // The clock decides where it is asked.
+        scene.configure("");
+        scene.serve(last, "judged");
+        let said = scene.sync(&["--allow-rollback"]).exits(4);
+        said.mentions("from the future");
+    }
+    for (until, code) in [(first, 4), (-1, 4), (last, 0)] {
+        let mut scene = Scene::of(Upstream::deb());
+        scene.upstream.deb_mut().valid_until = Some(until);
+        scene.serve(scene.upstream.date + DAY, "until");
+        scene.sync(&[]).exits(code);
+    }
+}
+
+#[test]
+fn any_revision_is_compared() {
+    let mut scene = Scene::of(Upstream::rpm());
+    for (revision, code) in [("18446744073709551615", 0), ("0", 3), ("-1", 0)] {
+        scene.serve(scene.upstream.date, &format!("with{revision}"));
+        scene.server.edit(|tree| {
+            let date = scene.upstream.date;
+            let text = tree.text("repodata/repomd.xml").replace(
+                &format!("<revision>{date}<"),
+                &format!("<revision>{revision}<"),
+            );
+            let signature = Key::archive().sign(text.as_bytes());
+            tree.insert("repodata/repomd.xml.asc", signature);
+            tree.insert("repodata/repomd.xml", text);
+        });
+        scene.sync(&[]).exits(code);
     }
 }
 

@@ -185,7 +185,10 @@ fn describe(shown: &Shown) -> String {
             pairs.push(("size", bytes(state.bytes)));
             let date = state.upstream_date.as_ref().map(|date| {
                 let age = state.upstream_age_seconds.unwrap_or_default();
-                format!("{date} ({} ago)", span(age))
+                match age {
+                    ..0 => format!("{date} (to come in {})", span(age.saturating_neg())),
+                    0.. => format!("{date} ({} ago)", span(age)),
+                }
             });
             pairs.push((
                 "upstream's date",

@@ -1,6 +1,7 @@
 //! `chantal repo sync`.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -217,7 +218,9 @@ impl Run<'_> {
             repository: repository.id.to_string(),
             ..Synced::default()
         };
-        if let Err(error) = self.try_sync(repository, &mut synced) {
+        if let Err(error) = contained(&repository.id.to_string(), || {
+            self.try_sync(repository, &mut synced)
+        }) {
             synced.outcome = "failed";
             synced.error = Some(error.to_string());
             self.fail(error);
@@ -285,7 +288,9 @@ impl Run<'_> {
             repository: repository.id.to_string(),
             ..Planned::default()
         };
-        if let Err(error) = self.try_plan(repository, &mut planned) {
+        if let Err(error) = contained(&repository.id.to_string(), || {
+            self.try_plan(repository, &mut planned)
+        }) {
             planned.outcome = "failed";
             planned.error = Some(error.to_string());
             self.fail(error);
@@ -319,6 +324,19 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// A panic while one repository is worked on is that repository's failure: the others go on. Nothing is left half done, because a
+/// transaction that was not committed never happened, and what lies in the pool was whole before it got its name.
+fn contained(repository: &str, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let literal = panic.downcast_ref::<&str>().copied();
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        Err(Error::Internal {
+            repository: repository.to_owned(),
+            what: literal.or(text).unwrap_or("a panic").to_owned(),
+        })
+    })
 }
 
 fn failed(repository: &Repository, source: sync::SyncError) -> Error {
@@ -443,4 +461,23 @@ fn join(planned: &[Planned], describe: impl Fn(&Planned) -> String) -> String {
         .filter(|line| !line.is_empty())
         .collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_the_failure_of_one_repository() {
+        let numbers = [i64::MAX, 1];
+        let overflow = || panic!("{} and {} are too much", numbers[0], numbers[1]);
+        let error = contained("r", overflow).unwrap_err();
+        assert_eq!(error.exit().code(), 1);
+        assert!(error.render().starts_with(
+            "error: r: internal error: 9223372036854775807 and 1 are too much\nhint: this is a fault of chantal"
+        ));
+        let literal = contained("r", || panic!("a literal")).unwrap_err();
+        assert_eq!(literal.to_string(), "r: internal error: a literal");
+        assert!(contained("r", || Ok(())).is_ok());
+    }
 }

@@ -85,3 +85,35 @@ fn invisible_characters_reach_no_terminal() {
         scene.recovers();
     }
 }
+
+/// Two of them together are more than a number holds.
+#[test]
+fn the_largest_sizes_are_told_as_they_are() {
+    for upstream in forge::plain() {
+        let mut scene = Scene::of(upstream);
+        scene.upstream.add(Package::new("other", "1.0-1"));
+        scene.built = scene.upstream.build();
+        let sizes = ["hello", "other"].map(|name| {
+            let bytes = scene.built.tree.bytes(&scene.built.path_of(name));
+            let size = |bytes: &dyn std::fmt::Display| match scene.is_deb() {
+                true => format!("\nSize: {bytes}\n"),
+                false => format!(" package=\"{bytes}\" "),
+            };
+            [size(&bytes.len()), size(&u64::MAX)]
+        });
+        let tree = forge::index(&scene, |text| {
+            let with = |text: String, [old, new]: &[String; 2]| text.replace(old, new);
+            sizes.iter().fold(text.to_owned(), with)
+        });
+        scene.server.swap(tree);
+        let dry = ["repo", "sync", "--repo-id", "r", "--dry-run"];
+        let said = scene.chantal.run(&dry).succeeds().stdout;
+        assert!(said.contains("2 files, 16.00 EiB, "), "{said}");
+        scene
+            .sync()
+            .exits(1)
+            .mentions("18446744073709551615 bytes are to be downloaded, but the file system of ");
+        scene.is_untouched();
+        scene.recovers();
+    }
+}
