@@ -7,6 +7,7 @@ use crate::cleanup::CleanupError;
 use crate::config::ConfigError;
 use crate::format::FormatError;
 use crate::interrupt::{self, Interrupted};
+use crate::manifest::ManifestError;
 use crate::openpgp::VerifyError;
 use crate::pool::PoolError;
 use crate::publish::PublishError;
@@ -237,6 +238,7 @@ fn sync_exit(error: &SyncError) -> Exit {
         | SyncError::TwoContents { .. }
         | SyncError::SizeConflict { .. }
         | SyncError::PackagesRefused { .. }
+        | SyncError::KeyPlace { .. }
         | SyncError::Manifest(_) => Exit::Refused,
         SyncError::Store(error) => store_exit(error),
         SyncError::Interrupted(_) => Exit::Interrupted,
@@ -398,9 +400,17 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         SyncError::Key(KeyError::Kept(error)) | SyncError::Io(error) => io_hint(error)?,
         SyncError::Store(error) => store_hint(error)?,
         SyncError::NoSpace { .. } => "make room, or move the pool (storage.pool_path)".to_owned(),
-        SyncError::TwoContents { .. } | SyncError::SizeConflict { .. } => {
+        SyncError::TwoContents { .. }
+        | SyncError::SizeConflict { .. }
+        | SyncError::Manifest(
+            ManifestError::TwoContents { .. } | ManifestError::FileAndDirectory { .. },
+        ) => {
             format!("the upstream's indexes contradict each other: report it there; {untouched}")
         }
+        SyncError::KeyPlace { .. } => format!(
+            "whoever answers for the upstream would choose what clients trust; if the file is meant to be there, publish.key_name gives \
+             the key files another name; {untouched}"
+        ),
         _ => return None,
     })
 }

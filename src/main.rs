@@ -23,8 +23,8 @@
 //! - Verified before parsed: parsers take [`openpgp::Trusted`], or readers over bytes whose digest a trusted root vouches for.
 //! - Whole before named: an object's name is given after its digest was checked, and the store names it after it is durable.
 //! - One transaction makes a state; one rename makes a published tree. Killed anywhere, the old state and tree are intact.
-//! - Published files are the upstream's own, byte for byte; beside them stand the trusted keys for clients, where the upstream
-//!   has nothing else.
+//! - Published files are the upstream's own, byte for byte; beside them stand the trusted keys for clients, and nothing
+//!   of the upstream's in their place.
 //! - No path from an upstream reaches a URL or the file system except as a [`rel_path::RelPath`].
 //! - Credentials go to the host they were configured for and nowhere else.
 //! - Memory does not grow with the size of an index's text.

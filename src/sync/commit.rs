@@ -1,6 +1,7 @@
 //! The end of a sync: the manifest, and the one transaction that makes it the state.
 //!
-//! Beside what the upstream has, a manifest lists the trusted keys for clients. They never take the place of an upstream's file.
+//! Beside what the upstream has, a manifest lists the trusted keys for clients. No other file of the upstream ever stands in their
+//! place: its root may be unsigned, and clients import what they find there.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -41,8 +42,7 @@ impl Session<'_> {
             entries.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
         }
         let keyring = self.keyring()?;
-        let mut warnings = plan.warnings.clone();
-        for file in self.key_files(&keyring, &entries, &mut warnings) {
+        for file in self.key_files(&keyring, &entries)? {
             entries.push(self.add_to_pool(&file.path, &file.bytes, Role::Key)?);
         }
         let from_memory: Vec<Entry> = entries
@@ -96,7 +96,7 @@ impl Session<'_> {
             packages_removed: change.removed,
             requests,
             bytes_downloaded,
-            warnings,
+            warnings: plan.warnings.clone(),
         })
     }
 
@@ -125,36 +125,28 @@ impl Session<'_> {
         })
     }
 
-    /// The trusted keys for clients, where the upstream's own files leave room for them.
-    fn key_files(
-        &self,
-        keyring: &Keyring,
-        upstreams: &[Entry],
-        warnings: &mut Vec<String>,
-    ) -> Vec<KeyFile> {
+    /// The trusted keys for clients, as far as the upstream does not have the same files itself.
+    fn key_files(&self, keyring: &Keyring, upstreams: &[Entry]) -> Result<Vec<KeyFile>, SyncError> {
         if self.repository.trust.keys.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let name = &self.repository.publish.key_name;
-        let mut files = self.format.key_files(name, keyring);
-        files.retain(|file| {
+        let files = self.format.key_files(name, keyring);
+        for file in &files {
             let directory = format!("{}/", file.path);
-            let Some(entry) = upstreams.iter().find(|entry| {
-                entry.path == file.path || entry.path.as_str().starts_with(&directory)
-            }) else {
-                return true;
-            };
-            let is_the_same = entry.path == file.path && entry.object == ObjectId::of(&file.bytes);
-            if !is_the_same {
-                warnings.push(format!(
-                    "the upstream itself has {}: the trusted keys are not published there, \
-                     publish.key_name can give them another name",
-                    entry.path
-                ));
+            let id = ObjectId::of(&file.bytes);
+            let in_its_place = upstreams.iter().find(|entry| {
+                (entry.path == file.path && entry.object != id)
+                    || entry.path.as_str().starts_with(&directory)
+            });
+            if let Some(entry) = in_its_place {
+                return Err(SyncError::KeyPlace {
+                    path: entry.path.clone(),
+                    key_file: file.path.clone(),
+                });
             }
-            false
-        });
-        files
+        }
+        Ok(files)
     }
 
     fn state(

@@ -109,6 +109,11 @@ pub enum SyncError {
         declared: u64,
         actual: u64,
     },
+    /// Of the upstream's files: no digest need vouch for them, and clients would import what they find there.
+    #[error(
+        "{path} is a file of the upstream, where clients look for the trusted keys ({key_file})"
+    )]
+    KeyPlace { path: RelPath, key_file: RelPath },
     /// Messages, one for each.
     #[error("{}", about_refused(refused))]
     PackagesRefused { refused: Vec<String> },

@@ -4,7 +4,7 @@ use super::keys::{KEY, Keyed, TRUST, checked};
 use super::{Mirror, both, hello};
 use crate::kit::chantal::Repository;
 use crate::kit::keys::Key;
-use crate::kit::upstream::{Package, Upstream};
+use crate::kit::upstream::{Checksum, Package, Upstream};
 
 fn both_keys() -> [&'static Key; 2] {
     [Key::archive(), Key::stranger()]
@@ -105,29 +105,30 @@ fn a_name_that_is_no_file_name_is_refused() {
     }
 }
 
+/// Clients import what they find there, and the upstream's root may be unsigned.
 #[test]
-fn what_the_upstream_has_in_their_place_stays() {
+fn nothing_of_the_upstream_stands_in_their_place() {
     for (upstream, taken) in [
         (Upstream::deb(), "r-archive-key.asc"),
+        (Upstream::deb(), "r-archive-key.gpg"),
         (Upstream::rpm(), "RPM-GPG-KEY-r"),
     ] {
-        let warning = |path: &str| {
-            format!(
-                "warning: r: the upstream itself has {path}: the trusted keys are not published there, \
-                 publish.key_name can give them another name\n"
-            )
-        };
         let below = format!("{taken}/hello.pkg");
         for path in [taken, &below] {
-            let upstream = upstream.clone().package(hello().raw(b"mine").at(path));
-            let mirror = Mirror::of(upstream);
-            mirror.sync().fails_with(0, &warning(path));
-            let mut expected = mirror.built.mirrored();
-            expected.remove(taken);
-            expected.merge("", &mirror.built.tree);
-            expected.retain(|path| path != "README");
-            mirror.published().assert_same(&expected);
-            publishes(&mirror, &mirror.repository().key_name("mine"));
+            let mut mirror = Mirror::of(upstream.clone().package(hello().raw(b"good")));
+            mirror.sync().succeeds();
+            let before = mirror.published();
+            mirror.change(|upstream| upstream.replace(hello().raw(b"evil").at(path)));
+            refused(&mirror, path, taken);
+            mirror.published().assert_same(&before);
+            // Under another name there is room for both.
+            let mine = mirror.repository().key_name("mine");
+            mirror.chantal.repository(&mine);
+            mirror.sync().succeeds();
+            assert_eq!(mirror.published().bytes(path), b"evil");
+            for (path, bytes) in mine.key_files().iter() {
+                assert_eq!(mirror.published().bytes(path), bytes);
+            }
         }
         // The same bytes are no reason to complain.
         let key = mirror_key(&upstream, taken);
@@ -135,6 +136,43 @@ fn what_the_upstream_has_in_their_place_stays() {
         mirror.sync().succeeds();
         mirror.published().assert_same(&mirror.built.mirrored());
     }
+}
+
+/// Whoever answers for the upstream of an unsigned repomd may name any file as metadata.
+#[test]
+fn metadata_does_not_stand_in_their_place() {
+    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    mirror.sync().succeeds();
+    let before = mirror.published();
+    mirror.server.edit(|tree| {
+        let evil = Key::stranger().public_armored();
+        let data = format!(
+            "<data type=\"key\"><checksum type=\"sha256\">{}</checksum><location href=\"RPM-GPG-KEY-r\"/></data></repomd>",
+            Checksum::Sha256.hex(evil.as_bytes())
+        );
+        let repomd = tree.text("repodata/repomd.xml").replace("</repomd>", &data);
+        let signature = Key::archive().sign(repomd.as_bytes());
+        tree.insert("repodata/repomd.xml.asc", signature);
+        tree.insert("repodata/repomd.xml", repomd);
+        tree.insert("RPM-GPG-KEY-r", evil);
+    });
+    refused(&mirror, "RPM-GPG-KEY-r", "RPM-GPG-KEY-r");
+    mirror.published().assert_same(&before);
+    // The upstream without it is as good as before.
+    mirror.server.swap(mirror.built.tree.clone());
+    publishes(&mirror, &mirror.repository());
+}
+
+#[track_caller]
+fn refused(mirror: &Mirror, path: &str, key_file: &str) {
+    mirror.sync().fails_with(
+        4,
+        &format!(
+            "error: r: {path} is a file of the upstream, where clients look for the trusted keys ({key_file})\n\
+             hint: whoever answers for the upstream would choose what clients trust; if the file is meant to be there, \
+             publish.key_name gives the key files another name; the last good state is untouched\n"
+        ),
+    );
 }
 
 fn mirror_key(upstream: &Upstream, path: &str) -> Vec<u8> {
