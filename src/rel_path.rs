@@ -21,6 +21,10 @@ pub enum RelPathError {
     Url(String),
     #[error("path {0:?} leaves the repository")]
     Escapes(String),
+    #[error(
+        "path {0:?} has a name that begins with a dot: it would be hidden, or configure a web server"
+    )]
+    Hidden(String),
     #[error("path {0:?} contains a control character or a backslash")]
     ForbiddenCharacter(String),
     #[error("path {start:?}... is longer than file systems allow ({limit} bytes)")]
@@ -35,6 +39,15 @@ impl RelPath {
     /// Resolves `.` and `..` as a web client would, and refuses what then leaves the repository.
     pub fn parse(path: &str) -> Result<Self, RelPathError> {
         Self::resolve(path, &[])
+    }
+
+    /// What an upstream names, or an error: a file of its own in a published tree must not be hidden from people there, nor
+    /// tell a web server what to do (`.htaccess`, `.well-known`). Manifests of earlier states may have such paths.
+    pub fn visible(self) -> Result<Self, RelPathError> {
+        if self.0.split('/').any(|name| name.starts_with('.')) {
+            return Err(RelPathError::Hidden(self.0.into()));
+        }
+        Ok(self)
     }
 
     /// `path` as it is meant by a file in this directory: `dists/x` and `../pool/y` give `dists/pool/y`.
@@ -186,6 +199,18 @@ mod tests {
             RelPath::parse(&"x/".repeat(2000)),
             Err(RelPathError::TooLong { limit: 3000, .. })
         ));
+    }
+
+    #[test]
+    fn what_begins_with_a_dot_is_not_visible() {
+        for path in [".htaccess", "a/.well-known/x", "a/.b", "...", "a/...x/b"] {
+            let hidden = Err(RelPathError::Hidden(path.to_owned()));
+            assert_eq!(RelPath::parse(path).and_then(RelPath::visible), hidden);
+        }
+        // Only what is left of a path counts.
+        for path in ["./a.b", "a/./b.", ".x/../a", "a/../b..c"] {
+            assert!(RelPath::parse(path).and_then(RelPath::visible).is_ok());
+        }
     }
 
     #[test]

@@ -180,13 +180,14 @@ impl<'a> Chooser<'a> {
         listed: &ListedFile,
         compression: Compression,
     ) -> Result<Variant, FormatError> {
-        let at = |name: &str| {
-            self.apt.beside(name).map_err(|source| FormatError::Path {
-                file: self.file.to_owned(),
-                named_by: path.to_string(),
-                source,
-            })
+        let path_error = |source| FormatError::Path {
+            file: self.file.to_owned(),
+            named_by: "the list of files".to_owned(),
+            source,
         };
+        // What is listed and not mirrored may be named as it likes, and the distribution is the administrator's choice.
+        path.clone().visible().map_err(path_error)?;
+        let at = |name: &str| self.apt.beside(name).map_err(path_error);
         let mut by_hash = Vec::new();
         if self.release.acquire_by_hash {
             let directory = path

@@ -49,11 +49,13 @@ fn reference(
     let malformed = |what: String| FormatError::malformed(file, format!("{package}: {what}"));
     // Relative to the repository's URL, also in a flat repository whose Packages lies deeper.
     let path = required(file, above, "Filename", path)?;
-    let path = RelPath::parse(path).map_err(|source| FormatError::Path {
-        file: file.to_owned(),
-        named_by: package.to_string(),
-        source,
-    })?;
+    let path = RelPath::parse(path)
+        .and_then(RelPath::visible)
+        .map_err(|source| FormatError::Path {
+            file: file.to_owned(),
+            named_by: package.to_string(),
+            source,
+        })?;
     let size = match size {
         Some(size) => {
             let size = text(file, "Size", size)?;

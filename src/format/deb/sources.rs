@@ -88,13 +88,13 @@ impl Source<'_> {
                     _ => return Err(self.malformed("a checksum line has not three parts")),
                 };
                 Ok(Reference {
-                    path: RelPath::parse(&format!("{}/{name}", self.directory)).map_err(
-                        |source| FormatError::Path {
+                    path: RelPath::parse(&format!("{}/{name}", self.directory))
+                        .and_then(RelPath::visible)
+                        .map_err(|source| FormatError::Path {
                             file: self.file.to_owned(),
                             named_by: self.package.to_string(),
                             source,
-                        },
-                    )?,
+                        })?,
                     digest: Digest::parse(algorithm, hex)
                         .map_err(|error| self.malformed(&error.to_string()))?,
                     size,
@@ -146,6 +146,7 @@ pub(super) fn read_sums(
         each(Reference {
             path: sums
                 .with_file_name(name)
+                .and_then(RelPath::visible)
                 .map_err(|source| FormatError::Path {
                     file: file.to_owned(),
                     named_by: "a line".to_owned(),
@@ -256,6 +257,13 @@ mod tests {
             .unwrap_err();
             assert!(error.starts_with(&format!("{named} {path:?}")), "{error}");
         }
+        for (directory, name) in [("pool", ".htaccess"), ("pool/.git", "x")] {
+            let error = sources(&format!(
+                "Directory: {directory}\nChecksums-Sha256:\n {A} 1 {name}\n"
+            ))
+            .unwrap_err();
+            assert!(error.contains("begins with a dot"), "{error}");
+        }
         assert_eq!(
             sources("Files:\n d41d8cd98f00b204e9800998ecf8427e 1 x\n").unwrap_err(),
             "Sources: 0ad 1-2 source has no digest that can be trusted \
@@ -279,6 +287,7 @@ mod tests {
             ]
         );
         assert!(sums(&format!("{A}  {}x\n", "../".repeat(7))).is_err());
+        assert!(sums(&format!("{A}  ./.htaccess\n")).is_err());
         assert!(sums("<html>\n").is_err());
         assert!(
             sums(&format!("{A}  {}\n", "x".repeat(9000)))

@@ -84,11 +84,24 @@ pub(super) fn read_deltas(
     while let Some((_, [filename, size, checksum])) = records.next()? {
         let filename = filename.map(|filename| filename.text).unwrap_or_default();
         let named_by = "a delta";
-        let path = RelPath::parse(&filename).map_err(|source| FormatError::Path {
-            file: name.to_owned(),
-            named_by: named_by.to_owned(),
-            source,
-        })?;
+        let path = RelPath::parse(&filename)
+            .and_then(RelPath::visible)
+            .map_err(|source| FormatError::Path {
+                file: name.to_owned(),
+                named_by: named_by.to_owned(),
+                source,
+            })?;
+        // openSUSE has the longer one. Anything else is no delta, and nothing would vouch for it but an index that need not be
+        // signed.
+        if ![".drpm", ".delta.rpm"]
+            .iter()
+            .any(|ending| path.as_str().ends_with(ending))
+        {
+            return Err(FormatError::malformed(
+                name,
+                format!("{path} is listed as a delta, but not named *.drpm or *.delta.rpm"),
+            ));
+        }
         each(Reference {
             digest: digest(name, path.as_str(), checksum.as_ref())?,
             size: number(
@@ -213,6 +226,10 @@ mod tests {
             ),
             ("href=\"/x.rpm\"", "\"/x.rpm\" is absolute"),
             (
+                "href=\"a/./.b/x.rpm\"",
+                "\"a/.b/x.rpm\" has a name that begins with a dot: it would be hidden, or configure a web server",
+            ),
+            (
                 "href=\"https://evil/x.rpm\"",
                 "\"https://evil/x.rpm\" is a URL of its own",
             ),
@@ -265,6 +282,23 @@ mod tests {
                 (Some(38948), SHA1.to_owned())
             );
             assert_eq!(all[0].package, None);
+        }
+        for (href, named) in [
+            ("drpms/a-1-1_2-1.x86_64.delta.rpm", None),
+            ("a.rpm", Some("a.rpm")),
+            ("a/delta.rpm", Some("a/delta.rpm")),
+            ("index.html", Some("index.html")),
+        ] {
+            let sha = format!("<checksum type=\"sha\">{SHA1}</checksum>");
+            let delta = delta(&sha).replace("drpms/a-1-1_2-1.x86_64.drpm", href);
+            let text = format!("<prestodelta>{delta}</prestodelta>");
+            let read = read_deltas("prestodelta", &mut text.as_bytes(), &mut |_| Ok(()));
+            assert_eq!(
+                read.err().map(|error| error.to_string()),
+                named.map(|path| format!(
+                    "prestodelta: {path} is listed as a delta, but not named *.drpm or *.delta.rpm"
+                ))
+            );
         }
         let text = format!("<prestodelta>{}</prestodelta>", delta(""));
         let error = read_deltas("prestodelta", &mut text.as_bytes(), &mut |_| Ok(()));

@@ -155,7 +155,9 @@ fn location(
         href.ok_or_else(|| FormatError::malformed(file, format!("{named_by} has no location")))?;
     // It moves the file to another server, which nothing here may ask, least of all with credentials.
     match location.and_then(|location| location.attribute("xml:base")) {
-        None | Some("") => RelPath::parse(href).map_err(path_error),
+        None | Some("") => RelPath::parse(href)
+            .and_then(RelPath::visible)
+            .map_err(path_error),
         Some(base) => Err(path_error(RelPathError::Url(base.to_owned()))),
     }
 }

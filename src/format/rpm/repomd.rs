@@ -93,6 +93,13 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
         children.each_ref().map(Option::as_ref);
     let text = |child: Option<&'_ Child>| child.map(|child| child.text.clone());
     let path = location(file, name, path)?;
+    // It would stand among the packages, and no signature inside it would be looked at.
+    if path.as_str().to_ascii_lowercase().ends_with(".rpm") {
+        return Err(FormatError::malformed(
+            file,
+            format!("{name} is metadata, but its file is named like a package: {path}"),
+        ));
+    }
     let digest_of_file = digest(file, name, checksum)?;
     let compression = Compression::of_path(path.as_str());
     let mut open = Open {
@@ -281,6 +288,21 @@ mod tests {
             (
                 data("primary", "../x", ""),
                 format!("{path} \"../x\" leaves the repository"),
+            ),
+            (
+                data("primary", "repodata/.x", ""),
+                format!(
+                    "{path} \"repodata/.x\" has a name that begins with a dot: it would be hidden, or configure a web server"
+                ),
+            ),
+            (
+                data("extra", "zopaque-1-1.noarch.rpm", ""),
+                "extra is metadata, but its file is named like a package: zopaque-1-1.noarch.rpm"
+                    .to_owned(),
+            ),
+            (
+                data("primary", "x.RPM", ""),
+                "primary is metadata, but its file is named like a package: x.RPM".to_owned(),
             ),
             (
                 data("primary", "http://evil/x", ""),

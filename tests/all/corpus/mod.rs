@@ -80,6 +80,12 @@ const PATHS: [(&str, &str, Option<&str>); 9] = [
         None,
     ),
 ];
+/// The same of a path that the clients of every index would ask for. Release may list what is not mirrored.
+const HIDDEN: (&str, &str, Option<&str>) = (
+    ".htaccess",
+    "path \".htaccess\" has a name that begins with a dot: it would be hidden, or configure a web server",
+    Some(".htaccess"),
+);
 const ANY_PATH: Client = Client::Differs("clients ask the server for any path");
 const NO_PLACE: Client = Client::CannotJudge("no server of the test has a file there");
 

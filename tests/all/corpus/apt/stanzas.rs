@@ -5,7 +5,7 @@ use crate::bad_input::{BROKEN, MID_UPDATE};
 use crate::corpus::Client::{self, Agrees, Differs};
 use crate::corpus::Expected::{self, Accepted};
 use crate::corpus::{
-    ANY_PATH, CONTRADICTION, Case, DECLARED, NO_PLACE, PATHS, REPORT, refused, run,
+    ANY_PATH, CONTRADICTION, Case, DECLARED, HIDDEN, NO_PLACE, PATHS, REPORT, refused, run,
 };
 
 const HELLO: &str = "hello 2.0-1 amd64";
@@ -332,7 +332,7 @@ fn fields() -> Vec<Case> {
             Differs("apt skips it"),
         ),
     ];
-    for (path, why, place) in PATHS {
+    for (path, why, place) in PATHS.into_iter().chain([HIDDEN]) {
         cases.push(Case::content(
             &format!("a package at {path}"),
             plain,

@@ -9,7 +9,8 @@ use crate::bad_input::{BROKEN, MID_UPDATE};
 use crate::corpus::Client::{self, Agrees, CannotJudge, Differs};
 use crate::corpus::Expected::{self, Accepted};
 use crate::corpus::{
-    ANY_PATH, CONTRADICTION, Case, DECLARED, NO_PLACE, PATHS, REPORT, altered, bomb, refused, run,
+    ANY_PATH, CONTRADICTION, Case, DECLARED, HIDDEN, NO_PLACE, PATHS, REPORT, altered, bomb,
+    refused, run,
 };
 use crate::kit::upstream::Codec;
 
@@ -529,7 +530,7 @@ fn elements() -> Vec<Case> {
             Agrees,
         ),
     ];
-    for (path, why, place) in PATHS {
+    for (path, why, place) in PATHS.into_iter().chain([HIDDEN]) {
         cases.push(Case::content(
             &format!("a package at {path}"),
             plain,

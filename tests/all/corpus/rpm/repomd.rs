@@ -6,9 +6,10 @@ use crate::corpus::Client::{self, Agrees, CannotJudge, Differs};
 use crate::corpus::Expected::{self, Accepted};
 use crate::corpus::signers::{DAY, now};
 use crate::corpus::{
-    ANY_PATH, Case, DECLARED, FUTURE, LAGS, NO_PLACE, NOT_THERE, PATHS, REPORT, WENT_BACK, refused,
-    run, warned,
+    ANY_PATH, Case, DECLARED, FUTURE, HIDDEN, LAGS, NO_PLACE, NOT_THERE, PATHS, REPORT, WENT_BACK,
+    refused, run, warned,
 };
+use crate::kit::upstream::Checksum;
 
 fn edited(
     name: &str,
@@ -422,6 +423,26 @@ fn files() -> Vec<Case> {
             Agrees,
         ),
         Case::content(
+            "a package among the metadata",
+            plain,
+            |scene| {
+                let package = scene.tree.bytes(&scene.package()).to_vec();
+                let digest = Checksum::Sha256.hex(&package);
+                scene.tree.insert("zopaque-1-1.noarch.rpm", package);
+                scene.root(|text| {
+                    let data = format!(
+                        "<data type=\"extra\"><checksum type=\"sha256\">{digest}</checksum>\
+                         <location href=\"zopaque-1-1.noarch.rpm\"/></data></repomd>"
+                    );
+                    text.replace("</repomd>", &data)
+                });
+            },
+            malformed(
+                "extra is metadata, but its file is named like a package: zopaque-1-1.noarch.rpm",
+            ),
+            Differs("dnf does not ask for it"),
+        ),
+        Case::content(
             "primary is not there",
             plain,
             |scene| scene.tree.remove(PRIMARY),
@@ -435,7 +456,7 @@ fn files() -> Vec<Case> {
             Agrees,
         ),
     ];
-    for (path, why, place) in PATHS {
+    for (path, why, place) in PATHS.into_iter().chain([HIDDEN]) {
         cases.push(Case::content(
             &format!("primary at {path}"),
             plain,
