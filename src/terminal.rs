@@ -25,9 +25,10 @@ pub fn escape_lines(text: &str) -> String {
     lines.join("\n")
 }
 
-fn is_unsafe(character: char) -> bool {
+/// Whether what is shown could be other than what is there.
+pub fn is_unsafe(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -38,6 +39,11 @@ mod tests {
     fn control_sequences_become_visible() {
         assert_eq!(escape("a\u{1b}[2Jb\rc\u{9b}d"), "a\\u{1b}[2Jb\\rc\\u{9b}d");
         assert_eq!(escape("gpj\u{202e}.exe"), "gpj\\u{202e}.exe");
+        for turning in [
+            "\u{61c}", "\u{200e}", "\u{200f}", "\u{202a}", "\u{2066}", "\u{2069}",
+        ] {
+            assert!(escape(turning).starts_with("\\u{"));
+        }
         assert_eq!(escape("Grüße, 世界"), "Grüße, 世界");
         assert_eq!(escape_lines("a\nb\tc"), "a\nb\\tc");
     }

@@ -18,6 +18,7 @@ use crate::digest::Digest;
 use crate::manifest::Package;
 use crate::openpgp::{Keyring, Passed, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
+use crate::terminal::is_unsafe;
 
 use compression::Compression;
 
@@ -222,7 +223,7 @@ impl Package {
         ] {
             let is_word = !word.is_empty()
                 && word.len() <= WORD_LIMIT
-                && !word.contains(|c: char| c.is_control() || c.is_whitespace());
+                && !word.contains(|c: char| is_unsafe(c) || c.is_whitespace());
             if !is_word {
                 let start: String = word.chars().take(60).collect();
                 let name: String = name.chars().take(60).collect();

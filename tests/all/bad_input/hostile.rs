@@ -1,6 +1,6 @@
 //! Paths and names that are meant to do harm. The upstream's signatures and digests are all good.
 
-use super::{Scene, forge};
+use super::{BROKEN, Scene, forge};
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Package, Upstream};
@@ -63,20 +63,29 @@ fn a_package_on_another_server() {
 fn invisible_characters_reach_no_terminal() {
     for upstream in Upstream::both() {
         let mut scene = Scene::of(upstream);
+        let index = scene.pick("main/binary-amd64/Packages", "primary");
         scene
             .upstream
-            .add(Package::new("x\u{202e}y", "1.0-1").at("x\u{202e}y"));
-        scene.built = scene.upstream.build();
-        scene.server.swap(scene.built.tree.clone());
-        scene.serve_nothing("x\u{202e}y");
+            .add(Package::new("x\u{202e}y", "1.0-1").at("x.pkg"));
+        scene.server.swap(scene.upstream.build().tree);
         scene.refused(
             4,
             &format!(
-                "error: r: package x\\u{{202e}}y 1.0-1 ({}): [server]/x%E2%80%AEy is not there\n\
-                 hint: the upstream may be mid-update; the last good state is untouched\n",
-                scene.pick("amd64", "x86_64")
+                "error: r: {index}: package \"x\\u{{202e}}y\" has the name \"x\\u{{202e}}y\", which is not one short word\n{BROKEN}"
             ),
         );
+        scene.upstream.remove("x\u{202e}y");
+        // A path may have them.
+        for name in ["one", "two"] {
+            scene
+                .upstream
+                .add(Package::new(name, "1.0-1").at("x\u{202e}y"));
+        }
+        scene.server.swap(scene.upstream.build().tree);
+        scene
+            .sync()
+            .exits(4)
+            .mentions("error: r: x\\u{202e}y is listed with two contents: ");
         scene
             .chantal
             .run(&["repo", "history", "--repo-id", "r"])
