@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Context, conclude};
 use crate::cli;
-use crate::config::{self, Repository};
+use crate::commands::repo::packages_verified;
+use crate::config::{self, PackageCheck, Repository};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::count;
@@ -170,6 +171,9 @@ pub fn snapshot_at(
     tree: &Path,
 ) -> Result<PublishedTree, Error> {
     let repository = context.config.repository(&snapshot.repository);
+    if let Some(repository) = repository {
+        warn_of_unverified(repository, &snapshot.full_name(), &snapshot.record.state);
+    }
     let showing = Showing {
         repository: &snapshot.repository,
         snapshot: Some(&snapshot.name),
@@ -232,6 +236,7 @@ fn state_at(
         .ok_or_else(|| Error::NeverSynced {
             repository: id.to_owned(),
         })?;
+    warn_of_unverified(repository, id, &state);
     let showing = Showing {
         repository: id,
         snapshot: None,
@@ -241,6 +246,14 @@ fn state_at(
         older,
     };
     show(storage, interrupt, &showing, tree)
+}
+
+/// Whoever turned gpgcheck on since would take what is published for verified. `what` is the repository or the snapshot.
+fn warn_of_unverified(repository: &Repository, what: &str, state: &RepositoryRecord) {
+    let is_wanted = repository.trust.packages == PackageCheck::Required;
+    if is_wanted && packages_verified(repository, Some(state)) == Some(false) {
+        log::warn!("{what}: its packages were not verified: it was synced without gpgcheck");
+    }
 }
 
 fn show(

@@ -55,13 +55,19 @@ impl Session<'_> {
         self.context.interrupt.check()?;
         self.context.pool.flush()?;
 
+        // Of another root, or by other settings, the same files may come out.
+        let changed = self.previous.as_ref().map(|state| state.manifest) != Some(built.id);
         let package_signers = self.signers_of_packages(plan, fetched)?;
         let state = self.state(pinned, plan, &built, &package_signers, &keyring);
         let (requests, bytes_downloaded) = self.traffic();
         let record = HistoryRecord {
             started: self.started,
             finished: now(),
-            outcome: SyncOutcome::Changed,
+            outcome: if changed {
+                SyncOutcome::Changed
+            } else {
+                SyncOutcome::Unchanged
+            },
             manifest: Some(built.id),
             root: Some(pinned.object),
             packages: state.packages,
@@ -88,7 +94,7 @@ impl Session<'_> {
             writer.add_history(self.id(), &record)
         })?;
         Ok(Report {
-            changed: self.previous.as_ref().map(|state| state.manifest) != Some(built.id),
+            changed,
             state,
             signers: pinned.signers().to_vec(),
             package_signers,

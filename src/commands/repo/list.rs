@@ -10,6 +10,7 @@ use crate::config::{FormatConfig, PackageCheck, Repository, RootCheck};
 use crate::error::Error;
 use crate::output::{bytes, table};
 use crate::storage;
+use crate::store::records::RepositoryRecord;
 use crate::time::rfc3339;
 
 #[derive(Serialize)]
@@ -23,6 +24,8 @@ struct Listed {
     root_signature: &'static str,
     /// How packages are checked: `required` or `off`; `None` for a format whose packages have no signatures inside.
     package_signatures: Option<&'static str>,
+    /// Whether those that are there now were; `None` also before the first sync.
+    packages_verified: Option<bool>,
     packages: Option<u64>,
     bytes: Option<u64>,
     synced_at: Option<String>,
@@ -49,6 +52,7 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
                 upstream: repository.upstream.to_string(),
                 root_signature: root_check_name(repository.trust.root),
                 package_signatures: package_check_name(repository),
+                packages_verified: packages_verified(repository, state),
                 packages: state.map(|state| state.packages),
                 bytes: state.map(|state| state.bytes),
                 synced_at: state.map(|state| rfc3339(state.synced_at)),
@@ -97,10 +101,11 @@ fn row(listed: &Listed) -> Vec<String> {
         listed.format.to_owned(),
         if listed.enabled { "yes" } else { "no" }.to_owned(),
         root.to_owned(),
-        match listed.package_signatures {
-            Some("off") => "no",
-            Some(_) => "yes",
-            None => "-",
+        match (listed.package_signatures, listed.packages_verified) {
+            (Some("off"), _) => "no",
+            (Some(_), Some(false)) => "not yet",
+            (Some(_), _) => "yes",
+            (None, _) => "-",
         }
         .to_owned(),
         or_dash(listed.packages.map(|packages| packages.to_string())),
@@ -118,6 +123,16 @@ pub fn package_check_name(repository: &Repository) -> Option<&'static str> {
         (FormatConfig::Rpm(_), PackageCheck::Required) => Some("required"),
         (FormatConfig::Rpm(_), PackageCheck::Off) => Some("off"),
     }
+}
+
+/// Whether the packages of a state were verified when it was made. What the configuration asks for now holds for the next sync.
+/// `None` without a state, and for a format whose packages have no signatures inside.
+pub fn packages_verified(
+    repository: &Repository,
+    state: Option<&RepositoryRecord>,
+) -> Option<bool> {
+    package_check_name(repository)?;
+    state.map(|state| state.packages == 0 || !state.packages_signed_by.is_empty())
 }
 
 pub fn root_check_name(check: RootCheck) -> &'static str {

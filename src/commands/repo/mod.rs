@@ -7,7 +7,7 @@ mod sync;
 mod trust;
 
 pub use history::history;
-pub use list::list;
+pub use list::{list, packages_verified};
 pub use show::show;
 pub use sync::sync;
 pub use trust::trust;

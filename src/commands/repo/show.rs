@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::list::{package_check_name, root_check_name};
+use super::list::{package_check_name, packages_verified, root_check_name};
 use crate::cli::OneRepository;
 use crate::commands::Context;
 use crate::commands::config::format_name;
@@ -79,6 +79,8 @@ struct State {
     checked_at: String,
     signed_by: Vec<String>,
     packages_signed_by: BTreeMap<String, u64>,
+    /// `None` for a format whose packages have no signatures inside.
+    packages_verified: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -137,6 +139,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             .map(|path| path.display().to_string()),
         auto_publish: repository.publish.auto,
         state: record.map(|record| State {
+            packages_verified: packages_verified(repository, Some(&record)),
             manifest: record.manifest.to_string(),
             packages: record.packages,
             bytes: record.bytes,
@@ -212,6 +215,13 @@ fn describe(shown: &Shown) -> String {
                     .iter()
                     .map(|(key, packages)| ("packages signed", format!("{packages} by {key}"))),
             );
+            if state.packages_verified == Some(false) {
+                let text = match shown.package_signatures {
+                    Some("required") => "not verified yet: the next sync does it",
+                    _ => "not verified",
+                };
+                pairs.push(("packages signed", text.to_owned()));
+            }
             pairs.push(("manifest", state.manifest.clone()));
         }
     }

@@ -186,9 +186,11 @@ fn configuration_list_and_details_as_json() {
         mirror.sync().succeeds();
         let bytes = size(&mirror.built.mirrored());
         let package_signatures = (kind == "rpm").then_some("required");
+        let packages_verified = (kind == "rpm").then_some(true);
         let expected = json!([{
             "repository": "r", "type": kind, "enabled": true, "upstream": "[server]/",
-            "root_signature": "required", "package_signatures": package_signatures, "packages": 1, "bytes": bytes, "synced_at": "TIME",
+            "root_signature": "required", "package_signatures": package_signatures,
+            "packages_verified": packages_verified, "packages": 1, "bytes": bytes, "synced_at": "TIME",
             "checked_at": "TIME", "manifest": "MANIFEST", "signed_by": [fingerprint],
         }]);
         prints(chantal, &["repo", "list"], 0, &expected);
@@ -206,6 +208,7 @@ fn configuration_list_and_details_as_json() {
                 "manifest": "MANIFEST", "packages": 1, "bytes": bytes, "upstream_date": "TIME",
                 "upstream_valid_until": null, "synced_at": "TIME", "checked_at": "TIME",
                 "signed_by": [fingerprint], "packages_signed_by": inside(kind).1,
+                "packages_verified": packages_verified,
             },
             "published": [{
                 "path": TREE, "published_at": "TIME", "current": true, "earlier_generations": 0,
@@ -429,4 +432,50 @@ fn init_without_a_configuration_writes_examples_that_are_good() {
          example-epel9   rpm   no       https://rpm.example.org/epel/9/Everything/x86_64/\n\
          the configuration is good: 2 repositories, storage /var/lib/chantal\n",
     );
+}
+
+/// The configuration says what the next sync does; what is there was made by an earlier one.
+#[test]
+fn packages_that_were_not_verified_are_shown_as_such() {
+    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    let (chantal, checked) = (&mirror.chantal, mirror.repository());
+    let shows = |column: &str, signed: Option<&str>, verified: bool| {
+        let list = chantal.run(&["repo", "list"]).succeeds().stdout;
+        assert!(list.contains(&format!("  {column}  ")), "{list}");
+        let show = ["repo", "show", "--repo-id", "r"];
+        let said = chantal.run(&show).succeeds().stdout;
+        let line = said
+            .lines()
+            .find(|line| line.starts_with("packages signed"));
+        let by = format!("1 by {}", Key::archive().fingerprint());
+        assert!(line.unwrap().ends_with(signed.unwrap_or(&by)), "{said}");
+        let show = [&show[..], &["--format", "json"]].concat();
+        let state = &chantal.run(&show).json()["state"];
+        assert_eq!(state["packages_verified"], verified);
+    };
+    let publish = ["publish", "--repo-id", "r"];
+
+    chantal.repository(&checked.clone().format("gpgcheck: false"));
+    mirror.sync().succeeds();
+    shows("no     ", Some("not verified"), false);
+    chantal.run(&publish).succeeds();
+
+    chantal.repository(&checked);
+    shows(
+        "not yet ",
+        Some("not verified yet: the next sync does it"),
+        false,
+    );
+    let warning = "warning: r: its packages were not verified: it was synced without gpgcheck\n";
+    chantal.run(&publish).fails_with(0, warning);
+
+    // The same files come out of it.
+    let said = mirror.sync().succeeds().stdout;
+    assert!(said.starts_with("r: unchanged, 1 package, "), "{said}");
+    let history = ["repo", "history", "--repo-id", "r", "--format", "json"];
+    let past = chantal.run(&history).json();
+    assert_eq!(past[0]["outcome"], "unchanged");
+    assert_eq!(past[1]["outcome"], "changed");
+    shows("yes    ", None, true);
+    chantal.run(&publish).succeeds();
 }
