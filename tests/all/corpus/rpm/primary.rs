@@ -466,6 +466,33 @@ fn elements() -> Vec<Case> {
             Differs("dnf wants one of them"),
         ),
         edited(
+            "a package in the place of an index",
+            |text| text.replace("data-1.0-1.noarch.rpm", PRIMARY),
+            refused(
+                4,
+                format!(
+                    "{PRIMARY} is listed with two contents: object [digest] and object [digest]"
+                ),
+                CONTRADICTION,
+            ),
+            Differs("dnf wants the other package"),
+        ),
+        edited(
+            "a package below an index",
+            |text| {
+                text.replace(
+                    "data-1.0-1.noarch.rpm",
+                    "repodata/primary.xml/data-1.0-1.noarch.rpm",
+                )
+            },
+            refused(
+                4,
+                format!("{PRIMARY} is a file, and a directory in {PRIMARY}/data-1.0-1.noarch.rpm"),
+                CONTRADICTION,
+            ),
+            Differs("dnf wants the other package"),
+        ),
+        edited(
             "a package twice",
             |text| {
                 let start = text.rfind("<package ").unwrap();
