@@ -104,9 +104,12 @@ fn the_largest_sizes_are_told_as_they_are() {
         scene.built = scene.upstream.build();
         let sizes = ["hello", "other"].map(|name| {
             let bytes = scene.built.tree.bytes(&scene.built.path_of(name));
-            let size = |bytes: &dyn std::fmt::Display| match scene.is_deb() {
-                true => format!("\nSize: {bytes}\n"),
-                false => format!(" package=\"{bytes}\" "),
+            let size = |bytes: &dyn std::fmt::Display| {
+                if scene.is_deb() {
+                    format!("\nSize: {bytes}\n")
+                } else {
+                    format!(" package=\"{bytes}\" ")
+                }
             };
             [size(&bytes.len()), size(&u64::MAX)]
         });
