@@ -458,6 +458,8 @@ fn packages_that_were_not_verified_are_shown_as_such() {
     chantal.repository(&checked.clone().format("gpgcheck: false"));
     mirror.sync().succeeds();
     shows("no     ", Some("not verified"), false);
+    let snapshot = ["snapshot", "create", "--repo-id", "r", "--name", "early"];
+    chantal.run(&snapshot).succeeds();
     chantal.run(&publish).succeeds();
 
     chantal.repository(&checked);
@@ -468,6 +470,10 @@ fn packages_that_were_not_verified_are_shown_as_such() {
     );
     let warning = "warning: r: its packages were not verified: it was synced without gpgcheck\n";
     chantal.run(&publish).fails_with(0, warning);
+    let to = chantal.dir().join("www/early").display().to_string();
+    let early = ["publish", "--snapshot-name", "r/early", "--to", &to];
+    let warning = warning.replace(" r:", " r/early:");
+    chantal.run(&early).fails_with(0, &warning);
 
     // The same files come out of it.
     let said = mirror.sync().succeeds().stdout;
