@@ -251,6 +251,10 @@ pub struct SnapshotDelete {
     /// Name of a snapshot; REPOSITORY/NAME where several repositories have it. Can be given several times
     #[arg(long = "name", value_name = "NAME", required = true, value_parser = Reference::parse)]
     pub names: Vec<Reference>,
+
+    /// Take it away also where it was published with `--to`
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -273,7 +273,9 @@ fn publish_exit(error: &PublishError) -> Exit {
         PublishError::ObjectMissing { .. } => Exit::Damaged,
         PublishError::Store(error) => store_exit(error),
         PublishError::Interrupted(_) => Exit::Interrupted,
-        PublishError::NotOwner { .. } | PublishError::Io(_) => Exit::Other,
+        PublishError::TreeMissing { .. } | PublishError::NotOwner { .. } | PublishError::Io(_) => {
+            Exit::Other
+        }
     }
 }
 
@@ -449,6 +451,9 @@ fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
         PublishError::SymbolicLink { .. } => "name the link's target as publish path".to_owned(),
         PublishError::MountPoint { .. } => {
             "name a directory below the mount point as publish path".to_owned()
+        }
+        PublishError::TreeMissing { .. } => {
+            "mount it; if it is gone for good, make an empty directory there and try again".to_owned()
         }
         PublishError::Older { .. } => {
             "publish it at another place, or leave this one as it is; nothing was changed".to_owned()

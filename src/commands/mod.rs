@@ -12,7 +12,7 @@ pub mod snapshot;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Which;
-use crate::config::{Config, Repository, absolute, in_the_way};
+use crate::config::{Config, Repository, absolute, in_the_way, real};
 use crate::error::Error;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -75,7 +75,7 @@ impl<'a> Context<'a> {
 impl Context<'_> {
     /// A path from the command line at which a tree can be published, absolute.
     pub fn free_place(&self, path: &Path) -> Result<PathBuf, Error> {
-        let path = absolute(path)?;
+        let path = real(&absolute(path)?);
         match in_the_way(self.config, self.config_dir, &path) {
             Some(conflict) => Err(Error::Usage(format!("{} {conflict}", path.display()))),
             None => Ok(path),

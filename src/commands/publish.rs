@@ -336,8 +336,12 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     let all = storage.store.read(crate::store::Reader::trees)?;
     let mut chosen: Vec<(&PathBuf, &TreeRecord)> = Vec::new();
     if let Some(path) = &arguments.path {
-        let path = config::absolute(path)?;
-        match all.get_key_value(&path) {
+        let written = config::absolute(path)?;
+        let path = config::real(&written);
+        match all
+            .get_key_value(&path)
+            .or_else(|| all.get_key_value(&written))
+        {
             Some(tree) => chosen.push(tree),
             None => {
                 return Err(Error::Usage(format!(
@@ -350,6 +354,10 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
         let snapshot = snapshot::find(&storage.store, reference)?;
         chosen.extend(all.iter().filter(|(_, tree)| shows(tree, &snapshot)));
     } else if let Some(repository) = &arguments.repo_id {
+        // What was published may outlive its definition; a name that neither knows is a slip.
+        if !all.values().any(|tree| tree.repository == *repository) {
+            context.repository(repository)?;
+        }
         chosen.extend(
             all.iter()
                 .filter(|(_, tree)| tree.repository == *repository && tree.snapshot.is_none()),

@@ -183,7 +183,20 @@ fn over_upstream<'a>(
     }
 }
 
+/// Where a path leads, whatever links are on the way to it; what does not exist yet is taken as it is written. A link at its own
+/// end stays: what has that name is replaced.
+pub fn real(path: &Path) -> PathBuf {
+    let Some((parent, name)) = path.parent().zip(path.file_name()) else {
+        return path.to_owned();
+    };
+    match parent.canonicalize() {
+        Ok(parent) => parent.join(name),
+        Err(_) => real(parent).join(name),
+    }
+}
+
 fn relation(path: &Path, other: &Path) -> Option<&'static str> {
+    let (path, other) = (&real(path), &real(other));
     if path == other {
         Some("is also")
     } else if path.starts_with(other) {

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Problem};
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
-pub use layout::in_the_way;
+pub use layout::{in_the_way, real};
 pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
 pub use repository::KEEP;
 pub use resolved::{

@@ -46,6 +46,8 @@ pub enum PublishError {
     NoName { path: PathBuf },
     #[error("{path} is a mount point: a tree cannot be exchanged with it")]
     MountPoint { path: PathBuf },
+    #[error("{path} was published, but is not there: is its file system mounted?")]
+    TreeMissing { path: PathBuf },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
     /// Times are in seconds since the epoch.

@@ -19,6 +19,12 @@ pub fn unpublish(context: Context<'_>, tree: &Path) -> Result<(), PublishError> 
             path: tree.to_owned(),
         });
     };
+    // A disk that is not mounted looks like this, and will be back with the tree.
+    if fs::symlink_metadata(tree).is_err() {
+        return Err(PublishError::TreeMissing {
+            path: tree.to_owned(),
+        });
+    }
     if standing(tree, Some(&record))? == Standing::Ours {
         let known = context
             .store
@@ -29,6 +35,9 @@ pub fn unpublish(context: Context<'_>, tree: &Path) -> Result<(), PublishError> 
         put(context, tree, &record)?;
         fs::rename(tree, &staging)?;
         remove_directory(&staging)?;
+    } else {
+        // It holds nothing.
+        fs::remove_dir(tree)?;
     }
     context
         .store

@@ -291,9 +291,18 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
                 second: file.digest.to_string(),
             });
         }
-        // What is a package anywhere is a package, in whatever order the indexes say so.
-        if first.package.is_none() {
-            first.package = file.package;
+        match (&first.package, file.package) {
+            // Whichever of them clients believe: it can only be one.
+            (Some(one), Some(other)) if *one != other => {
+                return Err(SyncError::TwoContents {
+                    path: file.path,
+                    first: one.to_string(),
+                    second: other.to_string(),
+                });
+            }
+            // What is a package anywhere is a package, in whatever order the indexes say so.
+            (None, package) => first.package = package,
+            _ => {}
         }
         return Ok(());
     }

@@ -286,6 +286,19 @@ impl Session<'_> {
         }
     }
 
+    /// Without any key nothing is trusted, and nothing more can be lost.
+    fn holds_trusted_keys_only(&self, bytes: &[u8]) -> Result<bool, SyncError> {
+        if self.repository.trust.keys.is_empty() {
+            return Ok(true);
+        }
+        let trusted = self.keyring()?.fingerprints();
+        let found = Keyring::parse(bytes, "keys");
+        Ok(found.is_ok_and(|found| {
+            let found = found.fingerprints();
+            found.iter().all(|key| trusted.contains(key))
+        }))
+    }
+
     fn add_companion(
         &self,
         companion: &Companion,
@@ -295,11 +308,22 @@ impl Session<'_> {
     ) -> Result<(), SyncError> {
         match companion {
             Companion::Opaque { path } => {
-                files.extend(self.signature(path)?.map(|bytes| RootFile {
+                let Some(bytes) = self.signature(path)? else {
+                    return Ok(());
+                };
+                // Clients import it: it must not be anybody else's key than those that were verified with.
+                if !self.holds_trusted_keys_only(&bytes)? {
+                    warnings.push(format!(
+                        "{} holds other keys than the trusted ones and is left out",
+                        self.upstream.shown(path)
+                    ));
+                    return Ok(());
+                }
+                files.push(RootFile {
                     path: path.clone(),
                     bytes,
                     role: Role::Key,
-                }));
+                });
             }
             Companion::SameRoot { path, signature } => {
                 let Some(bytes) = self.signature(path)? else {

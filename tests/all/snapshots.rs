@@ -333,13 +333,77 @@ fn what_stands_in_the_way_stays() {
     fs::write(&theirs, "hand-made").unwrap();
     let prod = mirror.www("prod").display().to_string();
     mirror.run(&["unpublish", "--path", &prod]).exits(2);
-    mirror.run(&["snapshot", "delete", "--name", "n"]).exits(2);
+    let delete = ["snapshot", "delete", "--name", "n", "--force"];
+    mirror.run(&delete).exits(2);
     assert_eq!(fs::read(&theirs).unwrap(), b"hand-made");
     mirror.run(&["snapshot", "show", "--name", "n"]).succeeds();
     fs::remove_file(&theirs).unwrap();
+    // Production shows it: that is for somebody to say.
+    mirror.run(&["snapshot", "delete", "--name", "n"]).fails_with(
+        2,
+        "error: r/n is published at [dir]/www/prod: switch that place to another snapshot first, \
+         or take it away with --force\n",
+    );
+    mirror.run(&delete).succeeds();
+    assert!(!mirror.www("prod").exists() && !mirror.www("r/snapshots/n").exists());
+}
+
+/// A link on the way leads where it leads.
+#[test]
+fn links_on_the_way_hide_nothing() {
+    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
     mirror
-        .run(&["snapshot", "delete", "--name", "n"])
+        .run(&["snapshot", "create", "--repo-id", "r", "--name", "n"])
         .succeeds();
+    for (link, target, below) in [
+        ("pool", mirror.chantal.data(), "pool/x"),
+        ("www", mirror.www(""), "r/latest/x"),
+        ("snapshots", mirror.www("r"), "snapshots/x"),
+    ] {
+        let link = mirror.chantal.dir().join(format!("link-to-{link}"));
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let to = link.join(below).display().to_string();
+        let stderr = mirror
+            .run(&["publish", "--snapshot-name", "n", "--to", &to])
+            .exits(2)
+            .stderr;
+        assert!(stderr.contains(" lies inside "), "{stderr}");
+    }
+}
+
+/// A disk that is not mounted is no reason to forget what is on it.
+#[test]
+fn a_tree_that_is_away_is_not_forgotten() {
+    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let prod = mirror.www("disk/prod").display().to_string();
+    mirror
+        .run(&[
+            "snapshot",
+            "create",
+            "--repo-id",
+            "r",
+            "--name",
+            "n",
+            "--no-publish",
+        ])
+        .succeeds();
+    mirror
+        .run(&["publish", "--snapshot-name", "n", "--to", &prod])
+        .succeeds();
+    fs::rename(mirror.www("disk/prod"), mirror.www("away")).unwrap();
+    for command in [
+        &["unpublish", "--path", &prod][..],
+        &["snapshot", "delete", "--name", "n", "--force"],
+    ] {
+        mirror.run(command).fails_with(
+            1,
+            "error: r: [dir]/www/disk/prod was published, but is not there: is its file system mounted?\n\
+             hint: mount it; if it is gone for good, make an empty directory there and try again\n",
+        );
+    }
+    fs::rename(mirror.www("away"), mirror.www("disk/prod")).unwrap();
+    mirror.run(&["unpublish", "--path", &prod]).succeeds();
+    mirror.run(&["unpublish", "--repo-id", "nope"]).exits(2);
 }
 
 #[test]

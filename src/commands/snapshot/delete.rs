@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::SnapshotDelete;
-use crate::commands::publish::{shows, take_away};
+use crate::commands::publish::{shows, snapshot_path, take_away};
 use crate::commands::{Context, conclude};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -27,6 +27,21 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
         snapshots.push(snapshot::find(&storage.store, reference)?);
     }
     let trees = storage.store.read(crate::store::Reader::trees)?;
+    for snapshot in &snapshots {
+        let own = snapshot_path(context, snapshot);
+        let elsewhere = trees
+            .iter()
+            .filter(|(path, tree)| shows(tree, snapshot) && own.as_ref() != Some(path))
+            .map(|(path, _)| path.display().to_string());
+        let elsewhere: Vec<String> = elsewhere.collect();
+        if !arguments.force && !elsewhere.is_empty() {
+            return Err(Error::Usage(format!(
+                "{} is published at {}: switch that place to another snapshot first, or take it away with --force",
+                snapshot.full_name(),
+                elsewhere.join(", ")
+            )));
+        }
+    }
     let mut deleted = Vec::new();
     let mut errors = Vec::new();
     for snapshot in snapshots {

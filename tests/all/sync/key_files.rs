@@ -299,3 +299,20 @@ fn earlier_keys_do_not_stay() {
         }
     }
 }
+
+/// zypper offers it for import: no other keys than the trusted ones may stand there.
+#[test]
+fn an_upstreams_own_key_file_holds_trusted_keys_or_is_left_out() {
+    const PATH: &str = "repodata/repomd.xml.key";
+    for (key, is_published) in [(Key::archive(), true), (Key::stranger(), false)] {
+        let mirror = Mirror::of(Upstream::rpm().package(hello()));
+        mirror
+            .server
+            .edit(|tree| tree.insert(PATH, key.public_armored()));
+        let warning = "warning: r: [server]/repodata/repomd.xml.key holds other keys than the trusted ones and is left out\n";
+        mirror
+            .sync()
+            .fails_with(0, if is_published { "" } else { warning });
+        assert_eq!(mirror.published().find(PATH).is_some(), is_published);
+    }
+}

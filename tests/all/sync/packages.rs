@@ -3,7 +3,8 @@
 use super::{Mirror, hello};
 use crate::kit::keys::{Algorithm, HashAlgorithm, Key};
 use crate::kit::upstream::{
-    Checksum, Package, Place, RpmDigest, RpmInside, RpmSignature, Signing, Tampered, Upstream,
+    Checksum, Codec, Package, Place, RpmDigest, RpmInside, RpmSignature, Signing, Tampered,
+    Upstream,
 };
 
 const HINT: &str = "hint: if a key is missing that the upstream announces, add it to gpgkey_file or gpgkey_url; anything else only the \
@@ -380,4 +381,53 @@ fn a_damaged_package_in_the_pool_is_fetched_again() {
     assert!(said.stderr.contains("is damaged"), "{}", said.stderr);
     assert_eq!(std::fs::read(&object).unwrap(), package);
     assert_eq!(mirror.published().bytes(&path), package);
+}
+
+/// One file cannot be two packages: clients would believe the entry that nobody looked at.
+#[test]
+fn one_path_cannot_be_two_packages() {
+    for again in ["9.9", "1.0"] {
+        let package = hello().signatures([by(Key::archive())]);
+        let upstream = Upstream::rpm().unsigned().package(package);
+        let upstream = upstream.with_rpm(|rpm| rpm.compression = Codec::Plain);
+        let mut mirror = Mirror::configured(upstream, |repository| {
+            let repository = repository.trusting(Key::archive());
+            repository.format("repo_gpgcheck: false")
+        });
+        let primary = mirror.built.ending("primary.xml");
+        let tree = &mut mirror.built.tree;
+        let text = tree.text(&primary).to_owned();
+        let (start, end) = (
+            text.find("<package ").unwrap(),
+            text.find("</package>").unwrap() + 10,
+        );
+        let element = text[start..end].replace("ver=\"1.0\"", &format!("ver=\"{again}\""));
+        let text = [&text[..end], &element, &text[end..]].concat();
+        let root = tree.text("repodata/repomd.xml").to_owned();
+        let old = tree.bytes(&primary).to_vec();
+        let root = root
+            .replace(
+                &Checksum::Sha256.hex(&old),
+                &Checksum::Sha256.hex(text.as_bytes()),
+            )
+            .replace(
+                &format!("size>{}<", old.len()),
+                &format!("size>{}<", text.len()),
+            );
+        tree.insert("repodata/repomd.xml", root);
+        let hex = |bytes: &[u8]| Checksum::Sha256.hex(bytes);
+        let renamed = primary.replace(&hex(&old), &hex(text.as_bytes()));
+        tree.insert(&renamed, text);
+        mirror.server.swap(mirror.built.tree.clone());
+        if again == "1.0" {
+            // An exact repetition says nothing new.
+            mirror.sync().succeeds();
+        } else {
+            let said = mirror.sync().exits(4).stderr;
+            assert!(
+                said.contains("is listed with two contents: hello 1.0-1"),
+                "{said}"
+            );
+        }
+    }
 }
