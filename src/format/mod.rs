@@ -59,6 +59,11 @@ pub trait Format: Send + Sync {
         Err(PackageError::NotSigned)
     }
 
+    /// Why an index that nobody reads must not be mirrored, by how its content begins; `None` when nothing speaks against it.
+    fn objection_to(&self, _start: &[u8]) -> Option<&'static str> {
+        None
+    }
+
     /// The trusted keys as this format's clients take them, at the top of a published tree. `name` is `publish.key_name`.
     fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile>;
 

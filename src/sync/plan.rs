@@ -1,7 +1,7 @@
 //! From a verified root to the list of files that the new state needs, and which of them are missing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 
 use crate::digest::Digest;
 use crate::format::{FormatError, Index, Presence, Reference, compression};
@@ -159,6 +159,10 @@ impl Session<'_> {
                     }
                     add_file(&mut files, file)
                 })?;
+            } else {
+                for (variant, stored) in &present {
+                    self.refuse_objectionable(variant, *stored)?;
+                }
             }
         }
         for architecture in self.format.unmatched_architectures(&architectures) {
@@ -178,6 +182,25 @@ impl Session<'_> {
             known,
             warnings,
         })
+    }
+
+    /// Nobody reads what is in it; how it begins may be enough.
+    fn refuse_objectionable(
+        &self,
+        variant: &crate::format::Variant,
+        stored: Stored,
+    ) -> Result<(), SyncError> {
+        let mut start = Vec::new();
+        let file = self.context.pool.open_object(stored.object)?;
+        file.take(16).read_to_end(&mut start)?;
+        match self.format.objection_to(&start) {
+            Some(what) => Err(FormatError::Malformed {
+                file: variant.path.to_string(),
+                what: what.to_owned(),
+            }
+            .into()),
+            None => Ok(()),
+        }
     }
 
     /// The variants that the upstream has, by digest. What it lacks is not an error yet: another variant may do.

@@ -116,6 +116,11 @@ impl Format for Rpm {
         }
     }
 
+    /// Under another name a package would reach clients that nobody has verified.
+    fn objection_to(&self, start: &[u8]) -> Option<&'static str> {
+        package::is_package(start).then_some("it is a package")
+    }
+
     fn look_inside(&self, package: &mut dyn Read) -> Result<Inside, PackageError> {
         package::look_inside(package)
     }

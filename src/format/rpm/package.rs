@@ -171,6 +171,11 @@ fn identity(header: &Values) -> Result<Identity, HeaderError> {
     })
 }
 
+/// Whether something begins as packages do.
+pub fn is_package(start: &[u8]) -> bool {
+    start.starts_with(&LEAD_MAGIC)
+}
+
 fn read_lead(package: &mut dyn Read) -> Result<(), PackageError> {
     let mut lead = [0; LEAD_LENGTH];
     package
@@ -180,7 +185,7 @@ fn read_lead(package: &mut dyn Read) -> Result<(), PackageError> {
             _ => error.into(),
         })?;
     let (at, signature_type) = LEAD_SIGNATURE_TYPE;
-    if !lead.starts_with(&LEAD_MAGIC) {
+    if !is_package(&lead) {
         return Err(PackageError::NotAPackage("the magic number is missing"));
     }
     if !lead[at..].starts_with(&signature_type) {

@@ -431,3 +431,27 @@ fn one_path_cannot_be_two_packages() {
         }
     }
 }
+
+#[test]
+fn metadata_is_no_package_whatever_it_is_called() {
+    let mut mirror = Mirror::of(Upstream::rpm().unsigned().package(hello().signatures([])));
+    let path = mirror.built.path_of("hello");
+    let tree = &mut mirror.built.tree;
+    let package = tree.bytes(&path).to_vec();
+    let data = format!(
+        "<data type=\"extra\"><checksum type=\"sha256\">{}</checksum>\
+         <location href=\"repodata/extra.bin\"/><size>{}</size></data><data type=\"primary\">",
+        Checksum::Sha256.hex(&package),
+        package.len()
+    );
+    let root = tree.text("repodata/repomd.xml");
+    let root = root.replacen("<data type=\"primary\">", &data, 1);
+    tree.insert("repodata/repomd.xml", root);
+    tree.insert("repodata/extra.bin", package);
+    mirror.server.swap(tree.clone());
+    let said = mirror.sync().exits(4).stderr;
+    assert!(
+        said.contains("repodata/extra.bin: it is a package"),
+        "{said}"
+    );
+}
