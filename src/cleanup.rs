@@ -7,10 +7,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
-
-use fs_err as fs;
 
 use crate::digest::ObjectId;
 use crate::pool::{Partial, Pool};
@@ -109,17 +106,10 @@ pub fn apply(
         pool.remove(*object)?;
     }
     for partial in &plan.partials {
-        remove_file(&partial.path)?;
+        partial.remove()?;
     }
     store.compact(lock)?;
     Ok(())
-}
-
-fn remove_file(path: &PathBuf) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }
 
 impl Needed {

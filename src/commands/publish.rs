@@ -297,7 +297,8 @@ fn show(
     })
 }
 
-fn publishing<'a>(storage: &'a Storage, interrupt: &'a Interrupt) -> publish::Context<'a> {
+/// What publishing needs of an open storage.
+pub fn publishing<'a>(storage: &'a Storage, interrupt: &'a Interrupt) -> publish::Context<'a> {
     publish::Context {
         store: &storage.store,
         lock: &storage.lock,

@@ -1,7 +1,7 @@
 //! What lies in a pool, whoever needs it, and taking it away.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fs_err as fs;
@@ -64,9 +64,20 @@ impl Pool {
 
     /// Takes an object's file away. The store must not name it any more.
     pub fn remove(&self, object: ObjectId) -> io::Result<()> {
-        match fs::remove_file(self.object_path(object)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        remove_file(&self.object_path(object))
+    }
+}
+
+impl Partial {
+    /// Takes it away: whoever wants the file begins anew.
+    pub fn remove(&self) -> io::Result<()> {
+        remove_file(&self.path)
+    }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }

@@ -13,6 +13,7 @@ mod layout;
 mod stage;
 mod unpublish;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -362,14 +363,28 @@ fn generations(record: Option<&TreeRecord>, request: &Request<'_>, now: i64) -> 
             },
         );
     }
-    let keep = i64::try_from(request.keep.as_secs()).unwrap_or(i64::MAX);
     all.retain(|generation| generation.manifest != request.manifest);
     let mut index = 0;
     all.retain(|generation| {
         index += 1;
-        index == 1 || now.saturating_sub(generation.replaced_at) < keep
+        stays(index - 1, generation, request.keep, now)
     });
     all
+}
+
+/// `index` counts from the newest earlier generation.
+fn stays(index: usize, generation: &Generation, keep: Duration, now: i64) -> bool {
+    let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
+    index == 0 || now.saturating_sub(generation.replaced_at) < keep
+}
+
+/// The manifests of a tree's earlier generations that the next publishing drops.
+pub fn outlived(tree: &TreeRecord, keep: Duration, now: i64) -> BTreeSet<ObjectId> {
+    let earlier = tree.earlier.iter().enumerate();
+    earlier
+        .filter(|(index, generation)| !stays(*index, generation, keep, now))
+        .map(|(_, generation)| generation.manifest)
+        .collect()
 }
 
 /// An administrator may have put a file into the tree: exchanging it away would lose it.

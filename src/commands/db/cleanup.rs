@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::cleanup::{self, Plan};
 use crate::cli::DbCleanup;
 use crate::commands::Context;
+use crate::commands::publish::publishing;
 use crate::config::{self, Config};
 use crate::digest::ObjectId;
 use crate::error::Error;
@@ -87,30 +88,20 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     Ok(())
 }
 
-/// By tree, the manifests of generations that need not stay any longer. The last one always stays.
+/// By tree, the manifests of generations that need not stay any longer.
 fn leaving(
     config: &Config,
     trees: &BTreeMap<PathBuf, TreeRecord>,
 ) -> BTreeMap<PathBuf, BTreeSet<ObjectId>> {
     let now = now();
-    let mut leaving = BTreeMap::new();
-    for (path, tree) in trees {
-        let keep = keep(config, tree).as_secs();
-        let gone: BTreeSet<ObjectId> = tree
-            .earlier
-            .iter()
-            .skip(1)
-            .filter(|generation| {
-                let age = now.saturating_sub(generation.replaced_at);
-                u64::try_from(age).is_ok_and(|age| age >= keep)
-            })
-            .map(|generation| generation.manifest)
-            .collect();
-        if !gone.is_empty() {
-            leaving.insert(path.clone(), gone);
-        }
-    }
-    leaving
+    trees
+        .iter()
+        .map(|(path, tree)| {
+            let gone = publish::outlived(tree, keep(config, tree), now);
+            (path.clone(), gone)
+        })
+        .filter(|(_, gone)| !gone.is_empty())
+        .collect()
 }
 
 fn keep(config: &Config, tree: &TreeRecord) -> std::time::Duration {
@@ -128,13 +119,7 @@ fn tidy(
     tree: &TreeRecord,
     is_overfull: bool,
 ) -> Result<(), Error> {
-    let context = publish::Context {
-        store: &storage.store,
-        lock: &storage.lock,
-        pool: &storage.pool,
-        interrupt,
-        now: now(),
-    };
+    let context = publishing(storage, interrupt);
     let failed = |source| Error::Publish {
         repository: tree.repository.clone(),
         source,
