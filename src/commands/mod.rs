@@ -77,7 +77,7 @@ impl Context<'_> {
     pub fn free_place(&self, path: &Path) -> Result<PathBuf, Error> {
         let path = real(&absolute(path)?);
         match in_the_way(self.config, self.config_dir, &path) {
-            Some(conflict) => Err(Error::Usage(format!("{} {conflict}", path.display()))),
+            Some(conflict) => Err(Error::Usage(conflict)),
             None => Ok(path),
         }
     }

@@ -178,7 +178,7 @@ pub fn snapshot_at(
         repository: &snapshot.repository,
         snapshot: Some(&snapshot.name),
         state: &snapshot.record.state,
-        keep: repository.map_or(config::KEEP, |repository| repository.publish.keep),
+        keep: context.config.keep(&snapshot.repository),
         effort: Effort::Always,
         older: Older::IsRefused,
     };

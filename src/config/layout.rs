@@ -51,27 +51,33 @@ fn duplicate_names(repositories: &[Repository]) -> Vec<Problem> {
     problems
 }
 
-/// A key and the path it sets.
-type Claim<'a> = (String, &'a Path);
+/// A path, and where it leads: asked of the file system once, however many others it is compared with.
+struct Site<'a> {
+    path: &'a Path,
+    real: PathBuf,
+}
+
+/// A key and what it sets.
+type Claim<'a> = (String, Site<'a>);
+
+/// How a site stands to one that is taken, whose that is, and its path.
+type Conflict<'a> = (&'static str, &'a str, &'a Path);
 
 fn storage_in_itself(storage: &Storage, config_dir: &Path) -> Vec<Problem> {
     let claims = [
-        ("storage.pool_path", storage.pool_path.as_path()),
+        ("storage.pool_path", &storage.pool_path),
         ("storage.cache_path", &storage.cache_path),
         ("database.path", &storage.database_path),
-    ];
+    ]
+    .map(|(key, path)| (key, Site::of(path)));
     let mut problems = Vec::new();
-    for (i, (key, path)) in claims.iter().enumerate() {
+    for (i, (key, site)) in claims.iter().enumerate() {
         for (other_key, other) in &claims[..i] {
-            if let Some(relation) = relation(path, other) {
+            if let Some(relation) = relation(site, other) {
                 problems.push(Problem {
                     file: config_dir.join("conf.d"),
                     place: Place::Key((*key).to_owned()),
-                    what: format!(
-                        "{} {relation} {other_key} ({})",
-                        path.display(),
-                        other.display()
-                    ),
+                    what: described(site.path, (relation, other_key, other.path)),
                     hint: None,
                 });
             }
@@ -80,35 +86,36 @@ fn storage_in_itself(storage: &Storage, config_dir: &Path) -> Vec<Problem> {
     problems
 }
 
+fn described(path: &Path, (relation, owner, other): Conflict<'_>) -> String {
+    format!(
+        "{} {relation} {owner} ({})",
+        path.display(),
+        other.display()
+    )
+}
+
 /// Why no tree can be published at a path that the configuration does not name itself, if so.
 pub fn in_the_way(config: &Config, config_dir: &Path, path: &Path) -> Option<String> {
     let own = own_places(config, config_dir);
-    let mut taken: Vec<Claim<'_>> = own
-        .iter()
-        .map(|(key, path)| (key.clone(), path.as_path()))
-        .collect();
+    let mut taken: Vec<Claim<'_>> = claims(&own).collect();
     for repository in &config.repositories {
-        taken.extend(
-            publish_paths(repository)
-                .map(|(key, path)| (format!("{key} of {}", repository.id), path)),
-        );
+        taken.extend(publish_paths(repository).map(|(key, path)| {
+            let key = format!("{key} of {}", repository.id);
+            (key, Site::of(path))
+        }));
     }
-    let upstreams = config.repositories.iter();
-    taken
-        .iter()
-        .find_map(|(owner, other)| Some((relation(path, other)?, owner.as_str(), *other)))
-        .or_else(|| around_base(path, &config.storage.base_path))
-        .or_else(|| {
-            upstreams
-                .map(|repository| &repository.upstream)
-                .find_map(|upstream| over_upstream(path, upstream))
-        })
-        .map(|(relation, owner, other)| format!("{relation} {owner} ({})", other.display()))
+    let base = Site::of(&config.storage.base_path);
+    let site = Site::of(path);
+    let mut upstreams = config.repositories.iter();
+    among(&site, &taken)
+        .or_else(|| around_base(&site, &base))
+        .or_else(|| upstreams.find_map(|repository| over_upstream(&site, &repository.upstream)))
+        .map(|conflict| described(path, conflict))
 }
 
-fn own_places(config: &Config, config_dir: &Path) -> Vec<(String, PathBuf)> {
+fn own_places(config: &Config, config_dir: &Path) -> Vec<(&'static str, PathBuf)> {
     let storage = &config.storage;
-    [
+    vec![
         ("storage.pool_path", storage.pool_path.clone()),
         ("storage.cache_path", storage.cache_path.clone()),
         ("database.path", storage.database_path.clone()),
@@ -116,8 +123,11 @@ fn own_places(config: &Config, config_dir: &Path) -> Vec<(String, PathBuf)> {
         ("the configuration", config_dir.join("conf.d")),
         ("the configuration", config_dir.join("repos.d")),
     ]
-    .map(|(key, path)| (key.to_owned(), path))
-    .into()
+}
+
+fn claims<'a>(places: &'a [(&'static str, PathBuf)]) -> impl Iterator<Item = Claim<'a>> {
+    let places = places.iter();
+    places.map(|(key, path)| ((*key).to_owned(), Site::of(path)))
 }
 
 fn publish_paths(repository: &Repository) -> impl Iterator<Item = (&'static str, &Path)> {
@@ -132,54 +142,60 @@ fn publish_paths(repository: &Repository) -> impl Iterator<Item = (&'static str,
 
 /// A published tree is replaced as a whole, so nothing else may lie in it, and it in nothing else.
 fn trees_in_the_way(config: &Config, config_dir: &Path) -> Vec<Problem> {
-    let storage = &config.storage;
     let own = own_places(config, config_dir);
-    let mut taken: Vec<Claim<'_>> = own
-        .iter()
-        .map(|(key, path)| (key.clone(), path.as_path()))
-        .collect();
+    let base = Site::of(&config.storage.base_path);
+    let mut taken: Vec<Claim<'_>> = claims(&own).collect();
     let mut problems = Vec::new();
     for repository in &config.repositories {
         for (key, path) in publish_paths(repository) {
-            let conflict = taken
-                .iter()
-                .find_map(|(owner, other)| Some((relation(path, other)?, owner.as_str(), *other)))
-                .or_else(|| around_base(path, &storage.base_path))
-                .or_else(|| over_upstream(path, &repository.upstream));
-            if let Some((relation, owner, other)) = conflict {
+            let site = Site::of(path);
+            let conflict = among(&site, &taken)
+                .or_else(|| around_base(&site, &base))
+                .or_else(|| over_upstream(&site, &repository.upstream));
+            if let Some(conflict) = conflict {
                 problems.push(Problem {
                     file: repository.file.clone(),
                     place: Place::Key(key.to_owned()),
-                    what: format!(
-                        "{} {relation} {owner} ({})",
-                        path.display(),
-                        other.display()
-                    ),
+                    what: described(path, conflict),
                     hint: None,
                 });
             }
-            taken.push((format!("{key} of {}", repository.id), path));
+            taken.push((format!("{key} of {}", repository.id), site));
         }
     }
     problems
 }
 
+fn among<'a>(site: &Site<'_>, taken: &'a [Claim<'_>]) -> Option<Conflict<'a>> {
+    taken
+        .iter()
+        .find_map(|(owner, other)| Some((relation(site, other)?, owner.as_str(), other.path)))
+}
+
 /// The base may hold published trees beside what is ours, but it must not be one or lie in one.
-fn around_base<'a>(path: &Path, base: &'a Path) -> Option<(&'static str, &'static str, &'a Path)> {
-    base.starts_with(path)
-        .then(|| relation(path, base))
+fn around_base<'a>(site: &Site<'_>, base: &Site<'a>) -> Option<Conflict<'a>> {
+    base.real
+        .starts_with(&site.real)
+        .then(|| relation(site, base))
         .flatten()
-        .map(|relation| (relation, "storage.base_path", base))
+        .map(|relation| (relation, "storage.base_path", base.path))
 }
 
 /// Another repository's tree may be an upstream, but publishing over what is mirrored would replace it.
-fn over_upstream<'a>(
-    path: &Path,
-    upstream: &'a UpstreamUrl,
-) -> Option<(&'static str, &'static str, &'a Path)> {
+fn over_upstream<'a>(site: &Site<'_>, upstream: &'a UpstreamUrl) -> Option<Conflict<'a>> {
     match upstream {
-        UpstreamUrl::File(other) => Some((relation(path, other)?, "upstream.url", other)),
+        UpstreamUrl::File(path) => {
+            let other = Site::of(path);
+            Some((relation(site, &other)?, "upstream.url", path))
+        }
         UpstreamUrl::Http(_) => None,
+    }
+}
+
+impl<'a> Site<'a> {
+    fn of(path: &'a Path) -> Self {
+        let real = real(path);
+        Self { path, real }
     }
 }
 
@@ -195,13 +211,13 @@ pub fn real(path: &Path) -> PathBuf {
     }
 }
 
-fn relation(path: &Path, other: &Path) -> Option<&'static str> {
-    let (path, other) = (&real(path), &real(other));
-    if path == other {
+fn relation(site: &Site<'_>, other: &Site<'_>) -> Option<&'static str> {
+    let (site, other) = (&site.real, &other.real);
+    if site == other {
         Some("is also")
-    } else if path.starts_with(other) {
+    } else if site.starts_with(other) {
         Some("lies inside")
-    } else if other.starts_with(path) {
+    } else if other.starts_with(site) {
         Some("contains")
     } else {
         None

@@ -36,7 +36,6 @@ pub use error::{ConfigError, Problem};
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 pub use layout::{in_the_way, real};
 pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
-pub use repository::KEEP;
 pub use resolved::{
     Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, RepoId,
     RepoIdError, Repository, RootCheck, Storage,

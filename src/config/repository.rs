@@ -13,7 +13,7 @@ use super::written::{self, Type};
 use super::{credentials, trust};
 
 /// How long the files of earlier generations stay where nothing else is said.
-pub const KEEP: Duration = Duration::from_hours(24);
+pub(super) const KEEP: Duration = Duration::from_hours(24);
 
 pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Repository> {
     refuse_unsupported(&written, scope);

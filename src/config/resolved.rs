@@ -28,6 +28,14 @@ impl Config {
             .iter()
             .find(|repository| repository.id.as_str() == name)
     }
+
+    /// How long files of earlier generations stay in a repository's trees, also when its definition is gone.
+    pub fn keep(&self, repository: &str) -> Duration {
+        self.repository(repository)
+            .map_or(super::repository::KEEP, |repository| {
+                repository.publish.keep
+            })
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::cleanup::{self, Plan};
 use crate::cli::DbCleanup;
 use crate::commands::Context;
 use crate::commands::publish::publishing;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -97,17 +97,11 @@ fn leaving(
     trees
         .iter()
         .map(|(path, tree)| {
-            let gone = publish::outlived(tree, keep(config, tree), now);
+            let gone = publish::outlived(tree, config.keep(&tree.repository), now);
             (path.clone(), gone)
         })
         .filter(|(_, gone)| !gone.is_empty())
         .collect()
-}
-
-fn keep(config: &Config, tree: &TreeRecord) -> std::time::Duration {
-    config
-        .repository(&tree.repository)
-        .map_or(config::KEEP, |repository| repository.publish.keep)
 }
 
 /// Ends what a killed run began at a tree, and publishes it without the generations whose time is over.
@@ -133,7 +127,7 @@ fn tidy(
             manifest,
             root_date: None,
             older: Older::IsPublished,
-            keep: keep(config, tree),
+            keep: config.keep(&tree.repository),
             effort: Effort::Always,
         };
         publish::publish(context, request).map_err(failed)?;
