@@ -528,6 +528,27 @@ fn cleanup_takes_stale_downloads_and_leaves_other_peoples_files() {
     assert!(young.exists() && theirs.exists());
 }
 
+/// What a disk that is not mounted shows stays needed, and nothing is published in its place.
+#[test]
+fn cleanup_leaves_trees_that_are_away() {
+    let mut mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    for _ in 0..3 {
+        mirror.next();
+    }
+    mirror.define("r", "  keep: 0s\n");
+    fs::rename(mirror.www("r/latest"), mirror.www("away")).unwrap();
+    let before = pool_size(&mirror);
+    let clean = ["--format", "json", "db", "cleanup"];
+    let cleaned = mirror.run(&clean).succeeds().json();
+    assert_eq!(cleaned["trees"], json!([]));
+    assert!(!mirror.www("r/latest").exists());
+    assert_eq!(pool_size(&mirror), before);
+    fs::rename(mirror.www("away"), mirror.www("r/latest")).unwrap();
+    let cleaned = mirror.run(&clean).succeeds().json();
+    assert_eq!(cleaned["trees"], json!(["[dir]/www/r/latest"]));
+    assert!(pool_size(&mirror) < before);
+}
+
 #[test]
 fn cleanup_refuses_another_pool() {
     let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));

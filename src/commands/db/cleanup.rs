@@ -40,7 +40,9 @@ struct Cleaned {
 pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error> {
     let interrupt = Interrupt::listen()?;
     let storage = Storage::open(&context.config.storage, "db cleanup")?;
-    let trees = storage.store.read(Reader::trees)?;
+    let mut trees = storage.store.read(Reader::trees)?;
+    // Publishing on the mount point of a disk that is away would hide what is on it.
+    trees.retain(|path, _| std::fs::symlink_metadata(path).is_ok());
     let leaving = leaving(context.config, &trees);
     let store_before = storage.store.size()?;
     let plan = if arguments.dry_run {
