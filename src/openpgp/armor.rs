@@ -168,8 +168,13 @@ impl Base64 {
 
 /// One armored block of public keys.
 pub(super) fn write_public_keys(packets: &[u8]) -> String {
+    write(BlockType::PublicKey, packets)
+}
+
+/// One armored block.
+pub(super) fn write(kind: BlockType, packets: &[u8]) -> String {
     let mut text = Vec::new();
-    pgp::armor::write(&Raw(packets), BlockType::PublicKey, &mut text, None, true)
+    pgp::armor::write(&Raw(packets), kind, &mut text, None, true)
         .expect("writing to memory does not fail");
     String::from_utf8(text).expect("armor is ASCII")
 }

@@ -15,7 +15,7 @@ use super::standing::{KeyProblem, Revocation, Standing};
 use super::verify::Claim;
 
 /// The largest user id, as in gpg. Each of its signatures costs a pass over it.
-const MAX_USER_ID_BYTES: usize = 2048;
+pub(super) const MAX_USER_ID_BYTES: usize = 2048;
 
 /// Signatures by their packet's body, so that merging two copies of a certificate keeps each once.
 pub(super) type Signatures = BTreeMap<Vec<u8>, Signature>;

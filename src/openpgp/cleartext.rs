@@ -100,18 +100,36 @@ impl<'a> ClearSigned<'a> {
         })
     }
 
-    /// The text as it is hashed: lines end in CRLF, except the last one, which has no line end.
+    /// The text as it is hashed.
     pub fn hashed_text(&self) -> Vec<u8> {
-        let text = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
-        let mut hashed = Vec::with_capacity(text.len() + text.len() / 32);
-        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            if index > 0 {
-                hashed.extend_from_slice(b"\r\n");
-            }
-            hashed.extend_from_slice(line);
-        }
-        hashed
+        canonical(&self.text)
     }
+}
+
+/// A text without trailing blanks as it is hashed: lines end in CRLF, except the last one, which has no line end.
+pub(super) fn canonical(text: &[u8]) -> Vec<u8> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let mut hashed = Vec::with_capacity(text.len() + text.len() / 32);
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        if index > 0 {
+            hashed.extend_from_slice(b"\r\n");
+        }
+        hashed.extend_from_slice(line);
+    }
+    hashed
+}
+
+/// A clear-signed file up to where its signature begins. The text ends with a newline, and has no trailing blanks.
+pub(super) fn write_text(hash_name: &str, text: &[u8]) -> Vec<u8> {
+    let mut file = [BEGIN_MESSAGE, b"\nHash: ", hash_name.as_bytes(), b"\n\n"].concat();
+    file.reserve(text.len() + text.len() / 32);
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if line.starts_with(b"-") {
+            file.extend_from_slice(b"- ");
+        }
+        file.extend_from_slice(line);
+    }
+    file
 }
 
 /// Reads lines without their trailing blanks and knows what is left.

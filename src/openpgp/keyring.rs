@@ -133,6 +133,13 @@ impl Keyring {
         Ok(keyring)
     }
 
+    /// A keyring of one key.
+    pub(super) fn of(certificate: Certificate) -> Self {
+        let mut keyring = Self::default();
+        keyring.insert(certificate);
+        keyring
+    }
+
     fn insert(&mut self, certificate: Certificate) {
         use std::collections::btree_map::Entry;
         self.standings = Standings::default();

@@ -12,9 +12,17 @@ pub(super) struct RawPacket<'a> {
     pub body: &'a [u8],
 }
 
-impl RawPacket<'_> {
+impl<'a> RawPacket<'a> {
     pub fn tag(&self) -> Tag {
         self.header.tag()
+    }
+
+    /// The body of a secret key's or subkey's packet in its two parts: the public one, as a packet of its own has it, and the
+    /// secret one. `None` when the public part is damaged.
+    pub fn split_secret(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let mut rest = self.body;
+        PublicKey::try_from_reader(PacketHeader::new_fixed(Tag::PublicKey, 0), &mut rest).ok()?;
+        Some(self.body.split_at(self.body.len() - rest.len()))
     }
 
     /// The packet as a key; `None` when it is damaged, also when bytes are left over.

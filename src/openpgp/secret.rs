@@ -1,0 +1,239 @@
+//! Exported secret keys, taken apart: the certificate that everybody may see, and for each of its keys what the file has of
+//! the secret part.
+//!
+//! Neither an error nor a `Debug` form shows anything of a secret part. It is read without pgp's own packet parser, which
+//! would write it to the log.
+
+use std::collections::BTreeMap;
+
+use pgp::packet::{PacketHeader, PublicKey, SecretKey};
+use pgp::types::{
+    EncryptedSecretParams, KeyDetails, Password, PlainSecretParams, SecretParams, Tag,
+};
+
+use super::armor;
+use super::certificate::{Certificate, Found};
+use super::packets::{self, Packets, RawPacket};
+use super::signing::SigningKeyError;
+
+/// The largest file; an exported key of many years has a few kilobytes.
+const MAX_BYTES: usize = 1 << 20;
+
+/// RFC 9580, section 3.7.2.1: how a secret part is protected.
+const UNPROTECTED: u8 = 0;
+const CFB_SHA1: u8 = 254;
+const CFB_SUM: u8 = 255;
+
+/// The only secret key of a file.
+pub(super) struct SecretFile {
+    pub certificate: Certificate,
+    /// By the fingerprint of the key or subkey, in uppercase hexadecimal.
+    pub secrets: BTreeMap<String, SecretPart>,
+}
+
+/// What a file has of one key.
+pub(super) struct SecretPart {
+    /// A subkey's too: its packet differs from a primary key's only in the tag.
+    public: PublicKey,
+    secret: Vec<u8>,
+}
+
+impl SecretFile {
+    pub fn read(bytes: &[u8]) -> Result<Self, SigningKeyError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(SigningKeyError::TooLarge {
+                size: bytes.len(),
+                limit: MAX_BYTES,
+            });
+        }
+        let packets = if armor::is_armored(bytes) {
+            let armored = armor::read(bytes, 1).map_err(SigningKeyError::Armor)?;
+            let blocks = armored.blocks.into_iter();
+            blocks.flat_map(|block| block.packets).collect()
+        } else if bytes.first().is_some_and(|first| first & 0x80 != 0) {
+            bytes.to_vec()
+        } else {
+            return Err(SigningKeyError::NotAKey);
+        };
+        Self::read_packets(&packets)
+    }
+
+    fn read_packets(bytes: &[u8]) -> Result<Self, SigningKeyError> {
+        let mut public = Vec::new();
+        let mut secrets = BTreeMap::new();
+        let (mut secret_keys, mut public_keys) = (0, 0);
+        for packet in Packets::new(bytes) {
+            let packet = packet.map_err(SigningKeyError::Framing)?;
+            let tag = match packet.tag() {
+                Tag::SecretKey => {
+                    secret_keys += 1;
+                    Tag::PublicKey
+                }
+                Tag::SecretSubkey => Tag::PublicSubkey,
+                Tag::PublicKey => {
+                    public_keys += 1;
+                    packets::write(&mut public, Tag::PublicKey, packet.body);
+                    continue;
+                }
+                other => {
+                    packets::write(&mut public, other, packet.body);
+                    continue;
+                }
+            };
+            let body = match packet.split_secret() {
+                Some((body, secret)) => {
+                    let part = SecretPart::new(body, secret);
+                    secrets.extend(part.map(|part| (part.fingerprint(), part)));
+                    body
+                }
+                // Its version is enough to say why it is of no use.
+                None => packet.body.get(..1).unwrap_or_default(),
+            };
+            packets::write(&mut public, tag, body);
+        }
+        if secret_keys == 0 {
+            return Err(match public_keys {
+                0 => SigningKeyError::NotAKey,
+                _ => SigningKeyError::Public,
+            });
+        }
+        Ok(Self {
+            certificate: only_secret_one(&public, &secrets)?,
+            secrets,
+        })
+    }
+}
+
+/// The certificate whose secret key the file has. Copies of it count as one.
+fn only_secret_one(
+    public: &[u8],
+    secrets: &BTreeMap<String, SecretPart>,
+) -> Result<Certificate, SigningKeyError> {
+    let mut found = Found::default();
+    found.read(public).map_err(SigningKeyError::Framing)?;
+    let mut certificates: BTreeMap<String, Certificate> = BTreeMap::new();
+    for certificate in found.certificates {
+        match certificates.get_mut(&certificate.fingerprint()) {
+            Some(copy) => copy.merge(certificate),
+            None => {
+                certificates.insert(certificate.fingerprint(), certificate);
+            }
+        }
+    }
+    certificates.retain(|fingerprint, _| secrets.contains_key(fingerprint));
+    if certificates.len() > 1 {
+        return Err(SigningKeyError::Several {
+            fingerprints: certificates.into_keys().collect(),
+        });
+    }
+    certificates
+        .into_values()
+        .next()
+        .ok_or(SigningKeyError::Unsupported {
+            skipped: found.skipped,
+        })
+}
+
+impl SecretPart {
+    fn new(body: &[u8], secret: &[u8]) -> Option<Self> {
+        let length = u32::try_from(body.len()).ok()?;
+        let packet = RawPacket {
+            header: PacketHeader::new_fixed(Tag::PublicKey, length),
+            body,
+        };
+        Some(Self {
+            public: packet.public_key()?,
+            secret: secret.to_vec(),
+        })
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{:X}", self.public.fingerprint())
+    }
+
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Whether there is nothing to sign with: the primary key that `gpg --export-secret-subkeys` leaves out, or one that is on
+    /// a smart card. gpg marks both by a kind of protection of its own.
+    pub fn is_absent(&self) -> bool {
+        matches!(
+            self.secret.as_slice(),
+            [] | [CFB_SHA1 | CFB_SUM, _, 101, _, b'G', b'N', b'U', ..]
+        )
+    }
+
+    /// The key, ready to sign.
+    pub fn unlock(&self, passphrase: Option<&[u8]>) -> Result<SecretKey, SigningKeyError> {
+        let plain = match self.secret.split_first() {
+            Some((&UNPROTECTED, secret)) => self.unprotected(secret)?,
+            Some((&CFB_SHA1, _)) => self.decrypted(passphrase)?,
+            _ => return Err(self.unknown_protection()),
+        };
+        SecretKey::new(self.public.clone(), SecretParams::Plain(plain)).map_err(|_| self.damaged())
+    }
+
+    fn unprotected(&self, secret: &[u8]) -> Result<PlainSecretParams, SigningKeyError> {
+        let (secret, sum) = secret.split_last_chunk().ok_or_else(|| self.damaged())?;
+        // Not left to pgp: it would write the key anew for it, and that panics for an RSA key whose primes are equal.
+        let computed = secret
+            .iter()
+            .fold(0_u16, |sum, byte| sum.wrapping_add(u16::from(*byte)));
+        if computed != u16::from_be_bytes(*sum) {
+            return Err(self.damaged());
+        }
+        PlainSecretParams::try_from_reader_no_checksum(
+            secret,
+            self.public.version(),
+            self.public.algorithm(),
+            self.public.public_params(),
+        )
+        .map_err(|_| self.damaged())
+    }
+
+    fn decrypted(&self, passphrase: Option<&[u8]>) -> Result<PlainSecretParams, SigningKeyError> {
+        let locked = self.locked()?;
+        let passphrase = passphrase.ok_or_else(|| SigningKeyError::NoPassphrase {
+            fingerprint: self.fingerprint(),
+        })?;
+        locked
+            .unlock(&Password::from(passphrase), &self.public, None)
+            .map_err(|error| match error {
+                // What pgp says when the digest behind the secret part is another, and at no other time.
+                pgp::errors::Error::InvalidInput { .. } => SigningKeyError::WrongPassphrase {
+                    fingerprint: self.fingerprint(),
+                },
+                _ => self.unknown_protection(),
+            })
+    }
+
+    fn locked(&self) -> Result<EncryptedSecretParams, SigningKeyError> {
+        // Cipher, then how the passphrase becomes its key: simple, salted, or iterated and salted.
+        if !matches!(self.secret.as_slice(), [_, _, 0 | 1 | 3, ..]) {
+            return Err(self.unknown_protection());
+        }
+        let params = SecretParams::from_slice(
+            &self.secret,
+            self.public.version(),
+            self.public.algorithm(),
+            self.public.public_params(),
+        );
+        match &params {
+            Ok(SecretParams::Encrypted(locked)) => Ok(locked.clone()),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    fn damaged(&self) -> SigningKeyError {
+        SigningKeyError::Damaged {
+            fingerprint: self.fingerprint(),
+        }
+    }
+
+    fn unknown_protection(&self) -> SigningKeyError {
+        SigningKeyError::Protection {
+            fingerprint: self.fingerprint(),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The key that signs what chantal makes itself: read from an exported secret key, chosen as gpg chooses, used for the two
+//! forms that clients know.
+//!
+//! What is signed here is accepted by gpgv, apt, dnf and by [`Keyring`]: version 4 signatures with SHA-512, by algorithms
+//! that gpg 2.2 knows. A signature is verified before it is handed out, so neither a fault of the machine nor a secret part
+//! that belongs to another key gets a bad one published.
+
+use std::fmt;
+
+use pgp::armor::BlockType;
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{SecretKey, Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::ser::Serialize;
+use pgp::types::{KeyDetails, KeyVersion, Password, PublicParams, Tag, Timestamp};
+
+use super::armor::{self, ArmorError};
+use super::certificate::{Certificate, Key, KeySummary};
+use super::cleartext;
+use super::keyring::Keyring;
+use super::packets::{self, FramingError};
+use super::secret::{SecretFile, SecretPart};
+use super::standing::KeyProblem;
+
+/// What all clients know, and good for every size of key.
+const HASH: HashAlgorithm = HashAlgorithm::Sha512;
+/// gpg cuts longer lines off, and then calls the signature bad.
+const MAX_LINE_BYTES: usize = 19_000;
+
+/// A secret key, unlocked, and its certificate.
+pub struct SigningKey {
+    certificate: Certificate,
+    /// The primary key or a subkey.
+    secret: SecretKey,
+    /// In seconds since the epoch.
+    expires: Option<i64>,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SigningKeyError {
+    #[error("it has {size} bytes, more than the {limit} that a secret key may have")]
+    TooLarge { size: usize, limit: usize },
+    #[error("it is not an exported OpenPGP key")]
+    NotAKey,
+    #[error("the armor is damaged: {0}")]
+    Armor(ArmorError),
+    #[error("it is damaged: {0}")]
+    Framing(FramingError),
+    #[error("it is a public key, which cannot sign")]
+    Public,
+    #[error("it holds no secret key that can be used{}", super::listed(skipped))]
+    Unsupported { skipped: Vec<String> },
+    #[error("it holds several secret keys: {}", fingerprints.join(", "))]
+    Several { fingerprints: Vec<String> },
+    #[error("nothing in it may sign{}", super::listed(unfit))]
+    NothingMaySign { unfit: Vec<UnfitKey> },
+    #[error("the key {fingerprint} is protected by a passphrase, and none is given")]
+    NoPassphrase { fingerprint: String },
+    #[error("the passphrase does not open the key {fingerprint}")]
+    WrongPassphrase { fingerprint: String },
+    #[error("the key {fingerprint} is protected in a way that is not supported")]
+    Protection { fingerprint: String },
+    #[error("the secret part of the key {fingerprint} is damaged")]
+    Damaged { fingerprint: String },
+}
+
+/// Why one key of several does not sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfitKey {
+    pub fingerprint: String,
+    pub why: Unfit,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("{0}")]
+    Key(KeyProblem),
+    #[error("its secret part is not in the file")]
+    Absent,
+    #[error("clients do not know its algorithm, {algorithm}")]
+    Algorithm { algorithm: String },
+}
+
+impl fmt::Display for UnfitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.fingerprint, self.why)
+    }
+}
+
+/// Why something was not signed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SigningError {
+    #[error("the signing key expired on {}", crate::time::utc(*at))]
+    Expired { at: i64 },
+    #[error("{} is no time that a signature can have", crate::time::utc(*now))]
+    Time { now: i64 },
+    /// No signature covers blanks there.
+    #[error("line {line} of the text ends with a blank or has a carriage return")]
+    Blank { line: usize },
+    #[error(
+        "line {line} of the text is longer than {MAX_LINE_BYTES} bytes, which gpg does not read"
+    )]
+    LongLine { line: usize },
+    #[error("the text does not end with a line end")]
+    Unfinished,
+    #[error("the signature that was made is not good")]
+    Failed,
+}
+
+impl SigningKey {
+    /// Reads what `gpg --export-secret-keys` or `--export-secret-subkeys` writes, armored or binary, and unlocks the key that
+    /// signs at `now` (seconds since the epoch): the newest subkey that may, else the primary key.
+    pub fn read(
+        bytes: &[u8],
+        passphrase: Option<&[u8]>,
+        now: i64,
+    ) -> Result<Self, SigningKeyError> {
+        let file = SecretFile::read(bytes)?;
+        let (part, expires) = chosen(&file, now)?;
+        let secret = part.unlock(passphrase)?;
+        let key = Self {
+            secret,
+            expires,
+            certificate: file.certificate,
+        };
+        // The parts of an Ed25519 key are not compared with each other when it is read.
+        if key.signature(SignatureType::Binary, b"", now).is_err() {
+            return Err(SigningKeyError::Damaged {
+                fingerprint: key.signing_fingerprint(),
+            });
+        }
+        Ok(key)
+    }
+
+    /// Of the primary key, in uppercase hexadecimal.
+    pub fn fingerprint(&self) -> String {
+        self.certificate.fingerprint()
+    }
+
+    /// Of the key or subkey that signs.
+    pub fn signing_fingerprint(&self) -> String {
+        format!("{:X}", self.secret.fingerprint())
+    }
+
+    /// When the key or subkey that signs expires, in seconds since the epoch.
+    pub fn expires(&self) -> Option<i64> {
+        self.expires
+    }
+
+    /// The certificate as it stands at a time in seconds since the epoch.
+    pub fn summary(&self, now: i64) -> KeySummary {
+        self.certificate.summary(now)
+    }
+
+    /// What clients need to verify.
+    pub fn public(&self) -> Keyring {
+        Keyring::of(self.certificate.clone())
+    }
+
+    /// The clear-signed form of a text, `InRelease`. apt reads exactly `text` out of it; a text of which it would not is an
+    /// error.
+    pub fn sign_inline(&self, text: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
+        check_text(text)?;
+        let hashed = cleartext::canonical(text);
+        let signature = self.signature(SignatureType::Text, &hashed, now)?;
+        let mut file = cleartext::write_text("SHA512", text);
+        file.extend(armored(&signature));
+        Ok(file)
+    }
+
+    /// An armored signature to stand beside the bytes: `Release.gpg`, `repomd.xml.asc`.
+    pub fn sign_detached(&self, bytes: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
+        Ok(armored(&self.signature(
+            SignatureType::Binary,
+            bytes,
+            now,
+        )?))
+    }
+
+    fn signature(
+        &self,
+        kind: SignatureType,
+        data: &[u8],
+        now: i64,
+    ) -> Result<Signature, SigningError> {
+        if let Some(at) = self.expires.filter(|expiry| *expiry <= now) {
+            return Err(SigningError::Expired { at });
+        }
+        let made = u32::try_from(now).map_err(|_| SigningError::Time { now })?;
+        let config = config(&self.secret, kind, Timestamp::from_secs(made), Vec::new());
+        let signature = config
+            .and_then(|config| config.sign(&self.secret, &Password::empty(), data))
+            .map_err(|_| SigningError::Failed)?;
+        signature
+            .verify(self.secret.public_key(), data)
+            .map_err(|_| SigningError::Failed)?;
+        Ok(signature)
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.fingerprint())
+    }
+}
+
+/// A signature's facts: when, by whom, and what else it says.
+pub(super) fn config(
+    key: &SecretKey,
+    kind: SignatureType,
+    made: Timestamp,
+    says: Vec<SubpacketData>,
+) -> pgp::errors::Result<SignatureConfig> {
+    let mut config = SignatureConfig::v4(kind, key.algorithm(), HASH);
+    config.hashed_subpackets = [
+        SubpacketData::IssuerFingerprint(key.fingerprint()),
+        SubpacketData::SignatureCreationTime(made),
+    ]
+    .into_iter()
+    .chain(says)
+    .map(Subpacket::regular)
+    .collect::<pgp::errors::Result<_>>()?;
+    // What gpgv 2.1 and older look for.
+    let id = SubpacketData::IssuerKeyId(key.legacy_key_id());
+    config.unhashed_subpackets = vec![Subpacket::regular(id)?];
+    Ok(config)
+}
+
+/// The part that signs, and when its key expires.
+fn chosen(file: &SecretFile, now: i64) -> Result<(&SecretPart, Option<i64>), SigningKeyError> {
+    let certificate = &file.certificate;
+    let mut best = None;
+    let mut unfit = Vec::new();
+    for (key, standing) in certificate.standings(now) {
+        let fingerprint = certificate.key_fingerprint(key);
+        let verdict = standing
+            .and_then(|standing| standing.check(now).map(|()| standing))
+            .and_then(|standing| match certificate.weakness(key) {
+                Some(weakness) => Err(weakness),
+                None => Ok(standing),
+            })
+            .map_err(Unfit::Key)
+            .and_then(|standing| Ok((standing, usable(file, &fingerprint)?)));
+        match verdict {
+            // As in gpg: who has a subkey for it leaves the primary key alone.
+            Ok((standing, part)) => {
+                let rank = (matches!(key, Key::Subkey(_)), standing.created());
+                if best.as_ref().is_none_or(|(other, _, _)| *other <= rank) {
+                    best = Some((rank, part, standing.expires()));
+                }
+            }
+            Err(why) => unfit.push(UnfitKey { fingerprint, why }),
+        }
+    }
+    match best {
+        Some((_, part, expires)) => Ok((part, expires)),
+        None => Err(SigningKeyError::NothingMaySign {
+            unfit: telling(unfit),
+        }),
+    }
+}
+
+/// The secret part of a key that may sign by what its certificate says.
+fn usable<'a>(file: &'a SecretFile, fingerprint: &str) -> Result<&'a SecretPart, Unfit> {
+    let part = file.secrets.get(fingerprint).ok_or(Unfit::Absent)?;
+    if part.is_absent() {
+        return Err(Unfit::Absent);
+    }
+    let public = part.public();
+    let is_known = public.version() == KeyVersion::V4
+        && matches!(
+            public.public_params(),
+            PublicParams::RSA(_) | PublicParams::ECDSA(_) | PublicParams::EdDSALegacy(_)
+        );
+    if is_known {
+        return Ok(part);
+    }
+    let version = u8::from(public.version());
+    Err(Unfit::Algorithm {
+        algorithm: format!("{:?} in a key of version {version}", public.algorithm()),
+    })
+}
+
+/// Of a certificate, the reasons that somebody can do something about: not that a key for encryption is one.
+fn telling(unfit: Vec<UnfitKey>) -> Vec<UnfitKey> {
+    let (purpose, other): (Vec<_>, Vec<_>) = unfit
+        .into_iter()
+        .partition(|key| key.why == Unfit::Key(KeyProblem::NotForSigning));
+    if other.is_empty() { purpose } else { other }
+}
+
+fn check_text(text: &[u8]) -> Result<(), SigningError> {
+    if !text.ends_with(b"\n") {
+        return Err(SigningError::Unfinished);
+    }
+    for (line, text) in (1..).zip(armor::lines(text)) {
+        if armor::trim_end(text).len() < text.len() || text.contains(&b'\r') {
+            return Err(SigningError::Blank { line });
+        }
+        if text.len() > MAX_LINE_BYTES {
+            return Err(SigningError::LongLine { line });
+        }
+    }
+    Ok(())
+}
+
+fn armored(signature: &Signature) -> Vec<u8> {
+    let mut packets = Vec::new();
+    let body = signature
+        .to_bytes()
+        .expect("writing to memory does not fail");
+    packets::write(&mut packets, Tag::Signature, &body);
+    armor::write(BlockType::Signature, &packets).into_bytes()
+}
+
+#[cfg(test)]
+mod gnupg;
+#[cfg(test)]
+mod tests;
