@@ -9,6 +9,7 @@ pub mod compression;
 pub mod deb;
 pub mod rpm;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, Read};
@@ -87,6 +88,23 @@ pub fn of(config: &FormatConfig) -> Result<Box<dyn Format>, FormatError> {
             sources: rpm.sources,
         })),
     })
+}
+
+/// Which of two versions is newer; a [`Package::version`] is meant.
+pub type VersionOrder = fn(&str, &str) -> Ordering;
+
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "diff, filters and merges are about to use it")
+)]
+/// The order of versions of a format by its [`Format::name`]: repositories that are stored have a format, also those that the
+/// configuration no longer knows. `None` for an unknown name.
+pub fn version_order(format: &str) -> Option<VersionOrder> {
+    match format {
+        "apt" => Some(deb::version::compare),
+        "rpm" => Some(rpm::evr::compare),
+        _ => None,
+    }
 }
 
 /// A place where a root may stand, and how it is signed.
@@ -351,5 +369,23 @@ impl FormatError {
             file: file.to_owned(),
             what: what.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_orders_versions() {
+        let newer = |format: &str, a: &str, b: &str| version_order(format).unwrap()(a, b).is_gt();
+        for format in ["apt", "rpm"] {
+            assert!(newer(format, "1.10-1", "1.9-2"));
+            assert!(newer(format, "1:0.1-1", "1.9-2"));
+        }
+        // Only dpkg tells separators apart.
+        assert!(newer("apt", "1+a", "1a"));
+        assert!(!newer("rpm", "1+a", "1a"));
+        assert!(version_order("tar").is_none());
     }
 }

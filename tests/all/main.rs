@@ -19,3 +19,4 @@ mod quickstart;
 mod snapshots;
 mod storage;
 mod sync;
+mod versions;

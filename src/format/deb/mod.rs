@@ -8,6 +8,7 @@ mod packages;
 mod release;
 mod sources;
 mod stanza;
+pub mod version;
 
 use std::collections::BTreeSet;
 use std::io::BufRead;

@@ -1,6 +1,7 @@
 //! RPM repositories: `repodata/repomd.xml` is the root, primary names the packages.
 
 mod architectures;
+pub mod evr;
 mod files;
 mod header;
 mod package;

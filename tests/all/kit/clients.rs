@@ -280,6 +280,19 @@ pub fn rpmkeys(key: &Key, package: &[u8]) -> Option<Output> {
     Some(client("rpmkeys", &args, dir.path()))
 }
 
+/// What a script says that may `import rpm`, librpm in Python. `None` when it is not installed.
+pub fn python_rpm(script: &str, dir: &Path) -> Option<Output> {
+    if !installed("python3") {
+        return None;
+    }
+    let there = client("python3", &["-c", "import rpm"], dir);
+    if !there.status.success() {
+        skip("python3-rpm is not installed");
+        return None;
+    }
+    Some(client("python3", &["-c", script], dir))
+}
+
 /// nginx serving a directory on a loopback port; ended when dropped.
 pub struct Nginx {
     child: Child,
