@@ -93,7 +93,7 @@ pub enum Command {
     #[command(subcommand)]
     Db(Db),
 
-    /// Look at the configuration
+    /// Look at the configuration, and make a signing key
     #[command(subcommand)]
     Config(Config),
 
@@ -322,6 +322,35 @@ pub struct DbCleanup {
 pub enum Config {
     /// Read the whole configuration and say what it holds
     Check,
+
+    /// Make a key that signs what chantal makes itself, and configure it
+    ///
+    /// Writes `keys/signing.sec.asc`, `keys/signing.pub.asc` and `conf.d/signing.yaml` below the configuration directory. Nothing that
+    /// exists is overwritten. The key never expires. Clients need its public part: `keys/signing.pub.asc`.
+    Keygen(ConfigKeygen),
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigKeygen {
+    /// What the key computes with
+    #[arg(long = "type", value_name = "TYPE", value_enum, default_value_t = KeyType::Ed25519)]
+    pub key_type: KeyType,
+
+    /// Whose key it is, as clients will see it [default: chantal mirror (HOSTNAME)]
+    #[arg(long, value_name = "TEXT")]
+    pub user_id: Option<String>,
+
+    /// File whose first line becomes the key's passphrase; it is configured too, so that chantal can sign
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyType {
+    /// Small and fast; for clients since RHEL 8, Debian 9 and Ubuntu 18.04
+    Ed25519,
+    /// For older clients, and for those in FIPS mode
+    Rsa4096,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::PathBuf;
 
 use crate::cleanup::CleanupError;
 use crate::config::ConfigError;
 use crate::format::FormatError;
 use crate::interrupt::{self, Interrupted};
 use crate::manifest::ManifestError;
-use crate::openpgp::VerifyError;
+use crate::openpgp::{SigningKeyError, VerifyError};
 use crate::pool::PoolError;
 use crate::publish::PublishError;
 use crate::snapshot::SnapshotError;
@@ -76,6 +77,15 @@ pub enum Error {
     },
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// What `signing.key_file` names cannot sign.
+    #[error("{}: {source}", file.display())]
+    SigningKey {
+        file: PathBuf,
+        source: SigningKeyError,
+    },
+    /// The key or the passphrase that `signing` names cannot be read.
+    #[error("{0}")]
+    SigningFile(io::Error),
     /// A fault of chantal itself.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: String, what: String },
@@ -108,7 +118,9 @@ impl From<StoreError> for Error {
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Config(_) => Exit::Usage,
+            Self::Usage(_) | Self::Config(_) | Self::SigningKey { .. } | Self::SigningFile(_) => {
+                Exit::Usage
+            }
             Self::Storage(error) => storage_exit(error),
             Self::Sync { source, .. } => sync_exit(source),
             Self::Publish { source, .. } => publish_exit(source),
@@ -164,12 +176,45 @@ impl Error {
             Self::Snapshot(SnapshotError::Exists { .. }) => Some(
                 "a snapshot is never changed: take another name, or delete it first".to_owned(),
             ),
+            Self::SigningKey { source, .. } => Some(signing_key_hint(source)),
+            Self::SigningFile(error) if error.kind() == io::ErrorKind::NotFound => Some(
+                "restore it from your backup, or correct the path that names it".to_owned(),
+            ),
+            Self::SigningFile(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Some("run chantal as the user who owns it".to_owned())
+            }
             Self::Usage(_)
             | Self::Config(_)
+            | Self::SigningFile(_)
             | Self::Interrupted(_)
             | Self::Several { .. }
             | Self::Snapshot(_)
             | Self::Io(_) => None,
+        }
+    }
+}
+
+fn signing_key_hint(error: &SigningKeyError) -> String {
+    const EXPORT: &str = "`gpg --export-secret-keys --armor FINGERPRINT` writes the file";
+    match error {
+        SigningKeyError::NotAKey
+        | SigningKeyError::Public
+        | SigningKeyError::Armor(_)
+        | SigningKeyError::Framing(_)
+        | SigningKeyError::Damaged { .. }
+        | SigningKeyError::TooLarge { .. } => EXPORT.to_owned(),
+        SigningKeyError::Several { .. } => {
+            format!("one key for each file: {EXPORT}")
+        }
+        SigningKeyError::NoPassphrase { .. } => {
+            "write the passphrase into a file that only you can read, and name that as signing.passphrase_file".to_owned()
+        }
+        SigningKeyError::WrongPassphrase { .. } => {
+            "signing.passphrase_file must have it in its first line".to_owned()
+        }
+        SigningKeyError::Protection { .. } => format!("import the key into gpg; {EXPORT}"),
+        SigningKeyError::NothingMaySign { .. } | SigningKeyError::Unsupported { .. } => {
+            "an Ed25519 or RSA key that may sign is needed; of an expired one, extend it in gpg and export it again".to_owned()
         }
     }
 }

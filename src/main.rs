@@ -159,6 +159,9 @@ fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> R
         Command::Db(cli::Db::Cleanup(arguments)) => commands::db::cleanup(context, arguments),
         Command::Db(cli::Db::Stats) => commands::db::stats(context),
         Command::Config(cli::Config::Check) => commands::config::check(context),
+        Command::Config(cli::Config::Keygen(arguments)) => {
+            commands::config::keygen(context, arguments)
+        }
         Command::Generate(cli::Generate::Man(_)) => {
             unreachable!("handled before the configuration is read")
         }

@@ -7,6 +7,7 @@ pub mod generate;
 pub mod init;
 pub mod publish;
 pub mod repo;
+mod signing_key;
 pub mod snapshot;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use crate::config::{Config, Repository, absolute, in_the_way, real};
 use crate::error::Error;
 use crate::output::Output;
 use crate::progress::Progress;
+
+pub use signing_key::signing_key;
 
 /// What every command gets.
 pub struct Context<'a> {

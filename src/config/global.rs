@@ -4,8 +4,9 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::error::{Place, Problem};
 use super::location;
-use super::resolved::{Cache, Config, Download, LogFormat, Logging, Storage};
+use super::resolved::{Cache, Config, Download, LogFormat, Logging, Signing, Storage};
 use super::scope::Scope;
 use super::secret::Secret;
 use super::written;
@@ -36,7 +37,15 @@ pub struct Layer {
     cache_enabled: Option<bool>,
     cache_ttl: Option<Duration>,
     cache_max_age: Option<Duration>,
+    signing_key_file: Option<PathBuf>,
+    passphrase_file: Option<Passphrase>,
     tls_ca_file: Option<PathBuf>,
+}
+
+/// `signing.passphrase_file`, and the file that sets it.
+struct Passphrase {
+    path: PathBuf,
+    set_in: PathBuf,
 }
 
 impl Layer {
@@ -48,6 +57,7 @@ impl Layer {
             download,
             logging,
             cache,
+            signing,
             tls,
             ..
         } = written;
@@ -57,6 +67,10 @@ impl Layer {
                 "has no effect yet: what conditional requests refer to is in the pool",
             );
         }
+        let passphrase_file = scope.path(
+            "signing.passphrase_file",
+            signing.passphrase_file.as_deref(),
+        );
         Self {
             base_path: scope.path("storage.base_path", storage.base_path.as_deref()),
             pool_path: scope.path("storage.pool_path", storage.pool_path.as_deref()),
@@ -72,6 +86,11 @@ impl Layer {
             cache_enabled: cache.enabled,
             cache_ttl: cache.ttl,
             cache_max_age: cache.max_age,
+            signing_key_file: scope.path("signing.key_file", signing.key_file.as_deref()),
+            passphrase_file: passphrase_file.map(|path| Passphrase {
+                path,
+                set_in: scope.file().to_owned(),
+            }),
             tls_ca_file: scope.path("tls.ca_file", tls.ca_file.as_deref()),
         }
     }
@@ -93,12 +112,15 @@ impl Layer {
             cache_enabled: self.cache_enabled.or(lower.cache_enabled),
             cache_ttl: self.cache_ttl.or(lower.cache_ttl),
             cache_max_age: self.cache_max_age.or(lower.cache_max_age),
+            signing_key_file: self.signing_key_file.or(lower.signing_key_file),
+            passphrase_file: self.passphrase_file.or(lower.passphrase_file),
             tls_ca_file: self.tls_ca_file.or(lower.tls_ca_file),
         }
     }
 
     /// Fills in the defaults. There are no repositories in it yet.
-    pub fn finish(self) -> Config {
+    pub fn finish(self, problems: &mut Vec<Problem>) -> Config {
+        let signing = signing(self.signing_key_file, self.passphrase_file, problems);
         let base_path = self.base_path.unwrap_or_else(|| PathBuf::from(BASE_PATH));
         let in_base = |path: Option<PathBuf>, name| path.unwrap_or_else(|| base_path.join(name));
         Config {
@@ -124,25 +146,43 @@ impl Layer {
                 ttl: self.cache_ttl.unwrap_or(Duration::ZERO),
                 max_age: self.cache_max_age.unwrap_or(MAX_AGE),
             },
+            signing,
             tls_ca_file: self.tls_ca_file,
             repositories: Vec::new(),
         }
     }
 }
 
+fn signing(
+    key_file: Option<PathBuf>,
+    passphrase: Option<Passphrase>,
+    problems: &mut Vec<Problem>,
+) -> Option<Signing> {
+    match (key_file, passphrase) {
+        (Some(key_file), passphrase) => Some(Signing {
+            key_file,
+            passphrase_file: passphrase.map(|passphrase| passphrase.path),
+        }),
+        (None, None) => None,
+        (None, Some(passphrase)) => {
+            problems.push(Problem {
+                file: passphrase.set_in,
+                place: Place::Key("signing.passphrase_file".to_owned()),
+                what: "there is no signing.key_file that it could open".to_owned(),
+                hint: None,
+            });
+            None
+        }
+    }
+}
+
 fn refuse_unsupported(written: &written::Global, scope: &mut Scope<'_>) {
-    let written::Signing {
-        key_file,
-        passphrase_file,
-    } = &written.signing;
     let written::Media {
         trusted_keys,
         publish_root,
         hold,
     } = &written.media;
     scope.refuse_unsupported(&[
-        ("signing.key_file", key_file.is_some()),
-        ("signing.passphrase_file", passphrase_file.is_some()),
         (
             "media.trusted_keys",
             trusted_keys.as_ref().is_some_and(|keys| !keys.is_empty()),

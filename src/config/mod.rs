@@ -92,7 +92,7 @@ fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, Con
         }
         scope.finish(&mut problems, &mut warnings);
     }
-    let mut config = layer.finish();
+    let mut config = layer.finish(&mut problems);
 
     for file in yaml_files(config_dir, "repos.d", &mut problems, &mut warnings) {
         let mut scope = Scope::new(&file, absolute_dir.join("repos.d"), environment);

@@ -16,6 +16,8 @@ pub struct Config {
     pub download: Download,
     pub logging: Logging,
     pub cache: Cache,
+    /// What signs what chantal makes itself.
+    pub signing: Option<Signing>,
     /// Certificates that are trusted beside the system's.
     pub tls_ca_file: Option<PathBuf>,
     /// Also the disabled ones; sorted by name.
@@ -88,6 +90,14 @@ pub struct Cache {
     pub ttl: Duration,
     /// Validators older than this are not used.
     pub max_age: Duration,
+}
+
+/// Files that are read when something is signed, not when the configuration is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Signing {
+    pub key_file: PathBuf,
+    /// Its first line opens the key.
+    pub passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug)]

@@ -158,6 +158,10 @@ impl SigningKey {
 
     /// The clear-signed form of a text, `InRelease`. apt reads exactly `text` out of it; a text of which it would not is an
     /// error.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "publishing what was regenerated signs")
+    )]
     pub fn sign_inline(&self, text: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
         check_text(text)?;
         let hashed = cleartext::canonical(text);
@@ -168,6 +172,10 @@ impl SigningKey {
     }
 
     /// An armored signature to stand beside the bytes: `Release.gpg`, `repomd.xml.asc`.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "publishing what was regenerated signs")
+    )]
     pub fn sign_detached(&self, bytes: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
         Ok(armored(&self.signature(
             SignatureType::Binary,

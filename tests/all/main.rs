@@ -16,6 +16,7 @@ mod layers;
 mod man;
 mod publishing;
 mod quickstart;
+mod signing_keys;
 mod snapshots;
 mod storage;
 mod sync;

@@ -62,6 +62,7 @@ fn assert_defaults(config: &Config) {
             max_age: Duration::from_hours(24),
         }
     );
+    assert_eq!(config.signing, None);
     assert_eq!(config.tls_ca_file, None);
 }
 
@@ -335,6 +336,20 @@ fn credentials_of_every_type() {
         let repository = repository(&rpm(&format!(", credentials: {{{written}}}")));
         assert_eq!(repository.credentials, expected, "{written}");
     }
+}
+
+#[test]
+fn a_signing_key_and_its_passphrase_may_be_set_in_two_files() {
+    let (dir, Loaded { config, warnings }) = loaded(&[
+        ("conf.d/a.yaml", "signing: {passphrase_file: ../secret/p}"),
+        ("conf.d/signing.yaml", "signing: {key_file: ../keys/k.asc}"),
+    ]);
+    assert_eq!(warnings, Vec::<String>::new());
+    let expected = Signing {
+        key_file: dir.path().join("keys/k.asc"),
+        passphrase_file: Some(dir.path().join("secret/p")),
+    };
+    assert_eq!(config.signing, Some(expected));
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod accepted;
 mod located;
 mod refused;
 
-use super::resolved::{Cache, Distribution, Download, Publish, Rpm, Trust};
+use super::resolved::{Cache, Distribution, Download, Publish, Rpm, Signing, Trust};
 use super::*;
 
 /// Files by their path in the configuration directory.

@@ -43,12 +43,8 @@ fn global_settings_that_make_no_sense() {
              hint: remove one of the two",
         ),
         (
-            "signing: {key_file: x}",
-            "signing.key_file: not supported yet",
-        ),
-        (
             "signing: {passphrase_file: x}",
-            "signing.passphrase_file: not supported yet",
+            "signing.passphrase_file: there is no signing.key_file that it could open",
         ),
         (
             "media: {trusted_keys: x}",

@@ -176,6 +176,7 @@ fn configuration_list_and_details_as_json() {
         let fingerprint = Key::archive().fingerprint();
         let expected = json!({
             "base_path": "[dir]/data",
+            "signing_key": null,
             "repositories": [{
                 "repository": "r", "type": kind, "enabled": true, "upstream": "[server]/",
                 "file": FILE,

@@ -1,17 +1,30 @@
-//! `chantal config`.
+//! `chantal config check`.
 
 use serde::Serialize;
 
-use super::{Context, conclude};
+use crate::commands::{Context, conclude, signing_key};
 use crate::config::FormatConfig;
 use crate::error::Error;
+use crate::openpgp::SigningKey;
 use crate::output::table;
-use crate::{sync, upstream};
+use crate::terminal::escape;
+use crate::{sync, time, upstream};
 
 #[derive(Serialize)]
 struct Checked {
     base_path: String,
+    /// `null` when none is configured.
+    signing_key: Option<CheckedKey>,
     repositories: Vec<CheckedRepository>,
+}
+
+#[derive(Serialize)]
+struct CheckedKey {
+    fingerprint: String,
+    user_id: Option<String>,
+    /// Of the subkey or of the key itself.
+    signing_fingerprint: String,
+    expires: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -24,10 +37,25 @@ struct CheckedRepository {
     file: String,
 }
 
+impl From<&SigningKey> for CheckedKey {
+    fn from(key: &SigningKey) -> Self {
+        Self {
+            fingerprint: key.fingerprint(),
+            user_id: key.summary(time::now()).user_id,
+            signing_fingerprint: key.signing_fingerprint(),
+            expires: key.expires().map(time::rfc3339),
+        }
+    }
+}
+
 /// Whoever gets here has a configuration that was read without an error; warnings were logged. What is left are the files
-/// that it names: keys and certificates. Secrets are not asked for.
+/// that it names: keys and certificates. The secrets of upstreams are not asked for.
 pub fn check(context: &Context<'_>) -> Result<(), Error> {
     let mut errors = Vec::new();
+    let signing_key = signing_key(context).unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
     if let Err(error) = upstream::authorities(context.config) {
         errors.push(Error::Usage(error.to_string()));
     }
@@ -46,6 +74,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
     }
     let checked = Checked {
         base_path: context.config.storage.base_path.display().to_string(),
+        signing_key: signing_key.as_ref().map(CheckedKey::from),
         repositories: context
             .config
             .repositories
@@ -76,6 +105,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
         if !rows.is_empty() {
             text = table(&["REPOSITORY", "TYPE", "ENABLED", "UPSTREAM"], &rows);
         }
+        text.extend(checked.signing_key.iter().map(describe));
         let repositories = rows.len() as u64;
         let noun = if repositories == 1 {
             "repository"
@@ -88,6 +118,18 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
         )
     })?;
     Ok(())
+}
+
+fn describe(key: &CheckedKey) -> String {
+    let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)"));
+    let mut text = format!("signing key {} {user_id}", key.fingerprint);
+    if key.signing_fingerprint != key.fingerprint {
+        text += &format!(", signs with its subkey {}", key.signing_fingerprint);
+    }
+    if let Some(expires) = &key.expires {
+        text += &format!(", expires {expires}");
+    }
+    text + "\n"
 }
 
 pub fn format_name(format: &FormatConfig) -> &'static str {

@@ -1,0 +1,236 @@
+//! `chantal config keygen`.
+//!
+//! The configuration is written last: whatever ends a run before, no key is in use of which there is only a part. A run that
+//! fails takes away what it made, and none overwrites what it did not make.
+
+use std::fs::Permissions;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cli::{ConfigKeygen, KeyType};
+use crate::commands::Context;
+use crate::commands::signing_key::read_passphrase;
+use crate::config::absolute;
+use crate::error::Error;
+use crate::openpgp::{GenerateError, SigningKey, SigningKeyKind};
+use crate::output::fields;
+use crate::time;
+
+/// For the one who runs chantal.
+const SECRET: u32 = 0o600;
+/// For everybody, whatever the umask.
+const PUBLIC: u32 = 0o644;
+const DIRECTORY: u32 = 0o755;
+
+#[derive(Serialize)]
+struct Made {
+    fingerprint: String,
+    user_id: String,
+    #[serde(rename = "type")]
+    key_type: &'static str,
+    secret_key: String,
+    public_key: String,
+    passphrase_file: Option<String>,
+    configured_in: String,
+}
+
+/// Where everything goes.
+struct Places {
+    secret: PathBuf,
+    public: PathBuf,
+    configuration: PathBuf,
+}
+
+pub fn keygen(context: &Context<'_>, arguments: &ConfigKeygen) -> Result<(), Error> {
+    if let Some(signing) = &context.config.signing {
+        return Err(Error::Usage(format!(
+            "signing.key_file names {} already: clients trust that key, so take it out of the configuration first",
+            signing.key_file.display()
+        )));
+    }
+    let places = Places::free(context.config_dir)?;
+    let user_id = arguments.user_id.clone().unwrap_or_else(default_user_id);
+    let passphrase_file = match &arguments.passphrase_file {
+        Some(path) => Some(absolute(path)?),
+        None => None,
+    };
+    let passphrase = match &passphrase_file {
+        Some(path) => Some(read_passphrase(path)?),
+        None => None,
+    };
+    let configuration = configuration(passphrase_file.as_deref())?;
+    let (kind, key_type) = match arguments.key_type {
+        KeyType::Ed25519 => (SigningKeyKind::Ed25519, "ed25519"),
+        KeyType::Rsa4096 => (SigningKeyKind::Rsa4096, "rsa4096"),
+    };
+    let generated = SigningKey::generate(kind, &user_id, passphrase.as_deref(), time::now())
+        .map_err(|error| match error {
+            GenerateError::UserId => Error::Usage(format!("--user-id: {error}")),
+            GenerateError::Time { .. } | GenerateError::Failed => {
+                Error::Io(io::Error::other(error))
+            }
+        })?;
+    let public = generated.key.public().to_armored();
+
+    let mut written = Written::default();
+    written.file(&places.secret, &generated.secret_armored, SECRET)?;
+    written.file(&places.public, &public, PUBLIC)?;
+    written.file(&places.configuration, &configuration, PUBLIC)?;
+    written.keep();
+
+    let made = Made {
+        fingerprint: generated.key.fingerprint(),
+        user_id,
+        key_type,
+        secret_key: places.secret.display().to_string(),
+        public_key: places.public.display().to_string(),
+        passphrase_file: passphrase_file.map(|path| path.display().to_string()),
+        configured_in: places.configuration.display().to_string(),
+    };
+    context.output.result(&made, describe)?;
+    Ok(())
+}
+
+fn describe(made: &Made) -> String {
+    let passphrase = match &made.passphrase_file {
+        Some(path) => format!("the first line of {path}"),
+        None => "none: whoever reads the secret key can sign".to_owned(),
+    };
+    let text = fields(&[
+        ("fingerprint", made.fingerprint.clone()),
+        ("user id", made.user_id.clone()),
+        ("secret key", made.secret_key.clone()),
+        ("passphrase", passphrase),
+        ("public key", made.public_key.clone()),
+        ("configured in", made.configured_in.clone()),
+    ]);
+    text + "next: back up the secret key, for no other can take its place, and give clients the public key"
+}
+
+impl Places {
+    /// The places below the configuration directory; it is an error when one is taken.
+    fn free(config_dir: &Path) -> Result<Self, Error> {
+        let places = Self {
+            secret: config_dir.join("keys/signing.sec.asc"),
+            public: config_dir.join("keys/signing.pub.asc"),
+            configuration: config_dir.join("conf.d/signing.yaml"),
+        };
+        for (path, advice) in [
+            (
+                &places.secret,
+                "name it as signing.key_file to use that key, or move it away",
+            ),
+            (&places.public, "move it away"),
+            (&places.configuration, "move it away"),
+        ] {
+            // Also a link that leads nowhere is in the way.
+            match std::fs::symlink_metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unwritable(path, &error)),
+                Ok(_) => {
+                    return Err(Error::Usage(format!(
+                        "{} is there already, and nothing is overwritten: {advice}",
+                        path.display()
+                    )));
+                }
+            }
+        }
+        Ok(places)
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Error {
+    Error::Io(io::Error::new(
+        error.kind(),
+        format!("cannot make {}: {error}", path.display()),
+    ))
+}
+
+fn configuration(passphrase_file: Option<&Path>) -> Result<String, Error> {
+    let mut text = "# Written by `chantal config keygen`.\n\
+                    signing:\n  \
+                    key_file: ../keys/signing.sec.asc\n"
+        .to_owned();
+    if let Some(path) = passphrase_file {
+        let path = path.to_str().ok_or_else(|| {
+            Error::Usage(format!(
+                "{} cannot be written into the configuration: it is not UTF-8",
+                path.display()
+            ))
+        })?;
+        // Every JSON string is one of YAML too.
+        let quoted = serde_json::Value::from(path);
+        text += &format!("  passphrase_file: {quoted}\n");
+    }
+    Ok(text)
+}
+
+/// Somebody who finds the key in a keyring years later should see what it was for.
+fn default_user_id() -> String {
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    let host: String = host.chars().filter(|c| !c.is_control()).collect();
+    if host.is_empty() {
+        "chantal mirror".to_owned()
+    } else {
+        format!("chantal mirror ({host})")
+    }
+}
+
+/// What this run made so far. Dropped, it takes that away again.
+#[derive(Default)]
+struct Written {
+    files: Vec<PathBuf>,
+    directories: Vec<PathBuf>,
+}
+
+impl Written {
+    /// Makes a file that is there as a whole or not at all.
+    fn file(&mut self, path: &Path, text: &str, mode: u32) -> Result<(), Error> {
+        self.try_file(path, text, mode)
+            .map_err(|error| unwritable(path, &error))
+    }
+
+    fn try_file(&mut self, path: &Path, text: &str, mode: u32) -> io::Result<()> {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        match std::fs::create_dir(directory) {
+            Ok(()) => {
+                self.directories.push(directory.to_owned());
+                std::fs::set_permissions(directory, Permissions::from_mode(DIRECTORY))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        // Hidden, so that it is never taken for configuration; until it is whole, for nobody else.
+        let mut file = tempfile::Builder::new()
+            .prefix(".signing-")
+            .permissions(Permissions::from_mode(SECRET))
+            .tempfile_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file()
+            .set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path).map_err(|error| error.error)?;
+        self.files.push(path.to_owned());
+        std::fs::File::open(directory)?.sync_all()
+    }
+
+    fn keep(mut self) {
+        self.files.clear();
+        self.directories.clear();
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for file in self.files.iter().rev() {
+            let _gone = std::fs::remove_file(file);
+        }
+        for directory in self.directories.iter().rev() {
+            let _gone = std::fs::remove_dir(directory);
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Signing keys: made by `config keygen`, judged by `config check`, and never shown.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::kit::chantal::Chantal;
+use crate::kit::clients::{client, installed};
+use crate::kit::keys::{Algorithm, Key};
+use crate::kit::process::run;
+use crate::kit::tree::Tree;
+
+const CHECK: [&str; 2] = ["config", "check"];
+const KEYGEN: [&str; 4] = [
+    "config",
+    "keygen",
+    "--user-id",
+    "Mirror <mirror@example.org>",
+];
+const GOOD: &str = "the configuration is good: 0 repositories, storage [dir]/data\n";
+
+fn keygen_with(more: &[&'static str]) -> Vec<&'static str> {
+    [&KEYGEN[..], more].concat()
+}
+
+/// A file that is nobody else's business.
+fn private(chantal: &Chantal, path: &str, text: &str) -> PathBuf {
+    let path = chantal.write(path, text);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// With this key configured.
+fn configured(key: &str) -> Chantal {
+    let chantal = Chantal::new();
+    private(&chantal, "config/k.asc", key);
+    chantal.write("config/conf.d/s.yaml", "signing:\n  key_file: ../k.asc\n");
+    chantal
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// The fingerprint that a key got. From now on it is shown as `[key]`.
+fn fingerprint(chantal: &Chantal) -> String {
+    let shown = chantal
+        .run(&["config", "check", "--format", "json"])
+        .succeeds()
+        .json();
+    let fingerprint = shown["signing_key"]["fingerprint"].as_str().unwrap();
+    assert_eq!(fingerprint.len(), 40, "{fingerprint}");
+    chantal.hide(fingerprint, "[key]");
+    fingerprint.to_owned()
+}
+
+#[test]
+fn a_key_is_made_configured_and_found_good() {
+    let chantal = Chantal::new();
+    let made = chantal.run(&KEYGEN).succeeds();
+    let fingerprint = fingerprint(&chantal);
+    assert_eq!(
+        chantal.shown(&made.stdout),
+        "fingerprint    [key]\n\
+         user id        Mirror <mirror@example.org>\n\
+         secret key     [dir]/config/keys/signing.sec.asc\n\
+         passphrase     none: whoever reads the secret key can sign\n\
+         public key     [dir]/config/keys/signing.pub.asc\n\
+         configured in  [dir]/config/conf.d/signing.yaml\n\
+         next: back up the secret key, for no other can take its place, and give clients the public key\n"
+    );
+    assert_eq!(made.stderr, "");
+    assert_eq!(
+        fs::read_to_string(chantal.config().join("conf.d/signing.yaml")).unwrap(),
+        "# Written by `chantal config keygen`.\nsigning:\n  key_file: ../keys/signing.sec.asc\n"
+    );
+    chantal.run(&CHECK).succeeds().says(&format!(
+        "signing key [key] Mirror <mirror@example.org>\n{GOOD}"
+    ));
+    let made = Tree::read(&chantal.config().join("keys"));
+    assert_eq!(made.paths(), ["signing.pub.asc", "signing.sec.asc"]);
+
+    if !installed("gpg") {
+        return;
+    }
+    let home = chantal.dir().join("gnupg");
+    fs::create_dir(&home).unwrap();
+    let listed = |file: &str| {
+        let file = format!("../config/keys/{file}");
+        let args = ["--homedir", ".", "--with-colons", "--show-keys", &file];
+        client("gpg", &args, &home).exits(0).stdout
+    };
+    let public = listed("signing.pub.asc");
+    assert!(public.contains(&format!(":{fingerprint}:")), "{public}");
+    // Ed25519 in the older encoding, no expiry; it certifies and signs.
+    assert!(
+        public.starts_with("pub:-:255:22:") && public.contains(":::-:::scSC:"),
+        "{public}"
+    );
+    assert!(listed("signing.sec.asc").starts_with("sec:"));
+}
+
+#[test]
+fn only_the_public_files_are_open_to_others_whatever_the_umask() {
+    for umask in ["000", "022", "077"] {
+        let chantal = Chantal::new();
+        fs::remove_file(chantal.config().join("conf.d/global.yaml")).unwrap();
+        fs::remove_dir(chantal.config().join("conf.d")).unwrap();
+        let binary = chantal.command(&KEYGEN);
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"])
+            .arg(binary.get_program())
+            .args(binary.get_args())
+            .env_clear();
+        assert!(run(shell).status.success());
+        for (path, wanted) in [
+            ("keys", 0o755),
+            ("keys/signing.sec.asc", 0o600),
+            ("keys/signing.pub.asc", 0o644),
+            ("conf.d/signing.yaml", 0o644),
+        ] {
+            assert_eq!(
+                mode(&chantal.config().join(path)),
+                wanted,
+                "{umask}: {path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_made_is_told_as_json_and_rsa_is_a_choice() {
+    let chantal = Chantal::new();
+    private(&chantal, "secret", "correct horse\n");
+    let args = keygen_with(&[
+        "--type",
+        "rsa4096",
+        "--passphrase-file",
+        "secret",
+        "--format",
+        "json",
+    ]);
+    let made = chantal.run(&args).succeeds().json();
+    let fingerprint = fingerprint(&chantal);
+    assert_eq!(
+        made,
+        serde_json::json!({
+            "fingerprint": fingerprint,
+            "user_id": "Mirror <mirror@example.org>",
+            "type": "rsa4096",
+            "secret_key": "[dir]/config/keys/signing.sec.asc",
+            "public_key": "[dir]/config/keys/signing.pub.asc",
+            "passphrase_file": "[dir]/secret",
+            "configured_in": "[dir]/config/conf.d/signing.yaml",
+        })
+    );
+    let checked = chantal
+        .run(&["config", "check", "--format", "json"])
+        .succeeds()
+        .json();
+    assert_eq!(
+        checked["signing_key"],
+        serde_json::json!({
+            "fingerprint": "[key]",
+            "user_id": "Mirror <mirror@example.org>",
+            "signing_fingerprint": "[key]",
+            "expires": null,
+        })
+    );
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    for (path, advice) in [
+        (
+            "config/keys/signing.sec.asc",
+            "name it as signing.key_file to use that key, or move it away",
+        ),
+        ("config/keys/signing.pub.asc", "move it away"),
+        ("config/conf.d/signing.yaml", "move it away"),
+    ] {
+        let chantal = Chantal::new();
+        chantal.write(path, "# mine\n");
+        let before = Tree::read(&chantal.config());
+        let message =
+            format!("error: [dir]/{path} is there already, and nothing is overwritten: {advice}\n");
+        chantal.run(&KEYGEN).fails_with(2, &message).says("");
+        Tree::read(&chantal.config()).assert_same(&before);
+    }
+    let chantal = Chantal::new();
+    chantal.run(&KEYGEN).succeeds();
+    let before = Tree::read(&chantal.config());
+    let message = "error: signing.key_file names [dir]/config/keys/signing.sec.asc already: clients trust that key, \
+                   so take it out of the configuration first\n";
+    chantal.run(&KEYGEN).fails_with(2, message).says("");
+    Tree::read(&chantal.config()).assert_same(&before);
+}
+
+#[test]
+fn a_run_that_fails_leaves_nothing() {
+    let chantal = Chantal::new();
+    let conf_d = chantal.config().join("conf.d");
+    fs::remove_dir_all(&conf_d).unwrap();
+    symlink("nowhere", &conf_d).unwrap();
+    let failed = chantal.run(&KEYGEN).exits(1).says("");
+    let start = "error: cannot make [dir]/config/conf.d/signing.yaml: No such file or directory";
+    assert!(failed.stderr.starts_with(start), "{}", failed.stderr);
+    assert!(!chantal.config().join("keys").exists());
+
+    // What was there before stays.
+    chantal.write("config/keys/other.asc", "mine");
+    let _failed = chantal.run(&KEYGEN).exits(1);
+    let left = Tree::read(&chantal.config().join("keys"));
+    assert_eq!(left.paths(), ["other.asc"]);
+}
+
+#[test]
+fn bad_arguments_make_nothing() {
+    let chantal = Chantal::new();
+    private(&chantal, "empty", "\nsecond line\n");
+    for (args, message) in [
+        (
+            &["config", "keygen", "--user-id", "a\nb"][..],
+            "error: --user-id: a user id must have from 1 to 2048 bytes and no control characters\n",
+        ),
+        (
+            &["config", "keygen", "--passphrase-file", "empty"],
+            "error: [dir]/empty: the first line, which is the passphrase, is empty\n",
+        ),
+        (
+            &["config", "keygen", "--passphrase-file", "config"],
+            "error: [dir]/config is not a file\n",
+        ),
+        (
+            &["config", "keygen", "--passphrase-file", "absent"],
+            "error: failed to open file `[dir]/absent`: No such file or directory (os error 2)\n\
+             hint: restore it from your backup, or correct the path that names it\n",
+        ),
+    ] {
+        chantal.run(args).fails_with(2, message).says("");
+        assert!(!chantal.config().join("keys").exists());
+    }
+}
+
+#[test]
+fn the_passphrase_must_open_the_key_and_is_shown_nowhere() {
+    let chantal = Chantal::new();
+    let file = private(&chantal, "a \"secret\"", "correct horse\r\nnot this\n");
+    let args = keygen_with(&["--passphrase-file", "a \"secret\""]);
+    let made = chantal.run(&args).succeeds();
+    fingerprint(&chantal);
+    assert!(
+        made.stdout
+            .contains("passphrase     the first line of [dir]/a \"secret\"\n")
+    );
+    let good = format!("signing key [key] Mirror <mirror@example.org>\n{GOOD}");
+    chantal.run(&CHECK).succeeds().says(&good);
+
+    fs::write(&file, "hunter2\n").unwrap();
+    let wrong = "error: [dir]/config/keys/signing.sec.asc: the passphrase does not open the key [key]\n\
+                 hint: signing.passphrase_file must have it in its first line\n";
+    chantal.run(&CHECK).fails_with(2, wrong).says("");
+
+    chantal.write(
+        "config/conf.d/signing.yaml",
+        "signing: {key_file: ../keys/signing.sec.asc}",
+    );
+    let missing = "error: [dir]/config/keys/signing.sec.asc: the key [key] is protected by a passphrase, and none is given\n\
+                   hint: write the passphrase into a file that only you can read, and name that as signing.passphrase_file\n";
+    chantal.run(&CHECK).fails_with(2, missing).says("");
+
+    chantal.write(
+        "config/conf.d/signing.yaml",
+        "signing: {key_file: ../keys/signing.sec.asc, passphrase_file: \"../../a \\\"secret\\\"\"}",
+    );
+    fs::write(&file, "correct horse").unwrap();
+    let secret = fs::read_to_string(chantal.config().join("keys/signing.sec.asc")).unwrap();
+    let said = chantal
+        .run(&["-vv", "config", "check"])
+        .exits(0)
+        .says(&good);
+    for hidden in secret.lines().skip(2).take(2).chain(["correct horse"]) {
+        assert!(!said.stderr.contains(hidden), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn what_is_no_key_that_can_sign_is_refused() {
+    const EXPORT: &str = "`gpg --export-secret-keys --armor FINGERPRINT` writes the file";
+    const NEEDED: &str = "an Ed25519 or RSA key that may sign is needed; of an expired one, extend it in gpg and export it again";
+    let key = Key::archive();
+    let expired = key.expiring_at(Key::MADE + 10);
+    let weak = Key::of(Algorithm::Rsa(1024));
+    let unknown = Key::of(Algorithm::Ed25519V6);
+    let nothing =
+        |key: &Key, why: &str| format!("nothing in it may sign\n  {}: {why}", key.fingerprint());
+    for (file, what, hint) in [
+        (
+            "<html>".to_owned(),
+            "it is not an exported OpenPGP key".to_owned(),
+            EXPORT,
+        ),
+        (
+            key.public_armored(),
+            "it is a public key, which cannot sign".to_owned(),
+            EXPORT,
+        ),
+        (
+            key.secret_armored()[..200].to_owned(),
+            "the armor is damaged: the armor that begins in line 1 has no end".to_owned(),
+            EXPORT,
+        ),
+        (
+            expired.secret_armored(),
+            nothing(&expired, "the key expired on 2020-09-13 12:26:50 UTC"),
+            NEEDED,
+        ),
+        (
+            weak.secret_armored(),
+            nothing(weak, "a RSA key of 1024 bits is too weak"),
+            NEEDED,
+        ),
+        (
+            unknown.secret_armored(),
+            nothing(
+                unknown,
+                "clients do not know its algorithm, Ed25519 in a key of version 6",
+            ),
+            NEEDED,
+        ),
+    ] {
+        let message = format!("error: [dir]/config/k.asc: {what}\nhint: {hint}\n");
+        configured(&file)
+            .run(&CHECK)
+            .fails_with(2, &message)
+            .says("");
+    }
+    let chantal = configured("");
+    fs::remove_file(chantal.config().join("k.asc")).unwrap();
+    let message = "error: failed to open file `[dir]/config/k.asc`: No such file or directory (os error 2)\n\
+                   hint: restore it from your backup, or correct the path that names it\n";
+    chantal.run(&CHECK).fails_with(2, message).says("");
+}
+
+#[test]
+fn a_subkey_that_signs_and_an_end_in_the_future_are_said() {
+    let key = Key::owner();
+    configured(&key.secret_armored())
+        .run(&CHECK)
+        .succeeds()
+        .says(&format!(
+            "signing key {} Owner <owner@example.org>, signs with its subkey {}\n{GOOD}",
+            key.fingerprint(),
+            key.signing_fingerprint()
+        ));
+    let key = Key::archive().expiring_at(4_000_000_000);
+    configured(&key.secret_armored())
+        .run(&CHECK)
+        .succeeds()
+        .says(&format!(
+            "signing key {} Archive <archive@example.org>, expires 2096-10-02T07:06:40Z\n{GOOD}",
+            key.fingerprint()
+        ));
+}
+
+#[test]
+fn secrets_that_others_can_read_are_a_warning() {
+    let key = Key::archive();
+    let good = format!(
+        "signing key {} Archive <archive@example.org>\n{GOOD}",
+        key.fingerprint()
+    );
+    for open in [0o640, 0o604, 0o660] {
+        let chantal = configured(&key.secret_armored());
+        let file = chantal.config().join("k.asc");
+        fs::set_permissions(&file, fs::Permissions::from_mode(open)).unwrap();
+        chantal.run(&CHECK).exits(0).says(&good).says_on_stderr(&format!(
+            "warning: [dir]/config/k.asc is open to others (mode {open:04o}): whoever reads it can sign in this mirror's name; \
+             `chmod 600` closes it\n"
+        ));
+    }
+}
