@@ -5,10 +5,16 @@
 //! would write it to the log.
 
 use std::collections::BTreeMap;
+use std::{fmt, io};
 
-use pgp::packet::{PacketHeader, PublicKey, SecretKey};
+use pgp::crypto::Signer;
+use pgp::crypto::eddsa_legacy;
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::crypto::public_key::PublicKeyAlgorithm;
+use pgp::packet::{PacketHeader, PublicKey};
 use pgp::types::{
-    EncryptedSecretParams, KeyDetails, Password, PlainSecretParams, SecretParams, Tag,
+    EncryptedSecretParams, Fingerprint, KeyDetails, KeyId, KeyVersion, Password, PlainSecretParams,
+    PublicParams, SecretParams, SignatureBytes, Tag, Timestamp,
 };
 
 use super::armor;
@@ -165,18 +171,21 @@ impl SecretPart {
     }
 
     /// The key, ready to sign.
-    pub fn unlock(&self, passphrase: Option<&[u8]>) -> Result<SecretKey, SigningKeyError> {
-        let plain = match self.secret.split_first() {
+    pub fn unlock(&self, passphrase: Option<&[u8]>) -> Result<UnlockedKey, SigningKeyError> {
+        let secret = match self.secret.split_first() {
             Some((&UNPROTECTED, secret)) => self.unprotected(secret)?,
             Some((&CFB_SHA1, _)) => self.decrypted(passphrase)?,
             _ => return Err(self.unknown_protection()),
         };
-        SecretKey::new(self.public.clone(), SecretParams::Plain(plain)).map_err(|_| self.damaged())
+        Ok(UnlockedKey {
+            public: self.public.clone(),
+            secret,
+        })
     }
 
     fn unprotected(&self, secret: &[u8]) -> Result<PlainSecretParams, SigningKeyError> {
         let (secret, sum) = secret.split_last_chunk().ok_or_else(|| self.damaged())?;
-        // Not left to pgp: it would write the key anew for it, and that panics for an RSA key whose primes are equal.
+        // Not left to pgp, which would write the key anew for it: see `UnlockedKey`.
         let computed = secret
             .iter()
             .fold(0_u16, |sum, byte| sum.wrapping_add(u16::from(*byte)));
@@ -235,5 +244,76 @@ impl SecretPart {
         SigningKeyError::Protection {
             fingerprint: self.fingerprint(),
         }
+    }
+}
+
+/// A key that signs. Not pgp's own type for it: to make one, pgp writes the secret part anew, and that panics for an RSA key
+/// whose primes are equal.
+pub(super) struct UnlockedKey {
+    public: PublicKey,
+    secret: PlainSecretParams,
+}
+
+impl UnlockedKey {
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+}
+
+impl fmt::Debug for UnlockedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UnlockedKey({:X})", self.public.fingerprint())
+    }
+}
+
+impl pgp::types::SigningKey for UnlockedKey {
+    fn sign(
+        &self,
+        _passphrase: &Password,
+        hash: HashAlgorithm,
+        digest: &[u8],
+    ) -> pgp::errors::Result<SignatureBytes> {
+        match &self.secret {
+            PlainSecretParams::RSA(key) => key.sign(hash, digest),
+            PlainSecretParams::ECDSA(key) => key.sign(hash, digest),
+            PlainSecretParams::EdDSALegacy(eddsa_legacy::SecretKey::Ed25519(key)) => {
+                key.sign(hash, digest)
+            }
+            _ => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
+        }
+    }
+
+    fn hash_alg(&self) -> HashAlgorithm {
+        self.public.public_params().hash_alg()
+    }
+}
+
+impl KeyDetails for UnlockedKey {
+    fn version(&self) -> KeyVersion {
+        self.public.version()
+    }
+
+    fn legacy_key_id(&self) -> KeyId {
+        self.public.legacy_key_id()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.public.fingerprint()
+    }
+
+    fn algorithm(&self) -> PublicKeyAlgorithm {
+        self.public.algorithm()
+    }
+
+    fn created_at(&self) -> Timestamp {
+        self.public.created_at()
+    }
+
+    fn legacy_v3_expiration_days(&self) -> Option<u16> {
+        self.public.legacy_v3_expiration_days()
+    }
+
+    fn public_params(&self) -> &PublicParams {
+        self.public.public_params()
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 
 use pgp::armor::BlockType;
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{SecretKey, Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData};
+use pgp::packet::{Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, KeyVersion, Password, PublicParams, Tag, Timestamp};
 
@@ -18,7 +18,7 @@ use super::certificate::{Certificate, Key, KeySummary};
 use super::cleartext;
 use super::keyring::Keyring;
 use super::packets::{self, FramingError};
-use super::secret::{SecretFile, SecretPart};
+use super::secret::{SecretFile, SecretPart, UnlockedKey};
 use super::standing::KeyProblem;
 
 /// What all clients know, and good for every size of key.
@@ -30,7 +30,7 @@ const MAX_LINE_BYTES: usize = 19_000;
 pub struct SigningKey {
     certificate: Certificate,
     /// The primary key or a subkey.
-    secret: SecretKey,
+    secret: UnlockedKey,
     /// In seconds since the epoch.
     expires: Option<i64>,
 }
@@ -199,7 +199,7 @@ impl SigningKey {
             .and_then(|config| config.sign(&self.secret, &Password::empty(), data))
             .map_err(|_| SigningError::Failed)?;
         signature
-            .verify(self.secret.public_key(), data)
+            .verify(self.secret.public(), data)
             .map_err(|_| SigningError::Failed)?;
         Ok(signature)
     }
@@ -213,7 +213,7 @@ impl fmt::Debug for SigningKey {
 
 /// A signature's facts: when, by whom, and what else it says.
 pub(super) fn config(
-    key: &SecretKey,
+    key: &impl KeyDetails,
     kind: SignatureType,
     made: Timestamp,
     says: Vec<SubpacketData>,

@@ -92,7 +92,7 @@ fn signatures(seeds: &mut Vec<Seed>) {
     }
 }
 
-/// Kinds of keys that gpg does not make.
+/// Kinds of keys that gpg does not make, with and without their secret parts.
 fn keys(seeds: &mut Vec<Seed>) {
     let mut random = StdRng::seed_from_u64(1);
     for (name, version, kind) in [
@@ -121,6 +121,8 @@ fn keys(seeds: &mut Vec<Seed>) {
             .expect("a key is made");
         let bytes = key.to_public_key().to_bytes().expect("a key is written");
         seeds.push(("openpgp-keyring", name.to_owned(), bytes));
+        let bytes = key.to_bytes().expect("a key is written");
+        seeds.push(("openpgp-secret-key", name.to_owned(), bytes));
     }
 }
 

@@ -1,6 +1,7 @@
 //! All of `fixtures/fuzz` again: what fuzzing found, and inputs of the nasty kinds that are known.
 //!
-//! A file lies in the directory of its target. Its name begins with what has to become of it: `good-` or `bad-`.
+//! A file lies in the directory of its target. Its name begins with what has to become of it: `good-` or `bad-`. The secret
+//! keys among them were made for this and are trusted nowhere.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;

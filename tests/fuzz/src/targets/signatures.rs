@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::Verdict;
-use crate::openpgp::{Authority, Keyring, Policy, Trusted};
+use crate::openpgp::{Authority, Keyring, Policy, SigningKey, Trusted};
 
 /// In seconds since the epoch: a year after the keys of `fixtures/openpgp` and their signatures were made.
 pub const NOW: i64 = 1_735_689_600;
@@ -58,6 +58,27 @@ pub fn keyring(input: &[u8]) -> Verdict {
         include_bytes!("../../../../fixtures/openpgp/eddsa.sig").as_slice(),
     ] {
         let _verdict = keyring.verify_detached(TEXT.to_vec(), signature, "text", NOW);
+    }
+    Verdict::Accepted
+}
+
+/// An exported secret key, without a passphrase or with a known one. What can be read signs what its public part verifies.
+pub fn secret_key(input: &[u8]) -> Verdict {
+    let Ok(key) = SigningKey::read(input, Some(b"passphrase"), NOW) else {
+        assert!(SigningKey::read(input, None, NOW).is_err());
+        return Verdict::Refused;
+    };
+    let public = key.public();
+    assert_eq!(public.fingerprints(), [key.fingerprint()]);
+    let inline = key.sign_inline(TEXT, NOW).expect("it may sign now");
+    let trusted = public.verify_inline(&inline, "text", NOW);
+    assert!(trusted.expect("its own signature").bytes() == TEXT);
+    let detached = key.sign_detached(TEXT, NOW).expect("it may sign now");
+    let trusted = public.verify_detached(TEXT.to_vec(), &detached, "text", NOW);
+    assert!(trusted.is_ok());
+    // Nobody who gets the public part gets the secret one.
+    for form in [public.to_binary(), public.to_armored().into_bytes()] {
+        assert!(SigningKey::read(&form, Some(b"passphrase"), NOW).is_err());
     }
     Verdict::Accepted
 }
