@@ -22,12 +22,20 @@ pub fn signing_key(context: &Context<'_>) -> Result<Option<SigningKey>, Error> {
         None => None,
     };
     let bytes = read_secret(&signing.key_file)?;
-    SigningKey::read(&bytes, passphrase.as_deref(), time::now())
-        .map(Some)
-        .map_err(|source| Error::SigningKey {
+    let now = time::now();
+    let key = SigningKey::read(&bytes, passphrase.as_deref(), now).map_err(|source| {
+        Error::SigningKey {
             file: signing.key_file.clone(),
             source,
-        })
+        }
+    })?;
+    if key.is_bound_weakly(now) {
+        log::warn!(
+            "{}: the key says by SHA-1 only that it may sign, which newer clients refuse; a new expiry date, set in gpg, renews that",
+            signing.key_file.display()
+        );
+    }
+    Ok(Some(key))
 }
 
 /// The first line of a file, without its line end.

@@ -10,6 +10,7 @@ use pgp::types::{
     EcdsaPublicParams, EddsaLegacyPublicParams, KeyDetails, KeyVersion, PublicParams, Tag,
 };
 
+use super::hasher::is_collision_resistant;
 use super::packets::{self, FramingError, Packets, RawPacket};
 use super::standing::{KeyProblem, Revocation, Standing};
 use super::verify::Claim;
@@ -229,6 +230,30 @@ impl Certificate {
                 }
             }
         }
+    }
+
+    /// The same without what it says of itself by SHA-1 or weaker; revocations stay.
+    pub fn without_weak_signatures(&self) -> Self {
+        let is_strong = |_: &Vec<u8>, signature: &mut Signature| {
+            let revokes = matches!(
+                signature.typ(),
+                Some(
+                    SignatureType::KeyRevocation
+                        | SignatureType::SubkeyRevocation
+                        | SignatureType::CertRevocation
+                )
+            );
+            revokes || signature.hash_alg().is_some_and(is_collision_resistant)
+        };
+        let mut strong = self.clone();
+        strong.direct.retain(is_strong);
+        for signatures in strong.user_ids.values_mut() {
+            signatures.retain(is_strong);
+        }
+        for subkey in strong.subkeys.values_mut() {
+            subkey.signatures.retain(is_strong);
+        }
+        strong
     }
 
     /// Appends all packets in their order.

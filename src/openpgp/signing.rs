@@ -146,6 +146,16 @@ impl SigningKey {
         self.expires
     }
 
+    /// Whether only SHA-1 or weaker says that the key may sign. Keyrings here take that, as gpgv does; newer clients do not.
+    pub fn is_bound_weakly(&self, now: i64) -> bool {
+        let strong = self.certificate.without_weak_signatures();
+        let signing = self.signing_fingerprint();
+        !strong.standings(now).any(|(key, standing)| {
+            strong.key_fingerprint(key) == signing
+                && standing.is_ok_and(|standing| standing.check(now).is_ok())
+        })
+    }
+
     /// The certificate as it stands at a time in seconds since the epoch.
     pub fn summary(&self, now: i64) -> KeySummary {
         self.certificate.summary(now)

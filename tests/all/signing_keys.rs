@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::kit::chantal::Chantal;
 use crate::kit::clients::{client, installed};
-use crate::kit::keys::{Algorithm, Key};
+use crate::kit::keys::{Algorithm, HashAlgorithm, Key};
 use crate::kit::process::run;
 use crate::kit::tree::Tree;
 
@@ -380,4 +380,15 @@ fn secrets_that_others_can_read_are_a_warning() {
              `chmod 600` closes it\n"
         ));
     }
+}
+
+#[test]
+fn a_key_that_newer_clients_refuse_is_a_warning() {
+    let key = Key::of(Algorithm::Rsa(2048));
+    let with = |hash| configured(&key.certified_with(hash).secret_armored()).run(&CHECK);
+    with(HashAlgorithm::Sha256).succeeds();
+    with(HashAlgorithm::Sha1).exits(0).says_on_stderr(
+        "warning: [dir]/config/k.asc: the key says by SHA-1 only that it may sign, which newer clients refuse; \
+         a new expiry date, set in gpg, renews that\n",
+    );
 }

@@ -106,6 +106,12 @@ fn every_usable_kind_of_key_signs() {
 }
 
 #[test]
+fn threads_can_share_a_key() {
+    fn is_shared<T: Send + Sync>(_: &T) {}
+    is_shared(&read(&exported(&TestKey::new(1))));
+}
+
+#[test]
 fn the_public_part_has_nothing_of_the_secret_one() {
     let test_key = TestKey::new(1);
     let key = read(&exported(&test_key));
