@@ -250,7 +250,7 @@ fn store_exit(error: &StoreError) -> Exit {
 
 fn sync_exit(error: &SyncError) -> Exit {
     match error {
-        SyncError::Credentials(_) => Exit::Usage,
+        SyncError::Credentials(_) | SyncError::NothingChosen => Exit::Usage,
         SyncError::Key(error) => match error {
             KeyError::File(_) | KeyError::Unusable(_) => Exit::Usage,
             KeyError::Kept(_) => Exit::Other,
@@ -271,7 +271,8 @@ fn sync_exit(error: &SyncError) -> Exit {
             | FreshnessError::RolledBack { .. } => Exit::Refused,
         },
         SyncError::Format(error) => match error {
-            FormatError::NeedsFiltering { .. } | FormatError::NotThere { .. } => Exit::Usage,
+            FormatError::NotThere { .. } => Exit::Usage,
+            FormatError::Write { .. } => Exit::Other,
             FormatError::Malformed { .. }
             | FormatError::Path { .. }
             | FormatError::NoDigest { .. }
@@ -314,8 +315,12 @@ fn publish_exit(error: &PublishError) -> Exit {
         | PublishError::NoName { .. }
         | PublishError::NotPublished { .. }
         | PublishError::Older { .. }
+        | PublishError::Signing(_)
         | PublishError::MountPoint { .. } => Exit::Usage,
-        PublishError::ObjectMissing { .. } => Exit::Damaged,
+        PublishError::KeyPlace { .. } | PublishError::Root(_) => Exit::Refused,
+        PublishError::ObjectMissing { .. }
+        | PublishError::NoRoot { .. }
+        | PublishError::Manifest(_) => Exit::Damaged,
         PublishError::Store(error) => store_exit(error),
         PublishError::Interrupted(_) => Exit::Interrupted,
         PublishError::TreeMissing { .. } | PublishError::NotOwner { .. } | PublishError::Io(_) => {
@@ -435,9 +440,10 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         SyncError::IndexMissing { .. } | SyncError::KeepsChanging { .. } => {
             format!("the upstream may be mid-update; try again later; {untouched}")
         }
-        SyncError::Format(FormatError::NeedsFiltering { setting, .. }) => {
-            format!("widen {setting} so that it excludes nothing, or leave it out")
+        SyncError::NothingChosen => {
+            format!("widen the filters, or correct a name in them; {untouched}")
         }
+        SyncError::Format(FormatError::Write { source, .. }) => io_hint(source)?,
         SyncError::Format(FormatError::Path { .. } | FormatError::NoDigest { .. }) => {
             format!("nothing of it can be mirrored safely: report it to the upstream; {untouched}")
         }
@@ -501,7 +507,12 @@ fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
             "mount it; if it is gone for good, make an empty directory there and try again".to_owned()
         }
         PublishError::Older { .. } => {
-            "publish it at another place, or leave this one as it is; nothing was changed".to_owned()
+            "with a signing key (`chantal config keygen`) it gets a new date and our signature; or publish it at another place; \
+             nothing was changed"
+                .to_owned()
+        }
+        PublishError::KeyPlace { .. } => {
+            "publish.key_name gives the key files another name; nothing was changed".to_owned()
         }
         PublishError::NotOwner { .. } => {
             "run chantal as the user that owns the pool (fs.protected_hardlinks)".to_owned()

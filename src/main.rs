@@ -36,6 +36,7 @@ mod config;
 mod digest;
 mod error;
 mod format;
+mod indexes;
 mod interrupt;
 mod logging;
 mod manifest;
@@ -124,6 +125,7 @@ fn run(cli: &Cli) -> Result<(), Error> {
         config_dir: &config_dir,
         output,
         progress,
+        key: std::sync::OnceLock::new(),
     };
     let result = dispatch(&cli.command, &context, written);
     context.progress.clear();

@@ -10,9 +10,10 @@ use crate::cli;
 use crate::commands::repo::packages_verified;
 use crate::config::{self, PackageCheck, Repository};
 use crate::error::Error;
+use crate::format::RootFormat;
 use crate::interrupt::Interrupt;
 use crate::output::count;
-use crate::publish::{self, Effort, Older, Outcome, Request, Summary};
+use crate::publish::{self, Effort, Outcome, Own, OwnRoot, Request, Root, Summary};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
 use crate::store::records::{RepositoryRecord, TreeRecord};
@@ -26,6 +27,14 @@ pub struct PublishedTree {
     pub files: u64,
     pub copied: u64,
     pub retained: u64,
+    /// `signed` or `unsigned` where the root was made here, because the selection leaves packages out or the place had a newer one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_root: Option<&'static str>,
+    /// Fingerprint of the key that signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_root_key: Option<String>,
+    #[serde(skip)]
+    pub format: String,
     /// Until when the upstream's root was valid, if that is past.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired: Option<String>,
@@ -40,6 +49,15 @@ struct Published<'a> {
     tree: Option<PublishedTree>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// What a root means that is older than one that clients of a place may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Older {
+    /// They would silently keep what they know: it gets a newer root of ours.
+    IsRedated,
+    /// Somebody wants to follow the upstream back.
+    IsPublished,
 }
 
 /// A state, and how it is to be shown.
@@ -74,8 +92,15 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     for repository in repositories {
         let published = match (&to, repository.publish.latest_path.as_deref()) {
             (Some(to), _) => refuse_nested(&storage, to)
-                .and_then(|()| elsewhere(&storage, &interrupt, repository, to)),
-            (None, Some(tree)) => latest(&storage, &interrupt, repository, tree, Effort::Always),
+                .and_then(|()| elsewhere(context, &storage, &interrupt, repository, to)),
+            (None, Some(tree)) => latest(
+                context,
+                &storage,
+                &interrupt,
+                repository,
+                tree,
+                Effort::Always,
+            ),
             (None, None) if arguments.what.all => continue,
             (None, None) => {
                 errors.push(Error::Usage(format!(
@@ -180,13 +205,14 @@ pub fn snapshot_at(
         state: &snapshot.record.state,
         keep: context.config.keep(&snapshot.repository),
         effort: Effort::Always,
-        older: Older::IsRefused,
+        older: Older::IsRedated,
     };
-    show(storage, interrupt, &showing, tree)
+    show(context, storage, interrupt, &showing, tree)
 }
 
 /// Publishes a repository's last good state at its `latest_path`.
 pub fn latest(
+    context: &Context<'_>,
     storage: &Storage,
     interrupt: &Interrupt,
     repository: &Repository,
@@ -195,6 +221,7 @@ pub fn latest(
 ) -> Result<PublishedTree, Error> {
     // What `--allow-rollback` took is meant to be published, whatever clients make of it.
     state_at(
+        context,
         storage,
         interrupt,
         repository,
@@ -206,22 +233,25 @@ pub fn latest(
 
 /// Publishes a repository's last good state at a place of its own.
 fn elsewhere(
+    context: &Context<'_>,
     storage: &Storage,
     interrupt: &Interrupt,
     repository: &Repository,
     tree: &Path,
 ) -> Result<PublishedTree, Error> {
     state_at(
+        context,
         storage,
         interrupt,
         repository,
         tree,
         Effort::Always,
-        Older::IsRefused,
+        Older::IsRedated,
     )
 }
 
 fn state_at(
+    context: &Context<'_>,
     storage: &Storage,
     interrupt: &Interrupt,
     repository: &Repository,
@@ -245,7 +275,7 @@ fn state_at(
         effort,
         older,
     };
-    show(storage, interrupt, &showing, tree)
+    show(context, storage, interrupt, &showing, tree)
 }
 
 /// Whoever turned gpgcheck on since would take what is published for verified. `what` is the repository or the snapshot.
@@ -257,20 +287,38 @@ fn warn_of_unverified(repository: &Repository, what: &str, state: &RepositoryRec
 }
 
 fn show(
+    context: &Context<'_>,
     storage: &Storage,
     interrupt: &Interrupt,
     showing: &Showing<'_>,
     tree: &Path,
 ) -> Result<PublishedTree, Error> {
     let state = showing.state;
+    let format = RootFormat::of(&state.format);
+    let key_name = match context.config.repository(showing.repository) {
+        Some(repository) => repository.publish.key_name.clone(),
+        None => config::default_key_name(&state.format, showing.repository),
+    };
+    let own = |key| Own {
+        format,
+        key,
+        key_name: &key_name,
+    };
+    let date = state.root_date.filter(|_| format.compares_dates());
+    let root = match showing.older {
+        _ if state.regenerated => Root::Ours(own(context.signing_key()?)),
+        Older::IsRedated => Root::NeverOlder {
+            date,
+            own: own(context.signing_key()?),
+        },
+        Older::IsPublished => Root::AsItIs { date },
+    };
     let request = Request {
         tree,
         repository: showing.repository,
         snapshot: showing.snapshot,
         manifest: state.manifest,
-        // dnf takes what is there; apt compares dates.
-        root_date: state.root_date.filter(|_| state.format == "apt"),
-        older: showing.older,
+        root,
         keep: showing.keep,
         effort: showing.effort,
     };
@@ -290,8 +338,20 @@ fn show(
         files: summary.files,
         copied: summary.copied,
         retained: summary.retained,
+        own_root: match &summary.root {
+            OwnRoot::None => None,
+            OwnRoot::Unsigned => Some("unsigned"),
+            OwnRoot::SignedBy(_) => Some("signed"),
+        },
+        own_root_key: match &summary.root {
+            OwnRoot::SignedBy(key) => Some(key.clone()),
+            OwnRoot::None | OwnRoot::Unsigned => None,
+        },
+        format: state.format.clone(),
         expired: state
             .root_valid_until
+            // A root of ours says no more how long a snapshot is valid.
+            .filter(|_| summary.root == OwnRoot::None || showing.snapshot.is_none())
             .filter(|until| *until <= now())
             .map(rfc3339),
     })
@@ -420,6 +480,20 @@ pub fn describe(tree: &PublishedTree) -> String {
         text += &format!(", {} copied", tree.copied);
     }
     text += ")";
+    match (&tree.own_root_key, tree.own_root) {
+        (Some(key), _) => text += &format!("\n  signed with {key}"),
+        (None, Some(_)) => {
+            let setting = if tree.format == "apt" {
+                "`Trusted: yes`"
+            } else {
+                "`repo_gpgcheck=0`"
+            };
+            text += &format!(
+                "\n  not signed, no signing.key_file is configured: clients take it only with {setting}"
+            );
+        }
+        (None, None) => {}
+    }
     if let Some(expired) = &tree.expired {
         text += &format!(
             "\n  it was valid until {expired}: clients refuse it unless they set `Check-Valid-Until: no`"

@@ -15,6 +15,7 @@
 mod credentials;
 mod error;
 mod examples;
+mod filters;
 mod global;
 mod layout;
 mod location;
@@ -34,8 +35,10 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Problem};
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
+pub use filters::{Filters, Patterns};
 pub use layout::{in_the_way, real};
 pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
+pub use repository::default_key_name;
 pub use resolved::{
     Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, RepoId,
     RepoIdError, Repository, RootCheck, Storage,

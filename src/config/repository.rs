@@ -10,7 +10,7 @@ use super::resolved::{
 };
 use super::scope::Scope;
 use super::written::{self, Type};
-use super::{credentials, trust};
+use super::{credentials, filters, trust};
 
 /// How long the files of earlier generations stay where nothing else is said.
 pub(super) const KEEP: Duration = Duration::from_hours(24);
@@ -27,6 +27,7 @@ pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Re
     let publish = publish(&written.publish, key_name, scope);
     let upstream = upstream(&written.upstream, scope);
     let credentials = credentials::resolve(written.credentials, upstream.as_ref(), scope);
+    let filters = filters::resolve(written.filters, written.kind, scope);
     let format = format(written.kind, written.apt, written.rpm, scope);
     let (format, mut trust) = format?;
     trust.allow_weak_signatures = written.allow_weak_signatures.unwrap_or(false);
@@ -38,6 +39,7 @@ pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Re
         credentials: credentials?,
         trust,
         format,
+        filters,
         freshness: Freshness {
             check_valid_until: written.check_valid_until.unwrap_or(true),
             check_date: written.check_date.unwrap_or(true),
@@ -50,24 +52,10 @@ pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Re
 fn refuse_unsupported(written: &written::Repository, scope: &mut Scope<'_>) {
     let is_list = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let upstream = &written.upstream;
-    let filters = &written.filters;
     scope.refuse_unsupported(&[
         ("upstream.mirrors", is_list(&upstream.mirrors)),
         ("upstream.mirrorlist", upstream.mirrorlist.is_some()),
         ("upstream.metalink", upstream.metalink.is_some()),
-        ("filters.include", is_list(&filters.include)),
-        ("filters.exclude", is_list(&filters.exclude)),
-        ("filters.architectures", is_list(&filters.architectures)),
-        ("filters.sections", is_list(&filters.sections)),
-        ("filters.priorities", is_list(&filters.priorities)),
-        ("filters.groups", is_list(&filters.groups)),
-        ("filters.modules", is_list(&filters.modules)),
-        ("filters.newest", filters.newest.is_some()),
-        ("filters.max_size", filters.max_size.is_some()),
-        (
-            "filters.with_dependencies",
-            filters.with_dependencies == Some(true),
-        ),
         ("proxy", written.proxy.is_some()),
     ]);
 }
@@ -96,6 +84,15 @@ fn publish(
     })
 }
 
+/// What the trusted keys of a repository are called whose definition does not say, or is gone.
+pub fn default_key_name(kind: &str, repository: &str) -> RelPath {
+    let name = match kind {
+        "apt" => format!("{repository}-archive-key"),
+        _ => format!("RPM-GPG-KEY-{repository}"),
+    };
+    RelPath::parse(&name).expect("a repository's name leaves room for it")
+}
+
 /// `None` also where the name depends on what was refused already.
 fn key_name(
     written: Option<&str>,
@@ -106,14 +103,14 @@ fn key_name(
     const KEY: &str = "publish.key_name";
     let (name, longest_ending) = match (written, kind?) {
         (Some(name), Type::Rpm) => (name.to_owned(), ""),
-        (None, Type::Rpm) => (format!("RPM-GPG-KEY-{}", id?), ""),
+        (None, Type::Rpm) => (default_key_name("rpm", id?.as_str()).to_string(), ""),
         (Some(name), Type::Apt) => {
             let stem = [".gpg", ".asc"]
                 .iter()
                 .find_map(|ending| name.strip_suffix(ending));
             (stem.unwrap_or(name).to_owned(), ".gpg")
         }
-        (None, Type::Apt) => (format!("{}-archive-key", id?), ".gpg"),
+        (None, Type::Apt) => (default_key_name("apt", id?.as_str()).to_string(), ".gpg"),
     };
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
         let written = written.unwrap_or(&name);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::rel_path::RelPath;
 
+use super::filters::Filters;
 use super::location::{KeySource, UpstreamUrl};
 use super::secret::SecretSource;
 
@@ -111,6 +112,7 @@ pub struct Repository {
     pub trust: Trust,
     pub freshness: Freshness,
     pub format: FormatConfig,
+    pub filters: Filters,
     pub publish: Publish,
     /// Bytes per second, beside the global limit.
     pub bandwidth_limit: Option<NonZeroU64>,

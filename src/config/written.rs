@@ -257,6 +257,8 @@ pub struct Filters {
     #[serde(deserialize_with = "values::one_or_many")]
     pub exclude: Option<Vec<String>>,
     #[serde(deserialize_with = "values::one_or_many")]
+    pub source_packages: Option<Vec<String>>,
+    #[serde(deserialize_with = "values::one_or_many")]
     pub architectures: Option<Vec<String>>,
     #[serde(deserialize_with = "values::one_or_many")]
     pub sections: Option<Vec<String>>,

@@ -3,7 +3,7 @@
 //! An index arrives with a verified digest, yet what it unpacks to is still the upstream's word: [`IndexText`] gives
 //! at most what was declared, bounds the memory of the decoders, and can prove the declared digest at the end.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 
 use crate::digest::{Digest, Hasher};
 
@@ -104,6 +104,72 @@ impl Compression {
             _ => format!("not a good {name} stream, or something follows it: {error}"),
         };
         io::Error::new(error.kind(), text)
+    }
+}
+
+/// How hard it is tried: a new index is packed once and read by every client, but a person waits for it.
+const GZIP_LEVEL: u32 = 6;
+const XZ_PRESET: u32 = 2;
+const ZSTD_LEVEL: i32 = 9;
+
+/// Packs what is written to it. Equal texts make equal files: nothing of the time or the machine is in them.
+pub enum Encoder<W: Write> {
+    Gzip(flate2::write::GzEncoder<W>),
+    Xz(Box<lzma_rust2::XzWriter<W>>),
+    Zstd(zstd::stream::write::Encoder<'static, W>),
+    Plain(W),
+}
+
+impl<W: Write> Encoder<W> {
+    /// bzip2 is only read: everybody who knows it knows the others.
+    pub fn new(codec: Compression, out: W) -> io::Result<Self> {
+        Ok(match codec {
+            Compression::Gzip => Self::Gzip(flate2::write::GzEncoder::new(
+                out,
+                flate2::Compression::new(GZIP_LEVEL),
+            )),
+            Compression::Xz => Self::Xz(Box::new(lzma_rust2::XzWriter::new(
+                out,
+                lzma_rust2::XzOptions::with_preset(XZ_PRESET),
+            )?)),
+            Compression::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?;
+                encoder.include_checksum(true)?;
+                Self::Zstd(encoder)
+            }
+            Compression::Plain => Self::Plain(out),
+            Compression::Bzip2 => return Err(io::ErrorKind::Unsupported.into()),
+        })
+    }
+
+    /// Writes the end and gives back what it wrote to.
+    pub fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Xz(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+            Self::Plain(out) => Ok(out),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(encoder) => encoder.write(bytes),
+            Self::Xz(encoder) => encoder.write(bytes),
+            Self::Zstd(encoder) => encoder.write(bytes),
+            Self::Plain(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Gzip(encoder) => encoder.flush(),
+            Self::Xz(encoder) => encoder.flush(),
+            Self::Zstd(encoder) => encoder.flush(),
+            Self::Plain(out) => out.flush(),
+        }
     }
 }
 
@@ -245,8 +311,6 @@ pub(super) fn read_buffered(reader: &mut impl BufRead, into: &mut [u8]) -> io::R
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -279,7 +343,7 @@ mod tests {
         }
     }
 
-    /// One xz stream of stored chunks, written by hand: the encoder is not part of the build.
+    /// One xz stream of stored chunks, written by hand: the dictionary may be of any size.
     fn xz_with_dictionary(content: &[u8], dictionary: u64) -> Vec<u8> {
         let crc = |bytes: &[u8]| {
             let mut crc = flate2::Crc::new();

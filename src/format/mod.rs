@@ -7,6 +7,9 @@
 
 pub mod compression;
 pub mod deb;
+mod filter;
+mod regenerate;
+mod root;
 pub mod rpm;
 
 use std::cmp::Ordering;
@@ -14,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-use crate::config::FormatConfig;
+use crate::config::{Filters, FormatConfig};
 use crate::digest::Digest;
 use crate::manifest::Package;
 use crate::openpgp::{Keyring, Passed, Trusted};
@@ -22,6 +25,9 @@ use crate::rel_path::{RelPath, RelPathError};
 use crate::terminal::is_unsafe;
 
 use compression::Compression;
+
+pub use regenerate::{Chosen, Indexes, Packed, Regenerated, Sink, Source, Work, Written};
+pub use root::{RootFormat, root_text};
 
 /// Everything that sync needs to know of a repository format. All paths are relative to the repository's URL.
 pub trait Format: Send + Sync {
@@ -54,6 +60,16 @@ pub trait Format: Send + Sync {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
 
+    /// The packages that the selection takes; `None` when that is all that the indexes name.
+    fn choose(&self, indexes: &dyn Indexes) -> Result<Option<Chosen>, FormatError>;
+
+    /// Writes new indexes for the chosen packages of one or several states, and a root over them.
+    fn regenerate(
+        &self,
+        sources: &[Source<'_>],
+        sink: &mut dyn Sink,
+    ) -> Result<Regenerated, FormatError>;
+
     /// What a package says of itself, after its own digests were found right. A format whose packages have no signatures
     /// inside (apt's are vouched for by their index) is not asked.
     fn look_inside(&self, _package: &mut dyn Read) -> Result<Inside, PackageError> {
@@ -73,7 +89,7 @@ pub trait Format: Send + Sync {
 }
 
 /// The format of a configured repository.
-pub fn of(config: &FormatConfig) -> Result<Box<dyn Format>, FormatError> {
+pub fn of(config: &FormatConfig, filters: &Filters) -> Result<Box<dyn Format>, FormatError> {
     Ok(match config {
         FormatConfig::Apt(apt) => Box::new(deb::Apt::new(deb::Selection {
             distribution: apt.distribution.to_string(),
@@ -82,10 +98,12 @@ pub fn of(config: &FormatConfig) -> Result<Box<dyn Format>, FormatError> {
             sources: apt.sources,
             udebs: apt.udebs,
             installer: apt.installer,
+            filters: filters.clone(),
         })?),
         FormatConfig::Rpm(rpm) => Box::new(rpm::Rpm::new(rpm::Selection {
             architectures: rpm.architectures.clone(),
             sources: rpm.sources,
+            filters: filters.clone(),
         })),
     })
 }
@@ -93,10 +111,7 @@ pub fn of(config: &FormatConfig) -> Result<Box<dyn Format>, FormatError> {
 /// Which of two versions is newer; a [`Package::version`] is meant.
 pub type VersionOrder = fn(&str, &str) -> Ordering;
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "diff, filters and merges are about to use it")
-)]
+#[cfg_attr(not(test), expect(dead_code, reason = "diff is about to use it"))]
 /// The order of versions of a format by its [`Format::name`]: repositories that are stored have a format, also those that the
 /// configuration no longer knows. `None` for an unknown name.
 pub fn version_order(format: &str) -> Option<VersionOrder> {
@@ -292,15 +307,11 @@ pub enum FormatError {
         wanted: String,
         available: Vec<String>,
     },
-    /// The selection leaves out something that the upstream's own index lists.
-    #[error(
-        "{package} ({architecture}) is outside {setting}: a filtered repository cannot be published yet"
-    )]
-    NeedsFiltering {
-        package: String,
-        architecture: String,
-        /// The configuration key that would exclude it.
-        setting: &'static str,
+    /// The place for new indexes cannot be written.
+    #[error("{file} cannot be written: {source}")]
+    Write {
+        file: String,
+        source: std::io::Error,
     },
     #[error("{file}: {source}")]
     Read {
@@ -361,6 +372,14 @@ pub enum PackageError {
     PayloadNotSigned,
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+/// What goes wrong when a new index is written.
+fn not_written(file: &str, source: io::Error) -> FormatError {
+    FormatError::Write {
+        file: file.to_owned(),
+        source,
+    }
 }
 
 impl FormatError {

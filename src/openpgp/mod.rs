@@ -37,9 +37,7 @@ pub use generate::{GenerateError, SigningKeyKind};
 pub use hasher::{HashAlgorithm, Hasher, is_collision_resistant};
 pub use keyring::{Keyring, KeyringError, Policy};
 pub use passing::{Passed, Passing};
-#[expect(unused_imports, reason = "publishing what was regenerated signs")]
-pub use signing::SigningError;
-pub use signing::{SigningKey, SigningKeyError};
+pub use signing::{SigningError, SigningKey, SigningKeyError};
 pub use trusted::{Authority, Signer, Trusted};
 pub use verify::VerifyError;
 

@@ -168,10 +168,6 @@ impl SigningKey {
 
     /// The clear-signed form of a text, `InRelease`. apt reads exactly `text` out of it; a text of which it would not is an
     /// error.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "publishing what was regenerated signs")
-    )]
     pub fn sign_inline(&self, text: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
         check_text(text)?;
         let hashed = cleartext::canonical(text);
@@ -182,10 +178,6 @@ impl SigningKey {
     }
 
     /// An armored signature to stand beside the bytes: `Release.gpg`, `repomd.xml.asc`.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "publishing what was regenerated signs")
-    )]
     pub fn sign_detached(&self, bytes: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
         Ok(armored(&self.signature(
             SignatureType::Binary,

@@ -17,6 +17,7 @@
 //! - One download per digest at a time within the process; one process at a time by the writers' lock.
 
 mod contents;
+mod made;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, Write};

@@ -5,11 +5,14 @@
 //! earlier generations had stay reachable for a while, so that a client that holds an older root can finish; earlier roots
 //! and keys do not stay.
 //!
+//! A root that must be newer than one that clients know, or that stands over indexes which we wrote, is made here ([`root`]).
+//!
 //! Which trees are ours is recorded in the store: with the staging directory's inode before the exchange and with the
 //! manifest after it, so that a run killed between the two is understood by the next. What is not ours is never touched.
 
 mod exchange;
 mod layout;
+mod root;
 mod stage;
 mod unpublish;
 
@@ -21,8 +24,12 @@ use std::time::Duration;
 use fs_err as fs;
 
 use crate::digest::ObjectId;
+use crate::format::{FormatError, RootFormat};
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::manifest::ManifestError;
+use crate::openpgp::{SigningError, SigningKey};
 use crate::pool::Pool;
+use crate::rel_path::RelPath;
 use crate::store::records::{Generation, Staging, TreeRecord};
 use crate::store::{Store, StoreError, WriterLock};
 
@@ -30,6 +37,7 @@ pub use unpublish::unpublish;
 
 use exchange::Identity;
 use layout::Layout;
+use root::Shown;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -62,6 +70,16 @@ pub enum PublishError {
         newest: i64,
         date: i64,
     },
+    #[error("{path} is a file of the upstream, where clients look for the key that signed this")]
+    KeyPlace { path: RelPath },
+    #[error("manifest {manifest} has no root")]
+    NoRoot { manifest: ObjectId },
+    #[error("its root cannot be made anew: {0}")]
+    Root(FormatError),
+    #[error("its root cannot be signed: {0}")]
+    Signing(#[from] SigningError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     #[error("object {object} of {path} is missing from the pool, or has another size")]
     ObjectMissing { path: String, object: ObjectId },
     #[error("{path} belongs to user {owner}: only that user or root may make links to it")]
@@ -93,16 +111,14 @@ pub struct Context<'a> {
 }
 
 /// What is to be shown where.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub tree: &'a Path,
     pub repository: &'a str,
     /// The snapshot that the manifest is of; `None` for the repository's state.
     pub snapshot: Option<&'a str>,
     pub manifest: ObjectId,
-    /// The date of its root, where clients ignore a root that is older than the one they know.
-    pub root_date: Option<i64>,
-    pub older: Older,
+    pub root: Root<'a>,
     /// How long the files of earlier generations stay.
     pub keep: Duration,
     pub effort: Effort,
@@ -116,29 +132,54 @@ pub enum Effort {
     Always,
 }
 
-/// What a root means that is older than one the tree has had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Older {
-    /// Clients would silently keep what they know.
-    IsRefused,
-    /// Somebody wants to follow the upstream back.
-    IsPublished,
+/// Which root a tree gets. Dates are given where clients ignore a root that is older than the one they know.
+#[derive(Clone, Copy)]
+pub enum Root<'a> {
+    /// The manifest's own, byte for byte.
+    AsItIs { date: Option<i64> },
+    /// The manifest's own, unless clients of the place may know a newer one: then one of ours, newer than that, or an error where
+    /// we cannot sign.
+    NeverOlder { date: Option<i64>, own: Own<'a> },
+    /// One of ours: the manifest's is neither dated nor signed yet.
+    Ours(Own<'a>),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a root of ours is made with.
+#[derive(Clone, Copy)]
+pub struct Own<'a> {
+    pub format: RootFormat,
+    /// `None` leaves it unsigned.
+    pub key: Option<&'a SigningKey>,
+    /// What the trusted keys are called at the top of the tree.
+    pub key_name: &'a RelPath,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The tree showed it already.
     Unchanged,
     Published(Summary),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub files: u64,
     /// Of these, files that could not be links (another file system, too many links) and take space of their own.
     pub copied: u64,
     /// Of these, files of earlier generations.
     pub retained: u64,
+    pub root: OwnRoot,
+}
+
+/// A root that was made when it was published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OwnRoot {
+    /// The tree shows the manifest's.
+    #[default]
+    None,
+    Unsigned,
+    /// The fingerprint of the key.
+    SignedBy(String),
 }
 
 /// Makes `request.tree` show `request.manifest`.
@@ -149,7 +190,7 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
     let standing = standing(tree, record.as_ref())?;
 
     if let (Standing::Ours, Some(record)) = (standing, &record) {
-        if request.effort == Effort::WhenChanged && record.manifest == Some(request.manifest) {
+        if request.effort == Effort::WhenChanged && shows_already(record, &request) {
             return Ok(Outcome::Unchanged);
         }
         let known = context
@@ -159,21 +200,25 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
     }
 
     let newest = record.as_ref().and_then(|record| record.newest_root_date);
-    if let (Some(newest), Some(date), Older::IsRefused) = (newest, request.root_date, request.older)
-        && date < newest
-    {
-        return Err(PublishError::Older {
-            path: tree.to_owned(),
-            newest,
-            date,
-        });
-    }
-    let newest_root_date = newest.max(request.root_date);
+    let Shown {
+        manifest,
+        date,
+        own,
+    } = root::to_show(context, &request, newest)?;
+    let newest_root_date = newest.max(date);
     let snapshot = request.snapshot.map(ToOwned::to_owned);
-    let earlier = generations(record.as_ref(), &request, context.now);
+    let (source, root_key) = match (&own, &record) {
+        (OwnRoot::None, Some(record)) if record.manifest == Some(manifest) => {
+            (record.source, record.root_key.clone())
+        }
+        (OwnRoot::None, _) => (None, None),
+        (OwnRoot::Unsigned, _) => (Some(request.manifest), None),
+        (OwnRoot::SignedBy(key), _) => (Some(request.manifest), Some(key.clone())),
+    };
+    let earlier = generations(record.as_ref(), manifest, request.keep, context.now);
     let layout = context
         .store
-        .read(|reader| Layout::new(reader, request.manifest, &earlier))?;
+        .read(|reader| Layout::new(reader, manifest, &earlier))?;
 
     make_directories(tree.parent().unwrap_or(Path::new("/")))?;
     stage::make_directory(&staging)?;
@@ -183,16 +228,21 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
     let pending = TreeRecord {
         repository: request.repository.to_owned(),
         staging: Some(Staging {
-            manifest: request.manifest,
+            manifest,
             device: identity.device,
             inode: identity.inode,
         }),
         // From the exchange on clients may see it, and a killed run does not come back here.
         newest_root_date,
+        // Which of the two manifests it shows is known when it is exchanged.
+        source: None,
+        root_key: None,
         ..record.take().unwrap_or(TreeRecord {
             repository: String::new(),
             snapshot: None,
             newest_root_date: None,
+            source: None,
+            root_key: None,
             manifest: None,
             published_at: context.now,
             earlier: Vec::new(),
@@ -223,7 +273,9 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
             repository: request.repository.to_owned(),
             snapshot,
             newest_root_date,
-            manifest: Some(request.manifest),
+            source,
+            root_key,
+            manifest: Some(manifest),
             published_at: context.now,
             earlier,
             staging: None,
@@ -237,7 +289,19 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
         files: layout.len() as u64,
         copied,
         retained: layout.retained(),
+        root: own,
     }))
+}
+
+/// Whether a tree shows what is to be shown, as the store remembers.
+fn shows_already(record: &TreeRecord, request: &Request<'_>) -> bool {
+    match request.root {
+        Root::AsItIs { .. } | Root::NeverOlder { .. } => record.manifest == Some(request.manifest),
+        Root::Ours(own) => {
+            record.source == Some(request.manifest)
+                && record.root_key == own.key.map(SigningKey::fingerprint)
+        }
+    }
 }
 
 /// Beside the tree, hidden, and always the same: what a killed run left is found again.
@@ -347,13 +411,18 @@ fn standing(tree: &Path, record: Option<&TreeRecord>) -> Result<Standing, Publis
 }
 
 /// The generations whose files stay reachable: the last one always, older ones while their time lasts.
-fn generations(record: Option<&TreeRecord>, request: &Request<'_>, now: i64) -> Vec<Generation> {
+fn generations(
+    record: Option<&TreeRecord>,
+    next: ObjectId,
+    keep: Duration,
+    now: i64,
+) -> Vec<Generation> {
     let Some(record) = record else {
         return Vec::new();
     };
     let mut all = record.earlier.clone();
     if let Some(shown) = record.manifest
-        && shown != request.manifest
+        && shown != next
     {
         all.insert(
             0,
@@ -363,11 +432,11 @@ fn generations(record: Option<&TreeRecord>, request: &Request<'_>, now: i64) -> 
             },
         );
     }
-    all.retain(|generation| generation.manifest != request.manifest);
+    all.retain(|generation| generation.manifest != next);
     let mut index = 0;
     all.retain(|generation| {
         index += 1;
-        stays(index - 1, generation, request.keep, now)
+        stays(index - 1, generation, keep, now)
     });
     all
 }

@@ -85,8 +85,7 @@ impl Storage {
                 repository: "r",
                 snapshot: None,
                 manifest,
-                root_date: None,
-                older: Older::IsRefused,
+                root: Root::AsItIs { date: None },
                 keep: Duration::from_secs(100),
                 effort: Effort::WhenChanged,
             },
@@ -130,7 +129,8 @@ fn earlier_generations_stay_for_their_time_but_not_their_roots() {
         Outcome::Published(Summary {
             files: 4,
             copied: 0,
-            retained: 2
+            retained: 2,
+            root: OwnRoot::None,
         })
     );
     assert_eq!(storage.files(), ["a/1", "a/2", "b", "root"]);

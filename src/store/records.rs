@@ -37,6 +37,9 @@ pub struct RepositoryRecord {
     /// By fingerprint of a trusted key, how many packages it signed; empty where packages are not checked.
     #[serde(default)]
     pub packages_signed_by: BTreeMap<String, u64>,
+    /// Whether the indexes are new ones, because the selection leaves packages out: publishing makes the root over them.
+    #[serde(default)]
+    pub regenerated: bool,
     /// Once this upstream was verified, a missing signature is an error.
     pub was_signed: bool,
     pub packages: u64,
@@ -92,6 +95,12 @@ pub struct TreeRecord {
     /// The newest date of a root that clients may have seen here, where they refuse or ignore older ones.
     #[serde(default)]
     pub newest_root_date: Option<i64>,
+    /// Where its root is one of our own: the manifest that it was made for.
+    #[serde(default)]
+    pub source: Option<ObjectId>,
+    /// The fingerprint of the key that signed that root; `None` where nobody did.
+    #[serde(default)]
+    pub root_key: Option<String>,
     /// What it shows; `None` while its first publishing is under way.
     pub manifest: Option<ObjectId>,
     pub published_at: i64,

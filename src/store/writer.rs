@@ -9,9 +9,9 @@ use super::records::{
     HistoryRecord, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
     ValidatorRecord,
 };
-use super::{Transaction, Writer, tables};
+use super::{Transaction, TransactionError, Writer, tables};
 use crate::digest::{Digest, ObjectId};
-use crate::manifest::Built;
+use crate::manifest::{self, Built, Role};
 
 impl Writer {
     pub fn put_repository(&self, repository: &str, record: &RepositoryRecord) -> Transaction<()> {
@@ -29,6 +29,21 @@ impl Writer {
         }
         let mut manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
         manifests.insert(&built.id.0, built.manifest.encode().as_slice())?;
+        Ok(())
+    }
+
+    /// A manifest of which the roots and keys were made just now, and these.
+    pub fn put_made(&self, built: &Built, verified_at: i64) -> Transaction<()> {
+        self.put_manifest(built)?;
+        for (_, encoded) in &built.chunks {
+            let entries = manifest::decode_chunk(encoded)
+                .map_err(|error| TransactionError::Damaged(error.to_string()))?;
+            let made = entries.iter();
+            for entry in made.filter(|entry| matches!(entry.role, Role::Root | Role::Key)) {
+                let size = entry.size;
+                self.put_object(entry.object, ObjectRecord { size, verified_at })?;
+            }
+        }
         Ok(())
     }
 

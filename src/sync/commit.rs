@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::digest::ObjectId;
-use crate::format::KeyFile;
+use crate::format::{KeyFile, Source};
+use crate::indexes::PoolSink;
 use crate::manifest::{self, Built, ChunkRef, Entry, Role};
 use crate::openpgp::Keyring;
 use crate::rel_path::RelPath;
@@ -17,7 +18,7 @@ use crate::time::now;
 
 use super::fetch::Fetched;
 use super::packages::PackageSigner;
-use super::plan::Plan;
+use super::plan::{Choice, Plan};
 use super::root::Pinned;
 use super::{Report, Session, SyncError};
 
@@ -38,18 +39,24 @@ impl Session<'_> {
     ) -> Result<Report, SyncError> {
         let mut entries = plan.indexes.clone();
         entries.extend(named_entries(plan, fetched));
-        for file in &pinned.files {
-            entries.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
+        match &plan.choice {
+            None => {
+                for file in &pinned.files {
+                    entries.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
+                }
+            }
+            Some(choice) => entries.extend(self.regenerate(pinned, choice)?),
         }
         let keyring = self.keyring()?;
         for file in self.key_files(&keyring, &entries)? {
             entries.push(self.add_to_pool(&file.path, &file.bytes, Role::Key)?);
         }
-        let from_memory: Vec<Entry> = entries
-            .iter()
-            .filter(|entry| matches!(entry.role, Role::Root | Role::Key))
-            .cloned()
-            .collect();
+        let is_new = |entry: &&Entry| match entry.role {
+            Role::Root | Role::Key => true,
+            Role::Index => plan.choice.is_some(),
+            Role::Package | Role::File => false,
+        };
+        let made: Vec<Entry> = entries.iter().filter(is_new).cloned().collect();
         let built = manifest::build(entries)?;
         let change = self.change_to(&built)?;
         self.context.interrupt.check()?;
@@ -79,7 +86,7 @@ impl Session<'_> {
             packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
         };
         self.context.store.write(self.context.lock, |writer| {
-            for entry in &from_memory {
+            for entry in &made {
                 writer.put_object(
                     entry.object,
                     ObjectRecord {
@@ -104,6 +111,30 @@ impl Session<'_> {
             bytes_downloaded,
             warnings: plan.warnings.clone(),
         })
+    }
+
+    /// New indexes over the chosen packages, and a root that nobody has signed: publishing dates and signs it.
+    fn regenerate(&self, pinned: &Pinned, choice: &Choice) -> Result<Vec<Entry>, SyncError> {
+        let mut sink = PoolSink {
+            pool: self.context.pool,
+            stored: Vec::new(),
+        };
+        let source = Source {
+            root: pinned.trusted.bytes(),
+            indexes: &self.pooled(choice),
+            chosen: &choice.chosen,
+        };
+        let new = self.format.regenerate(&[source], &mut sink)?;
+        let indexes = new.indexes.into_iter().map(|(path, packed)| Entry {
+            path,
+            object: packed.object,
+            size: packed.size,
+            role: Role::Index,
+            package: None,
+        });
+        let mut entries: Vec<Entry> = indexes.collect();
+        entries.push(self.add_to_pool(&new.root_path, &new.root, Role::Root)?);
+        Ok(entries)
     }
 
     /// Nobody where packages are not checked.
@@ -186,6 +217,7 @@ impl Session<'_> {
             root_revision: plan.root_revision,
             synced_at: self.started,
             checked_at: self.started,
+            regenerated: plan.choice.is_some(),
             was_signed: was_signed || !signed_by.is_empty(),
             signed_by,
             packages_signed_by: package_signers

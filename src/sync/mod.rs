@@ -96,6 +96,8 @@ pub enum SyncError {
     KeepsChanging { times: u32, last: Box<SyncError> },
     #[error("{name}: the root lists it, but the upstream has none of its variants: {}", tried.join(", "))]
     IndexMissing { name: String, tried: Vec<String> },
+    #[error("the upstream has packages, and the configuration takes none of them")]
+    NothingChosen,
     #[error("{path} is listed with two contents: {first} and {second}")]
     TwoContents {
         path: RelPath,
@@ -185,7 +187,7 @@ pub struct Report {
 #[derive(Debug)]
 pub enum Preview {
     Unchanged,
-    Change(Plan),
+    Change(Box<Plan>),
 }
 
 /// One repository being synced.
@@ -208,7 +210,7 @@ impl<'a> Session<'a> {
         context: Context<'a>,
         repository: &'a config::Repository,
     ) -> Result<Self, SyncError> {
-        let format = format::of(&repository.format)?;
+        let format = format::of(&repository.format, &repository.filters)?;
         let transfers = context.interrupt.part();
         let upstream = Upstream::open(context.config, repository, context.limiter, &transfers)?;
         let previous = context
@@ -279,7 +281,7 @@ impl<'a> Session<'a> {
         let plan = self
             .steadily(|pinned| self.plan_from(pinned))
             .inspect_err(|_| self.warn_of_keys())?;
-        Ok(plan.map_or(Preview::Unchanged, Preview::Change))
+        Ok(plan.map_or(Preview::Unchanged, |plan| Preview::Change(Box::new(plan))))
     }
 
     /// Requests made and bytes received so far.

@@ -1,12 +1,13 @@
 //! From a verified root to the list of files that the new state needs, and which of them are missing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{BufReader, Read};
+use std::io::Read;
 
-use crate::digest::Digest;
-use crate::format::{FormatError, Index, Presence, Reference, compression};
+use crate::digest::{Digest, ObjectId};
+use crate::format::{Chosen, FormatError, Index, IndexKind, Indexes, Presence, Reference};
+use crate::indexes::PooledIndexes;
 use crate::manifest::{Entry, Role};
-use crate::pool::{BUFFER, Stored};
+use crate::pool::Stored;
 use crate::rel_path::RelPath;
 
 use super::fetch::{MissingFiles, Want, WantKind};
@@ -28,7 +29,17 @@ pub struct Plan {
     pub files: Vec<Reference>,
     /// What the pool holds of `files`.
     pub known: HashMap<Digest, Stored>,
+    /// What is left out makes new indexes; `None` where the upstream's own are mirrored.
+    pub choice: Option<Choice>,
     pub warnings: Vec<String>,
+}
+
+/// The packages that the selection takes, and the upstream's indexes, which name more than those.
+#[derive(Debug)]
+pub struct Choice {
+    pub chosen: Chosen,
+    pub indexes: Vec<Index>,
+    pub objects: HashMap<Digest, Stored>,
 }
 
 /// What is left to download.
@@ -104,7 +115,7 @@ pub fn described(file: &Reference) -> String {
     }
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
     /// Downloads the indexes that are new and reads which files they name.
     pub(super) fn plan_from(&self, pinned: &Pinned) -> Result<Plan, SyncError> {
         let root = self.format.open_root(&pinned.trusted)?;
@@ -115,56 +126,49 @@ impl Session<'_> {
         warnings.extend(pinned.warnings.iter().cloned());
         warnings.extend(root.warnings);
 
-        let objects = self.fetch_indexes(&root.indexes)?;
+        let mut choice = Choice {
+            chosen: Chosen::default(),
+            objects: self.fetch_indexes(&root.indexes)?,
+            indexes: root.indexes,
+        };
+        let pooled = self.pooled(&choice);
+        for index in &choice.indexes {
+            self.refuse_absent(&pooled, index)?;
+        }
+        let chosen = self.format.choose(&pooled)?;
+        if chosen.as_ref().is_some_and(|chosen| chosen.len() == 0) {
+            return Err(SyncError::NothingChosen);
+        }
         let mut indexes = Vec::new();
         let mut files: BTreeMap<RelPath, Reference> = BTreeMap::new();
         let mut architectures: BTreeSet<String> = BTreeSet::new();
-        for index in &root.indexes {
+        for index in &choice.indexes {
             self.context.interrupt.check()?;
-            let present: Vec<_> = index
-                .variants
-                .iter()
-                .filter_map(|variant| Some((variant, *objects.get(&variant.digest)?)))
-                .collect();
-            if present.is_empty() {
-                if index.presence == Presence::Optional {
-                    continue;
-                }
-                let tried = index
-                    .variants
-                    .iter()
-                    .map(|variant| self.upstream.shown(&variant.path));
-                return Err(SyncError::IndexMissing {
-                    name: index.name.clone(),
-                    tried: tried.collect(),
-                });
-            }
-            for (variant, stored) in &present {
-                let paths = std::iter::once(&variant.path).chain(&variant.by_hash);
-                indexes.extend(paths.map(|path| Entry {
-                    path: path.clone(),
-                    object: stored.object,
-                    size: stored.size,
-                    role: Role::Index,
-                    package: None,
-                }));
+            if chosen.is_none() {
+                indexes.extend(entries_of(&pooled, index));
             }
             if index.kind.names_files() {
-                let (variant, stored) = present[0];
-                self.read_index(index, variant, stored, &mut |file| {
+                self.read_index(&pooled, index, &mut |file| {
                     if let Some(package) = &file.package
                         && !architectures.contains(&package.architecture)
                     {
                         architectures.insert(package.architecture.clone());
                     }
-                    add_file(&mut files, file)
+                    match &chosen {
+                        Some(chosen) if !is_taken(chosen, index, &file) => Ok(()),
+                        _ => add_file(&mut files, file),
+                    }
                 })?;
             } else {
-                for (variant, stored) in &present {
-                    self.refuse_objectionable(variant, *stored)?;
+                for (variant, packed) in pooled.present(index) {
+                    self.refuse_objectionable(variant, packed.object)?;
                 }
             }
         }
+        let choice = chosen.map(|chosen| {
+            choice.chosen = chosen;
+            choice
+        });
         for architecture in self.format.unmatched_architectures(&architectures) {
             warnings.push(format!(
                 "architecture {architecture:?} is wished for, but no package has it"
@@ -180,6 +184,7 @@ impl Session<'_> {
             indexes,
             files,
             known,
+            choice,
             warnings,
         })
     }
@@ -188,10 +193,10 @@ impl Session<'_> {
     fn refuse_objectionable(
         &self,
         variant: &crate::format::Variant,
-        stored: Stored,
+        object: ObjectId,
     ) -> Result<(), SyncError> {
         let mut start = Vec::new();
-        let file = self.context.pool.open_object(stored.object)?;
+        let file = self.context.pool.open_object(object)?;
         file.take(16).read_to_end(&mut start)?;
         match self.format.objection_to(&start) {
             Some(what) => Err(FormatError::Malformed {
@@ -233,44 +238,52 @@ impl Session<'_> {
         Ok(objects)
     }
 
+    /// A choice's indexes, to be read.
+    pub(super) fn pooled(&self, choice: &Choice) -> PooledIndexes<'a> {
+        PooledIndexes {
+            pool: self.context.pool,
+            all: choice.indexes.clone(),
+            objects: choice.objects.clone(),
+        }
+    }
+
+    fn refuse_absent(&self, pooled: &PooledIndexes<'_>, index: &Index) -> Result<(), SyncError> {
+        if index.presence == Presence::Optional || !pooled.present(index).is_empty() {
+            return Ok(());
+        }
+        let variants = index.variants.iter();
+        Err(SyncError::IndexMissing {
+            name: index.name.clone(),
+            tried: variants
+                .map(|variant| self.upstream.shown(&variant.path))
+                .collect(),
+        })
+    }
+
     fn read_index(
         &self,
+        pooled: &PooledIndexes<'_>,
         index: &Index,
-        variant: &crate::format::Variant,
-        stored: Stored,
         each: &mut dyn FnMut(Reference) -> Result<(), SyncError>,
     ) -> Result<(), SyncError> {
-        let file = self.context.pool.open_object(stored.object)?;
-        let file = BufReader::with_capacity(BUFFER, file);
-        let read = |source| FormatError::Read {
-            file: index.name.clone(),
-            source,
-        };
-        let mut text =
-            compression::IndexText::open(variant.compression, variant.open, file).map_err(read)?;
         // The format's errors and ours travel the same way.
         let mut refused = None;
-        let parsed = self.format.read_index(index, &mut text, &mut |file| {
-            each(file).map_err(|error| {
-                let what = error.to_string();
-                refused = Some(error);
-                FormatError::Malformed {
-                    file: index.name.clone(),
-                    what,
-                }
+        let read = pooled.read(index, &mut |text| {
+            self.format.read_index(index, text, &mut |file| {
+                each(file).map_err(|error| {
+                    let what = error.to_string();
+                    refused = Some(error);
+                    FormatError::Malformed {
+                        file: index.name.clone(),
+                        what,
+                    }
+                })
             })
         });
-        if let Some(error) = refused {
-            return Err(error);
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(read?),
         }
-        parsed?;
-        text.verify().map_err(|error| {
-            FormatError::Malformed {
-                file: index.name.clone(),
-                what: error.to_string(),
-            }
-            .into()
-        })
     }
 
     /// Which of these contents need not be asked for. The store vouches for them, and their files are there.
@@ -302,6 +315,32 @@ impl Session<'_> {
             }
         }
         Ok(known)
+    }
+}
+
+/// The paths of an index that is there.
+fn entries_of<'p>(
+    pooled: &'p PooledIndexes<'_>,
+    index: &'p Index,
+) -> impl Iterator<Item = Entry> + 'p {
+    let present = pooled.present(index).into_iter();
+    present.flat_map(|(variant, packed)| {
+        let paths = std::iter::once(&variant.path).chain(&variant.by_hash);
+        paths.map(move |path| Entry {
+            path: path.clone(),
+            object: packed.object,
+            size: packed.size,
+            role: Role::Index,
+            package: None,
+        })
+    })
+}
+
+/// Deltas lead from packages to packages: where some are left out, they go.
+fn is_taken(chosen: &Chosen, index: &Index, file: &Reference) -> bool {
+    match file.package {
+        Some(_) => chosen.has(&file.path),
+        None => index.kind != IndexKind::RpmPrestodelta,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of `src`, the lowest layer first. A module imports from itself and from lower layers, never from its own or a
 /// higher one. Put a new module as low as what it imports allows and as high as what it means demands.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     (
         "words: what everything else speaks in",
         &[
@@ -27,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
         "bytes and their meaning: from upstreams, of rpm and deb, in the database",
         &["format", "store", "upstream"],
     ),
+    ("indexes in the pool, read and written", &["indexes"]),
     (
         "the work: repositories become states, states become trees",
         &["cleanup", "publish", "snapshot", "storage", "sync"],

@@ -8,6 +8,7 @@ mod bad_input;
 mod bench;
 mod clients;
 mod corpus;
+mod filters;
 mod freshness;
 mod kills;
 mod kit;

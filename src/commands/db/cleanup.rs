@@ -15,7 +15,7 @@ use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
-use crate::publish::{self, Effort, Older, Request};
+use crate::publish::{self, Effort, Request, Root};
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 use crate::store::{Name, Reader};
@@ -127,8 +127,8 @@ fn tidy(
             repository: &tree.repository,
             snapshot: tree.snapshot.as_deref(),
             manifest,
-            root_date: None,
-            older: Older::IsPublished,
+            // As it is shown, whoever made its root.
+            root: Root::AsItIs { date: None },
             keep: config.keep(&tree.repository),
             effort: Effort::Always,
         };

@@ -247,6 +247,7 @@ impl Run<'_> {
                 Asking::Refresh => Effort::Always,
             };
             synced.published = Some(publish::latest(
+                self.context,
                 self.storage,
                 self.interrupt,
                 repository,

@@ -459,7 +459,7 @@ apt: {gpgcheck: true, gpgkey_url: a, gpgkey_file: [b], gpgkey_fingerprints: c, d
 allow_weak_signatures: true
 check_valid_until: false
 check_date: false
-filters: {include: [a], exclude: [b], architectures: [c], sections: [d], priorities: [e], groups: [f],
+filters: {include: [a], exclude: [b], source_packages: [h], architectures: [c], sections: [d], priorities: [e], groups: [f],
   modules: [g], newest: 2, max_size: 1GB, with_dependencies: true}
 publish: {latest_path: /l, snapshots_path: /s, auto: false, keep: 1h, key_name: k}
 download: {bandwidth_limit: 1MB}

@@ -343,17 +343,32 @@ fn credentials_that_make_no_sense() {
 }
 
 #[test]
+fn filters_that_mean_nothing_are_refused() {
+    for (filters, expected) in [
+        (
+            "include: ['!a']",
+            "filters.include: has a pattern with a `!` before it",
+        ),
+        (
+            "exclude: ['[a']",
+            "filters.exclude: \"[a\" is not a pattern: invalid range pattern",
+        ),
+        ("exclude: ['']", "filters.exclude: \"\" is not a pattern"),
+        ("newest: 0", "filters.newest: must be at least 1"),
+        (
+            "sections: [libs]",
+            "filters.sections: does not belong into a repository of type rpm",
+        ),
+    ] {
+        let said = error(&[("repos.d/r.yaml", &rpm(&format!(", filters: {{{filters}}}")))]);
+        let first = said.lines().next().unwrap_or_default();
+        assert_eq!(first, format!("DIR/repos.d/r.yaml: {expected}"), "{said}");
+    }
+}
+
+#[test]
 fn features_that_do_not_exist_yet_are_refused_by_name() {
     for (more, key) in [
-        (", filters: {include: 'a*'}", "filters.include"),
-        (", filters: {exclude: [a]}", "filters.exclude"),
-        (", filters: {architectures: [a]}", "filters.architectures"),
-        (", filters: {sections: [a]}", "filters.sections"),
-        (", filters: {priorities: [a]}", "filters.priorities"),
-        (", filters: {groups: [a]}", "filters.groups"),
-        (", filters: {modules: [a]}", "filters.modules"),
-        (", filters: {newest: 1}", "filters.newest"),
-        (", filters: {max_size: 2GB}", "filters.max_size"),
         (
             ", filters: {with_dependencies: true}",
             "filters.with_dependencies",

@@ -335,7 +335,7 @@ impl<'a> Chooser<'a> {
 }
 
 /// The component that a path lies in: what stands before the first directory that archives have in one.
-fn component_directory(path: &str) -> Option<&str> {
+pub(super) fn component_directory(path: &str) -> Option<&str> {
     let mut end = path.find('/')?;
     loop {
         let rest = &path[end + 1..];

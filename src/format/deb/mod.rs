@@ -3,8 +3,11 @@
 //! A repository lies below `dists/` with components and architectures, or is flat: Release stands beside Packages, and
 //! there is nothing to choose from.
 
+mod choose;
+mod data;
 mod indexes;
 mod packages;
+mod regenerate;
 mod release;
 mod sources;
 mod stanza;
@@ -14,12 +17,14 @@ use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use super::{
-    Companion, Format, FormatError, Index, IndexKind, KeyFile, Reference, Root, RootSource,
+    Chosen, Companion, Format, FormatError, Index, IndexKind, Indexes, KeyFile, Reference,
+    Regenerated, Root, RootSource, Sink, Source,
 };
+use crate::config::Filters;
 use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
-pub use release::Release;
+pub use release::{Release, ValidUntil, redated};
 
 /// What of an archive is mirrored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,7 @@ pub struct Selection {
     pub sources: bool,
     pub udebs: bool,
     pub installer: bool,
+    pub filters: Filters,
 }
 
 /// An APT repository as the configuration selects it.
@@ -156,6 +162,22 @@ impl Format for Apt {
         }
     }
 
+    fn choose(&self, indexes: &dyn Indexes) -> Result<Option<Chosen>, FormatError> {
+        let filters = &self.selection.filters;
+        if *filters == Filters::default() {
+            return Ok(None);
+        }
+        choose::choose(filters, indexes, version::compare)
+    }
+
+    fn regenerate(
+        &self,
+        sources: &[Source<'_>],
+        sink: &mut dyn Sink,
+    ) -> Result<Regenerated, FormatError> {
+        regenerate::regenerate(self, sources, sink)
+    }
+
     /// apt tells by the ending whether a keyring is armored.
     fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile> {
         let file = |ending: &str, bytes| KeyFile {
@@ -218,6 +240,7 @@ mod tests {
             sources: false,
             udebs: false,
             installer: false,
+            filters: Filters::default(),
         }
     }
 

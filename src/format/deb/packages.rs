@@ -8,24 +8,23 @@ use crate::digest::{Algorithm, Digest};
 use crate::format::{FormatError, Package, Reference};
 use crate::rel_path::RelPath;
 
+/// What [`reference`] reads.
+pub(super) const FIELDS: [&str; 7] = [
+    "Package",
+    "Version",
+    "Architecture",
+    "Filename",
+    "Size",
+    "SHA512",
+    "SHA256",
+];
+
 pub(super) fn read(
     file: &str,
     input: &mut dyn BufRead,
     each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
-    let mut stanzas = Stanzas::new(
-        file,
-        input,
-        [
-            "Package",
-            "Version",
-            "Architecture",
-            "Filename",
-            "Size",
-            "SHA512",
-            "SHA256",
-        ],
-    );
+    let mut stanzas = Stanzas::new(file, input, FIELDS);
     loop {
         let above = stanzas.line_number();
         match stanzas.next()? {
@@ -35,7 +34,8 @@ pub(super) fn read(
     }
 }
 
-fn reference(
+/// `above` is the line before the stanza.
+pub(super) fn reference(
     file: &str,
     above: u64,
     [name, version, architecture, path, size, sha512, sha256]: [Option<&[u8]>; 7],

@@ -2,8 +2,9 @@
 //!
 //! Only what SHA-256 or SHA-512 vouches for is in it; the lists of MD5 and SHA-1 are not read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::indexes::component_directory;
 use super::stanza::Stanzas;
 use super::text;
 use crate::digest::{Algorithm, Digest};
@@ -162,6 +163,131 @@ impl Release {
     }
 }
 
+/// The fields of a Release for new indexes, of which it lists these names: everything but the lists of files and what they have
+/// in common, with only the architectures and components that are there.
+pub(super) fn fields_of(
+    file: &str,
+    root: &[u8],
+    names: &BTreeSet<&str>,
+) -> Result<Vec<u8>, FormatError> {
+    let architectures: BTreeSet<&str> = names
+        .iter()
+        .flat_map(|name| name.split('/'))
+        .filter_map(|segment| segment.strip_prefix("binary-"))
+        .collect();
+    let components: BTreeSet<&str> = names
+        .iter()
+        .filter_map(|name| component_directory(name))
+        .collect();
+    let mut kept = Vec::new();
+    for_each_field(root, |name, lines| {
+        let value = || text(file, name, &lines[name.len() + 1..]);
+        match name.to_ascii_lowercase().as_str() {
+            "md5sum" | "sha1" | "sha256" | "sha384" | "sha512" | "acquire-by-hash"
+            | "signed-by" => {}
+            "architectures" if !architectures.is_empty() => {
+                let is_there = |word: &&str| *word == "all" || architectures.contains(word);
+                push_words(
+                    &mut kept,
+                    name,
+                    value()?.split_whitespace().filter(is_there),
+                );
+            }
+            "components" if !components.is_empty() => {
+                let is_there = |word: &&str| {
+                    components.contains(word)
+                        || components.contains(&word[word.rfind('/').map_or(0, |at| at + 1)..])
+                };
+                push_words(
+                    &mut kept,
+                    name,
+                    value()?.split_whitespace().filter(is_there),
+                );
+            }
+            _ => push_line(&mut kept, lines),
+        }
+        Ok(())
+    })?;
+    Ok(kept)
+}
+
+fn push_words<'w>(out: &mut Vec<u8>, name: &str, words: impl Iterator<Item = &'w str>) {
+    let words: Vec<&str> = words.collect();
+    push_line(out, format!("{name}: {}", words.join(" ")).as_bytes());
+}
+
+fn push_line(out: &mut Vec<u8>, line: &[u8]) {
+    out.extend_from_slice(line);
+    if !line.ends_with(b"\n") {
+        out.push(b'\n');
+    }
+}
+
+/// Gives each field of the one stanza with all its lines.
+fn for_each_field(
+    root: &[u8],
+    mut each: impl FnMut(&str, &[u8]) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
+    let mut start = 0;
+    let mut end = 0;
+    let mut fields = Vec::new();
+    for line in root.split_inclusive(|byte| *byte == b'\n') {
+        let is_folded = matches!(line.first(), Some(b' ' | b'\t'));
+        if !is_folded && end > start {
+            fields.push(start..end);
+            start = end;
+        }
+        end += line.len();
+    }
+    fields.push(start..end);
+    for field in fields {
+        let lines = &root[field];
+        let name = lines.split(|byte| *byte == b':').next().unwrap_or_default();
+        // Release was parsed: what has no name is a blank line at its end.
+        if let Ok(name) = std::str::from_utf8(name)
+            && name.len() < lines.len()
+        {
+            each(name, lines)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a Release with a new date may be believed as long as the one that it was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValidUntil {
+    Stays,
+    IsDropped,
+}
+
+/// The same Release with another date, in seconds since the epoch. It pins no keys of the upstream any more.
+pub fn redated(root: &[u8], date: i64, valid_until: ValidUntil) -> Result<Vec<u8>, FormatError> {
+    let mut out = Vec::with_capacity(root.len() + 64);
+    let date = format!("Date: {}\n", written_date(date));
+    let mut is_dated = false;
+    for_each_field(root, |name, lines| {
+        match name.to_ascii_lowercase().as_str() {
+            "date" if !is_dated => {
+                is_dated = true;
+                push_line(&mut out, date.as_bytes());
+            }
+            "date" | "signed-by" => {}
+            "valid-until" if valid_until == ValidUntil::IsDropped => {}
+            _ => push_line(&mut out, lines),
+        }
+        Ok(())
+    })?;
+    if !is_dated {
+        out.splice(0..0, date.bytes());
+    }
+    Ok(out)
+}
+
+fn written_date(seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()
+}
+
 /// RFC 2822 as archives write it: the zone is `UTC`, and Ubuntu pads the hour with a space.
 fn parse_date(file: &str, field: &str, date: &str) -> Result<i64, FormatError> {
     let malformed = || FormatError::malformed(file, format!("{field} is {date:?}, not a date"));
@@ -286,6 +412,44 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err(), message);
         }
+    }
+
+    #[test]
+    fn a_new_release_keeps_what_is_no_list() {
+        let root = format!(
+            "Origin: Debian\nSuite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nAcquire-By-Hash: no\n\
+             Architectures: all amd64 arm64\nComponents: updates/main contrib\nMD5Sum:\n 0 1 x\n\
+             SHA256:\n {ONE} 0 main/x\nSigned-By: 0123\nDescription: folded\n and long\nX-Y: z"
+        );
+        let names = ["main/binary-amd64/Packages"].into();
+        let fields = fields_of("Release", root.as_bytes(), &names).unwrap();
+        assert_eq!(
+            String::from_utf8(fields).unwrap(),
+            "Origin: Debian\nSuite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n\
+             Architectures: all amd64\nComponents: updates/main\nDescription: folded\n and long\nX-Y: z\n"
+        );
+        let flat = fields_of("Release", root.as_bytes(), &["Packages"].into()).unwrap();
+        assert!(
+            String::from_utf8(flat)
+                .unwrap()
+                .contains("all amd64 arm64\n")
+        );
+    }
+
+    #[test]
+    fn a_release_gets_another_date_and_nothing_else() {
+        let root = "Suite: x\ndate: Sat, 11 Jul 2026 10:16:37 UTC\nValid-Until: Sun\nSigned-By: 01\n 23\nSHA256:\n a 1 b\n";
+        let dated = |text: &str, valid_until| {
+            String::from_utf8(redated(text.as_bytes(), 1_783_764_997, valid_until).unwrap())
+        };
+        assert_eq!(
+            dated(root, ValidUntil::Stays).unwrap(),
+            "Suite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nValid-Until: Sun\nSHA256:\n a 1 b\n"
+        );
+        assert_eq!(
+            dated("Suite: x\nValid-Until: Sun", ValidUntil::IsDropped).unwrap(),
+            "Date: Sat, 11 Jul 2026 10:16:37 UTC\nSuite: x\n"
+        );
     }
 
     #[test]

@@ -12,55 +12,67 @@ use crate::rel_path::RelPath;
 /// A path has at most 3,000 bytes, a digest 64 digits.
 const SUMS_LINE_LIMIT: usize = 8 << 10;
 
+/// What [`references`] reads.
+pub(super) const FIELDS: [&str; 5] = [
+    "Package",
+    "Version",
+    "Directory",
+    "Checksums-Sha512",
+    "Checksums-Sha256",
+];
+
 pub(super) fn read(
     file: &str,
     input: &mut dyn BufRead,
     each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
-    let mut stanzas = Stanzas::new(
-        file,
-        input,
-        [
-            "Package",
-            "Version",
-            "Directory",
-            "Checksums-Sha512",
-            "Checksums-Sha256",
-        ],
-    );
+    let mut stanzas = Stanzas::new(file, input, FIELDS);
     loop {
         let above = stanzas.line_number();
-        let Some([name, version, directory, sha512, sha256]) = stanzas.next()? else {
+        let Some(values) = stanzas.next()? else {
             return Ok(());
         };
-        let package = Package::new(
-            file,
-            required(file, above, "Package", name)?,
-            required(file, above, "Version", version)?,
-            "source",
-        )?;
-        if sha512.is_none() && sha256.is_none() {
-            return Err(FormatError::NoDigest {
-                file: file.to_owned(),
-                named_by: package.to_string(),
-            });
-        }
-        // A flat repository may leave the field out, or write `.`.
-        let directory = text(file, "Directory", directory.unwrap_or(b"."))?;
-        let source = Source {
-            file,
-            package,
-            directory: if directory.is_empty() { "." } else { directory },
-        };
-        // Objects are named by SHA-256: what the pool has is found by it without a detour.
-        let files = source.files(Algorithm::Sha256, sha256)?;
-        let known: BTreeSet<RelPath> = files.iter().map(|file| file.path.clone()).collect();
-        let mut others = source.files(Algorithm::Sha512, sha512)?;
-        others.retain(|file| !known.contains(&file.path));
-        for reference in files.into_iter().chain(others) {
+        for reference in references(file, above, values)?.1 {
             each(reference)?;
         }
     }
+}
+
+/// A source package and its files. `above` is the line before the stanza.
+pub(super) fn references(
+    file: &str,
+    above: u64,
+    [name, version, directory, sha512, sha256]: [Option<&[u8]>; 5],
+) -> Result<(Package, Vec<Reference>), FormatError> {
+    let package = Package::new(
+        file,
+        required(file, above, "Package", name)?,
+        required(file, above, "Version", version)?,
+        "source",
+    )?;
+    if sha512.is_none() && sha256.is_none() {
+        return Err(FormatError::NoDigest {
+            file: file.to_owned(),
+            named_by: package.to_string(),
+        });
+    }
+    // A flat repository may leave the field out, or write `.`.
+    let directory = text(file, "Directory", directory.unwrap_or(b"."))?;
+    let source = Source {
+        file,
+        package,
+        directory: if directory.is_empty() { "." } else { directory },
+    };
+    // Objects are named by SHA-256: what the pool has is found by it without a detour.
+    let mut files = source.files(Algorithm::Sha256, sha256)?;
+    let known: BTreeSet<RelPath> = files.iter().map(|file| file.path.clone()).collect();
+    let others = source.files(Algorithm::Sha512, sha512)?;
+    files.extend(
+        others
+            .into_iter()
+            .filter(|file| !known.contains(&file.path)),
+    );
+    Ok((source.package, files))
 }
 
 struct Source<'a> {

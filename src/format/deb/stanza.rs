@@ -1,7 +1,8 @@
 //! A streaming reader of deb822 text, the syntax of Release, Packages and Sources.
 //!
 //! It keeps the values of the fields that were asked for, of one stanza at a time, in buffers that are used again:
-//! memory does not grow with the text, and fields that nobody asked for may hold any bytes.
+//! memory does not grow with the text, and fields that nobody asked for may hold any bytes. Who copies stanzas
+//! ([`Stanzas::copying`]) gets each as it is written, too.
 
 use std::io::{BufRead, Read};
 
@@ -11,6 +12,8 @@ use crate::format::FormatError;
 /// 250 KB) and dependencies.
 const LINE_LIMIT: usize = 4 << 20;
 const FIELD_LIMIT: usize = 8 << 20;
+/// A stanza that is copied. The longest real ones are those of sources with thousands of binary packages, some 100 KB.
+const STANZA_LIMIT: usize = 32 << 20;
 
 /// Reads stanza after stanza, and of each the `N` fields whose names are given.
 pub struct Stanzas<'a, const N: usize> {
@@ -21,6 +24,8 @@ pub struct Stanzas<'a, const N: usize> {
     values: [Value; N],
     line: Vec<u8>,
     line_number: u64,
+    /// The stanza as it is written, for those who copy it.
+    copy: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -52,7 +57,21 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             values: std::array::from_fn(|_| Value::default()),
             line: Vec::new(),
             line_number: 0,
+            copy: None,
         }
+    }
+
+    /// As [`Self::new`], and [`Self::copy`] has each stanza's own bytes.
+    pub fn copying(file: &'a str, text: &'a mut dyn BufRead, names: [&'static str; N]) -> Self {
+        Self {
+            copy: Some(Vec::new()),
+            ..Self::new(file, text, names)
+        }
+    }
+
+    /// The stanza that was read last, byte for byte, without the blank line behind it. Its last line may have no end.
+    pub fn copy(&self) -> &[u8] {
+        self.copy.as_deref().unwrap_or_default()
     }
 
     /// The next stanza's fields, in the order of their names; `None` behind the last stanza.
@@ -60,6 +79,9 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         for value in &mut self.values {
             value.text.clear();
             value.present = false;
+        }
+        if let Some(copy) = &mut self.copy {
+            copy.clear();
         }
         let mut inside = false;
         // The field that folded lines belong to: outside a stanza there is none, and in one it may be unwanted.
@@ -73,12 +95,14 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                     return Err(self.malformed("a folded line without a field above it"));
                 }
                 Line::Folded => {
+                    self.copy_line()?;
                     if let Some(field) = current {
                         self.append(field, 0)?;
                     }
                 }
                 Line::Field { name_end } => {
                     inside = true;
+                    self.copy_line()?;
                     current = self.wanted(name_end);
                     if let Some(field) = current {
                         if self.values[field].present {
@@ -150,6 +174,17 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             value.push(b'\n');
         }
         value.extend_from_slice(text);
+        Ok(())
+    }
+
+    fn copy_line(&mut self) -> Result<(), FormatError> {
+        let Some(copy) = &mut self.copy else {
+            return Ok(());
+        };
+        if copy.len() + self.line.len() > STANZA_LIMIT {
+            return Err(self.malformed(format!("a stanza is longer than {STANZA_LIMIT} bytes")));
+        }
+        copy.extend_from_slice(&self.line);
         Ok(())
     }
 
@@ -259,6 +294,19 @@ mod tests {
                 Err(format!("Packages: {message}"))
             );
         }
+    }
+
+    #[test]
+    fn copies_are_byte_for_byte() {
+        let first = b"Package: a\r\nX:\xff \t\n \n folded\n".as_slice();
+        let text = [b"\n\n", first, b"\n\nPackage: b"].concat();
+        let mut input = BufReader::with_capacity(3, &text[..]);
+        let mut stanzas = Stanzas::copying("Packages", &mut input, ["Package"]);
+        stanzas.next().unwrap().unwrap();
+        assert_eq!(stanzas.copy(), first);
+        stanzas.next().unwrap().unwrap();
+        assert_eq!(stanzas.copy(), b"Package: b");
+        assert!(stanzas.next().unwrap().is_none());
     }
 
     #[test]

@@ -7,25 +7,23 @@ use super::{digest, location, number};
 use crate::format::{FormatError, Package, Reference};
 use crate::rel_path::RelPath;
 
+/// What [`package`] reads.
+pub(super) const CHILDREN: [&str; 6] = ["name", "arch", "version", "checksum", "size", "location"];
+
 /// `name` is the data type, for messages.
 pub(super) fn read_primary(
     name: &str,
     text: &mut dyn BufRead,
     each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
-    let mut records = Records::new(
-        name,
-        text,
-        &["metadata", "package"],
-        ["name", "arch", "version", "checksum", "size", "location"],
-    );
+    let mut records = Records::new(name, text, &["metadata", "package"], CHILDREN);
     while let Some((_, children)) = records.next()? {
         each(package(name, &children)?)?;
     }
     Ok(())
 }
 
-fn package(file: &str, children: &Record<6>) -> Result<Reference, FormatError> {
+pub(super) fn package(file: &str, children: &Record<6>) -> Result<Reference, FormatError> {
     let [name, architecture, version, checksum, size, path] =
         children.each_ref().map(Option::as_ref);
     let text = |child: Option<&'_ Child>| child.map(|child| child.text.clone()).unwrap_or_default();

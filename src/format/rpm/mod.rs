@@ -1,20 +1,28 @@
 //! RPM repositories: `repodata/repomd.xml` is the root, primary names the packages.
 
 mod architectures;
+mod choose;
+mod comps;
 pub mod evr;
 mod files;
 mod header;
+mod metered;
+mod modules;
 mod package;
+mod regenerate;
 mod repomd;
+mod tag;
+mod updateinfo;
 mod xml;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, Read};
 
 use super::{
-    Companion, Format, FormatError, Index, IndexKind, Inside, KeyFile, PackageError, Reference,
-    Root, RootSource,
+    Chosen, Companion, Format, FormatError, Index, IndexKind, Indexes, Inside, KeyFile,
+    PackageError, Reference, Regenerated, Root, RootSource, Sink, Source,
 };
+use crate::config::Filters;
 use crate::digest::{Algorithm, Digest};
 use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
@@ -28,6 +36,7 @@ pub struct Selection {
     /// belong to every one of them.
     pub architectures: Option<Vec<String>>,
     pub sources: bool,
+    pub filters: Filters,
 }
 
 /// An RPM repository as the configuration selects it.
@@ -41,30 +50,17 @@ impl Rpm {
         Self { selection }
     }
 
-    /// The metadata lists all packages: as long as it is published as it is, none of them may be left out.
-    fn check_selected(&self, reference: &Reference) -> Result<(), FormatError> {
-        let Some(package) = &reference.package else {
-            return Ok(());
-        };
-        let architecture = package.architecture.as_str();
-        let setting = match &self.selection.architectures {
-            _ if architectures::is_source(architecture) => {
-                (!self.selection.sources).then_some("rpm.sources")
-            }
-            Some(wanted) => {
-                let fits = |base: &String| architectures::belongs(base, architecture);
-                (!wanted.iter().any(fits)).then_some("rpm.architectures")
-            }
-            None => None,
-        };
-        match setting {
-            Some(setting) => Err(FormatError::NeedsFiltering {
-                package: format!("{}-{}", package.name, package.version),
-                architecture: architecture.to_owned(),
-                setting,
-            }),
-            None => Ok(()),
+    /// Whether packages of this architecture are mirrored.
+    fn selects(&self, architecture: &str) -> bool {
+        if architectures::is_source(architecture) {
+            return self.selection.sources;
         }
+        let wanted = self.selection.architectures.as_ref();
+        wanted.is_none_or(|wanted| {
+            wanted
+                .iter()
+                .any(|base| architectures::belongs(base, architecture))
+        })
     }
 }
 
@@ -105,16 +101,30 @@ impl Format for Rpm {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
         match index.kind {
-            IndexKind::RpmPrimary => files::read_primary(&index.name, text, &mut |reference| {
-                self.check_selected(&reference)?;
-                each(reference)
-            }),
+            IndexKind::RpmPrimary => files::read_primary(&index.name, text, each),
             IndexKind::RpmPrestodelta => files::read_deltas(&index.name, text, each),
             IndexKind::DebPackages
             | IndexKind::DebSources
             | IndexKind::DebInstallerSums
             | IndexKind::Opaque => Ok(()),
         }
+    }
+
+    fn choose(&self, indexes: &dyn Indexes) -> Result<Option<Chosen>, FormatError> {
+        let selection = &self.selection;
+        let takes_all = selection.architectures.is_none() && selection.sources;
+        if takes_all && selection.filters == Filters::default() {
+            return Ok(None);
+        }
+        choose::choose(self, indexes, evr::compare)
+    }
+
+    fn regenerate(
+        &self,
+        sources: &[Source<'_>],
+        sink: &mut dyn Sink,
+    ) -> Result<Regenerated, FormatError> {
+        regenerate::regenerate(sources, sink)
     }
 
     /// Under another name a package would reach clients that nobody has verified.
@@ -209,48 +219,28 @@ fn number<T: std::str::FromStr>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Package;
 
-    fn check(
-        architectures: Option<&[&str]>,
-        sources: bool,
-        architecture: &str,
-    ) -> Result<(), String> {
+    fn selects(architectures: Option<&[&str]>, sources: bool, architecture: &str) -> bool {
         let rpm = Rpm::new(Selection {
             architectures: architectures
                 .map(|names| names.iter().map(ToString::to_string).collect()),
             sources,
+            filters: Filters::default(),
         });
-        let reference = Reference {
-            path: fixed("a.rpm"),
-            digest: Digest::from_bytes(Algorithm::Sha1, &[0; 20]).unwrap(),
-            size: None,
-            package: Some(Package::new("primary", "a", "1-1", architecture).unwrap()),
-        };
-        rpm.check_selected(&reference)
-            .map_err(|error| error.to_string())
+        rpm.selects(architecture)
     }
 
     #[test]
-    fn what_the_selection_would_leave_out_needs_filtering() {
+    fn architectures_and_sources_are_chosen_apart() {
         for architecture in ["x86_64", "ppc", "noarch", "src", "nosrc"] {
-            assert_eq!(check(None, true, architecture), Ok(()));
+            assert!(selects(None, true, architecture));
         }
         for architecture in ["x86_64", "i586", "noarch", "src"] {
-            assert_eq!(
-                check(Some(&["aarch64", "x86_64"]), true, architecture),
-                Ok(())
-            );
+            assert!(selects(Some(&["aarch64", "x86_64"]), true, architecture));
         }
-        assert_eq!(
-            check(Some(&["x86_64"]), true, "ppc").unwrap_err(),
-            "a-1-1 (ppc) is outside rpm.architectures: a filtered repository cannot be published yet"
-        );
+        assert!(!selects(Some(&["x86_64"]), true, "ppc"));
         for wanted in [None, Some(&["x86_64"][..])] {
-            assert_eq!(
-                check(wanted, false, "nosrc").unwrap_err(),
-                "a-1-1 (nosrc) is outside rpm.sources: a filtered repository cannot be published yet"
-            );
+            assert!(!selects(wanted, false, "nosrc"));
         }
     }
 
@@ -259,6 +249,7 @@ mod tests {
         let rpm = Rpm::new(Selection {
             architectures: None,
             sources: true,
+            filters: Filters::default(),
         });
         let [RootSource::Detached { path, signature }] = &rpm.roots()[..] else {
             panic!("one root with its signature beside it");

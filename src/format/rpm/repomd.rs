@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::xml::{Child, Record, Records};
-use super::{digest, location, number};
+use super::{REPOMD, digest, location, number};
 use crate::digest::Digest;
 use crate::format::compression::Compression;
-use crate::format::{FormatError, Index, IndexKind, Open, Presence, Root, Variant};
+use crate::format::{FormatError, Index, IndexKind, Open, Packed, Presence, Root, Variant};
 use crate::rel_path::RelPath;
+use quick_xml::escape::escape;
 
 /// A repository has about 20 types of metadata.
 const INDEXES_LIMIT: usize = 1000;
@@ -133,6 +134,65 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
         }],
         presence: Presence::AnyVariant,
     })
+}
+
+/// A file of new metadata.
+pub(super) struct Data {
+    /// Its type.
+    pub(super) name: String,
+    pub(super) href: String,
+    pub(super) packed: Packed,
+    /// What it is without its compression, where that is known.
+    pub(super) open: Option<Packed>,
+}
+
+/// A new repomd.xml, with the revision, the tags and the time of the one that was there.
+pub(super) fn write(before: &[u8], all: &[Data]) -> Result<Vec<u8>, FormatError> {
+    let mut text = before;
+    let mut records = Records::copying(REPOMD, &mut text, &["repomd"], ["revision", "tags"]);
+    records.next()?;
+    let timestamp = read(REPOMD, before)?.date.unwrap_or_default();
+    let mut out = String::from(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <repomd xmlns=\"http://linux.duke.edu/metadata/repo\" xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\">\n",
+    );
+    for child in 0..2 {
+        let kept = records.child_span(child).map(|span| &records.copy()[span]);
+        if let Some(Ok(kept)) = kept.map(std::str::from_utf8) {
+            out.push_str(&format!("  {kept}\n"));
+        }
+    }
+    for data in all {
+        let Data {
+            name,
+            href,
+            packed,
+            open,
+        } = data;
+        let sum = |packed: &Packed| packed.object.hex();
+        out.push_str(&format!(
+            "  <data type=\"{}\">\n    <checksum type=\"sha256\">{}</checksum>\n",
+            escape(name.as_str()),
+            sum(packed)
+        ));
+        if let Some(open) = open {
+            out.push_str(&format!(
+                "    <open-checksum type=\"sha256\">{}</open-checksum>\n",
+                sum(open)
+            ));
+        }
+        out.push_str(&format!(
+            "    <location href=\"{}\"/>\n    <timestamp>{timestamp}</timestamp>\n    <size>{}</size>\n",
+            escape(href.as_str()),
+            packed.size
+        ));
+        if let Some(open) = open {
+            out.push_str(&format!("    <open-size>{}</open-size>\n", open.size));
+        }
+        out.push_str("  </data>\n");
+    }
+    out.push_str("</repomd>\n");
+    Ok(out.into_bytes())
 }
 
 /// Some tools write fractions of a second.

@@ -1,16 +1,18 @@
 //! A streaming reader of rpm metadata: a list of records (`<data>`, `<package>`), each with children that hold attributes
-//! and text.
+//! and text. A child of a child is asked for as `format/rpm:sourcerpm`.
 //!
 //! Memory is bounded by the limits below, whatever the text holds. There are no DTDs and no entities but the predefined ones.
+//! Who copies records ([`Records::copying`]) gets each as it is written, too.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
+use std::ops::Range;
 
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
+use super::metered::{Metered, Tape};
 use crate::format::FormatError;
-use crate::format::compression::read_buffered;
 
 /// One tag with its attributes, or one piece of text. The largest are descriptions of some 100 KB.
 const EVENT_LIMIT: usize = 1 << 20;
@@ -19,6 +21,8 @@ const TEXT_LIMIT: usize = 16 << 10;
 const ATTRIBUTES_LIMIT: usize = 64;
 /// Metadata is about five elements deep.
 const DEPTH_LIMIT: usize = 32;
+/// A record that is copied. The largest real ones list 40,000 files of a package, some 4 MB.
+const RECORD_LIMIT: usize = 64 << 20;
 
 /// Reads the elements at `path`, each with the `N` children that are asked for.
 pub struct Records<'a, const N: usize> {
@@ -35,8 +39,25 @@ pub struct Records<'a, const N: usize> {
     seen_root: bool,
     /// The record being read, and which of its children.
     record: Child,
+    /// Whether the record's own text is wanted.
+    keeps_text: bool,
     children: Record<N>,
-    open: Option<usize>,
+    open: Option<Open>,
+    /// The record's child that is being read, where grandchildren are asked for.
+    parent: String,
+    /// Where the record begins and ends in the text, in bytes, and likewise its children.
+    span: Range<u64>,
+    child_spans: [Range<u64>; N],
+    /// The start tag of the root element, as it is written.
+    root_tag: Vec<u8>,
+}
+
+/// A wanted child that is being read.
+#[derive(Clone, Copy)]
+struct Open {
+    child: usize,
+    /// How many elements are open inside of it.
+    depth: usize,
 }
 
 enum Progress {
@@ -70,7 +91,38 @@ impl<'a, const N: usize> Records<'a, N> {
         path: &'a [&'a str],
         names: [&'static str; N],
     ) -> Self {
-        let mut reader = Reader::from_reader(Metered { text, left: 0 });
+        Self::reading(file, text, path, names, None)
+    }
+
+    /// As [`Self::new`], and [`Self::copy`] has each record's own bytes.
+    pub fn copying(
+        file: &'a str,
+        text: &'a mut dyn BufRead,
+        path: &'a [&'a str],
+        names: [&'static str; N],
+    ) -> Self {
+        Self::reading(file, text, path, names, Some(Tape::default()))
+    }
+
+    /// As [`Self::new`], and a record has its own text too, not only its children's.
+    pub fn with_text(file: &'a str, text: &'a mut dyn BufRead, path: &'a [&'a str]) -> Self
+    where
+        [&'static str; N]: Default,
+    {
+        Self {
+            keeps_text: true,
+            ..Self::reading(file, text, path, Default::default(), None)
+        }
+    }
+
+    fn reading(
+        file: &'a str,
+        text: &'a mut dyn BufRead,
+        path: &'a [&'a str],
+        names: [&'static str; N],
+        tape: Option<Tape>,
+    ) -> Self {
+        let mut reader = Reader::from_reader(Metered::new(text, tape));
         reader.config_mut().expand_empty_elements = true;
         Self {
             file,
@@ -82,15 +134,48 @@ impl<'a, const N: usize> Records<'a, N> {
             matched: 0,
             seen_root: false,
             record: Child::default(),
+            keeps_text: false,
             children: std::array::from_fn(|_| None),
             open: None,
+            parent: String::new(),
+            span: 0..0,
+            child_spans: std::array::from_fn(|_| 0..0),
+            root_tag: Vec::new(),
         }
+    }
+
+    /// The record that was read last, byte for byte. Empty when it is not copied.
+    pub fn copy(&self) -> &[u8] {
+        self.taped(self.span.clone())
+    }
+
+    /// Where the record that was read last stands in the text, in bytes.
+    pub fn span(&self) -> Range<u64> {
+        self.span.clone()
+    }
+
+    /// Where in [`Self::copy`] a child of the record stands; `None` when it has none of that name.
+    pub fn child_span(&self, child: usize) -> Option<Range<usize>> {
+        let span = &self.child_spans[child];
+        let within = |at: u64| usize::try_from(at.checked_sub(self.span.start)?).ok();
+        (!span.is_empty()).then(|| Some(within(span.start)?..within(span.end)?))?
+    }
+
+    /// The root element's start tag, byte for byte. Empty before the first record, and when nothing is copied.
+    pub fn root_tag(&self) -> &[u8] {
+        &self.root_tag
+    }
+
+    fn taped(&self, span: Range<u64>) -> &[u8] {
+        let tape = self.reader.get_ref().tape.as_ref();
+        tape.map_or(&[], |tape| tape.read(span))
     }
 
     /// The next record with its own attributes; `None` at the end of the text.
     pub fn next(&mut self) -> Result<Option<(Child, Record<N>)>, FormatError> {
         self.record = Child::default();
         self.children = std::array::from_fn(|_| None);
+        self.child_spans = std::array::from_fn(|_| 0..0);
         // Out of `self`, because events borrow it.
         let mut buffer = std::mem::take(&mut self.buffer);
         let found = loop {
@@ -105,7 +190,8 @@ impl<'a, const N: usize> Records<'a, N> {
         if !found? {
             return Ok(None);
         }
-        for child in self.children.iter_mut().flatten() {
+        let children = self.children.iter_mut().flatten();
+        for child in children.chain([&mut self.record]) {
             child.text = child.text.trim().to_owned();
         }
         let children = std::mem::replace(&mut self.children, std::array::from_fn(|_| None));
@@ -114,22 +200,45 @@ impl<'a, const N: usize> Records<'a, N> {
 
     fn next_event(&mut self, buffer: &mut Vec<u8>) -> Result<Progress, FormatError> {
         buffer.clear();
-        self.reader.get_mut().left = EVENT_LIMIT;
+        let before = self.reader.get_ref().consumed();
+        let is_inside = self.matched == self.path.len();
+        let metered = self.reader.get_mut();
+        metered.allow(EVENT_LIMIT);
+        if let Some(tape) = &mut metered.tape {
+            if !is_inside {
+                tape.forget_until(before);
+            } else if tape.len() > RECORD_LIMIT {
+                return Err(
+                    self.malformed(format!("an element is longer than {RECORD_LIMIT} bytes"))
+                );
+            }
+        }
         let event = self
             .reader
             .read_event_into(buffer)
             .map_err(|error| xml_error(self.file, &error))?;
         match event {
-            Event::Start(start) => self.start(&start)?,
+            Event::Start(start) => {
+                self.start(&start, before)?;
+                if self.depth == 1 {
+                    let after = self.reader.get_ref().consumed();
+                    self.root_tag = self.taped(before..after).to_vec();
+                }
+            }
             Event::End(_) => {
                 let is_record = self.matched == self.path.len() && self.depth == self.matched;
                 // Unmatched ends are errors of the reader: something is open here.
                 self.depth -= 1;
                 self.matched = self.matched.min(self.depth);
-                if self.depth == self.path.len() {
+                let after = self.reader.get_ref().consumed();
+                if let Some(open) = self.open
+                    && self.depth < open.depth
+                {
+                    self.child_spans[open.child].end = after;
                     self.open = None;
                 }
                 if is_record {
+                    self.span.end = after;
                     return Ok(Progress::Record);
                 }
             }
@@ -173,7 +282,8 @@ impl<'a, const N: usize> Records<'a, N> {
         )))
     }
 
-    fn start(&mut self, start: &BytesStart) -> Result<(), FormatError> {
+    /// `before` is where its tag begins in the text.
+    fn start(&mut self, start: &BytesStart, before: u64) -> Result<(), FormatError> {
         let name = start.name().0;
         if self.depth == 0 {
             let expected = self.path[0];
@@ -190,33 +300,60 @@ impl<'a, const N: usize> Records<'a, N> {
             self.matched += 1;
             if self.matched == self.path.len() {
                 self.record.attributes = attributes(self.file, start)?;
+                self.span = before..before;
             }
-        } else if self.matched == self.path.len() && self.depth == self.matched {
-            self.open = self.names.iter().position(|wanted| *wanted == name);
-            if let Some(open) = self.open {
-                let child = Child {
-                    attributes: attributes(self.file, start)?,
-                    text: String::new(),
-                };
-                if self.children[open].replace(child).is_some() {
-                    return Err(self.malformed(format!("an element has two <{name}>")));
-                }
-            }
+        } else if self.matched == self.path.len() {
+            self.start_child(start, before)?;
         }
         self.depth += 1;
         Ok(())
     }
 
+    /// An element inside of a record, of which the children and grandchildren may be wanted.
+    fn start_child(&mut self, start: &BytesStart, before: u64) -> Result<(), FormatError> {
+        let name = start.name().0;
+        let wanted = match self.depth - self.path.len() {
+            0 => {
+                name.clone_into(&mut self.parent);
+                self.names.iter().position(|wanted| *wanted == name)
+            }
+            1 => self.names.iter().position(|wanted| {
+                let path = wanted.split_once('/');
+                path.is_some_and(|(parent, child)| parent == self.parent && child == name)
+            }),
+            _ => None,
+        };
+        let Some(child) = wanted else {
+            return Ok(());
+        };
+        self.open = Some(Open {
+            child,
+            depth: self.depth + 1,
+        });
+        let found = Child {
+            attributes: attributes(self.file, start)?,
+            text: String::new(),
+        };
+        if self.children[child].replace(found).is_some() {
+            return Err(self.malformed(format!("an element has two <{name}>")));
+        }
+        self.child_spans[child] = before..before;
+        Ok(())
+    }
+
     /// Only text directly inside of a wanted child counts, not that of elements in it.
     fn append(&mut self, piece: &str) -> Result<(), FormatError> {
-        let Some(open) = self.open.filter(|_| self.depth == self.path.len() + 1) else {
-            return Ok(());
-        };
-        let Some(Child { text, .. }) = &mut self.children[open] else {
-            return Ok(());
+        let open = self.open.filter(|open| self.depth == open.depth);
+        let is_own = self.keeps_text && self.depth == self.path.len() && self.matched == self.depth;
+        let (name, text) = match open {
+            Some(Open { child, .. }) => match &mut self.children[child] {
+                Some(found) => (self.names[child], &mut found.text),
+                None => return Ok(()),
+            },
+            None if is_own => (self.path[self.matched - 1], &mut self.record.text),
+            None => return Ok(()),
         };
         if text.len() + piece.len() > TEXT_LIMIT {
-            let name = self.names[open];
             return Err(self.malformed(format!(
                 "the text of <{name}> is longer than {TEXT_LIMIT} bytes"
             )));
@@ -290,40 +427,9 @@ fn shortened(text: &str) -> String {
         .collect()
 }
 
-/// Ends in an error when one event takes more than its share: quick-xml would buffer a text node of any size.
-struct Metered<'a> {
-    text: &'a mut dyn BufRead,
-    left: usize,
-}
-
-impl BufRead for Metered<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let available = self.text.fill_buf()?;
-        if self.left == 0 && !available.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("a tag or a piece of text is longer than {EVENT_LIMIT} bytes"),
-            ));
-        }
-        let length = available.len().min(self.left);
-        Ok(&available[..length])
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.left = self.left.saturating_sub(amount);
-        self.text.consume(amount);
-    }
-}
-
-impl Read for Metered<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        read_buffered(self, into)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::BufReader;
+    use std::io::{BufReader, Read};
 
     use proptest::prelude::*;
 
@@ -442,6 +548,44 @@ mod tests {
         assert!(read(b"<list><item><a>\xff</a></item></list>", 64).is_err());
     }
 
+    /// The records and the first child of each, as they are written.
+    fn copies(text: &[u8], buffer_size: usize) -> Option<(String, Vec<[String; 2]>)> {
+        let mut input = BufReader::with_capacity(buffer_size, text);
+        let mut records = Records::copying("x.xml", &mut input, &["list", "item"], ["a", "b"]);
+        let mut all = Vec::new();
+        while records.next().ok()?.is_some() {
+            let record = String::from_utf8(records.copy().to_vec()).unwrap();
+            let span = usize::try_from(records.span().start).unwrap()
+                ..usize::try_from(records.span().end).unwrap();
+            assert_eq!(record.as_bytes(), &text[span]);
+            let child = records.child_span(0).map_or("", |span| &record[span]);
+            all.push([child.to_owned(), record.clone()]);
+        }
+        let root = String::from_utf8(records.root_tag().to_vec()).unwrap();
+        Some((root, all))
+    }
+
+    #[test]
+    fn records_are_copied_byte_for_byte() {
+        let items = [
+            ("", "<item/>"),
+            (
+                "<a  k='1'>x &amp; y</a >",
+                "<item  k=\"&gt;\">\n<a  k='1'>x &amp; y</a ><!-- c --> </item>",
+            ),
+            ("<a/>", "<item><c><a>no</a></c><a/><b/></item>"),
+            ("", "<item><![CDATA[</item>]]></item>"),
+        ];
+        let text = items.map(|(_, item)| item).join("\n <other/> text ");
+        let text = format!("\u{feff}<?xml version='1.0'?><list a='1'>{text}</list>");
+        for size in [1, 7, 4096] {
+            let (root, copied) = copies(text.as_bytes(), size).unwrap();
+            assert_eq!(root, "<list a='1'>");
+            let expected = items.map(|(child, item)| [child.to_owned(), item.to_owned()]);
+            assert_eq!(copied, expected, "{size}");
+        }
+    }
+
     #[test]
     fn nothing_grows_without_a_limit() {
         let start = "<list><item><a>";
@@ -488,6 +632,7 @@ mod tests {
             size in 1usize..40,
         ) {
             prop_assert_eq!(read(text.as_bytes(), size), read(text.as_bytes(), 1 << 16));
+            prop_assert_eq!(copies(text.as_bytes(), size), copies(text.as_bytes(), 1 << 16));
         }
 
         #[test]

@@ -264,21 +264,35 @@ impl Writer<'_> {
 
     fn architecture_extras(&mut self, component: &str, architecture: &str) {
         let deb = self.deb;
+        let packages = self.upstream.packages.iter();
+        let names: Vec<&str> = packages.map(|package| package.name.as_str()).collect();
         if deb.has(DebExtra::Contents) {
             let path = format!("{component}/Contents-{architecture}");
-            self.index(
-                Part::Always,
-                &path,
-                b"usr/share/doc/hello/content doc/hello\n",
-            );
+            let mut text = format!("usr/share/doc/common doc/{}\n", names.join(",doc/"));
+            for name in &names {
+                writeln!(text, "usr/share/doc/{name}/con tent   doc/{name}").unwrap();
+            }
+            self.index(Part::Always, &path, text.as_bytes());
         }
         if deb.has(DebExtra::Appstream) {
             let path = format!("{component}/dep11/Components-{architecture}.yml");
-            self.index(Part::Always, &path, b"---\nFile: DEP-11\nVersion: '0.8'\n");
+            let mut text = "---\nFile: DEP-11\nVersion: '0.8'\n".to_owned();
+            for name in &names {
+                writeln!(
+                    text,
+                    "---\nType: console-application\nPackage: {name}\nID: {name}"
+                )
+                .unwrap();
+            }
+            self.index(Part::Always, &path, text.as_bytes());
         }
         if deb.has(DebExtra::Cnf) {
             let path = format!("{component}/cnf/Commands-{architecture}");
-            self.index(Part::Always, &path, b"suite: stable\n\nname: hello\n");
+            let mut text = "suite: stable\n".to_owned();
+            for name in &names {
+                writeln!(text, "\nname: {name}\ncommands: {name}").unwrap();
+            }
+            self.index(Part::Always, &path, text.as_bytes());
         }
         if deb.has(DebExtra::Pdiff) {
             let directory = format!("{component}/binary-{architecture}/Packages.diff");

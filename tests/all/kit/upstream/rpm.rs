@@ -42,8 +42,9 @@ pub enum FileNames {
 pub enum RpmExtra {
     /// One advisory for each package.
     Updateinfo,
+    /// The module `kit`, whose stream `2.10` has the packages with `.module` in their release.
     Modules,
-    /// `group` and its compressed twin.
+    /// `group` and its compressed twin. Packages whose names begin with `grouped` are in the group `kit`.
     Comps,
     /// With a delta for the first package.
     Prestodelta,
@@ -203,12 +204,11 @@ impl Writer<'_> {
                 self.index("updateinfo", "updateinfo.xml", compression, &text);
             }
             RpmExtra::Modules => {
-                let text = "---\ndocument: modulemd-defaults\nversion: 1\ndata:\n  module: kit\n  stream: \"2.10\"\n...\n";
-                self.index("modules", "modules.yaml", compression, text);
+                let text = self.modules();
+                self.index("modules", "modules.yaml", compression, &text);
             }
             RpmExtra::Comps => {
-                let text =
-                    xml("<comps><group><id>kit</id><name>Kit</name><packagelist/></group></comps>");
+                let text = self.comps();
                 self.index("group", "comps.xml", Codec::Plain, &text);
                 self.index("group_gz", "comps.xml", Codec::Gz, &text);
             }
@@ -228,6 +228,51 @@ impl Writer<'_> {
                 }
             }
         }
+    }
+
+    fn modules(&self) -> String {
+        let mut text = String::new();
+        let packages = self.upstream.packages.iter();
+        let modular: Vec<Nevra> = packages
+            .map(nevra)
+            .filter(|nevra| nevra.release.contains(".module"))
+            .collect();
+        if !modular.is_empty() {
+            text += "---\ndocument: modulemd\nversion: 2\ndata:\n  name: kit\n  stream: \"2.10\"\n  version: 1\n  \
+                     context: c0ffee\n  arch: x86_64\n  summary: Kit\n  description: Kit\n  license:\n    module: [MIT]\n  \
+                     artifacts:\n    rpms:\n";
+        }
+        for nevra in &modular {
+            let Nevra {
+                name,
+                epoch,
+                version,
+                release,
+                architecture,
+                ..
+            } = nevra;
+            writeln!(
+                text,
+                "    - {name}-{epoch}:{version}-{release}.{architecture}"
+            )
+            .unwrap();
+        }
+        if !modular.is_empty() {
+            text += "...\n";
+        }
+        text + "---\ndocument: modulemd-defaults\nversion: 1\ndata:\n  module: kit\n  stream: \"2.10\"\n...\n"
+    }
+
+    fn comps(&self) -> String {
+        let names = self.upstream.packages.iter().map(|package| &package.name);
+        let members: Vec<String> = names
+            .filter(|name| name.starts_with("grouped"))
+            .map(|name| format!("<packagereq type=\"mandatory\">{name}</packagereq>"))
+            .collect();
+        xml(&format!(
+            "<comps><group><id>kit</id><name>Kit</name><packagelist>{}</packagelist></group></comps>",
+            members.concat()
+        ))
     }
 
     fn updateinfo(&self) -> String {

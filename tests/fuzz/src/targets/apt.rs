@@ -1,6 +1,7 @@
 //! What APT repositories hold: Release, Packages, Sources, the sums of installer images.
 
 use super::{Verdict, check_path, read_index};
+use crate::config::Filters;
 use crate::format::deb::{Apt, Selection};
 use crate::format::{Format, IndexKind};
 use crate::openpgp::Trusted;
@@ -13,6 +14,7 @@ fn apt(distribution: &str) -> Apt {
         sources: true,
         udebs: true,
         installer: true,
+        filters: Filters::default(),
     })
     .expect("a plain distribution")
 }

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use super::signatures::NOW;
 use super::{Verdict, check_path, read_index};
+use crate::config::Filters;
 use crate::format::rpm::{Rpm, Selection};
 use crate::format::{Format, IndexKind};
 use crate::openpgp::{Keyring, Passed, Trusted};
@@ -13,6 +14,7 @@ fn rpm() -> Rpm {
     Rpm::new(Selection {
         architectures: None,
         sources: true,
+        filters: Filters::default(),
     })
 }
 

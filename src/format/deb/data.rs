@@ -1,0 +1,185 @@
+//! Indexes that tell of packages without naming their files, reduced to the packages that are kept.
+
+use std::collections::HashSet;
+use std::io::{BufRead, Read};
+
+use super::regenerate::Out;
+use super::stanza::Stanzas;
+use crate::format::FormatError;
+
+/// The longest lines are those of Contents for files that very many packages have, some 100 KB.
+const LINE_LIMIT: usize = 4 << 20;
+/// The largest components of dep11 have some 100 KB, with their descriptions in many languages.
+const DOCUMENT_LIMIT: usize = 16 << 20;
+
+/// What an index says of packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// `Translation-*`: their descriptions.
+    Descriptions,
+    /// `Contents-*`: which of them have a file.
+    Files,
+    /// `Components-*.yml`: appstream.
+    Components,
+    /// `Commands-*`: command-not-found.
+    Commands,
+}
+
+impl About {
+    /// By the uncompressed path as Release has it.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        let mut segments = name.rsplit('/');
+        let (file, directory) = (segments.next()?, segments.next());
+        let is_yaml = std::path::Path::new(file)
+            .extension()
+            .is_some_and(|end| end == "yml");
+        match directory {
+            _ if file.starts_with("Translation-") => Some(Self::Descriptions),
+            Some("dep11") if file.starts_with("Components-") && is_yaml => Some(Self::Components),
+            Some("cnf") if file.starts_with("Commands-") => Some(Self::Commands),
+            _ if file.starts_with("Contents-") => Some(Self::Files),
+            _ => None,
+        }
+    }
+}
+
+/// Copies what is about these packages. `is_continued` says that another text was written before this one, which had a header.
+pub(super) fn copy(
+    about: About,
+    file: &str,
+    input: &mut dyn BufRead,
+    names: &HashSet<String>,
+    is_continued: bool,
+    out: Out<'_>,
+) -> Result<(), FormatError> {
+    match about {
+        About::Descriptions => copy_stanzas("Package", file, input, names, is_continued, out),
+        About::Commands => copy_stanzas("name", file, input, names, is_continued, out),
+        About::Files => copy_lines(file, input, names, out),
+        About::Components => copy_documents(file, input, names, is_continued, out),
+    }
+}
+
+/// A stanza without a name is a header.
+fn copy_stanzas(
+    field: &'static str,
+    file: &str,
+    input: &mut dyn BufRead,
+    names: &HashSet<String>,
+    is_continued: bool,
+    mut out: Out<'_>,
+) -> Result<(), FormatError> {
+    let mut stanzas = Stanzas::copying(file, input, [field]);
+    while let Some([name]) = stanzas.next()? {
+        let is_kept = match name {
+            Some(name) => std::str::from_utf8(name).is_ok_and(|name| names.contains(name)),
+            None => !is_continued,
+        };
+        if is_kept {
+            out.write_stanza(stanzas.copy())?;
+        }
+    }
+    Ok(())
+}
+
+/// `PATH  SECTION/PACKAGE,SECTION/PACKAGE`; older archives put an explanation before it, which names no package.
+fn copy_lines(
+    file: &str,
+    input: &mut dyn BufRead,
+    names: &HashSet<String>,
+    mut out: Out<'_>,
+) -> Result<(), FormatError> {
+    let mut line = Vec::new();
+    loop {
+        read_line(file, input, &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        let trimmed = line.trim_ascii_end();
+        let Some(blank) = trimmed
+            .iter()
+            .rposition(|byte| matches!(byte, b' ' | b'\t'))
+        else {
+            continue;
+        };
+        let (path, places) = trimmed.split_at(blank + 1);
+        let all = places.split(|byte| *byte == b',');
+        let is_kept = |place: &&[u8]| {
+            let name = place.rsplit(|byte| *byte == b'/').next();
+            let name = name.and_then(|name| std::str::from_utf8(name).ok());
+            name.is_some_and(|name| names.contains(name))
+        };
+        let kept: Vec<&[u8]> = all.filter(is_kept).collect();
+        if kept.is_empty() {
+            continue;
+        }
+        out.write(path)?;
+        out.write(&kept.join(&b","[..]))?;
+        out.write(b"\n")?;
+    }
+}
+
+/// YAML documents, each of one component and its package; the first is a header.
+fn copy_documents(
+    file: &str,
+    input: &mut dyn BufRead,
+    names: &HashSet<String>,
+    is_continued: bool,
+    mut out: Out<'_>,
+) -> Result<(), FormatError> {
+    let mut line = Vec::new();
+    let mut document: Vec<u8> = Vec::new();
+    loop {
+        read_line(file, input, &mut line)?;
+        let is_start = line
+            .strip_prefix(b"---")
+            .is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
+        if line.is_empty() || is_start {
+            let is_kept = match package_of(&document) {
+                Some(name) => names.contains(name),
+                None => !is_continued,
+            };
+            if is_kept {
+                out.write(&document)?;
+            }
+            document.clear();
+        }
+        if line.is_empty() {
+            return Ok(());
+        }
+        if document.len() + line.len() > DOCUMENT_LIMIT {
+            return Err(FormatError::malformed(
+                file,
+                format!("a document is longer than {DOCUMENT_LIMIT} bytes"),
+            ));
+        }
+        document.extend_from_slice(&line);
+    }
+}
+
+/// The value of `Package` at the top of a document.
+fn package_of(document: &[u8]) -> Option<&str> {
+    let mut lines = document.split(|byte| *byte == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(b"Package:"))?;
+    let value = std::str::from_utf8(value).ok()?.trim();
+    Some(value.trim_matches(['\'', '"']))
+}
+
+/// The next line with its end; empty behind the last one.
+fn read_line(file: &str, input: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<(), FormatError> {
+    line.clear();
+    (&mut *input)
+        .take(LINE_LIMIT as u64 + 1)
+        .read_until(b'\n', line)
+        .map_err(|source| FormatError::Read {
+            file: file.to_owned(),
+            source,
+        })?;
+    if line.len() > LINE_LIMIT {
+        return Err(FormatError::malformed(
+            file,
+            format!("a line is longer than {LINE_LIMIT} bytes"),
+        ));
+    }
+    Ok(())
+}

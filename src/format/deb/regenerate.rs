@@ -1,0 +1,272 @@
+//! New indexes of an archive for a choice of its packages, and a Release over them.
+//!
+//! Everything that clients ask for is written anew where it tells of packages (Packages, Sources, Translation, Contents, dep11,
+//! command-not-found) and taken over as it is where it does not (icons, installer images). Each is there as gzip and xz, under its
+//! name and under that of its digest, and Release lists the uncompressed names too: apt and apt-file look up by them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::{BufRead, Write};
+
+use super::stanza::Stanzas;
+use super::{Apt, data, packages, release, sources};
+use crate::digest::{Algorithm, Hasher};
+use crate::format::compression::Compression;
+use crate::format::{
+    Chosen, FormatError, Index, IndexKind, Packed, Regenerated, Sink, Source, Written, not_written,
+};
+use crate::rel_path::RelPath;
+
+const CODECS: [Compression; 2] = [Compression::Gzip, Compression::Xz];
+
+pub(super) fn regenerate(
+    apt: &Apt,
+    sources: &[Source<'_>],
+    sink: &mut dyn Sink,
+) -> Result<Regenerated, FormatError> {
+    let mut writer = Writer {
+        apt,
+        sources,
+        kept: sources.iter().map(|_| HashSet::new()).collect(),
+        indexes: Vec::new(),
+        listed: BTreeMap::new(),
+    };
+    let mut by_name: BTreeMap<&str, Vec<(usize, &Index)>> = BTreeMap::new();
+    for (number, source) in sources.iter().enumerate() {
+        for index in source.indexes.all() {
+            if !source.indexes.present(index).is_empty() {
+                by_name
+                    .entry(&index.name)
+                    .or_default()
+                    .push((number, index));
+            }
+        }
+    }
+    // What the others say depends on which packages are kept.
+    let is_list =
+        |index: &Index| matches!(index.kind, IndexKind::DebPackages | IndexKind::DebSources);
+    for lists_first in [true, false] {
+        for (name, indexes) in &by_name {
+            if is_list(indexes[0].1) == lists_first {
+                writer.write(name, indexes, sink)?;
+            }
+        }
+    }
+    writer.finish()
+}
+
+struct Writer<'a> {
+    apt: &'a Apt,
+    sources: &'a [Source<'a>],
+    /// By source, the names of the packages that are kept.
+    kept: Vec<HashSet<String>>,
+    indexes: Vec<(RelPath, Packed)>,
+    /// What Release lists, by the path relative to it.
+    listed: BTreeMap<String, Packed>,
+}
+
+impl Writer<'_> {
+    fn write(
+        &mut self,
+        name: &str,
+        indexes: &[(usize, &Index)],
+        sink: &mut dyn Sink,
+    ) -> Result<(), FormatError> {
+        let Some(text) = Text::of(indexes[0].1) else {
+            let (source, index) = indexes[indexes.len() - 1];
+            return self.carry(source, index);
+        };
+        let mut kept = std::mem::take(&mut self.kept);
+        let written = sink.store(&CODECS, &mut |out| {
+            for (position, (source, index)) in indexes.iter().enumerate() {
+                let (chosen, names) = (self.sources[*source].chosen, &mut kept[*source]);
+                self.sources[*source].indexes.read(index, &mut |input| {
+                    let out = Out { name, out };
+                    match text {
+                        Text::Packages => copy_packages(&index.name, input, chosen, names, out),
+                        Text::Sources => copy_sources(&index.name, input, chosen, names, out),
+                        Text::About(about) => {
+                            data::copy(about, &index.name, input, names, position > 0, out)
+                        }
+                    }
+                })?;
+            }
+            Ok(())
+        });
+        self.kept = kept;
+        self.publish(name, &written?)
+    }
+
+    /// Lists and places an index that was written.
+    fn publish(&mut self, name: &str, written: &Written) -> Result<(), FormatError> {
+        self.listed.insert(name.to_owned(), written.open);
+        for (codec, packed) in &written.packed {
+            self.place(&format!("{name}{}", codec.suffix()), *packed)?;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, name: &str, packed: Packed) -> Result<(), FormatError> {
+        let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
+        let by_hash = format!("{directory}/by-hash/SHA256/{}", packed.object.hex());
+        for path in [name, by_hash.trim_start_matches('/')] {
+            let path = self.apt.beside(path).map_err(|source| FormatError::Path {
+                file: name.to_owned(),
+                named_by: "its new place".to_owned(),
+                source,
+            })?;
+            self.indexes.push((path, packed));
+        }
+        self.listed.insert(name.to_owned(), packed);
+        Ok(())
+    }
+
+    /// Takes an index over as it is. Where several sources have it, the last one's counts.
+    fn carry(&mut self, source: usize, index: &Index) -> Result<(), FormatError> {
+        let source = &self.sources[source];
+        let directory = self.apt.directory.as_ref();
+        for (variant, packed) in source.indexes.present(index) {
+            let path = variant.path.as_str();
+            let name = match directory {
+                Some(directory) => path
+                    .strip_prefix(directory.as_str())
+                    .and_then(|rest| rest.strip_prefix('/'))
+                    .unwrap_or(path),
+                None => path,
+            };
+            self.place(name, packed)?;
+        }
+        if !self.listed.contains_key(&index.name)
+            && Compression::of_path(&index.name) == Compression::Plain
+        {
+            let mut hasher = Hasher::new(Algorithm::Sha256);
+            let mut size = 0_u64;
+            source.indexes.read(index, &mut |input| {
+                loop {
+                    let bytes = input.fill_buf().map_err(|source| FormatError::Read {
+                        file: index.name.clone(),
+                        source,
+                    })?;
+                    if bytes.is_empty() {
+                        return Ok(());
+                    }
+                    hasher.update(bytes);
+                    let length = bytes.len();
+                    size += length as u64;
+                    input.consume(length);
+                }
+            })?;
+            let object = hasher.finish().0;
+            self.listed
+                .insert(index.name.clone(), Packed { object, size });
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Regenerated, FormatError> {
+        let root_path = self.apt.root_file("Release");
+        let last = self.sources.last().expect("there is at least one source");
+        let names: BTreeSet<&str> = self.listed.keys().map(String::as_str).collect();
+        let mut root = release::fields_of(root_path.as_str(), last.root, &names)?;
+        root.extend_from_slice(b"Acquire-By-Hash: yes\nSHA256:\n");
+        for (name, packed) in &self.listed {
+            let line = format!(" {} {} {name}\n", packed.object.hex(), packed.size);
+            root.extend_from_slice(line.as_bytes());
+        }
+        Ok(Regenerated {
+            indexes: self.indexes,
+            root_path,
+            root,
+        })
+    }
+}
+
+/// How an index is rewritten.
+#[derive(Clone, Copy)]
+enum Text {
+    Packages,
+    Sources,
+    About(data::About),
+}
+
+impl Text {
+    /// `None` for what is taken over as it is.
+    fn of(index: &Index) -> Option<Self> {
+        match index.kind {
+            IndexKind::DebPackages => Some(Self::Packages),
+            IndexKind::DebSources => Some(Self::Sources),
+            _ => data::About::of(&index.name).map(Self::About),
+        }
+    }
+}
+
+/// Where an index is written to, and what it is called in messages.
+pub(super) struct Out<'o> {
+    pub(super) name: &'o str,
+    pub(super) out: &'o mut dyn Write,
+}
+
+impl Out<'_> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
+        self.out
+            .write_all(bytes)
+            .map_err(|source| not_written(self.name, source))
+    }
+
+    /// A stanza, its end and the blank line behind it.
+    pub(super) fn write_stanza(&mut self, stanza: &[u8]) -> Result<(), FormatError> {
+        self.write(stanza)?;
+        self.write(if stanza.ends_with(b"\n") {
+            b"\n"
+        } else {
+            b"\n\n"
+        })
+    }
+}
+
+fn copy_packages(
+    file: &str,
+    input: &mut dyn BufRead,
+    chosen: &Chosen,
+    names: &mut HashSet<String>,
+    mut out: Out<'_>,
+) -> Result<(), FormatError> {
+    let mut stanzas = Stanzas::copying(file, input, packages::FIELDS);
+    loop {
+        let above = stanzas.line_number();
+        let Some(values) = stanzas.next()? else {
+            return Ok(());
+        };
+        let reference = packages::reference(file, above, values)?;
+        if !chosen.has(&reference.path) {
+            continue;
+        }
+        if let Some(package) = reference.package
+            && !names.contains(&package.name)
+        {
+            names.insert(package.name);
+        }
+        out.write_stanza(stanzas.copy())?;
+    }
+}
+
+fn copy_sources(
+    file: &str,
+    input: &mut dyn BufRead,
+    chosen: &Chosen,
+    names: &mut HashSet<String>,
+    mut out: Out<'_>,
+) -> Result<(), FormatError> {
+    let mut stanzas = Stanzas::copying(file, input, sources::FIELDS);
+    loop {
+        let above = stanzas.line_number();
+        let Some(values) = stanzas.next()? else {
+            return Ok(());
+        };
+        let (package, files) = sources::references(file, above, values)?;
+        // Versions share the upstream's tarball: a source is taken when all of its files are.
+        if files.iter().all(|file| chosen.has(&file.path)) {
+            names.insert(package.name);
+            out.write_stanza(stanzas.copy())?;
+        }
+    }
+}

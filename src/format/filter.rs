@@ -1,0 +1,294 @@
+//! Filters: which packages of a repository are wanted, judged one at a time, and then by their versions.
+//!
+//! A package is wanted when it fulfils every criterion that is given. Names, source packages, groups and modules are one
+//! criterion: any of them may name it.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
+
+use glob::Pattern;
+
+use super::Chosen;
+use crate::config::{Filters, Patterns};
+use crate::manifest::Package;
+use crate::rel_path::RelPath;
+
+/// What a package is judged by. What is not known fulfils no wish, and nothing unwanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    pub package: &'a Package,
+    /// In bytes.
+    pub size: Option<u64>,
+    /// The name of the source package that it was built from; of a source package its own.
+    pub source: Option<&'a str>,
+    pub section: Option<&'a str>,
+    pub priority: Option<&'a str>,
+    pub groups: &'a [String],
+    /// `NAME:STREAM`
+    pub module: Option<&'a str>,
+}
+
+/// Whether a package fulfils every criterion but [`Filters::newest`].
+pub fn wants(filters: &Filters, facts: &Facts<'_>) -> bool {
+    let name = facts.package.name.as_str();
+    is_named(filters, facts)
+        && !matches(&filters.exclude, name)
+        && admits(&filters.architectures, &architecture_names(facts.package))
+        && admits(&filters.sections, &section_names(facts.section))
+        && admits(&filters.priorities, facts.priority.as_slice())
+        && is_small_enough(filters, facts)
+}
+
+/// Whether a source package is wanted: what was built from it is, it is named itself, or nothing is. Sections and priorities
+/// say nothing of sources.
+pub fn wants_source(filters: &Filters, facts: &Facts<'_>, is_of_a_taken_one: bool) -> bool {
+    let name = facts.package.name.as_str();
+    let names = &filters.source_packages;
+    let is_named = matches(&filters.include, name) || matches(&names.wanted, name);
+    (is_of_a_taken_one || is_named || names_nothing(filters))
+        && !matches(&names.unwanted, name)
+        && !matches(&filters.exclude, name)
+        && admits(&filters.architectures, &architecture_names(facts.package))
+        && is_small_enough(filters, facts)
+}
+
+/// Whether the filters say only what is not wanted, or how much.
+fn names_nothing(filters: &Filters) -> bool {
+    let lists = [
+        &filters.source_packages,
+        &filters.groups,
+        &filters.modules,
+        &filters.sections,
+        &filters.priorities,
+    ];
+    filters.include.is_empty() && lists.iter().all(|list| list.wanted.is_empty())
+}
+
+fn is_small_enough(filters: &Filters, facts: &Facts<'_>) -> bool {
+    let limits = facts.size.zip(filters.max_size);
+    limits.is_none_or(|(size, most)| size <= most)
+}
+
+fn is_named(filters: &Filters, facts: &Facts<'_>) -> bool {
+    let groups: Vec<&str> = facts.groups.iter().map(String::as_str).collect();
+    let modules = module_names(facts.module);
+    let lists = [
+        (&filters.source_packages, facts.source.as_slice()),
+        (&filters.groups, &groups[..]),
+        (&filters.modules, &modules[..]),
+    ];
+    if lists
+        .iter()
+        .any(|(patterns, names)| any_matches(&patterns.unwanted, names))
+    {
+        return false;
+    }
+    let nothing_named =
+        filters.include.is_empty() && lists.iter().all(|(patterns, _)| patterns.wanted.is_empty());
+    nothing_named
+        || matches(&filters.include, &facts.package.name)
+        || lists
+            .iter()
+            .any(|(patterns, names)| any_matches(&patterns.wanted, names))
+}
+
+/// Packages for every architecture belong to each of them unless they are named as unwanted, and so do sources.
+fn architecture_names(package: &Package) -> Vec<&str> {
+    let architecture = package.architecture.as_str();
+    match architecture {
+        "all" | "noarch" | "source" | "src" | "nosrc" => vec![architecture, "*"],
+        _ => vec![architecture],
+    }
+}
+
+/// `non-free/libs` is a section of `libs` too.
+fn section_names(section: Option<&str>) -> Vec<&str> {
+    let last = section.and_then(|section| Some(section.rsplit_once('/')?.1));
+    section.into_iter().chain(last).collect()
+}
+
+/// `NAME:STREAM` and `NAME`.
+fn module_names(module: Option<&str>) -> Vec<&str> {
+    let name = module.and_then(|module| Some(module.split_once(':')?.0));
+    module.into_iter().chain(name).collect()
+}
+
+fn admits(patterns: &Patterns, names: &[&str]) -> bool {
+    let is_every = names.contains(&"*");
+    !any_matches(&patterns.unwanted, names)
+        && (patterns.wanted.is_empty() || is_every || any_matches(&patterns.wanted, names))
+}
+
+fn any_matches(patterns: &[Pattern], names: &[&str]) -> bool {
+    names.iter().any(|name| matches(patterns, name))
+}
+
+fn matches(patterns: &[Pattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+/// Packages that fulfil the other criteria, to be judged by their versions.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    /// By name, architecture and stream; by version, the places of its files.
+    by_name: HashMap<(String, String, String), BTreeMap<String, Vec<RelPath>>>,
+}
+
+impl Candidates {
+    /// `stream` tells apart what is never an update of each other.
+    pub fn add(&mut self, package: Package, stream: &str, path: RelPath) {
+        let key = (package.name, package.architecture, stream.to_owned());
+        let versions = self.by_name.entry(key).or_default();
+        versions.entry(package.version).or_default().push(path);
+    }
+
+    /// The paths that are chosen.
+    pub fn choose(self, filters: &Filters, compare: fn(&str, &str) -> Ordering) -> Chosen {
+        let most = filters
+            .newest
+            .map_or(usize::MAX, |newest| newest.get() as usize);
+        let mut chosen = Chosen::default();
+        for versions in self.by_name.into_values() {
+            let mut versions: Vec<_> = versions.into_iter().collect();
+            // Versions that are written differently may be equal: they are one.
+            versions.sort_by(|(a, _), (b, _)| compare(b, a));
+            let mut count = 0;
+            let mut last: Option<String> = None;
+            for (version, paths) in versions {
+                let is_another = last
+                    .as_ref()
+                    .is_none_or(|last| compare(last, &version) != Ordering::Equal);
+                count += usize::from(is_another);
+                if count > most {
+                    break;
+                }
+                for path in paths {
+                    chosen.take(path);
+                }
+                last = Some(version);
+            }
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(texts: &[&str]) -> Patterns {
+        let mut patterns = Patterns::default();
+        for text in texts {
+            match text.strip_prefix('!') {
+                Some(text) => patterns.unwanted.push(Pattern::new(text).unwrap()),
+                None => patterns.wanted.push(Pattern::new(text).unwrap()),
+            }
+        }
+        patterns
+    }
+
+    fn package(name: &str, architecture: &str) -> Package {
+        Package {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            architecture: architecture.to_owned(),
+        }
+    }
+
+    fn facts(package: &Package) -> Facts<'_> {
+        Facts {
+            package,
+            size: Some(100),
+            source: Some("src"),
+            section: Some("non-free/libs"),
+            priority: Some("optional"),
+            groups: &[],
+            module: Some("nodejs:18"),
+        }
+    }
+
+    #[test]
+    fn every_criterion_counts_and_any_name_does() {
+        let bash = package("bash", "amd64");
+        let facts = facts(&bash);
+        let check = |set: &dyn Fn(&mut Filters)| {
+            let mut filters = Filters::default();
+            set(&mut filters);
+            wants(&filters, &facts)
+        };
+        assert!(check(&|_| {}));
+        assert!(check(&|f| f.include = patterns(&["ba*"]).wanted));
+        assert!(!check(&|f| f.include = patterns(&["zsh", "BASH"]).wanted));
+        assert!(!check(&|f| f.exclude = patterns(&["b?sh"]).wanted));
+        // Named by its source although not by its name.
+        assert!(check(&|f| {
+            f.include = patterns(&["zsh"]).wanted;
+            f.source_packages = patterns(&["src"]);
+        }));
+        assert!(!check(&|f| f.source_packages = patterns(&["!src"])));
+        assert!(check(&|f| f.modules = patterns(&["nodejs"])));
+        assert!(check(&|f| f.modules = patterns(&["nodejs:1*"])));
+        assert!(!check(&|f| f.modules = patterns(&["!nodejs:18"])));
+        assert!(check(&|f| f.modules = patterns(&["!nodejs:16"])));
+        assert!(!check(&|f| f.groups = patterns(&["core"])));
+        assert!(check(&|f| f.sections = patterns(&["libs"])));
+        assert!(check(&|f| f.sections = patterns(&["non-free/*"])));
+        assert!(!check(&|f| f.sections = patterns(&["!libs"])));
+        assert!(!check(&|f| f.priorities = patterns(&["required"])));
+        assert!(!check(&|f| f.max_size = Some(99)));
+        assert!(check(&|f| f.max_size = Some(100)));
+        assert!(!check(&|f| f.architectures = patterns(&["arm64"])));
+    }
+
+    #[test]
+    fn what_fits_everywhere_belongs_to_every_architecture() {
+        let mut filters = Filters {
+            architectures: patterns(&["amd64"]),
+            ..Filters::default()
+        };
+        for (architecture, expected) in [("all", true), ("source", true), ("arm64", false)] {
+            let package = package("x", architecture);
+            assert_eq!(wants(&filters, &facts(&package)), expected);
+        }
+        filters.architectures = patterns(&["!all"]);
+        assert!(!wants(&filters, &facts(&package("x", "all"))));
+        assert!(wants(&filters, &facts(&package("x", "arm64"))));
+    }
+
+    #[test]
+    fn the_newest_are_counted_by_name_architecture_and_stream() {
+        let mut candidates = Candidates::default();
+        for (name, version, stream) in [
+            ("a", "1", ""),
+            ("a", "3", ""),
+            ("a", "2", ""),
+            ("a", "1", "s:1"),
+            ("b", "1", ""),
+        ] {
+            let package = Package {
+                version: version.to_owned(),
+                ..package(name, "amd64")
+            };
+            let path = format!("{name}{version}{}", stream.replace(':', ""));
+            candidates.add(package, stream, RelPath::parse(&path).unwrap());
+        }
+        let filters = Filters {
+            newest: std::num::NonZeroU32::new(2),
+            ..Filters::default()
+        };
+        let chosen = candidates.choose(&filters, Ord::cmp);
+        for (path, expected) in [
+            ("a1", false),
+            ("a2", true),
+            ("a3", true),
+            ("a1s1", true),
+            ("b1", true),
+        ] {
+            assert_eq!(
+                chosen.has(&RelPath::parse(path).unwrap()),
+                expected,
+                "{path}"
+            );
+        }
+    }
+}

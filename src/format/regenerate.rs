@@ -1,0 +1,90 @@
+//! What a format needs to write new indexes for a choice of packages, and what it gives back.
+//!
+//! Indexes are rewritten by streaming those of the sources and copying the chosen packages' own bytes (a stanza, an
+//! element): no field is lost. Equal input gives equal output.
+
+use std::collections::HashSet;
+use std::io::{BufRead, Write};
+
+use super::compression::Compression;
+use super::{FormatError, Index, Variant};
+use crate::digest::ObjectId;
+use crate::rel_path::RelPath;
+
+/// The packages that are taken, by the paths that their index gives.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    paths: HashSet<RelPath>,
+}
+
+impl Chosen {
+    pub fn take(&mut self, path: RelPath) {
+        self.paths.insert(path);
+    }
+
+    pub fn has(&self, path: &RelPath) -> bool {
+        self.paths.contains(path)
+    }
+
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+}
+
+/// The indexes of one state: those that are there, and their texts.
+pub trait Indexes {
+    fn all(&self) -> &[Index];
+
+    /// The variants that are there, the one to read first in front. Empty when there is none.
+    fn present<'a>(&self, index: &'a Index) -> Vec<(&'a Variant, Packed)>;
+
+    /// Gives the uncompressed text of an index to `work`, and proves it against the root's declaration.
+    fn read(
+        &self,
+        index: &Index,
+        work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError>;
+}
+
+/// A state of which packages are taken into new indexes.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The text of its root.
+    pub root: &'a [u8],
+    pub indexes: &'a dyn Indexes,
+    pub chosen: &'a Chosen,
+}
+
+/// Bytes in the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packed {
+    pub object: ObjectId,
+    /// In bytes.
+    pub size: u64,
+}
+
+/// A text that was stored, without and with compression.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What the text itself is.
+    pub open: Packed,
+    /// In the order that was asked for.
+    pub packed: Vec<(Compression, Packed)>,
+}
+
+/// Writes a text; given to a [`Sink`].
+pub type Work<'w> = &'w mut dyn FnMut(&mut dyn Write) -> Result<(), FormatError>;
+
+/// Where new indexes are stored.
+pub trait Sink {
+    /// Stores what `work` writes, once in each of these compressions.
+    fn store(&mut self, codecs: &[Compression], work: Work<'_>) -> Result<Written, FormatError>;
+}
+
+/// New indexes, and a root over them that nobody has signed yet.
+#[derive(Debug)]
+pub struct Regenerated {
+    pub indexes: Vec<(RelPath, Packed)>,
+    pub root_path: RelPath,
+    pub root: Vec<u8>,
+}

@@ -1,0 +1,174 @@
+//! Which packages of a repository the architectures, `rpm.sources` and the filters take.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::io::BufRead;
+
+use super::files::{CHILDREN, package};
+use super::xml::Records;
+use super::{Rpm, architectures, comps, modules};
+use crate::format::filter::{Candidates, Facts, wants, wants_source};
+use crate::format::{Chosen, FormatError, IndexKind, Indexes, Reference};
+use crate::manifest::Package;
+use crate::rel_path::RelPath;
+
+/// What names the source package, and then what [`package`] reads.
+const NAMES: [&str; 7] = {
+    let [name, architecture, version, checksum, size, location] = CHILDREN;
+    [
+        "format/rpm:sourcerpm",
+        name,
+        architecture,
+        version,
+        checksum,
+        size,
+        location,
+    ]
+};
+
+/// `None` when that is all of them.
+pub(super) fn choose(
+    rpm: &Rpm,
+    indexes: &dyn Indexes,
+    compare: fn(&str, &str) -> Ordering,
+) -> Result<Option<Chosen>, FormatError> {
+    let filters = &rpm.selection.filters;
+    let mut choice = Choice {
+        rpm,
+        groups: HashMap::new(),
+        modules: HashMap::new(),
+        seen: HashSet::new(),
+        candidates: Candidates::default(),
+        sources: Vec::new(),
+        taken_sources: HashSet::new(),
+    };
+    for index in indexes.all() {
+        match index.name.as_str() {
+            "group" | "group_gz" if !filters.groups.is_empty() => {
+                indexes.read(index, &mut |text| {
+                    comps::read_members(&index.name, text, &mut choice.groups)
+                })?;
+            }
+            // Also without a filter for them: the newest are counted in each stream.
+            "modules" => indexes.read(index, &mut |text| {
+                modules::read_streams(&index.name, text, &mut choice.modules)
+            })?,
+            _ => {}
+        }
+    }
+    for index in indexes.all() {
+        if index.kind == IndexKind::RpmPrimary {
+            indexes.read(index, &mut |text| choice.read_primary(&index.name, text))?;
+        }
+    }
+    choice.add_sources();
+    let chosen = choice.candidates.choose(filters, compare);
+    Ok((chosen.len() < choice.seen.len()).then_some(chosen))
+}
+
+struct Choice<'a> {
+    rpm: &'a Rpm,
+    /// By the name of a package, the groups that have it.
+    groups: HashMap<String, Vec<String>>,
+    /// By a modular package's name, version and architecture, its `NAME:STREAM`.
+    modules: HashMap<Package, String>,
+    /// The paths of all packages.
+    seen: HashSet<RelPath>,
+    candidates: Candidates,
+    /// Source packages, judged when it is known what is taken.
+    sources: Vec<Reference>,
+    /// File names of the source packages of what is taken.
+    taken_sources: HashSet<String>,
+}
+
+impl Choice<'_> {
+    fn read_primary(&mut self, file: &str, text: &mut dyn BufRead) -> Result<(), FormatError> {
+        let mut records = Records::new(file, text, &["metadata", "package"], NAMES);
+        while let Some((_, [source, of_package @ ..])) = records.next()? {
+            let reference = package(file, &of_package)?;
+            let source = source.map(|source| source.text).unwrap_or_default();
+            if self.seen.insert(reference.path.clone()) {
+                self.judge(reference, source);
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, reference: Reference, source: String) {
+        let Some(package) = &reference.package else {
+            return;
+        };
+        if !self.rpm.selects(&package.architecture) {
+            return;
+        }
+        if architectures::is_source(&package.architecture) {
+            self.sources.push(reference);
+            return;
+        }
+        let groups = self.groups.get(&package.name);
+        let module = self.modules.get(package);
+        let facts = Facts {
+            package,
+            size: reference.size,
+            source: name_of_source(&source),
+            section: None,
+            priority: None,
+            groups: groups.map_or(&[], Vec::as_slice),
+            module: module.map(String::as_str),
+        };
+        if wants(&self.rpm.selection.filters, &facts) {
+            let stream = module.map_or("", String::as_str);
+            self.candidates
+                .add(package.clone(), stream, reference.path.clone());
+            self.taken_sources.insert(source);
+        }
+    }
+
+    fn add_sources(&mut self) {
+        for reference in std::mem::take(&mut self.sources) {
+            let Some(package) = reference.package else {
+                continue;
+            };
+            let facts = Facts {
+                package: &package,
+                size: reference.size,
+                source: Some(&package.name),
+                section: None,
+                priority: None,
+                groups: &[],
+                module: None,
+            };
+            let is_of_a_taken_one = self.taken_sources.contains(reference.path.file_name());
+            if wants_source(&self.rpm.selection.filters, &facts, is_of_a_taken_one) {
+                let stream = self.modules.get(&package).cloned().unwrap_or_default();
+                self.candidates.add(package, &stream, reference.path);
+            }
+        }
+    }
+}
+
+/// `bash-5.1-2.el9.src.rpm` was built from `bash`.
+fn name_of_source(file: &str) -> Option<&str> {
+    let stem = file.strip_suffix(".rpm")?;
+    let (stem, _architecture) = stem.rsplit_once('.')?;
+    let (stem, _release) = stem.rsplit_once('-')?;
+    let (name, _version) = stem.rsplit_once('-')?;
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_has_a_name() {
+        for (file, name) in [
+            ("bash-5.1-2.el9.src.rpm", Some("bash")),
+            ("a-b-1-2.nosrc.rpm", Some("a-b")),
+            ("", None),
+            ("x.rpm", None),
+        ] {
+            assert_eq!(name_of_source(file), name, "{file}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! comps: groups, and the names of the packages in each.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+
+use super::xml::Records;
+use crate::format::FormatError;
+
+/// Notes by the name of each package the ids of the groups that have it.
+pub(super) fn read_members(
+    file: &str,
+    text: &mut dyn BufRead,
+    groups: &mut HashMap<String, Vec<String>>,
+) -> Result<(), FormatError> {
+    let mut records = Records::copying(file, text, &["comps", "group"], ["id"]);
+    while let Some((_, [id])) = records.next()? {
+        let id = id.map(|id| id.text).unwrap_or_default();
+        let mut group = records.copy();
+        let path = ["group", "packagelist", "packagereq"];
+        let mut members = Records::with_text(file, &mut group, &path);
+        while let Some((member, [])) = members.next()? {
+            let of = groups.entry(member.text).or_default();
+            if !of.contains(&id) {
+                of.push(id.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_who_is_in_which_group() {
+        let text = "<comps><group><id>core</id><name>Core</name><packagelist>\
+                    <packagereq type='mandatory'>bash</packagereq><packagereq> a&amp;b </packagereq>\
+                    </packagelist></group><category><id>x</id></category>\
+                    <group><id>other</id><packagelist><packagereq>bash</packagereq></packagelist></group></comps>";
+        let mut groups = HashMap::new();
+        read_members("group", &mut text.as_bytes(), &mut groups).unwrap();
+        assert_eq!(groups["bash"], ["core", "other"]);
+        assert_eq!(groups["a&b"], ["core"]);
+        assert_eq!(groups.len(), 2);
+    }
+}

@@ -1,0 +1,354 @@
+//! New metadata for a choice of a repository's packages, and a repomd.xml over it.
+//!
+//! What lists packages is written anew (primary, filelists, other and their like, updateinfo, modules), and every other type is
+//! taken over as it is (comps, productid, what nobody here knows). What repeats the lists in other forms (sqlite, zchunk) and the
+//! deltas between packages are left out: clients do without them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io::{BufRead, Write};
+
+use super::files::{CHILDREN, package};
+use super::tag::{opened, with_attribute};
+use super::xml::Records;
+use super::{REPOMD, fixed, modules, repomd, updateinfo};
+use crate::format::compression::Compression;
+use crate::format::{
+    Chosen, FormatError, Index, IndexKind, Packed, Regenerated, Sink, Source, not_written,
+};
+use crate::manifest::Package;
+use crate::rel_path::RelPath;
+
+const DECLARATION: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+
+/// How a type of metadata is rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Primary,
+    /// Elements that belong to a package by its pkgid: filelists, other, susedata.
+    ByPackage,
+    Updates,
+    Modules,
+    Carried,
+    LeftOut,
+}
+
+impl Kind {
+    fn of(name: &str) -> Self {
+        match name {
+            "primary" => Self::Primary,
+            "filelists" | "other" | "filelists-ext" | "filelists_ext" => Self::ByPackage,
+            "updateinfo" => Self::Updates,
+            "modules" => Self::Modules,
+            "prestodelta" | "deltainfo" => Self::LeftOut,
+            // Also of languages: `susedata.de`.
+            _ if name.starts_with("susedata") => Self::ByPackage,
+            _ if name.ends_with("_db") || name.ends_with("_zck") => Self::LeftOut,
+            _ => Self::Carried,
+        }
+    }
+}
+
+/// What is kept of one source.
+#[derive(Default)]
+struct Kept {
+    /// As primary writes them.
+    pkgids: HashSet<String>,
+    packages: HashSet<Package>,
+}
+
+pub(super) fn regenerate(
+    sources: &[Source<'_>],
+    sink: &mut dyn Sink,
+) -> Result<Regenerated, FormatError> {
+    let mut writer = Writer {
+        codec: codec_of(sources),
+        sources,
+        kept: sources.iter().map(|_| Kept::default()).collect(),
+        indexes: Vec::new(),
+        data: Vec::new(),
+    };
+    let names: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|source| source.indexes.all())
+        .map(|index| index.name.as_str())
+        .collect();
+    // What the others say depends on which packages are kept.
+    writer.primary(sink)?;
+    for name in names {
+        writer.write(name, sink)?;
+    }
+    writer.finish()
+}
+
+/// Clients of a repository read what its primary is packed with; gzip everybody does.
+fn codec_of(sources: &[Source<'_>]) -> Compression {
+    let is_zstd = |source: &Source<'_>| {
+        let primary = source.indexes.all().iter().find(|index| is_primary(index));
+        primary.is_some_and(|index| index.variants[0].compression == Compression::Zstd)
+    };
+    if sources.iter().all(is_zstd) {
+        Compression::Zstd
+    } else {
+        Compression::Gzip
+    }
+}
+
+fn is_primary(index: &Index) -> bool {
+    index.kind == IndexKind::RpmPrimary
+}
+
+struct Writer<'a> {
+    sources: &'a [Source<'a>],
+    codec: Compression,
+    kept: Vec<Kept>,
+    indexes: Vec<(RelPath, Packed)>,
+    data: Vec<repomd::Data>,
+}
+
+impl Writer<'_> {
+    /// By source, its indexes of a type. There may be several.
+    fn of_type<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (usize, &'s Index)> {
+        let sources = self.sources.iter().enumerate();
+        sources.flat_map(move |(number, source)| {
+            let all = source.indexes.all().iter();
+            all.filter(move |index| index.name == name)
+                .map(move |index| (number, index))
+        })
+    }
+
+    fn primary(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
+        let mut kept = std::mem::take(&mut self.kept);
+        for (number, index) in self.of_type("primary") {
+            let source = &self.sources[number];
+            source.indexes.read(index, &mut |text| {
+                note_kept(&index.name, text, source.chosen, &mut kept[number])
+            })?;
+        }
+        self.kept = kept;
+        let count: usize = self.kept.iter().map(|kept| kept.pkgids.len()).sum();
+        self.elements("primary", &["metadata", "package"], Some(count), sink)
+    }
+
+    fn write(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
+        let count = self.kept.iter().map(|kept| kept.pkgids.len()).sum();
+        match Kind::of(name) {
+            Kind::Primary | Kind::LeftOut => Ok(()),
+            Kind::ByPackage => {
+                let root = match name {
+                    "other" => "otherdata",
+                    "filelists" => "filelists",
+                    "filelists-ext" | "filelists_ext" => "filelists-ext",
+                    _ => "susedata",
+                };
+                self.elements(name, &[root, "package"], Some(count), sink)
+            }
+            Kind::Updates => self.elements(name, &["updates", "update"], None, sink),
+            Kind::Modules => self.modules(name, sink),
+            Kind::Carried => {
+                self.carry(name);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a root element with those of the elements in it that are kept.
+    fn elements(
+        &mut self,
+        name: &str,
+        path: &[&str; 2],
+        count: Option<usize>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), FormatError> {
+        let written = sink.store(&[self.codec], &mut |out| {
+            let mut is_begun = false;
+            for (number, index) in self.of_type(name) {
+                let source = &self.sources[number];
+                source.indexes.read(index, &mut |text| {
+                    let mut elements = Elements {
+                        name,
+                        count,
+                        kept: &self.kept[number],
+                        chosen: source.chosen,
+                        out: &mut *out,
+                    };
+                    elements.copy(text, path, &mut is_begun)
+                })?;
+            }
+            let end = format!("</{}>\n", path[0]);
+            out.write_all(end.as_bytes())
+                .map_err(|source| not_written(name, source))
+        })?;
+        self.add(name, written)
+    }
+
+    fn modules(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
+        let written = sink.store(&[self.codec], &mut |out| {
+            let mut documents = modules::Kept::default();
+            for (number, index) in self.of_type(name) {
+                let packages = &self.kept[number].packages;
+                let indexes = self.sources[number].indexes;
+                indexes.read(index, &mut |text| documents.note(name, text, packages))?;
+            }
+            for (number, index) in self.of_type(name) {
+                let packages = &self.kept[number].packages;
+                let indexes = self.sources[number].indexes;
+                indexes.read(index, &mut |text| documents.copy(name, text, packages, out))?;
+            }
+            Ok(())
+        })?;
+        self.add(name, written)
+    }
+
+    fn add(&mut self, name: &str, written: crate::format::Written) -> Result<(), FormatError> {
+        let ending = if Kind::of(name) == Kind::Modules {
+            "yaml"
+        } else {
+            "xml"
+        };
+        for (codec, packed) in written.packed {
+            let hex = packed.object.hex();
+            let href = format!("repodata/{hex}-{name}.{ending}{}", codec.suffix());
+            let path = RelPath::parse(&href).map_err(|source| FormatError::Path {
+                file: REPOMD.to_owned(),
+                named_by: name.to_owned(),
+                source,
+            })?;
+            self.indexes.push((path, packed));
+            self.data.push(repomd::Data {
+                name: name.to_owned(),
+                href,
+                packed,
+                open: Some(written.open),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes a type over as it is. Where several sources have it, the last one's counts.
+    fn carry(&mut self, name: &str) {
+        let Some((number, _)) = self.of_type(name).last() else {
+            return;
+        };
+        let mut carried = Vec::new();
+        for (_, index) in self.of_type(name).filter(|(source, _)| *source == number) {
+            for (variant, packed) in self.sources[number].indexes.present(index) {
+                let open = variant.open.digest.and_then(|digest| digest.object_id());
+                let open = open.zip(variant.open.size);
+                let is_packed = variant.compression != Compression::Plain;
+                carried.push((
+                    variant.path.clone(),
+                    packed,
+                    open.filter(|_| is_packed)
+                        .map(|(object, size)| Packed { object, size }),
+                ));
+            }
+        }
+        for (path, packed, open) in carried {
+            // What is rewritten never has the name of a file that is carried, or the new one would be lost.
+            if self.indexes.iter().any(|(taken, _)| *taken == path) {
+                continue;
+            }
+            self.data.push(repomd::Data {
+                name: name.to_owned(),
+                href: path.as_str().to_owned(),
+                packed,
+                open,
+            });
+            self.indexes.push((path, packed));
+        }
+    }
+
+    fn finish(self) -> Result<Regenerated, FormatError> {
+        let last = self.sources.last().expect("there is at least one source");
+        Ok(Regenerated {
+            root: repomd::write(last.root, &self.data)?,
+            indexes: self.indexes,
+            root_path: fixed(REPOMD),
+        })
+    }
+}
+
+/// Reads which packages are kept.
+fn note_kept(
+    file: &str,
+    text: &mut dyn BufRead,
+    chosen: &Chosen,
+    kept: &mut Kept,
+) -> Result<(), FormatError> {
+    let mut records = Records::new(file, text, &["metadata", "package"], CHILDREN);
+    while let Some((_, children)) = records.next()? {
+        let reference = package(file, &children)?;
+        if chosen.has(&reference.path) {
+            let pkgid = children[3].as_ref().map(|checksum| checksum.text.clone());
+            kept.pkgids.extend(pkgid);
+            kept.packages.extend(reference.package);
+        }
+    }
+    Ok(())
+}
+
+/// Copies elements of one index.
+struct Elements<'e> {
+    name: &'e str,
+    count: Option<usize>,
+    kept: &'e Kept,
+    chosen: &'e Chosen,
+    out: &'e mut dyn Write,
+}
+
+impl Elements<'_> {
+    fn copy(
+        &mut self,
+        text: &mut dyn BufRead,
+        path: &[&str; 2],
+        is_begun: &mut bool,
+    ) -> Result<(), FormatError> {
+        let kind = Kind::of(self.name);
+        let mut records = Records::copying(self.name, text, path, CHILDREN);
+        loop {
+            let record = records.next()?;
+            if !std::mem::replace(is_begun, true) {
+                self.begin(records.root_tag())?;
+            }
+            let Some((attributes, children)) = record else {
+                return Ok(());
+            };
+            let is_kept = match kind {
+                Kind::Primary => self.chosen.has(&package(self.name, &children)?.path),
+                Kind::Updates => {
+                    let update =
+                        updateinfo::reduced(self.name, records.copy(), &self.kept.packages)?;
+                    if let Some(update) = update {
+                        self.write(&update)?;
+                        self.write(b"\n")?;
+                    }
+                    false
+                }
+                _ => {
+                    let pkgid = attributes.attribute("pkgid");
+                    pkgid.is_some_and(|pkgid| self.kept.pkgids.contains(pkgid))
+                }
+            };
+            if is_kept {
+                self.write(records.copy())?;
+                self.write(b"\n")?;
+            }
+        }
+    }
+
+    fn begin(&mut self, root_tag: &[u8]) -> Result<(), FormatError> {
+        let mut tag = opened(root_tag);
+        if let Some(count) = self.count {
+            tag = with_attribute(&tag, "packages", &count.to_string());
+        }
+        self.write(DECLARATION)?;
+        self.write(&tag)?;
+        self.write(b"\n")
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
+        self.out
+            .write_all(bytes)
+            .map_err(|source| not_written(self.name, source))
+    }
+}

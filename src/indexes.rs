@@ -1,0 +1,239 @@
+//! Indexes in the pool: reading their texts, and storing new ones.
+//!
+//! What is read was verified when it came, and its text is held against what the root declares of it once more. What is stored is
+//! packed by a thread for each codec while it is written: nothing of it is in memory but a few pieces.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::format::compression::{Compression, Encoder, IndexText};
+use crate::format::{FormatError, Index, Indexes, Packed, Sink, Variant, Work, Written};
+use crate::pool::{BUFFER, Pool, Stored};
+
+/// The indexes of a root, as far as their files are in the pool.
+pub struct PooledIndexes<'a> {
+    pub pool: &'a Pool,
+    pub all: Vec<Index>,
+    /// The files that are there, by what the root declares of them.
+    pub objects: HashMap<Digest, Stored>,
+}
+
+impl Indexes for PooledIndexes<'_> {
+    fn all(&self) -> &[Index] {
+        &self.all
+    }
+
+    fn present<'i>(&self, index: &'i Index) -> Vec<(&'i Variant, Packed)> {
+        let variants = index.variants.iter();
+        variants
+            .filter_map(|variant| {
+                let Stored { object, size } = *self.objects.get(&variant.digest)?;
+                Some((variant, Packed { object, size }))
+            })
+            .collect()
+    }
+
+    fn read(
+        &self,
+        index: &Index,
+        work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
+        let unreadable = |source| FormatError::Read {
+            file: index.name.clone(),
+            source,
+        };
+        let Some((variant, packed)) = self.present(index).into_iter().next() else {
+            return Ok(());
+        };
+        let file = self.pool.open_object(packed.object).map_err(unreadable)?;
+        let file = BufReader::with_capacity(BUFFER, file);
+        let mut text =
+            IndexText::open(variant.compression, variant.open, file).map_err(unreadable)?;
+        work(&mut text)?;
+        text.verify().map_err(|error| FormatError::Malformed {
+            file: index.name.clone(),
+            what: error.to_string(),
+        })
+    }
+}
+
+/// Stores new indexes in the pool.
+pub struct PoolSink<'a> {
+    pub pool: &'a Pool,
+    /// What was stored so far.
+    pub stored: Vec<Stored>,
+}
+
+/// How much is handed to the packing threads at once, and how many pieces may wait for each.
+const PIECE: usize = 256 << 10;
+const WAITING: usize = 8;
+
+impl Sink for PoolSink<'_> {
+    fn store(&mut self, codecs: &[Compression], work: Work<'_>) -> Result<Written, FormatError> {
+        let pool = self.pool;
+        let written = thread::scope(|scope| {
+            let mut senders = Vec::new();
+            let mut packers = Vec::new();
+            for &codec in codecs {
+                let (sender, pieces) = sync_channel::<std::sync::Arc<[u8]>>(WAITING);
+                senders.push(sender);
+                let pack = move || -> io::Result<Stored> {
+                    let mut encoder = Encoder::new(codec, pool.make()?)?;
+                    for piece in pieces {
+                        encoder.write_all(&piece)?;
+                    }
+                    encoder.finish()?.finish()
+                };
+                let packer = thread::Builder::new()
+                    .name(format!("pack{}", codec.suffix()))
+                    .spawn_scoped(scope, pack);
+                packers.push((codec, packer.map_err(unwritable)?));
+            }
+            let mut pieces = Pieces {
+                senders,
+                hasher: Hasher::new(Algorithm::Sha256),
+                size: 0,
+                piece: Vec::with_capacity(PIECE),
+            };
+            let worked = work(&mut pieces).and_then(|()| pieces.hand_over().map_err(unwritable));
+            let open = Packed {
+                object: pieces.hasher.clone().finish().0,
+                size: pieces.size,
+            };
+            // Without senders the threads come to their end.
+            drop(pieces);
+            let mut packed = Vec::new();
+            let mut failed = None;
+            for (codec, packer) in packers {
+                match packer.join() {
+                    Ok(Ok(Stored { object, size })) => {
+                        packed.push((codec, Packed { object, size }));
+                    }
+                    // Why a thread ended is why its pieces could not be handed over.
+                    Ok(Err(error)) => failed = Some(unwritable(error)),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            match failed {
+                Some(failed) => Err(failed),
+                None => worked.map(|()| Written { open, packed }),
+            }
+        })?;
+        let packed = written.packed.iter();
+        self.stored.extend(packed.map(|(_, packed)| Stored {
+            object: packed.object,
+            size: packed.size,
+        }));
+        Ok(written)
+    }
+}
+
+fn unwritable(source: io::Error) -> FormatError {
+    FormatError::Write {
+        file: "a new index".to_owned(),
+        source,
+    }
+}
+
+/// Hashes what is written and hands it to the packing threads.
+struct Pieces {
+    senders: Vec<SyncSender<std::sync::Arc<[u8]>>>,
+    hasher: Hasher,
+    size: u64,
+    piece: Vec<u8>,
+}
+
+impl Pieces {
+    fn hand_over(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        self.hasher.update(&self.piece);
+        self.size += self.piece.len() as u64;
+        let piece: std::sync::Arc<[u8]> = self.piece.as_slice().into();
+        self.piece.clear();
+        for sender in &self.senders {
+            sender
+                .send(piece.clone())
+                .map_err(|_| io::Error::other("the packing has failed"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.hand_over()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::ObjectId;
+
+    const CODECS: [Compression; 3] = [Compression::Gzip, Compression::Xz, Compression::Zstd];
+
+    #[test]
+    fn what_is_stored_is_read_again_and_equal_texts_are_equal_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
+        let text = "Package: hello\nVersion: 1\n\n".repeat(30_000);
+        let store = || {
+            let mut sink = PoolSink {
+                pool: &pool,
+                stored: Vec::new(),
+            };
+            let written = sink.store(&CODECS, &mut |out| {
+                for piece in text.as_bytes().chunks(777) {
+                    out.write_all(piece).map_err(unwritable)?;
+                }
+                Ok(())
+            });
+            (written.unwrap(), sink.stored)
+        };
+        let (written, stored) = store();
+        assert_eq!(written.open.object, ObjectId::of(text.as_bytes()));
+        assert_eq!(written.open.size, text.len() as u64);
+        for (codec, packed) in &written.packed {
+            let file = BufReader::new(pool.open_object(packed.object).unwrap());
+            let mut read = IndexText::open(*codec, crate::format::Open::default(), file).unwrap();
+            let mut content = String::new();
+            io::Read::read_to_string(&mut read, &mut content).unwrap();
+            assert!(content == text, "{codec:?}");
+            assert!(packed.size < written.open.size / 10);
+        }
+        assert_eq!(store().1, stored);
+        assert!(pool.partials().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_error_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
+        let mut sink = PoolSink {
+            pool: &pool,
+            stored: Vec::new(),
+        };
+        let failed = sink.store(&CODECS, &mut |out| {
+            out.write_all(&vec![b'x'; 1 << 20]).map_err(unwritable)?;
+            Err(unwritable(io::Error::other("on purpose")))
+        });
+        assert_eq!(
+            failed.unwrap_err().to_string(),
+            "a new index cannot be written: on purpose"
+        );
+        assert!(sink.stored.is_empty());
+    }
+}

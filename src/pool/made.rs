@@ -1,0 +1,94 @@
+//! Files that are made here, not downloaded: what they will be called is known when they are whole.
+
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+
+use fs_err as fs;
+
+use super::{BUFFER, Pool, Stored};
+use crate::digest::{Algorithm, Hasher};
+
+/// A file that is being made. Dropping it leaves nothing; a killed run leaves a file in `partial`, which cleanup takes away.
+pub struct Made<'a> {
+    pool: &'a Pool,
+    file: BufWriter<tempfile::NamedTempFile>,
+    hasher: Hasher,
+    length: u64,
+}
+
+impl Pool {
+    /// Begins a file that becomes an object when it is finished.
+    pub fn make(&self) -> io::Result<Made<'_>> {
+        let file = tempfile::Builder::new()
+            .prefix("made-")
+            .tempfile_in(self.root.join("partial"))?;
+        Ok(Made {
+            pool: self,
+            file: BufWriter::with_capacity(BUFFER, file),
+            hasher: Hasher::new(Algorithm::Sha256),
+            length: 0,
+        })
+    }
+}
+
+impl Made<'_> {
+    /// Gives the file its name. A second copy of what the pool has is thrown away.
+    pub fn finish(self) -> io::Result<Stored> {
+        let file = self
+            .file
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        let (object, _) = self.hasher.finish();
+        let stored = Stored {
+            object,
+            size: self.length,
+        };
+        if self.pool.adopt(object)? == Some(stored) {
+            return Ok(stored);
+        }
+        file.as_file()
+            .set_permissions(PermissionsExt::from_mode(0o444))?;
+        let target = self.pool.object_path(object);
+        if let Some(directory) = target.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        file.persist(&target).map_err(|error| error.error)?;
+        Ok(stored)
+    }
+}
+
+impl Write for Made<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::ObjectId;
+
+    #[test]
+    fn what_is_made_is_stored_once_under_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
+        for _ in 0..2 {
+            let mut made = pool.make().unwrap();
+            made.write_all(b"hello ").unwrap();
+            made.write_all(b"world").unwrap();
+            let stored = made.finish().unwrap();
+            assert_eq!(stored.object, ObjectId::of(b"hello world"));
+            assert_eq!(stored.size, 11);
+            assert_eq!(pool.size_of(stored.object).unwrap(), Some(11));
+        }
+        drop(pool.make().unwrap());
+        assert!(pool.partials().unwrap().is_empty());
+    }
+}
