@@ -3,7 +3,7 @@
 //! Indexes are rewritten by streaming those of the sources and copying the chosen packages' own bytes (a stanza, an
 //! element): no field is lost. Equal input gives equal output.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{BufRead, Write};
 
 use super::compression::Compression;
@@ -14,16 +14,27 @@ use crate::rel_path::RelPath;
 /// The packages that are taken, by the paths that their index gives.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Chosen {
-    paths: HashSet<RelPath>,
+    /// With the new path of those that cannot stay where they are.
+    paths: HashMap<RelPath, Option<RelPath>>,
 }
 
 impl Chosen {
     pub fn take(&mut self, path: RelPath) {
-        self.paths.insert(path);
+        self.paths.insert(path, None);
+    }
+
+    /// Takes a package that gets another path. All files of a source package move to one directory.
+    pub fn move_to(&mut self, path: RelPath, place: RelPath) {
+        self.paths.insert(path, Some(place));
     }
 
     pub fn has(&self, path: &RelPath) -> bool {
-        self.paths.contains(path)
+        self.paths.contains_key(path)
+    }
+
+    /// The new path of a package that is taken and moves.
+    pub fn moved(&self, path: &RelPath) -> Option<&RelPath> {
+        self.paths.get(path)?.as_ref()
     }
 
     pub fn len(&self) -> usize {

@@ -56,15 +56,10 @@ impl RootFormat {
     }
 
     /// The root with another date. dnf takes the one that is there, whatever its date.
-    pub fn dated(
-        self,
-        text: &[u8],
-        date: i64,
-        valid_until: ValidUntil,
-    ) -> Result<Vec<u8>, FormatError> {
+    pub fn dated(self, text: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8> {
         match self {
             Self::Deb => deb::redated(text, date, valid_until),
-            Self::Rpm => Ok(text.to_vec()),
+            Self::Rpm => text.to_vec(),
         }
     }
 

@@ -92,9 +92,9 @@ fn replaced(
         .ok_or(PublishError::NoRoot { manifest })?;
     let found = entries.iter().find(|entry| entry.path == *source.path());
     let bytes = found.map(|entry| read(context, entry)).transpose()?;
-    let text = root_text(&source, &bytes.unwrap_or_default());
-    let dated = text.and_then(|text| own.format.dated(&text, date, valid_until));
-    let mut files = signed(dated.map_err(PublishError::Root)?, &source, own, date)?;
+    let text = root_text(&source, &bytes.unwrap_or_default()).map_err(PublishError::Root)?;
+    let dated = own.format.dated(&text, date, valid_until);
+    let mut files = signed(dated, &source, own, date)?;
     if let Some(key) = own.key {
         files.extend(key_files(context, &entries, key, own)?);
     }

@@ -257,10 +257,10 @@ fn the_newest_versions_are_kept() {
         let filtered = Filtered::of(&upstream, "filters:\n  newest: 2\n");
         let packages = filtered.packages();
         assert_eq!(packages.len(), 2, "{packages:?}");
-        assert!(
-            packages[0].contains("1.10-1") && packages[1].contains("1_0.1-1"),
-            "{packages:?}"
-        );
+        for version in ["1.10-1", "1_0.1-1"] {
+            let is_there = packages.iter().any(|name| name.contains(version));
+            assert!(is_there, "{packages:?}");
+        }
     }
 }
 

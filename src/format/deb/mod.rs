@@ -24,7 +24,7 @@ use crate::config::Filters;
 use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
-pub use release::{Release, ValidUntil, redated};
+pub use release::{Release, ValidUntil, redated, with_fields};
 
 /// What of an archive is mirrored.
 #[derive(Clone, Debug, PartialEq, Eq)]

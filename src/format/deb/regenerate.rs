@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
-use super::stanza::Stanzas;
+use super::stanza::{Stanzas, with_field};
 use super::{Apt, data, packages, release, sources};
 use crate::digest::{Algorithm, Hasher};
 use crate::format::compression::Compression;
@@ -164,9 +164,9 @@ impl Writer<'_> {
 
     fn finish(self) -> Result<Regenerated, FormatError> {
         let root_path = self.apt.root_file("Release");
-        let last = self.sources.last().expect("there is at least one source");
+        let roots: Vec<&[u8]> = self.sources.iter().map(|source| source.root).collect();
         let names: BTreeSet<&str> = self.listed.keys().map(String::as_str).collect();
-        let mut root = release::fields_of(root_path.as_str(), last.root, &names)?;
+        let mut root = release::fields_of(root_path.as_str(), &roots, &names)?;
         root.extend_from_slice(b"Acquire-By-Hash: yes\nSHA256:\n");
         for (name, packed) in &self.listed {
             let line = format!(" {} {} {name}\n", packed.object.hex(), packed.size);
@@ -245,7 +245,12 @@ fn copy_packages(
         {
             names.insert(package.name);
         }
-        out.write_stanza(stanzas.copy())?;
+        match chosen.moved(&reference.path) {
+            Some(place) => {
+                out.write_stanza(&with_field(stanzas.copy(), "Filename", place.as_str()))?;
+            }
+            None => out.write_stanza(stanzas.copy())?,
+        }
     }
 }
 
@@ -266,7 +271,13 @@ fn copy_sources(
         // Versions share the upstream's tarball: a source is taken when all of its files are.
         if files.iter().all(|file| chosen.has(&file.path)) {
             names.insert(package.name);
-            out.write_stanza(stanzas.copy())?;
+            let moved = files.first().and_then(|file| chosen.moved(&file.path));
+            match moved.and_then(RelPath::parent) {
+                Some(place) => {
+                    out.write_stanza(&with_field(stanzas.copy(), "Directory", place.as_str()))?;
+                }
+                None => out.write_stanza(stanzas.copy())?,
+            }
         }
     }
 }

@@ -163,56 +163,98 @@ impl Release {
     }
 }
 
-/// The fields of a Release for new indexes, of which it lists these names: everything but the lists of files and what they have
-/// in common, with only the architectures and components that are there.
+/// The fields of a Release over new indexes, of which it lists these names: those of the last root but the lists of files and
+/// what they have in common, with the architectures and components that any of the roots has and that are there.
 pub(super) fn fields_of(
     file: &str,
-    root: &[u8],
+    roots: &[&[u8]],
     names: &BTreeSet<&str>,
 ) -> Result<Vec<u8>, FormatError> {
-    let architectures: BTreeSet<&str> = names
-        .iter()
-        .flat_map(|name| name.split('/'))
-        .filter_map(|segment| segment.strip_prefix("binary-"))
-        .collect();
-    let components: BTreeSet<&str> = names
-        .iter()
-        .filter_map(|name| component_directory(name))
-        .collect();
+    let lists = Lists::of(file, roots, names)?;
     let mut kept = Vec::new();
-    for_each_field(root, |name, lines| {
-        let value = || text(file, name, &lines[name.len() + 1..]);
+    for_each_field(roots[roots.len() - 1], |name, lines| {
         match name.to_ascii_lowercase().as_str() {
             "md5sum" | "sha1" | "sha256" | "sha384" | "sha512" | "acquire-by-hash"
             | "signed-by" => {}
-            "architectures" if !architectures.is_empty() => {
-                let is_there = |word: &&str| *word == "all" || architectures.contains(word);
-                push_words(
-                    &mut kept,
-                    name,
-                    value()?.split_whitespace().filter(is_there),
-                );
-            }
-            "components" if !components.is_empty() => {
-                let is_there = |word: &&str| {
-                    components.contains(word)
-                        || components.contains(&word[word.rfind('/').map_or(0, |at| at + 1)..])
-                };
-                push_words(
-                    &mut kept,
-                    name,
-                    value()?.split_whitespace().filter(is_there),
-                );
-            }
+            "no-support-for-architecture-all" if !lists.all_in_every_packages => {}
+            "architectures" => push_words(&mut kept, name, &lists.architectures),
+            "components" => push_words(&mut kept, name, &lists.components),
             _ => push_line(&mut kept, lines),
         }
-        Ok(())
-    })?;
+    });
     Ok(kept)
 }
 
-fn push_words<'w>(out: &mut Vec<u8>, name: &str, words: impl Iterator<Item = &'w str>) {
-    let words: Vec<&str> = words.collect();
+/// What several roots list together, as far as it is there.
+struct Lists {
+    architectures: Vec<String>,
+    components: Vec<String>,
+    all_in_every_packages: bool,
+}
+
+impl Lists {
+    fn of(file: &str, roots: &[&[u8]], names: &BTreeSet<&str>) -> Result<Self, FormatError> {
+        let there: BTreeSet<&str> = names
+            .iter()
+            .flat_map(|name| name.split('/'))
+            .filter_map(|segment| segment.strip_prefix("binary-"))
+            .collect();
+        let directories: BTreeSet<&str> = names
+            .iter()
+            .filter_map(|name| component_directory(name))
+            .collect();
+        let mut lists = Self {
+            architectures: Vec::new(),
+            components: Vec::new(),
+            all_in_every_packages: true,
+        };
+        for root in roots {
+            let root = Release::parse(file, root)?;
+            let has_all = root.architectures.iter().any(|name| name == "all");
+            lists.all_in_every_packages &= root.all_in_every_packages || !has_all;
+            for name in root.architectures {
+                // A flat repository has one Packages for all of them.
+                let is_there = there.is_empty() || name == "all" || there.contains(name.as_str());
+                if is_there && !lists.architectures.contains(&name) {
+                    lists.architectures.push(name);
+                }
+            }
+            for name in root.components {
+                let last = &name[name.rfind('/').map_or(0, |at| at + 1)..];
+                let is_there = directories.is_empty()
+                    || directories.contains(name.as_str())
+                    || directories.contains(last);
+                if is_there && !lists.components.contains(&name) {
+                    lists.components.push(name);
+                }
+            }
+        }
+        // Whoever finds `all` there and nothing that says otherwise asks for its own Packages.
+        if !lists.all_in_every_packages && !there.is_empty() && !there.contains("all") {
+            lists.architectures.retain(|name| name != "all");
+        }
+        Ok(lists)
+    }
+}
+
+/// The same Release with other values of these fields, also of those that it did not have.
+pub fn with_fields(root: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in fields {
+        push_line(&mut out, format!("{name}: {value}").as_bytes());
+    }
+    for_each_field(root, |name, lines| {
+        if !fields
+            .iter()
+            .any(|(other, _)| other.eq_ignore_ascii_case(name))
+        {
+            push_line(&mut out, lines);
+        }
+    });
+    out
+}
+
+fn push_words(out: &mut Vec<u8>, name: &str, words: &[String]) {
     push_line(out, format!("{name}: {}", words.join(" ")).as_bytes());
 }
 
@@ -224,10 +266,7 @@ fn push_line(out: &mut Vec<u8>, line: &[u8]) {
 }
 
 /// Gives each field of the one stanza with all its lines.
-fn for_each_field(
-    root: &[u8],
-    mut each: impl FnMut(&str, &[u8]) -> Result<(), FormatError>,
-) -> Result<(), FormatError> {
+fn for_each_field(root: &[u8], mut each: impl FnMut(&str, &[u8])) {
     let mut start = 0;
     let mut end = 0;
     let mut fields = Vec::new();
@@ -247,10 +286,9 @@ fn for_each_field(
         if let Ok(name) = std::str::from_utf8(name)
             && name.len() < lines.len()
         {
-            each(name, lines)?;
+            each(name, lines);
         }
     }
-    Ok(())
 }
 
 /// Whether a Release with a new date may be believed as long as the one that it was made from.
@@ -261,7 +299,7 @@ pub enum ValidUntil {
 }
 
 /// The same Release with another date, in seconds since the epoch. It pins no keys of the upstream any more.
-pub fn redated(root: &[u8], date: i64, valid_until: ValidUntil) -> Result<Vec<u8>, FormatError> {
+pub fn redated(root: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8> {
     let mut out = Vec::with_capacity(root.len() + 64);
     let date = format!("Date: {}\n", written_date(date));
     let mut is_dated = false;
@@ -275,12 +313,23 @@ pub fn redated(root: &[u8], date: i64, valid_until: ValidUntil) -> Result<Vec<u8
             "valid-until" if valid_until == ValidUntil::IsDropped => {}
             _ => push_line(&mut out, lines),
         }
-        Ok(())
-    })?;
+    });
     if !is_dated {
         out.splice(0..0, date.bytes());
     }
-    Ok(out)
+    without_blank_ends(&out)
+}
+
+/// No clear-signed text can have blanks at the ends of its lines.
+fn without_blank_ends(text: &[u8]) -> Vec<u8> {
+    let lines = text
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii_end);
+    let mut out = Vec::with_capacity(text.len());
+    for line in lines.filter(|line| !line.is_empty()) {
+        push_line(&mut out, line);
+    }
+    out
 }
 
 fn written_date(seconds: i64) -> String {
@@ -422,13 +471,13 @@ mod tests {
              SHA256:\n {ONE} 0 main/x\nSigned-By: 0123\nDescription: folded\n and long\nX-Y: z"
         );
         let names = ["main/binary-amd64/Packages"].into();
-        let fields = fields_of("Release", root.as_bytes(), &names).unwrap();
+        let fields = fields_of("Release", &[root.as_bytes()], &names).unwrap();
         assert_eq!(
             String::from_utf8(fields).unwrap(),
             "Origin: Debian\nSuite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n\
              Architectures: all amd64\nComponents: updates/main\nDescription: folded\n and long\nX-Y: z\n"
         );
-        let flat = fields_of("Release", root.as_bytes(), &["Packages"].into()).unwrap();
+        let flat = fields_of("Release", &[root.as_bytes()], &["Packages"].into()).unwrap();
         assert!(
             String::from_utf8(flat)
                 .unwrap()
@@ -440,7 +489,7 @@ mod tests {
     fn a_release_gets_another_date_and_nothing_else() {
         let root = "Suite: x\ndate: Sat, 11 Jul 2026 10:16:37 UTC\nValid-Until: Sun\nSigned-By: 01\n 23\nSHA256:\n a 1 b\n";
         let dated = |text: &str, valid_until| {
-            String::from_utf8(redated(text.as_bytes(), 1_783_764_997, valid_until).unwrap())
+            String::from_utf8(redated(text.as_bytes(), 1_783_764_997, valid_until))
         };
         assert_eq!(
             dated(root, ValidUntil::Stays).unwrap(),

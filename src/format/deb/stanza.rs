@@ -196,6 +196,26 @@ impl<'a, const N: usize> Stanzas<'a, N> {
     }
 }
 
+/// A stanza with another value of a field that it has; the others stay byte for byte.
+pub fn with_field(stanza: &[u8], field: &str, value: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(stanza.len() + value.len());
+    let mut is_replaced = false;
+    for line in stanza.split_inclusive(|byte| *byte == b'\n') {
+        let is_folded = matches!(line.first(), Some(b' ' | b'\t'));
+        if !is_folded {
+            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            is_replaced = name.trim_ascii_end().eq_ignore_ascii_case(field.as_bytes());
+            if is_replaced {
+                out.extend_from_slice(format!("{field}: {value}\n").as_bytes());
+            }
+        }
+        if !is_replaced {
+            out.extend_from_slice(line);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::BufReader;
@@ -294,6 +314,15 @@ mod tests {
                 Err(format!("Packages: {message}"))
             );
         }
+    }
+
+    #[test]
+    fn one_field_gets_another_value() {
+        let stanza = b"Package: a\nfilename : x\n folded\nFilenames: y\nTag:\xff\n z";
+        assert_eq!(
+            with_field(stanza, "Filename", "pool/n"),
+            b"Package: a\nFilename: pool/n\nFilenames: y\nTag:\xff\n z"
+        );
     }
 
     #[test]

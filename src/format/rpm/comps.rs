@@ -1,6 +1,6 @@
 //! comps: groups, and the names of the packages in each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 
 use super::xml::Records;
@@ -24,6 +24,38 @@ pub(super) fn read_members(
                 of.push(id.clone());
             }
         }
+    }
+    Ok(())
+}
+
+/// What comps consists of, in the order of its own files.
+pub(super) const KINDS: [&str; 4] = ["group", "category", "environment", "langpacks"];
+
+/// Notes the ids of the elements of a kind; see [`each_element`].
+pub(super) fn read_ids(
+    file: &str,
+    kind: &str,
+    text: &mut dyn BufRead,
+    ids: &mut HashSet<String>,
+) -> Result<(), FormatError> {
+    each_element(file, kind, text, &mut |id, _| {
+        ids.insert(id);
+        Ok(())
+    })
+}
+
+/// Gives the elements of a kind byte for byte, each with an id that tells it from those of every kind.
+pub(super) fn each_element(
+    file: &str,
+    kind: &str,
+    text: &mut dyn BufRead,
+    each: &mut dyn FnMut(String, &[u8]) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
+    let path = ["comps", kind];
+    let mut records = Records::copying(file, text, &path, ["id"]);
+    while let Some((_, [id])) = records.next()? {
+        let id = id.map(|id| id.text).unwrap_or_default();
+        each(format!("{kind} {id}"), records.copy())?;
     }
     Ok(())
 }

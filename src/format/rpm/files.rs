@@ -10,6 +10,9 @@ use crate::rel_path::RelPath;
 /// What [`package`] reads.
 pub(super) const CHILDREN: [&str; 6] = ["name", "arch", "version", "checksum", "size", "location"];
 
+/// Where the location stands among them.
+pub(super) const LOCATION: usize = 5;
+
 /// `name` is the data type, for messages.
 pub(super) fn read_primary(
     name: &str,

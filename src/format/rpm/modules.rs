@@ -70,6 +70,9 @@ pub(super) fn read_streams(
     })
 }
 
+/// Whether a package is there.
+type IsThere<'e> = &'e dyn Fn(&Package) -> bool;
+
 /// What a choice keeps of modules.yaml.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -79,27 +82,27 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Notes which modules have a package among `packages`.
+    /// Notes which modules have a package that is there.
     pub(super) fn note(
         &mut self,
         file: &str,
         text: &mut dyn BufRead,
-        packages: &HashSet<Package>,
+        is_there: IsThere<'_>,
     ) -> Result<(), FormatError> {
         each_document(file, text, &mut |_, document| {
-            if document.is_stream() && is_kept(document, packages) {
+            if document.is_stream() && is_kept(document, is_there) {
                 self.modules.extend(document.data.name.clone());
             }
             Ok(())
         })
     }
 
-    /// Copies the streams that have a package among `packages`, and what is said about their modules.
+    /// Copies the streams that have a package that is there, and what is said about their modules.
     pub(super) fn copy(
         &mut self,
         file: &str,
         text: &mut dyn BufRead,
-        packages: &HashSet<Package>,
+        is_there: IsThere<'_>,
         out: &mut dyn Write,
     ) -> Result<(), FormatError> {
         each_document(file, text, &mut |bytes, document| {
@@ -109,7 +112,7 @@ impl Kept {
                 .as_ref()
                 .or(document.data.name.as_ref());
             let is_kept = if document.is_stream() {
-                is_kept(document, packages)
+                is_kept(document, is_there)
             } else {
                 // What names no module may concern any.
                 about.is_none_or(|module| self.modules.contains(module))
@@ -126,11 +129,8 @@ impl Kept {
 }
 
 /// A stream without packages is a definition without content: it harms nobody.
-fn is_kept(document: &Document, packages: &HashSet<Package>) -> bool {
-    document.data.artifacts.rpms.is_empty()
-        || document
-            .packages()
-            .any(|package| packages.contains(&package))
+fn is_kept(document: &Document, is_there: IsThere<'_>) -> bool {
+    document.data.artifacts.rpms.is_empty() || document.packages().any(|package| is_there(&package))
 }
 
 /// `NAME-EPOCH:VERSION-RELEASE.ARCHITECTURE`
@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn a_module_stays_with_its_packages() {
-        let packages = [package("ruby", "3.0-1", "noarch")].into();
+        let ruby = package("ruby", "3.0-1", "noarch");
+        let packages = |package: &Package| *package == ruby;
         let mut kept = Kept::default();
         kept.note("modules", &mut TEXT.as_bytes(), &packages)
             .unwrap();

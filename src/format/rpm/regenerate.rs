@@ -4,13 +4,18 @@
 //! taken over as it is (comps, productid, what nobody here knows). What repeats the lists in other forms (sqlite, zchunk) and the
 //! deltas between packages are left out: clients do without them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
+use std::ops::Range;
 
-use super::files::{CHILDREN, package};
-use super::tag::{opened, with_attribute};
-use super::xml::Records;
-use super::{REPOMD, fixed, modules, repomd, updateinfo};
+use quick_xml::escape::escape;
+
+use super::files::{CHILDREN, LOCATION, package};
+use super::tag::{namespaces, opened, rehomed, with_attribute};
+use super::xml::{Child, Record, Records};
+use super::{REPOMD, comps, fixed, modules, repomd, updateinfo};
+use crate::digest::ObjectId;
 use crate::format::compression::Compression;
 use crate::format::{
     Chosen, FormatError, Index, IndexKind, Packed, Regenerated, Sink, Source, not_written,
@@ -93,6 +98,10 @@ fn codec_of(sources: &[Source<'_>]) -> Compression {
     }
 }
 
+fn is_comps(name: &str) -> bool {
+    matches!(name, "group" | "group_gz")
+}
+
 fn is_primary(index: &Index) -> bool {
     index.kind == IndexKind::RpmPrimary
 }
@@ -144,6 +153,13 @@ impl Writer<'_> {
             }
             Kind::Updates => self.elements(name, &["updates", "update"], None, sink),
             Kind::Modules => self.modules(name, sink),
+            Kind::Carried if is_comps(name) && self.sources.len() > 1 => {
+                // Written with `group`, of which it is the compressed twin.
+                if name == "group" || self.of_type("group").next().is_none() {
+                    self.comps(name, sink)?;
+                }
+                Ok(())
+            }
             Kind::Carried => {
                 self.carry(name);
                 Ok(())
@@ -160,7 +176,7 @@ impl Writer<'_> {
         sink: &mut dyn Sink,
     ) -> Result<(), FormatError> {
         let written = sink.store(&[self.codec], &mut |out| {
-            let mut is_begun = false;
+            let mut begun = Begun::default();
             for (number, index) in self.of_type(name) {
                 let source = &self.sources[number];
                 source.indexes.read(index, &mut |text| {
@@ -168,10 +184,11 @@ impl Writer<'_> {
                         name,
                         count,
                         kept: &self.kept[number],
+                        all: &self.kept,
                         chosen: source.chosen,
                         out: &mut *out,
                     };
-                    elements.copy(text, path, &mut is_begun)
+                    elements.copy(text, path, &mut begun)
                 })?;
             }
             let end = format!("</{}>\n", path[0]);
@@ -184,19 +201,69 @@ impl Writer<'_> {
     fn modules(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
         let written = sink.store(&[self.codec], &mut |out| {
             let mut documents = modules::Kept::default();
+            let is_kept =
+                |package: &Package| self.kept.iter().any(|kept| kept.packages.contains(package));
             for (number, index) in self.of_type(name) {
-                let packages = &self.kept[number].packages;
                 let indexes = self.sources[number].indexes;
-                indexes.read(index, &mut |text| documents.note(name, text, packages))?;
+                indexes.read(index, &mut |text| documents.note(name, text, &is_kept))?;
             }
             for (number, index) in self.of_type(name) {
-                let packages = &self.kept[number].packages;
                 let indexes = self.sources[number].indexes;
-                indexes.read(index, &mut |text| documents.copy(name, text, packages, out))?;
+                indexes.read(index, &mut |text| documents.copy(name, text, &is_kept, out))?;
             }
             Ok(())
         })?;
         self.add(name, written)
+    }
+
+    /// The groups of all sources; of one that several define, the last one's definition counts.
+    fn comps(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
+        let codecs = [Compression::Plain, Compression::Gzip];
+        let all: Vec<(usize, &Index)> = self.of_type(name).collect();
+        let mut ids: Vec<HashSet<String>> = Vec::new();
+        for (number, index) in &all {
+            let mut found = HashSet::new();
+            let indexes = self.sources[*number].indexes;
+            for kind in comps::KINDS {
+                indexes.read(index, &mut |text| {
+                    comps::read_ids(name, kind, text, &mut found)
+                })?;
+            }
+            ids.push(found);
+        }
+        let written = sink.store(&codecs, &mut |out| {
+            let mut put = |bytes: &[u8]| {
+                out.write_all(bytes)
+                    .map_err(|source| not_written(name, source))
+            };
+            put(DECLARATION)?;
+            put(b"<comps>\n")?;
+            for kind in comps::KINDS {
+                for (position, (number, index)) in all.iter().enumerate() {
+                    let later = &ids[position + 1..];
+                    let indexes = self.sources[*number].indexes;
+                    indexes.read(index, &mut |text| {
+                        comps::each_element(name, kind, text, &mut |id, element| {
+                            if later.iter().any(|ids| ids.contains(&id)) {
+                                return Ok(());
+                            }
+                            put(element)?;
+                            put(b"\n")
+                        })
+                    })?;
+                }
+            }
+            put(b"</comps>\n")
+        })?;
+        let plain = written.open;
+        for (codec, packed) in written.packed {
+            let (name, open) = match codec {
+                Compression::Plain => ("group", None),
+                _ => ("group_gz", Some(plain)),
+            };
+            self.add_file(name, "comps.xml", codec, packed, open)?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, name: &str, written: crate::format::Written) -> Result<(), FormatError> {
@@ -206,21 +273,34 @@ impl Writer<'_> {
             "xml"
         };
         for (codec, packed) in written.packed {
-            let hex = packed.object.hex();
-            let href = format!("repodata/{hex}-{name}.{ending}{}", codec.suffix());
-            let path = RelPath::parse(&href).map_err(|source| FormatError::Path {
-                file: REPOMD.to_owned(),
-                named_by: name.to_owned(),
-                source,
-            })?;
-            self.indexes.push((path, packed));
-            self.data.push(repomd::Data {
-                name: name.to_owned(),
-                href,
-                packed,
-                open: Some(written.open),
-            });
+            let file = format!("{name}.{ending}");
+            self.add_file(name, &file, codec, packed, Some(written.open))?;
         }
+        Ok(())
+    }
+
+    fn add_file(
+        &mut self,
+        name: &str,
+        file: &str,
+        codec: Compression,
+        packed: Packed,
+        open: Option<Packed>,
+    ) -> Result<(), FormatError> {
+        let hex = packed.object.hex();
+        let href = format!("repodata/{hex}-{file}{}", codec.suffix());
+        let path = RelPath::parse(&href).map_err(|source| FormatError::Path {
+            file: REPOMD.to_owned(),
+            named_by: name.to_owned(),
+            source,
+        })?;
+        self.indexes.push((path, packed));
+        self.data.push(repomd::Data {
+            name: name.to_owned(),
+            href,
+            packed,
+            open,
+        });
         Ok(())
     }
 
@@ -268,6 +348,17 @@ impl Writer<'_> {
     }
 }
 
+/// A package's element with another place in it.
+fn relocated(element: &[u8], location: Range<usize>, place: &RelPath) -> Vec<u8> {
+    let tag = format!("<location href=\"{}\"/>", escape(place.as_str()));
+    [
+        &element[..location.start],
+        tag.as_bytes(),
+        &element[location.end..],
+    ]
+    .concat()
+}
+
 /// Reads which packages are kept.
 fn note_kept(
     file: &str,
@@ -287,11 +378,22 @@ fn note_kept(
     Ok(())
 }
 
+/// What was written of an index so far.
+#[derive(Default)]
+struct Begun {
+    /// What the root element declares; `None` before it is written.
+    namespaces: Option<BTreeMap<String, String>>,
+    /// Advisories: several sources may have the same.
+    updates: HashSet<ObjectId>,
+}
+
 /// Copies elements of one index.
 struct Elements<'e> {
     name: &'e str,
     count: Option<usize>,
     kept: &'e Kept,
+    /// Of all sources.
+    all: &'e [Kept],
     chosen: &'e Chosen,
     out: &'e mut dyn Write,
 }
@@ -301,37 +403,64 @@ impl Elements<'_> {
         &mut self,
         text: &mut dyn BufRead,
         path: &[&str; 2],
-        is_begun: &mut bool,
+        begun: &mut Begun,
     ) -> Result<(), FormatError> {
-        let kind = Kind::of(self.name);
         let mut records = Records::copying(self.name, text, path, CHILDREN);
-        loop {
-            let record = records.next()?;
-            if !std::mem::replace(is_begun, true) {
-                self.begin(records.root_tag())?;
-            }
-            let Some((attributes, children)) = record else {
-                return Ok(());
-            };
-            let is_kept = match kind {
-                Kind::Primary => self.chosen.has(&package(self.name, &children)?.path),
-                Kind::Updates => {
-                    let update =
-                        updateinfo::reduced(self.name, records.copy(), &self.kept.packages)?;
-                    if let Some(update) = update {
-                        self.write(&update)?;
-                        self.write(b"\n")?;
-                    }
-                    false
+        let mut record = records.next()?;
+        let own = namespaces(records.root_tag());
+        if begun.namespaces.is_none() {
+            self.begin(records.root_tag())?;
+            begun.namespaces = Some(own.clone());
+        }
+        while let Some((attributes, children)) = record {
+            let location = records.child_span(LOCATION);
+            let kept = self.kept_part(&attributes, &children, records.copy(), location, begun)?;
+            if let (Some(element), Some(root)) = (kept, &begun.namespaces) {
+                if own == *root {
+                    self.write(&element)?;
+                } else {
+                    self.write(&rehomed(&element, &own, root))?;
                 }
-                _ => {
-                    let pkgid = attributes.attribute("pkgid");
-                    pkgid.is_some_and(|pkgid| self.kept.pkgids.contains(pkgid))
-                }
-            };
-            if is_kept {
-                self.write(records.copy())?;
                 self.write(b"\n")?;
+            }
+            record = records.next()?;
+        }
+        Ok(())
+    }
+
+    /// What is written of an element; `None` for nothing.
+    fn kept_part<'c>(
+        &self,
+        attributes: &Child,
+        children: &Record<6>,
+        element: &'c [u8],
+        location: Option<Range<usize>>,
+        begun: &mut Begun,
+    ) -> Result<Option<Cow<'c, [u8]>>, FormatError> {
+        match Kind::of(self.name) {
+            Kind::Primary => {
+                let path = package(self.name, children)?.path;
+                Ok(match (self.chosen.moved(&path), location) {
+                    (Some(place), Some(location)) => {
+                        Some(relocated(element, location, place).into())
+                    }
+                    _ => self.chosen.has(&path).then_some(element.into()),
+                })
+            }
+            Kind::Updates => {
+                let is_kept = |package: &Package| {
+                    let all = self.all.iter();
+                    all.into_iter().any(|kept| kept.packages.contains(package))
+                };
+                let update = updateinfo::reduced(self.name, element, &is_kept)?;
+                Ok(update
+                    .filter(|update| begun.updates.insert(ObjectId::of(update)))
+                    .map(Cow::Owned))
+            }
+            _ => {
+                let pkgid = attributes.attribute("pkgid");
+                let is_kept = pkgid.is_some_and(|pkgid| self.kept.pkgids.contains(pkgid));
+                Ok(is_kept.then_some(element.into()))
             }
         }
     }

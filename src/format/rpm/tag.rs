@@ -1,5 +1,7 @@
 //! Start tags as they are written, changed in one place.
 
+use std::collections::BTreeMap;
+
 /// The tag of an element that has content, also where it had none.
 pub(super) fn opened(tag: &[u8]) -> Vec<u8> {
     match tag.strip_suffix(b"/>") {
@@ -16,6 +18,70 @@ pub(super) fn with_attribute(tag: &[u8], name: &str, value: &str) -> Vec<u8> {
     }
     let end = tag.len() - 1 - usize::from(tag.ends_with(b"/>"));
     [&tag[..end], b" ", written.as_bytes(), &tag[end..]].concat()
+}
+
+/// The namespaces that a start tag declares, by the attribute's name (`xmlns:rpm`), with the value as it is written.
+pub(super) fn namespaces(tag: &[u8]) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut rest = tag;
+    while let Some((name, value, after)) = next_attribute(rest) {
+        if name == b"xmlns" || name.starts_with(b"xmlns:") {
+            let name = String::from_utf8_lossy(name).into_owned();
+            found.insert(name, String::from_utf8_lossy(value).into_owned());
+        }
+        rest = after;
+    }
+    found
+}
+
+/// An element that stands in another root than it came from: what its own root declared and that one does not, or otherwise, it
+/// declares itself.
+pub(super) fn rehomed(
+    element: &[u8],
+    from: &BTreeMap<String, String>,
+    to: &BTreeMap<String, String>,
+) -> Vec<u8> {
+    let end = tag_end(element);
+    let (tag, rest) = element.split_at(end);
+    let mut tag = tag.to_vec();
+    for (name, value) in from
+        .iter()
+        .filter(|(name, value)| to.get(*name) != Some(value))
+    {
+        if attribute(&tag, name).is_none() {
+            tag = with_attribute(&tag, name, value);
+        }
+    }
+    [&tag[..], rest].concat()
+}
+
+/// How long the start tag of an element is.
+fn tag_end(element: &[u8]) -> usize {
+    let mut quote = None;
+    for (at, byte) in element.iter().enumerate() {
+        match (quote, byte) {
+            (None, b'"' | b'\'') => quote = Some(*byte),
+            (None, b'>') => return at + 1,
+            (Some(open), byte) if *byte == open => quote = None,
+            _ => {}
+        }
+    }
+    element.len()
+}
+
+/// The first attribute, its value without the quotes, and what follows.
+fn next_attribute(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let start = text.iter().position(u8::is_ascii_whitespace)?;
+    let text = text[start..].trim_ascii_start();
+    let equals = text.iter().position(|byte| *byte == b'=')?;
+    let (name, rest) = (text[..equals].trim_ascii_end(), &text[equals + 1..]);
+    let open = rest.iter().position(|byte| matches!(byte, b'"' | b'\''))?;
+    let length = rest[open + 1..]
+        .iter()
+        .position(|byte| *byte == rest[open])?;
+    let value = &rest[open + 1..open + 1 + length];
+    // With the quote, behind which white space is found.
+    Some((name, value, &rest[open + 1 + length..]))
 }
 
 /// Where an attribute stands, its name and its value with the quotes.
@@ -58,6 +124,18 @@ mod tests {
             assert_eq!(String::from_utf8(tag).unwrap(), expected);
         }
         assert_eq!(opened(b"<m a='/>' />"), b"<m a='/>'>");
+    }
+
+    #[test]
+    fn an_element_keeps_its_namespaces() {
+        let from = namespaces(b"<m xmlns=\"a\" xmlns:rpm='r'  xmlns:s=\"s\" packages=\"1\">");
+        assert_eq!(from.len(), 3);
+        let to = namespaces(b"<m xmlns=\"a\" xmlns:rpm=\"other\">");
+        assert_eq!(
+            String::from_utf8(rehomed(b"<p a='>'><rpm:x/></p>", &from, &to)).unwrap(),
+            "<p a='>' xmlns:rpm=\"r\" xmlns:s=\"s\"><rpm:x/></p>"
+        );
+        assert_eq!(rehomed(b"<p/>", &from, &from), b"<p/>");
         assert_eq!(opened(b"<m>"), b"<m>");
     }
 }
