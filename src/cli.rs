@@ -307,6 +307,13 @@ pub enum Db {
     /// generations in published trees whose `publish.keep` is over. Then the store is made small again.
     Cleanup(DbCleanup),
 
+    /// Bring the store of an earlier chantal to the schema version of this one
+    ///
+    /// A copy of the store is made beside it first. Every command that changes the storage does the same by itself; commands that only
+    /// look at it read an older store as it is. Afterwards the earlier chantal refuses the store: to go back, put the copy in its place
+    /// while nothing runs.
+    Migrate,
+
     /// Say how much is in the pool, and what sharing saves
     Stats,
 }

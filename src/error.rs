@@ -241,10 +241,14 @@ fn store_exit(error: &StoreError) -> Exit {
     match error {
         StoreError::Absent { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
         | StoreError::Damaged { .. }
         | StoreError::Database { .. } => Exit::Damaged,
         // Nothing is lost: it works again when it can be written.
-        StoreError::Full { .. } | StoreError::Unrepaired { .. } | StoreError::Io(_) => Exit::Other,
+        StoreError::Full { .. }
+        | StoreError::NoRoom { .. }
+        | StoreError::Unrepaired { .. }
+        | StoreError::Io(_) => Exit::Other,
     }
 }
 
@@ -357,8 +361,9 @@ fn storage_hint(error: &StorageError) -> Option<String> {
 fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
         StoreError::Newer { .. } => "use the chantal that wrote it, or a newer one".to_owned(),
+        StoreError::Older { .. } => "run `chantal db migrate`".to_owned(),
         StoreError::Damaged { .. } => "restore it from a backup".to_owned(),
-        StoreError::Full { .. } => MAKE_ROOM.to_owned(),
+        StoreError::Full { .. } | StoreError::NoRoom { .. } => MAKE_ROOM.to_owned(),
         StoreError::Unrepaired { .. } => {
             "it needs to be writable, with room on its file system; nothing is lost".to_owned()
         }

@@ -159,6 +159,7 @@ fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> R
         Command::Publish(arguments) => commands::publish::publish(context, arguments),
         Command::Unpublish(arguments) => commands::publish::unpublish(context, arguments),
         Command::Db(cli::Db::Cleanup(arguments)) => commands::db::cleanup(context, arguments),
+        Command::Db(cli::Db::Migrate) => commands::db::migrate(context),
         Command::Db(cli::Db::Stats) => commands::db::stats(context),
         Command::Config(cli::Config::Check) => commands::config::check(context),
         Command::Config(cli::Config::Keygen(arguments)) => {

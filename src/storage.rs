@@ -3,6 +3,8 @@
 //! - Where nothing is, the first writer makes a storage. A base path that exists but holds none may be an unmounted disk:
 //!   only `init` makes one there.
 //! - Store and pool name the same id. A store without its pool is damaged; nothing is made up in its place.
+//! - Whoever may change the storage gets its store in this program's schema version: an older one is migrated first. Who only reads
+//!   takes it as it is.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use fs_err as fs;
 use crate::config::Storage as Places;
 use crate::digest;
 use crate::pool::{Pool, PoolError};
-use crate::store::{LockError, Store, StoreError, WriterLock};
+use crate::store::{LockError, Migrated, Store, StoreError, WriterLock};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -48,15 +50,28 @@ enum Maker {
 impl Storage {
     /// Opens the storage for a command that changes it, and makes it where nothing is yet.
     pub fn open(places: &Places, command: &str) -> Result<Self, StorageError> {
-        Self::open_as(places, command, Maker::FirstUse)
+        let (storage, migrated) = Self::open_as(places, command, Maker::FirstUse)?;
+        tell(&storage, migrated.as_ref());
+        Ok(storage)
     }
 
     /// Makes what is missing of the storage, and opens it.
     pub fn init(places: &Places) -> Result<Self, StorageError> {
-        Self::open_as(places, "init", Maker::Init)
+        let (storage, migrated) = Self::open_as(places, "init", Maker::Init)?;
+        tell(&storage, migrated.as_ref());
+        Ok(storage)
     }
 
-    fn open_as(places: &Places, command: &str, maker: Maker) -> Result<Self, StorageError> {
+    /// Opens a storage for the command that only migrates its store, and says what was done. The storage must be there.
+    pub fn migrate(places: &Places) -> Result<(Self, Option<Migrated>), StorageError> {
+        Self::open_as(places, "db migrate", Maker::FirstUse)
+    }
+
+    fn open_as(
+        places: &Places,
+        command: &str,
+        maker: Maker,
+    ) -> Result<(Self, Option<Migrated>), StorageError> {
         let base_path = &places.base_path;
         let fresh = !base_path.try_exists()?;
         let marked = Pool::id_at(&places.pool_path)?;
@@ -69,10 +84,11 @@ impl Storage {
         fs::create_dir_all(base_path)?;
         let lock = WriterLock::acquire(base_path, command)?;
         if stored {
-            let store = Store::open(&places.database_path)?;
+            let store = Store::open_older(&places.database_path)?;
             let id = store.read(crate::store::Reader::pool_id)?;
             let pool = Pool::open(&places.pool_path, &id)?;
-            return Ok(Self { lock, store, pool });
+            let migrated = store.migrate(&lock)?;
+            return Ok((Self { lock, store, pool }, migrated));
         }
         let pool = match marked {
             Some(id) => Pool::open(&places.pool_path, &id)?,
@@ -88,21 +104,40 @@ impl Storage {
             fs::create_dir_all(parent)?;
         }
         let store = Store::create(&places.database_path, pool.id())?;
-        Ok(Self { lock, store, pool })
+        Ok((Self { lock, store, pool }, None))
+    }
+}
+
+/// A migration that nobody asked for by name: from now on an older chantal refuses the store.
+fn tell(storage: &Storage, migrated: Option<&Migrated>) {
+    if let Some(Migrated { from, to, backup }) = migrated {
+        log::warn!(
+            "the store {} was migrated from schema version {from} to {to}; what it was is kept in {}",
+            storage.store.path().display(),
+            backup.display()
+        );
     }
 }
 
 /// Opens the store for a command that only reads. `None`: nothing was stored yet.
 pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
+    if !is_made(places)? {
+        return Ok(None);
+    }
+    Ok(Some(Store::open(&places.database_path)?))
+}
+
+/// Whether something was stored yet.
+pub fn is_made(places: &Places) -> Result<bool, StorageError> {
     if places.database_path.try_exists()? {
-        return Ok(Some(Store::open(&places.database_path)?));
+        return Ok(true);
     }
     match Pool::id_at(&places.pool_path)? {
         Some(_) if holds_objects(&places.pool_path)? => Err(StorageError::StoreGone {
             pool: places.pool_path.clone(),
             store: places.database_path.clone(),
         }),
-        _ => Ok(None),
+        _ => Ok(false),
     }
 }
 

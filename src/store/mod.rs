@@ -5,8 +5,12 @@
 //! - A transaction is all or nothing; what it names was flushed to disk before ([`crate::pool::Pool::flush`]).
 //! - After a crash the first opener repairs: a reader that finds the file in need of it opens it for writing once.
 //! - What can be asked is [`Reader`]'s, what can be changed [`Writer`]'s; [`tables`] is the only place that knows how keys and values look on disk, and holds the schema version.
+//! - A newer store is refused. An older one is read as it is where that can be done; before anything is written it is
+//!   [migrated](migrations), and a copy of what it was stays beside it ([`backup`]).
 
+mod backup;
 mod lock;
+mod migrations;
 mod reader;
 pub mod records;
 mod tables;
@@ -20,6 +24,7 @@ use std::sync::{PoisonError, RwLock};
 use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
 
 pub use lock::{LockError, WriterLock};
+pub use migrations::Migrated;
 pub use reader::Name;
 
 /// redb's own default is 1 GiB.
@@ -42,6 +47,22 @@ pub enum StoreError {
         path: PathBuf,
         found: u32,
         known: u32,
+    },
+    #[error(
+        "the store {path} has schema version {found}, which this chantal can only read after migrating it to {known}"
+    )]
+    Older {
+        path: PathBuf,
+        found: u32,
+        known: u32,
+    },
+    #[error(
+        "the store {path} must be copied before it is migrated: {needed} bytes, and its file system has {free} free"
+    )]
+    NoRoom {
+        path: PathBuf,
+        needed: u64,
+        free: u64,
     },
     #[error("the store {path} is damaged: {what}")]
     Damaged { path: PathBuf, what: String },
@@ -110,8 +131,22 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a store and checks that this program understands it.
+    /// Opens a store to read it, and checks that this program understands it as it is.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let store = Self::open_older(path)?;
+        let found = store.schema_version()?;
+        if found < tables::OLDEST_READABLE {
+            return Err(StoreError::Older {
+                path: path.to_owned(),
+                found,
+                known: tables::SCHEMA_VERSION,
+            });
+        }
+        Ok(store)
+    }
+
+    /// Opens a store that is to be written, however old it is: [`Self::migrate`] comes before anything else is written.
+    pub fn open_older(path: &Path) -> Result<Self, StoreError> {
         if !path.try_exists()? {
             return Err(StoreError::Absent {
                 path: path.to_owned(),
@@ -121,7 +156,7 @@ impl Store {
             path: path.to_owned(),
             access: RwLock::new(()),
         };
-        let found = store.read(|reader| tables::schema_version(&reader.0))?;
+        let found = store.schema_version()?;
         if found > tables::SCHEMA_VERSION {
             return Err(StoreError::Newer {
                 path: path.to_owned(),
@@ -130,6 +165,14 @@ impl Store {
             });
         }
         Ok(store)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn schema_version(&self) -> Result<u32, StoreError> {
+        self.read(|reader| tables::schema_version(&reader.0))
     }
 
     /// Reads a consistent state, also while another process writes.

@@ -116,7 +116,7 @@ impl Reader {
         keyring: ObjectId,
     ) -> Transaction<Option<PackageRecord>> {
         let table = match self.0.open_table(tables::PACKAGE_TO_RECORD) {
-            // The store is older than the table.
+            // In a store of schema version 1 it may be missing.
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
             table => table?,
         };
@@ -201,7 +201,7 @@ impl Reader {
 
     fn snapshots_table(&self) -> Transaction<Option<Snapshots>> {
         match self.0.open_table(tables::SNAPSHOT_TO_RECORD) {
-            // The store is older than the table.
+            // In a store of schema version 1 it may be missing.
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
             table => Ok(Some(table?)),
         }

@@ -16,11 +16,17 @@ use crate::digest::{Algorithm, Digest, ObjectId};
 use super::records::ObjectRecord;
 use super::{Transaction, TransactionError};
 
-/// The version that this program writes. A store with a higher one is refused.
+/// The version that this program writes. A store with a higher one is refused, one with a lower one is brought here by
+/// [`super::migrations`].
 ///
 /// Changelog:
-/// - 1: the first. Tables may be added to it: one that is absent is empty.
-pub const SCHEMA_VERSION: u32 = 1;
+/// - 1: the first. Tables were added to it (packages, snapshots): one that is absent is empty.
+/// - 2: all tables are there, always. Manifests may have entries of roles that version 1 did not know (codes above 4), which a
+///   chantal that only knows version 1 would call damage.
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// Readers understand stores from this version on as they are. An older one has to be migrated first.
+pub const OLDEST_READABLE: u32 = 1;
 
 /// How many syncs of a repository are remembered.
 pub const HISTORY_LIMIT: u64 = 1000;
@@ -57,10 +63,10 @@ pub const PACKAGE_TO_RECORD: TableDefinition<[u8; 64], &[u8]> =
 pub const SNAPSHOT_TO_RECORD: TableDefinition<(&str, &str), &[u8]> =
     TableDefinition::new("snapshot_to_record");
 
-/// Makes the tables, so that a reader never meets a missing one but of a later addition.
+/// Makes the tables, so that a reader never meets a missing one.
 pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<()> {
+    set_schema_version(transaction, SCHEMA_VERSION)?;
     let mut meta = transaction.open_table(META)?;
-    meta.insert("schema", SCHEMA_VERSION.to_le_bytes().as_slice())?;
     meta.insert("pool", pool_id.as_bytes())?;
     transaction.open_table(REPOSITORY_TO_RECORD)?;
     transaction.open_table(MANIFEST_TO_CHUNKS)?;
@@ -82,6 +88,12 @@ pub fn schema_version(transaction: &ReadTransaction) -> Transaction<u32> {
         .and_then(|version| version.value().try_into().ok())
         .map(u32::from_le_bytes)
         .ok_or_else(|| TransactionError::Damaged("it has no schema version".to_owned()))
+}
+
+pub fn set_schema_version(transaction: &WriteTransaction, version: u32) -> Transaction<()> {
+    let mut meta = transaction.open_table(META)?;
+    meta.insert("schema", version.to_le_bytes().as_slice())?;
+    Ok(())
 }
 
 pub fn pool_id(transaction: &ReadTransaction) -> Transaction<String> {

@@ -15,6 +15,7 @@ mod kit;
 mod kit_selftest;
 mod layers;
 mod man;
+mod old_stores;
 mod publishing;
 mod quickstart;
 mod signing_keys;

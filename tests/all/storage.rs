@@ -1,6 +1,5 @@
-//! The storage itself: absent, damaged, somebody else's, from the future, and the one that an earlier chantal wrote.
+//! The storage itself: absent, damaged, somebody else's, from the future. What earlier ones wrote is in `old_stores`.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,9 +7,8 @@ use std::path::Path;
 use redb::{Database, TableDefinition};
 
 use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::keys::Key;
 use crate::kit::server::Server;
-use crate::kit::tree::{Tree, inodes};
+use crate::kit::tree::inodes;
 use crate::kit::upstream::{Built, Checksum, Package, Upstream};
 
 const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
@@ -191,10 +189,32 @@ fn a_store_of_a_newer_chantal() {
     scene.all_fail(
         &[&SYNC, &PUBLISH, &LIST, &["init"]],
         5,
-        "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 1: \
+        "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 2: \
          it was written by a newer one\nhint: use the chantal that wrote it, or a newer one\n",
     );
-    set_version(&store, 1);
+    set_version(&store, 2);
+    scene.works();
+}
+
+/// There never was one. It stands for a version that later ones do not read any more without migrating it.
+#[test]
+fn a_store_that_is_too_old_to_be_read() {
+    let scene = Scene::new();
+    let store = scene.chantal.data().join("chantal.redb");
+    set_version(&store, 0);
+    scene.all_fail(
+        &[&LIST, &["snapshot", "list"], &["db", "stats"]],
+        5,
+        "error: the store [dir]/data/chantal.redb has schema version 0, which this chantal can only read after migrating it to 2\n\
+         hint: run `chantal db migrate`\n",
+    );
+    scene.all_fail(
+        &[&["db", "migrate"], &SYNC],
+        5,
+        "error: the store [dir]/data/chantal.redb is damaged: there never was a schema version 0\n\
+         hint: restore it from a backup\n",
+    );
+    set_version(&store, 2);
     scene.works();
 }
 
@@ -377,120 +397,4 @@ impl Drop for Unmount {
             .arg(&self.0)
             .status();
     }
-}
-
-/// The stored store of schema version 1 and its pool, in a place of their own; see `fixtures/store-v1/make.sh`.
-fn of_version_1() -> Chantal {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/store-v1");
-    let chantal = Chantal::new();
-    let mut store = Tree::read(&fixture);
-    store.remove("make.sh");
-    store.write_to(&chantal.data());
-    fs::create_dir(chantal.data().join("pool/partial")).unwrap();
-    chantal.write("config/repos.d/key.asc", &Key::archive().public_armored());
-    for (kind, more) in [
-        ("apt", "  distribution: stable\n"),
-        ("rpm", "  gpgcheck: false\n"),
-    ] {
-        let yaml = format!(
-            "name: tiny-{kind}\ntype: {kind}\nupstream:\n  url: http://127.0.0.1:1/{kind}\n{kind}:\n{more}  \
-             gpgkey_file: key.asc\npublish:\n  latest_path: ../../www/tiny-{kind}\n"
-        );
-        chantal.write(&format!("config/repos.d/tiny-{kind}.yaml"), &yaml);
-    }
-    chantal.global("storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n");
-    chantal
-}
-
-#[test]
-fn a_store_of_version_1_is_read() {
-    const SIGNER: &str = "9D1F70AB8A02D54CF23639496D399708060D69B4";
-    let chantal = of_version_1();
-    chantal.run(&LIST).succeeds().says(
-        "REPOSITORY  TYPE  ENABLED  ROOT    GPGCHECK  PACKAGES  SIZE       SYNCED\n\
-         tiny-apt    apt   yes      signed  -         2         6.22 KiB   2026-11-23T07:16:37Z\n\
-         tiny-rpm    rpm   yes      signed  no        2         15.91 KiB  2026-11-23T07:16:37Z\n",
-    );
-    let show = ["--format", "json", "repo", "show", "--repo-id", "tiny-apt"];
-    let shown = chantal.run(&show).succeeds().json();
-    assert_eq!(shown["state"]["signed_by"][0], SIGNER);
-    assert_eq!(
-        shown["published"][0]["path"],
-        "/tmp/chantal-store/www/tiny-apt"
-    );
-    chantal
-        .run(&["repo", "history", "--repo-id", "tiny-rpm"])
-        .succeeds()
-        .says(
-            "STARTED               PACKAGES  CHANGE  REQUESTS  DOWNLOADED  RESULT\n\
-         2026-11-23T07:16:37Z  2         +0 -0   1         0 B         failed: the root: \
-         http://127.0.0.1:8765/rpm/repodata/repomd.xml: Connection refused (os error 111)\n\
-         2026-11-23T07:16:37Z  2         +0 -0   1         0 B         unchanged\n\
-         2026-11-23T07:16:37Z  2         +2 -0   9         15.91 KiB   changed\n",
-        );
-    chantal.run(&["publish", "--all"]).succeeds().says(
-        "tiny-apt: published at [dir]/www/tiny-apt (9 files)\n\
-         tiny-rpm: published at [dir]/www/tiny-rpm (8 files)\n",
-    );
-    // What is named by its digest has it; the others are told here.
-    let published = |kind: &str| {
-        let tree = Tree::read(&chantal.dir().join(format!("www/tiny-{kind}")));
-        let mut lines = String::new();
-        for (path, bytes) in tree.iter() {
-            let by_digest =
-                [Checksum::Sha256, Checksum::Sha512].map(|checksum| checksum.hex(bytes));
-            if !by_digest.iter().any(|hex| path.contains(hex)) {
-                writeln!(lines, "{} {path}", &by_digest[0][..8]).unwrap();
-            }
-        }
-        (tree.len(), lines)
-    };
-    let (files, lines) = published("apt");
-    assert_eq!(files, 9);
-    assert_eq!(
-        lines,
-        "5369987b dists/stable/InRelease\n\
-         daaa9d85 dists/stable/main/binary-amd64/Packages.gz\n\
-         3b475198 dists/stable/main/binary-amd64/Packages.xz\n\
-         397196ef pool/main/t/tiny-data/tiny-data_2.1-1_all.deb\n\
-         813c2739 pool/main/t/tiny-hello/tiny-hello_1.0-1_amd64.deb\n"
-    );
-    let (files, lines) = published("rpm");
-    assert_eq!(files, 8);
-    assert_eq!(
-        lines,
-        "52f12df3 Packages/tiny-data-2.1-1.noarch.rpm\n\
-         d620f417 Packages/tiny-hello-1.0-1.x86_64.rpm\n\
-         4d812263 repodata/repomd.xml\n\
-         d45df626 repodata/repomd.xml.asc\n"
-    );
-}
-
-/// The first sync after an upgrade writes into it.
-#[test]
-fn a_store_of_version_1_is_written() {
-    let chantal = of_version_1();
-    let root = "http://127.0.0.1:1/rpm/repodata/repomd.xml";
-    let error = format!("tiny-rpm: the root: {root}: Connection refused (os error 111)");
-    chantal
-        .run(&["repo", "sync", "--repo-id", "tiny-rpm"])
-        .fails_with(
-            3,
-            &format!("error: {error}\nhint: try again later; the last good state is untouched\n"),
-        );
-    let history = [
-        "--format",
-        "json",
-        "repo",
-        "history",
-        "--repo-id",
-        "tiny-rpm",
-    ];
-    let history = chantal.run(&history).succeeds().json();
-    assert_eq!(history.as_array().unwrap().len(), 4);
-    assert_eq!(
-        history[0]["error"],
-        error.strip_prefix("tiny-rpm: ").unwrap()
-    );
-    assert_eq!(history[0]["packages"], 2);
 }

@@ -1,0 +1,112 @@
+//! A copy of the store beside it, before a migration: `chantal.redb.schema-1.bak`.
+//!
+//! - It has its name only when it is whole and on disk.
+//! - None is ever overwritten. One that holds exactly what the store holds is used again (a run was killed between the copy and
+//!   the migration); where another one has the name, the next number is taken: `chantal.redb.schema-1.2.bak`.
+//! - Only a run that made one and then changed nothing takes it away again; all others are their owner's.
+
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::{Store, StoreError, WriterLock};
+
+pub struct Backup {
+    pub path: PathBuf,
+    is_new: bool,
+}
+
+impl Backup {
+    /// For a run that found nothing to keep it for. One that was there before stays.
+    pub fn take_back(self) {
+        if self.is_new
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// Copies the store, whose file nobody may write meanwhile.
+pub fn make(store: &Store, _lock: &WriterLock, version: u32) -> Result<Backup, StoreError> {
+    let path = store.path();
+    let mut number = 1;
+    let copy = loop {
+        let candidate = name(path, version, number);
+        if !candidate.try_exists()? {
+            break candidate;
+        }
+        if are_equal(path, &candidate)? {
+            return Ok(Backup {
+                path: candidate,
+                is_new: false,
+            });
+        }
+        number += 1;
+    };
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let unfinished = with_ending(&copy, ".new");
+    // What a killed run left of a copy counts as free.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed?,
+    }
+    let needed = store.size()?;
+    let free = free_bytes(directory)?;
+    if needed > free {
+        return Err(StoreError::NoRoom {
+            path: path.to_owned(),
+            needed,
+            free,
+        });
+    }
+    let copied = fs::copy(path, &unfinished)
+        .and_then(|_| fs::File::open(&unfinished)?.sync_all())
+        .and_then(|()| fs::rename(&unfinished, &copy))
+        .and_then(|()| fs::File::open(directory)?.sync_all());
+    copied.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
+    Ok(Backup {
+        path: copy,
+        is_new: true,
+    })
+}
+
+fn name(store: &Path, version: u32, number: u32) -> PathBuf {
+    match number {
+        1 => with_ending(store, &format!(".schema-{version}.bak")),
+        _ => with_ending(store, &format!(".schema-{version}.{number}.bak")),
+    }
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+fn are_equal(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (fs::File::open(one)?, fs::File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(one), BufReader::new(other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if left[..length] != right[..length] {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(left.len() == right.len());
+        }
+        one.consume(length);
+        other.consume(length);
+    }
+}
+
+/// Bytes that an unprivileged user may still write there.
+fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(directory)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
