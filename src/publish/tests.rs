@@ -214,3 +214,89 @@ fn a_symbolic_link_is_refused() {
         Err(PublishError::SymbolicLink { .. })
     ));
 }
+
+#[test]
+fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
+    let storage = Storage::new();
+    let manifest = storage.manifest(&[("root", "1"), ("a", "a")]);
+    let (tree, interrupt) = (storage.tree(), Interrupt::default());
+    let staging = staging_path(&tree).unwrap();
+    let context = || storage.context(&interrupt, 1);
+    let record = || storage.store.read(|reader| reader.tree(&tree)).unwrap();
+    let leave = |steps: u8| {
+        storage.publish(manifest, 0).unwrap();
+        let mut left = record().unwrap();
+        let identity = Identity::of(&tree).unwrap().unwrap();
+        left.leftover = Some((identity.device, identity.inode));
+        put(context(), &tree, &left).unwrap();
+        if steps >= 1 {
+            fs::rename(&tree, &staging).unwrap();
+        }
+        if steps >= 2 {
+            left.manifest = None;
+            put(context(), &tree, &left).unwrap();
+        }
+        if steps >= 3 {
+            fs::remove_dir_all(&staging).unwrap();
+        }
+    };
+    for steps in 0..=3 {
+        leave(steps);
+        unpublish(context(), &tree).unwrap();
+        assert_eq!(record(), None, "after {steps} steps");
+        assert!(!tree.exists() && !staging.exists(), "after {steps} steps");
+    }
+    for steps in 0..=3 {
+        leave(steps);
+        storage.publish(manifest, 2).unwrap();
+        assert_eq!(storage.files(), ["a", "root"], "after {steps} steps");
+        unpublish(context(), &tree).unwrap();
+    }
+    // A disk that is away takes the staging directory with it.
+    leave(0);
+    let away = storage.dir.path().join("away");
+    fs::rename(tree.parent().unwrap(), &away).unwrap();
+    assert!(matches!(
+        unpublish(context(), &tree),
+        Err(PublishError::TreeMissing { .. })
+    ));
+    fs::rename(&away, tree.parent().unwrap()).unwrap();
+    unpublish(context(), &tree).unwrap();
+}
+
+#[test]
+fn a_first_publishing_that_was_killed_can_be_taken_away() {
+    let storage = Storage::new();
+    let manifest = storage.manifest(&[("root", "1")]);
+    let (tree, interrupt) = (storage.tree(), Interrupt::default());
+    let staging = staging_path(&tree).unwrap();
+    for is_away in [false, true] {
+        storage.publish(manifest, 0).unwrap();
+        let context = storage.context(&interrupt, 1);
+        let identity = Identity::of(&tree).unwrap().unwrap();
+        let mut record = storage
+            .store
+            .read(|reader| reader.tree(&tree))
+            .unwrap()
+            .unwrap();
+        record.manifest = None;
+        record.staging = Some(Staging {
+            manifest,
+            device: identity.device,
+            inode: identity.inode,
+        });
+        put(context, &tree, &record).unwrap();
+        if is_away {
+            // It may have been exchanged: only the disk knows.
+            fs::remove_dir_all(&tree).unwrap();
+            assert!(matches!(
+                unpublish(context, &tree),
+                Err(PublishError::TreeMissing { .. })
+            ));
+        } else {
+            fs::rename(&tree, &staging).unwrap();
+            unpublish(context, &tree).unwrap();
+            assert!(!staging.exists());
+        }
+    }
+}

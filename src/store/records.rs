@@ -101,7 +101,7 @@ pub struct TreeRecord {
     /// The fingerprint of the key that signed that root; `None` where nobody did.
     #[serde(default)]
     pub root_key: Option<String>,
-    /// What it shows; `None` while its first publishing is under way.
+    /// What it shows; `None` while its first publishing is under way, and when it was taken away but for the rest.
     pub manifest: Option<ObjectId>,
     pub published_at: i64,
     /// Manifests that it showed before and whose files are still reachable, the newest first.
