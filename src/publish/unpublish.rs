@@ -16,10 +16,16 @@ use crate::store::records::TreeRecord;
 /// Removes a tree and forgets it. Killed anywhere, the tree is either whole or out of sight, and the next run ends the work.
 pub fn unpublish(context: Context<'_>, tree: &Path) -> Result<(), PublishError> {
     let staging = staging_path(tree)?;
-    let is_gone = match context.store.read(|reader| reader.tree(tree))? {
-        Some(record) => is_out_of_sight(&record, tree, &staging)?,
-        None => false,
-    };
+    let mut is_gone = false;
+    if let Some(mut record) = context.store.read(|reader| reader.tree(tree))?
+        && is_out_of_sight(&record, tree, &staging)?
+    {
+        // Its rest goes next, and is all that tells it from a tree whose disk is away.
+        record.leftover = identity(&staging)?;
+        record.staging = None;
+        put_shows_nothing(context, tree, &mut record)?;
+        is_gone = true;
+    }
     let Some(mut record) = recover(context, tree, &staging)? else {
         return Err(PublishError::NotPublished {
             path: tree.to_owned(),
@@ -52,7 +58,7 @@ fn take_away(
             .read(|reader| Layout::of_everything_recorded(reader, record))?;
         refuse_foreign_files(tree, &known)?;
         // Recorded first: what is found under the staging name later is then known to be ours.
-        record.leftover = Identity::of(tree)?.map(|tree| (tree.device, tree.inode));
+        record.leftover = identity(tree)?;
         put(context, tree, record)?;
         fs::rename(tree, staging)?;
         put_shows_nothing(context, tree, record)?;
@@ -81,7 +87,7 @@ fn is_out_of_sight(record: &TreeRecord, tree: &Path, staging: &Path) -> io::Resu
     if Identity::of(tree)?.is_some() {
         return Ok(false);
     }
-    let found = Identity::of(staging)?.map(|found| (found.device, found.inode));
+    let found = identity(staging)?;
     let pending = record
         .staging
         .as_ref()
@@ -94,4 +100,9 @@ fn is_out_of_sight(record: &TreeRecord, tree: &Path, staging: &Path) -> io::Resu
         (None, None) => pending.is_none(),
         _ => false,
     })
+}
+
+/// As it is recorded.
+fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    Ok(Identity::of(path)?.map(|found| (found.device, found.inode)))
 }
