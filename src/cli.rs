@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::RepoId;
 use crate::snapshot::{Reference, SnapshotName};
 
 /// In every command's help below what is its own.
@@ -125,6 +126,13 @@ pub enum Repo {
     /// When the URL has other keys, syncs fail until somebody who knows that the change is genuine says so with this command. Keys
     /// that the URLs no longer have are not trusted any more, nor are those that `gpgkey_fingerprints` does not name.
     Trust(OneRepository),
+
+    /// Forget a repository that is not configured any more, and take away what is published of its state
+    ///
+    /// Its state, its history and the keys that its key URLs gave are forgotten, after it was said what that is and how much nothing
+    /// else needs: `chantal db cleanup` frees that. Snapshots are kept, with what they need and wherever they are published, unless
+    /// `--snapshots` is given. A repository that is still configured, enabled or not, is refused.
+    Remove(RepoRemove),
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +183,25 @@ pub struct SyncedSnapshot {
     /// Its name [default: the repository's name and the time, NAME-YYYY-MM-DD-HHMMSS]
     #[arg(long, value_name = "NAME", requires = "create_snapshot", value_parser = SnapshotName::parse)]
     pub snapshot_name: Option<SnapshotName>,
+}
+
+#[derive(Debug, Args)]
+pub struct RepoRemove {
+    /// Name of the repository
+    #[arg(long = "repo-id", value_name = "NAME", value_parser = RepoId::parse)]
+    pub repo_id: RepoId,
+
+    /// Say what would be forgotten and how much nothing else needs, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Delete its snapshots too
+    #[arg(long)]
+    pub snapshots: bool,
+
+    /// Take snapshots away also where they are published
+    #[arg(long, requires = "snapshots")]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

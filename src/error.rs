@@ -86,6 +86,8 @@ pub enum Error {
     /// The key or the passphrase that `signing` names cannot be read.
     #[error("{0}")]
     SigningFile(io::Error),
+    #[error("{repository} is still configured ({})", file.display())]
+    StillConfigured { repository: String, file: PathBuf },
     /// A fault of chantal itself.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: String, what: String },
@@ -118,9 +120,11 @@ impl From<StoreError> for Error {
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Config(_) | Self::SigningKey { .. } | Self::SigningFile(_) => {
-                Exit::Usage
-            }
+            Self::Usage(_)
+            | Self::Config(_)
+            | Self::StillConfigured { .. }
+            | Self::SigningKey { .. }
+            | Self::SigningFile(_) => Exit::Usage,
             Self::Storage(error) => storage_exit(error),
             Self::Sync { source, .. } => sync_exit(source),
             Self::Publish { source, .. } => publish_exit(source),
@@ -167,6 +171,9 @@ impl Error {
             Self::Internal { .. } => Some(
                 "this is a fault of chantal: report it with what it printed above; the last good state is untouched"
                     .to_owned(),
+            ),
+            Self::StillConfigured { .. } => Some(
+                "only what left the configuration is removed: take the file away first".to_owned(),
             ),
             Self::NeverSynced { repository }
             | Self::Snapshot(SnapshotError::NeverSynced { repository }) => Some(format!(

@@ -143,6 +143,7 @@ fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> R
         Command::Repo(cli::Repo::List) => commands::repo::list(context),
         Command::Repo(cli::Repo::Show(arguments)) => commands::repo::show(context, arguments),
         Command::Repo(cli::Repo::Trust(arguments)) => commands::repo::trust(context, arguments),
+        Command::Repo(cli::Repo::Remove(arguments)) => commands::repo::remove(context, arguments),
         Command::Repo(cli::Repo::History(arguments)) => commands::repo::history(context, arguments),
         Command::Snapshot(cli::Snapshot::Create(arguments)) => {
             commands::snapshot::create(context, arguments)

@@ -78,6 +78,8 @@ fn put_shows_nothing(
     record: &mut TreeRecord,
 ) -> Result<(), PublishError> {
     record.manifest = None;
+    record.source = None;
+    record.root_key = None;
     record.earlier.clear();
     Ok(put(context, tree, record)?)
 }

@@ -291,7 +291,7 @@ fn builder() -> redb::Builder {
 
 #[cfg(test)]
 mod tests {
-    use super::records::{HistoryRecord, ObjectRecord};
+    use super::records::{HistoryRecord, ObjectRecord, ValidatorRecord};
     use super::*;
     use crate::digest::{Algorithm, Digest, ObjectId};
 
@@ -374,6 +374,52 @@ mod tests {
             .unwrap();
         assert_eq!(history.len() as u64, tables::HISTORY_LIMIT);
         assert_eq!(history[0].started, 1004);
+    }
+
+    #[test]
+    fn a_removed_repository_takes_nothing_of_others_with_it() {
+        let (_dir, store, lock) = store();
+        let object = ObjectId::of(b"x");
+        let digest = |digit: &str| Digest::parse(Algorithm::Sha1, &digit.repeat(40)).unwrap();
+        let digests = [digest("0"), digest("f")];
+        let names = ["a", "a.b", "ab", "A"];
+        let validator = ValidatorRecord {
+            etag: None,
+            last_modified: None,
+            stored_at: 1,
+        };
+        store
+            .write(&lock, |writer| {
+                for name in names {
+                    for digest in &digests {
+                        writer.put_alias(digest, name, object)?;
+                    }
+                    writer.add_history(name, &HistoryRecord::default())?;
+                    writer.add_history(name, &HistoryRecord::default())?;
+                    let validators = [("root".to_owned(), validator.clone())];
+                    writer.put_validators(name, &validators.into())?;
+                }
+                writer.remove_repository("a")
+            })
+            .unwrap();
+        store
+            .read(|reader| {
+                for name in names {
+                    let is_there = name != "a";
+                    for digest in &digests {
+                        let found = reader.object_with(digest, name)?;
+                        assert_eq!(found.is_some(), is_there, "{name}");
+                    }
+                    let syncs = reader.history(name, usize::MAX)?.len();
+                    assert_eq!(syncs, if is_there { 2 } else { 0 }, "{name}");
+                    let validator = reader.validator(name, "root")?;
+                    assert_eq!(validator.is_some(), is_there, "{name}");
+                }
+                let known: Vec<String> = reader.known_repositories()?.into_iter().collect();
+                assert_eq!(known, ["A", "a.b", "ab"]);
+                Ok(())
+            })
+            .unwrap();
     }
 
     #[test]

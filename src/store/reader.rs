@@ -1,6 +1,7 @@
 //! What the store can be asked, in one consistent view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use redb::{ReadableTable, ReadableTableMetadata};
@@ -174,6 +175,23 @@ impl Reader {
             .take(limit)
             .map(|row| tables::from_json(row?.1.value()))
             .collect()
+    }
+
+    /// The names of all repositories that something is known of: a state, syncs, snapshots, published trees.
+    pub fn known_repositories(&self) -> Transaction<BTreeSet<String>> {
+        let mut known: BTreeSet<String> = self.repositories()?.into_keys().collect();
+        known.extend(self.snapshots()?.into_keys().map(|(owner, _)| owner));
+        known.extend(self.trees()?.into_values().map(|tree| tree.repository));
+        let syncs = self.0.open_table(tables::SYNC_TO_RECORD)?;
+        // A repository has up to a thousand: from one name to the next.
+        let mut next = syncs.first()?;
+        while let Some((key, _)) = next {
+            let name = key.value().0.to_owned();
+            let behind = (Bound::Excluded((name.as_str(), u64::MAX)), Bound::Unbounded);
+            next = syncs.range::<(&str, u64)>(behind)?.next().transpose()?;
+            known.insert(name);
+        }
+        Ok(known)
     }
 
     pub fn snapshot(&self, repository: &str, name: &str) -> Transaction<Option<SnapshotRecord>> {

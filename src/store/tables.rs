@@ -4,6 +4,7 @@
 //! digests) have a fixed binary form.
 
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -106,6 +107,7 @@ pub fn pool_id(transaction: &ReadTransaction) -> Transaction<String> {
 /// One byte for the algorithm, for SHA-1 the repository and a NUL, then the digest.
 pub fn alias_key(digest: &Digest, repository: &str) -> Vec<u8> {
     let code = match digest.algorithm() {
+        // As in `sha1_aliases_of`.
         Algorithm::Sha1 => 1,
         Algorithm::Sha256 => 2,
         Algorithm::Sha384 => 3,
@@ -118,6 +120,12 @@ pub fn alias_key(digest: &Digest, repository: &str) -> Vec<u8> {
     }
     key.extend_from_slice(digest.bytes());
     key
+}
+
+/// From the first key of the SHA-1 aliases of a repository up to, and without, what comes behind the last one.
+pub fn sha1_aliases_of(repository: &str) -> Range<Vec<u8>> {
+    let key = |end: u8| [&[1], repository.as_bytes(), &[end]].concat();
+    key(0)..key(1)
 }
 
 /// The package's object and the id of the keyring that it was verified by: a verdict holds for both together.

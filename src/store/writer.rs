@@ -123,6 +123,20 @@ impl Writer {
         Ok(())
     }
 
+    /// Forgets a repository's state, history, validators and SHA-1 aliases. Its snapshots and trees stay.
+    pub fn remove_repository(&self, repository: &str) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
+        table.remove(repository)?;
+        let mut table = self.0.open_table(tables::SYNC_TO_RECORD)?;
+        table.retain_in((repository, 0)..=(repository, u64::MAX), |_, _| false)?;
+        let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
+        let aliases = tables::sha1_aliases_of(repository);
+        table.retain_in(aliases.start.as_slice()..aliases.end.as_slice(), |_, _| {
+            false
+        })?;
+        self.put_validators(repository, &BTreeMap::new())
+    }
+
     pub fn put_snapshot(
         &self,
         repository: &str,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::keys::{KeyError, urls};
-use crate::config::{self, Config, HttpUrl};
+use crate::config::{self, Config, HttpUrl, RepoId};
 use crate::digest::ObjectId;
 use crate::openpgp::Keyring;
 
@@ -121,8 +121,33 @@ impl Kept {
 }
 
 fn path(config: &Config, repository: &config::Repository) -> PathBuf {
-    let directory = config.storage.keyrings_path();
-    directory.join(format!("{}.asc", repository.id))
+    path_of(&config.storage, &repository.id)
+}
+
+fn path_of(storage: &config::Storage, repository: &RepoId) -> PathBuf {
+    storage.keyrings_path().join(format!("{repository}.asc"))
+}
+
+/// The file that holds the keys of a repository, which need not be configured any more, if there is one.
+pub fn file_of(storage: &config::Storage, repository: &RepoId) -> io::Result<Option<PathBuf>> {
+    let path = path_of(storage, repository);
+    Ok(path.try_exists()?.then_some(path))
+}
+
+/// Removes it, and what a killed run left of its successor.
+pub fn forget(storage: &config::Storage, repository: &RepoId) -> io::Result<()> {
+    let path = path_of(storage, repository);
+    for path in [new_file(&path), path] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
+}
+
+fn new_file(path: &Path) -> PathBuf {
+    path.with_extension("asc.new")
 }
 
 fn source(url: &HttpUrl) -> ObjectId {
@@ -159,7 +184,7 @@ fn read_lines(
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("asc.new");
+    let new = new_file(path);
     let write = || {
         // Not fs_err: its errors would name the temporary file.
         let mut file = std::fs::File::create(&new)?;

@@ -40,6 +40,7 @@ use crate::time::now;
 use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
 pub use freshness::{FreshnessError, Rollback};
+pub use kept_keys::{file_of as keys_file, forget as forget_keys};
 pub use keys::{KeyError, accept as accept_keys, at_hand as keys_at_hand};
 pub use packages::PackageSigner;
 pub use plan::Plan;

@@ -18,6 +18,7 @@ mod man;
 mod old_stores;
 mod publishing;
 mod quickstart;
+mod removing;
 mod signing_keys;
 mod snapshots;
 mod storage;

@@ -2,12 +2,14 @@
 
 mod history;
 mod list;
+mod remove;
 mod show;
 mod sync;
 mod trust;
 
 pub use history::history;
 pub use list::{list, packages_verified};
+pub use remove::remove;
 pub use show::show;
 pub use sync::sync;
 pub use trust::trust;

@@ -1,0 +1,275 @@
+//! `chantal repo remove`.
+//!
+//! Trees go first, then the store forgets everything in one transaction, and the kept keys go last: killed anywhere, the name is
+//! still known by what is left, and the next run ends the work. A tree that cannot be taken away, because its disk is not mounted
+//! or it holds somebody's file, keeps its repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::cli::RepoRemove;
+use crate::commands::publish::take_away;
+use crate::commands::{Context, conclude};
+use crate::config::{RepoId, Storage as Places};
+use crate::digest::ObjectId;
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::output::{bytes, count};
+use crate::snapshot::{self, Snapshot};
+use crate::storage::{self, Storage};
+use crate::store::records::{RepositoryRecord, TreeRecord};
+use crate::store::{Name, Reader, Store, Transaction};
+use crate::sync;
+
+/// Everything that is known of a repository, and what becomes of it.
+struct Plan {
+    state: Option<RepositoryRecord>,
+    syncs: usize,
+    snapshots: Vec<Snapshot>,
+    deletes_snapshots: bool,
+    /// Those that go.
+    trees: BTreeMap<PathBuf, TreeRecord>,
+    /// Where its keys are kept.
+    keys: Option<PathBuf>,
+    /// Objects and bytes that nothing needs any more then.
+    freed: (u64, u64),
+    /// Bytes that its snapshots keep.
+    kept: u64,
+}
+
+#[derive(Serialize)]
+struct Removal {
+    repository: String,
+    dry_run: bool,
+    /// Whether it is forgotten now.
+    removed: bool,
+    /// Of its state; `None` where there is none.
+    packages: Option<u64>,
+    state_bytes: Option<u64>,
+    syncs: usize,
+    /// The file of its keys.
+    keys: Option<String>,
+    /// Published trees that go with it.
+    trees: Vec<String>,
+    snapshots_deleted: Vec<String>,
+    snapshots_kept: Vec<String>,
+    /// What these need.
+    kept_bytes: u64,
+    /// What nothing else needs.
+    objects: u64,
+    bytes: u64,
+    errors: Vec<String>,
+}
+
+pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error> {
+    let id = &arguments.repo_id;
+    if let Some(repository) = context.config.repository(id.as_str()) {
+        return Err(Error::StillConfigured {
+            repository: id.to_string(),
+            file: repository.file.clone(),
+        });
+    }
+    let places = &context.config.storage;
+    if !storage::is_made(places)? {
+        return Err(unknown(id, &BTreeSet::new()));
+    }
+    if arguments.dry_run {
+        let plan = plan(&Store::open(&places.database_path)?, places, arguments)?;
+        context.output.result(&plan.removal(arguments), describe)?;
+        return Ok(());
+    }
+    let interrupt = Interrupt::listen()?;
+    let storage = Storage::open(places, "repo remove")?;
+    let plan = plan(&storage.store, places, arguments)?;
+    let mut removal = plan.removal(arguments);
+    context.output.step(describe(&removal).trim_end())?;
+    let mut errors = Vec::new();
+    for (path, tree) in &plan.trees {
+        interrupt.check()?;
+        if let Err(error) = take_away(&storage, &interrupt, path, tree) {
+            removal.errors.push(error.to_string());
+            errors.push(error);
+        }
+    }
+    // What is still published needs its name: nothing else would keep its objects.
+    if errors.is_empty() {
+        storage.store.write(&storage.lock, |writer| {
+            writer.remove_repository(id.as_str())?;
+            if plan.deletes_snapshots {
+                for snapshot in &plan.snapshots {
+                    writer.remove_snapshot(&snapshot.repository, &snapshot.name)?;
+                }
+            }
+            Ok(())
+        })?;
+        sync::forget_keys(places, id)?;
+        removal.removed = true;
+    }
+    context.output.result(&removal, |removal| {
+        if removal.removed {
+            format!("{id} is forgotten")
+        } else {
+            String::new()
+        }
+    })?;
+    conclude(errors)
+}
+
+/// What is known of the repository. That nothing is, or that a snapshot is published that is to be deleted, is an error.
+fn plan(store: &Store, places: &Places, arguments: &RepoRemove) -> Result<Plan, Error> {
+    let id = &arguments.repo_id;
+    let keys = sync::keys_file(places, id)?;
+    let known = store.read(Reader::known_repositories)?;
+    if keys.is_none() && !known.contains(id.as_str()) {
+        return Err(unknown(id, &known));
+    }
+    let plan = store.read(|reader| Plan::of(reader, id.as_str(), arguments.snapshots, keys))?;
+    let showing: Vec<String> = plan
+        .trees
+        .iter()
+        .filter(|(_, tree)| tree.snapshot.is_some())
+        .map(|(path, _)| path.display().to_string())
+        .collect();
+    if !showing.is_empty() && !arguments.force {
+        return Err(Error::Usage(format!(
+            "snapshots of {id} are published at {}: publish something else there first, or take them away with --force",
+            showing.join(", ")
+        )));
+    }
+    Ok(plan)
+}
+
+fn unknown(id: &RepoId, known: &BTreeSet<String>) -> Error {
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Error::Usage(if known.is_empty() {
+        format!("nothing is known of a repository {id}, nor of any other")
+    } else {
+        format!(
+            "nothing is known of a repository {id}, only of {}",
+            known.join(", ")
+        )
+    })
+}
+
+impl Plan {
+    fn of(
+        reader: &Reader,
+        repository: &str,
+        deletes_snapshots: bool,
+        keys: Option<PathBuf>,
+    ) -> Transaction<Self> {
+        let goes = |owner: &str, snapshot: Option<&str>| {
+            owner == repository && (snapshot.is_none() || deletes_snapshots)
+        };
+        let mut trees = reader.trees()?;
+        trees.retain(|_, tree| goes(&tree.repository, tree.snapshot.as_deref()));
+        let (mut going, mut staying) = (BTreeSet::new(), BTreeSet::new());
+        let mut kept: BTreeSet<ObjectId> = BTreeSet::new();
+        for (name, manifest) in reader.names()? {
+            let is_going = match &name {
+                Name::State { repository } => goes(repository, None),
+                Name::Snapshot { repository, name } => goes(repository, Some(name)),
+                Name::Tree { path, .. } => trees.contains_key(path),
+            };
+            match (&name, is_going) {
+                (_, true) => going.insert(manifest),
+                (Name::Snapshot { repository: of, .. }, false) if of == repository => {
+                    kept.insert(manifest);
+                    staying.insert(manifest)
+                }
+                (_, false) => staying.insert(manifest),
+            };
+        }
+        let freed = snapshot::usage(reader, &going, &staying)?;
+        Ok(Self {
+            state: reader.repository(repository)?,
+            syncs: reader.history(repository, usize::MAX)?.len(),
+            snapshots: snapshot::list(reader, Some(repository))?,
+            deletes_snapshots,
+            trees,
+            keys,
+            freed: (freed.own_objects, freed.own_bytes),
+            kept: snapshot::usage(reader, &kept, &BTreeSet::new())?.bytes,
+        })
+    }
+
+    fn removal(&self, arguments: &RepoRemove) -> Removal {
+        let snapshots = self.snapshots.iter().map(Snapshot::full_name).collect();
+        let (snapshots_deleted, snapshots_kept) = if self.deletes_snapshots {
+            (snapshots, Vec::new())
+        } else {
+            (Vec::new(), snapshots)
+        };
+        Removal {
+            repository: arguments.repo_id.to_string(),
+            dry_run: arguments.dry_run,
+            removed: false,
+            packages: self.state.as_ref().map(|state| state.packages),
+            state_bytes: self.state.as_ref().map(|state| state.bytes),
+            syncs: self.syncs,
+            keys: self.keys.as_ref().map(|path| path.display().to_string()),
+            trees: self
+                .trees
+                .keys()
+                .map(|path| path.display().to_string())
+                .collect(),
+            snapshots_deleted,
+            snapshots_kept,
+            kept_bytes: self.kept,
+            objects: self.freed.0,
+            bytes: self.freed.1,
+            errors: Vec::new(),
+        }
+    }
+}
+
+fn describe(removal: &Removal) -> String {
+    let mut what = Vec::new();
+    if let (Some(packages), Some(size)) = (removal.packages, removal.state_bytes) {
+        what.push(format!(
+            "its state ({}, {})",
+            count(packages, "package"),
+            bytes(size)
+        ));
+    }
+    if removal.syncs > 0 {
+        what.push(count(removal.syncs as u64, "sync"));
+    }
+    what.extend(removal.keys.iter().map(|path| format!("its keys ({path})")));
+    if !removal.snapshots_deleted.is_empty() {
+        what.push(format!(
+            "its snapshots ({})",
+            removal.snapshots_deleted.join(", ")
+        ));
+    }
+    if what.is_empty() {
+        what.push("nothing".to_owned());
+    }
+    let (forget, go) = if removal.dry_run {
+        ("would forget", "would be taken away")
+    } else {
+        ("forgets", "is taken away")
+    };
+    let mut text = format!("{}: {forget} {}\n", removal.repository, what.join(", "));
+    for tree in &removal.trees {
+        text += &format!("  {tree} {go}\n");
+    }
+    text += &match removal.objects {
+        0 => "  nothing becomes free: others need all of it\n".to_owned(),
+        objects => format!(
+            "  nothing else needs {}, {}: `chantal db cleanup` frees that afterwards\n",
+            count(objects, "object"),
+            bytes(removal.bytes)
+        ),
+    };
+    if !removal.snapshots_kept.is_empty() {
+        text += &format!(
+            "  its snapshots stay and keep {}: {} (--snapshots deletes them too)\n",
+            bytes(removal.kept_bytes),
+            removal.snapshots_kept.join(", ")
+        );
+    }
+    text
+}
