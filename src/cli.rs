@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::RepoId;
-use crate::snapshot::{Reference, SnapshotName};
+use crate::snapshot::{Reference, SnapshotName, StateReference};
 
 /// In every command's help below what is its own.
 const GLOBAL: &str = "Global options";
@@ -63,6 +63,8 @@ pub enum OutputFormat {
     Text,
     /// One JSON document on standard output
     Json,
+    /// One table with headings (RFC 4180); `snapshot diff` alone has it
+    Csv,
 }
 
 #[derive(Debug, Subcommand)]
@@ -235,6 +237,13 @@ pub enum Snapshot {
     /// Show one snapshot: what is in it, what it alone takes, where it is published
     Show(OneSnapshot),
 
+    /// Show how one state became another: packages, bytes, and why
+    ///
+    /// Packages are compared by name and architecture, versions in the order of dpkg or rpm: added, removed, upgraded, downgraded,
+    /// rebuilt (the same version of other bytes). For RPM the new advisories about what changed are shown, for APT the source packages
+    /// that changed packages were built from. With `--format csv` there is one line for each package.
+    Diff(SnapshotDiff),
+
     /// Forget snapshots, and take away what is published of them
     ///
     /// `chantal db cleanup` frees what nothing else needs.
@@ -271,6 +280,21 @@ pub struct OneSnapshot {
     /// Name of the snapshot; REPOSITORY/NAME where several repositories have it
     #[arg(long, value_name = "NAME", value_parser = Reference::parse)]
     pub name: Reference,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotDiff {
+    /// The old state: a snapshot, NAME or REPOSITORY/NAME, or the last good state of a repository, REPOSITORY or REPOSITORY/latest
+    #[arg(long, value_name = "STATE", value_parser = StateReference::parse)]
+    pub from: StateReference,
+
+    /// The new state, named in the same ways
+    #[arg(long, value_name = "STATE", value_parser = StateReference::parse)]
+    pub to: StateReference,
+
+    /// Show numbers only
+    #[arg(long)]
+    pub summary: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ use crate::manifest::ManifestError;
 use crate::openpgp::{SigningKeyError, VerifyError};
 use crate::pool::PoolError;
 use crate::publish::PublishError;
-use crate::snapshot::SnapshotError;
+use crate::snapshot::{SnapshotError, StoredError};
 use crate::storage::StorageError;
 use crate::store::{LockError, StoreError};
 use crate::sync::{FreshnessError, KeyError, RootError, SyncError};
@@ -131,7 +131,11 @@ impl Error {
             Self::Snapshot(error) => match error {
                 SnapshotError::NotFound { .. }
                 | SnapshotError::Ambiguous { .. }
+                | SnapshotError::NoState { .. }
+                | SnapshotError::AmbiguousState { .. }
+                | SnapshotError::OtherFormat { .. }
                 | SnapshotError::Exists { .. } => Exit::Usage,
+                SnapshotError::Stored(error) => stored_exit(error),
                 SnapshotError::NeverSynced { .. } => Exit::Other,
                 SnapshotError::Store(error) => store_exit(error),
             },
@@ -179,7 +183,13 @@ impl Error {
             | Self::Snapshot(SnapshotError::NeverSynced { repository }) => Some(format!(
                 "`chantal repo sync --repo-id {repository}` makes one"
             )),
-            Self::Snapshot(SnapshotError::Store(error)) => store_hint(error),
+            Self::Snapshot(
+                SnapshotError::Store(error) | SnapshotError::Stored(StoredError::Store(error)),
+            ) => store_hint(error),
+            Self::Snapshot(SnapshotError::Stored(StoredError::ObjectMissing { .. })) => Some(
+                "`chantal repo sync --refresh` fetches again what the upstream still has; for anything else restore the pool"
+                    .to_owned(),
+            ),
             Self::Snapshot(SnapshotError::Exists { .. }) => Some(
                 "a snapshot is never changed: take another name, or delete it first".to_owned(),
             ),
@@ -256,6 +266,17 @@ fn store_exit(error: &StoreError) -> Exit {
         | StoreError::NoRoom { .. }
         | StoreError::Unrepaired { .. }
         | StoreError::Io(_) => Exit::Other,
+    }
+}
+
+fn stored_exit(error: &StoredError) -> Exit {
+    match error {
+        StoredError::UnknownFormat { .. }
+        | StoredError::RootMissing { .. }
+        | StoredError::ObjectMissing { .. } => Exit::Damaged,
+        StoredError::Root(_) | StoredError::Format(_) => Exit::Refused,
+        StoredError::Store(error) => store_exit(error),
+        StoredError::Io(_) => Exit::Other,
     }
 }
 

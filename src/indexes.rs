@@ -9,8 +9,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use crate::digest::{Algorithm, Digest, Hasher};
-use crate::format::compression::{Compression, Encoder, IndexText};
-use crate::format::{FormatError, Index, Indexes, Packed, Sink, Variant, Work, Written};
+use crate::format::compression::{Compression, Encoder};
+use crate::format::{self, FormatError, Index, Indexes, Packed, Sink, Variant, Work, Written};
 use crate::pool::{BUFFER, Pool, Stored};
 
 /// The indexes of a root, as far as their files are in the pool.
@@ -41,22 +41,16 @@ impl Indexes for PooledIndexes<'_> {
         index: &Index,
         work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
-        let unreadable = |source| FormatError::Read {
-            file: index.name.clone(),
-            source,
-        };
         let Some((variant, packed)) = self.present(index).into_iter().next() else {
             return Ok(());
         };
-        let file = self.pool.open_object(packed.object).map_err(unreadable)?;
-        let file = BufReader::with_capacity(BUFFER, file);
-        let mut text =
-            IndexText::open(variant.compression, variant.open, file).map_err(unreadable)?;
-        work(&mut text)?;
-        text.verify().map_err(|error| FormatError::Malformed {
+        let file = self.pool.open_object(packed.object);
+        let file = file.map_err(|source| FormatError::Read {
             file: index.name.clone(),
-            what: error.to_string(),
-        })
+            source,
+        })?;
+        let file = BufReader::with_capacity(BUFFER, file);
+        format::read_text(&index.name, variant, file, |text| work(text))
     }
 }
 
@@ -182,6 +176,7 @@ impl Write for Pieces {
 mod tests {
     use super::*;
     use crate::digest::ObjectId;
+    use crate::format::compression::IndexText;
 
     const CODECS: [Compression; 3] = [Compression::Gzip, Compression::Xz, Compression::Zstd];
 

@@ -98,6 +98,12 @@ fn report(cli: &Cli, error: &Error) {
 }
 
 fn run(cli: &Cli) -> Result<(), Error> {
+    let has_csv = matches!(cli.command, Command::Snapshot(cli::Snapshot::Diff(_)));
+    if cli.format == cli::OutputFormat::Csv && !has_csv {
+        return Err(Error::Usage(
+            "--format csv is for `snapshot diff` only: take text or json".to_owned(),
+        ));
+    }
     let output = Output {
         format: cli.format,
         quiet: cli.quiet,
@@ -153,6 +159,9 @@ fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> R
         }
         Command::Snapshot(cli::Snapshot::Show(arguments)) => {
             commands::snapshot::show(context, arguments)
+        }
+        Command::Snapshot(cli::Snapshot::Diff(arguments)) => {
+            commands::snapshot::diff(context, arguments)
         }
         Command::Snapshot(cli::Snapshot::Delete(arguments)) => {
             commands::snapshot::delete(context, arguments)

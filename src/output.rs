@@ -1,7 +1,7 @@
-//! The only printing of results: text for people, or one JSON document, on standard output.
+//! The only printing of results: text for people, one JSON document, or one table as CSV, on standard output.
 //!
 //! Whatever an upstream had a say in is escaped before it reaches a terminal. JSON carries it as it is: there, escaping is part
-//! of the format.
+//! of the format. CSV is quoted and otherwise as it is, too: it is for programs.
 
 use std::io::{self, Write};
 
@@ -27,11 +27,25 @@ impl Output {
                     serde_json::to_string_pretty(data).expect("results have only string keys");
                 print(&json)
             }
-            OutputFormat::Text => match text(data).trim_end_matches('\n') {
+            // Commands without a table of their own refuse CSV before they begin.
+            OutputFormat::Text | OutputFormat::Csv => match text(data).trim_end_matches('\n') {
                 // Nothing came of it: the errors say why.
                 "" => Ok(()),
                 text => print(text),
             },
+        }
+    }
+
+    /// A result that is also one table, with headings: `rows` is only made when CSV is wanted.
+    pub fn result_or_rows<T: Serialize>(
+        self,
+        data: &T,
+        text: impl FnOnce(&T) -> String,
+        rows: impl FnOnce(&T) -> Vec<Vec<String>>,
+    ) -> io::Result<()> {
+        match self.format {
+            OutputFormat::Csv => print_raw(&csv(&rows(data))),
+            OutputFormat::Text | OutputFormat::Json => self.result(data, text),
         }
     }
 
@@ -41,7 +55,7 @@ impl Output {
 
     /// A step of a longer command, for people who watch; JSON has it in the result.
     pub fn step(self, text: &str) -> io::Result<()> {
-        if self.quiet || self.format == OutputFormat::Json {
+        if self.quiet || self.format != OutputFormat::Text {
             return Ok(());
         }
         print(text)
@@ -53,8 +67,14 @@ fn print(text: &str) -> io::Result<()> {
     if text.is_empty() {
         return Ok(());
     }
+    print_raw(&format!("{text}\n"))
+}
+
+fn print_raw(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
     match written {
         // `chantal repo list | head`: whoever read has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -94,6 +114,25 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Records as RFC 4180 has them: lines end in CRLF, and what would part cells or lines is quoted.
+fn csv(rows: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        for (place, cell) in row.iter().enumerate() {
+            if place > 0 {
+                text.push(',');
+            }
+            if cell.contains(['"', ',', '\r', '\n']) {
+                text.push_str(&format!("\"{}\"", cell.replace('"', "\"\"")));
+            } else {
+                text.push_str(cell);
+            }
+        }
+        text.push_str("\r\n");
+    }
+    text
+}
+
 /// Names with their values, one a line.
 pub fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -119,6 +158,18 @@ pub fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn csv_is_quoted_where_it_must_be() {
+        let rows = [
+            vec!["a b".to_owned(), "=1;x".to_owned(), String::new()],
+            vec!["a,b".to_owned(), "say \"x\"".to_owned(), "1\n2".to_owned()],
+        ];
+        assert_eq!(
+            csv(&rows),
+            "a b,=1;x,\r\n\"a,b\",\"say \"\"x\"\"\",\"1\n2\"\r\n"
+        );
+    }
 
     #[test]
     fn columns_line_up_and_cells_are_escaped() {

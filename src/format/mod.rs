@@ -108,10 +108,23 @@ pub fn of(config: &FormatConfig, filters: &Filters) -> Result<Box<dyn Format>, F
     })
 }
 
+/// The format of a state that is stored, by its [`Format::name`] and where its root stands. The configuration that it was made
+/// by may be gone: everything that the root names is selected. `None` for an unknown name.
+pub fn of_state(format: &str, root: &RelPath) -> Option<Box<dyn Format>> {
+    match format {
+        "apt" => Some(Box::new(deb::Apt::everything(root))),
+        "rpm" => Some(Box::new(rpm::Rpm::new(rpm::Selection {
+            architectures: None,
+            sources: true,
+            filters: Filters::default(),
+        }))),
+        _ => None,
+    }
+}
+
 /// Which of two versions is newer; a [`Package::version`] is meant.
 pub type VersionOrder = fn(&str, &str) -> Ordering;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "diff is about to use it"))]
 /// The order of versions of a format by its [`Format::name`]: repositories that are stored have a format, also those that the
 /// configuration no longer knows. `None` for an unknown name.
 pub fn version_order(format: &str) -> Option<VersionOrder> {
@@ -120,6 +133,26 @@ pub fn version_order(format: &str) -> Option<VersionOrder> {
         "rpm" => Some(rpm::evr::compare),
         _ => None,
     }
+}
+
+/// Unpacks one file of the index `name` for `read`, and holds what came out against what the root declares of it.
+///
+/// What `read` made of it counts only when the whole is good. Whatever `read` leaves unread is unpacked and proved as well.
+pub fn read_text<T, E: From<FormatError>>(
+    name: &str,
+    variant: &Variant,
+    packed: impl BufRead,
+    read: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
+) -> Result<T, E> {
+    let opened = compression::IndexText::open(variant.compression, variant.open, packed);
+    let mut text = opened.map_err(|source| FormatError::Read {
+        file: name.to_owned(),
+        source,
+    })?;
+    let made = read(&mut text)?;
+    text.verify()
+        .map_err(|error| FormatError::malformed(name, error.to_string()))?;
+    Ok(made)
 }
 
 /// A place where a root may stand, and how it is signed.

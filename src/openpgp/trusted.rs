@@ -16,6 +16,8 @@ pub enum Authority {
     Signed(Vec<Signer>),
     /// The configuration explicitly does without a signature, or leaves it open and there is none.
     Unsigned,
+    /// They are the root of a state that the store has.
+    State,
 }
 
 /// The key behind a good signature.
@@ -37,6 +39,15 @@ impl Trusted {
         Self {
             bytes,
             by: Authority::Unsigned,
+        }
+    }
+
+    /// For the root that a stored state was derived from. No signature is looked at: it was verified when it came, or explicitly
+    /// left unsigned, and the store names it by its digest since. The caller has checked that `bytes` have that digest.
+    pub fn of_state(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            by: Authority::State,
         }
     }
 

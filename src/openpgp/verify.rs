@@ -182,13 +182,23 @@ impl<'a> Claim<'a> {
 impl Trusted {
     /// The text of a clear-signed file whose signature the configuration explicitly leaves unverified.
     pub fn unsigned_inline(signed: &[u8], what: &str) -> Result<Self, VerifyError> {
-        check_size(signed, MAX_CLEARTEXT_BYTES, what)?;
-        let message = ClearSigned::parse(signed).map_err(|why| VerifyError::NotClearSigned {
-            what: what.to_owned(),
-            why,
-        })?;
-        Ok(Self::unsigned(message.text))
+        Ok(Self::unsigned(clear_text(signed, what)?))
     }
+
+    /// Like [`Trusted::of_state`], of a clear-signed root: its text.
+    pub fn of_state_inline(signed: &[u8], what: &str) -> Result<Self, VerifyError> {
+        Ok(Self::of_state(clear_text(signed, what)?))
+    }
+}
+
+/// The text of a clear-signed file; its signatures are not looked at.
+fn clear_text(signed: &[u8], what: &str) -> Result<Vec<u8>, VerifyError> {
+    check_size(signed, MAX_CLEARTEXT_BYTES, what)?;
+    let message = ClearSigned::parse(signed).map_err(|why| VerifyError::NotClearSigned {
+        what: what.to_owned(),
+        why,
+    })?;
+    Ok(message.text)
 }
 
 impl Keyring {

@@ -3,6 +3,9 @@
 //! Making one is an entry in the store: no file is copied, and nothing is downloaded. What a snapshot names stays in the pool
 //! until the snapshot is deleted and `db cleanup` has run.
 
+pub mod diff;
+mod states;
+pub mod stored;
 mod usage;
 
 use std::fmt;
@@ -11,6 +14,8 @@ use crate::config::{RepoId, RepoIdError};
 use crate::store::records::{RepositoryRecord, SnapshotRecord};
 use crate::store::{Reader, Store, StoreError, Transaction, WriterLock};
 
+pub use states::{State, StateReference, find_state};
+pub use stored::StoredError;
 pub use usage::usage;
 
 /// What stands for a repository's current state where a snapshot could stand.
@@ -52,8 +57,26 @@ pub enum SnapshotError {
         repository: String,
         name: SnapshotName,
     },
+    #[error("there is no snapshot or state {reference}{}", only(known))]
+    NoState {
+        reference: StateReference,
+        known: Vec<String>,
+    },
+    #[error("{reference} can be one of {}", candidates.join(", "))]
+    AmbiguousState {
+        reference: StateReference,
+        candidates: Vec<String>,
+    },
+    /// Each with its format.
+    #[error("{} is {} and {} is {}: packages of two formats cannot be compared", from.0, from.1, to.0, to.1)]
+    OtherFormat {
+        from: (String, String),
+        to: (String, String),
+    },
     #[error("{repository} has no state to make a snapshot of")]
     NeverSynced { repository: String },
+    #[error(transparent)]
+    Stored(#[from] StoredError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -71,7 +71,7 @@ impl Pinned {
     pub fn signers(&self) -> &[Signer] {
         match self.trusted.authority() {
             Authority::Signed(signers) => signers,
-            Authority::Unsigned => &[],
+            Authority::Unsigned | Authority::State => &[],
         }
     }
 }

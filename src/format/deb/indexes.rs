@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::release::{ListedFile, Release};
-use super::{Apt, Layout};
+use super::{Apt, Layout, Scope};
 use crate::format::compression::Compression;
 use crate::format::{FormatError, Index, IndexKind, Open, Presence, Variant};
 use crate::rel_path::RelPath;
@@ -26,15 +26,31 @@ type Role = (IndexKind, Presence);
 pub(super) fn choose(apt: &Apt, file: &str, release: &Release) -> Result<Chosen, FormatError> {
     let mut chooser = Chooser {
         apt,
+        layout: apt.layout,
         file,
         release,
         architectures: Vec::new(),
         directories: BTreeSet::new(),
         warnings: Vec::new(),
     };
-    if apt.layout == Layout::Dists {
-        chooser.architectures = chooser.find_architectures()?;
-        chooser.directories = chooser.find_directories()?;
+    match (apt.scope, apt.layout) {
+        (Scope::Everything, _) => {
+            // A flat repository may lie below `dists` as well.
+            if chooser
+                .paths()
+                .any(|path| Compression::split(path).0 == "Packages")
+            {
+                chooser.layout = Layout::Flat;
+            }
+            chooser.architectures = chooser.available_architectures().into_iter().collect();
+            chooser.architectures.push("all");
+            chooser.directories = chooser.existing_directories();
+        }
+        (Scope::Selected, Layout::Dists) => {
+            chooser.architectures = chooser.find_architectures()?;
+            chooser.directories = chooser.find_directories()?;
+        }
+        (Scope::Selected, Layout::Flat) => {}
     }
     let indexes = chooser.indexes()?;
     if !indexes.iter().any(|index| index.kind.names_files()) {
@@ -43,7 +59,9 @@ pub(super) fn choose(apt: &Apt, file: &str, release: &Release) -> Result<Chosen,
             "it lists no Packages for this selection",
         ));
     }
-    chooser.warn_of_missing_packages(&indexes);
+    if apt.scope == Scope::Selected {
+        chooser.warn_of_missing_packages(&indexes);
+    }
     Ok(Chosen {
         indexes,
         warnings: chooser.warnings,
@@ -52,6 +70,7 @@ pub(super) fn choose(apt: &Apt, file: &str, release: &Release) -> Result<Chosen,
 
 struct Chooser<'a> {
     apt: &'a Apt,
+    layout: Layout,
     file: &'a str,
     release: &'a Release,
     /// The wanted ones, and `all`.
@@ -66,15 +85,24 @@ impl<'a> Chooser<'a> {
         self.release.files.keys().map(RelPath::as_str)
     }
 
-    fn find_architectures(&self) -> Result<Vec<&'a str>, FormatError> {
-        let release = self.release;
+    fn available_architectures(&self) -> BTreeSet<&'a str> {
         // Some archives leave the field out, or list less than they have.
         let mut available: BTreeSet<&str> = self
             .paths()
             .flat_map(|path| path.split('/'))
             .filter_map(|segment| segment.strip_prefix("binary-"))
             .collect();
-        available.extend(release.architectures.iter().map(String::as_str));
+        available.extend(self.release.architectures.iter().map(String::as_str));
+        available
+    }
+
+    fn existing_directories(&self) -> BTreeSet<&'a str> {
+        self.paths().filter_map(component_directory).collect()
+    }
+
+    fn find_architectures(&self) -> Result<Vec<&'a str>, FormatError> {
+        let release = self.release;
+        let available = self.available_architectures();
         let mut wanted: Vec<&str> = Vec::new();
         for architecture in &self.apt.selection.architectures {
             if !available.contains(architecture.as_str()) {
@@ -90,7 +118,7 @@ impl<'a> Chooser<'a> {
 
     /// Where the wanted components lie. `Components` may say `updates/main` of a directory `main`.
     fn find_directories(&mut self) -> Result<BTreeSet<&'a str>, FormatError> {
-        let existing: BTreeSet<&str> = self.paths().filter_map(component_directory).collect();
+        let existing = self.existing_directories();
         let named = &self.release.components;
         let mut directories = BTreeSet::new();
         for wanted in &self.apt.selection.components {
@@ -221,7 +249,7 @@ impl<'a> Chooser<'a> {
 
     /// `None` for what the selection does not need.
     fn role(&self, name: &str) -> Option<Role> {
-        if self.apt.layout == Layout::Flat {
+        if self.layout == Layout::Flat {
             let selection = &self.apt.selection;
             return match name {
                 "Packages" => Some((IndexKind::DebPackages, Presence::AnyVariant)),
@@ -305,7 +333,7 @@ impl<'a> Chooser<'a> {
                     Some(architecture) => selection.udebs && self.has_architecture(architecture),
                     None => self.has_architecture(rest),
                 },
-                None => self.apt.layout == Layout::Flat && name.starts_with("Translation-"),
+                None => self.layout == Layout::Flat && name.starts_with("Translation-"),
             },
             _ => false,
         };
@@ -314,7 +342,7 @@ impl<'a> Chooser<'a> {
 
     /// A flat repository has one Packages for all of them.
     fn has_architecture(&self, architecture: &str) -> bool {
-        match self.apt.layout {
+        match self.layout {
             Layout::Flat => true,
             Layout::Dists => self.architectures.contains(&architecture),
         }

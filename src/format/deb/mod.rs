@@ -24,6 +24,7 @@ use crate::config::Filters;
 use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
+pub use packages::read_origins;
 pub use release::{Release, ValidUntil, redated, with_fields};
 
 /// What of an archive is mirrored.
@@ -45,9 +46,19 @@ pub struct Selection {
 #[derive(Debug)]
 pub struct Apt {
     selection: Selection,
+    scope: Scope,
     /// Where Release stands; `None` is the top.
     directory: Option<RelPath>,
     layout: Layout,
+}
+
+/// Which of the indexes that Release lists are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// Those of the selection.
+    Selected,
+    /// All that any selection can choose.
+    Everything,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +89,38 @@ impl Apt {
         };
         let apt = Self {
             selection,
+            scope: Scope::Selected,
             directory: directory.transpose().map_err(path_error)?,
             layout,
         };
         apt.beside("Release.gpg").map_err(path_error)?;
         Ok(apt)
+    }
+
+    /// Whatever the repository has whose root stands there.
+    pub fn everything(root: &RelPath) -> Self {
+        let directory = root.parent();
+        let suite = directory
+            .as_ref()
+            .and_then(|directory| directory.as_str().strip_prefix("dists/"));
+        Self {
+            selection: Selection {
+                distribution: suite.unwrap_or_default().to_owned(),
+                components: Vec::new(),
+                architectures: Vec::new(),
+                sources: true,
+                udebs: true,
+                installer: true,
+                filters: Filters::default(),
+            },
+            scope: Scope::Everything,
+            layout: if suite.is_some() {
+                Layout::Dists
+            } else {
+                Layout::Flat
+            },
+            directory,
+        }
     }
 
     /// A file that Release names, or that stands beside it.

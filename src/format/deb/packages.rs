@@ -34,6 +34,57 @@ pub(super) fn read(
     }
 }
 
+/// A binary package, and the source package that it was built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<'t> {
+    pub name: &'t str,
+    pub version: &'t str,
+    pub architecture: &'t str,
+    pub source: &'t str,
+    pub source_version: &'t str,
+}
+
+/// Streams where packages come from. `Source` is left out where it is the package itself, and has a version where that is
+/// another than the package's (Debian Policy, section 5.6.1).
+///
+/// What is not text is left out: the index was read before, and nothing that is mirrored depends on it here.
+pub fn read_origins(
+    file: &str,
+    input: &mut dyn BufRead,
+    each: &mut dyn FnMut(Origin<'_>),
+) -> Result<(), FormatError> {
+    let names = ["Package", "Version", "Architecture", "Source"];
+    let mut stanzas = Stanzas::new(file, input, names);
+    while let Some([name, version, architecture, source]) = stanzas.next()? {
+        let (Some(name), Some(version), Some(architecture)) = (
+            name.and_then(as_text),
+            version.and_then(as_text),
+            architecture.and_then(as_text),
+        ) else {
+            continue;
+        };
+        let (source, source_version) = match source.and_then(as_text) {
+            None => (name, version),
+            Some(source) => match source.split_once('(') {
+                Some((source, rest)) => (source.trim_end(), rest.trim_end_matches(')').trim()),
+                None => (source, version),
+            },
+        };
+        each(Origin {
+            name,
+            version,
+            architecture,
+            source,
+            source_version,
+        });
+    }
+    Ok(())
+}
+
+fn as_text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok()
+}
+
 /// `above` is the line before the stanza.
 pub(super) fn reference(
     file: &str,
@@ -178,6 +229,38 @@ mod tests {
         assert_eq!(
             references(text.as_bytes(), 64).unwrap_err(),
             "Packages: package \"a\\u{1b}[2J\" has the name \"a\\u{1b}[2J\", which is not one short word"
+        );
+    }
+
+    #[test]
+    fn packages_say_what_they_were_built_from() {
+        let text = b"Package: a\nVersion: 1-1\nArchitecture: all\n\n\
+                     Package: b\nVersion: 2:1-1+b1\nArchitecture: amd64\nSource: src (2:1-1)\n\n\
+                     Package: c\nVersion: 1\nArchitecture: all\nSource: src\n\n\
+                     Package: \xff\nVersion: 1\nArchitecture: all\n\n\
+                     Package: d\nVersion: 1\nArchitecture: all\nSource: \xff\n\n\
+                     Package: e\nVersion: 1\nArchitecture: all\nSource: odd(\n";
+        let mut all = Vec::new();
+        read_origins("Packages", &mut &text[..], &mut |origin| {
+            let Origin {
+                name,
+                version,
+                architecture,
+                source,
+                source_version,
+            } = origin;
+            all.push([name, version, architecture, source, source_version].join(" "));
+        })
+        .unwrap();
+        assert_eq!(
+            all,
+            [
+                "a 1-1 all a 1-1",
+                "b 2:1-1+b1 amd64 src 2:1-1",
+                "c 1 all src 1",
+                "d 1 all d 1",
+                "e 1 all odd ",
+            ]
         );
     }
 

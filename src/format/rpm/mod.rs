@@ -12,7 +12,7 @@ mod package;
 mod regenerate;
 mod repomd;
 mod tag;
-mod updateinfo;
+pub mod updateinfo;
 mod xml;
 
 use std::collections::BTreeSet;

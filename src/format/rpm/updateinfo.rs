@@ -1,9 +1,69 @@
-//! updateinfo: advisories, each with the packages that it brings.
+//! `updateinfo`: advisories, what they fix and in which packages.
+
+use std::io::BufRead;
 
 use super::files::join_version;
 use super::xml::{Child, Records};
-use crate::format::FormatError;
-use crate::manifest::Package;
+use crate::format::{FormatError, Package};
+
+/// One `<update>`. All of it is the upstream's word, fit for no file name and no terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advisory {
+    /// `RHSA-2026:1234`, `FEDORA-2026-0123456789`.
+    pub id: String,
+    /// `security`, `bugfix`, `enhancement`, ... as it is written; empty where it is not.
+    pub kind: String,
+    /// `Critical`, `Important`, ... as it is written.
+    pub severity: Option<String>,
+    pub title: String,
+    /// Each once, in order.
+    pub cves: Vec<String>,
+    /// What it brings, in all collections.
+    pub packages: Vec<Package>,
+}
+
+const REFERENCES: usize = 0;
+const PACKAGES: usize = 1;
+const LISTS: [&[&str]; 2] = [
+    &["references", "reference"],
+    &["pkglist", "collection", "package"],
+];
+
+/// Streams the advisories. `name` is the data type, for messages.
+pub fn read(
+    name: &str,
+    text: &mut dyn BufRead,
+    each: &mut dyn FnMut(Advisory),
+) -> Result<(), FormatError> {
+    let path = ["updates", "update"];
+    let mut records =
+        Records::new(name, text, &path, ["id", "severity", "title"]).with_lists(&LISTS);
+    while let Some((update, [id, severity, title])) = records.next()? {
+        let id = id.map(|id| id.text).unwrap_or_default();
+        if id.is_empty() {
+            return Err(FormatError::malformed(name, "an update has no id"));
+        }
+        let mut cves: Vec<String> = records.listed()[REFERENCES]
+            .iter()
+            .filter(|reference| reference.attribute("type") == Some("cve"))
+            .filter_map(|reference| reference.attribute("id"))
+            .map(str::to_owned)
+            .collect();
+        cves.sort();
+        cves.dedup();
+        each(Advisory {
+            id,
+            kind: update.attribute("type").unwrap_or_default().to_owned(),
+            severity: severity
+                .map(|severity| severity.text)
+                .filter(|severity| !severity.is_empty()),
+            title: title.map(|title| title.text).unwrap_or_default(),
+            cves,
+            packages: records.listed()[PACKAGES].iter().map(package).collect(),
+        });
+    }
+    Ok(())
+}
 
 /// An advisory with only those of its packages that are there; `None` when it had some, and none of them is.
 pub(super) fn reduced(
@@ -19,7 +79,7 @@ pub(super) fn reduced(
     let (mut count, mut kept) = (0, 0);
     while let Some((attributes, [])) = records.next()? {
         count += 1;
-        if package(&attributes).as_ref().is_some_and(is_there) {
+        if is_there(&package(&attributes)) {
             kept += 1;
             continue;
         }
@@ -33,22 +93,113 @@ pub(super) fn reduced(
     Ok((kept > 0 || count == 0).then_some(out))
 }
 
-fn package(attributes: &Child) -> Option<Package> {
-    let part = |name| attributes.attribute(name);
-    Some(Package {
-        name: part("name")?.to_owned(),
-        version: join_version(
-            part("epoch").unwrap_or_default(),
-            part("version")?,
-            part("release").unwrap_or_default(),
-        ),
-        architecture: part("arch")?.to_owned(),
-    })
+fn package(element: &Child) -> Package {
+    let part = |name| element.attribute(name).unwrap_or_default();
+    Package {
+        name: part("name").to_owned(),
+        version: join_version(part("epoch"), part("version"), part("release")),
+        architecture: part("arch").to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufReader;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn advisories(text: &[u8], buffer_size: usize) -> Result<Vec<Advisory>, String> {
+        let mut input = BufReader::with_capacity(buffer_size, text);
+        let mut all = Vec::new();
+        read("updateinfo", &mut input, &mut |advisory| all.push(advisory))
+            .map(|()| all)
+            .map_err(|error| error.to_string())
+    }
+
+    /// As Red Hat, Fedora and SUSE write it.
+    const UPDATE: &str = r#"
+<update from="x@example.org" status="final" type="security" version="3">
+  <id>RHSA-2026:0001</id><title>Important: a &amp; b</title><severity>Important</severity>
+  <issued date="2026-01-01"/><description>title <title>no</title></description>
+  <references>
+    <reference href="https://x/2" id="CVE-2026-2" title="CVE-2026-2" type="cve"/>
+    <reference href="https://x/1" id="CVE-2026-1" type="cve"/>
+    <reference href="https://x/2" id="CVE-2026-2" type="cve"/>
+    <reference href="https://b/1" id="1" title="CVE-2026-3" type="bugzilla"/>
+  </references>
+  <pkglist>
+    <collection short="c"><name>c</name>
+      <package name="a" epoch="1" version="2" release="3.el9" arch="x86_64" src="a.src.rpm">
+        <filename>a-2-3.el9.x86_64.rpm</filename><sum type="sha256">00</sum></package>
+    </collection>
+    <collection><package name="b" epoch="0" version="4" release="5" arch="noarch"/></collection>
+    <package name="no"/>
+  </pkglist>
+</update>"#;
+
+    #[test]
+    fn reads_what_an_advisory_fixes() {
+        let text = format!(
+            "<?xml version=\"1.0\"?><updates>{UPDATE}<update><id>B</id><severity/></update></updates>"
+        );
+        let package = |name: &str, version: &str, architecture: &str| Package {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: architecture.to_owned(),
+        };
+        let expected = [
+            Advisory {
+                id: "RHSA-2026:0001".to_owned(),
+                kind: "security".to_owned(),
+                severity: Some("Important".to_owned()),
+                title: "Important: a & b".to_owned(),
+                cves: vec!["CVE-2026-1".to_owned(), "CVE-2026-2".to_owned()],
+                packages: vec![
+                    package("a", "1:2-3.el9", "x86_64"),
+                    package("b", "4-5", "noarch"),
+                ],
+            },
+            Advisory {
+                id: "B".to_owned(),
+                kind: String::new(),
+                severity: None,
+                title: String::new(),
+                cves: Vec::new(),
+                packages: Vec::new(),
+            },
+        ];
+        assert_eq!(advisories(text.as_bytes(), 64).unwrap(), expected);
+    }
+
+    #[test]
+    fn refuses_what_is_no_updateinfo() {
+        for (text, message) in [
+            ("<html/>", "expected one <updates>, got <html>"),
+            (
+                "<updates><update><id/></update></updates>",
+                "an update has no id",
+            ),
+            (
+                "<updates><update><id>a</id><id>b</id></update></updates>",
+                "an element has two <id>",
+            ),
+        ] {
+            assert_eq!(
+                advisories(text.as_bytes(), 64).unwrap_err(),
+                format!("updateinfo: {message}")
+            );
+        }
+        let many = format!(
+            "<updates><update><id>a</id><references>{}</references></update></updates>",
+            "<reference/>".repeat(50_001)
+        );
+        assert_eq!(
+            advisories(many.as_bytes(), 4096).unwrap_err(),
+            "updateinfo: an element has more than 50000 <reference>"
+        );
+    }
 
     #[test]
     fn an_advisory_keeps_the_packages_that_are_there() {
@@ -83,5 +234,15 @@ mod tests {
         let none = update("");
         let kept = reduced("updateinfo", none.as_bytes(), &|_| false).unwrap();
         assert_eq!(kept, Some(none.into_bytes()));
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_input_gives_records_or_errors(at in 0usize..2500, byte: u8, size in 1usize..64) {
+            let mut text = format!("<updates>{}</updates>", UPDATE.repeat(2)).into_bytes();
+            let at = at % text.len();
+            text[at] = byte;
+            prop_assert_eq!(advisories(&text, size), advisories(&text, 1 << 16));
+        }
     }
 }

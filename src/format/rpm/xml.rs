@@ -19,6 +19,8 @@ const EVENT_LIMIT: usize = 1 << 20;
 /// The text of a wanted child: names, paths, digests.
 const TEXT_LIMIT: usize = 16 << 10;
 const ATTRIBUTES_LIMIT: usize = 64;
+/// Elements of the lists of one record. The largest advisories name some thousand packages.
+const LISTED_LIMIT: usize = 50_000;
 /// Metadata is about five elements deep.
 const DEPTH_LIMIT: usize = 32;
 /// A record that is copied. The largest real ones list 40,000 files of a package, some 4 MB.
@@ -33,6 +35,12 @@ pub struct Records<'a, const N: usize> {
     /// The root element first, the record last.
     path: &'a [&'a str],
     names: [&'static str; N],
+    /// Deeper elements of which each record may have any number, by their paths below it, and how much of each path is open.
+    lists: &'a [&'a [&'a str]],
+    lists_matched: Vec<usize>,
+    /// Those of the record being read, by list.
+    listed: Vec<Vec<Child>>,
+    listed_count: usize,
     /// How many elements are open, and how many of them are those of `path`.
     depth: usize,
     matched: usize,
@@ -130,6 +138,10 @@ impl<'a, const N: usize> Records<'a, N> {
             buffer: Vec::new(),
             path,
             names,
+            lists: &[],
+            lists_matched: Vec::new(),
+            listed: Vec::new(),
+            listed_count: 0,
             depth: 0,
             matched: 0,
             seen_root: false,
@@ -171,11 +183,26 @@ impl<'a, const N: usize> Records<'a, N> {
         tape.map_or(&[], |tape| tape.read(span))
     }
 
+    /// Also reads the attributes of elements deeper in a record, at these paths below it.
+    pub fn with_lists(mut self, lists: &'a [&'a [&'a str]]) -> Self {
+        self.lists = lists;
+        self.lists_matched = vec![0; lists.len()];
+        self.listed = lists.iter().map(|_| Vec::new()).collect();
+        self
+    }
+
+    /// What the record that was read last has in these lists.
+    pub fn listed(&self) -> &[Vec<Child>] {
+        &self.listed
+    }
+
     /// The next record with its own attributes; `None` at the end of the text.
     pub fn next(&mut self) -> Result<Option<(Child, Record<N>)>, FormatError> {
         self.record = Child::default();
         self.children = std::array::from_fn(|_| None);
         self.child_spans = std::array::from_fn(|_| 0..0);
+        self.listed.iter_mut().for_each(Vec::clear);
+        self.listed_count = 0;
         // Out of `self`, because events borrow it.
         let mut buffer = std::mem::take(&mut self.buffer);
         let found = loop {
@@ -236,6 +263,10 @@ impl<'a, const N: usize> Records<'a, N> {
                 {
                     self.child_spans[open.child].end = after;
                     self.open = None;
+                }
+                let below = self.depth.saturating_sub(self.path.len());
+                for matched in &mut self.lists_matched {
+                    *matched = below.min(*matched);
                 }
                 if is_record {
                     self.span.end = after;
@@ -305,6 +336,9 @@ impl<'a, const N: usize> Records<'a, N> {
         } else if self.matched == self.path.len() {
             self.start_child(start, before)?;
         }
+        if self.matched == self.path.len() && self.depth >= self.matched {
+            self.start_listed(name, start)?;
+        }
         self.depth += 1;
         Ok(())
     }
@@ -338,6 +372,32 @@ impl<'a, const N: usize> Records<'a, N> {
             return Err(self.malformed(format!("an element has two <{name}>")));
         }
         self.child_spans[child] = before..before;
+        Ok(())
+    }
+
+    /// An element inside of a record, or the record itself.
+    fn start_listed(&mut self, name: &str, start: &BytesStart) -> Result<(), FormatError> {
+        let below = self.depth - self.path.len();
+        let lists = self.lists;
+        for (list, path) in lists.iter().enumerate() {
+            let matched = &mut self.lists_matched[list];
+            if *matched != below || path.get(below) != Some(&name) {
+                continue;
+            }
+            *matched += 1;
+            if *matched == path.len() {
+                self.listed_count += 1;
+                if self.listed_count > LISTED_LIMIT {
+                    return Err(
+                        self.malformed(format!("an element has more than {LISTED_LIMIT} <{name}>"))
+                    );
+                }
+                self.listed[list].push(Child {
+                    attributes: attributes(self.file, start)?,
+                    text: String::new(),
+                });
+            }
+        }
         Ok(())
     }
 
@@ -428,216 +488,4 @@ fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{BufReader, Read};
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    type Flat = Vec<[Option<(String, Option<String>)>; 2]>;
-
-    /// Text and the attribute `k` of `<a>` and `<b>` in `<list><item>`.
-    fn read(text: &[u8], buffer_size: usize) -> Result<Flat, String> {
-        read_from(&mut BufReader::with_capacity(buffer_size, text))
-    }
-
-    fn read_from(input: &mut dyn BufRead) -> Result<Flat, String> {
-        let mut records = Records::new("x.xml", input, &["list", "item"], ["a", "b"]);
-        let mut all = Vec::new();
-        loop {
-            match records.next() {
-                Ok(Some((_, children))) => all.push(children.map(|child| {
-                    child.map(|child| (child.text.clone(), child.attribute("k").map(str::to_owned)))
-                })),
-                Ok(None) => return Ok(all),
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-    }
-
-    fn texts(text: &str) -> Vec<[Option<String>; 2]> {
-        let records = read(text.as_bytes(), 64).unwrap();
-        let text = |child: Option<(String, _)>| child.map(|(text, _)| text);
-        records
-            .into_iter()
-            .map(|children| children.map(text))
-            .collect()
-    }
-
-    #[test]
-    fn reads_records_and_skips_the_rest() {
-        let some = |text: &str| Some(text.to_owned());
-        for (text, expected) in [
-            ("<list/>", vec![]),
-            ("<?xml version='1.0' encoding='utf-8'?><list/>", vec![]),
-            ("<list><other><a>x</a></other></list>", vec![]),
-            (
-                "<list><item/><item></item></list>",
-                vec![[None, None], [None, None]],
-            ),
-            (
-                "<?xml version='1.0'?><!-- c --><list n='1'>\n <item>\n  <a> x </a><b/></item></list>\n",
-                vec![[some("x"), some("")]],
-            ),
-            // Deeper elements of the same name are other elements.
-            (
-                "<list><item><c><a>no</a><item><a>no</a></item></c><a>y<i>no</i>es</a></item></list>",
-                vec![[some("yes"), None]],
-            ),
-            (
-                "<list><item><a>a&amp;b&#43;&#x2b;<!-- c --><![CDATA[<&>]]></a></item></list>",
-                vec![[some("a&b++<&>"), None]],
-            ),
-            (
-                "<list><item><x:a>no</x:a></item></list>",
-                vec![[None, None]],
-            ),
-        ] {
-            assert_eq!(texts(text), expected, "{text}");
-        }
-        let attributes = read(
-            b"<list><item><a k='x &lt;&#10;y' l=\"\"/></item></list>",
-            64,
-        );
-        assert_eq!(
-            attributes.unwrap()[0][0].as_ref().unwrap().1.as_deref(),
-            Some("x <\ny")
-        );
-    }
-
-    #[test]
-    fn refuses_what_is_no_plain_metadata() {
-        for (text, message) in [
-            ("", "it has no <list>"),
-            ("not found", "it has no <list>"),
-            ("<html><body/></html>", "expected one <list>, got <html>"),
-            ("<list/><list/>", "expected one <list>, got <list>"),
-            ("<list><item>", "it ends inside of an element"),
-            ("<!DOCTYPE x [<!ENTITY e 'x'>]><list/>", "it has a DOCTYPE"),
-            (
-                "<list><item><a>&e;</a></item></list>",
-                "it has the unknown entity &e;",
-            ),
-            ("<list>&e;</list>", "it has the unknown entity &e;"),
-            (
-                "<?xml version='1.0' encoding='UTF-7'?><list/>",
-                "it declares the encoding UTF-7, only UTF-8 is read",
-            ),
-            (
-                "<list><item><a/><a/></item></list>",
-                "an element has two <a>",
-            ),
-        ] {
-            assert_eq!(
-                read(text.as_bytes(), 64),
-                Err(format!("x.xml: {message}")),
-                "{text}"
-            );
-        }
-        for text in [
-            "<list></item></list>",
-            "<list><item><a k='1' k='2'/></item></list>",
-            "<list><item><a k='&e;'/></item></list>",
-            "<list><item><a>\u{fffd}&#0;</a></item></list>",
-            "<list",
-        ] {
-            let error = read(text.as_bytes(), 64).unwrap_err();
-            assert!(error.contains("not well-formed"), "{text}: {error}");
-        }
-        assert!(read(b"<list><item><a>\xff</a></item></list>", 64).is_err());
-    }
-
-    /// The records and the first child of each, as they are written.
-    fn copies(text: &[u8], buffer_size: usize) -> Option<(String, Vec<[String; 2]>)> {
-        let mut input = BufReader::with_capacity(buffer_size, text);
-        let mut records = Records::copying("x.xml", &mut input, &["list", "item"], ["a", "b"]);
-        let mut all = Vec::new();
-        while records.next().ok()?.is_some() {
-            let record = String::from_utf8(records.copy().to_vec()).unwrap();
-            let span = usize::try_from(records.span().start).unwrap()
-                ..usize::try_from(records.span().end).unwrap();
-            assert_eq!(record.as_bytes(), &text[span]);
-            let child = records.child_span(0).map_or("", |span| &record[span]);
-            all.push([child.to_owned(), record.clone()]);
-        }
-        let root = String::from_utf8(records.root_tag().to_vec()).unwrap();
-        Some((root, all))
-    }
-
-    #[test]
-    fn records_are_copied_byte_for_byte() {
-        let items = [
-            ("", "<item/>"),
-            (
-                "<a  k='1'>x &amp; y</a >",
-                "<item  k=\"&gt;\">\n<a  k='1'>x &amp; y</a ><!-- c --> </item>",
-            ),
-            ("<a/>", "<item><c><a>no</a></c><a/><b/></item>"),
-            ("", "<item><![CDATA[</item>]]></item>"),
-        ];
-        let text = items.map(|(_, item)| item).join("\n <other/> text ");
-        let text = format!("\u{feff}<?xml version='1.0'?><list a='1'>{text}</list>");
-        for size in [1, 7, 4096] {
-            let (root, copied) = copies(text.as_bytes(), size).unwrap();
-            assert_eq!(root, "<list a='1'>");
-            let expected = items.map(|(child, item)| [child.to_owned(), item.to_owned()]);
-            assert_eq!(copied, expected, "{size}");
-        }
-    }
-
-    #[test]
-    fn nothing_grows_without_a_limit() {
-        let start = "<list><item><a>";
-        let mut endless = BufReader::new(start.as_bytes().chain(io::repeat(b'x')));
-        let error = read_from(&mut endless).unwrap_err();
-        assert_eq!(
-            error,
-            "x.xml: a tag or a piece of text is longer than 1048576 bytes"
-        );
-        let mut endless = BufReader::new(&b"<list k='"[..]).chain(BufReader::new(io::repeat(b'x')));
-        assert!(
-            read_from(&mut endless)
-                .unwrap_err()
-                .contains("longer than 1048576")
-        );
-
-        let deep = format!("<list>{}", "<item>".repeat(40));
-        assert!(
-            read(deep.as_bytes(), 64)
-                .unwrap_err()
-                .contains("nested deeper")
-        );
-        let long = format!("<list><item><a>{}</a></item></list>", "x&amp;".repeat(9000));
-        assert!(
-            read(long.as_bytes(), 64)
-                .unwrap_err()
-                .contains("the text of <a>")
-        );
-        let unwanted = format!("<list><item><c>{}</c></item></list>", "x".repeat(1_000_000));
-        assert_eq!(texts(&unwanted), [[None, None]]);
-        let many: Vec<String> = (0..70).map(|n| format!(" k{n}=''")).collect();
-        let many = format!("<list><item><a{}/></item></list>", many.concat());
-        assert!(
-            read(many.as_bytes(), 64)
-                .unwrap_err()
-                .contains("more than 64 attributes")
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn the_buffer_size_changes_nothing(
-            text in "<list>(<item>|</item>|<a k='1'>|</a>|<b/>|x|&amp;|&#x41;|&|<!-- - -->|<!\\[CDATA\\[x\\]\\]>){0,12}(</list>)?",
-            size in 1usize..40,
-        ) {
-            prop_assert_eq!(read(text.as_bytes(), size), read(text.as_bytes(), 1 << 16));
-            prop_assert_eq!(copies(text.as_bytes(), size), copies(text.as_bytes(), 1 << 16));
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(text: Vec<u8>, size in 1usize..40) {
-            let _ = read(&[b"<list>", &text[..]].concat(), size);
-        }
-    }
-}
+mod tests;

@@ -18,7 +18,7 @@ fn keyring(bytes: &[u8]) -> Keyring {
 fn signers(trusted: &Trusted) -> &[Signer] {
     match trusted.authority() {
         Authority::Signed(signers) => signers,
-        Authority::Unsigned => panic!("not signed"),
+        Authority::Unsigned | Authority::State => panic!("not signed"),
     }
 }
 

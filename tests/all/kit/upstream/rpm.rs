@@ -26,6 +26,8 @@ pub struct Rpm {
     /// How packages are signed that do not say it themselves; as the repository is, if nothing is said here.
     pub packages: Option<Signing>,
     pub extras: BTreeSet<RpmExtra>,
+    /// What updateinfo says inside of `<updates>`, in place of one advisory for each package.
+    pub advisories: Option<String>,
 }
 
 /// What metadata files are called.
@@ -64,6 +66,7 @@ impl Default for Rpm {
             location: String::new(),
             packages: None,
             extras: BTreeSet::new(),
+            advisories: None,
         }
     }
 }
@@ -276,6 +279,9 @@ impl Writer<'_> {
     }
 
     fn updateinfo(&self) -> String {
+        if let Some(advisories) = &self.rpm.advisories {
+            return xml(&format!("<updates>\n{advisories}</updates>"));
+        }
         let mut text = String::new();
         for (number, package) in self.upstream.packages.iter().enumerate() {
             let nevra = nevra(package);

@@ -53,6 +53,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("rpm-repomd", rpm::repomd),
     ("rpm-primary", rpm::primary),
     ("rpm-deltas", rpm::deltas),
+    ("rpm-updateinfo", rpm::updateinfo),
     ("rpm-package", rpm::package),
     ("index-gzip", index_text::gzip),
     ("index-xz", index_text::xz),

@@ -1,11 +1,12 @@
 //! What RPM repositories hold: repomd, primary, lists of deltas, packages.
 
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::sync::LazyLock;
 
 use super::signatures::NOW;
 use super::{Verdict, check_path, read_index};
 use crate::config::Filters;
+use crate::format::rpm::updateinfo::{self, Advisory};
 use crate::format::rpm::{Rpm, Selection};
 use crate::format::{Format, IndexKind};
 use crate::openpgp::{Keyring, Passed, Trusted};
@@ -33,6 +34,25 @@ pub fn primary(text: &[u8]) -> Verdict {
 
 pub fn deltas(text: &[u8]) -> Verdict {
     read_index(&rpm(), "prestodelta", IndexKind::RpmPrestodelta, text)
+}
+
+/// Whoever reads advisories has read no word of them before.
+pub fn updateinfo(text: &[u8]) -> Verdict {
+    let whole = advisories(&mut { text });
+    let size = text.len() % 61 + 1;
+    let pieces = advisories(&mut BufReader::with_capacity(size, text));
+    assert_eq!(whole.as_ref().ok(), pieces.as_ref().ok());
+    for advisory in whole.iter().flatten() {
+        assert!(!advisory.id.is_empty());
+    }
+    Verdict::of(&whole)
+}
+
+fn advisories(text: &mut dyn BufRead) -> Result<Vec<Advisory>, String> {
+    let mut all = Vec::new();
+    updateinfo::read("updateinfo", text, &mut |advisory| all.push(advisory))
+        .map_err(|error| error.to_string())?;
+    Ok(all)
 }
 
 /// Who signed the packages of `fixtures/openpgp`.

@@ -1,0 +1,167 @@
+//! How two states differ: in packages, in bytes, and why.
+//!
+//! Manifests are compared, and chunks that both have are skipped unread: two states of one repository cost what differs. For that
+//! price, a package that a repository lists under two paths counts as removed when it loses one of them.
+//!
+//! Which package became which is in [`pairing`]; which advisories and source packages stand behind it, in [`reasons`].
+
+mod pairing;
+mod reasons;
+
+use std::collections::HashSet;
+
+use crate::digest::ObjectId;
+use crate::format;
+use crate::manifest::{Entry, Role};
+use crate::pool::Pool;
+use crate::store::{Reader, Store, Transaction};
+
+use super::stored::{StoredError, StoredState};
+use super::{SnapshotError, State};
+
+pub use pairing::{Change, Pair};
+pub use reasons::{Advisories, Advisory, Source};
+
+use pairing::{Side, Sides};
+use reasons::Origins;
+
+/// What differs between two states.
+#[derive(Debug)]
+pub struct Diff {
+    /// By name, architecture and version.
+    pub pairs: Vec<Pair>,
+    pub reasons: Reasons,
+    /// Whether any published file differs, be it no package.
+    pub is_any: bool,
+    /// Why a reason could not be told.
+    pub warnings: Vec<String>,
+}
+
+/// As far as the format knows them.
+#[derive(Debug)]
+pub enum Reasons {
+    /// rpm
+    Advisories(Advisories),
+    /// apt
+    Sources {
+        sources: Vec<Source>,
+        /// The name of each pair's source package, where it is known.
+        of_pairs: Vec<Option<String>>,
+    },
+}
+
+/// Entries of chunks that one manifest has and the other has not.
+#[derive(Default)]
+struct Different {
+    sides: Sides,
+    old_metadata: Vec<Entry>,
+    new_metadata: Vec<Entry>,
+}
+
+/// How `from` became `to`. Both are of one format.
+pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff, SnapshotError> {
+    let format = &from.record.format;
+    if *format != to.record.format {
+        return Err(SnapshotError::OtherFormat {
+            from: (from.full_name(), format.clone()),
+            to: (to.full_name(), to.record.format.clone()),
+        });
+    }
+    let Some(order) = format::version_order(format) else {
+        return Err(StoredError::UnknownFormat {
+            format: format.clone(),
+        }
+        .into());
+    };
+    let (old, new) = (from.record.manifest, to.record.manifest);
+    let different = store.read(|reader| different(reader, old, new))?;
+    let pairs = different.sides.pairs(order);
+    let mut diff = Diff {
+        reasons: if format == "rpm" {
+            Reasons::Advisories(Advisories::default())
+        } else {
+            Reasons::Sources {
+                sources: Vec::new(),
+                of_pairs: vec![None; pairs.len()],
+            }
+        },
+        pairs,
+        is_any: old != new,
+        warnings: Vec::new(),
+    };
+    // The same root declares the same indexes, where they are the upstream's.
+    let is_ours = from.record.regenerated || to.record.regenerated;
+    if old == new || (from.record.root == to.record.root && !is_ours) {
+        return Ok(diff);
+    }
+    let opened = |state: &State, metadata: &[Entry]| match StoredState::of_entries(
+        pool,
+        &state.record,
+        metadata,
+    ) {
+        Err(StoredError::RootMissing { .. }) => StoredState::open(store, pool, &state.record),
+        opened => opened,
+    };
+    let read = (|| {
+        let from = opened(from, &different.old_metadata)?;
+        let to = opened(to, &different.new_metadata)?;
+        match &mut diff.reasons {
+            Reasons::Advisories(advisories) => {
+                *advisories = reasons::advisories(pool, &from, &to, &diff.pairs, order)?;
+            }
+            Reasons::Sources { sources, of_pairs } => {
+                let origins = Origins::find(pool, &from, &to, &diff.pairs)?;
+                *sources = origins.sources(order);
+                for (place, of_pair) in of_pairs.iter_mut().enumerate() {
+                    *of_pair = origins.name(place).map(str::to_owned);
+                }
+            }
+        }
+        Ok(())
+    })();
+    match read {
+        // Nobody has read advisories before: what is in them must not hide which packages differ.
+        Err(StoredError::Format(error)) => diff.warnings.push(error.to_string()),
+        read => read?,
+    }
+    Ok(diff)
+}
+
+fn different(reader: &Reader, old: ObjectId, new: ObjectId) -> Transaction<Different> {
+    let mut different = Different::default();
+    if old == new {
+        return Ok(different);
+    }
+    let chunks = |manifest| -> Transaction<Vec<ObjectId>> {
+        let chunks = reader.manifest(manifest)?.chunks;
+        Ok(chunks.into_iter().map(|chunk| chunk.id).collect())
+    };
+    let (olds, news) = (chunks(old)?, chunks(new)?);
+    for (side, ours, theirs) in [(Side::From, &olds, &news), (Side::To, &news, &olds)] {
+        let theirs: HashSet<&ObjectId> = theirs.iter().collect();
+        for chunk in ours.iter().filter(|chunk| !theirs.contains(chunk)) {
+            for entry in reader.chunk(*chunk)? {
+                different.add(side, entry);
+            }
+        }
+    }
+    Ok(different)
+}
+
+impl Different {
+    fn add(&mut self, side: Side, entry: Entry) {
+        match (entry.role, entry.package) {
+            (Role::Package, Some(package)) => {
+                self.sides.add(side, package, entry.object, entry.size);
+            }
+            (Role::Root | Role::Index, package) => {
+                let entry = Entry { package, ..entry };
+                match side {
+                    Side::From => self.old_metadata.push(entry),
+                    Side::To => self.new_metadata.push(entry),
+                }
+            }
+            _ => {}
+        }
+    }
+}

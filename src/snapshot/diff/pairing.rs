@@ -1,0 +1,273 @@
+//! Which package of one state became which of another.
+//!
+//! Packages are the same by name and architecture. Of one of them a state may have several versions, which are paired so:
+//!
+//! 1. A version that both sides have is unchanged if its files are the same bytes, else rebuilt. Where they are listed does not
+//!    matter. What the format's order calls equal is the same version (`1.0` and `1.0-0` for dpkg).
+//! 2. Of the versions that only one side has, the highest of each side are a pair: an upgrade or a downgrade.
+//! 3. The others were removed or added. So is a further version beside one that stayed: it replaces nothing.
+//!
+//! A source package of APT has several files, and is one package.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::digest::ObjectId;
+use crate::format::VersionOrder;
+use crate::manifest::Package;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    Added,
+    Removed,
+    Upgraded,
+    Downgraded,
+    /// The same version of other bytes.
+    Rebuilt,
+}
+
+impl Change {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Upgraded => "upgraded",
+            Self::Downgraded => "downgraded",
+            Self::Rebuilt => "rebuilt",
+        }
+    }
+}
+
+/// One package that is not the same on both sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    pub name: String,
+    pub architecture: String,
+    pub change: Change,
+    /// `None` for what was added.
+    pub from: Option<String>,
+    /// `None` for what was removed.
+    pub to: Option<String>,
+    /// Of its files that only this side has.
+    pub bytes_added: u64,
+    pub bytes_removed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    From,
+    To,
+}
+
+/// Objects with their sizes: a file under two paths is one.
+type Files = BTreeMap<ObjectId, u64>;
+/// By version as it is written.
+type Versions = BTreeMap<String, Files>;
+
+/// Packages of two states, by name and architecture.
+#[derive(Debug, Default)]
+pub struct Sides(BTreeMap<(String, String), [Versions; 2]>);
+
+impl Sides {
+    pub fn add(&mut self, side: Side, package: Package, object: ObjectId, bytes: u64) {
+        let Package {
+            name,
+            version,
+            architecture,
+        } = package;
+        let sides = self.0.entry((name, architecture)).or_default();
+        let files = sides[side as usize].entry(version).or_default();
+        files.insert(object, bytes);
+    }
+
+    /// What differs, by name, architecture and version.
+    pub fn pairs(self, order: VersionOrder) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        for ((name, architecture), [from, to]) in self.0 {
+            let first = pairs.len();
+            for (change, from, to) in pair(from, to, order) {
+                let (old, new) = (from.as_ref(), to.as_ref());
+                pairs.push(Pair {
+                    name: name.clone(),
+                    architecture: architecture.clone(),
+                    change,
+                    bytes_added: only_in(new, old),
+                    bytes_removed: only_in(old, new),
+                    from: from.map(|(version, _)| version),
+                    to: to.map(|(version, _)| version),
+                });
+            }
+            pairs[first..].sort_by(|a, b| order(a.version(), b.version()));
+        }
+        pairs
+    }
+}
+
+impl Pair {
+    /// The newer one in time.
+    fn version(&self) -> &str {
+        let version = self.to.as_ref().or(self.from.as_ref());
+        version.map_or("", String::as_str)
+    }
+}
+
+type Version = (String, Files);
+
+fn only_in(one: Option<&Version>, other: Option<&Version>) -> u64 {
+    let Some((_, files)) = one else {
+        return 0;
+    };
+    let is_new = |object| other.is_none_or(|(_, others)| !others.contains_key(object));
+    files
+        .iter()
+        .filter(|(object, _)| is_new(*object))
+        .fold(0, |sum, (_, size)| sum.saturating_add(*size))
+}
+
+fn pair(
+    mut from: Versions,
+    mut to: Versions,
+    order: VersionOrder,
+) -> Vec<(Change, Option<Version>, Option<Version>)> {
+    let mut changes = Vec::new();
+    let mut both = |old: Version, new: Version| {
+        if old.1 != new.1 {
+            changes.push((Change::Rebuilt, Some(old), Some(new)));
+        }
+    };
+    // Written alike comes first: of several that are equal in order, each keeps its own.
+    for (version, files) in std::mem::take(&mut from) {
+        match to.remove_entry(&version) {
+            Some(new) => both((version, files), new),
+            None => drop(from.insert(version, files)),
+        }
+    }
+    let sorted = |versions: Versions| {
+        let mut sorted: Vec<Version> = versions.into_iter().collect();
+        sorted.sort_by(|a, b| order(&a.0, &b.0));
+        sorted
+    };
+    let (mut old_only, mut new_only) = (Vec::new(), Vec::new());
+    let mut news = sorted(to).into_iter().peekable();
+    for old in sorted(from) {
+        while let Some(new) = news.next_if(|new| order(&new.0, &old.0).is_lt()) {
+            new_only.push(new);
+        }
+        match news.next_if(|new| order(&new.0, &old.0).is_eq()) {
+            Some(new) => both(old, new),
+            None => old_only.push(old),
+        }
+    }
+    new_only.extend(news);
+    if let (Some(old), Some(new)) = (old_only.last(), new_only.last()) {
+        let change = match order(&old.0, &new.0) {
+            Ordering::Less | Ordering::Equal => Change::Upgraded,
+            Ordering::Greater => Change::Downgraded,
+        };
+        changes.push((change, old_only.pop(), new_only.pop()));
+    }
+    changes.extend(
+        old_only
+            .into_iter()
+            .map(|old| (Change::Removed, Some(old), None)),
+    );
+    changes.extend(
+        new_only
+            .into_iter()
+            .map(|new| (Change::Added, None, Some(new))),
+    );
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::version_order;
+
+    /// Each side as `version=file,file`; a file has as many bytes as its name's first letter says (`a` 1, `b` 2, ...).
+    fn pairs(format: &str, from: &[&str], to: &[&str]) -> Vec<String> {
+        let mut sides = Sides::default();
+        for (side, versions) in [(Side::From, from), (Side::To, to)] {
+            for version in versions {
+                let (version, files) = version.split_once('=').unwrap();
+                for file in files.split(',') {
+                    let package = Package {
+                        name: "n".to_owned(),
+                        version: version.to_owned(),
+                        architecture: "all".to_owned(),
+                    };
+                    let bytes = u64::from(file.as_bytes()[0] - b'a' + 1);
+                    sides.add(side, package, ObjectId::of(file.as_bytes()), bytes);
+                }
+            }
+        }
+        let text = |version: Option<String>| version.unwrap_or_else(|| "-".to_owned());
+        sides
+            .pairs(version_order(format).unwrap())
+            .into_iter()
+            .map(|pair| {
+                format!(
+                    "{} {} {} +{} -{}",
+                    pair.change.word(),
+                    text(pair.from),
+                    text(pair.to),
+                    pair.bytes_added,
+                    pair.bytes_removed
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn versions_are_paired() {
+        type Case = (
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static [&'static str],
+        );
+        let cases: [Case; 11] = [
+            (&["1=a"], &["1=a"], &[]),
+            (&["1=a"], &["1=b"], &["rebuilt 1 1 +2 -1"]),
+            (&["1=a"], &["2=b"], &["upgraded 1 2 +2 -1"]),
+            (&["2=b"], &["1=a"], &["downgraded 2 1 +1 -2"]),
+            (
+                &[],
+                &["1=a", "2=b"],
+                &["added - 1 +1 -0", "added - 2 +2 -0"],
+            ),
+            (&["1=a"], &[], &["removed 1 - +0 -1"]),
+            // Beside one that stays, another replaces nothing.
+            (&["1=a"], &["1=a", "2=b"], &["added - 2 +2 -0"]),
+            (
+                &["1=a", "2=b"],
+                &["2=b", "3=c", "4=d"],
+                &["added - 3 +3 -0", "upgraded 1 4 +4 -1"],
+            ),
+            (
+                &["1=a", "2=b", "9=c"],
+                &["3=c", "9=d"],
+                &[
+                    "removed 1 - +0 -1",
+                    "upgraded 2 3 +3 -2",
+                    "rebuilt 9 9 +4 -3",
+                ],
+            ),
+            // Equal in order, written otherwise.
+            (&["1.0=a"], &["1.00=b"], &["rebuilt 1.0 1.00 +2 -1"]),
+            // Of several files those count that differ.
+            (&["1=a,b"], &["2=a,c"], &["upgraded 1 2 +3 -2"]),
+        ];
+        for (from, to, expected) in cases {
+            for format in ["apt", "rpm"] {
+                assert_eq!(pairs(format, from, to), expected, "{from:?} {to:?}");
+            }
+        }
+        assert_eq!(
+            pairs("apt", &["1.0=a", "1.0-0=b"], &["1.0-0=b"]),
+            ["removed 1.0 - +0 -1"]
+        );
+    }
+}

@@ -1,0 +1,277 @@
+//! Why packages changed: advisories of RPM repositories, source packages of APT ones.
+//!
+//! Both stand in indexes, which are read only where they are not the same on both sides.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde::Serialize;
+
+use super::pairing::Pair;
+use crate::digest::ObjectId;
+use crate::format::rpm::updateinfo;
+use crate::format::{IndexKind, VersionOrder, deb};
+use crate::manifest::Package;
+use crate::pool::Pool;
+use crate::snapshot::stored::{StoredError, StoredIndex, StoredState};
+
+/// An advisory that came with the change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Advisory {
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub severity: Option<String>,
+    pub title: String,
+    pub cves: Vec<String>,
+    /// Names of the changed packages that it is about.
+    pub packages: Vec<String>,
+}
+
+/// How the advisories of two states differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advisories {
+    /// Only the new state has them, and they are about packages that changed.
+    pub new: Vec<Advisory>,
+    /// Only the new state has them, but they are about nothing that changed.
+    pub unrelated: u64,
+    /// Only the old state has them.
+    pub gone: u64,
+    /// By the place of a pair: the places in `new` of the advisories that are about it.
+    pub of_pair: BTreeMap<usize, Vec<usize>>,
+}
+
+/// A source package whose binary packages changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    pub name: String,
+    /// The highest version that changed packages were built from.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    /// How many packages changed, itself included where sources are mirrored.
+    pub packages: u64,
+}
+
+/// Advisories that `to` has and `from` has not.
+///
+/// An advisory is about a changed package when it names one that the change brings, or one in between: the upstream may have
+/// replaced the version with the fix by a later one.
+pub fn advisories(
+    pool: &Pool,
+    from: &StoredState,
+    to: &StoredState,
+    pairs: &[Pair],
+    order: VersionOrder,
+) -> Result<Advisories, StoredError> {
+    let (old, new) = different(from, to, |index| index.index.name == "updateinfo");
+    let mut known: HashSet<String> = HashSet::new();
+    for index in old {
+        index.read(pool, |text| {
+            updateinfo::read(&index.index.name, text, &mut |advisory| {
+                known.insert(advisory.id);
+            })
+        })?;
+    }
+    let mut brought: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for (place, pair) in pairs.iter().enumerate() {
+        if pair.to.is_some() {
+            let key = (pair.name.as_str(), pair.architecture.as_str());
+            brought.entry(key).or_default().push(place);
+        }
+    }
+    let mut found = Advisories::default();
+    let mut seen: HashSet<String> = HashSet::new();
+    for index in new {
+        index.read(pool, |text| {
+            updateinfo::read(&index.index.name, text, &mut |advisory| {
+                let is_known = known.contains(&advisory.id);
+                if !seen.insert(advisory.id.clone()) || is_known {
+                    return;
+                }
+                let places: BTreeSet<usize> = advisory
+                    .packages
+                    .iter()
+                    .flat_map(|package| {
+                        let key = (package.name.as_str(), package.architecture.as_str());
+                        let places = brought.get(&key).into_iter().flatten();
+                        places.filter(|place| is_about(package, &pairs[**place], order))
+                    })
+                    .copied()
+                    .collect();
+                if places.is_empty() {
+                    found.unrelated += 1;
+                } else {
+                    found.add(advisory, &places, pairs);
+                }
+            })
+        })?;
+    }
+    found.gone = known.iter().filter(|id| !seen.contains(*id)).count() as u64;
+    Ok(found)
+}
+
+impl Advisories {
+    fn add(&mut self, advisory: updateinfo::Advisory, places: &BTreeSet<usize>, pairs: &[Pair]) {
+        let mut packages: Vec<String> = places
+            .iter()
+            .map(|place| pairs[*place].name.clone())
+            .collect();
+        packages.dedup();
+        for place in places {
+            let of_pair = self.of_pair.entry(*place).or_default();
+            of_pair.push(self.new.len());
+        }
+        self.new.push(Advisory {
+            id: advisory.id,
+            kind: advisory.kind,
+            severity: advisory.severity,
+            title: advisory.title,
+            cves: advisory.cves,
+            packages,
+        });
+    }
+}
+
+fn is_about(package: &Package, pair: &Pair, order: VersionOrder) -> bool {
+    let version = &package.version;
+    let is_after = |from: &String| order(version, from).is_gt();
+    pair.to.as_ref().is_some_and(|to| {
+        let compared = order(version, to);
+        compared.is_eq() || (compared.is_lt() && pair.from.as_ref().is_none_or(is_after))
+    })
+}
+
+/// What source package each side of each pair was built from, by the pair's place.
+#[derive(Debug, Default)]
+pub struct Origins {
+    /// Name and version.
+    from: BTreeMap<usize, (String, String)>,
+    to: BTreeMap<usize, (String, String)>,
+}
+
+impl Origins {
+    pub fn find(
+        pool: &Pool,
+        from: &StoredState,
+        to: &StoredState,
+        pairs: &[Pair],
+    ) -> Result<Self, StoredError> {
+        let (old, new) = different(from, to, |index| index.index.kind == IndexKind::DebPackages);
+        let olds = || origins(pool, &old, pairs, |pair| pair.from.as_deref());
+        let news = || origins(pool, &new, pairs, |pair| pair.to.as_deref());
+        // Unpacking and reading is what a diff takes time for, and the sides have nothing to do with each other.
+        let (from, to) = std::thread::scope(|scope| {
+            let builder = std::thread::Builder::new().name("diff-from".to_owned());
+            let other = builder.spawn_scoped(scope, olds)?;
+            let to = news();
+            let from = other.join().expect("reading an index does not panic");
+            Ok::<_, std::io::Error>((from, to))
+        })?;
+        Ok(Self {
+            from: from?,
+            to: to?,
+        })
+    }
+
+    /// The name of the source package of a pair.
+    pub fn name(&self, place: usize) -> Option<&str> {
+        let origin = self.to.get(&place).or_else(|| self.from.get(&place));
+        origin.map(|(name, _)| name.as_str())
+    }
+
+    /// Every source package of a changed package.
+    pub fn sources(&self, order: VersionOrder) -> Vec<Source> {
+        let mut by_name: BTreeMap<&str, (Source, BTreeSet<usize>)> = BTreeMap::new();
+        let sides = [(&self.from, false), (&self.to, true)];
+        for (side, is_new) in sides {
+            for (place, (name, version)) in side {
+                let (source, places) = by_name.entry(name).or_insert_with(|| {
+                    let source = Source {
+                        name: name.clone(),
+                        from: None,
+                        to: None,
+                        packages: 0,
+                    };
+                    (source, BTreeSet::new())
+                });
+                places.insert(*place);
+                let highest = if is_new {
+                    &mut source.to
+                } else {
+                    &mut source.from
+                };
+                if highest
+                    .as_ref()
+                    .is_none_or(|other| order(version, other).is_gt())
+                {
+                    *highest = Some(version.clone());
+                }
+            }
+        }
+        by_name
+            .into_values()
+            .map(|(mut source, places)| {
+                source.packages = places.len() as u64;
+                source
+            })
+            .collect()
+    }
+}
+
+fn origins(
+    pool: &Pool,
+    indexes: &[&StoredIndex],
+    pairs: &[Pair],
+    version: fn(&Pair) -> Option<&str>,
+) -> Result<BTreeMap<usize, (String, String)>, StoredError> {
+    let mut wanted: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut found = BTreeMap::new();
+    for (place, pair) in pairs.iter().enumerate() {
+        let Some(version) = version(pair) else {
+            continue;
+        };
+        if pair.architecture == "source" {
+            found.insert(place, (pair.name.clone(), version.to_owned()));
+        } else {
+            wanted.entry(&pair.name).or_default().push(place);
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    for index in indexes {
+        index.read(pool, |text| {
+            deb::read_origins(&index.index.name, text, &mut |origin| {
+                for place in wanted.get(origin.name).into_iter().flatten() {
+                    let pair = &pairs[*place];
+                    if version(pair) == Some(origin.version)
+                        && pair.architecture == origin.architecture
+                    {
+                        let source = (origin.source.to_owned(), origin.source_version.to_owned());
+                        found.insert(*place, source);
+                    }
+                }
+            })
+        })?;
+    }
+    Ok(found)
+}
+
+/// The indexes of one kind that the other side has not.
+fn different<'s>(
+    from: &'s StoredState,
+    to: &'s StoredState,
+    is_kind: impl Fn(&StoredIndex) -> bool,
+) -> (Vec<&'s StoredIndex>, Vec<&'s StoredIndex>) {
+    let objects = |state: &StoredState| -> HashSet<ObjectId> {
+        let indexes = state.indexes.iter().filter(|index| is_kind(index));
+        indexes.flat_map(|index| index.objects.clone()).collect()
+    };
+    let (old, new) = (objects(from), objects(to));
+    let of = |state: &'s StoredState, other: &HashSet<ObjectId>| {
+        let indexes = state.indexes.iter().filter(|index| is_kind(index));
+        indexes
+            .filter(|index| !index.objects.iter().any(|object| other.contains(object)))
+            .collect()
+    };
+    (of(from, &new), of(to, &old))
+}
