@@ -244,6 +244,12 @@ pub enum Snapshot {
     /// that changed packages were built from. With `--format csv` there is one line for each package.
     Diff(SnapshotDiff),
 
+    /// Make a snapshot out of several snapshots or states of one format
+    ///
+    /// Packages come from the sources as the strategy says; new indexes are written over them, and signed with `signing.key_file`.
+    /// Nothing is downloaded.
+    Merge(SnapshotMerge),
+
     /// Forget snapshots, and take away what is published of them
     ///
     /// `chantal db cleanup` frees what nothing else needs.
@@ -295,6 +301,68 @@ pub struct SnapshotDiff {
     /// Show numbers only
     #[arg(long)]
     pub summary: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotMerge {
+    /// A snapshot, NAME or REPOSITORY/NAME, or the last good state of a repository, REPOSITORY or REPOSITORY/latest; given for each
+    /// source, the one that counts most last
+    #[arg(long = "source", value_name = "STATE", required = true, value_parser = StateReference::parse)]
+    pub sources: Vec<StateReference>,
+
+    /// Name of the new snapshot: letters, digits, `.`, `_` and `-`
+    #[arg(long, value_name = "NAME", value_parser = SnapshotName::parse)]
+    pub name: SnapshotName,
+
+    /// Which packages are taken where several sources have them
+    #[arg(long, value_enum, default_value_t = MergeStrategy::Rightmost)]
+    pub strategy: MergeStrategy,
+
+    /// The repository that it belongs to [default: that of the first source]
+    #[arg(long = "repo-id", value_name = "NAME")]
+    pub repo_id: Option<String>,
+
+    /// What is special about it
+    #[arg(long, value_name = "TEXT")]
+    pub description: Option<String>,
+
+    /// Suite of its Release [default: that of the last source, and so for the next three; APT only]
+    #[arg(long, value_name = "TEXT", value_parser = release_value)]
+    pub suite: Option<String>,
+
+    /// Codename of its Release
+    #[arg(long, value_name = "TEXT", value_parser = release_value)]
+    pub codename: Option<String>,
+
+    /// Origin of its Release
+    #[arg(long, value_name = "TEXT", value_parser = release_value)]
+    pub origin: Option<String>,
+
+    /// Label of its Release
+    #[arg(long, value_name = "TEXT", value_parser = release_value)]
+    pub label: Option<String>,
+
+    /// Do not publish it below `snapshots_path`
+    #[arg(long)]
+    pub no_publish: bool,
+}
+
+/// One line that is not empty, with nothing around it.
+fn release_value(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
+        return Err("it must be one line without blanks around it".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MergeStrategy {
+    /// The last source that has a name and architecture supplies all its versions
+    Rightmost,
+    /// The highest version of each name, architecture and module stream
+    Latest,
+    /// Every version; of those that several sources have the last source's
+    KeepAll,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use crate::manifest::ManifestError;
 use crate::openpgp::{SigningKeyError, VerifyError};
 use crate::pool::PoolError;
 use crate::publish::PublishError;
+use crate::snapshot::merge::MergeError;
 use crate::snapshot::{SnapshotError, StoredError};
 use crate::storage::StorageError;
 use crate::store::{LockError, StoreError};
@@ -77,6 +78,8 @@ pub enum Error {
     },
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// What `signing.key_file` names cannot sign.
     #[error("{}: {source}", file.display())]
     SigningKey {
@@ -139,6 +142,7 @@ impl Error {
                 SnapshotError::NeverSynced { .. } => Exit::Other,
                 SnapshotError::Store(error) => store_exit(error),
             },
+            Self::Merge(error) => merge_exit(error),
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Several { exit, .. } => *exit,
             Self::Internal { .. } | Self::NeverSynced { .. } | Self::Io(_) => Exit::Other,
@@ -185,12 +189,14 @@ impl Error {
             )),
             Self::Snapshot(
                 SnapshotError::Store(error) | SnapshotError::Stored(StoredError::Store(error)),
-            ) => store_hint(error),
+            )
+            | Self::Merge(MergeError::Store(error)) => store_hint(error),
             Self::Snapshot(SnapshotError::Stored(StoredError::ObjectMissing { .. })) => Some(
                 "`chantal repo sync --refresh` fetches again what the upstream still has; for anything else restore the pool"
                     .to_owned(),
             ),
-            Self::Snapshot(SnapshotError::Exists { .. }) => Some(
+            Self::Snapshot(SnapshotError::Exists { .. })
+            | Self::Merge(MergeError::Exists { .. }) => Some(
                 "a snapshot is never changed: take another name, or delete it first".to_owned(),
             ),
             Self::SigningKey { source, .. } => Some(signing_key_hint(source)),
@@ -200,8 +206,10 @@ impl Error {
             Self::SigningFile(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Some("run chantal as the user who owns it".to_owned())
             }
+            Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)
             | Self::Config(_)
+            | Self::Merge(_)
             | Self::SigningFile(_)
             | Self::Interrupted(_)
             | Self::Several { .. }
@@ -233,6 +241,21 @@ fn signing_key_hint(error: &SigningKeyError) -> String {
         SigningKeyError::NothingMaySign { .. } | SigningKeyError::Unsupported { .. } => {
             "an Ed25519 or RSA key that may sign is needed; of an expired one, extend it in gpg and export it again".to_owned()
         }
+    }
+}
+
+fn merge_exit(error: &MergeError) -> Exit {
+    match error {
+        MergeError::Exists { .. }
+        | MergeError::OtherFormat { .. }
+        | MergeError::OtherLayout { .. }
+        | MergeError::NoSuchField { .. } => Exit::Usage,
+        MergeError::Stored { source, .. } => stored_exit(source),
+        MergeError::NotListed { .. } => Exit::Damaged,
+        MergeError::Format(FormatError::Write { .. }) | MergeError::Io(_) => Exit::Other,
+        MergeError::Format(_) | MergeError::Manifest(_) => Exit::Refused,
+        MergeError::Interrupted(_) => Exit::Interrupted,
+        MergeError::Store(error) => store_exit(error),
     }
 }
 

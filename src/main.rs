@@ -163,6 +163,9 @@ fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> R
         Command::Snapshot(cli::Snapshot::Diff(arguments)) => {
             commands::snapshot::diff(context, arguments)
         }
+        Command::Snapshot(cli::Snapshot::Merge(arguments)) => {
+            commands::snapshot::merge(context, arguments)
+        }
         Command::Snapshot(cli::Snapshot::Delete(arguments)) => {
             commands::snapshot::delete(context, arguments)
         }

@@ -13,7 +13,7 @@ mod root;
 pub mod rpm;
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
@@ -69,6 +69,11 @@ pub trait Format: Send + Sync {
         sources: &[Source<'_>],
         sink: &mut dyn Sink,
     ) -> Result<Regenerated, FormatError>;
+
+    /// Where packages of one name are no updates of each other: by package, the stream that it belongs to.
+    fn streams(&self, _indexes: &dyn Indexes) -> Result<HashMap<Package, String>, FormatError> {
+        Ok(HashMap::new())
+    }
 
     /// What a package says of itself, after its own digests were found right. A format whose packages have no signatures
     /// inside (apt's are vouched for by their index) is not asked.

@@ -4,6 +4,7 @@
 //! until the snapshot is deleted and `db cleanup` has run.
 
 pub mod diff;
+pub mod merge;
 mod states;
 pub mod stored;
 mod usage;
@@ -215,6 +216,7 @@ pub fn create(
                 state,
                 description: description.map(ToOwned::to_owned),
                 created_at: now,
+                merged_from: Vec::new(),
             },
         });
     }

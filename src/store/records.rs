@@ -83,6 +83,9 @@ pub struct SnapshotRecord {
     pub state: RepositoryRecord,
     pub description: Option<String>,
     pub created_at: i64,
+    /// The states that it was merged from, `REPOSITORY/NAME` each; empty where it is one state.
+    #[serde(default)]
+    pub merged_from: Vec<String>,
 }
 
 /// A published tree.

@@ -6,7 +6,7 @@ use std::io::Read;
 use crate::digest::{Digest, ObjectId};
 use crate::format::{Chosen, FormatError, Index, IndexKind, Indexes, Presence, Reference};
 use crate::indexes::PooledIndexes;
-use crate::manifest::{Entry, Role};
+use crate::manifest::{Entry, Package, Role};
 use crate::pool::Stored;
 use crate::rel_path::RelPath;
 
@@ -354,8 +354,8 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
             });
         }
         match (&first.package, file.package) {
-            // Whichever of them clients believe: it can only be one.
-            (Some(one), Some(other)) if *one != other => {
+            // Whichever of them clients believe: it can only be one. Versions of a source package share the upstream's tarball.
+            (Some(one), Some(other)) if *one != other && !are_one_source(one, &other) => {
                 return Err(SyncError::TwoContents {
                     path: file.path,
                     first: one.to_string(),
@@ -370,6 +370,11 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
     }
     files.insert(file.path.clone(), file);
     Ok(())
+}
+
+/// Whether both are files of an APT source package.
+fn are_one_source(one: &Package, other: &Package) -> bool {
+    one.architecture == "source" && other.architecture == "source" && one.name == other.name
 }
 
 /// An index that gives a known content another size is wrong, though the content is not.

@@ -16,6 +16,7 @@ mod kit;
 mod kit_selftest;
 mod layers;
 mod man;
+mod merges;
 mod old_stores;
 mod publishing;
 mod quickstart;

@@ -85,7 +85,7 @@ pub fn of_synced(
 }
 
 impl Created {
-    fn of(snapshot: &Snapshot) -> Self {
+    pub fn of(snapshot: &Snapshot) -> Self {
         let state = &snapshot.record.state;
         Self {
             repository: snapshot.repository.clone(),

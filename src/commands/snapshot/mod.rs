@@ -4,10 +4,12 @@ mod create;
 mod delete;
 mod diff;
 mod list;
+mod merge;
 mod show;
 
 pub use create::{Created, create, of_synced};
 pub use delete::delete;
 pub use diff::diff;
 pub use list::list;
+pub use merge::merge;
 pub use show::show;

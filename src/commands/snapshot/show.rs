@@ -22,6 +22,8 @@ struct Shown {
     format: String,
     description: Option<String>,
     created_at: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    merged_from: Vec<String>,
     synced_at: String,
     upstream_date: Option<String>,
     upstream_valid_until: Option<String>,
@@ -81,6 +83,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
         format: state.format.clone(),
         description: snapshot.record.description.clone(),
         created_at: rfc3339(snapshot.record.created_at),
+        merged_from: snapshot.record.merged_from.clone(),
         synced_at: rfc3339(state.synced_at),
         upstream_date: state.root_date.map(rfc3339),
         upstream_valid_until: state.root_valid_until.map(rfc3339),
@@ -114,6 +117,9 @@ fn describe(shown: &Shown) -> String {
     ];
     pairs.extend(shown.description.clone().map(|text| ("description", text)));
     pairs.push(("created", shown.created_at.clone()));
+    if !shown.merged_from.is_empty() {
+        pairs.push(("merged from", shown.merged_from.join(", ")));
+    }
     pairs.push(("synced", shown.synced_at.clone()));
     pairs.push((
         "upstream's date",

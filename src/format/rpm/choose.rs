@@ -6,9 +6,9 @@ use std::io::BufRead;
 
 use super::files::{CHILDREN, package};
 use super::xml::Records;
-use super::{Rpm, architectures, comps, modules};
+use super::{Rpm, architectures, comps};
 use crate::format::filter::{Candidates, Facts, wants, wants_source};
-use crate::format::{Chosen, FormatError, IndexKind, Indexes, Reference};
+use crate::format::{Chosen, Format, FormatError, IndexKind, Indexes, Reference};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
@@ -36,24 +36,18 @@ pub(super) fn choose(
     let mut choice = Choice {
         rpm,
         groups: HashMap::new(),
-        modules: HashMap::new(),
+        // Also without a filter for them: the newest are counted in each stream.
+        modules: rpm.streams(indexes)?,
         seen: HashSet::new(),
         candidates: Candidates::default(),
         sources: Vec::new(),
         taken_sources: HashSet::new(),
     };
     for index in indexes.all() {
-        match index.name.as_str() {
-            "group" | "group_gz" if !filters.groups.is_empty() => {
-                indexes.read(index, &mut |text| {
-                    comps::read_members(&index.name, text, &mut choice.groups)
-                })?;
-            }
-            // Also without a filter for them: the newest are counted in each stream.
-            "modules" => indexes.read(index, &mut |text| {
-                modules::read_streams(&index.name, text, &mut choice.modules)
-            })?,
-            _ => {}
+        if matches!(index.name.as_str(), "group" | "group_gz") && !filters.groups.is_empty() {
+            indexes.read(index, &mut |text| {
+                comps::read_members(&index.name, text, &mut choice.groups)
+            })?;
         }
     }
     for index in indexes.all() {

@@ -44,12 +44,14 @@ pub(super) fn read_ids(
     })
 }
 
+type Each<'e> = &'e mut dyn FnMut(String, &[u8]) -> Result<(), FormatError>;
+
 /// Gives the elements of a kind byte for byte, each with an id that tells it from those of every kind.
 pub(super) fn each_element(
     file: &str,
     kind: &str,
     text: &mut dyn BufRead,
-    each: &mut dyn FnMut(String, &[u8]) -> Result<(), FormatError>,
+    each: Each<'_>,
 ) -> Result<(), FormatError> {
     let path = ["comps", kind];
     let mut records = Records::copying(file, text, &path, ["id"]);

@@ -15,7 +15,7 @@ mod tag;
 pub mod updateinfo;
 mod xml;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, Read};
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::config::Filters;
 use crate::digest::{Algorithm, Digest};
+use crate::manifest::Package;
 use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
 
@@ -117,6 +118,17 @@ impl Format for Rpm {
             return Ok(None);
         }
         choose::choose(self, indexes, evr::compare)
+    }
+
+    /// Of modules, as `NAME:STREAM`.
+    fn streams(&self, indexes: &dyn Indexes) -> Result<HashMap<Package, String>, FormatError> {
+        let mut streams = HashMap::new();
+        for index in indexes.all().iter().filter(|index| index.name == "modules") {
+            indexes.read(index, &mut |text| {
+                modules::read_streams(&index.name, text, &mut streams)
+            })?;
+        }
+        Ok(streams)
     }
 
     fn regenerate(

@@ -9,7 +9,7 @@ use crate::kit::upstream::{ArchitectureAll, Checksum, Codec, DebExtra, Package, 
 use crate::quickstart::Quickstart;
 
 /// What apt-file, appstream and command-not-found put into apt's configuration.
-const OPTIONAL_TARGETS: &str = r#"
+pub const OPTIONAL_TARGETS: &str = r#"
 Acquire::IndexTargets::deb::Contents-deb {
   MetaKey "$(COMPONENT)/Contents-$(ARCHITECTURE)";
   ShortDescription "Contents-$(ARCHITECTURE)";

@@ -3,9 +3,10 @@
 //! A client is asked the same against the upstream and against the published tree, behind the kit's server and behind
 //! nginx, and its answers are compared. What it refuses shows that these tests can fail.
 
-mod apt;
+pub mod apt;
 mod dnf;
 mod keys;
+mod regenerated;
 mod signatures;
 
 use std::path::{Path, PathBuf};

@@ -282,12 +282,17 @@ pub fn rpmkeys(key: &Key, package: &[u8]) -> Option<Output> {
 
 /// What a script says that may `import rpm`, librpm in Python. `None` when it is not installed.
 pub fn python_rpm(script: &str, dir: &Path) -> Option<Output> {
+    python("rpm", script, dir)
+}
+
+/// What a script says that imports a module of Debian's Python, run in `dir`. `None` when it is not installed.
+pub fn python(module: &str, script: &str, dir: &Path) -> Option<Output> {
     if !installed("python3") {
         return None;
     }
-    let there = client("python3", &["-c", "import rpm"], dir);
+    let there = client("python3", &["-c", &format!("import {module}")], dir);
     if !there.status.success() {
-        skip("python3-rpm is not installed");
+        skip(&format!("python3-{module} is not installed"));
         return None;
     }
     Some(client("python3", &["-c", script], dir))

@@ -40,7 +40,7 @@ impl Verdict {
 pub type Target = fn(&[u8]) -> Verdict;
 
 /// Every target by its name, which is also that of its directory in `fixtures/fuzz`.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("openpgp-armor", signatures::armor),
     ("openpgp-keyring", signatures::keyring),
     ("openpgp-secret-key", signatures::secret_key),

@@ -1,0 +1,68 @@
+//! `chantal snapshot merge`.
+
+use super::create::Created;
+use crate::cli::{MergeStrategy, SnapshotMerge};
+use crate::commands::Context;
+use crate::commands::publish::{snapshot_at, snapshot_path};
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::snapshot::merge::{self, Identity, Request, Strategy};
+use crate::snapshot::{State, find_state};
+use crate::storage::Storage;
+use crate::time::now;
+
+pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Error> {
+    let interrupt = Interrupt::listen()?;
+    let storage = Storage::open(&context.config.storage, "snapshot merge")?;
+    let mut sources: Vec<State> = Vec::new();
+    for reference in &arguments.sources {
+        sources.push(find_state(&storage.store, reference)?);
+    }
+    let repository = match &arguments.repo_id {
+        // It need not be configured, but a name that nobody knows is a slip.
+        Some(name) if sources.iter().any(|source| source.repository == *name) => name.clone(),
+        Some(name) => context.repository(name)?.id.to_string(),
+        None => sources[0].repository.clone(),
+    };
+    let identity = Identity {
+        suite: arguments.suite.clone(),
+        codename: arguments.codename.clone(),
+        origin: arguments.origin.clone(),
+        label: arguments.label.clone(),
+    };
+    let request = Request {
+        sources: &sources,
+        strategy: match arguments.strategy {
+            MergeStrategy::Rightmost => Strategy::Rightmost,
+            MergeStrategy::Latest => Strategy::Latest,
+            MergeStrategy::KeepAll => Strategy::KeepAll,
+        },
+        repository: &repository,
+        name: &arguments.name,
+        description: arguments.description.as_deref(),
+        identity: &identity,
+    };
+    let merging = merge::Context {
+        store: &storage.store,
+        lock: &storage.lock,
+        pool: &storage.pool,
+        interrupt: &interrupt,
+        now: now(),
+    };
+    let snapshot = merge::merge(merging, request)?;
+    let mut created = Created::of(&snapshot);
+    let mut failed = None;
+    if !arguments.no_publish
+        && let Some(path) = snapshot_path(context, &snapshot)
+    {
+        match snapshot_at(context, &storage, &interrupt, &snapshot, &path) {
+            Ok(tree) => created.published = Some(tree),
+            Err(error) => {
+                created.error = Some(error.to_string());
+                failed = Some(error);
+            }
+        }
+    }
+    context.output.result(&created, Created::describe)?;
+    failed.map_or(Ok(()), Err)
+}

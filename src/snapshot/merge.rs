@@ -1,0 +1,555 @@
+//! Merge: one state out of several, with new indexes over the packages that a strategy takes from each.
+//!
+//! Nothing is downloaded and no package is copied: what is new are the indexes. Every package keeps its own bytes in them, but for
+//! its path where another package of the result has it already.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, Read};
+
+use crate::digest::ObjectId;
+use crate::format::deb::with_fields;
+use crate::format::{
+    Chosen, Format, FormatError, Index, IndexKind, Indexes, Source, version_order,
+};
+use crate::indexes::{PoolSink, PooledIndexes};
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::manifest::{self, Entry, ManifestError, Package, Role};
+use crate::openpgp::Keyring;
+use crate::pool::{Pool, Stored};
+use crate::rel_path::RelPath;
+use crate::store::records::{ObjectRecord, RepositoryRecord, SnapshotRecord};
+use crate::store::{Store, StoreError, WriterLock};
+
+use super::stored::{StoredError, StoredState};
+use super::{Snapshot, SnapshotName, State};
+
+/// Which packages are taken where several sources have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The last source that has a name and architecture supplies all its versions.
+    Rightmost,
+    /// The highest version of each name, architecture and module stream; of equal ones the last source's.
+    Latest,
+    /// Every version; of those that several sources have the last source's.
+    KeepAll,
+}
+
+/// What the result says of itself, where that is not what the last source says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub suite: Option<String>,
+    pub codename: Option<String>,
+    pub origin: Option<String>,
+    pub label: Option<String>,
+}
+
+/// What a merge needs of the storage.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub store: &'a Store,
+    pub lock: &'a WriterLock,
+    pub pool: &'a Pool,
+    pub interrupt: &'a Interrupt,
+    /// Seconds since the epoch.
+    pub now: i64,
+}
+
+/// What is to be made.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// In order: the last one counts most.
+    pub sources: &'a [State],
+    pub strategy: Strategy,
+    pub repository: &'a str,
+    pub name: &'a SnapshotName,
+    pub description: Option<&'a str>,
+    pub identity: &'a Identity,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    #[error("{repository} has a snapshot {name} already")]
+    Exists {
+        repository: String,
+        name: SnapshotName,
+    },
+    /// Each with its format.
+    #[error("{} is {} and {} is {}: packages of two formats make no repository", first.0, first.1, other.0, other.1)]
+    OtherFormat {
+        first: (String, String),
+        other: (String, String),
+    },
+    #[error("{flat} is a flat repository and {other} is not: their indexes have no common place")]
+    OtherLayout { flat: String, other: String },
+    #[error("a repository of type rpm has no {field}")]
+    NoSuchField { field: &'static str },
+    #[error("{state}: {source}")]
+    Stored { state: String, source: StoredError },
+    #[error("{state}: {path} is in its indexes, but not in its manifest")]
+    NotListed { state: String, path: RelPath },
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A source, opened.
+struct Input<'a> {
+    name: String,
+    stored: StoredState,
+    indexes: PooledIndexes<'a>,
+    /// By path: what the manifest has.
+    entries: HashMap<RelPath, Entry>,
+    /// Every package, with each of its files.
+    packages: Vec<(Package, RelPath)>,
+    streams: HashMap<Package, String>,
+}
+
+/// Makes the snapshot, in one transaction at the end.
+pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, MergeError> {
+    refuse_what_cannot_be(context, &request)?;
+    let mut inputs = Vec::new();
+    for source in request.sources {
+        context.interrupt.check()?;
+        inputs.push(Input::open(context, source)?);
+    }
+    refuse_other_layouts(&inputs)?;
+    let taken = take(&inputs, request.strategy);
+    let chosen = place(&inputs, &taken)?;
+    let sources: Vec<Source<'_>> = inputs
+        .iter()
+        .zip(&chosen)
+        .map(|(input, chosen)| Source {
+            root: input.stored.root.bytes(),
+            indexes: &input.indexes,
+            chosen,
+        })
+        .collect();
+    let last = inputs.last().expect("there is at least one source");
+    let mut sink = PoolSink {
+        pool: context.pool,
+        stored: Vec::new(),
+    };
+    let new = last.stored.format.regenerate(&sources, &mut sink)?;
+    context.interrupt.check()?;
+    let root = with_identity(request.identity, new.root);
+    let root = (new.root_path, context.pool.add(&root)?);
+    let mut made: Vec<Stored> = sink.stored;
+    made.push(root.1);
+    let mut entries: Vec<Entry> = new
+        .indexes
+        .into_iter()
+        .map(|(path, packed)| {
+            let stored = Stored {
+                object: packed.object,
+                size: packed.size,
+            };
+            entry(path, stored, Role::Index)
+        })
+        .collect();
+    entries.push(entry(root.0, root.1, Role::Root));
+    for (path, stored) in key_files(context, &inputs)? {
+        made.push(stored);
+        entries.push(entry(path, stored, Role::Key));
+    }
+    entries.extend(packages_of(&inputs, &chosen));
+    entries.extend(other_files(&inputs));
+    record(context, &request, entries, &made, root.1.object)
+}
+
+fn refuse_what_cannot_be(context: Context<'_>, request: &Request<'_>) -> Result<(), MergeError> {
+    let exists = context
+        .store
+        .read(|reader| reader.snapshot(request.repository, request.name.as_str()))?;
+    if exists.is_some() {
+        return Err(MergeError::Exists {
+            repository: request.repository.to_owned(),
+            name: request.name.clone(),
+        });
+    }
+    let with_format = |state: &State| (state.full_name(), state.record.format.clone());
+    let first = &request.sources[0];
+    let is_other = |state: &&State| state.record.format != first.record.format;
+    if let Some(other) = request.sources.iter().find(is_other) {
+        return Err(MergeError::OtherFormat {
+            first: with_format(first),
+            other: with_format(other),
+        });
+    }
+    let identity = request.identity;
+    let fields = [
+        ("suite", &identity.suite),
+        ("codename", &identity.codename),
+        ("origin", &identity.origin),
+        ("label", &identity.label),
+    ];
+    let given = fields.iter().find(|(_, value)| value.is_some());
+    match given {
+        Some((field, _)) if first.record.format == "rpm" => Err(MergeError::NoSuchField { field }),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_other_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
+    let is_flat = |input: &&Input<'_>| {
+        let mut all = input.indexes.all.iter();
+        all.any(|index| index.kind == IndexKind::DebPackages && index.name == "Packages")
+    };
+    let flat = inputs.iter().find(is_flat);
+    let other = inputs.iter().find(|input| !is_flat(input));
+    match (flat, other) {
+        (Some(flat), Some(other)) if other.stored.format.name() == "apt" => {
+            Err(MergeError::OtherLayout {
+                flat: flat.name.clone(),
+                other: other.name.clone(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl<'a> Input<'a> {
+    fn open(context: Context<'a>, state: &State) -> Result<Self, MergeError> {
+        let name = state.full_name();
+        let stored = StoredState::open(context.store, context.pool, &state.record);
+        let stored = stored.map_err(|source| MergeError::Stored {
+            state: name.clone(),
+            source,
+        })?;
+        let mut entries = HashMap::new();
+        context.store.read(|reader| {
+            reader.each_entry(state.record.manifest, &mut |entry| {
+                entries.insert(entry.path.clone(), entry);
+                Ok(())
+            })
+        })?;
+        let indexes = pooled(context.pool, &stored, &entries);
+        let streams = stored.format.streams(&indexes)?;
+        let packages = packages(stored.format.as_ref(), &indexes)?;
+        Ok(Self {
+            name,
+            stored,
+            indexes,
+            entries,
+            packages,
+            streams,
+        })
+    }
+
+    fn stream(&self, package: &Package) -> &str {
+        self.streams.get(package).map_or("", String::as_str)
+    }
+}
+
+fn pooled<'a>(
+    pool: &'a Pool,
+    stored: &StoredState,
+    entries: &HashMap<RelPath, Entry>,
+) -> PooledIndexes<'a> {
+    let all: Vec<Index> = stored.indexes.iter().map(|one| one.index.clone()).collect();
+    let variants = all.iter().flat_map(|index| &index.variants);
+    let objects = variants
+        .filter_map(|variant| {
+            let Entry { object, size, .. } = *entries.get(&variant.path)?;
+            Some((variant.digest, Stored { object, size }))
+        })
+        .collect();
+    PooledIndexes { pool, all, objects }
+}
+
+/// The packages that indexes name, each file once. The manifest has only one of the packages that share a file.
+fn packages(
+    format: &dyn Format,
+    indexes: &PooledIndexes<'_>,
+) -> Result<Vec<(Package, RelPath)>, FormatError> {
+    let mut packages = Vec::new();
+    let mut seen: HashSet<(Package, RelPath)> = HashSet::new();
+    for index in indexes.all.iter().filter(|index| index.kind.names_files()) {
+        // The indexes of several architectures list what fits all of them.
+        let is_repeated = indexes
+            .all
+            .iter()
+            .filter(|other| other.kind == index.kind)
+            .count()
+            > 1;
+        indexes.read(index, &mut |text| {
+            format.read_index(index, text, &mut |reference| {
+                let Some(package) = reference.package else {
+                    return Ok(());
+                };
+                let file = (package, reference.path);
+                if !is_repeated || seen.insert(file.clone()) {
+                    packages.push(file);
+                }
+                Ok(())
+            })
+        })?;
+    }
+    Ok(packages)
+}
+
+/// By source, the places in its packages of those that are taken.
+fn take(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
+    type Found<'p> = (usize, usize, &'p str);
+    let order = version_order(inputs[0].stored.format.name());
+    let mut groups: HashMap<(&str, &str, &str), Vec<Found<'_>>> = HashMap::new();
+    for (number, input) in inputs.iter().enumerate() {
+        for (place, (package, _)) in input.packages.iter().enumerate() {
+            let apart = match strategy {
+                Strategy::Rightmost => "",
+                Strategy::Latest => input.stream(package),
+                Strategy::KeepAll => package.version.as_str(),
+            };
+            let key = (package.name.as_str(), package.architecture.as_str(), apart);
+            let found = (number, place, package.version.as_str());
+            groups.entry(key).or_default().push(found);
+        }
+    }
+    let mut taken = vec![Vec::new(); inputs.len()];
+    for found in groups.into_values() {
+        let compare = |a: &str, b: &str| order.map_or(a.cmp(b), |order| order(a, b));
+        let highest = match strategy {
+            Strategy::Latest => found
+                .iter()
+                .map(|(_, _, version)| *version)
+                .max_by(|a, b| compare(a, b)),
+            Strategy::Rightmost | Strategy::KeepAll => None,
+        };
+        let is_candidate =
+            |version: &str| highest.is_none_or(|highest| compare(version, highest).is_eq());
+        let candidates = found.iter().filter(|(_, _, version)| is_candidate(version));
+        let Some(last) = candidates.clone().map(|(number, _, _)| *number).max() else {
+            continue;
+        };
+        for (number, place, _) in candidates.filter(|(number, _, _)| *number == last) {
+            taken[*number].push(*place);
+        }
+    }
+    for places in &mut taken {
+        places.sort_unstable();
+    }
+    taken
+}
+
+/// Gives each package its own path where several sources have other bytes under one.
+fn place(inputs: &[Input<'_>], taken: &[Vec<usize>]) -> Result<Vec<Chosen>, MergeError> {
+    let mut occupied: HashMap<RelPath, ObjectId> = HashMap::new();
+    let mut all = Vec::new();
+    for (input, places) in inputs.iter().zip(taken) {
+        // Files of source packages share a directory, and move together; others move alone.
+        let mut together: BTreeMap<String, Vec<(&RelPath, ObjectId)>> = BTreeMap::new();
+        for place in places {
+            let (package, path) = &input.packages[*place];
+            let entry = input
+                .entries
+                .get(path)
+                .ok_or_else(|| MergeError::NotListed {
+                    state: input.name.clone(),
+                    path: path.clone(),
+                })?;
+            let key = match (package.architecture.as_str(), path.parent()) {
+                ("source", Some(parent)) => format!("{parent}/"),
+                _ => path.to_string(),
+            };
+            together.entry(key).or_default().push((path, entry.object));
+        }
+        let mut chosen = Chosen::default();
+        for files in together.into_values() {
+            let conflict = files
+                .iter()
+                .find(|(path, object)| occupied.get(*path).is_some_and(|other| other != object));
+            let directory = conflict.map(|(_, object)| object.hex());
+            for (path, object) in files {
+                let place = match &directory {
+                    Some(hex) => Some(in_directory(path, &hex[..16])?),
+                    None => None,
+                };
+                occupied.insert(place.clone().unwrap_or_else(|| path.clone()), object);
+                match place {
+                    Some(place) => chosen.move_to(path.clone(), place),
+                    None => chosen.take(path.clone()),
+                }
+            }
+        }
+        all.push(chosen);
+    }
+    Ok(all)
+}
+
+fn in_directory(path: &RelPath, name: &str) -> Result<RelPath, FormatError> {
+    path.with_file_name(&format!("{name}/{}", path.file_name()))
+        .map_err(|source| FormatError::Path {
+            file: "the merged snapshot".to_owned(),
+            named_by: path.to_string(),
+            source,
+        })
+}
+
+fn packages_of<'i>(
+    inputs: &'i [Input<'_>],
+    chosen: &'i [Chosen],
+) -> impl Iterator<Item = Entry> + 'i {
+    inputs.iter().zip(chosen).flat_map(|(input, chosen)| {
+        let entries = input.entries.values();
+        entries
+            .filter(|entry| entry.role == Role::Package && chosen.has(&entry.path))
+            .map(|entry| Entry {
+                path: chosen.moved(&entry.path).unwrap_or(&entry.path).clone(),
+                ..entry.clone()
+            })
+    })
+}
+
+/// Installer images and their like. Of one path the last source's, as of the lists that name them; deltas go.
+fn other_files(inputs: &[Input<'_>]) -> Vec<Entry> {
+    let mut files: BTreeMap<&RelPath, &Entry> = BTreeMap::new();
+    for input in inputs
+        .iter()
+        .filter(|input| input.stored.format.name() == "apt")
+    {
+        let entries = input.entries.values();
+        files.extend(
+            entries
+                .filter(|entry| entry.role == Role::File)
+                .map(|entry| (&entry.path, entry)),
+        );
+    }
+    files.into_values().cloned().collect()
+}
+
+/// The keys for clients; what several sources call by one name holds the keys of all of them.
+fn key_files(
+    context: Context<'_>,
+    inputs: &[Input<'_>],
+) -> Result<Vec<(RelPath, Stored)>, MergeError> {
+    let mut found: BTreeMap<&RelPath, Vec<ObjectId>> = BTreeMap::new();
+    for input in inputs {
+        for entry in input
+            .entries
+            .values()
+            .filter(|entry| entry.role == Role::Key)
+        {
+            // That one is about a signature which the result does not have.
+            if entry.path.file_name() == "repomd.xml.key" {
+                continue;
+            }
+            let objects = found.entry(&entry.path).or_default();
+            if !objects.contains(&entry.object) {
+                objects.push(entry.object);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    for (path, objects) in found {
+        let mut keyring: Option<Keyring> = None;
+        let mut last = Vec::new();
+        for object in &objects {
+            last.clear();
+            context.pool.open_object(*object)?.read_to_end(&mut last)?;
+            // What is no keyring is taken as it is.
+            let Ok(parsed) = Keyring::parse(&last, path.as_str()) else {
+                continue;
+            };
+            match &mut keyring {
+                Some(keyring) => keyring.extend(parsed),
+                None => keyring = Some(parsed),
+            }
+        }
+        let is_binary = std::path::Path::new(path.as_str())
+            .extension()
+            .is_some_and(|end| end == "gpg");
+        let bytes = match keyring {
+            Some(keyring) if objects.len() > 1 && is_binary => keyring.to_binary(),
+            Some(keyring) if objects.len() > 1 => keyring.to_armored_each().into_bytes(),
+            _ => last,
+        };
+        files.push((path.clone(), context.pool.add(&bytes)?));
+    }
+    Ok(files)
+}
+
+fn with_identity(identity: &Identity, root: Vec<u8>) -> Vec<u8> {
+    let fields: Vec<(&str, &str)> = [
+        ("Origin", &identity.origin),
+        ("Label", &identity.label),
+        ("Suite", &identity.suite),
+        ("Codename", &identity.codename),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    .collect();
+    if fields.is_empty() {
+        return root;
+    }
+    with_fields(&root, &fields)
+}
+
+fn entry(path: RelPath, Stored { object, size }: Stored, role: Role) -> Entry {
+    Entry {
+        path,
+        object,
+        size,
+        role,
+        package: None,
+    }
+}
+
+/// Makes it durable, and then a snapshot.
+fn record(
+    context: Context<'_>,
+    request: &Request<'_>,
+    entries: Vec<Entry>,
+    made: &[Stored],
+    root: ObjectId,
+) -> Result<Snapshot, MergeError> {
+    let built = manifest::build(entries)?;
+    context.pool.flush()?;
+    let totals = built.manifest.totals();
+    let records = || request.sources.iter().map(|source| &source.record);
+    let record = SnapshotRecord {
+        state: RepositoryRecord {
+            format: request.sources[0].record.format.clone(),
+            // It is of no upstream and no selection, and nothing compares them.
+            upstream: ObjectId::of(b""),
+            selection: ObjectId::of(b""),
+            manifest: built.id,
+            root,
+            root_date: records().filter_map(|record| record.root_date).max(),
+            root_valid_until: None,
+            root_revision: None,
+            synced_at: records().map(|record| record.synced_at).max().unwrap_or(0),
+            checked_at: context.now,
+            signed_by: Vec::new(),
+            packages_signed_by: BTreeMap::new(),
+            regenerated: true,
+            was_signed: false,
+            packages: totals.packages,
+            bytes: totals.bytes,
+        },
+        description: request.description.map(ToOwned::to_owned),
+        created_at: context.now,
+        merged_from: request.sources.iter().map(State::full_name).collect(),
+    };
+    context.store.write(context.lock, |writer| {
+        for stored in made {
+            let record = ObjectRecord {
+                size: stored.size,
+                verified_at: context.now,
+            };
+            writer.put_object(stored.object, record)?;
+        }
+        writer.put_manifest(&built)?;
+        writer.put_snapshot(request.repository, request.name.as_str(), &record)
+    })?;
+    Ok(Snapshot {
+        repository: request.repository.to_owned(),
+        name: request.name.as_str().to_owned(),
+        record,
+    })
+}
