@@ -137,15 +137,15 @@ impl StoredIndex {
     }
 
     /// Gives the uncompressed text to `read`, whose result counts only when the text is what the root declares.
-    pub fn read<T>(
+    pub fn read<T, E: From<FormatError> + From<StoredError>>(
         &self,
         pool: &Pool,
-        read: impl FnOnce(&mut dyn BufRead) -> Result<T, FormatError>,
-    ) -> Result<T, StoredError> {
+        read: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
+    ) -> Result<T, E> {
         let variant = &self.index.variants[0];
         let file = open(pool, &variant.path, self.objects[0])?;
         let packed = BufReader::with_capacity(BUFFER, file);
-        Ok(format::read_text(&self.index.name, variant, packed, read)?)
+        format::read_text(&self.index.name, variant, packed, read)
     }
 }
 

@@ -320,6 +320,28 @@ fn a_definition_that_is_gone_is_not_missed() {
     }
 }
 
+/// Two selections of one root: its indexes are the same, and still not all of them are on both sides.
+#[test]
+fn repositories_of_one_upstream_can_be_compared() {
+    let upstream = Upstream::deb()
+        .with_deb(|deb| deb.components = vec!["main".to_owned(), "extra".to_owned()])
+        .package(raw("hello", "1.0-1", 10))
+        .package(
+            raw("more", "1.0-1", 10)
+                .component("extra")
+                .field("Source: src"),
+        );
+    let mirror = Mirror::with(upstream, |repository| {
+        repository.format("components: [main]")
+    });
+    mirror.chantal.repository(&mirror.repository("all"));
+    mirror.sync();
+    let told = mirror.json("r", "all");
+    assert_eq!(told["packages"].as_array().unwrap().len(), 1);
+    assert_eq!(told["packages"][0]["source"], "src");
+    assert_eq!(mirror.json("all", "r")["summary"]["removed"], 1);
+}
+
 fn advisory(id: &str, more: &str, packages: &[(&str, &str)]) -> String {
     let packages: Vec<String> = packages
         .iter()
@@ -432,7 +454,10 @@ fn advisories_that_cannot_be_read_hide_no_package() {
     });
     let diff = mirror.diff("old", "r", &[]).exits(0);
     assert!(diff.stdout.contains("upgraded  up"), "{}", diff.stdout);
-    assert_eq!(diff.stderr, "warning: updateinfo: an update has no id\n");
+    assert_eq!(
+        diff.stderr,
+        "warning: updateinfo: an update has an id of 0 bytes\n"
+    );
 }
 
 #[test]

@@ -22,6 +22,10 @@ pub struct Advisory {
     pub packages: Vec<Package>,
 }
 
+/// In bytes, and in one updateinfo: several times what the longest real ones have.
+const ID_LIMIT: usize = 512;
+const ADVISORIES_LIMIT: usize = 200_000;
+
 const REFERENCES: usize = 0;
 const PACKAGES: usize = 1;
 const LISTS: [&[&str]; 2] = [
@@ -29,19 +33,30 @@ const LISTS: [&[&str]; 2] = [
     &["pkglist", "collection", "package"],
 ];
 
-/// Streams the advisories. `name` is the data type, for messages.
+/// Streams the advisories. `name` is the data type, for messages. An error of `each` ends the reading and is passed on.
 pub fn read(
     name: &str,
     text: &mut dyn BufRead,
-    each: &mut dyn FnMut(Advisory),
+    each: &mut dyn FnMut(Advisory) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
     let path = ["updates", "update"];
     let mut records =
         Records::new(name, text, &path, ["id", "severity", "title"]).with_lists(&LISTS);
+    let mut count = 0;
     while let Some((update, [id, severity, title])) = records.next()? {
         let id = id.map(|id| id.text).unwrap_or_default();
-        if id.is_empty() {
-            return Err(FormatError::malformed(name, "an update has no id"));
+        if id.is_empty() || id.len() > ID_LIMIT {
+            return Err(FormatError::malformed(
+                name,
+                format!("an update has an id of {} bytes", id.len()),
+            ));
+        }
+        count += 1;
+        if count > ADVISORIES_LIMIT {
+            return Err(FormatError::malformed(
+                name,
+                format!("it has more than {ADVISORIES_LIMIT} updates"),
+            ));
         }
         let mut cves: Vec<String> = records.listed()[REFERENCES]
             .iter()
@@ -60,7 +75,7 @@ pub fn read(
             title: title.map(|title| title.text).unwrap_or_default(),
             cves,
             packages: records.listed()[PACKAGES].iter().map(package).collect(),
-        });
+        })?;
     }
     Ok(())
 }
@@ -113,9 +128,12 @@ mod tests {
     fn advisories(text: &[u8], buffer_size: usize) -> Result<Vec<Advisory>, String> {
         let mut input = BufReader::with_capacity(buffer_size, text);
         let mut all = Vec::new();
-        read("updateinfo", &mut input, &mut |advisory| all.push(advisory))
-            .map(|()| all)
-            .map_err(|error| error.to_string())
+        read("updateinfo", &mut input, &mut |advisory| {
+            all.push(advisory);
+            Ok(())
+        })
+        .map(|()| all)
+        .map_err(|error| error.to_string())
     }
 
     /// As Red Hat, Fedora and SUSE write it.
@@ -179,7 +197,7 @@ mod tests {
             ("<html/>", "expected one <updates>, got <html>"),
             (
                 "<updates><update><id/></update></updates>",
-                "an update has no id",
+                "an update has an id of 0 bytes",
             ),
             (
                 "<updates><update><id>a</id><id>b</id></update></updates>",
@@ -193,11 +211,11 @@ mod tests {
         }
         let many = format!(
             "<updates><update><id>a</id><references>{}</references></update></updates>",
-            "<reference/>".repeat(50_001)
+            format!("<reference id=\"{}\"/>", "x".repeat(1 << 19)).repeat(33)
         );
         assert_eq!(
             advisories(many.as_bytes(), 4096).unwrap_err(),
-            "updateinfo: an element has more than 50000 <reference>"
+            "updateinfo: what an element lists takes more than 16777216 bytes"
         );
     }
 

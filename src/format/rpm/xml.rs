@@ -19,8 +19,8 @@ const EVENT_LIMIT: usize = 1 << 20;
 /// The text of a wanted child: names, paths, digests.
 const TEXT_LIMIT: usize = 16 << 10;
 const ATTRIBUTES_LIMIT: usize = 64;
-/// Elements of the lists of one record. The largest advisories name some thousand packages.
-const LISTED_LIMIT: usize = 50_000;
+/// What the lists of one record take, in bytes. The largest advisories name some thousand packages.
+const LISTED_LIMIT: usize = 16 << 20;
 /// Metadata is about five elements deep.
 const DEPTH_LIMIT: usize = 32;
 /// A record that is copied. The largest real ones list 40,000 files of a package, some 4 MB.
@@ -40,7 +40,7 @@ pub struct Records<'a, const N: usize> {
     lists_matched: Vec<usize>,
     /// Those of the record being read, by list.
     listed: Vec<Vec<Child>>,
-    listed_count: usize,
+    listed_bytes: usize,
     /// How many elements are open, and how many of them are those of `path`.
     depth: usize,
     matched: usize,
@@ -141,7 +141,7 @@ impl<'a, const N: usize> Records<'a, N> {
             lists: &[],
             lists_matched: Vec::new(),
             listed: Vec::new(),
-            listed_count: 0,
+            listed_bytes: 0,
             depth: 0,
             matched: 0,
             seen_root: false,
@@ -202,7 +202,7 @@ impl<'a, const N: usize> Records<'a, N> {
         self.children = std::array::from_fn(|_| None);
         self.child_spans = std::array::from_fn(|_| 0..0);
         self.listed.iter_mut().for_each(Vec::clear);
-        self.listed_count = 0;
+        self.listed_bytes = 0;
         // Out of `self`, because events borrow it.
         let mut buffer = std::mem::take(&mut self.buffer);
         let found = loop {
@@ -386,16 +386,21 @@ impl<'a, const N: usize> Records<'a, N> {
             }
             *matched += 1;
             if *matched == path.len() {
-                self.listed_count += 1;
-                if self.listed_count > LISTED_LIMIT {
-                    return Err(
-                        self.malformed(format!("an element has more than {LISTED_LIMIT} <{name}>"))
-                    );
-                }
-                self.listed[list].push(Child {
+                let child = Child {
                     attributes: attributes(self.file, start)?,
                     text: String::new(),
-                });
+                };
+                let taken = child
+                    .attributes
+                    .iter()
+                    .map(|(key, value)| size_of::<(String, String)>() + key.len() + value.len());
+                self.listed_bytes += size_of::<Child>() + taken.sum::<usize>();
+                if self.listed_bytes > LISTED_LIMIT {
+                    return Err(self.malformed(format!(
+                        "what an element lists takes more than {LISTED_LIMIT} bytes"
+                    )));
+                }
+                self.listed[list].push(child);
             }
         }
         Ok(())

@@ -89,9 +89,7 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
         is_any: old != new,
         warnings: Vec::new(),
     };
-    // The same root declares the same indexes, where they are the upstream's.
-    let is_ours = from.record.regenerated || to.record.regenerated;
-    if old == new || (from.record.root == to.record.root && !is_ours) {
+    if diff.pairs.is_empty() && from.record.root == to.record.root {
         return Ok(diff);
     }
     let opened = |state: &State, metadata: &[Entry]| match StoredState::of_entries(

@@ -9,10 +9,14 @@ use serde::Serialize;
 use super::pairing::Pair;
 use crate::digest::ObjectId;
 use crate::format::rpm::updateinfo;
-use crate::format::{IndexKind, VersionOrder, deb};
+use crate::format::{FormatError, IndexKind, VersionOrder, deb};
 use crate::manifest::Package;
 use crate::pool::Pool;
 use crate::snapshot::stored::{StoredError, StoredIndex, StoredState};
+
+/// Bounds what advisories can cost: bytes of those that are shown, and versions that are compared. All of a large distribution
+/// together take some millions.
+const ALLOWANCE: usize = 100_000_000;
 
 /// An advisory that came with the change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,10 +69,9 @@ pub fn advisories(
     let (old, new) = different(from, to, |index| index.index.name == "updateinfo");
     let mut known: HashSet<String> = HashSet::new();
     for index in old {
-        index.read(pool, |text| {
-            updateinfo::read(&index.index.name, text, &mut |advisory| {
-                known.insert(advisory.id);
-            })
+        each_advisory(pool, index, &mut |advisory| {
+            known.insert(advisory.id);
+            Ok(())
         })?;
     }
     let mut brought: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
@@ -78,35 +81,67 @@ pub fn advisories(
             brought.entry(key).or_default().push(place);
         }
     }
+    let mut allowance = Allowance(ALLOWANCE);
     let mut found = Advisories::default();
     let mut seen: HashSet<String> = HashSet::new();
     for index in new {
-        index.read(pool, |text| {
-            updateinfo::read(&index.index.name, text, &mut |advisory| {
-                let is_known = known.contains(&advisory.id);
-                if !seen.insert(advisory.id.clone()) || is_known {
-                    return;
-                }
-                let places: BTreeSet<usize> = advisory
-                    .packages
-                    .iter()
-                    .flat_map(|package| {
-                        let key = (package.name.as_str(), package.architecture.as_str());
-                        let places = brought.get(&key).into_iter().flatten();
-                        places.filter(|place| is_about(package, &pairs[**place], order))
-                    })
-                    .copied()
-                    .collect();
-                if places.is_empty() {
-                    found.unrelated += 1;
-                } else {
-                    found.add(advisory, &places, pairs);
-                }
-            })
+        each_advisory(pool, index, &mut |advisory| {
+            let is_known = known.contains(&advisory.id);
+            if !seen.insert(advisory.id.clone()) || is_known {
+                return Ok(());
+            }
+            let mut places = BTreeSet::new();
+            for package in &advisory.packages {
+                let key = (package.name.as_str(), package.architecture.as_str());
+                let candidates = brought.get(&key).map_or(&[][..], Vec::as_slice);
+                allowance.take(index, candidates.len())?;
+                let about = candidates.iter().copied();
+                places.extend(about.filter(|place| is_about(package, &pairs[*place], order)));
+            }
+            if places.is_empty() {
+                found.unrelated += 1;
+                return Ok(());
+            }
+            let texts = advisory
+                .cves
+                .iter()
+                .chain([&advisory.title, &advisory.kind]);
+            let length = texts.map(String::len).sum::<usize>();
+            allowance.take(index, length)?;
+            found.add(advisory, &places, pairs);
+            Ok(())
         })?;
     }
     found.gone = known.iter().filter(|id| !seen.contains(*id)).count() as u64;
     Ok(found)
+}
+
+fn each_advisory(
+    pool: &Pool,
+    index: &StoredIndex,
+    each: &mut dyn FnMut(updateinfo::Advisory) -> Result<(), FormatError>,
+) -> Result<(), StoredError> {
+    index.read(pool, |text| {
+        Ok(updateinfo::read(&index.index.name, text, each)?)
+    })
+}
+
+/// What is left of [`ALLOWANCE`].
+struct Allowance(usize);
+
+impl Allowance {
+    fn take(&mut self, index: &StoredIndex, amount: usize) -> Result<(), FormatError> {
+        match self.0.checked_sub(amount) {
+            Some(left) => {
+                self.0 = left;
+                Ok(())
+            }
+            None => Err(FormatError::Malformed {
+                file: index.index.name.clone(),
+                what: "it says more about what changed than can be shown".to_owned(),
+            }),
+        }
+    }
 }
 
 impl Advisories {
@@ -223,7 +258,7 @@ fn origins(
     pairs: &[Pair],
     version: fn(&Pair) -> Option<&str>,
 ) -> Result<BTreeMap<usize, (String, String)>, StoredError> {
-    let mut wanted: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut wanted: HashMap<&str, HashMap<(&str, &str), usize>> = HashMap::new();
     let mut found = BTreeMap::new();
     for (place, pair) in pairs.iter().enumerate() {
         let Some(version) = version(pair) else {
@@ -232,25 +267,24 @@ fn origins(
         if pair.architecture == "source" {
             found.insert(place, (pair.name.clone(), version.to_owned()));
         } else {
-            wanted.entry(&pair.name).or_default().push(place);
+            let versions = wanted.entry(&pair.name).or_default();
+            versions.insert((version, &pair.architecture), place);
         }
     }
     if wanted.is_empty() {
         return Ok(found);
     }
     for index in indexes {
-        index.read(pool, |text| {
-            deb::read_origins(&index.index.name, text, &mut |origin| {
-                for place in wanted.get(origin.name).into_iter().flatten() {
-                    let pair = &pairs[*place];
-                    if version(pair) == Some(origin.version)
-                        && pair.architecture == origin.architecture
-                    {
-                        let source = (origin.source.to_owned(), origin.source_version.to_owned());
-                        found.insert(*place, source);
-                    }
+        index.read::<_, StoredError>(pool, |text| {
+            let read = deb::read_origins(&index.index.name, text, &mut |origin| {
+                let versions = wanted.get(origin.name);
+                let key = (origin.version, origin.architecture);
+                if let Some(place) = versions.and_then(|versions| versions.get(&key)) {
+                    let source = (origin.source.to_owned(), origin.source_version.to_owned());
+                    found.insert(*place, source);
                 }
-            })
+            });
+            Ok(read?)
         })?;
     }
     Ok(found)

@@ -50,8 +50,11 @@ pub fn updateinfo(text: &[u8]) -> Verdict {
 
 fn advisories(text: &mut dyn BufRead) -> Result<Vec<Advisory>, String> {
     let mut all = Vec::new();
-    updateinfo::read("updateinfo", text, &mut |advisory| all.push(advisory))
-        .map_err(|error| error.to_string())?;
+    updateinfo::read("updateinfo", text, &mut |advisory| {
+        all.push(advisory);
+        Ok(())
+    })
+    .map_err(|error| error.to_string())?;
     Ok(all)
 }
 
