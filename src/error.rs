@@ -296,8 +296,10 @@ fn stored_exit(error: &StoredError) -> Exit {
     match error {
         StoredError::UnknownFormat { .. }
         | StoredError::RootMissing { .. }
-        | StoredError::ObjectMissing { .. } => Exit::Damaged,
-        StoredError::Root(_) | StoredError::Format(_) => Exit::Refused,
+        | StoredError::ObjectMissing { .. }
+        // It was verified and read when it came.
+        | StoredError::Root(_)
+        | StoredError::Format(_) => Exit::Damaged,
         StoredError::Store(error) => store_exit(error),
         StoredError::Io(_) => Exit::Other,
     }

@@ -117,10 +117,12 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
         }
         Ok(())
     })();
-    match read {
+    match (read, &diff.reasons) {
         // Nobody has read advisories before: what is in them must not hide which packages differ.
-        Err(StoredError::Format(error)) => diff.warnings.push(error.to_string()),
-        read => read?,
+        (Err(StoredError::Format(error)), Reasons::Advisories(_)) => {
+            diff.warnings.push(error.to_string());
+        }
+        (read, _) => read?,
     }
     Ok(diff)
 }
