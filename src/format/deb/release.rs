@@ -467,6 +467,7 @@ mod tests {
     fn a_new_release_keeps_what_is_no_list() {
         let root = format!(
             "Origin: Debian\nSuite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nAcquire-By-Hash: no\n\
+             No-Support-for-Architecture-all: Packages\n\
              Architectures: all amd64 arm64\nComponents: updates/main contrib\nMD5Sum:\n 0 1 x\n\
              SHA256:\n {ONE} 0 main/x\nSigned-By: 0123\nDescription: folded\n and long\nX-Y: z"
         );
@@ -475,6 +476,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(fields).unwrap(),
             "Origin: Debian\nSuite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n\
+             No-Support-for-Architecture-all: Packages\n\
              Architectures: all amd64\nComponents: updates/main\nDescription: folded\n and long\nX-Y: z\n"
         );
         let flat = fields_of("Release", &[root.as_bytes()], &["Packages"].into()).unwrap();
@@ -482,6 +484,31 @@ mod tests {
             String::from_utf8(flat)
                 .unwrap()
                 .contains("all amd64 arm64\n")
+        );
+    }
+
+    /// One root says where clients find what fits all architectures, the other does not: both must be right.
+    #[test]
+    fn what_several_roots_list_is_listed_together() {
+        let root = |more: &str, architectures: &str| {
+            format!(
+                "Suite: x\n{more}Architectures: {architectures}\nComponents: main\nSHA256:\n {ONE} 0 x\n"
+            )
+        };
+        let own = root("", "all arm64");
+        let in_each = root("No-Support-for-Architecture-all: Packages\n", "all amd64");
+        let fields = |names: &[&str]| {
+            let roots = [own.as_bytes(), in_each.as_bytes()];
+            let names = names.iter().copied().collect();
+            String::from_utf8(fields_of("Release", &roots, &names).unwrap()).unwrap()
+        };
+        assert_eq!(
+            fields(&["main/binary-all/Packages", "main/binary-amd64/Packages"]),
+            "Suite: x\nArchitectures: all amd64\nComponents: main\n"
+        );
+        assert_eq!(
+            fields(&["main/binary-arm64/Packages", "main/binary-amd64/Packages"]),
+            "Suite: x\nArchitectures: arm64 amd64\nComponents: main\n"
         );
     }
 

@@ -10,6 +10,7 @@ mod http;
 mod index_text;
 mod manifests;
 mod paths;
+mod regenerate;
 mod rpm;
 mod signatures;
 
@@ -40,7 +41,7 @@ impl Verdict {
 pub type Target = fn(&[u8]) -> Verdict;
 
 /// Every target by its name, which is also that of its directory in `fixtures/fuzz`.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 24] = [
     ("openpgp-armor", signatures::armor),
     ("openpgp-keyring", signatures::keyring),
     ("openpgp-secret-key", signatures::secret_key),
@@ -50,6 +51,8 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("deb-packages", apt::packages),
     ("deb-sources", apt::sources),
     ("deb-installer-sums", apt::installer_sums),
+    ("deb-regenerate", regenerate::deb),
+    ("rpm-regenerate", regenerate::rpm),
     ("rpm-repomd", rpm::repomd),
     ("rpm-primary", rpm::primary),
     ("rpm-deltas", rpm::deltas),

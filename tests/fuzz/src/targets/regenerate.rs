@@ -1,0 +1,201 @@
+//! New indexes over packages: what was copied reads as it did, and nothing that names no package gets in.
+//!
+//! An input's first line is the name of the index that the rest is the text of.
+
+use std::cell::RefCell;
+use std::io::{BufRead, Write};
+
+use super::Verdict;
+use crate::config::Filters;
+use crate::digest::ObjectId;
+use crate::format::compression::Compression;
+use crate::format::deb::{Apt, Selection};
+use crate::format::rpm::{self, Rpm};
+use crate::format::{
+    Chosen, Format, FormatError, Index, IndexKind, Indexes, Open, Packed, Presence, Reference,
+    Sink, Source, Variant, Work, Written,
+};
+use crate::rel_path::RelPath;
+
+const PACKAGES: &[u8] =
+    b"Package: hello\nVersion: 1\nArchitecture: all\nFilename: pool/h.deb\nSize: 1\n\
+    SHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n";
+const PRIMARY: &[u8] =
+    b"<metadata packages=\"1\"><package type=\"rpm\"><name>hello</name><arch>noarch</arch>\
+    <version epoch=\"0\" ver=\"1\" rel=\"1\"/><checksum type=\"sha256\" pkgid=\"YES\">\
+    e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum>\
+    <location href=\"h.rpm\"/></package></metadata>";
+const RELEASE: &[u8] = b"Suite: stable\nArchitectures: all\nComponents: main\nSHA256:\n \
+    e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 0 main/binary-all/Packages\n";
+const REPOMD: &[u8] = b"<repomd><revision>1</revision><data type=\"primary\"><location href=\"repodata/primary.xml\"/>\
+    <checksum type=\"sha256\">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum></data></repomd>";
+
+/// Texts in memory.
+struct Texts {
+    all: Vec<Index>,
+    texts: Vec<Vec<u8>>,
+}
+
+impl Texts {
+    fn of(texts: &[(&str, IndexKind, &[u8])]) -> Self {
+        Self {
+            all: texts
+                .iter()
+                .map(|(name, kind, text)| Index {
+                    name: (*name).to_owned(),
+                    kind: *kind,
+                    variants: vec![Variant {
+                        path: RelPath::parse("index").expect("a plain path"),
+                        by_hash: Vec::new(),
+                        digest: ObjectId::of(text).digest(),
+                        size: None,
+                        compression: Compression::Plain,
+                        open: Open::default(),
+                    }],
+                    presence: Presence::AnyVariant,
+                })
+                .collect(),
+            texts: texts.iter().map(|(_, _, text)| text.to_vec()).collect(),
+        }
+    }
+}
+
+impl Indexes for Texts {
+    fn all(&self) -> &[Index] {
+        &self.all
+    }
+
+    fn present<'i>(&self, index: &'i Index) -> Vec<(&'i Variant, Packed)> {
+        let variant = &index.variants[0];
+        let object = variant.digest.object_id().expect("it is SHA-256");
+        vec![(variant, Packed { object, size: 0 })]
+    }
+
+    fn read(
+        &self,
+        index: &Index,
+        work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
+        let place = self.all.iter().position(|other| other.name == index.name);
+        work(&mut &self.texts[place.expect("it is one of ours")][..])
+    }
+}
+
+/// Keeps what is stored.
+struct Kept(Vec<Vec<u8>>);
+
+impl Sink for Kept {
+    fn store(&mut self, codecs: &[Compression], work: Work<'_>) -> Result<Written, FormatError> {
+        let mut text = Vec::new();
+        work(&mut text as &mut dyn Write)?;
+        let packed = Packed {
+            object: ObjectId::of(&text),
+            size: text.len() as u64,
+        };
+        self.0.push(text);
+        Ok(Written {
+            open: packed,
+            packed: codecs.iter().map(|codec| (*codec, packed)).collect(),
+        })
+    }
+}
+
+fn references(
+    format: &dyn Format,
+    index: &Index,
+    text: &[u8],
+) -> Result<Vec<Reference>, FormatError> {
+    let mut all = Vec::new();
+    format.read_index(index, &mut { text }, &mut |reference| {
+        all.push(reference);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Takes all packages but the second into new indexes, and reads those again.
+fn regenerate(format: &dyn Format, root: &[u8], texts: &Texts) -> Result<(), FormatError> {
+    let list = &texts.all[0];
+    let before = references(format, list, &texts.texts[0])?;
+    let mut chosen = Chosen::default();
+    let left_out = before.get(1).map(|reference| reference.path.clone());
+    let taken = |reference: &Reference| Some(&reference.path) != left_out.as_ref();
+    for reference in before.iter().filter(|reference| taken(reference)) {
+        chosen.take(reference.path.clone());
+    }
+    let source = Source {
+        root,
+        indexes: texts,
+        chosen: &chosen,
+    };
+    let mut kept = Kept(Vec::new());
+    format.regenerate(&[source], &mut kept)?;
+    let after = references(format, list, &kept.0[0]).expect("what we wrote can be read");
+    let expected: Vec<&Reference> = before.iter().filter(|reference| taken(reference)).collect();
+    if list.kind != IndexKind::DebSources {
+        assert_eq!(after.iter().collect::<Vec<_>>(), expected);
+    }
+    // Nobody else's word is in what tells of packages.
+    assert!(after.iter().all(|reference| chosen.has(&reference.path)));
+    // Once more it is the same.
+    let again = RefCell::new(Kept(Vec::new()));
+    format.regenerate(&[source], &mut *again.borrow_mut())?;
+    assert_eq!(again.borrow().0, kept.0);
+    Ok(())
+}
+
+fn named(input: &[u8]) -> Option<(&str, &[u8])> {
+    let end = input.iter().position(|byte| *byte == b'\n')?;
+    let name = std::str::from_utf8(&input[..end]).ok()?;
+    Some((name, &input[end + 1..]))
+}
+
+pub fn deb(input: &[u8]) -> Verdict {
+    let apt = Apt::new(Selection {
+        distribution: "stable".to_owned(),
+        components: vec!["main".to_owned()],
+        architectures: vec!["amd64".to_owned()],
+        sources: true,
+        udebs: true,
+        installer: true,
+        filters: Filters::default(),
+    })
+    .expect("a plain distribution");
+    let Some((name, text)) = named(input) else {
+        return Verdict::Refused;
+    };
+    let packages = ("main/binary-all/Packages", IndexKind::DebPackages, PACKAGES);
+    let texts = match name {
+        "main/binary-amd64/Packages" => Texts::of(&[(name, IndexKind::DebPackages, text)]),
+        "main/source/Sources" => Texts::of(&[(name, IndexKind::DebSources, text)]),
+        "main/i18n/Translation-en"
+        | "main/Contents-amd64"
+        | "main/dep11/Components-amd64.yml"
+        | "main/cnf/Commands-amd64" => Texts::of(&[packages, (name, IndexKind::Opaque, text)]),
+        _ => return Verdict::Refused,
+    };
+    Verdict::of(&regenerate(&apt, RELEASE, &texts))
+}
+
+pub fn rpm(input: &[u8]) -> Verdict {
+    let format = Rpm::new(rpm::Selection {
+        architectures: None,
+        sources: true,
+        filters: Filters::default(),
+    });
+    let Some((name, text)) = named(input) else {
+        return Verdict::Refused;
+    };
+    let primary = ("primary", IndexKind::RpmPrimary, PRIMARY);
+    let texts = match name {
+        "primary" => Texts::of(&[(name, IndexKind::RpmPrimary, text)]),
+        "filelists" | "other" | "updateinfo" | "modules" | "group" | "susedata" => {
+            Texts::of(&[primary, (name, IndexKind::Opaque, text)])
+        }
+        _ => return Verdict::Refused,
+    };
+    let filtered = format.streams(&texts).is_ok();
+    let written = regenerate(&format, REPOMD, &texts);
+    assert!(filtered || written.is_err() || name != "modules");
+    Verdict::of(&written)
+}
