@@ -10,7 +10,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use crate::digest::ObjectId;
-use crate::pool::{Partial, Pool};
+use crate::pool::{Partial, PartialKind, Pool};
 use crate::store::{Name, Reader, Store, StoreError, Transaction, WriterLock};
 
 /// Younger ones may be continued by the next sync.
@@ -29,7 +29,7 @@ pub enum CleanupError {
 pub struct Plan {
     /// Objects with a file that nothing needs, and their sizes in bytes.
     pub objects: Vec<(ObjectId, u64)>,
-    /// Downloads that nobody continued for a day.
+    /// Downloads that nobody continued for a day, and what killed runs were making.
     pub partials: Vec<Partial>,
     /// Manifests that nothing names.
     pub manifests: u64,
@@ -86,7 +86,7 @@ pub fn plan(
     plan.partials = pool.partials()?;
     plan.partials.retain(|partial| {
         let age = now.duration_since(partial.modified).unwrap_or_default();
-        age >= STALE
+        partial.kind == PartialKind::Made || age >= STALE
     });
     Ok(plan)
 }

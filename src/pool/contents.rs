@@ -7,15 +7,25 @@ use std::time::SystemTime;
 use fs_err as fs;
 
 use super::Pool;
+use super::made::MADE;
 use crate::digest::ObjectId;
 
-/// A download that is not whole.
+/// A file that is not whole.
 #[derive(Clone, Debug)]
 pub struct Partial {
     pub path: PathBuf,
+    pub kind: PartialKind,
     /// So far.
     pub bytes: u64,
     pub modified: SystemTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartialKind {
+    /// The next sync may continue it.
+    Download,
+    /// Nobody continues what a killed run made.
+    Made,
 }
 
 impl Pool {
@@ -44,15 +54,24 @@ impl Pool {
         Ok(())
     }
 
-    /// What interrupted downloads left.
+    /// What interrupted downloads and killed runs left.
     pub fn partials(&self) -> io::Result<Vec<Partial>> {
         let mut partials = Vec::new();
         for file in fs::read_dir(self.root.join("partial"))? {
             let file = file?;
             let metadata = file.metadata()?;
             if metadata.is_file() {
+                let is_made = file
+                    .file_name()
+                    .as_encoded_bytes()
+                    .starts_with(MADE.as_bytes());
                 partials.push(Partial {
                     path: file.path(),
+                    kind: if is_made {
+                        PartialKind::Made
+                    } else {
+                        PartialKind::Download
+                    },
                     bytes: metadata.len(),
                     modified: metadata.modified()?,
                 });

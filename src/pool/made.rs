@@ -8,6 +8,9 @@ use fs_err as fs;
 use super::{BUFFER, Pool, Stored};
 use crate::digest::{Algorithm, Hasher};
 
+/// How their names in `partial` begin; those of downloads begin with an algorithm.
+pub(super) const MADE: &str = "made-";
+
 /// A file that is being made. Dropping it leaves nothing; a killed run leaves a file in `partial`, which cleanup takes away.
 pub struct Made<'a> {
     pool: &'a Pool,
@@ -20,7 +23,7 @@ impl Pool {
     /// Begins a file that becomes an object when it is finished.
     pub fn make(&self) -> io::Result<Made<'_>> {
         let file = tempfile::Builder::new()
-            .prefix("made-")
+            .prefix(MADE)
             .tempfile_in(self.root.join("partial"))?;
         Ok(Made {
             pool: self,

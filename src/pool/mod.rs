@@ -4,7 +4,8 @@
 //! {pool}/CHANTAL-POOL          marker: layout version and the pool's id, which the store knows too
 //! {pool}/sha256/ab/<64 hex>    objects, mode 0444
 //! {pool}/partial/              downloads under way or interrupted, named by the digest they are expected to have, and
-//!                              where that digest is weak also by the repository that declared it
+//!                              where that digest is weak also by the repository that declared it; and new indexes
+//!                              while they are written
 //! ```
 //!
 //! What this module guarantees:
@@ -29,7 +30,7 @@ use fs_err as fs;
 
 use crate::digest::{Digest, Hasher, ObjectId};
 
-pub use contents::Partial;
+pub use contents::{Partial, PartialKind};
 
 const MARKER: &str = "CHANTAL-POOL";
 /// Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`.

@@ -350,46 +350,53 @@ fn killed_at_any_moment() {
 #[test]
 fn killed_while_it_publishes() {
     for upstream in Upstream::both() {
-        let scene = Scene::of(upstream);
-        let client = Client::start(&scene);
-        let staging = scene.published().with_file_name(".latest.chantal-staging");
-        let mut kills = 0;
-        for delay in (0..20).map(|step| Duration::from_micros(500 * step)) {
-            let stamp = || {
-                fs::metadata(&staging)
-                    .ok()
-                    .map(|meta| (meta.ctime(), meta.ctime_nsec()))
-            };
-            let before = stamp();
-            let mut child = scene.chantal.command(&SYNC).spawn().unwrap();
-            while stamp() == before && child.try_wait().unwrap().is_none() {
-                thread::yield_now();
-            }
-            thread::sleep(delay);
-            child.kill().unwrap();
-            if child.wait().unwrap().code().is_none() {
-                kills += 1;
-            }
-            let root = fs::read(scene.published().join(scene.upstream.root())).unwrap();
-            if root == scene.new.tree.bytes(&scene.upstream.root()) {
-                scene.shows_the_new();
-                break;
-            }
-            scene.shows_the_old();
-        }
-        assert!(kills > 0, "no kill came in time");
-        scene.server.clear_log();
-        scene.chantal.run(&SYNC).succeeds();
-        // The state was committed before it was published: one question is all that is left.
-        let root = scene.upstream.root();
-        let mut lines = scene.server.request_lines();
-        // A killed run's last question may reach the server only now.
-        lines.dedup();
-        assert_eq!(lines, [format!("GET {root} 304")]);
-        scene.shows_the_new();
-        scene.left_no_clutter();
-        client.end();
+        // On a busy machine a whole run may come and go before this thread's turn.
+        let is_killed = (0..10).any(|_| kill_while_it_publishes(upstream.clone()) > 0);
+        assert!(is_killed, "no kill came in time");
     }
+}
+
+/// Returns how many kills came in time.
+fn kill_while_it_publishes(upstream: Upstream) -> usize {
+    let scene = Scene::of(upstream);
+    let client = Client::start(&scene);
+    let staging = scene.published().with_file_name(".latest.chantal-staging");
+    let mut kills = 0;
+    for delay in (0..20).map(|step| Duration::from_micros(500 * step)) {
+        let stamp = || {
+            fs::metadata(&staging)
+                .ok()
+                .map(|meta| (meta.ctime(), meta.ctime_nsec()))
+        };
+        let before = stamp();
+        let mut child = scene.chantal.command(&SYNC).spawn().unwrap();
+        while stamp() == before && child.try_wait().unwrap().is_none() {
+            thread::yield_now();
+        }
+        thread::sleep(delay);
+        child.kill().unwrap();
+        if child.wait().unwrap().code().is_none() {
+            kills += 1;
+        }
+        let root = fs::read(scene.published().join(scene.upstream.root())).unwrap();
+        if root == scene.new.tree.bytes(&scene.upstream.root()) {
+            scene.shows_the_new();
+            break;
+        }
+        scene.shows_the_old();
+    }
+    scene.server.clear_log();
+    scene.chantal.run(&SYNC).succeeds();
+    // The state was committed before it was published: one question is all that is left.
+    let root = scene.upstream.root();
+    let mut lines = scene.server.request_lines();
+    // A killed run's last question may reach the server only now.
+    lines.dedup();
+    assert_eq!(lines, [format!("GET {root} 304")]);
+    scene.shows_the_new();
+    scene.left_no_clutter();
+    client.end();
+    kills
 }
 
 /// The first sync has no generation to fall back to: until it is done there is no tree at all.

@@ -1,11 +1,16 @@
 //! Merges: one snapshot out of several, of one or several repositories.
 
 use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
+use base64::Engine as _;
 use serde_json::json;
 
 use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::clients::{Apt, Dnf};
+use crate::kit::clients::{Apt, Dnf, gpgv};
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
@@ -359,4 +364,148 @@ fn what_cannot_be_merged_is_refused_and_changes_nothing() {
     );
     let listed = merging.chantal.run(&["snapshot", "list"]).succeeds();
     listed.says("there are no snapshots\n");
+}
+
+/// At moments that nobody chose: either there is a snapshot, whole, or there is none; the place shows one state or the other,
+/// each with its own root, and the next run ends the work.
+#[test]
+fn killed_while_it_merges_and_switches() {
+    let mut seed: u64 = 0x6d65;
+    let (mut kills, mut ended) = (0, 0);
+    for upstreams in pair(&[("hello", "1.0-1"), ("both", "1-1")], &[("both", "2-1")]) {
+        let merging = Merging::of(&upstreams);
+        let prod = merging.chantal.dir().join("www/prod");
+        let to = prod.display().to_string();
+        for name in ["one", "two"] {
+            let strategy = if name == "one" {
+                "rightmost"
+            } else {
+                "keep-all"
+            };
+            let merge = [
+                "snapshot",
+                "merge",
+                "--source",
+                "a",
+                "--source",
+                "b",
+                "--name",
+                name,
+                "--strategy",
+                strategy,
+            ];
+            let publish = ["publish", "--snapshot-name", name, "--to", &to];
+            for command in [&merge[..], &publish] {
+                for attempt in 1.. {
+                    // Knuth's multiplier; the high bits are random enough.
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    // Longer each time: on a busy machine nothing would come to its end.
+                    let delay = Duration::from_micros((seed >> 33) % (15_000 * attempt));
+                    let mut child = merging.chantal.command(command).spawn().unwrap();
+                    thread::sleep(delay);
+                    child.kill().unwrap();
+                    let code = child.wait().unwrap().code();
+                    merging.chantal.run(&["snapshot", "list"]).succeeds();
+                    if prod.exists() {
+                        merging.is_whole(&prod);
+                    }
+                    match code {
+                        None => kills += 1,
+                        // It came too late to be killed, or a killed run had made the snapshot.
+                        Some(code) => {
+                            assert!([0, 2].contains(&code), "{code}");
+                            ended += 1;
+                            break;
+                        }
+                    }
+                }
+            }
+            merging.chantal.run(&["db", "cleanup"]).succeeds();
+            // What a killed merge had not published yet.
+            let publish = ["publish", "--snapshot-name", name];
+            merging.chantal.run(&publish).succeeds();
+            merging.is_whole(&merging.chantal.dir().join("www/a").join(name));
+        }
+        merging.is_whole(&prod);
+        // Nobody continues what was made here.
+        merging.chantal.run(&["db", "cleanup"]).succeeds();
+        let partial = merging.chantal.data().join("pool/partial");
+        assert_eq!(fs::read_dir(partial).unwrap().count(), 0);
+    }
+    assert!(kills > ended, "only {kills} kills came in time");
+}
+
+impl Merging {
+    /// Every file that the root's list and the indexes promise is there, and signed by our key.
+    fn is_whole(&self, tree: &Path) {
+        let key = fs::read(self.chantal.config().join("keys/signing.pub.asc")).unwrap();
+        let files = Tree::read(tree);
+        let (signed, signature) = match self.kind {
+            "apt" => ("dists/stable/InRelease", None),
+            _ => ("repodata/repomd.xml", Some("repodata/repomd.xml.asc")),
+        };
+        let signature = signature.map(|path| files.bytes(path));
+        if let Some(output) = gpgv(&dearmored(&key), files.bytes(signed), signature) {
+            output.exits(0);
+        }
+        for path in listed(self.kind, &files) {
+            assert!(
+                files.find(&path).is_some(),
+                "no {path} in {:?}",
+                files.paths()
+            );
+        }
+    }
+}
+
+fn dearmored(key: &[u8]) -> Vec<u8> {
+    let text = std::str::from_utf8(key).unwrap();
+    let (_, body) = text.split_once("\n\n").unwrap();
+    let lines = body
+        .lines()
+        .take_while(|line| !line.starts_with(['=', '-']));
+    let base64: String = lines.collect();
+    base64::engine::general_purpose::STANDARD
+        .decode(base64)
+        .unwrap()
+}
+
+/// Indexes that the root names, and packages that the indexes name.
+fn listed(kind: &str, files: &Tree) -> Vec<String> {
+    let unpack = |path: &str| {
+        let mut text = String::new();
+        flate2::read::MultiGzDecoder::new(files.bytes(path))
+            .read_to_string(&mut text)
+            .unwrap();
+        text
+    };
+    let mut all = Vec::new();
+    if kind == "apt" {
+        let release = files.text("dists/stable/Release");
+        let names = release.lines().filter_map(|line| line.strip_prefix(' '));
+        let names = names.filter_map(|line| line.split(' ').nth(2));
+        let packed = names.filter(|name| [".gz", ".xz"].iter().any(|end| name.ends_with(end)));
+        all.extend(packed.map(|name| format!("dists/stable/{name}")));
+        let packages = unpack("dists/stable/main/binary-amd64/Packages.gz");
+        let paths = packages
+            .lines()
+            .filter_map(|line| line.strip_prefix("Filename: "));
+        all.extend(paths.map(str::to_owned));
+    } else {
+        let hrefs = |text: &str| -> Vec<String> {
+            text.split("<location href=\"")
+                .skip(1)
+                .map(|rest| rest.split('"').next().unwrap().to_owned())
+                .collect()
+        };
+        all.extend(hrefs(files.text("repodata/repomd.xml")));
+        let primary = all
+            .iter()
+            .find(|path| path.contains("primary"))
+            .unwrap()
+            .clone();
+        all.extend(hrefs(&unpack(&primary)));
+    }
+    assert!(all.len() > 3, "{all:?}");
+    all
 }
