@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 use crate::format::FormatError;
 use crate::interrupt::{self, Interrupted};
 use crate::manifest::ManifestError;
-use crate::openpgp::{SigningKeyError, VerifyError};
+use crate::openpgp::{SigningError, SigningKeyError, VerifyError};
 use crate::pool::PoolError;
 use crate::publish::PublishError;
 use crate::snapshot::merge::MergeError;
@@ -372,9 +372,11 @@ fn publish_exit(error: &PublishError) -> Exit {
         | PublishError::NoName { .. }
         | PublishError::NotPublished { .. }
         | PublishError::Older { .. }
-        | PublishError::Signing(_)
+        | PublishError::Signing(SigningError::Expired { .. } | SigningError::Time { .. })
         | PublishError::MountPoint { .. } => Exit::Usage,
-        PublishError::KeyPlace { .. } | PublishError::Root(_) => Exit::Refused,
+        PublishError::KeyPlace { .. } | PublishError::Root(_) | PublishError::Signing(_) => {
+            Exit::Refused
+        }
         PublishError::ObjectMissing { .. }
         | PublishError::NoRoot { .. }
         | PublishError::Manifest(_) => Exit::Damaged,

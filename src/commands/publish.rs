@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::format::RootFormat;
 use crate::interrupt::Interrupt;
 use crate::output::count;
-use crate::publish::{self, Effort, Outcome, Own, OwnRoot, Request, Root, Summary};
+use crate::publish::{self, Effort, Older, Outcome, Own, OwnRoot, Request, Root, Summary};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
 use crate::store::records::{RepositoryRecord, TreeRecord};
@@ -49,15 +49,6 @@ struct Published<'a> {
     tree: Option<PublishedTree>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-}
-
-/// What a root means that is older than one that clients of a place may know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Older {
-    /// They would silently keep what they know: it gets a newer root of ours.
-    IsRedated,
-    /// Somebody wants to follow the upstream back.
-    IsPublished,
 }
 
 /// A state, and how it is to be shown.
@@ -230,7 +221,7 @@ pub fn latest(
         repository,
         tree,
         effort,
-        Older::IsPublished,
+        Older::IsFollowed,
     )
 }
 
@@ -308,13 +299,22 @@ fn show(
         key_name: &key_name,
     };
     let date = state.root_date.filter(|_| format.compares_dates());
-    let root = match showing.older {
-        _ if state.regenerated => Root::Ours(own(context.signing_key()?)),
-        Older::IsRedated => Root::NeverOlder {
+    let shown = storage.store.read(|reader| reader.tree(tree))?;
+    let is_ours = shown.is_some_and(|tree| tree.source.is_some());
+    let root = if state.regenerated {
+        Root::Ours(own(context.signing_key()?))
+    } else {
+        // A key that cannot be read is no obstacle to what needs none.
+        let may_need_it = date.is_some() && (is_ours || showing.older == Older::IsRedated);
+        Root::Upstreams {
             date,
-            own: own(context.signing_key()?),
-        },
-        Older::IsPublished => Root::AsItIs { date },
+            own: own(if may_need_it {
+                context.signing_key()?
+            } else {
+                None
+            }),
+            older: showing.older,
+        }
     };
     let request = Request {
         tree,

@@ -272,6 +272,16 @@ pub enum FormatConfig {
     Rpm(Rpm),
 }
 
+impl FormatConfig {
+    /// The `type` of the repository.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Apt(_) => "apt",
+            Self::Rpm(_) => "rpm",
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub struct Apt {
     pub distribution: Distribution,

@@ -4,6 +4,7 @@
 //! at most what was declared, bounds the memory of the decoders, and can prove the declared digest at the end.
 
 use std::io::{self, BufRead, Read, Write};
+use std::num::NonZeroU64;
 
 use crate::digest::{Digest, Hasher};
 
@@ -109,13 +110,17 @@ impl Compression {
 
 /// How hard it is tried: a new index is packed once and read by every client, but a person waits for it.
 const GZIP_LEVEL: u32 = 6;
-const XZ_PRESET: u32 = 2;
+/// The next one takes twice the time for 4% less.
+const XZ_PRESET: u32 = 0;
+/// In bytes, what one thread packs at a time: where blocks end must not depend on how many threads there are.
+const XZ_BLOCK: u64 = 4 << 20;
+const XZ_THREADS_MAX: u32 = 8;
 const ZSTD_LEVEL: i32 = 9;
 
 /// Packs what is written to it. Equal texts make equal files: nothing of the time or the machine is in them.
 pub enum Encoder<W: Write> {
     Gzip(flate2::write::GzEncoder<W>),
-    Xz(Box<lzma_rust2::XzWriter<W>>),
+    Xz(Box<lzma_rust2::XzWriterMt<W>>),
     Zstd(zstd::stream::write::Encoder<'static, W>),
     Plain(W),
 }
@@ -128,10 +133,17 @@ impl<W: Write> Encoder<W> {
                 out,
                 flate2::Compression::new(GZIP_LEVEL),
             )),
-            Compression::Xz => Self::Xz(Box::new(lzma_rust2::XzWriter::new(
-                out,
-                lzma_rust2::XzOptions::with_preset(XZ_PRESET),
-            )?)),
+            Compression::Xz => {
+                let mut options = lzma_rust2::XzOptions::with_preset(XZ_PRESET);
+                options.set_block_size(NonZeroU64::new(XZ_BLOCK));
+                let threads = std::thread::available_parallelism();
+                let threads =
+                    threads.map_or(1, |threads| u32::try_from(threads.get()).unwrap_or(1));
+                let threads = threads.clamp(1, XZ_THREADS_MAX);
+                Self::Xz(Box::new(lzma_rust2::XzWriterMt::new(
+                    out, options, threads,
+                )?))
+            }
             Compression::Zstd => {
                 let mut encoder = zstd::stream::write::Encoder::new(out, ZSTD_LEVEL)?;
                 encoder.include_checksum(true)?;

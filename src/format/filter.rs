@@ -148,7 +148,7 @@ impl Candidates {
             .newest
             .map_or(usize::MAX, |newest| newest.get() as usize);
         let mut chosen = Chosen::default();
-        for versions in self.by_name.into_values() {
+        for ((name, architecture, _), versions) in self.by_name {
             let mut versions: Vec<_> = versions.into_iter().collect();
             // Versions that are written differently may be equal: they are one.
             versions.sort_by(|(a, _), (b, _)| compare(b, a));
@@ -162,6 +162,11 @@ impl Candidates {
                 if count > most {
                     break;
                 }
+                chosen.note(&Package {
+                    name: name.clone(),
+                    version: version.clone(),
+                    architecture: architecture.clone(),
+                });
                 for path in paths {
                     chosen.take(path);
                 }

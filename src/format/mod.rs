@@ -60,7 +60,8 @@ pub trait Format: Send + Sync {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
 
-    /// The packages that the selection takes; `None` when that is all that the indexes name.
+    /// The packages that the selection takes; `None` where the upstream's own indexes are right. With filters they never are, even
+    /// if nothing is left out: the signer must not change with what the upstream happens to have.
     fn choose(&self, indexes: &dyn Indexes) -> Result<Option<Chosen>, FormatError>;
 
     /// Writes new indexes for the chosen packages of one or several states, and a root over them.

@@ -3,12 +3,13 @@
 //! Indexes are rewritten by streaming those of the sources and copying the chosen packages' own bytes (a stanza, an
 //! element): no field is lost. Equal input gives equal output.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, Write};
 
 use super::compression::Compression;
 use super::{FormatError, Index, Variant};
 use crate::digest::ObjectId;
+use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
 /// The packages that are taken, by the paths that their index gives.
@@ -16,6 +17,8 @@ use crate::rel_path::RelPath;
 pub struct Chosen {
     /// With the new path of those that cannot stay where they are.
     paths: HashMap<RelPath, Option<RelPath>>,
+    /// Names and versions of APT source packages: several of them may share a file, and not all be taken.
+    sources: HashSet<(String, String)>,
 }
 
 impl Chosen {
@@ -26,6 +29,23 @@ impl Chosen {
     /// Takes a package that gets another path. All files of a source package move to one directory.
     pub fn move_to(&mut self, path: RelPath, place: RelPath) {
         self.paths.insert(path, Some(place));
+    }
+
+    /// Notes that a package is taken, whatever its files.
+    pub fn note(&mut self, package: &Package) {
+        if package.architecture == "source" {
+            let source = (package.name.clone(), package.version.clone());
+            self.sources.insert(source);
+        }
+    }
+
+    /// Whether a file is taken, and for the sake of this package.
+    pub fn has_of(&self, path: &RelPath, package: &Package) -> bool {
+        let is_noted = || {
+            let source = (package.name.clone(), package.version.clone());
+            self.sources.contains(&source)
+        };
+        self.has(path) && (package.architecture != "source" || is_noted())
     }
 
     pub fn has(&self, path: &RelPath) -> bool {

@@ -137,11 +137,24 @@ pub enum Effort {
 pub enum Root<'a> {
     /// The manifest's own, byte for byte.
     AsItIs { date: Option<i64> },
-    /// The manifest's own, unless clients of the place may know a newer one: then one of ours, newer than that, or an error where
-    /// we cannot sign.
-    NeverOlder { date: Option<i64>, own: Own<'a> },
+    /// The manifest's own; `older` says what becomes of one that is older than what clients of the place may know.
+    Upstreams {
+        date: Option<i64>,
+        own: Own<'a>,
+        older: Older,
+    },
     /// One of ours: the manifest's is neither dated nor signed yet.
     Ours(Own<'a>),
+}
+
+/// What becomes of a root that is older than one that clients may know, and that they would silently ignore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    /// It gets a root of ours that is newer, or is refused where we cannot sign.
+    IsRedated,
+    /// The upstream went back, and somebody said that this is right: it is shown as it is. That says nothing of roots that we
+    /// made: after one of those it is redated too.
+    IsFollowed,
 }
 
 /// What a root of ours is made with.
@@ -204,7 +217,7 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
         manifest,
         date,
         own,
-    } = root::to_show(context, &request, newest)?;
+    } = root::to_show(context, &request, record.as_ref())?;
     let newest_root_date = newest.max(date);
     let snapshot = request.snapshot.map(ToOwned::to_owned);
     let (source, root_key) = match (&own, &record) {
@@ -296,7 +309,10 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
 /// Whether a tree shows what is to be shown, as the store remembers.
 fn shows_already(record: &TreeRecord, request: &Request<'_>) -> bool {
     match request.root {
-        Root::AsItIs { .. } | Root::NeverOlder { .. } => record.manifest == Some(request.manifest),
+        Root::AsItIs { .. } | Root::Upstreams { .. } => {
+            // Also with another root in front of it.
+            record.source.or(record.manifest) == Some(request.manifest)
+        }
         Root::Ours(own) => {
             record.source == Some(request.manifest)
                 && record.root_key == own.key.map(SigningKey::fingerprint)

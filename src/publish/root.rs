@@ -6,13 +6,14 @@
 
 use std::io::Read;
 
-use super::{Context, Own, OwnRoot, PublishError, Request, Root};
+use super::{Context, Older, Own, OwnRoot, PublishError, Request, Root};
 use crate::digest::ObjectId;
 use crate::format::deb::ValidUntil;
 use crate::format::{RootSource, root_text};
 use crate::manifest::{self, Built, Entry, Role};
 use crate::openpgp::{Keyring, SigningKey};
 use crate::rel_path::RelPath;
+use crate::store::records::TreeRecord;
 
 /// Roots are fetched whole into memory, and are no larger than that.
 const ROOT_LIMIT: u64 = 64 << 20;
@@ -26,12 +27,14 @@ pub struct Shown {
     pub date: Option<i64>,
 }
 
-/// Decides which root a tree gets, and makes it if it is ours. `newest` is the date of the newest one that its clients may know.
+/// Decides which root a tree gets, and makes it if it is ours. `record` is what is known of the tree.
 pub fn to_show(
     context: Context<'_>,
     request: &Request<'_>,
-    newest: Option<i64>,
+    record: Option<&TreeRecord>,
 ) -> Result<Shown, PublishError> {
+    let newest = record.and_then(|record| record.newest_root_date);
+    let is_ours = record.is_some_and(|record| record.source.is_some());
     let as_it_is = |date| Shown {
         manifest: request.manifest,
         own: OwnRoot::None,
@@ -39,8 +42,8 @@ pub fn to_show(
     };
     let (own, valid_until) = match request.root {
         Root::AsItIs { date } => return Ok(as_it_is(date)),
-        Root::NeverOlder { date, own } => match newest.zip(date) {
-            Some((newest, date)) if date < newest => {
+        Root::Upstreams { date, own, older } => match newest.zip(date) {
+            Some((newest, date)) if date < newest && (is_ours || older == Older::IsRedated) => {
                 if own.key.is_none() {
                     let path = request.tree.to_owned();
                     return Err(PublishError::Older { path, newest, date });
@@ -103,6 +106,10 @@ fn replaced(
     });
     for (path, bytes, role) in files {
         let stored = context.pool.add(&bytes)?;
+        if role == Role::Root {
+            // Two roots of one second would have one Last-Modified, and the second be taken for the first.
+            set_modified(context, stored.object, date)?;
+        }
         entries.push(Entry {
             path,
             object: stored.object,
@@ -113,6 +120,14 @@ fn replaced(
     }
     context.pool.flush()?;
     Ok(manifest::build(entries)?)
+}
+
+fn set_modified(context: Context<'_>, object: ObjectId, time: i64) -> Result<(), PublishError> {
+    let since = std::time::Duration::from_secs(u64::try_from(time).unwrap_or(0));
+    let file = context.pool.open_object(object)?;
+    Ok(file
+        .file()
+        .set_modified(std::time::SystemTime::UNIX_EPOCH + since)?)
 }
 
 fn read(context: Context<'_>, entry: &Entry) -> Result<Vec<u8>, PublishError> {

@@ -158,7 +158,7 @@ pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, Mer
         made.push(stored);
         entries.push(entry(path, stored, Role::Key));
     }
-    entries.extend(packages_of(&inputs, &chosen));
+    entries.extend(packages_of(&inputs, &taken, &chosen));
     entries.extend(other_files(&inputs));
     record(context, &request, entries, &made, root.1.object)
 }
@@ -342,6 +342,7 @@ fn place(inputs: &[Input<'_>], taken: &[Vec<usize>]) -> Result<Vec<Chosen>, Merg
     let mut occupied: HashMap<RelPath, ObjectId> = HashMap::new();
     let mut all = Vec::new();
     for (input, places) in inputs.iter().zip(taken) {
+        let mut chosen = Chosen::default();
         // Files of source packages share a directory, and move together; others move alone.
         let mut together: BTreeMap<String, Vec<(&RelPath, ObjectId)>> = BTreeMap::new();
         for place in places {
@@ -355,19 +356,17 @@ fn place(inputs: &[Input<'_>], taken: &[Vec<usize>]) -> Result<Vec<Chosen>, Merg
                 })?;
             let key = match (package.architecture.as_str(), path.parent()) {
                 ("source", Some(parent)) => format!("{parent}/"),
+                ("source", None) => "/".to_owned(),
                 _ => path.to_string(),
             };
+            chosen.note(package);
             together.entry(key).or_default().push((path, entry.object));
         }
-        let mut chosen = Chosen::default();
         for files in together.into_values() {
-            let conflict = files
-                .iter()
-                .find(|(path, object)| occupied.get(*path).is_some_and(|other| other != object));
-            let directory = conflict.map(|(_, object)| object.hex());
+            let directory = free_directory(&occupied, &files)?;
             for (path, object) in files {
                 let place = match &directory {
-                    Some(hex) => Some(in_directory(path, &hex[..16])?),
+                    Some(directory) => Some(in_directory(path, directory)?),
                     None => None,
                 };
                 occupied.insert(place.clone().unwrap_or_else(|| path.clone()), object);
@@ -382,6 +381,30 @@ fn place(inputs: &[Input<'_>], taken: &[Vec<usize>]) -> Result<Vec<Chosen>, Merg
     Ok(all)
 }
 
+/// The name of a directory for files that cannot stay where they are; `None` where they can.
+fn free_directory(
+    occupied: &HashMap<RelPath, ObjectId>,
+    files: &[(&RelPath, ObjectId)],
+) -> Result<Option<String>, FormatError> {
+    let is_taken =
+        |path: &RelPath, object: &ObjectId| occupied.get(path).is_some_and(|other| other != object);
+    let Some((_, object)) = files.iter().find(|(path, object)| is_taken(path, object)) else {
+        return Ok(None);
+    };
+    // Somebody may have a file there too: then it is a longer name.
+    for length in [16, 32, 64] {
+        let name = &object.hex()[..length];
+        let mut is_free = true;
+        for (path, object) in files {
+            is_free &= !is_taken(&in_directory(path, name)?, object);
+        }
+        if is_free {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(Some(object.hex()))
+}
+
 fn in_directory(path: &RelPath, name: &str) -> Result<RelPath, FormatError> {
     path.with_file_name(&format!("{name}/{}", path.file_name()))
         .map_err(|source| FormatError::Path {
@@ -391,19 +414,24 @@ fn in_directory(path: &RelPath, name: &str) -> Result<RelPath, FormatError> {
         })
 }
 
-fn packages_of<'i>(
-    inputs: &'i [Input<'_>],
-    chosen: &'i [Chosen],
-) -> impl Iterator<Item = Entry> + 'i {
-    inputs.iter().zip(chosen).flat_map(|(input, chosen)| {
-        let entries = input.entries.values();
-        entries
-            .filter(|entry| entry.role == Role::Package && chosen.has(&entry.path))
-            .map(|entry| Entry {
-                path: chosen.moved(&entry.path).unwrap_or(&entry.path).clone(),
+fn packages_of(inputs: &[Input<'_>], taken: &[Vec<usize>], chosen: &[Chosen]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for ((input, places), chosen) in inputs.iter().zip(taken).zip(chosen) {
+        // Of packages that share a file one is its owner: it must be one that is taken.
+        let mut seen: HashSet<&RelPath> = HashSet::new();
+        for (package, path) in places.iter().map(|place| &input.packages[*place]) {
+            let Some(entry) = input.entries.get(path).filter(|_| seen.insert(path)) else {
+                continue;
+            };
+            entries.push(Entry {
+                path: chosen.moved(path).unwrap_or(path).clone(),
+                role: Role::Package,
+                package: Some(package.clone()),
                 ..entry.clone()
-            })
-    })
+            });
+        }
+    }
+    entries
 }
 
 /// Installer images and their like. Of one path the last source's, as of the lists that name them; deltas go.

@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
         warnings.extend(pinned.warnings.iter().cloned());
         warnings.extend(root.warnings);
 
-        let mut choice = Choice {
+        let choice = Choice {
             chosen: Chosen::default(),
             objects: self.fetch_indexes(&root.indexes)?,
             indexes: root.indexes,
@@ -136,9 +136,6 @@ impl<'a> Session<'a> {
             self.refuse_absent(&pooled, index)?;
         }
         let chosen = self.format.choose(&pooled)?;
-        if chosen.as_ref().is_some_and(|chosen| chosen.len() == 0) {
-            return Err(SyncError::NothingChosen);
-        }
         let mut indexes = Vec::new();
         let mut files: BTreeMap<RelPath, Reference> = BTreeMap::new();
         let mut architectures: BTreeSet<String> = BTreeSet::new();
@@ -165,15 +162,15 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        let choice = chosen.map(|chosen| {
-            choice.chosen = chosen;
-            choice
-        });
+        if chosen.as_ref().is_some_and(|chosen| chosen.len() == 0) && !architectures.is_empty() {
+            return Err(SyncError::NothingChosen);
+        }
         for architecture in self.format.unmatched_architectures(&architectures) {
             warnings.push(format!(
                 "architecture {architecture:?} is wished for, but no package has it"
             ));
         }
+        let choice = chosen.map(|chosen| Choice { chosen, ..choice });
         let files: Vec<Reference> = files.into_values().collect();
         let known = self.known_objects(files.iter().map(|file| (file.digest, file.size)))?;
         refuse_size_conflicts(&files, &known)?;
@@ -338,8 +335,8 @@ fn entries_of<'p>(
 
 /// Deltas lead from packages to packages: where some are left out, they go.
 fn is_taken(chosen: &Chosen, index: &Index, file: &Reference) -> bool {
-    match file.package {
-        Some(_) => chosen.has(&file.path),
+    match &file.package {
+        Some(package) => chosen.has_of(&file.path, package),
         None => index.kind != IndexKind::RpmPrestodelta,
     }
 }

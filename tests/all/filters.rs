@@ -231,15 +231,79 @@ fn what_is_taken_is_copied_byte_for_byte() {
     }
 }
 
+/// Whoever signs a filtered repository signs it always: what clients have to trust must not change with the upstream.
 #[test]
-fn a_selection_of_everything_is_the_upstream_byte_for_byte() {
+fn a_filter_that_leaves_nothing_out_has_our_root_too() {
     for upstream in Upstream::both().map(mixed) {
-        let filtered = Filtered::of(&upstream, "filters:\n  exclude: [nothing-has-this-name]\n");
-        let repository = Repository::of("r", &upstream, "");
-        let mut expected = filtered.built.mirrored();
-        expected.merge("", &repository.key_files());
-        filtered.tree().assert_same(&expected);
+        let filters = "filters:\n  exclude: [nothing-has-this-name]\n";
+        let filtered = Filtered::unsynced(&upstream, filters, |repository| repository);
+        filtered.chantal.run(&["config", "keygen"]).exits(0);
+        let said = filtered.sync().succeeds().stdout;
+        assert!(said.contains("\n  signed with "), "{said}");
+        assert_eq!(filtered.packages().len(), 4);
+        let root = upstream.root();
+        assert_ne!(
+            filtered.tree().bytes(&root),
+            filtered.built.tree.bytes(&root)
+        );
     }
+}
+
+/// The upstream's own root is older than the one that we made: apt would ignore it until the upstream has a newer one.
+#[test]
+fn without_its_filters_a_repository_does_not_freeze_its_clients() {
+    let date = |tree: &Tree| {
+        let release = tree.text("dists/stable/Release");
+        let line = release
+            .lines()
+            .find(|line| line.starts_with("Date: "))
+            .unwrap();
+        jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(line[6..].replace("UTC", "+0000"))
+            .unwrap()
+    };
+    for has_key in [true, false] {
+        let upstream = mixed(Upstream::deb());
+        let filtered =
+            Filtered::unsynced(&upstream, "filters:\n  exclude: [other]\n", |repository| {
+                repository
+            });
+        if has_key {
+            filtered.chantal.run(&["config", "keygen"]).exits(0);
+        }
+        filtered.sync().succeeds();
+        let before = filtered.tree();
+        let repository = Repository::of("r", &upstream, &filtered.server.url());
+        filtered.chantal.repository(&repository);
+        if has_key {
+            let said = filtered.sync().succeeds().stdout;
+            assert!(said.contains("\n  signed with "), "{said}");
+            assert!(date(&filtered.tree()) > date(&before));
+            assert_eq!(filtered.packages().len(), 4);
+            // And that is what it stays, as long as the upstream has nothing newer.
+            let said = filtered.sync().succeeds().stdout;
+            assert!(said.starts_with("r: unchanged"), "{said}");
+        } else {
+            let stderr = filtered.sync().exits(2).stderr;
+            assert!(
+                stderr.contains("apt ignores a root that is older"),
+                "{stderr}"
+            );
+            filtered.tree().assert_same(&before);
+        }
+    }
+    // dnf takes what is there.
+    let upstream = mixed(Upstream::rpm());
+    let filtered = Filtered::of(&upstream, "filters:\n  exclude: [other]\n");
+    filtered
+        .chantal
+        .repository(&Repository::of("r", &upstream, &filtered.server.url()));
+    filtered.sync().succeeds();
+    let root = upstream.root();
+    assert_eq!(
+        filtered.tree().bytes(&root),
+        filtered.built.tree.bytes(&root)
+    );
 }
 
 #[test]

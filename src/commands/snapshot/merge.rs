@@ -21,7 +21,17 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
     let repository = match &arguments.repo_id {
         // It need not be configured, but a name that nobody knows is a slip.
         Some(name) if sources.iter().any(|source| source.repository == *name) => name.clone(),
-        Some(name) => context.repository(name)?.id.to_string(),
+        Some(name) => {
+            let repository = context.repository(name)?;
+            let format = repository.format.name();
+            if format != sources[0].record.format {
+                return Err(Error::Usage(format!(
+                    "{name} is of type {format}, and the sources are of type {}",
+                    sources[0].record.format
+                )));
+            }
+            repository.id.to_string()
+        }
         None => sources[0].repository.clone(),
     };
     let identity = Identity {

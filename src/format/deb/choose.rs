@@ -28,12 +28,12 @@ const FIELDS: [&str; 10] = {
     ]
 };
 
-/// `None` when that is all of them.
+/// Of all packages, also where that leaves none out.
 pub(super) fn choose(
     filters: &Filters,
     indexes: &dyn Indexes,
     compare: fn(&str, &str) -> Ordering,
-) -> Result<Option<Chosen>, FormatError> {
+) -> Result<Chosen, FormatError> {
     let mut choice = Choice {
         filters,
         seen: HashSet::new(),
@@ -50,13 +50,12 @@ pub(super) fn choose(
     for index in of_kind(IndexKind::DebSources) {
         indexes.read(index, &mut |text| choice.read_sources(&index.name, text))?;
     }
-    let chosen = choice.candidates.choose(filters, compare);
-    Ok((chosen.len() < choice.seen.len()).then_some(chosen))
+    Ok(choice.candidates.choose(filters, compare))
 }
 
 struct Choice<'a> {
     filters: &'a Filters,
-    /// The paths of all packages.
+    /// The paths that were read: indexes repeat each other.
     seen: HashSet<RelPath>,
     candidates: Candidates,
     /// What the candidates were built from.

@@ -129,6 +129,7 @@ fn copy_documents(
 ) -> Result<(), FormatError> {
     let mut line = Vec::new();
     let mut document: Vec<u8> = Vec::new();
+    let mut is_first = true;
     loop {
         read_line(file, input, &mut line)?;
         let is_start = line
@@ -137,11 +138,15 @@ fn copy_documents(
         if line.is_empty() || is_start {
             let is_kept = match package_of(&document) {
                 Some(name) => names.contains(name),
-                None => !is_continued,
+                None => is_first && !is_continued,
             };
-            if is_kept {
+            if is_kept && !document.is_empty() {
                 out.write(&document)?;
+                if !document.ends_with(b"\n") {
+                    out.write(b"\n")?;
+                }
             }
+            is_first &= document.trim_ascii().is_empty();
             document.clear();
         }
         if line.is_empty() {
@@ -161,8 +166,9 @@ fn copy_documents(
 fn package_of(document: &[u8]) -> Option<&str> {
     let mut lines = document.split(|byte| *byte == b'\n');
     let value = lines.find_map(|line| line.strip_prefix(b"Package:"))?;
-    let value = std::str::from_utf8(value).ok()?.trim();
-    Some(value.trim_matches(['\'', '"']))
+    let value = std::str::from_utf8(value).ok()?;
+    let value = value.split_once(" #").map_or(value, |(value, _)| value);
+    Some(value.trim().trim_matches(['\'', '"']))
 }
 
 /// The next line with its end; empty behind the last one.

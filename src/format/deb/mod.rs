@@ -205,7 +205,7 @@ impl Format for Apt {
         if *filters == Filters::default() {
             return Ok(None);
         }
-        choose::choose(filters, indexes, version::compare)
+        choose::choose(filters, indexes, version::compare).map(Some)
     }
 
     fn regenerate(

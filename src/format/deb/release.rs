@@ -283,10 +283,11 @@ fn for_each_field(root: &[u8], mut each: impl FnMut(&str, &[u8])) {
         let lines = &root[field];
         let name = lines.split(|byte| *byte == b':').next().unwrap_or_default();
         // Release was parsed: what has no name is a blank line at its end.
-        if let Ok(name) = std::str::from_utf8(name)
+        // A blank before the colon belongs to neither, and the readers of stanzas take it so.
+        if let Ok(trimmed) = std::str::from_utf8(name.trim_ascii_end())
             && name.len() < lines.len()
         {
-            each(name, lines);
+            each(trimmed, lines);
         }
     }
 }
@@ -328,6 +329,10 @@ fn without_blank_ends(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for line in lines.filter(|line| !line.is_empty()) {
         push_line(&mut out, line);
+    }
+    // Elsewhere a carriage return is a blank to clients, and cannot be signed.
+    for byte in out.iter_mut().filter(|byte| **byte == b'\r') {
+        *byte = b' ';
     }
     out
 }
@@ -484,6 +489,30 @@ mod tests {
             String::from_utf8(flat)
                 .unwrap()
                 .contains("all amd64 arm64\n")
+        );
+    }
+
+    /// A blank before the colon, which clients overlook, must not bring the upstream's lists or dates under our signature.
+    #[test]
+    fn a_blank_before_the_colon_hides_nothing() {
+        let root = format!(
+            "Suite : x\nDate : Sat, 11 Jul 2026 10:16:37 UTC\nSHA512 :\nSHA256 :\n {ONE} 0 x\nsigned-by\t: z\nValid-Until : Sat, 11 Jul 2026 10:16:37 UTC\n"
+        );
+        let fields = fields_of("Release", &[root.as_bytes()], &["x"].into()).unwrap();
+        let fields = String::from_utf8(fields).unwrap();
+        assert!(
+            !fields.contains("SHA") && !fields.contains("signed-by"),
+            "{fields}"
+        );
+        let dated = redated(root.as_bytes(), 0, ValidUntil::IsDropped);
+        let dated = String::from_utf8(dated).unwrap();
+        assert!(
+            dated.starts_with("Suite : x\nDate: Thu, 01 Jan 1970 00:00:00 UTC\nSHA512 :\n"),
+            "{dated}"
+        );
+        assert!(
+            !dated.contains("Valid-Until") && !dated.contains("signed-by"),
+            "{dated}"
         );
     }
 

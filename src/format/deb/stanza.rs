@@ -196,22 +196,30 @@ impl<'a, const N: usize> Stanzas<'a, N> {
     }
 }
 
-/// A stanza with another value of a field that it has; the others stay byte for byte.
+/// A stanza with another value of a field, at its end where it had none; the others stay byte for byte.
 pub fn with_field(stanza: &[u8], field: &str, value: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(stanza.len() + value.len());
     let mut is_replaced = false;
+    let mut is_there = false;
     for line in stanza.split_inclusive(|byte| *byte == b'\n') {
         let is_folded = matches!(line.first(), Some(b' ' | b'\t'));
         if !is_folded {
             let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
             is_replaced = name.trim_ascii_end().eq_ignore_ascii_case(field.as_bytes());
             if is_replaced {
+                is_there = true;
                 out.extend_from_slice(format!("{field}: {value}\n").as_bytes());
             }
         }
         if !is_replaced {
             out.extend_from_slice(line);
         }
+    }
+    if !is_there {
+        if !out.ends_with(b"\n") {
+            out.push(b'\n');
+        }
+        out.extend_from_slice(format!("{field}: {value}\n").as_bytes());
     }
     out
 }
@@ -322,6 +330,10 @@ mod tests {
         assert_eq!(
             with_field(stanza, "Filename", "pool/n"),
             b"Package: a\nFilename: pool/n\nFilenames: y\nTag:\xff\n z"
+        );
+        assert_eq!(
+            with_field(b"Package: a", "Directory", "x"),
+            b"Package: a\nDirectory: x\n"
         );
     }
 

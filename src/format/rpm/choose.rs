@@ -7,6 +7,7 @@ use std::io::BufRead;
 use super::files::{CHILDREN, package};
 use super::xml::Records;
 use super::{Rpm, architectures, comps};
+use crate::config::Filters;
 use crate::format::filter::{Candidates, Facts, wants, wants_source};
 use crate::format::{Chosen, Format, FormatError, IndexKind, Indexes, Reference};
 use crate::manifest::Package;
@@ -26,7 +27,7 @@ const NAMES: [&str; 7] = {
     ]
 };
 
-/// `None` when that is all of them.
+/// `None` when that is all of them and there are no filters.
 pub(super) fn choose(
     rpm: &Rpm,
     indexes: &dyn Indexes,
@@ -57,7 +58,9 @@ pub(super) fn choose(
     }
     choice.add_sources();
     let chosen = choice.candidates.choose(filters, compare);
-    Ok((chosen.len() < choice.seen.len()).then_some(chosen))
+    let is_all = chosen.len() == choice.seen.len();
+    // Whose signature is on the metadata must not change with what the upstream happens to have: clients have one key.
+    Ok((!is_all || *filters != Filters::default()).then_some(chosen))
 }
 
 struct Choice<'a> {

@@ -68,7 +68,8 @@ mod tests {
 
     #[test]
     fn reads_who_is_in_which_group() {
-        let text = "<comps><group><id>core</id><name>Core</name><packagelist>\
+        let text = "<?xml version='1.0'?><!DOCTYPE comps PUBLIC '-//Red Hat, Inc.//DTD Comps info//EN' 'comps.dtd'>\
+                    <comps><group><id>core</id><name>Core</name><packagelist>\
                     <packagereq type='mandatory'>bash</packagereq><packagereq> a&amp;b </packagereq>\
                     </packagelist></group><category><id>x</id></category>\
                     <group><id>other</id><packagelist><packagereq>bash</packagereq></packagelist></group></comps>";
@@ -77,5 +78,7 @@ mod tests {
         assert_eq!(groups["bash"], ["core", "other"]);
         assert_eq!(groups["a&b"], ["core"]);
         assert_eq!(groups.len(), 2);
+        let entities = "<!DOCTYPE comps [<!ENTITY e 'x'>]><comps/>";
+        assert!(read_members("group", &mut entities.as_bytes(), &mut groups).is_err());
     }
 }

@@ -146,11 +146,26 @@ fn nevra(text: &str) -> Option<Package> {
     })
 }
 
+/// What stands behind the `---` or `...` between two documents, which belongs to the next one; `None` where it is none.
+fn behind_border(line: &[u8]) -> Option<&[u8]> {
+    let rest = [&b"---"[..], b"..."]
+        .iter()
+        .find_map(|border| line.strip_prefix(*border))?;
+    let is_border = rest.first().is_none_or(u8::is_ascii_whitespace);
+    let is_empty = rest.trim_ascii().is_empty() || rest.trim_ascii().starts_with(b"#");
+    is_border.then_some(if is_empty { &[] } else { rest })
+}
+
 type Each<'e> = &'e mut dyn FnMut(&[u8], &Document) -> Result<(), FormatError>;
 
 /// Gives each document, without the lines around it, and what is in it.
 fn each_document(file: &str, text: &mut dyn BufRead, each: Each<'_>) -> Result<(), FormatError> {
     let mut bytes: Vec<u8> = Vec::new();
+    // A byte order mark is no part of the first document.
+    let mark = "\u{feff}".as_bytes();
+    if text.fill_buf().is_ok_and(|start| start.starts_with(mark)) {
+        text.consume(mark.len());
+    }
     loop {
         let start = bytes.len();
         (&mut *text)
@@ -168,11 +183,10 @@ fn each_document(file: &str, text: &mut dyn BufRead, each: Each<'_>) -> Result<(
         }
         let line = &bytes[start..];
         let is_end = line.is_empty();
-        // What follows a `---` on its line would belong to the document: no tool writes that here.
-        let is_border = [&b"---"[..], b"..."].contains(&line.trim_ascii_end());
-        if !is_end && !is_border {
+        let next = behind_border(line).map(<[u8]>::to_vec);
+        let Some(next) = next.or_else(|| is_end.then(Vec::new)) else {
             continue;
-        }
+        };
         bytes.truncate(start);
         if !bytes.trim_ascii().is_empty() {
             if !bytes.ends_with(b"\n") {
@@ -185,7 +199,7 @@ fn each_document(file: &str, text: &mut dyn BufRead, each: Each<'_>) -> Result<(
             })?;
             each(&bytes, &document)?;
         }
-        bytes.clear();
+        bytes = next;
         if is_end {
             return Ok(());
         }
@@ -232,6 +246,27 @@ mod tests {
         let out = String::from_utf8(out).unwrap();
         let documents: Vec<&str> = TEXT.split_inclusive("...\n").collect();
         assert_eq!(out, [documents[1], documents[2]].concat());
+    }
+
+    #[test]
+    fn documents_begin_in_several_ways() {
+        for start in [
+            "--- # hi\n",
+            "---\t\n",
+            "\u{feff}---\n",
+            "...\n---\n",
+            "--- {document: modulemd-obsoletes}\n---\n",
+        ] {
+            let text = format!("{start}document: modulemd\ndata:\n  name: m\n  stream: 1\n");
+            let mut kept = Kept::default();
+            let mut out = Vec::new();
+            kept.copy("modules", &mut text.as_bytes(), &|_| true, &mut out)
+                .unwrap();
+            let out = String::from_utf8(out).unwrap();
+            let document = "---\ndocument: modulemd\ndata:\n  name: m\n  stream: 1\n...\n";
+            assert!(out.ends_with(document), "{start:?}: {out}");
+            assert!(!out.contains("---\n---"), "{start:?}: {out}");
+        }
     }
 
     #[test]

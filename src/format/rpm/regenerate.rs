@@ -59,6 +59,8 @@ struct Kept {
     /// As primary writes them.
     pkgids: HashSet<String>,
     packages: HashSet<Package>,
+    /// How many elements of primary; one package may stand in two places.
+    count: usize,
 }
 
 pub(super) fn regenerate(
@@ -134,12 +136,12 @@ impl Writer<'_> {
             })?;
         }
         self.kept = kept;
-        let count: usize = self.kept.iter().map(|kept| kept.pkgids.len()).sum();
+        let count: usize = self.kept.iter().map(|kept| kept.count).sum();
         self.elements("primary", &["metadata", "package"], Some(count), sink)
     }
 
     fn write(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
-        let count = self.kept.iter().map(|kept| kept.pkgids.len()).sum();
+        let count = self.kept.iter().map(|kept| kept.count).sum();
         match Kind::of(name) {
             Kind::Primary | Kind::LeftOut => Ok(()),
             Kind::ByPackage => {
@@ -371,6 +373,7 @@ fn note_kept(
         let reference = package(file, &children)?;
         if chosen.has(&reference.path) {
             let pkgid = children[3].as_ref().map(|checksum| checksum.text.clone());
+            kept.count += 1;
             kept.pkgids.extend(pkgid);
             kept.packages.extend(reference.package);
         }

@@ -10,7 +10,7 @@
 //! A source package of APT has several files, and is one package.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -86,7 +86,10 @@ impl Sides {
     /// What differs, by name, architecture and version.
     pub fn pairs(self, order: VersionOrder) -> Vec<Pair> {
         let mut pairs = Vec::new();
-        for ((name, architecture), [from, to]) in self.0 {
+        for ((name, architecture), [mut from, mut to]) in self.0 {
+            if architecture == "source" {
+                forget_shared(&mut from, &mut to);
+            }
             let first = pairs.len();
             for (change, from, to) in pair(from, to, order) {
                 let (old, new) = (from.as_ref(), to.as_ref());
@@ -103,6 +106,22 @@ impl Sides {
             pairs[first..].sort_by(|a, b| order(a.version(), b.version()));
         }
         pairs
+    }
+}
+
+/// Versions of a source package share files, and a manifest gives each file to one of them. What is on both sides says nothing of
+/// which version came or went; every version has a file of its own that does, its `.dsc`.
+fn forget_shared(from: &mut Versions, to: &mut Versions) {
+    let objects = |versions: &Versions| -> BTreeSet<ObjectId> {
+        let files = versions.values();
+        files.flat_map(|files| files.keys().copied()).collect()
+    };
+    let (old, new) = (objects(from), objects(to));
+    for versions in [from, to] {
+        for files in versions.values_mut() {
+            files.retain(|object, _| !(old.contains(object) && new.contains(object)));
+        }
+        versions.retain(|_, files| !files.is_empty());
     }
 }
 
@@ -268,6 +287,60 @@ mod tests {
         assert_eq!(
             pairs("apt", &["1.0=a", "1.0-0=b"], &["1.0-0=b"]),
             ["removed 1.0 - +0 -1"]
+        );
+    }
+
+    /// A tarball that versions share has one of them as its owner, in each state another one.
+    #[test]
+    fn what_versions_of_a_source_share_is_no_change() {
+        let file = |name: &str| ObjectId::of(name.as_bytes());
+        let changes = |from: &[(&str, &str)], to: &[(&str, &str)]| {
+            let mut sides = Sides::default();
+            for (side, files) in [(Side::From, from), (Side::To, to)] {
+                for (version, name) in files {
+                    let package = Package {
+                        name: "p".to_owned(),
+                        version: (*version).to_owned(),
+                        architecture: "source".to_owned(),
+                    };
+                    sides.add(side, package, file(name), 10);
+                }
+            }
+            let pairs = sides.pairs(version_order("apt").unwrap());
+            let change = |pair: Pair| {
+                (
+                    pair.change,
+                    pair.from,
+                    pair.to,
+                    pair.bytes_added,
+                    pair.bytes_removed,
+                )
+            };
+            pairs.into_iter().map(change).collect::<Vec<_>>()
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let both = [("1-1", "1-1.dsc"), ("1-1", "orig"), ("1-2", "1-2.dsc")];
+        assert_eq!(
+            changes(&both, &[("1-2", "1-2.dsc"), ("1-2", "orig")]),
+            [(Change::Removed, some("1-1"), None, 0, 10)]
+        );
+        assert_eq!(
+            changes(
+                &both,
+                &[("1-3", "1-3.dsc"), ("1-3", "orig"), ("1-2", "1-2.dsc")]
+            ),
+            [(Change::Upgraded, some("1-1"), some("1-3"), 10, 10)]
+        );
+        assert_eq!(
+            changes(
+                &both,
+                &[
+                    ("1-1", "1-1.dsc"),
+                    ("1-1", "orig"),
+                    ("1-2", "other 1-2.dsc")
+                ]
+            ),
+            [(Change::Rebuilt, some("1-2"), some("1-2"), 10, 10)]
         );
     }
 }

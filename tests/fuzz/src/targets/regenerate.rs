@@ -122,6 +122,10 @@ fn regenerate(format: &dyn Format, root: &[u8], texts: &Texts) -> Result<(), For
     let taken = |reference: &Reference| Some(&reference.path) != left_out.as_ref();
     for reference in before.iter().filter(|reference| taken(reference)) {
         chosen.take(reference.path.clone());
+        reference
+            .package
+            .iter()
+            .for_each(|package| chosen.note(package));
     }
     let source = Source {
         root,
