@@ -242,14 +242,13 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
         repository: request.repository.to_owned(),
         staging: Some(Staging {
             manifest,
+            source,
+            root_key: root_key.clone(),
             device: identity.device,
             inode: identity.inode,
         }),
         // From the exchange on clients may see it, and a killed run does not come back here.
         newest_root_date,
-        // Which of the two manifests it shows is known when it is exchanged.
-        source: None,
-        root_key: None,
         ..record.take().unwrap_or(TreeRecord {
             repository: String::new(),
             snapshot: None,
@@ -375,6 +374,10 @@ fn recover(
                     },
                 );
             }
+            // Its remains are known to be ours also when this run is killed while it takes them away.
+            record.leftover = Identity::of(staging)?.map(|old| (old.device, old.inode));
+            record.source = pending.source;
+            record.root_key = pending.root_key;
             put(context, tree, &record)?;
         }
     }

@@ -188,6 +188,8 @@ fn a_run_killed_around_the_exchange_is_understood() {
             .unwrap();
         record.staging = Some(Staging {
             manifest: second,
+            source: None,
+            root_key: None,
             device: identity.device,
             inode: identity.inode,
         });
@@ -213,6 +215,53 @@ fn a_symbolic_link_is_refused() {
         storage.publish(manifest, 0),
         Err(PublishError::SymbolicLink { .. })
     ));
+}
+
+/// The next run ends what the first began, and is killed while it takes the old tree away.
+#[test]
+fn a_run_killed_while_it_ends_another_is_ended() {
+    let storage = Storage::new();
+    let first = storage.manifest(&[("root", "1")]);
+    let second = storage.manifest(&[("root", "2")]);
+    storage.publish(first, 0).unwrap();
+    let tree = storage.tree();
+    let staging = staging_path(&tree).unwrap();
+    storage.publish(second, 10).unwrap();
+    let interrupt = Interrupt::default();
+    let context = storage.context(&interrupt, 20);
+    let mut record = storage
+        .store
+        .read(|reader| reader.tree(&tree))
+        .unwrap()
+        .unwrap();
+    // Killed right behind the exchange: the old tree has the staging directory's name.
+    let identity = Identity::of(&tree).unwrap().unwrap();
+    record.manifest = Some(first);
+    record.leftover = None;
+    record.staging = Some(Staging {
+        manifest: second,
+        source: None,
+        root_key: None,
+        device: identity.device,
+        inode: identity.inode,
+    });
+    put(context, &tree, &record).unwrap();
+    for name in ["a", "b"] {
+        fs::create_dir_all(staging.join(name)).unwrap();
+        fs::write(staging.join(name).join("old"), "1").unwrap();
+    }
+    // The run that ends it is killed when it has told the store, and taken half of the old tree away.
+    let recovered = recover(context, &tree, &staging).unwrap().unwrap();
+    assert!(recovered.staging.is_none() && !staging.exists());
+    let recorded = storage
+        .store
+        .read(|reader| reader.tree(&tree))
+        .unwrap()
+        .unwrap();
+    assert!(
+        recorded.leftover.is_some(),
+        "what is left would be taken for somebody's"
+    );
 }
 
 #[test]
@@ -281,6 +330,8 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
             .unwrap();
         record.manifest = None;
         record.staging = Some(Staging {
+            source: None,
+            root_key: None,
             manifest,
             device: identity.device,
             inode: identity.inode,

@@ -126,8 +126,12 @@ pub struct Generation {
 /// A staging directory, recognisable after it was exchanged with the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staging {
-    /// What it shows when it is complete.
+    /// What it shows when it is complete, and of its root what [`TreeRecord`] says.
     pub manifest: ObjectId,
+    #[serde(default)]
+    pub source: Option<ObjectId>,
+    #[serde(default)]
+    pub root_key: Option<String>,
     pub device: u64,
     pub inode: u64,
 }
