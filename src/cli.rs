@@ -87,6 +87,10 @@ pub enum Command {
     ///
     /// A sync does the former by itself unless `publish.auto` is false. The tree is made anew from the pool and takes the old one's
     /// place in one step; files of earlier generations stay for `publish.keep`.
+    ///
+    /// apt silently ignores a state that is older than the one it knows: at a place that had a newer one it gets a new date and is
+    /// signed with `signing.key_file`; without such a key it is refused. Indexes that chantal wrote itself (filters, merges) are signed
+    /// with that key too, or unsigned without one.
     Publish(Publish),
 
     /// Take published trees away; states and snapshots stay
@@ -326,7 +330,8 @@ pub struct SnapshotMerge {
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
 
-    /// Suite of its Release [default: that of the last source, and so for the next three; APT only]
+    /// Suite of its Release [default: that of the last source, and so for the next three; APT only]. The directory below dists is
+    /// the last source's whatever this says
     #[arg(long, value_name = "TEXT", value_parser = release_value)]
     pub suite: Option<String>,
 

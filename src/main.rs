@@ -13,6 +13,9 @@
 //!   the format.
 //! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest. A
 //!   [`snapshot`] is a further name for one. [`cleanup`] takes away what nothing names.
+//! - Where the upstream's indexes name more than is wanted (filters, merges), a format writes new ones
+//!   ([`format::Format::regenerate`]) by streaming the old ones and copying the chosen packages' own bytes; [`indexes`] reads and
+//!   stores them. The root over them is dated and signed when it is published, not before: it must be newer than what its place had.
 //!
 //! # Layers
 //!
@@ -24,7 +27,7 @@
 //! - Whole before named: an object's name is given after its digest was checked, and the store names it after it is durable.
 //! - One transaction makes a state; one rename makes a published tree. Killed anywhere, the old state and tree are intact.
 //! - Published files are the upstream's own, byte for byte; beside them stand the trusted keys for clients, and nothing
-//!   of the upstream's in their place.
+//!   of the upstream's in their place. New indexes (see above) and a root that clients would find too old are ours, and signed so.
 //! - No path from an upstream reaches a URL or the file system except as a [`rel_path::RelPath`].
 //! - Credentials go to the host they were configured for and nowhere else.
 //! - Memory does not grow with the size of an index's text.
