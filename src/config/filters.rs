@@ -26,6 +26,18 @@ pub struct Filters {
     pub newest: Option<NonZeroU32>,
     /// In bytes.
     pub max_size: Option<u64>,
+    pub with_dependencies: Dependencies,
+}
+
+/// What is added to the packages that the other filters choose: what they need of the same repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dependencies {
+    #[default]
+    LeftOut,
+    /// Depends and Pre-Depends of apt, Requires of rpm.
+    Required,
+    /// Also Recommends of both.
+    Recommended,
 }
 
 /// Values that are wanted, and values that are not (written with a `!` before them).
@@ -46,10 +58,6 @@ pub(super) fn resolve(
     kind: Option<Type>,
     scope: &mut Scope<'_>,
 ) -> Filters {
-    scope.refuse_unsupported(&[(
-        "filters.with_dependencies",
-        written.with_dependencies == Some(true),
-    )]);
     let foreign = match kind {
         Some(Type::Apt) => vec![("groups", &written.groups), ("modules", &written.modules)],
         Some(Type::Rpm) => vec![
@@ -88,6 +96,7 @@ pub(super) fn resolve(
             newest
         }),
         max_size: written.max_size,
+        with_dependencies: written.with_dependencies.unwrap_or_default(),
     }
 }
 

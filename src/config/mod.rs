@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Problem};
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
-pub use filters::{Filters, Patterns};
+pub use filters::{Dependencies, Filters, Patterns};
 pub use layout::{in_the_way, real};
 pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
 pub use repository::default_key_name;

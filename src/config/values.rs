@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
+use super::filters::Dependencies;
 use super::resolved::RootCheck;
 
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -45,6 +46,19 @@ pub fn repo_gpgcheck<'de, D: Deserializer<'de>>(
         "auto" => Ok(RootCheck::Auto),
         _ => Err(format!(
             "unknown value `{text}`, expected one of true, false, auto"
+        )),
+    })
+}
+
+pub fn dependencies<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Dependencies>, D::Error> {
+    scalar(deserializer, |text| match text {
+        "true" => Ok(Dependencies::Required),
+        "false" => Ok(Dependencies::LeftOut),
+        "recommends" => Ok(Dependencies::Recommended),
+        _ => Err(format!(
+            "unknown value `{text}`, expected one of true, false, recommends"
         )),
     })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
+use super::filters::Dependencies;
 use super::resolved::{LogFormat, RootCheck};
 use super::secret::Secret;
 use super::values;
@@ -271,7 +272,8 @@ pub struct Filters {
     pub newest: Option<u32>,
     #[serde(deserialize_with = "values::size")]
     pub max_size: Option<u64>,
-    pub with_dependencies: Option<bool>,
+    #[serde(deserialize_with = "values::dependencies")]
+    pub with_dependencies: Option<Dependencies>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

@@ -39,6 +39,25 @@ pub fn wants(filters: &Filters, facts: &Facts<'_>) -> bool {
         && is_small_enough(filters, facts)
 }
 
+/// Whether a package that others need may be taken: whether no criterion says what is not wanted, or how much. What says which
+/// ones are meant says nothing of it.
+pub fn admits_as_needed(filters: &Filters, facts: &Facts<'_>) -> bool {
+    let groups: Vec<&str> = facts.groups.iter().map(String::as_str).collect();
+    let is_unwanted = [
+        (&filters.source_packages, facts.source.as_slice()),
+        (&filters.groups, &groups),
+        (&filters.modules, &module_names(facts.module)),
+        (&filters.sections, &section_names(facts.section)),
+        (&filters.priorities, facts.priority.as_slice()),
+    ]
+    .iter()
+    .any(|(patterns, names)| any_matches(&patterns.unwanted, names));
+    !is_unwanted
+        && !matches(&filters.exclude, facts.package.name.as_str())
+        && admits(&filters.architectures, &architecture_names(facts.package))
+        && is_small_enough(filters, facts)
+}
+
 /// Whether a source package is wanted: what was built from it is, it is named itself, or nothing is. Sections and priorities
 /// say nothing of sources.
 pub fn wants_source(filters: &Filters, facts: &Facts<'_>, is_of_a_taken_one: bool) -> bool {

@@ -5,6 +5,7 @@
 //! [`Trusted`], an index as a reader over bytes whose digest the root vouched for. Indexes are streamed; memory
 //! does not grow with their text.
 
+mod closure;
 pub mod compression;
 pub mod deb;
 mod filter;
@@ -26,7 +27,7 @@ use crate::terminal::is_unsafe;
 
 use compression::Compression;
 
-pub use regenerate::{Chosen, Indexes, Packed, Regenerated, Sink, Source, Work, Written};
+pub use regenerate::{Chosen, Indexes, Packed, Regenerated, Sink, Source, Taken, Work, Written};
 pub use root::{RootFormat, root_text};
 
 /// Everything that sync needs to know of a repository format. All paths are relative to the repository's URL.
@@ -60,9 +61,8 @@ pub trait Format: Send + Sync {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
 
-    /// The packages that the selection takes; `None` where the upstream's own indexes are right. With filters they never are, even
-    /// if nothing is left out: the signer must not change with what the upstream happens to have.
-    fn choose(&self, indexes: &dyn Indexes) -> Result<Option<Chosen>, FormatError>;
+    /// The packages that the selection takes.
+    fn choose(&self, indexes: &dyn Indexes) -> Result<Taken, FormatError>;
 
     /// Writes new indexes for the chosen packages of one or several states, and a root over them.
     fn regenerate(

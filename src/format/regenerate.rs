@@ -48,6 +48,12 @@ impl Chosen {
         self.has(path) && (package.architecture != "source" || is_noted())
     }
 
+    /// Takes what another choice does.
+    pub fn extend(&mut self, other: Self) {
+        self.paths.extend(other.paths);
+        self.sources.extend(other.sources);
+    }
+
     pub fn has(&self, path: &RelPath) -> bool {
         self.paths.contains_key(path)
     }
@@ -60,6 +66,16 @@ impl Chosen {
     pub fn len(&self) -> usize {
         self.paths.len()
     }
+}
+
+/// What a selection takes of a repository.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// `None` where the upstream's own indexes are right. With filters they never are, even if nothing is left out: the signer must
+    /// not change with what the upstream happens to have.
+    pub chosen: Option<Chosen>,
+    /// For the user: what the choice lacks.
+    pub warnings: Vec<String>,
 }
 
 /// The indexes of one state: those that are there, and their texts.

@@ -135,7 +135,9 @@ impl<'a> Session<'a> {
         for index in &choice.indexes {
             self.refuse_absent(&pooled, index)?;
         }
-        let chosen = self.format.choose(&pooled)?;
+        let taken = self.format.choose(&pooled)?;
+        warnings.extend(taken.warnings);
+        let chosen = taken.chosen;
         let mut indexes = Vec::new();
         let mut files: BTreeMap<RelPath, Reference> = BTreeMap::new();
         let mut architectures: BTreeSet<String> = BTreeSet::new();

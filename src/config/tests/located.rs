@@ -118,6 +118,18 @@ fn repo_gpgcheck_is_one_of_three() {
 }
 
 #[test]
+fn dependencies_are_one_of_three() {
+    assert_eq!(
+        error(&[("repos.d/r.yaml", "filters: {with_dependencies: all}\n")])
+            .lines()
+            .next(),
+        Some(
+            "DIR/repos.d/r.yaml:1:30: unknown value `all`, expected one of true, false, recommends"
+        )
+    );
+}
+
+#[test]
 fn problems_of_all_files_are_reported_together() {
     assert_eq!(
         error(&[

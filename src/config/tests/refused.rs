@@ -369,10 +369,6 @@ fn filters_that_mean_nothing_are_refused() {
 #[test]
 fn features_that_do_not_exist_yet_are_refused_by_name() {
     for (more, key) in [
-        (
-            ", filters: {with_dependencies: true}",
-            "filters.with_dependencies",
-        ),
         (", proxy: {url: x}", "proxy"),
         (
             ", rpm: {gpgcheck: false, on_bad_package: skip}",

@@ -5,6 +5,7 @@
 
 mod choose;
 mod data;
+mod dependencies;
 mod indexes;
 mod packages;
 mod regenerate;
@@ -17,8 +18,8 @@ use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use super::{
-    Chosen, Companion, Format, FormatError, Index, IndexKind, Indexes, KeyFile, Reference,
-    Regenerated, Root, RootSource, Sink, Source,
+    Companion, Format, FormatError, Index, IndexKind, Indexes, KeyFile, Reference, Regenerated,
+    Root, RootSource, Sink, Source, Taken,
 };
 use crate::config::Filters;
 use crate::openpgp::{Keyring, Trusted};
@@ -200,12 +201,12 @@ impl Format for Apt {
         }
     }
 
-    fn choose(&self, indexes: &dyn Indexes) -> Result<Option<Chosen>, FormatError> {
+    fn choose(&self, indexes: &dyn Indexes) -> Result<Taken, FormatError> {
         let filters = &self.selection.filters;
         if *filters == Filters::default() {
-            return Ok(None);
+            return Ok(Taken::default());
         }
-        choose::choose(filters, indexes, version::compare).map(Some)
+        choose::choose(filters, indexes, version::compare)
     }
 
     fn regenerate(

@@ -29,6 +29,11 @@ pub(super) fn belongs(base: &str, architecture: &str) -> bool {
     architecture == "noarch" || is_source(architecture) || is_native(base, architecture)
 }
 
+/// Whether each takes the other's packages.
+pub(super) fn are_equal(one: &str, other: &str) -> bool {
+    is_native(one, other) && is_native(other, one)
+}
+
 pub(super) fn is_source(architecture: &str) -> bool {
     matches!(architecture, "src" | "nosrc")
 }

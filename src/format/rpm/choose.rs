@@ -1,15 +1,17 @@
-//! Which packages of a repository the architectures, `rpm.sources` and the filters take.
+//! Which packages of a repository the architectures, `rpm.sources` and the filters take, and what those need.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 
+use super::dependencies::RpmRules;
 use super::files::{CHILDREN, package};
-use super::xml::Records;
-use super::{Rpm, architectures, comps};
-use crate::config::Filters;
-use crate::format::filter::{Candidates, Facts, wants, wants_source};
-use crate::format::{Chosen, Format, FormatError, IndexKind, Indexes, Reference};
+use super::xml::{Child, Records};
+use super::{Rpm, architectures, comps, dependencies};
+use crate::config::{Dependencies, Filters};
+use crate::format::closure::{Candidate, Excess, Place, Universe};
+use crate::format::filter::{Candidates, Facts, admits_as_needed, wants, wants_source};
+use crate::format::{Chosen, Format, FormatError, IndexKind, Indexes, Reference, Taken};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
@@ -32,7 +34,7 @@ pub(super) fn choose(
     rpm: &Rpm,
     indexes: &dyn Indexes,
     compare: fn(&str, &str) -> Ordering,
-) -> Result<Option<Chosen>, FormatError> {
+) -> Result<Taken, FormatError> {
     let filters = &rpm.selection.filters;
     let mut choice = Choice {
         rpm,
@@ -43,6 +45,8 @@ pub(super) fn choose(
         candidates: Candidates::default(),
         sources: Vec::new(),
         taken_sources: HashSet::new(),
+        universe: (filters.with_dependencies != Dependencies::LeftOut)
+            .then(|| Universe::new(RpmRules::of(rpm.selection.architectures.as_deref()))),
     };
     for index in indexes.all() {
         if matches!(index.name.as_str(), "group" | "group_gz") && !filters.groups.is_empty() {
@@ -56,11 +60,17 @@ pub(super) fn choose(
             indexes.read(index, &mut |text| choice.read_primary(&index.name, text))?;
         }
     }
+    let mut chosen = std::mem::take(&mut choice.candidates).choose(filters, compare);
+    let warning = choice.add_needed(indexes, &mut chosen)?;
     choice.add_sources();
-    let chosen = choice.candidates.choose(filters, compare);
+    chosen.extend(choice.candidates.choose(filters, compare));
     let is_all = chosen.len() == choice.seen.len();
     // Whose signature is on the metadata must not change with what the upstream happens to have: clients have one key.
-    Ok((!is_all || *filters != Filters::default()).then_some(chosen))
+    let is_ours = !is_all || *filters != Filters::default();
+    Ok(Taken {
+        chosen: is_ours.then_some(chosen),
+        warnings: warning.into_iter().collect(),
+    })
 }
 
 struct Choice<'a> {
@@ -76,31 +86,46 @@ struct Choice<'a> {
     sources: Vec<Reference>,
     /// File names of the source packages of what is taken.
     taken_sources: HashSet<String>,
+    /// Where dependencies are added: what may be needed.
+    universe: Option<Universe<RpmRules>>,
 }
 
 impl Choice<'_> {
     fn read_primary(&mut self, file: &str, text: &mut dyn BufRead) -> Result<(), FormatError> {
-        let mut records = Records::new(file, text, &["metadata", "package"], NAMES);
+        let lists = match self.universe {
+            Some(_) => dependencies::NEEDS,
+            None => &[],
+        };
+        let mut records = Records::new(file, text, &["metadata", "package"], NAMES)
+            .with_lists(lists)
+            .listing_up_to(dependencies::LISTED_LIMIT);
         while let Some((_, [source, of_package @ ..])) = records.next()? {
             let reference = package(file, &of_package)?;
             let source = source.map(|source| source.text).unwrap_or_default();
             if self.seen.insert(reference.path.clone()) {
-                self.judge(reference, source);
+                let judged = self.judge(reference, source, records.listed());
+                judged.map_err(|excess| excess.of(file))?;
             }
         }
         Ok(())
     }
 
-    fn judge(&mut self, reference: Reference, source: String) {
+    /// `needs` is what the package lists so.
+    fn judge(
+        &mut self,
+        reference: Reference,
+        source: String,
+        needs: &[Vec<Child>],
+    ) -> Result<(), Excess> {
         let Some(package) = &reference.package else {
-            return;
+            return Ok(());
         };
         if !self.rpm.selects(&package.architecture) {
-            return;
+            return Ok(());
         }
         if architectures::is_source(&package.architecture) {
             self.sources.push(reference);
-            return;
+            return Ok(());
         }
         let groups = self.groups.get(&package.name);
         let module = self.modules.get(package);
@@ -113,12 +138,50 @@ impl Choice<'_> {
             groups: groups.map_or(&[], Vec::as_slice),
             module: module.map(String::as_str),
         };
-        if wants(&self.rpm.selection.filters, &facts) {
-            let stream = module.map_or("", String::as_str);
+        let filters = &self.rpm.selection.filters;
+        let stream = module.map_or("", String::as_str);
+        if let Some(universe) = &mut self.universe
+            && admits_as_needed(filters, &facts)
+        {
+            universe.add(Candidate {
+                name: &package.name,
+                version: &package.version,
+                place: Place {
+                    architecture: &package.architecture,
+                    stream,
+                    multi_arch: "",
+                },
+                source: &source,
+                path: reference.path.clone(),
+            })?;
+            dependencies::note_needs(universe, needs, filters.with_dependencies)?;
+        }
+        if wants(filters, &facts) {
             self.candidates
                 .add(package.clone(), stream, reference.path.clone());
             self.taken_sources.insert(source);
         }
+        Ok(())
+    }
+
+    /// Takes what the chosen packages need too.
+    fn add_needed(
+        &mut self,
+        indexes: &dyn Indexes,
+        chosen: &mut Chosen,
+    ) -> Result<Option<String>, FormatError> {
+        let Some(mut universe) = self.universe.take() else {
+            return Ok(None);
+        };
+        let closure = dependencies::add_needed(&mut universe, indexes, chosen)?;
+        for member in &closure.members {
+            self.taken_sources
+                .insert(universe.source(*member).to_owned());
+            if let Some(path) = universe.path(*member) {
+                chosen.take(path.clone());
+            }
+        }
+        Ok(universe.warning(&closure))
     }
 
     fn add_sources(&mut self) {

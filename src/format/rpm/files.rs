@@ -51,7 +51,7 @@ pub(super) fn package(file: &str, children: &Record<6>) -> Result<Reference, For
 }
 
 /// `epoch:version-release`; an epoch that is missing means 0.
-fn full_version(version: Option<&Child>) -> String {
+pub(super) fn full_version(version: Option<&Child>) -> String {
     let part = |name| {
         version
             .and_then(|version| version.attribute(name))

@@ -3,6 +3,7 @@
 mod architectures;
 mod choose;
 mod comps;
+mod dependencies;
 pub mod evr;
 mod files;
 mod header;
@@ -11,6 +12,7 @@ mod modules;
 mod package;
 mod regenerate;
 mod repomd;
+mod rich;
 mod tag;
 pub mod updateinfo;
 mod xml;
@@ -19,8 +21,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, Read};
 
 use super::{
-    Chosen, Companion, Format, FormatError, Index, IndexKind, Indexes, Inside, KeyFile,
-    PackageError, Reference, Regenerated, Root, RootSource, Sink, Source,
+    Companion, Format, FormatError, Index, IndexKind, Indexes, Inside, KeyFile, PackageError,
+    Reference, Regenerated, Root, RootSource, Sink, Source, Taken,
 };
 use crate::config::Filters;
 use crate::digest::{Algorithm, Digest};
@@ -111,11 +113,11 @@ impl Format for Rpm {
         }
     }
 
-    fn choose(&self, indexes: &dyn Indexes) -> Result<Option<Chosen>, FormatError> {
+    fn choose(&self, indexes: &dyn Indexes) -> Result<Taken, FormatError> {
         let selection = &self.selection;
         let takes_all = selection.architectures.is_none() && selection.sources;
         if takes_all && selection.filters == Filters::default() {
-            return Ok(None);
+            return Ok(Taken::default());
         }
         choose::choose(self, indexes, evr::compare)
     }

@@ -4,6 +4,7 @@
 //! Memory is bounded by the limits below, whatever the text holds. There are no DTDs and no entities but the predefined ones.
 //! Who copies records ([`Records::copying`]) gets each as it is written, too.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead};
 use std::ops::Range;
 
@@ -41,6 +42,8 @@ pub struct Records<'a, const N: usize> {
     /// Those of the record being read, by list.
     listed: Vec<Vec<Child>>,
     listed_bytes: usize,
+    listed_limit: usize,
+    texts: Option<Texts<'a>>,
     /// How many elements are open, and how many of them are those of `path`.
     depth: usize,
     matched: usize,
@@ -59,6 +62,21 @@ pub struct Records<'a, const N: usize> {
     /// The start tag of the root element, as it is written.
     root_tag: Vec<u8>,
 }
+
+/// Elements deeper in a record whose own texts are looked for.
+struct Texts<'a> {
+    /// Below the record, and how much of it is open.
+    path: &'a [&'a str],
+    matched: usize,
+    /// The text of the element that is being read.
+    text: String,
+    wanted: Wanted<'a>,
+    /// Those of the record being read.
+    found: HashSet<u32>,
+}
+
+/// The number of a text that is looked for.
+pub type Wanted<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
 /// A wanted child that is being read.
 #[derive(Clone, Copy)]
@@ -142,6 +160,8 @@ impl<'a, const N: usize> Records<'a, N> {
             lists_matched: Vec::new(),
             listed: Vec::new(),
             listed_bytes: 0,
+            listed_limit: LISTED_LIMIT,
+            texts: None,
             depth: 0,
             matched: 0,
             seen_root: false,
@@ -191,6 +211,30 @@ impl<'a, const N: usize> Records<'a, N> {
         self
     }
 
+    /// What the lists of one record may take, in bytes.
+    pub fn listing_up_to(mut self, limit: usize) -> Self {
+        self.listed_limit = limit;
+        self
+    }
+
+    /// Also looks for the texts of elements deeper in a record, at this path below it.
+    pub fn with_texts(mut self, path: &'a [&'a str], wanted: Wanted<'a>) -> Self {
+        self.texts = Some(Texts {
+            path,
+            matched: 0,
+            text: String::new(),
+            wanted,
+            found: HashSet::new(),
+        });
+        self
+    }
+
+    /// The numbers of the texts that the record that was read last has.
+    pub fn found(&self) -> impl Iterator<Item = u32> {
+        let texts = self.texts.iter();
+        texts.flat_map(|texts| texts.found.iter().copied())
+    }
+
     /// What the record that was read last has in these lists.
     pub fn listed(&self) -> &[Vec<Child>] {
         &self.listed
@@ -203,6 +247,9 @@ impl<'a, const N: usize> Records<'a, N> {
         self.child_spans = std::array::from_fn(|_| 0..0);
         self.listed.iter_mut().for_each(Vec::clear);
         self.listed_bytes = 0;
+        if let Some(texts) = &mut self.texts {
+            texts.found.clear();
+        }
         // Out of `self`, because events borrow it.
         let mut buffer = std::mem::take(&mut self.buffer);
         let found = loop {
@@ -267,6 +314,9 @@ impl<'a, const N: usize> Records<'a, N> {
                 let below = self.depth.saturating_sub(self.path.len());
                 for matched in &mut self.lists_matched {
                     *matched = below.min(*matched);
+                }
+                if let Some(texts) = &mut self.texts {
+                    texts.end(below);
                 }
                 if is_record {
                     self.span.end = after;
@@ -340,6 +390,9 @@ impl<'a, const N: usize> Records<'a, N> {
         }
         if self.matched == self.path.len() && self.depth >= self.matched {
             self.start_listed(name, start)?;
+            if let Some(texts) = &mut self.texts {
+                texts.start(self.depth - self.path.len(), name);
+            }
         }
         self.depth += 1;
         Ok(())
@@ -397,9 +450,10 @@ impl<'a, const N: usize> Records<'a, N> {
                     .iter()
                     .map(|(key, value)| size_of::<(String, String)>() + key.len() + value.len());
                 self.listed_bytes += size_of::<Child>() + taken.sum::<usize>();
-                if self.listed_bytes > LISTED_LIMIT {
+                if self.listed_bytes > self.listed_limit {
                     return Err(self.malformed(format!(
-                        "what an element lists takes more than {LISTED_LIMIT} bytes"
+                        "what an element lists takes more than {} bytes",
+                        self.listed_limit
                     )));
                 }
                 self.listed[list].push(child);
@@ -410,6 +464,13 @@ impl<'a, const N: usize> Records<'a, N> {
 
     /// Only text directly inside of a wanted child counts, not that of elements in it.
     fn append(&mut self, piece: &str) -> Result<(), FormatError> {
+        if let Some(texts) = &mut self.texts
+            && texts.matched == texts.path.len()
+            && self.depth == self.path.len() + texts.matched
+            && texts.text.len() + piece.len() <= TEXT_LIMIT
+        {
+            texts.text.push_str(piece);
+        }
         let open = self.open.filter(|open| self.depth == open.depth);
         let is_own = self.keeps_text && self.depth == self.path.len() && self.matched == self.depth;
         let (name, text) = match open {
@@ -431,6 +492,24 @@ impl<'a, const N: usize> Records<'a, N> {
 
     fn malformed(&self, what: impl Into<String>) -> FormatError {
         FormatError::malformed(self.file, what)
+    }
+}
+
+impl Texts<'_> {
+    /// An element begins so far below the record.
+    fn start(&mut self, below: usize, name: &str) {
+        if self.matched == below && self.path.get(below) == Some(&name) {
+            self.matched += 1;
+            self.text.clear();
+        }
+    }
+
+    /// An element ends, and so many below the record are still open.
+    fn end(&mut self, below: usize) {
+        if self.matched == self.path.len() && below < self.matched {
+            self.found.extend((self.wanted)(self.text.trim()));
+        }
+        self.matched = self.matched.min(below);
     }
 }
 

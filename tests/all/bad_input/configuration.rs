@@ -39,8 +39,8 @@ fn a_repository_with_a_mistake() {
             ),
             (good.replace("name: r\n", ""), ": name: is missing".to_owned()),
             (
-                format!("{good}filters:\n  with_dependencies: true\n"),
-                ": filters.with_dependencies: not supported yet".to_owned(),
+                format!("{good}proxy:\n  url: x\n"),
+                ": proxy: not supported yet".to_owned(),
             ),
             (
                 good.replace("http:", "gopher:"),

@@ -4,6 +4,7 @@
 //! nginx, and its answers are compared. What it refuses shows that these tests can fail.
 
 pub mod apt;
+mod dependencies;
 mod dnf;
 mod keys;
 mod regenerated;

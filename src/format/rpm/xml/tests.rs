@@ -211,3 +211,21 @@ proptest! {
         let _ = read(&[b"<list>", &text[..]].concat(), size);
     }
 }
+
+#[test]
+fn texts_deep_in_a_record_are_looked_for() {
+    let text = "<list><item><c><f>/a&amp;b</f><f>/no</f><f> /b<i>x</i> </f></c><f>/a&amp;b</f></item>\
+                <item><c><f>/no</f></c></item></list>";
+    let wanted = |text: &str| ["/a&b", "/b"].iter().position(|path| *path == text);
+    let wanted = |text: &str| wanted(text).map(|number| u32::try_from(number).unwrap());
+    let mut input = text.as_bytes();
+    let mut records = Records::new("x.xml", &mut input, &["list", "item"], ["a"])
+        .with_texts(&["c", "f"], &wanted);
+    for expected in [&[0, 1][..], &[]] {
+        records.next().unwrap().unwrap();
+        let mut found: Vec<u32> = records.found().collect();
+        found.sort_unstable();
+        assert_eq!(found, expected);
+    }
+    assert!(records.next().unwrap().is_none());
+}

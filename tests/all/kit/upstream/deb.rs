@@ -194,6 +194,16 @@ impl Writer<'_> {
                 None => format!("{}{file}", pool(&component, name)),
             }
         });
+        for (field, relations) in [
+            ("Depends", &package.relations.needs),
+            ("Recommends", &package.relations.recommends),
+            ("Provides", &package.relations.provides),
+        ] {
+            let relations: Vec<String> = relations.iter().map(|text| relation(text)).collect();
+            if !relations.is_empty() {
+                writeln!(text, "{field}: {}", relations.join(", ")).unwrap();
+            }
+        }
         for field in &package.fields {
             writeln!(text, "{field}").unwrap();
         }
@@ -503,4 +513,13 @@ fn date(second: i64) -> String {
         .to_zoned(TimeZone::UTC)
         .strftime("%a, %d %b %Y %H:%M:%S UTC")
         .to_string()
+}
+
+/// `a >= 1` as `a (>= 1)`.
+fn relation(text: &str) -> String {
+    match text.split(' ').collect::<Vec<_>>()[..] {
+        [name, sign @ ("<" | ">"), version] => format!("{name} ({sign}{sign} {version})"),
+        [name, sign @ ("=" | "<=" | ">="), version] => format!("{name} ({sign} {version})"),
+        _ => text.to_owned(),
+    }
 }

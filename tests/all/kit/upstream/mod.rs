@@ -63,8 +63,23 @@ pub struct Package {
     pub component: Option<String>,
     /// Further lines of its stanza (`Phased-Update-Percentage: 10`); deb only.
     pub fields: Vec<String>,
+    /// What its index says of dependencies; the file itself says nothing of them.
+    pub relations: Relations,
     /// Signatures, digests and damage; rpm only.
     pub rpm: RpmInside,
+}
+
+/// Names, each with a version or without (`a`, `a >= 1:2-3`), which a deb repository writes its own way. What only one format
+/// has (`a | b`, `a:any`, `(a or b)`) is written as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Relations {
+    pub needs: Vec<String>,
+    pub recommends: Vec<String>,
+    pub provides: Vec<String>,
+    /// Paths in primary and filelists; rpm only.
+    pub files: Vec<String>,
+    /// Paths in filelists alone; rpm only.
+    pub further_files: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +112,7 @@ impl Package {
             path: None,
             component: None,
             fields: Vec::new(),
+            relations: Relations::default(),
             rpm: RpmInside::default(),
         }
     }
@@ -133,6 +149,26 @@ impl Package {
 
     pub fn field(mut self, line: &str) -> Self {
         self.fields.push(line.to_owned());
+        self
+    }
+
+    pub fn needs(mut self, what: &str) -> Self {
+        self.relations.needs.push(what.to_owned());
+        self
+    }
+
+    pub fn recommends(mut self, what: &str) -> Self {
+        self.relations.recommends.push(what.to_owned());
+        self
+    }
+
+    pub fn provides(mut self, what: &str) -> Self {
+        self.relations.provides.push(what.to_owned());
+        self
+    }
+
+    pub fn with_relations(mut self, change: impl FnOnce(&mut Relations)) -> Self {
+        change(&mut self.relations);
         self
     }
 

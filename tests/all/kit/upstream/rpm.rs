@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::codec::{Checksum, Codec};
 use super::rpm_package::{self, DESCRIPTION, Nevra};
-use super::{Architecture, Body, Built, Package, Part, Signing, Upstream};
+use super::{Architecture, Body, Built, Package, Part, Relations, Signing, Upstream};
 
 const NATIVE: &str = "x86_64";
 /// When packages are built and signed, whatever the repository's date: they do not change with the next day's state.
@@ -179,11 +179,13 @@ impl Writer<'_> {
              <rpm:group>Unspecified</rpm:group><rpm:buildhost>localhost</rpm:buildhost>\
              <rpm:sourcerpm>{source}</rpm:sourcerpm>\
              <rpm:header-range start=\"{}\" end=\"{}\"/>\
-             <rpm:provides><rpm:entry name=\"{name}\" flags=\"EQ\" {evr}/></rpm:provides>\
-             </format></package>",
+             <rpm:provides><rpm:entry name=\"{name}\" flags=\"EQ\" {evr}/>{}</rpm:provides>\
+             {}</format></package>",
             bytes.len(),
             header.start,
             header.end,
+            entries(&package.relations.provides),
+            format_of(&package.relations),
         )
         .unwrap();
         let start = format!(
@@ -191,7 +193,9 @@ impl Writer<'_> {
         );
         writeln!(
             texts.filelists,
-            "{start}<file>/usr/share/doc/{name}/content</file></package>"
+            "{start}<file>/usr/share/doc/{name}/content</file>{}{}</package>",
+            files(&package.relations.files),
+            files(&package.relations.further_files),
         )
         .unwrap();
         writeln!(texts.other, "{start}</package>").unwrap();
@@ -397,6 +401,54 @@ fn nevra(package: &Package) -> Nevra<'_> {
             Architecture::Named(name) => name,
         },
     }
+}
+
+/// What else a package's `<format>` says of dependencies.
+fn format_of(relations: &Relations) -> String {
+    let mut text = String::new();
+    for (element, relations) in [
+        ("rpm:requires", &relations.needs),
+        ("rpm:recommends", &relations.recommends),
+    ] {
+        if !relations.is_empty() {
+            write!(text, "<{element}>{}</{element}>", entries(relations)).unwrap();
+        }
+    }
+    text + &files(&relations.files)
+}
+
+fn entries(relations: &[String]) -> String {
+    let entry = |text: &String| {
+        let (name, versions) = match text.split(' ').collect::<Vec<_>>()[..] {
+            [name, sign, full] if !name.starts_with('(') => {
+                let flags = match sign {
+                    "<" => "LT",
+                    "<=" => "LE",
+                    "=" => "EQ",
+                    ">=" => "GE",
+                    ">" => "GT",
+                    _ => panic!("{text:?} is no relation"),
+                };
+                let (epoch, rest) = full.split_once(':').unwrap_or(("0", full));
+                let evr = match rest.split_once('-') {
+                    Some((version, release)) => {
+                        format!("epoch=\"{epoch}\" ver=\"{version}\" rel=\"{release}\"")
+                    }
+                    None => format!("epoch=\"{epoch}\" ver=\"{rest}\""),
+                };
+                (name, format!(" flags=\"{flags}\" {evr}"))
+            }
+            _ => (text.as_str(), String::new()),
+        };
+        let name = name.replace('<', "&lt;").replace('>', "&gt;");
+        format!("<rpm:entry name=\"{name}\"{versions}/>")
+    };
+    relations.iter().map(entry).collect()
+}
+
+fn files(paths: &[String]) -> String {
+    let file = |path: &String| format!("<file>{path}</file>");
+    paths.iter().map(file).collect()
 }
 
 fn xml(body: &str) -> String {

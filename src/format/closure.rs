@@ -1,0 +1,606 @@
+//! What packages need of each other: from those that are chosen to all that they need of the same repository.
+//!
+//! Whatever may meet a need is taken: of every alternative, each package that is or provides it, in its newest version that
+//! fits. Which of them a client will install is not known here, and one that is missing costs more than one that lies
+//! there. So what is taken depends on no order, and is what `apt-cache depends --recurse` and `dnf repoquery --requires
+//! --resolve --recursive` list, but for older versions. Conflicts are not looked at. What a package provides itself is not
+//! looked for elsewhere.
+//!
+//! Nothing of an index's text is kept but each different name and version once, each different need once, and some 100
+//! bytes for a package. All of it comes from strangers: what it takes has limits, and so has the search.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+
+use super::{Chosen, FormatError};
+use crate::rel_path::RelPath;
+
+/// A name or a version, in bytes.
+const WORD_LIMIT: usize = 16 << 10;
+/// All of them. Those of Debian's and Fedora's whole archives take some 10 MB.
+const WORDS_LIMIT: usize = 256 << 20;
+/// Terms of needs, needs of packages, and what is provided, together. Those whole archives have some 2 million.
+const RECORDS_LIMIT: usize = 32 << 20;
+/// How often what is provided is held against what is needed; long versions count more. Those whole archives take some 10
+/// million.
+const COMPARED_LIMIT: usize = 64 << 20;
+
+/// Which versions are meant, as flags: what is less, equal and greater than one version. None: whatever version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Relation(u8);
+
+impl Relation {
+    pub const ANY: Self = Self(0);
+    pub const LESS: Self = Self(1);
+    pub const EQUAL: Self = Self(2);
+    pub const GREATER: Self = Self(4);
+    pub const AT_MOST: Self = Self(3);
+    pub const AT_LEAST: Self = Self(6);
+
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// `>=`
+    pub const fn sign(self) -> &'static str {
+        match self.0 {
+            1 => "<",
+            2 => "=",
+            3 => "<=",
+            4 => ">",
+            6 => ">=",
+            _ => "",
+        }
+    }
+}
+
+/// A relation to a version, which is empty where any will do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Versions<'t> {
+    pub relation: Relation,
+    pub version: &'t str,
+}
+
+/// How a term stands to the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Joint {
+    /// Begins a new alternative.
+    Or,
+    /// The same package must provide both.
+    With,
+}
+
+/// One name that is needed. A need is a list of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term<'t> {
+    pub joint: Joint,
+    pub name: &'t str,
+    /// What stands behind a `:` of the name.
+    pub qualifier: &'t str,
+    pub versions: Versions<'t>,
+}
+
+impl<'t> Term<'t> {
+    pub fn of(name: &'t str, versions: Versions<'t>) -> Self {
+        Self {
+            joint: Joint::Or,
+            name,
+            qualifier: "",
+            versions,
+        }
+    }
+}
+
+/// Where a package can be installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'t> {
+    pub architecture: &'t str,
+    /// What tells apart packages of one name that are no updates of each other.
+    pub stream: &'t str,
+    /// `Multi-Arch` of a deb package.
+    pub multi_arch: &'t str,
+}
+
+/// How well a package suits one that needs what it provides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Suits {
+    /// Where nothing suits well.
+    IfMust,
+    Well,
+}
+
+/// What a format knows of dependencies.
+pub trait Rules {
+    /// The order of the versions of packages.
+    fn compare(&self, a: &str, b: &str) -> Ordering;
+
+    /// Whether what is provided is what is needed, the names being equal.
+    fn meets(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool;
+
+    /// Whether a package may meet the need of another one. `None`: never.
+    fn suits(&self, candidate: Place<'_>, needing: Place<'_>, qualifier: &str) -> Option<Suits>;
+
+    /// A need as the format's users write it.
+    fn shown(&self, need: &[Term<'_>]) -> String;
+}
+
+/// Whether what is needed must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strength {
+    Required,
+    Recommended,
+}
+
+/// A package that is there to be taken.
+pub struct Candidate<'t> {
+    pub name: &'t str,
+    pub version: &'t str,
+    pub place: Place<'t>,
+    /// What tells which source package it was built from.
+    pub source: &'t str,
+    pub path: RelPath,
+}
+
+/// The number of a text.
+type Word = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct StoredTerm {
+    name: Word,
+    qualifier: Word,
+    version: Word,
+    relation: Relation,
+    joint: Joint,
+}
+
+struct Member {
+    name: Word,
+    version: Word,
+    architecture: Word,
+    stream: Word,
+    multi_arch: Word,
+    source: Word,
+    path: RelPath,
+    needs: Vec<(u32, Strength)>,
+}
+
+/// What a package is or provides.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Provision {
+    name: Word,
+    member: u32,
+    version: Word,
+    relation: u8,
+}
+
+/// Each different text once.
+#[derive(Default)]
+struct Words {
+    numbers: HashMap<Rc<str>, Word>,
+    texts: Vec<Rc<str>>,
+    bytes: usize,
+}
+
+impl Words {
+    fn add(&mut self, text: &str) -> Result<Word, Excess> {
+        if let Some(number) = self.numbers.get(text) {
+            return Ok(*number);
+        }
+        self.bytes += text.len();
+        if text.len() > WORD_LIMIT || self.bytes > WORDS_LIMIT {
+            return Err(Excess);
+        }
+        let number = Word::try_from(self.texts.len()).map_err(|_| Excess)?;
+        let text: Rc<str> = text.into();
+        self.texts.push(Rc::clone(&text));
+        self.numbers.insert(text, number);
+        Ok(number)
+    }
+
+    fn text(&self, word: Word) -> &str {
+        &self.texts[word as usize]
+    }
+}
+
+/// A limit is exceeded: the packages of an index are too many or too odd.
+#[derive(Debug)]
+pub struct Excess;
+
+impl Excess {
+    pub fn of(&self, file: &str) -> FormatError {
+        let Self = self;
+        FormatError::malformed(
+            file,
+            "the dependencies of its packages are more than any real repository has",
+        )
+    }
+}
+
+/// The packages of a repository that may be taken, and what they need and provide.
+pub struct Universe<R> {
+    rules: R,
+    words: Words,
+    members: Vec<Member>,
+    needs: Vec<Rc<[StoredTerm]>>,
+    need_numbers: HashMap<Rc<[StoredTerm]>, u32>,
+    /// Sorted when it is searched.
+    provisions: Vec<Provision>,
+    records: usize,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Closure {
+    /// The packages that are taken, by their numbers.
+    pub members: Vec<usize>,
+    /// The numbers of needs that no package meets.
+    unmet: BTreeSet<u32>,
+}
+
+impl<R: Rules> Universe<R> {
+    pub fn new(rules: R) -> Self {
+        Self {
+            rules,
+            words: Words::default(),
+            members: Vec::new(),
+            needs: Vec::new(),
+            need_numbers: HashMap::new(),
+            provisions: Vec::new(),
+            records: 0,
+        }
+    }
+
+    /// Adds a package; what else is said goes to the one that was added last. It provides its own name.
+    pub fn add(&mut self, candidate: Candidate<'_>) -> Result<usize, Excess> {
+        let member = Member {
+            name: self.words.add(candidate.name)?,
+            version: self.words.add(candidate.version)?,
+            architecture: self.words.add(candidate.place.architecture)?,
+            stream: self.words.add(candidate.place.stream)?,
+            multi_arch: self.words.add(candidate.place.multi_arch)?,
+            source: self.words.add(candidate.source)?,
+            path: candidate.path,
+            needs: Vec::new(),
+        };
+        let number = self.members.len();
+        self.members.push(member);
+        let versions = Versions {
+            relation: Relation::EQUAL,
+            version: candidate.version,
+        };
+        self.provide(number, candidate.name, versions)?;
+        Ok(number)
+    }
+
+    /// Adds a need to the package that was added last.
+    pub fn need(&mut self, need: &[Term<'_>], strength: Strength) -> Result<(), Excess> {
+        let mut stored = Vec::with_capacity(need.len());
+        for term in need {
+            stored.push(StoredTerm {
+                name: self.words.add(term.name)?,
+                qualifier: self.words.add(term.qualifier)?,
+                version: self.words.add(term.versions.version)?,
+                relation: term.versions.relation,
+                joint: term.joint,
+            });
+        }
+        let known = self.need_numbers.get(&stored[..]).copied();
+        let number = match known {
+            Some(number) => number,
+            None => self.add_need(stored)?,
+        };
+        self.count(1)?;
+        if let Some(member) = self.members.last_mut() {
+            member.needs.push((number, strength));
+        }
+        Ok(())
+    }
+
+    fn add_need(&mut self, terms: Vec<StoredTerm>) -> Result<u32, Excess> {
+        self.count(terms.len())?;
+        let number = u32::try_from(self.needs.len()).map_err(|_| Excess)?;
+        let terms: Rc<[StoredTerm]> = terms.into();
+        self.needs.push(Rc::clone(&terms));
+        self.need_numbers.insert(terms, number);
+        Ok(number)
+    }
+
+    /// Notes what a package provides.
+    pub fn provide(
+        &mut self,
+        member: usize,
+        name: &str,
+        versions: Versions<'_>,
+    ) -> Result<(), Excess> {
+        let name = self.words.add(name)?;
+        self.provide_word(member, name, versions)
+    }
+
+    /// As [`Self::provide`], by the number of a name that is known.
+    pub fn provide_word(
+        &mut self,
+        member: usize,
+        name: u32,
+        versions: Versions<'_>,
+    ) -> Result<(), Excess> {
+        self.count(1)?;
+        let provision = Provision {
+            name,
+            member: u32::try_from(member).map_err(|_| Excess)?,
+            version: self.words.add(versions.version)?,
+            relation: versions.relation.0,
+        };
+        self.provisions.push(provision);
+        Ok(())
+    }
+
+    fn count(&mut self, records: usize) -> Result<(), Excess> {
+        self.records += records;
+        if self.records > RECORDS_LIMIT {
+            return Err(Excess);
+        }
+        Ok(())
+    }
+
+    /// The number of a text that is known; what nobody needs has none, unless something else is called so.
+    pub fn word(&self, text: &str) -> Option<u32> {
+        self.words.numbers.get(text).copied()
+    }
+
+    pub fn path(&self, member: usize) -> Option<&RelPath> {
+        self.members.get(member).map(|member| &member.path)
+    }
+
+    pub fn source(&self, member: usize) -> &str {
+        self.words.text(self.members[member].source)
+    }
+
+    /// The numbers of name, version and architecture of each package, in the order they were added.
+    pub fn identities(&self) -> impl Iterator<Item = [u32; 3]> {
+        let members = self.members.iter();
+        members.map(|member| [member.name, member.version, member.architecture])
+    }
+
+    /// What the packages that are chosen need, and what that needs.
+    pub fn close(&mut self, chosen: &Chosen) -> Result<Closure, Excess> {
+        self.provisions.sort_unstable();
+        self.provisions.dedup();
+        let mut search = Search {
+            universe: self,
+            compared: 0,
+        };
+        let chosen =
+            (0..self.members.len()).filter(|member| chosen.has(&self.members[*member].path));
+        let mut waiting: Vec<usize> = chosen.collect();
+        let mut taken = vec![false; self.members.len()];
+        for member in &waiting {
+            taken[*member] = true;
+        }
+        // Whether it was met, by need and by who has it.
+        let mut asked: HashMap<(u32, Word, Word), bool> = HashMap::new();
+        let mut unmet = BTreeSet::new();
+        while let Some(number) = waiting.pop() {
+            let member = &self.members[number];
+            for (need, strength) in &member.needs {
+                let key = (*need, member.architecture, member.stream);
+                let is_met = match asked.get(&key) {
+                    Some(is_met) => *is_met,
+                    None if search.is_met_by(*need, number)? => true,
+                    None => {
+                        let found = search.find(*need, member)?;
+                        for other in &found {
+                            if !std::mem::replace(&mut taken[*other], true) {
+                                waiting.push(*other);
+                            }
+                        }
+                        asked.insert(key, !found.is_empty());
+                        !found.is_empty()
+                    }
+                };
+                if !is_met && *strength == Strength::Required && !search.is_met_by(*need, number)? {
+                    unmet.insert(*need);
+                }
+            }
+        }
+        let members = (0..taken.len()).filter(|member| taken[*member]);
+        Ok(Closure {
+            members: members.collect(),
+            unmet,
+        })
+    }
+
+    /// Whether one of these needs names a path.
+    pub fn lacks_paths(&self, closure: &Closure) -> bool {
+        let terms = closure
+            .unmet
+            .iter()
+            .flat_map(|need| self.needs[*need as usize].iter());
+        let mut names = terms.map(|term| self.words.text(term.name));
+        names.any(|name| name.starts_with('/'))
+    }
+
+    /// The paths that are needed by any package and that none provides, by their numbers.
+    pub fn missing_paths(&self) -> HashSet<u32> {
+        let provided: HashSet<Word> = self.provisions.iter().map(|known| known.name).collect();
+        let terms = self.needs.iter().flat_map(|need| need.iter());
+        let names = terms.map(|term| term.name);
+        names
+            .filter(|name| self.words.text(*name).starts_with('/') && !provided.contains(name))
+            .collect()
+    }
+
+    /// What no package meets, for the user.
+    pub fn warning(&self, closure: &Closure) -> Option<String> {
+        const NAMED: usize = 5;
+        const LENGTH: usize = 80;
+        let unmet: BTreeSet<String> = closure
+            .unmet
+            .iter()
+            .map(|need| {
+                let need = &self.needs[*need as usize];
+                let terms: Vec<Term<'_>> = need.iter().map(|term| self.term(term)).collect();
+                let shown = self.rules.shown(&terms);
+                match shown.char_indices().nth(LENGTH) {
+                    Some((end, _)) => format!("{}...", &shown[..end]),
+                    None => shown,
+                }
+            })
+            .collect();
+        let count = unmet.len();
+        let named: Vec<String> = unmet.into_iter().take(NAMED).collect();
+        let named = named.join(", ");
+        let what = match count {
+            0 => return None,
+            1 => "1 dependency of the chosen packages is".to_owned(),
+            _ => format!("{count} dependencies of the chosen packages are"),
+        };
+        let more = match count.checked_sub(NAMED) {
+            None | Some(0) => String::new(),
+            Some(more) => format!(" and {more} more"),
+        };
+        Some(format!(
+            "{what} not in this repository, or left out of it: {named}{more}"
+        ))
+    }
+
+    fn term(&self, term: &StoredTerm) -> Term<'_> {
+        Term {
+            joint: term.joint,
+            name: self.words.text(term.name),
+            qualifier: self.words.text(term.qualifier),
+            versions: Versions {
+                relation: term.relation,
+                version: self.words.text(term.version),
+            },
+        }
+    }
+
+    fn place(&self, member: &Member) -> Place<'_> {
+        Place {
+            architecture: self.words.text(member.architecture),
+            stream: self.words.text(member.stream),
+            multi_arch: self.words.text(member.multi_arch),
+        }
+    }
+}
+
+/// A search for what meets needs, with what it has cost.
+struct Search<'u, R> {
+    universe: &'u Universe<R>,
+    compared: usize,
+}
+
+impl<'u, R: Rules> Search<'u, R> {
+    /// What is provided by that name, by all packages or by one.
+    fn provisions(&mut self, name: Word, by: Option<u32>) -> Result<&'u [Provision], Excess> {
+        let all = &self.universe.provisions;
+        let first = (name, by.unwrap_or(0));
+        let last = (name, by.unwrap_or(u32::MAX));
+        let start = all.partition_point(|known| (known.name, known.member) < first);
+        let found = &all[start..];
+        let end = found.partition_point(|known| (known.name, known.member) <= last);
+        self.compared += end + 1;
+        if self.compared > COMPARED_LIMIT {
+            return Err(Excess);
+        }
+        Ok(&found[..end])
+    }
+
+    fn meets(&mut self, provision: &Provision, term: &StoredTerm) -> bool {
+        let words = &self.universe.words;
+        let provided = Versions {
+            relation: Relation(provision.relation),
+            version: words.text(provision.version),
+        };
+        let needed = Versions {
+            relation: term.relation,
+            version: words.text(term.version),
+        };
+        self.compared += (provided.version.len() + needed.version.len()) / 32;
+        self.universe.rules.meets(provided, needed)
+    }
+
+    fn provides(&mut self, member: u32, term: &StoredTerm) -> Result<bool, Excess> {
+        let mut own = self.provisions(term.name, Some(member))?.iter();
+        Ok(own.any(|provision| self.meets(provision, term)))
+    }
+
+    fn provides_all(&mut self, member: u32, terms: &[StoredTerm]) -> Result<bool, Excess> {
+        for term in terms {
+            if !self.provides(member, term)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_met_by(&mut self, need: u32, member: usize) -> Result<bool, Excess> {
+        let member = u32::try_from(member).map_err(|_| Excess)?;
+        let universe = self.universe;
+        for terms in alternatives(&universe.needs[need as usize]) {
+            if self.provides_all(member, terms)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The packages to take for a need of `needing`.
+    fn find(&mut self, need: u32, needing: &Member) -> Result<BTreeSet<usize>, Excess> {
+        let universe = self.universe;
+        let mut found = BTreeSet::new();
+        for terms in alternatives(&universe.needs[need as usize]) {
+            let Some((first, others)) = terms.split_first() else {
+                continue;
+            };
+            let qualifier = universe.words.text(first.qualifier);
+            let mut suiting: Vec<(Suits, u32)> = Vec::new();
+            for provision in self.provisions(first.name, None)? {
+                let candidate = &universe.members[provision.member as usize];
+                let (place, needing) = (universe.place(candidate), universe.place(needing));
+                if let Some(suits) = universe.rules.suits(place, needing, qualifier)
+                    && self.meets(provision, first)
+                    && self.provides_all(provision.member, others)?
+                {
+                    suiting.push((suits, provision.member));
+                }
+            }
+            let best = suiting.iter().map(|(suits, _)| *suits).max();
+            suiting.retain(|(suits, _)| Some(*suits) == best);
+            let members = suiting.into_iter().map(|(_, member)| member as usize);
+            found.extend(self.newest(members));
+        }
+        Ok(found)
+    }
+
+    /// Of each name, architecture and stream the newest; several where their versions are equal.
+    fn newest(&self, members: impl Iterator<Item = usize>) -> Vec<usize> {
+        let universe = self.universe;
+        let mut newest: HashMap<[Word; 3], Vec<usize>> = HashMap::new();
+        for number in members {
+            let member = &universe.members[number];
+            let key = [member.name, member.architecture, member.stream];
+            let best = newest.entry(key).or_default();
+            let version = universe.words.text(member.version);
+            let order = best.first().map_or(Ordering::Greater, |best| {
+                let best = universe.words.text(universe.members[*best].version);
+                universe.rules.compare(version, best)
+            });
+            match order {
+                Ordering::Less => {}
+                Ordering::Equal => best.push(number),
+                Ordering::Greater => *best = vec![number],
+            }
+        }
+        newest.into_values().flatten().collect()
+    }
+}
+
+/// The alternatives of a need, each with all that one package must provide.
+fn alternatives(need: &[StoredTerm]) -> impl Iterator<Item = &[StoredTerm]> {
+    need.chunk_by(|_, next| next.joint == Joint::With)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! What packages of a repository need: requires and provides of primary, files of primary and, where those do not do, of
+//! filelists, and what meets a need as rpm sees it.
+//!
+//! primary is read a second time for what is provided, and only what any package needs is kept of it: most of what packages
+//! provide nobody asks for.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::io::BufRead;
+
+use super::files::{full_version, join_version};
+use super::xml::{Child, Records};
+use super::{architectures, evr, location, rich};
+use crate::config::Dependencies;
+use crate::format::closure::{
+    Closure, Excess, Joint, Place, Relation, Rules, Strength, Suits, Term, Universe, Versions,
+};
+use crate::format::{Chosen, FormatError, IndexKind, Indexes};
+
+/// What of a `<package>` in primary says what it needs.
+pub(super) const NEEDS: &[&[&str]] = &[
+    &["format", "rpm:requires", "rpm:entry"],
+    &["format", "rpm:recommends", "rpm:entry"],
+];
+/// What a package needs or provides takes, in bytes. The largest kernels provide some 30,000 symbols.
+pub(super) const LISTED_LIMIT: usize = 64 << 20;
+const PROVIDES: &[&[&str]] = &[&["format", "rpm:provides", "rpm:entry"]];
+
+/// As rpm and libsolv see dependencies.
+pub(super) struct RpmRules {
+    /// The base architectures of machines, if they are known.
+    bases: Option<Vec<String>>,
+}
+
+impl RpmRules {
+    pub(super) fn of(bases: Option<&[String]>) -> Self {
+        Self {
+            bases: bases.map(<[String]>::to_vec),
+        }
+    }
+
+    /// Whether there are machines of that architecture, not only of one that can run its packages too.
+    fn has_machines_of(&self, architecture: &str) -> bool {
+        self.bases.as_ref().is_none_or(|bases| {
+            bases
+                .iter()
+                .any(|base| architectures::are_equal(base, architecture))
+        })
+    }
+}
+
+impl Rules for RpmRules {
+    fn compare(&self, a: &str, b: &str) -> Ordering {
+        evr::compare(a, b)
+    }
+
+    /// Whether the two ranges overlap; what says nothing of a version is all of them.
+    fn meets(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool {
+        if provided.relation == Relation::ANY || needed.relation == Relation::ANY {
+            return true;
+        }
+        let both = |flag| provided.relation.has(flag) && needed.relation.has(flag);
+        match compare(provided.version, needed.version) {
+            Ordering::Less => {
+                provided.relation.has(Relation::GREATER) || needed.relation.has(Relation::LESS)
+            }
+            Ordering::Equal => [Relation::LESS, Relation::EQUAL, Relation::GREATER]
+                .into_iter()
+                .any(both),
+            Ordering::Greater => {
+                provided.relation.has(Relation::LESS) || needed.relation.has(Relation::GREATER)
+            }
+        }
+    }
+
+    /// To rpm every architecture will do: what only the other one has meets a need too. So does `wine-core(x86-32)` one of a
+    /// 64-bit package, and the only shell those of 32-bit ones. dnf prefers the package's own, and for `noarch` the machine's.
+    fn suits(&self, candidate: Place<'_>, needing: Place<'_>, _: &str) -> Option<Suits> {
+        let is_well = candidate.architecture == "noarch"
+            || candidate.architecture == needing.architecture
+            || needing.architecture == "noarch" && self.has_machines_of(candidate.architecture);
+        Some(if is_well { Suits::Well } else { Suits::IfMust })
+    }
+
+    fn shown(&self, need: &[Term<'_>]) -> String {
+        let mut text = String::new();
+        for (place, term) in need.iter().enumerate() {
+            if place > 0 {
+                text.push_str(match term.joint {
+                    Joint::Or => " or ",
+                    Joint::With => " with ",
+                });
+            }
+            text.push_str(term.name);
+            let Versions { relation, version } = term.versions;
+            if relation != Relation::ANY {
+                text.push_str(&format!(" {} {version}", relation.sign()));
+            }
+        }
+        text
+    }
+}
+
+/// Where one of them says nothing of the release, any is meant (`rpmdsCompare` of rpm's `lib/rpmds.c`).
+fn compare(a: &str, b: &str) -> Ordering {
+    match (a.rsplit_once('-'), b.rsplit_once('-')) {
+        (Some((a, _)), None) => evr::compare(a, b),
+        (None, Some((b, _))) => evr::compare(a, b),
+        _ => evr::compare(a, b),
+    }
+}
+
+/// Notes what the package needs that was added last. `listed` is what it has in [`NEEDS`].
+pub(super) fn note_needs(
+    universe: &mut Universe<RpmRules>,
+    listed: &[Vec<Child>],
+    dependencies: Dependencies,
+) -> Result<(), Excess> {
+    let strengths = [Strength::Required, Strength::Recommended];
+    for (entries, strength) in listed.iter().zip(strengths) {
+        if strength == Strength::Recommended && dependencies != Dependencies::Recommended {
+            continue;
+        }
+        for entry in entries {
+            let name = entry.attribute("name").unwrap_or_default();
+            // What rpm itself must be able to do.
+            if name.is_empty() || name.starts_with("rpmlib(") {
+                continue;
+            }
+            let (relation, version) = versions(entry);
+            let plain = Term::of(
+                name,
+                Versions {
+                    relation,
+                    version: &version,
+                },
+            );
+            match name.starts_with('(').then(|| rich::parse(name)).flatten() {
+                Some(needs) => {
+                    for need in needs {
+                        universe.need(&need, strength)?;
+                    }
+                }
+                None => universe.need(&[plain], strength)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The relation and the version of an entry.
+fn versions(entry: &Child) -> (Relation, String) {
+    let relation = match entry.attribute("flags") {
+        Some("LT") => Relation::LESS,
+        Some("LE") => Relation::AT_MOST,
+        Some("EQ") => Relation::EQUAL,
+        Some("GE") => Relation::AT_LEAST,
+        Some("GT") => Relation::GREATER,
+        _ => return (Relation::ANY, String::new()),
+    };
+    let part = |name| entry.attribute(name).unwrap_or_default();
+    let version = join_version(part("epoch"), part("ver"), part("rel"));
+    (relation, version)
+}
+
+/// Takes what the chosen packages need too; with a warning about what is not there.
+pub(super) fn add_needed(
+    universe: &mut Universe<RpmRules>,
+    indexes: &dyn Indexes,
+    chosen: &Chosen,
+) -> Result<Closure, FormatError> {
+    let mut member = 0;
+    for index in indexes.all() {
+        if index.kind == IndexKind::RpmPrimary {
+            indexes.read(index, &mut |text| {
+                read_provides(universe, &index.name, text, &mut member)
+            })?;
+        }
+    }
+    let close = |universe: &mut Universe<RpmRules>| {
+        let closure = universe.close(chosen);
+        closure.map_err(|excess| excess.of("primary"))
+    };
+    let closure = close(universe)?;
+    if !universe.lacks_paths(&closure) {
+        return Ok(closure);
+    }
+    // primary has only those files that packages usually ask for.
+    for index in indexes.all() {
+        if index.name == "filelists" {
+            indexes.read(index, &mut |text| {
+                read_filelists(universe, &index.name, text)
+            })?;
+        }
+    }
+    close(universe)
+}
+
+/// Notes what packages provide, of that what is needed. `next` is the next package to come.
+fn read_provides(
+    universe: &mut Universe<RpmRules>,
+    file: &str,
+    text: &mut dyn BufRead,
+    next: &mut usize,
+) -> Result<(), FormatError> {
+    let universe = RefCell::new(universe);
+    let wanted = |text: &str| universe.borrow().word(text);
+    let mut records = Records::new(file, text, &["metadata", "package"], ["location"])
+        .with_lists(PROVIDES)
+        .listing_up_to(LISTED_LIMIT)
+        .with_texts(&["format", "file"], &wanted);
+    while let Some((_, [place])) = records.next()? {
+        let path = location(file, "a package", place.as_ref())?;
+        // The same packages in the same order as before, but those that are left out.
+        if universe.borrow().path(*next) != Some(&path) {
+            continue;
+        }
+        let provide = |word, versions: Versions<'_>| {
+            let noted = universe.borrow_mut().provide_word(*next, word, versions);
+            noted.map_err(|excess| excess.of(file))
+        };
+        for entry in records.listed().iter().flatten() {
+            let name = entry.attribute("name").unwrap_or_default();
+            if let Some(word) = wanted(name) {
+                let (relation, version) = versions(entry);
+                let version = &version;
+                provide(word, Versions { relation, version })?;
+            }
+        }
+        for word in records.found() {
+            provide(word, Versions::default())?;
+        }
+        *next += 1;
+    }
+    Ok(())
+}
+
+/// Notes which packages have the files that are needed and not provided so far.
+fn read_filelists(
+    universe: &mut Universe<RpmRules>,
+    file: &str,
+    text: &mut dyn BufRead,
+) -> Result<(), FormatError> {
+    let missing = universe.missing_paths();
+    let mut members: HashMap<[u32; 3], Vec<usize>> = HashMap::new();
+    for (member, identity) in universe.identities().enumerate() {
+        members.entry(identity).or_default().push(member);
+    }
+    let universe = RefCell::new(universe);
+    let word = |text: &str| universe.borrow().word(text);
+    let wanted = |text: &str| word(text).filter(|word| missing.contains(word));
+    let mut records = Records::new(file, text, &["filelists", "package"], ["version"])
+        .with_texts(&["file"], &wanted);
+    while let Some((package, [version])) = records.next()? {
+        let version = full_version(version.as_ref());
+        let [name, architecture] =
+            ["name", "arch"].map(|name| package.attribute(name).unwrap_or_default());
+        let (Some(name), Some(version), Some(architecture)) =
+            (word(name), word(&version), word(architecture))
+        else {
+            continue;
+        };
+        let identity = [name, version, architecture];
+        for member in members.get(&identity).into_iter().flatten() {
+            for path in records.found() {
+                let mut universe = universe.borrow_mut();
+                let noted = universe.provide_word(*member, path, Versions::default());
+                noted.map_err(|excess| excess.of(file))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_meet_where_they_overlap() {
+        let versions = |text: &'static str| {
+            let (sign, version) = text.split_once(' ').unwrap_or(("", ""));
+            let relation = match sign {
+                "<" => Relation::LESS,
+                "<=" => Relation::AT_MOST,
+                "=" => Relation::EQUAL,
+                ">=" => Relation::AT_LEAST,
+                ">" => Relation::GREATER,
+                _ => Relation::ANY,
+            };
+            Versions { relation, version }
+        };
+        for (provided, needed, expected) in [
+            ("= 1.10-1", ">= 1.9", true),
+            ("= 1.9-1", ">= 1.10", false),
+            ("= 1.0-3", "= 1.0", true),
+            ("= 1.0", "= 1.0-3", true),
+            ("= 1.0-3", "= 1.0-2", false),
+            ("= 1.0-3", "< 1.0", false),
+            ("= 1.0-3", "> 1.0-2", true),
+            ("= 1:1-1", ">= 2", true),
+            ("= 1-1", ">= 1:0", false),
+            ("= 1-1", "", true),
+            ("", ">= 1:0", true),
+            ("", "", true),
+            (">= 1", "< 2", true),
+            (">= 2", "< 2", false),
+            ("< 2", "< 1", true),
+            ("<= 2", ">= 2", true),
+            ("< 2", ">= 2", false),
+        ] {
+            let meets = RpmRules::of(None).meets(versions(provided), versions(needed));
+            assert_eq!(meets, expected, "{provided:?} {needed:?}");
+        }
+    }
+
+    #[test]
+    fn a_packages_own_architecture_comes_first() {
+        let place = |architecture| Place {
+            architecture,
+            stream: "",
+            multi_arch: "",
+        };
+        let x86 = Some(&["x86_64".to_owned()][..]);
+        for (bases, candidate, needing, expected) in [
+            (None, "x86_64", "x86_64", Suits::Well),
+            (None, "noarch", "x86_64", Suits::Well),
+            (None, "i686", "x86_64", Suits::IfMust),
+            (None, "x86_64", "i686", Suits::IfMust),
+            (None, "i686", "noarch", Suits::Well),
+            (x86, "i686", "noarch", Suits::IfMust),
+            (x86, "x86_64", "noarch", Suits::Well),
+            (x86, "i686", "i686", Suits::Well),
+        ] {
+            let rules = RpmRules::of(bases);
+            let suits = rules.suits(place(candidate), place(needing), "");
+            assert_eq!(suits, Some(expected), "{bases:?} {candidate} {needing}");
+        }
+    }
+}
