@@ -6,8 +6,8 @@
 //! --resolve --recursive` list, but for older versions. Conflicts are not looked at. What a package provides itself is not
 //! looked for elsewhere.
 //!
-//! Nothing of an index's text is kept but each different name and version once, each different need once, and some 100
-//! bytes for a package. All of it comes from strangers: what it takes has limits, and so has the search.
+//! Nothing of an index's text is kept but each different name and version once, each different need once, and for each
+//! package some 200 bytes and 8 for each of its needs. All of it comes from strangers: what it takes has limits, and so has the search.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -18,12 +18,12 @@ use crate::rel_path::RelPath;
 
 /// A name or a version, in bytes.
 const WORD_LIMIT: usize = 16 << 10;
-/// All of them. Those of Debian's and Fedora's whole archives take some 10 MB.
+/// All of them. Those of the largest archives are estimated at some 20 MB.
 const WORDS_LIMIT: usize = 256 << 20;
-/// Terms of needs, needs of packages, and what is provided, together. Those whole archives have some 2 million.
+/// Terms of needs, needs of packages, and what is provided, together. The largest archives are estimated at some 2 million.
 const RECORDS_LIMIT: usize = 32 << 20;
-/// How often what is provided is held against what is needed; long versions count more. Those whole archives take some 10
-/// million.
+/// How often what is provided is held against what is needed; long versions count more. The largest archives are
+/// estimated at some 10 million.
 const COMPARED_LIMIT: usize = 64 << 20;
 
 /// Which versions are meant, as flags: what is less, equal and greater than one version. None: whatever version.

@@ -164,7 +164,7 @@ fn versions(entry: &Child) -> (Relation, String) {
     (relation, version)
 }
 
-/// Takes what the chosen packages need too; with a warning about what is not there.
+/// What the chosen packages need. filelists, which are many times as long as primary, are read only where a path is missing.
 pub(super) fn add_needed(
     universe: &mut Universe<RpmRules>,
     indexes: &dyn Indexes,
