@@ -40,15 +40,9 @@ pub enum StoredError {
 }
 
 /// A state with what its root says.
-#[allow(
-    dead_code,
-    reason = "merges write a root and indexes anew, and start from these"
-)]
 pub struct StoredState {
     /// Selects everything that the root names.
     pub format: Box<dyn Format>,
-    /// Where the root stands.
-    pub root_path: RelPath,
     pub root: Trusted,
     /// Those that the manifest has.
     pub indexes: Vec<StoredIndex>,
@@ -95,8 +89,7 @@ impl StoredState {
             .root_among(roots.map(|entry| &entry.path))
             .and_then(|source| entries.get(source.path()))
             .ok_or(StoredError::RootMissing { root: state.root })?;
-        let root_path = root.path.clone();
-        let format = format::of_state(&state.format, &root_path).ok_or_else(|| {
+        let format = format::of_state(&state.format, &root.path).ok_or_else(|| {
             StoredError::UnknownFormat {
                 format: state.format.clone(),
             }
@@ -105,7 +98,6 @@ impl StoredState {
         let Root { indexes, .. } = format.open_root(&trusted)?;
         Ok(Self {
             format,
-            root_path,
             root: trusted,
             indexes: indexes
                 .into_iter()
