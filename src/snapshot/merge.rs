@@ -230,18 +230,20 @@ fn open_all<'a>(context: Context<'a>, sources: &[State]) -> Result<Vec<Input<'a>
 impl<'a> Input<'a> {
     fn open(context: Context<'a>, state: &State) -> Result<Self, MergeError> {
         let name = state.full_name();
-        let stored = StoredState::open(context.store, context.pool, &state.record);
+        let mut entries = Vec::new();
+        context.store.read(|reader| {
+            reader.each_entry(state.record.manifest, &mut |entry| {
+                entries.push(entry);
+                Ok(())
+            })
+        })?;
+        let stored = StoredState::of_entries(context.pool, &state.record, &entries);
         let stored = stored.map_err(|source| MergeError::Stored {
             state: name.clone(),
             source,
         })?;
-        let mut entries = HashMap::new();
-        context.store.read(|reader| {
-            reader.each_entry(state.record.manifest, &mut |entry| {
-                entries.insert(entry.path.clone(), entry);
-                Ok(())
-            })
-        })?;
+        let by_path = entries.into_iter().map(|entry| (entry.path.clone(), entry));
+        let entries: HashMap<RelPath, Entry> = by_path.collect();
         let indexes = pooled(context.pool, &stored, &entries);
         let streams = stored.format.streams(&indexes)?;
         let packages = packages(stored.format.as_ref(), &indexes)?;
