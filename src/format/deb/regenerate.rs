@@ -269,7 +269,9 @@ fn copy_sources(
         };
         let (package, files) = sources::references(file, above, values)?;
         // Versions share the upstream's tarball: a source is taken when all of its files are.
-        if files.iter().all(|file| chosen.has_of(&file.path, &package)) {
+        // One that names no file can be no choice of anybody's.
+        let is_taken = files.iter().all(|file| chosen.has_of(&file.path, &package));
+        if is_taken && !files.is_empty() {
             names.insert(package.name);
             let moved = files.first().and_then(|file| chosen.moved(&file.path));
             match moved.and_then(RelPath::parent) {

@@ -139,6 +139,10 @@ fn regenerate(format: &dyn Format, root: &[u8], texts: &Texts) -> Result<(), For
     if list.kind != IndexKind::DebSources {
         assert_eq!(after.iter().collect::<Vec<_>>(), expected);
     }
+    if before.is_empty() {
+        let text = String::from_utf8_lossy(&kept.0[0]).into_owned();
+        assert!(!text.contains("Package:"), "nothing was chosen: {text}");
+    }
     // Nobody else's word is in what tells of packages.
     assert!(after.iter().all(|reference| chosen.has(&reference.path)));
     // Once more it is the same.
