@@ -428,7 +428,7 @@ pub enum Db {
     /// Remove what no state, snapshot or published tree needs
     ///
     /// Objects that nothing names, downloads that nobody continued for a day, what killed runs left, and files of earlier
-    /// generations in published trees whose `publish.keep` is over. Then the store is made small again.
+    /// generations in published trees whose `publish.keep` is over (the last one stays). Then the store is made small again.
     Cleanup(DbCleanup),
 
     /// Bring the store of an earlier chantal to the schema version of this one
