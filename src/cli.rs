@@ -208,6 +208,16 @@ pub struct RepoRemove {
     /// Take snapshots away also where they are published
     #[arg(long, requires = "snapshots")]
     pub force: bool,
+
+    #[command(flatten)]
+    pub absent: ForgetAbsent,
+}
+
+#[derive(Debug, Args)]
+pub struct ForgetAbsent {
+    /// Forget trees that are missing because their disk is lost for good
+    #[arg(long)]
+    pub forget_absent: bool,
 }
 
 #[derive(Debug, Args)]
@@ -379,6 +389,9 @@ pub struct SnapshotDelete {
     /// Take it away also where it was published with `--to`
     #[arg(long)]
     pub force: bool,
+
+    #[command(flatten)]
+    pub absent: ForgetAbsent,
 }
 
 #[derive(Debug, Args)]
@@ -405,11 +418,26 @@ pub struct Publish {
     /// Publish it there: a tree of its own, which can be switched from snapshot to snapshot in one step
     #[arg(long, value_name = "PATH", conflicts_with = "all")]
     pub to: Option<PathBuf>,
+
+    /// Publish it again where it was published and is missing
+    ///
+    /// A published tree that is not there may be on a disk that is not mounted. Without this option nothing is made in its place.
+    #[arg(long)]
+    pub recreate: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Unpublish {
+    #[command(flatten)]
+    pub which: Trees,
+
+    #[command(flatten)]
+    pub absent: ForgetAbsent,
 }
 
 #[derive(Debug, Args)]
 #[group(id = "trees", required = true, multiple = false)]
-pub struct Unpublish {
+pub struct Trees {
     /// Every tree that shows this repository's state
     #[arg(long = "repo-id", value_name = "NAME", group = "trees")]
     pub repo_id: Option<String>,

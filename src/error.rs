@@ -377,14 +377,14 @@ fn publish_exit(error: &PublishError) -> Exit {
         PublishError::KeyPlace { .. } | PublishError::Root(_) | PublishError::Signing(_) => {
             Exit::Refused
         }
-        PublishError::ObjectMissing { .. }
+        PublishError::TreeMissing { .. }
+        | PublishError::NeighbourMissing { .. }
+        | PublishError::ObjectMissing { .. }
         | PublishError::NoRoot { .. }
         | PublishError::Manifest(_) => Exit::Damaged,
         PublishError::Store(error) => store_exit(error),
         PublishError::Interrupted(_) => Exit::Interrupted,
-        PublishError::TreeMissing { .. } | PublishError::NotOwner { .. } | PublishError::Io(_) => {
-            Exit::Other
-        }
+        PublishError::NotOwner { .. } | PublishError::Io(_) => Exit::Other,
     }
 }
 
@@ -564,7 +564,12 @@ fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
             "name a directory below the mount point as publish path".to_owned()
         }
         PublishError::TreeMissing { .. } => {
-            "mount it; if it is gone for good, make an empty directory there and try again".to_owned()
+            "mount it; if it is lost, `chantal publish` with --recreate publishes it again, and `chantal unpublish` with --forget-absent \
+             forgets it; nothing was changed there"
+                .to_owned()
+        }
+        PublishError::NeighbourMissing { .. } => {
+            "mount it; if it is lost, `chantal unpublish` with --forget-absent forgets what was there; nothing was made".to_owned()
         }
         PublishError::Older { .. } => {
             "with a signing key (`chantal config keygen`) it gets a new date and our signature; or publish it at another place; \

@@ -13,7 +13,9 @@ use crate::error::Error;
 use crate::format::RootFormat;
 use crate::interrupt::Interrupt;
 use crate::output::count;
-use crate::publish::{self, Effort, Older, Outcome, Own, OwnRoot, Request, Root, Summary};
+use crate::publish::{
+    self, Absent, Afterwards, Caller, Effort, Older, Outcome, Own, OwnRoot, Request, Root, Summary,
+};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
 use crate::store::records::{RepositoryRecord, TreeRecord};
@@ -23,6 +25,8 @@ use crate::time::{now, rfc3339};
 #[derive(Clone, Debug, Serialize)]
 pub struct PublishedTree {
     pub path: String,
+    /// False where it was unpublished: a sync leaves the place alone then.
+    pub wanted: bool,
     pub changed: bool,
     pub files: u64,
     pub copied: u64,
@@ -57,8 +61,40 @@ struct Showing<'a> {
     snapshot: Option<&'a str>,
     state: &'a RepositoryRecord,
     keep: Duration,
-    effort: Effort,
-    older: Older,
+    manner: Manner,
+}
+
+/// Who publishes, and what may be done for it.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    pub caller: Caller,
+    pub effort: Effort,
+    pub older: Older,
+}
+
+impl Manner {
+    /// `older`: what `--allow-rollback` took is meant to be published at `latest_path`, whatever clients make of it; at a place of
+    /// its own it is not.
+    fn command(arguments: &cli::Publish, older: Older) -> Self {
+        Self {
+            caller: Caller::Command,
+            effort: if arguments.recreate {
+                Effort::Recreate
+            } else {
+                Effort::Always
+            },
+            older,
+        }
+    }
+
+    /// For a snapshot that was just made, or whose publishing is finished.
+    pub fn new_snapshot(effort: Effort) -> Self {
+        Self {
+            caller: Caller::Command,
+            effort,
+            older: Older::IsRedated,
+        }
+    }
 }
 
 pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Error> {
@@ -68,7 +104,8 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
         .map(|path| context.free_place(path))
         .transpose()?;
     if let Some(reference) = &arguments.what.snapshot_name {
-        return publish_snapshot(context, reference, to);
+        let manner = Manner::command(arguments, Older::IsRedated);
+        return publish_snapshot(context, reference, to, manner);
     }
     let repositories = context.chosen(&arguments.what.repo_ids, arguments.what.all)?;
     if to.is_some() && repositories.len() > 1 {
@@ -82,16 +119,14 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     let mut errors = Vec::new();
     for repository in repositories {
         let published = match (&to, repository.publish.latest_path.as_deref()) {
-            (Some(to), _) => refuse_nested(&storage, to)
-                .and_then(|()| elsewhere(context, &storage, &interrupt, repository, to)),
-            (None, Some(tree)) => latest(
-                context,
-                &storage,
-                &interrupt,
-                repository,
-                tree,
-                Effort::Always,
-            ),
+            (Some(to), _) => refuse_nested(&storage, to).and_then(|()| {
+                let manner = Manner::command(arguments, Older::IsRedated);
+                state_at(context, &storage, &interrupt, repository, to, manner)
+            }),
+            (None, Some(tree)) => {
+                let manner = Manner::command(arguments, Older::IsFollowed);
+                state_at(context, &storage, &interrupt, repository, tree, manner)
+            }
             (None, None) if arguments.what.all => continue,
             (None, None) => {
                 errors.push(Error::Usage(format!(
@@ -133,6 +168,7 @@ fn publish_snapshot(
     context: &Context<'_>,
     reference: &snapshot::Reference,
     to: Option<PathBuf>,
+    manner: Manner,
 ) -> Result<(), Error> {
     let interrupt = Interrupt::listen()?;
     let storage = Storage::open(&context.config.storage, "publish")?;
@@ -140,10 +176,10 @@ fn publish_snapshot(
     let tree = match to {
         Some(to) => {
             refuse_nested(&storage, &to)?;
-            snapshot_at(context, &storage, &interrupt, &snapshot, &to)?
+            snapshot_at(context, &storage, &interrupt, &snapshot, &to, manner)?
         }
         None => match snapshot_path(context, &snapshot) {
-            Some(path) => snapshot_at(context, &storage, &interrupt, &snapshot, &path)?,
+            Some(path) => snapshot_at(context, &storage, &interrupt, &snapshot, &path, manner)?,
             None => {
                 return Err(Error::Usage(format!(
                     "{} has no publish.snapshots_path: say where with --to",
@@ -185,6 +221,7 @@ pub fn snapshot_at(
     interrupt: &Interrupt,
     snapshot: &Snapshot,
     tree: &Path,
+    manner: Manner,
 ) -> Result<PublishedTree, Error> {
     let repository = context.config.repository(&snapshot.repository);
     // Of a merge nobody noted which keys signed its packages: its sources show that.
@@ -198,60 +235,19 @@ pub fn snapshot_at(
         snapshot: Some(&snapshot.name),
         state: &snapshot.record.state,
         keep: context.config.keep(&snapshot.repository),
-        effort: Effort::Always,
-        older: Older::IsRedated,
+        manner,
     };
     show(context, storage, interrupt, &showing, tree)
 }
 
-/// Publishes a repository's last good state at its `latest_path`.
-pub fn latest(
+/// Publishes a repository's last good state.
+pub fn state_at(
     context: &Context<'_>,
     storage: &Storage,
     interrupt: &Interrupt,
     repository: &Repository,
     tree: &Path,
-    effort: Effort,
-) -> Result<PublishedTree, Error> {
-    // What `--allow-rollback` took is meant to be published, whatever clients make of it.
-    state_at(
-        context,
-        storage,
-        interrupt,
-        repository,
-        tree,
-        effort,
-        Older::IsFollowed,
-    )
-}
-
-/// Publishes a repository's last good state at a place of its own.
-fn elsewhere(
-    context: &Context<'_>,
-    storage: &Storage,
-    interrupt: &Interrupt,
-    repository: &Repository,
-    tree: &Path,
-) -> Result<PublishedTree, Error> {
-    state_at(
-        context,
-        storage,
-        interrupt,
-        repository,
-        tree,
-        Effort::Always,
-        Older::IsRedated,
-    )
-}
-
-fn state_at(
-    context: &Context<'_>,
-    storage: &Storage,
-    interrupt: &Interrupt,
-    repository: &Repository,
-    tree: &Path,
-    effort: Effort,
-    older: Older,
+    manner: Manner,
 ) -> Result<PublishedTree, Error> {
     let id = repository.id.as_str();
     let state = storage
@@ -266,8 +262,7 @@ fn state_at(
         snapshot: None,
         state: &state,
         keep: repository.publish.keep,
-        effort,
-        older,
+        manner,
     };
     show(context, storage, interrupt, &showing, tree)
 }
@@ -305,7 +300,7 @@ fn show(
         Root::Ours(own(context.signing_key()?))
     } else {
         // A key that cannot be read is no obstacle to what needs none.
-        let may_need_it = date.is_some() && (is_ours || showing.older == Older::IsRedated);
+        let may_need_it = date.is_some() && (is_ours || showing.manner.older == Older::IsRedated);
         Root::Upstreams {
             date,
             own: own(if may_need_it {
@@ -313,17 +308,18 @@ fn show(
             } else {
                 None
             }),
-            older: showing.older,
+            older: showing.manner.older,
         }
     };
     let request = Request {
+        caller: showing.manner.caller,
         tree,
         repository: showing.repository,
         snapshot: showing.snapshot,
         manifest: state.manifest,
         root,
         keep: showing.keep,
-        effort: showing.effort,
+        effort: showing.manner.effort,
     };
     let outcome = publish::publish(publishing(storage, interrupt), request).map_err(|source| {
         Error::Publish {
@@ -331,12 +327,14 @@ fn show(
             source,
         }
     })?;
+    let wanted = outcome != Outcome::NotWanted;
     let (changed, summary) = match outcome {
-        Outcome::Unchanged => (false, Summary::default()),
+        Outcome::Unchanged | Outcome::NotWanted => (false, Summary::default()),
         Outcome::Published(summary) => (true, summary),
     };
     Ok(PublishedTree {
         path: tree.display().to_string(),
+        wanted,
         changed,
         files: summary.files,
         copied: summary.copied,
@@ -373,7 +371,8 @@ pub fn publishing<'a>(storage: &'a Storage, interrupt: &'a Interrupt) -> publish
 
 /// A tree is replaced as a whole: none may lie in another.
 fn refuse_nested(storage: &Storage, tree: &Path) -> Result<(), Error> {
-    let trees = storage.store.read(crate::store::Reader::trees)?;
+    let mut trees = storage.store.read(crate::store::Reader::trees)?;
+    trees.retain(|_, tree| tree.is_on_disk());
     let is_nested =
         |other: &&PathBuf| *other != tree && (tree.starts_with(other) || other.starts_with(tree));
     match trees.keys().find(is_nested) {
@@ -397,9 +396,10 @@ struct Unpublished {
 pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<(), Error> {
     let interrupt = Interrupt::listen()?;
     let storage = Storage::open(&context.config.storage, "unpublish")?;
-    let all = storage.store.read(crate::store::Reader::trees)?;
+    let mut all = storage.store.read(crate::store::Reader::trees)?;
+    all.retain(|_, tree| tree.is_on_disk());
     let mut chosen: Vec<(&PathBuf, &TreeRecord)> = Vec::new();
-    if let Some(path) = &arguments.path {
+    if let Some(path) = &arguments.which.path {
         let written = config::absolute(path)?;
         let path = config::real(&written);
         match all
@@ -414,10 +414,10 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
                 )));
             }
         }
-    } else if let Some(reference) = &arguments.snapshot_name {
+    } else if let Some(reference) = &arguments.which.snapshot_name {
         let snapshot = snapshot::find(&storage.store, reference)?;
         chosen.extend(all.iter().filter(|(_, tree)| shows(tree, &snapshot)));
-    } else if let Some(repository) = &arguments.repo_id {
+    } else if let Some(repository) = &arguments.which.repo_id {
         // What was published may outlive its definition; a name that neither knows is a slip.
         if !all.values().any(|tree| tree.repository == *repository) {
             context.repository(repository)?;
@@ -429,8 +429,17 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     }
     let mut gone = Vec::new();
     let mut errors = Vec::new();
+    let absent = absent(&arguments.absent);
     for (path, tree) in chosen {
-        match take_away(&storage, &interrupt, path, tree) {
+        let removed = take_away(
+            &storage,
+            &interrupt,
+            path,
+            tree,
+            Afterwards::NotWanted,
+            absent,
+        );
+        match removed {
             Ok(()) => gone.push(Unpublished {
                 path: path.display().to_string(),
                 repository: tree.repository.clone(),
@@ -452,6 +461,15 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     conclude(errors)
 }
 
+/// What `--forget-absent` means.
+pub fn absent(arguments: &cli::ForgetAbsent) -> Absent {
+    if arguments.forget_absent {
+        Absent::Forgotten
+    } else {
+        Absent::Refused
+    }
+}
+
 /// Whether a tree shows a snapshot.
 pub fn shows(tree: &TreeRecord, snapshot: &Snapshot) -> bool {
     tree.repository == snapshot.repository && tree.snapshot.as_deref() == Some(&snapshot.name)
@@ -463,15 +481,25 @@ pub fn take_away(
     interrupt: &Interrupt,
     path: &Path,
     tree: &TreeRecord,
+    afterwards: Afterwards,
+    absent: Absent,
 ) -> Result<(), Error> {
-    publish::unpublish(publishing(storage, interrupt), path).map_err(|source| Error::Publish {
-        repository: tree.repository.clone(),
-        source,
+    publish::unpublish(publishing(storage, interrupt), path, afterwards, absent).map_err(|source| {
+        Error::Publish {
+            repository: tree.repository.clone(),
+            source,
+        }
     })
 }
 
 /// For people.
 pub fn describe(tree: &PublishedTree) -> String {
+    if !tree.wanted {
+        return format!(
+            "not published: {} was unpublished; `chantal publish` publishes it again",
+            tree.path
+        );
+    }
     if !tree.changed {
         return format!("already published at {}", tree.path);
     }

@@ -55,6 +55,19 @@ impl RootFormat {
         self == Self::Deb
     }
 
+    /// When a root that lies somewhere was made, where clients compare that; `None` also for one that cannot be read.
+    pub fn date_of(self, source: &RootSource, bytes: &[u8]) -> Option<i64> {
+        match self {
+            Self::Deb => {
+                let text = root_text(source, bytes).ok()?;
+                deb::Release::parse(source.path().as_str(), &text)
+                    .ok()?
+                    .date
+            }
+            Self::Rpm => None,
+        }
+    }
+
     /// The root with another date. dnf takes the one that is there, whatever its date.
     pub fn dated(self, text: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8> {
         match self {

@@ -1,6 +1,8 @@
 //! What lies in a pool, whoever needs it, and taking it away.
 
+use std::collections::HashSet;
 use std::io;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -8,7 +10,7 @@ use fs_err as fs;
 
 use super::Pool;
 use super::made::MADE;
-use crate::digest::ObjectId;
+use crate::digest::{Algorithm, Hasher, ObjectId};
 
 /// A file that is not whole.
 #[derive(Clone, Debug)]
@@ -52,6 +54,29 @@ impl Pool {
             }
         }
         Ok(())
+    }
+
+    /// Device and inode of every file below `sha256`: what a link into the pool is recognised by without reading it.
+    pub fn inodes(&self) -> io::Result<HashSet<(u64, u64)>> {
+        let mut inodes = HashSet::new();
+        for directory in fs::read_dir(self.root.join("sha256"))? {
+            let directory = directory?;
+            if !directory.file_type()?.is_dir() {
+                continue;
+            }
+            let device = directory.metadata()?.dev();
+            for file in fs::read_dir(directory.path())? {
+                inodes.insert((device, file?.ino()));
+            }
+        }
+        Ok(inodes)
+    }
+
+    /// Whether there is an object with the bytes of the file at `path`.
+    pub fn has_copy_of(&self, path: &Path) -> io::Result<bool> {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let size = super::hash(&mut fs::File::open(path)?, &mut hasher)?;
+        Ok(self.size_of(hasher.finish().0)? == Some(size))
     }
 
     /// What interrupted downloads and killed runs left.

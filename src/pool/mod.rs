@@ -22,7 +22,7 @@ mod made;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -254,13 +254,17 @@ impl Pool {
         Ok((hasher.finish().0, size))
     }
 
-    /// Whether the file at `path` has an object's content. Its size tells most others apart; then it is hashed.
+    /// Whether the file at `path` is an object's, or has its content. Its size tells most others apart; then it is hashed.
     pub fn holds_same_bytes(&self, object: ObjectId, path: &Path) -> io::Result<bool> {
         let Ok(metadata) = std::fs::symlink_metadata(path) else {
             return Ok(false);
         };
         if !metadata.is_file() || self.size_of(object)? != Some(metadata.len()) {
             return Ok(false);
+        }
+        let stored = fs::symlink_metadata(self.object_path(object))?;
+        if (stored.dev(), stored.ino()) == (metadata.dev(), metadata.ino()) {
+            return Ok(true);
         }
         let mut hasher = Hasher::new(object.digest().algorithm());
         hash(&mut fs::File::open(path)?, &mut hasher)?;
@@ -462,8 +466,6 @@ fn hash(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt as _;
-
     use super::*;
     use crate::digest::Algorithm;
 

@@ -1,38 +1,17 @@
 //! The one step: a staged tree takes the place of the published one.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::PublishError;
-
-/// Which directory it is, whatever it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    pub device: u64,
-    pub inode: u64,
-}
-
-impl Identity {
-    /// `None` when nothing is there.
-    pub fn of(path: &Path) -> io::Result<Option<Self>> {
-        match fs_err::symlink_metadata(path) {
-            Ok(metadata) => Ok(Some(Self {
-                device: metadata.dev(),
-                inode: metadata.ino(),
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
+use super::directory::identity;
 
 /// Puts `staging` in the place of `tree`. What stood there has the staging name afterwards.
 pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
-    let replaced = if Identity::of(tree)?.is_some() {
+    let replaced = if identity(tree)?.is_some() {
         match renameat_with(CWD, staging, CWD, tree, RenameFlags::EXCHANGE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => swap_by_renames(staging, tree),
             replaced => replaced,
@@ -78,10 +57,10 @@ fn aside(staging: &Path) -> PathBuf {
 /// After a kill between the renames the old tree is put back, or what is left of it is taken away.
 pub fn recover_from_renames(staging: &Path, tree: &Path) -> io::Result<()> {
     let aside = aside(staging);
-    if Identity::of(&aside)?.is_none() {
+    if identity(&aside)?.is_none() {
         return Ok(());
     }
-    if Identity::of(tree)?.is_none() {
+    if identity(tree)?.is_none() {
         fs_err::rename(&aside, tree)
     } else {
         fs_err::remove_dir_all(&aside)

@@ -7,21 +7,27 @@
 //!
 //! A root that must be newer than one that clients know, or that stands over indexes which we wrote, is made here ([`root`]).
 //!
-//! Which trees are ours is recorded in the store: with the staging directory's inode before the exchange and with the
+//! Which trees are ours is recorded in the store: with the staging directory's identity before the exchange and with the
 //! manifest after it, so that a run killed between the two is understood by the next. What is not ours is never touched.
+//!
+//! A place that is not there is not empty: a tree that was published and is missing may be on a disk that is not mounted, and
+//! nothing is made in its stead unless [`Effort::Recreate`] says so ([`presence`]). A run that failed leaves the record that it
+//! found; one that was killed is ended by the next one ([`recover`]).
 
+mod directory;
 mod exchange;
+mod generations;
 mod layout;
+mod presence;
+mod recover;
 mod root;
 mod stage;
+mod strays;
 mod unpublish;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use fs_err as fs;
 
 use crate::digest::ObjectId;
 use crate::format::{FormatError, RootFormat};
@@ -30,13 +36,17 @@ use crate::manifest::ManifestError;
 use crate::openpgp::{SigningError, SigningKey};
 use crate::pool::Pool;
 use crate::rel_path::RelPath;
-use crate::store::records::{Generation, Staging, TreeRecord};
+use crate::store::records::{DirectoryId, Staging, TreeRecord};
 use crate::store::{Store, StoreError, WriterLock};
 
-pub use unpublish::unpublish;
+pub use generations::outlived;
+pub use presence::is_missing;
+pub use recover::recover_at;
+pub use unpublish::{Absent, Afterwards, unpublish};
 
-use exchange::Identity;
+use directory::{identity, make_parents, remove, staging_path};
 use layout::Layout;
+use presence::Presence;
 use root::Shown;
 
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +67,11 @@ pub enum PublishError {
     MountPoint { path: PathBuf },
     #[error("{path} was published, but is not there: is its file system mounted?")]
     TreeMissing { path: PathBuf },
+    /// Nothing was published there yet, but beside it.
+    #[error(
+        "{path} cannot be made: {neighbour} was published on another file system and is not there: is it mounted?"
+    )]
+    NeighbourMissing { path: PathBuf, neighbour: PathBuf },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
     /// Times are in seconds since the epoch.
@@ -113,6 +128,7 @@ pub struct Context<'a> {
 /// What is to be shown where.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
+    pub caller: Caller,
     pub tree: &'a Path,
     pub repository: &'a str,
     /// The snapshot that the manifest is of; `None` for the repository's state.
@@ -130,6 +146,17 @@ pub enum Effort {
     WhenChanged,
     /// The tree is made anew whatever is there.
     Always,
+    /// And also where it is missing: it is lost for good.
+    Recreate,
+}
+
+/// Who asks for a tree to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody who wants it there from now on.
+    Command,
+    /// A sync, which leaves places alone that were unpublished.
+    Sync,
 }
 
 /// Which root a tree gets. Dates are given where clients ignore a root that is older than the one they know.
@@ -145,6 +172,16 @@ pub enum Root<'a> {
     },
     /// One of ours: the manifest's is neither dated nor signed yet.
     Ours(Own<'a>),
+}
+
+impl Root<'_> {
+    /// `None` where the tree gets whatever the manifest has.
+    fn format(&self) -> Option<RootFormat> {
+        match self {
+            Self::AsItIs { .. } => None,
+            Self::Upstreams { own, .. } | Self::Ours(own) => Some(own.format),
+        }
+    }
 }
 
 /// What becomes of a root that is older than one that clients may know, and that they would silently ignore.
@@ -171,6 +208,8 @@ pub struct Own<'a> {
 pub enum Outcome {
     /// The tree showed it already.
     Unchanged,
+    /// It was unpublished, and nobody has asked for it since.
+    NotWanted,
     Published(Summary),
 }
 
@@ -199,27 +238,25 @@ pub enum OwnRoot {
 pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, PublishError> {
     let tree = request.tree;
     let staging = staging_path(tree)?;
-    let mut record = recover(context, tree, &staging)?;
-    let standing = standing(tree, record.as_ref())?;
-
-    if let (Standing::Ours, Some(record)) = (standing, &record) {
-        if request.effort == Effort::WhenChanged && shows_already(record, &request) {
-            return Ok(Outcome::Unchanged);
-        }
-        let known = context
-            .store
-            .read(|reader| Layout::of_everything_recorded(reader, record))?;
-        refuse_foreign_files(tree, &known)?;
+    let record = recover::recover(context, tree, &staging)?;
+    if request.caller == Caller::Sync && record.as_ref().is_some_and(|record| !record.wanted) {
+        return Ok(Outcome::NotWanted);
     }
+    let found = presence::find(context, &request, record)?;
+    if let Presence::Shown(record) = &found.presence
+        && request.effort == Effort::WhenChanged
+        && shows_already(record, &request)
+    {
+        return Ok(Outcome::Unchanged);
+    }
+    let record = found.presence.into_record();
 
-    let newest = record.as_ref().and_then(|record| record.newest_root_date);
+    let newest = generations::newest_root_date(context, &request, record.as_ref(), found.strays)?;
     let Shown {
         manifest,
         date,
         own,
-    } = root::to_show(context, &request, record.as_ref())?;
-    let newest_root_date = newest.max(date);
-    let snapshot = request.snapshot.map(ToOwned::to_owned);
+    } = root::to_show(context, &request, record.as_ref(), newest)?;
     let (source, root_key) = match (&own, &record) {
         (OwnRoot::None, Some(record)) if record.manifest == Some(manifest) => {
             (record.source, record.root_key.clone())
@@ -228,81 +265,97 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
         (OwnRoot::Unsigned, _) => (Some(request.manifest), None),
         (OwnRoot::SignedBy(key), _) => (Some(request.manifest), Some(key.clone())),
     };
-    let earlier = generations(record.as_ref(), manifest, request.keep, context.now);
+    let earlier = generations::kept(record.as_ref(), manifest, request.keep, context.now);
     let layout = context
         .store
         .read(|reader| Layout::new(reader, manifest, &earlier))?;
 
-    make_directories(tree.parent().unwrap_or(Path::new("/")))?;
-    stage::make_directory(&staging)?;
-    let identity = Identity::of(&staging)?.ok_or_else(|| PublishError::NoName {
-        path: staging.clone(),
-    })?;
-    let pending = TreeRecord {
+    let shown = TreeRecord {
         repository: request.repository.to_owned(),
-        staging: Some(Staging {
-            manifest,
-            source,
-            root_key: root_key.clone(),
-            device: identity.device,
-            inode: identity.inode,
-        }),
-        // From the exchange on clients may see it, and a killed run does not come back here.
-        newest_root_date,
-        ..record.take().unwrap_or(TreeRecord {
-            repository: String::new(),
-            snapshot: None,
-            newest_root_date: None,
-            source: None,
-            root_key: None,
-            manifest: None,
-            published_at: context.now,
-            earlier: Vec::new(),
-            staging: None,
-            leftover: None,
-        })
+        snapshot: request.snapshot.map(ToOwned::to_owned),
+        newest_root_date: newest.max(date),
+        source,
+        root_key,
+        manifest: Some(manifest),
+        directory: None,
+        wanted: true,
+        published_at: context.now,
+        earlier,
+        staging: None,
+        leftover: None,
     };
-    put(context, tree, &pending)?;
-
-    let staged = stage::fill(context, &staging, &layout, tree)
-        .and_then(|copied| exchange::exchange(&staging, tree).map(|()| copied));
-    let copied = match staged {
-        Ok(copied) => copied,
-        Err(error) => {
-            // Half a tree of copies would keep a full disk full, and another path may be configured next time. What
-            // cannot be removed is only clutter; why it was staged in vain is what counts.
-            if let Err(error) = remove_directory(&staging) {
-                log::warn!("{error}");
-            }
-            return Err(error);
-        }
+    make_parents(tree)?;
+    let before = record.as_ref();
+    let (copied, directory) = stage_and_exchange(context, tree, &staging, before, &shown, &layout)
+        .inspect_err(|_| recover::give_up(context, tree, &staging, before))?;
+    let shown = TreeRecord {
+        directory: Some(directory),
+        leftover: identity(&staging)?,
+        ..shown
     };
-
-    put(
-        context,
-        tree,
-        &TreeRecord {
-            repository: request.repository.to_owned(),
-            snapshot,
-            newest_root_date,
-            source,
-            root_key,
-            manifest: Some(manifest),
-            published_at: context.now,
-            earlier,
-            staging: None,
-            leftover: Identity::of(&staging)?.map(|old| (old.device, old.inode)),
-        },
-    )?;
+    put(context, tree, &shown)?;
     // What stood there before, now under the staging name. A kill from here on leaves only clutter, which the next
-    // publishing takes away.
-    remove_directory(&staging)?;
+    // publishing or cleanup removes.
+    remove(&staging)?;
     Ok(Outcome::Published(Summary {
         files: layout.len() as u64,
         copied,
         retained: layout.retained(),
         root: own,
     }))
+}
+
+/// Makes the tree that `shown` describes and puts it in its place; `before` is what was recorded of that. Returns how many files
+/// were copied, and which directory it is.
+fn stage_and_exchange(
+    context: Context<'_>,
+    tree: &Path,
+    staging: &Path,
+    before: Option<&TreeRecord>,
+    shown: &TreeRecord,
+    layout: &Layout,
+) -> Result<(u64, DirectoryId), PublishError> {
+    if before.is_none() {
+        // Whoever is killed between making the directory and recording it leaves a place that cleanup knows to look at.
+        put(context, tree, &pending(None, shown, None))?;
+    }
+    stage::make_directory(staging)?;
+    let directory = identity(staging)?.ok_or_else(|| PublishError::NoName {
+        path: staging.to_owned(),
+    })?;
+    put(context, tree, &pending(before, shown, Some(directory)))?;
+    let copied = stage::fill(context, staging, layout, tree)?;
+    exchange::exchange(staging, tree)?;
+    Ok((copied, directory))
+}
+
+/// What is recorded while `shown` is being staged in `directory`, in the place of what was there before.
+fn pending(
+    before: Option<&TreeRecord>,
+    shown: &TreeRecord,
+    directory: Option<DirectoryId>,
+) -> TreeRecord {
+    let nothing = || TreeRecord {
+        snapshot: None,
+        source: None,
+        root_key: None,
+        manifest: None,
+        earlier: Vec::new(),
+        ..shown.clone()
+    };
+    let staging = directory.zip(shown.manifest);
+    TreeRecord {
+        repository: shown.repository.clone(),
+        // From the exchange on clients may see it, and a killed run does not come back here.
+        newest_root_date: shown.newest_root_date,
+        staging: staging.map(|(directory, manifest)| Staging {
+            manifest,
+            source: shown.source,
+            root_key: shown.root_key.clone(),
+            directory,
+        }),
+        ..before.cloned().unwrap_or_else(nothing)
+    }
 }
 
 /// Whether a tree shows what is to be shown, as the store remembers.
@@ -319,223 +372,10 @@ fn shows_already(record: &TreeRecord, request: &Request<'_>) -> bool {
     }
 }
 
-/// Beside the tree, hidden, and always the same: what a killed run left is found again.
-fn staging_path(tree: &Path) -> Result<PathBuf, PublishError> {
-    let name = tree.file_name().ok_or_else(|| PublishError::NoName {
-        path: tree.to_owned(),
-    })?;
-    let mut staging = std::ffi::OsString::from(".");
-    staging.push(name);
-    staging.push(".chantal-staging");
-    Ok(tree.with_file_name(staging))
-}
-
-/// Ends what a killed run began at a tree: its staging directory is gone then.
-pub fn recover_at(context: Context<'_>, tree: &Path) -> Result<(), PublishError> {
-    recover(context, tree, &staging_path(tree)?).map(drop)
-}
-
-/// Finishes or clears away what a killed run began, and returns what is recorded of the tree then.
-fn recover(
-    context: Context<'_>,
-    tree: &Path,
-    staging: &Path,
-) -> Result<Option<TreeRecord>, PublishError> {
-    let Some(mut record) = context.store.read(|reader| reader.tree(tree))? else {
-        return match Identity::of(staging)? {
-            // Made and killed before it was recorded: it can only be empty.
-            Some(_) if is_empty_directory(staging)? => {
-                fs::remove_dir(staging)?;
-                Ok(None)
-            }
-            Some(_) => Err(PublishError::Occupied {
-                path: staging.to_owned(),
-            }),
-            None => Ok(None),
-        };
-    };
-    let mut staged = None;
-    let mut is_exchanged = false;
-    if let Some(pending) = record.staging.take() {
-        staged = Some(Identity {
-            device: pending.device,
-            inode: pending.inode,
-        });
-        is_exchanged = Identity::of(tree)? == staged;
-        if is_exchanged {
-            if let Some(replaced) = record.manifest.replace(pending.manifest)
-                && replaced != pending.manifest
-            {
-                record.earlier.insert(
-                    0,
-                    Generation {
-                        manifest: replaced,
-                        replaced_at: context.now,
-                    },
-                );
-            }
-            // Its remains are known to be ours also when this run is killed while it takes them away.
-            record.leftover = Identity::of(staging)?.map(|old| (old.device, old.inode));
-            record.source = pending.source;
-            record.root_key = pending.root_key;
-            put(context, tree, &record)?;
-        }
-    }
-    exchange::recover_from_renames(staging, tree)?;
-    if let Some(found) = Identity::of(staging)? {
-        // Half of a new tree, or what the tree was before it was exchanged.
-        let ours = is_exchanged
-            || is_empty_directory(staging)?
-            || staged == Some(found)
-            || record.leftover == Some((found.device, found.inode));
-        if !ours {
-            return Err(PublishError::Occupied {
-                path: staging.to_owned(),
-            });
-        }
-        remove_directory(staging)?;
-    }
-    Ok(Some(record))
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Nothing, or an empty directory.
-    Free,
-    Ours,
-}
-
-fn standing(tree: &Path, record: Option<&TreeRecord>) -> Result<Standing, PublishError> {
-    match fs::symlink_metadata(tree) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Standing::Free),
-        Err(error) => Err(error.into()),
-        Ok(metadata) if metadata.is_symlink() => Err(PublishError::SymbolicLink {
-            path: tree.to_owned(),
-        }),
-        Ok(metadata) if metadata.is_dir() => {
-            if is_empty_directory(tree)? {
-                Ok(Standing::Free)
-            } else if record.is_some_and(|record| record.manifest.is_some()) {
-                Ok(Standing::Ours)
-            } else {
-                Err(PublishError::Occupied {
-                    path: tree.to_owned(),
-                })
-            }
-        }
-        Ok(_) => Err(PublishError::Occupied {
-            path: tree.to_owned(),
-        }),
-    }
-}
-
-/// The generations whose files stay reachable: the last one always, older ones while their time lasts.
-fn generations(
-    record: Option<&TreeRecord>,
-    next: ObjectId,
-    keep: Duration,
-    now: i64,
-) -> Vec<Generation> {
-    let Some(record) = record else {
-        return Vec::new();
-    };
-    let mut all = record.earlier.clone();
-    if let Some(shown) = record.manifest
-        && shown != next
-    {
-        all.insert(
-            0,
-            Generation {
-                manifest: shown,
-                replaced_at: now,
-            },
-        );
-    }
-    all.retain(|generation| generation.manifest != next);
-    let mut index = 0;
-    all.retain(|generation| {
-        index += 1;
-        stays(index - 1, generation, keep, now)
-    });
-    all
-}
-
-/// `index` counts from the newest earlier generation.
-fn stays(index: usize, generation: &Generation, keep: Duration, now: i64) -> bool {
-    let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
-    index == 0 || now.saturating_sub(generation.replaced_at) < keep
-}
-
-/// The manifests of a tree's earlier generations that the next publishing drops.
-pub fn outlived(tree: &TreeRecord, keep: Duration, now: i64) -> BTreeSet<ObjectId> {
-    let earlier = tree.earlier.iter().enumerate();
-    earlier
-        .filter(|(index, generation)| !stays(*index, generation, keep, now))
-        .map(|(_, generation)| generation.manifest)
-        .collect()
-}
-
-/// An administrator may have put a file into the tree: exchanging it away would lose it.
-fn refuse_foreign_files(tree: &Path, known: &Layout) -> Result<(), PublishError> {
-    let mut foreign: Vec<PathBuf> = Vec::new();
-    let mut directories = vec![tree.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            let path = entry.path();
-            let relative = path.strip_prefix(tree).ok().and_then(Path::to_str);
-            if entry.file_type()?.is_dir() {
-                let is_ours = relative.is_some_and(|relative| known.has_directory(relative));
-                if !is_ours && is_empty_directory(&path)? {
-                    foreign.push(path);
-                } else {
-                    directories.push(path);
-                }
-            } else if !relative.is_some_and(|relative| known.has(relative)) {
-                foreign.push(path);
-            }
-        }
-    }
-    foreign.sort();
-    match foreign.first() {
-        None => Ok(()),
-        Some(first) => Err(PublishError::ForeignFiles {
-            tree: tree.to_owned(),
-            first: first.clone(),
-            count: foreign.len(),
-        }),
-    }
-}
-
 fn put(context: Context<'_>, tree: &Path, record: &TreeRecord) -> Result<(), StoreError> {
     context
         .store
         .write(context.lock, |writer| writer.put_tree(tree, record))
-}
-
-fn is_empty_directory(path: &Path) -> io::Result<bool> {
-    Ok(fs::symlink_metadata(path)?.is_dir() && fs::read_dir(path)?.next().is_none())
-}
-
-/// The directories above a tree, readable for a web server whatever the umask.
-fn make_directories(path: &Path) -> io::Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        make_directories(parent)?;
-    }
-    match stage::make_directory(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
-}
-
-fn remove_directory(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use std::io::Read;
 use super::{Context, Older, Own, OwnRoot, PublishError, Request, Root};
 use crate::digest::ObjectId;
 use crate::format::deb::ValidUntil;
-use crate::format::{RootSource, root_text};
+use crate::format::{RootFormat, RootSource, root_text};
 use crate::manifest::{self, Built, Entry, Role};
 use crate::openpgp::{Keyring, SigningKey};
 use crate::rel_path::RelPath;
 use crate::store::records::TreeRecord;
 
 /// Roots are fetched whole into memory, and are no larger than that.
-const ROOT_LIMIT: u64 = 64 << 20;
+pub const ROOT_LIMIT: u64 = 64 << 20;
 
 /// What is shown in place of what was asked for.
 pub struct Shown {
@@ -27,13 +27,14 @@ pub struct Shown {
     pub date: Option<i64>,
 }
 
-/// Decides which root a tree gets, and makes it if it is ours. `record` is what is known of the tree.
+/// Decides which root a tree gets, and makes it if it is ours. `record` is what is known of the tree, `newest` the date of the
+/// newest root that its clients may know.
 pub fn to_show(
     context: Context<'_>,
     request: &Request<'_>,
     record: Option<&TreeRecord>,
+    newest: Option<i64>,
 ) -> Result<Shown, PublishError> {
-    let newest = record.and_then(|record| record.newest_root_date);
     let is_ours = record.is_some_and(|record| record.source.is_some());
     let as_it_is = |date| Shown {
         manifest: request.manifest,
@@ -88,11 +89,7 @@ fn replaced(
             Ok(())
         })
     })?;
-    let roots = entries.iter().filter(|entry| entry.role == Role::Root);
-    let source = own
-        .format
-        .root_among(roots.map(|entry| &entry.path))
-        .ok_or(PublishError::NoRoot { manifest })?;
+    let source = among(&entries, own.format).ok_or(PublishError::NoRoot { manifest })?;
     let found = entries.iter().find(|entry| entry.path == *source.path());
     let bytes = found.map(|entry| read(context, entry)).transpose()?;
     let text = root_text(&source, &bytes.unwrap_or_default()).map_err(PublishError::Root)?;
@@ -120,6 +117,29 @@ fn replaced(
     }
     context.pool.flush()?;
     Ok(manifest::build(entries)?)
+}
+
+fn among(entries: &[Entry], format: RootFormat) -> Option<RootSource> {
+    let roots = entries.iter().filter(|entry| entry.role == Role::Root);
+    format.root_among(roots.map(|entry| &entry.path))
+}
+
+/// Where a manifest has its root.
+pub fn source(
+    context: Context<'_>,
+    manifest: ObjectId,
+    format: RootFormat,
+) -> Result<Option<RootSource>, PublishError> {
+    let mut roots = Vec::new();
+    context.store.read(|reader| {
+        reader.each_entry(manifest, &mut |entry| {
+            if entry.role == Role::Root {
+                roots.push(entry);
+            }
+            Ok(())
+        })
+    })?;
+    Ok(among(&roots, format))
 }
 
 fn set_modified(context: Context<'_>, object: ObjectId, time: i64) -> Result<(), PublishError> {

@@ -1,5 +1,8 @@
 //! Publishing over made-up manifests: retention, what is not ours, kills around the exchange.
 
+use fs_err as fs;
+
+use super::recover::recover;
 use super::*;
 use crate::manifest::{self, Entry, Role};
 use crate::rel_path::RelPath;
@@ -81,6 +84,7 @@ impl Storage {
         publish(
             self.context(&Interrupt::default(), now),
             Request {
+                caller: Caller::Command,
                 tree: &tree,
                 repository: "r",
                 snapshot: None,
@@ -180,7 +184,7 @@ fn a_run_killed_around_the_exchange_is_understood() {
         // What a kill leaves: the record of what was going on, and a staging directory before or after the exchange.
         fs::create_dir_all(&staging).unwrap();
         fs::write(staging.join("root"), "2").unwrap();
-        let identity = Identity::of(&staging).unwrap().unwrap();
+        let directory = identity(&staging).unwrap().unwrap();
         let mut record = storage
             .store
             .read(|reader| reader.tree(&tree))
@@ -190,8 +194,7 @@ fn a_run_killed_around_the_exchange_is_understood() {
             manifest: second,
             source: None,
             root_key: None,
-            device: identity.device,
-            inode: identity.inode,
+            directory,
         });
         put(storage.context(&Interrupt::default(), 1), &tree, &record).unwrap();
         if exchanged {
@@ -235,15 +238,14 @@ fn a_run_killed_while_it_ends_another_is_ended() {
         .unwrap()
         .unwrap();
     // Killed right behind the exchange: the old tree has the staging directory's name.
-    let identity = Identity::of(&tree).unwrap().unwrap();
+    let directory = identity(&tree).unwrap().unwrap();
     record.manifest = Some(first);
     record.leftover = None;
     record.staging = Some(Staging {
         manifest: second,
         source: None,
         root_key: None,
-        device: identity.device,
-        inode: identity.inode,
+        directory,
     });
     put(context, &tree, &record).unwrap();
     for name in ["a", "b"] {
@@ -264,6 +266,10 @@ fn a_run_killed_while_it_ends_another_is_ended() {
     );
 }
 
+fn forget(context: Context<'_>, tree: &Path) -> Result<(), PublishError> {
+    unpublish(context, tree, Afterwards::Nothing, Absent::Refused)
+}
+
 #[test]
 fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
     let storage = Storage::new();
@@ -275,14 +281,13 @@ fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
     let leave = |steps: u8| {
         storage.publish(manifest, 0).unwrap();
         let mut left = record().unwrap();
-        let identity = Identity::of(&tree).unwrap().unwrap();
-        left.leftover = Some((identity.device, identity.inode));
+        left.leftover = identity(&tree).unwrap();
         put(context(), &tree, &left).unwrap();
         if steps >= 1 {
             fs::rename(&tree, &staging).unwrap();
         }
         if steps >= 2 {
-            left.manifest = None;
+            left.forget_content();
             put(context(), &tree, &left).unwrap();
         }
         if steps >= 3 {
@@ -291,7 +296,7 @@ fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
     };
     for steps in 0..=3 {
         leave(steps);
-        unpublish(context(), &tree).unwrap();
+        forget(context(), &tree).unwrap();
         assert_eq!(record(), None, "after {steps} steps");
         assert!(!tree.exists() && !staging.exists(), "after {steps} steps");
     }
@@ -299,18 +304,18 @@ fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
         leave(steps);
         storage.publish(manifest, 2).unwrap();
         assert_eq!(storage.files(), ["a", "root"], "after {steps} steps");
-        unpublish(context(), &tree).unwrap();
+        forget(context(), &tree).unwrap();
     }
     // A disk that is away takes the staging directory with it.
     leave(0);
     let away = storage.dir.path().join("away");
     fs::rename(tree.parent().unwrap(), &away).unwrap();
     assert!(matches!(
-        unpublish(context(), &tree),
+        forget(context(), &tree),
         Err(PublishError::TreeMissing { .. })
     ));
     fs::rename(&away, tree.parent().unwrap()).unwrap();
-    unpublish(context(), &tree).unwrap();
+    forget(context(), &tree).unwrap();
 }
 
 #[test]
@@ -322,7 +327,7 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
     for is_away in [false, true] {
         storage.publish(manifest, 0).unwrap();
         let context = storage.context(&interrupt, 1);
-        let identity = Identity::of(&tree).unwrap().unwrap();
+        let directory = identity(&tree).unwrap().unwrap();
         let mut record = storage
             .store
             .read(|reader| reader.tree(&tree))
@@ -333,21 +338,65 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
             source: None,
             root_key: None,
             manifest,
-            device: identity.device,
-            inode: identity.inode,
+            directory,
         });
         put(context, &tree, &record).unwrap();
         if is_away {
             // It may have been exchanged: only the disk knows.
             fs::remove_dir_all(&tree).unwrap();
             assert!(matches!(
-                unpublish(context, &tree),
+                forget(context, &tree),
                 Err(PublishError::TreeMissing { .. })
             ));
         } else {
             fs::rename(&tree, &staging).unwrap();
-            unpublish(context, &tree).unwrap();
+            forget(context, &tree).unwrap();
             assert!(!staging.exists());
         }
     }
+}
+
+/// A root of ours that was dated under a clock that was ahead: clients refuse it, and must not have to wait for its year.
+#[test]
+fn a_date_of_the_future_does_not_bind_later_roots() {
+    let storage = Storage::new();
+    let tree = storage.tree();
+    let (first, second) = (
+        storage.manifest(&[("root", "1")]),
+        storage.manifest(&[("root", "2")]),
+    );
+    let key_name = RelPath::parse("key").unwrap();
+    let year_2040 = 2_208_988_800;
+    let show = |manifest, date, now| {
+        let own = Own {
+            format: RootFormat::Deb,
+            key: None,
+            key_name: &key_name,
+        };
+        let request = Request {
+            caller: Caller::Command,
+            tree: &tree,
+            repository: "r",
+            snapshot: None,
+            manifest,
+            root: Root::Upstreams {
+                date: Some(date),
+                own,
+                older: Older::IsRedated,
+            },
+            keep: Duration::ZERO,
+            effort: Effort::Always,
+        };
+        publish(storage.context(&Interrupt::default(), now), request)
+    };
+    show(first, year_2040, year_2040).unwrap();
+    assert!(matches!(
+        show(second, year_2040 - 1, year_2040),
+        Err(PublishError::Older { .. })
+    ));
+    show(second, 1000, 1001).unwrap();
+    assert!(matches!(
+        show(first, 999, 1002),
+        Err(PublishError::Older { .. })
+    ));
 }

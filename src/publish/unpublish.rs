@@ -1,48 +1,81 @@
-//! Taking a published tree away: out of sight in one step, and only what is ours.
+//! Removing a published tree: out of sight in one step, and only what is ours.
 
 use std::io;
 use std::path::Path;
 
 use fs_err as fs;
 
-use super::exchange::Identity;
+use super::directory::{identity, remove, staging_path};
 use super::layout::Layout;
-use super::{
-    Context, PublishError, Standing, put, recover, refuse_foreign_files, remove_directory,
-    staging_path, standing,
-};
+use super::presence::{Glance, glance};
+use super::recover::recover;
+use super::strays::refuse_foreign_files;
+use super::{Context, PublishError, put};
 use crate::store::records::TreeRecord;
 
-/// Removes a tree and forgets it. Killed anywhere, the tree is either whole or out of sight, and the next run ends the work.
-pub fn unpublish(context: Context<'_>, tree: &Path) -> Result<(), PublishError> {
+/// What is remembered of a place once its tree is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// Syncs leave it alone, and clients may know the date of the root that it had.
+    NotWanted,
+    Nothing,
+}
+
+/// Which trees may be forgotten without being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// None: the disk may be back tomorrow.
+    Refused,
+    /// Those that are not there: their disks are lost for good.
+    Forgotten,
+}
+
+/// Removes a tree. Killed anywhere, the tree is either whole or out of sight, and the next run ends the work.
+pub fn unpublish(
+    context: Context<'_>,
+    tree: &Path,
+    afterwards: Afterwards,
+    absent: Absent,
+) -> Result<(), PublishError> {
     let staging = staging_path(tree)?;
-    let mut is_gone = false;
-    if let Some(mut record) = context.store.read(|reader| reader.tree(tree))?
-        && is_out_of_sight(&record, tree, &staging)?
-    {
+    let not_published = || PublishError::NotPublished {
+        path: tree.to_owned(),
+    };
+    let mut record = context
+        .store
+        .read(|reader| reader.tree(tree))?
+        .ok_or_else(not_published)?;
+    if is_out_of_sight(&record, tree, &staging)? {
         // Its rest goes next, and is all that tells it from a tree whose disk is away.
         record.leftover = identity(&staging)?;
         record.staging = None;
-        put_shows_nothing(context, tree, &mut record)?;
-        is_gone = true;
+        put_not_wanted(context, tree, &mut record)?;
     }
-    let Some(mut record) = recover(context, tree, &staging)? else {
-        return Err(PublishError::NotPublished {
-            path: tree.to_owned(),
-        });
-    };
-    if !is_gone {
-        // A disk that is not mounted looks like this, and will be back with the tree.
-        if fs::symlink_metadata(tree).is_err() {
-            return Err(PublishError::TreeMissing {
-                path: tree.to_owned(),
-            });
+    if let Some(mut record) = recover(context, tree, &staging)?
+        && record.is_on_disk()
+    {
+        match glance(tree, Some(&record))? {
+            // A disk that is not mounted looks like this, and will be back with the tree.
+            Glance::Missing if absent == Absent::Refused => {
+                return Err(PublishError::TreeMissing {
+                    path: tree.to_owned(),
+                });
+            }
+            Glance::Missing => put_not_wanted(context, tree, &mut record)?,
+            _ => take_away(context, tree, &staging, &mut record)?,
         }
-        take_away(context, tree, &staging, &mut record)?;
     }
-    context
-        .store
-        .write(context.lock, |writer| writer.remove_tree(tree))?;
+    match afterwards {
+        Afterwards::NotWanted => {
+            if let Some(mut record) = context.store.read(|reader| reader.tree(tree))? {
+                record.leftover = None;
+                put(context, tree, &record)?;
+            }
+        }
+        Afterwards::Nothing => context
+            .store
+            .write(context.lock, |writer| writer.remove_tree(tree))?,
+    }
     Ok(())
 }
 
@@ -52,59 +85,48 @@ fn take_away(
     staging: &Path,
     record: &mut TreeRecord,
 ) -> Result<(), PublishError> {
-    if standing(tree, Some(record))? == Standing::Ours {
-        let known = context
-            .store
-            .read(|reader| Layout::of_everything_recorded(reader, record))?;
-        refuse_foreign_files(tree, &known)?;
-        // Recorded first: what is found under the staging name later is then known to be ours.
-        record.leftover = identity(tree)?;
-        put(context, tree, record)?;
-        fs::rename(tree, staging)?;
-        put_shows_nothing(context, tree, record)?;
-        remove_directory(staging)?;
-    } else {
-        // It holds nothing.
-        put_shows_nothing(context, tree, record)?;
-        fs::remove_dir(tree)?;
+    if super::directory::is_empty(tree)? {
+        put_not_wanted(context, tree, record)?;
+        return Ok(fs::remove_dir(tree)?);
     }
-    Ok(())
+    let known = context
+        .store
+        .read(|reader| Layout::of_everything_recorded(reader, record))?;
+    refuse_foreign_files(context, tree, &known)?;
+    // Recorded first: what is found under the staging name later is then known to be ours.
+    record.leftover = identity(tree)?;
+    put(context, tree, record)?;
+    fs::rename(tree, staging)?;
+    put_not_wanted(context, tree, record)?;
+    Ok(remove(staging)?)
 }
 
-/// From here on nobody wonders where the tree is.
-fn put_shows_nothing(
+/// From here on nothing is expected there.
+fn put_not_wanted(
     context: Context<'_>,
     tree: &Path,
     record: &mut TreeRecord,
 ) -> Result<(), PublishError> {
-    record.manifest = None;
-    record.source = None;
-    record.root_key = None;
-    record.earlier.clear();
+    record.forget_content();
     Ok(put(context, tree, record)?)
 }
 
-/// Whether a tree is not there because a killed run took it away, or had not published it yet.
+/// Whether a tree is not there because a killed run removed it, or had not published it yet.
 fn is_out_of_sight(record: &TreeRecord, tree: &Path, staging: &Path) -> io::Result<bool> {
-    if Identity::of(tree)?.is_some() {
+    if identity(tree)?.is_some() {
         return Ok(false);
     }
-    let found = identity(staging)?;
-    let pending = record
-        .staging
-        .as_ref()
-        .map(|staging| (staging.device, staging.inode));
-    Ok(match (found, record.manifest) {
-        // It was moved there.
-        (Some(_), _) if found == record.leftover => true,
-        // Its first publishing got no further.
-        (Some(_), None) if found == pending => true,
-        (None, None) => pending.is_none(),
-        _ => false,
-    })
-}
-
-/// As it is recorded.
-fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
-    Ok(Identity::of(path)?.map(|found| (found.device, found.inode)))
+    let Some(found) = identity(staging)? else {
+        return Ok(record.manifest.is_none() && record.staging.is_none());
+    };
+    let is_leftover = record
+        .leftover
+        .is_some_and(|leftover| leftover.is_same(found));
+    // Its first publishing got no further.
+    let is_staged = record.manifest.is_none()
+        && record
+            .staging
+            .as_ref()
+            .is_some_and(|staging| staging.directory.is_same(found));
+    Ok(is_leftover || is_staged)
 }

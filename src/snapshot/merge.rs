@@ -64,6 +64,15 @@ pub struct Request<'a> {
     pub name: &'a SnapshotName,
     pub description: Option<&'a str>,
     pub identity: &'a Identity,
+    pub existing: Existing,
+}
+
+/// What becomes of a merge whose name is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    Refused,
+    /// A run was killed that had made it and not published it: it is taken if it is the same.
+    Finished,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -160,15 +169,25 @@ pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, Mer
     record(context, &request, entries, &made, root.1.object)
 }
 
-fn refuse_what_cannot_be(context: Context<'_>, request: &Request<'_>) -> Result<(), MergeError> {
-    let exists = context
+fn existing(
+    context: Context<'_>,
+    request: &Request<'_>,
+) -> Result<Option<SnapshotRecord>, MergeError> {
+    Ok(context
         .store
-        .read(|reader| reader.snapshot(request.repository, request.name.as_str()))?;
-    if exists.is_some() {
-        return Err(MergeError::Exists {
-            repository: request.repository.to_owned(),
-            name: request.name.clone(),
-        });
+        .read(|reader| reader.snapshot(request.repository, request.name.as_str()))?)
+}
+
+fn exists(request: &Request<'_>) -> MergeError {
+    MergeError::Exists {
+        repository: request.repository.to_owned(),
+        name: request.name.clone(),
+    }
+}
+
+fn refuse_what_cannot_be(context: Context<'_>, request: &Request<'_>) -> Result<(), MergeError> {
+    if request.existing == Existing::Refused && existing(context, request)?.is_some() {
+        return Err(exists(request));
     }
     let with_format = |state: &State| (state.full_name(), state.record.format.clone());
     let first = &request.sources[0];
@@ -552,6 +571,19 @@ fn record(
     root: ObjectId,
 ) -> Result<Snapshot, MergeError> {
     let built = manifest::build(entries)?;
+    let snapshot = |record| Snapshot {
+        repository: request.repository.to_owned(),
+        name: request.name.as_str().to_owned(),
+        record,
+    };
+    if let Some(record) = existing(context, request)? {
+        // A snapshot is never changed.
+        return if record.state.manifest == built.id {
+            Ok(snapshot(record))
+        } else {
+            Err(exists(request))
+        };
+    }
     context.pool.flush()?;
     let totals = built.manifest.totals();
     let records = || request.sources.iter().map(|source| &source.record);
@@ -590,9 +622,5 @@ fn record(
         writer.put_manifest(&built)?;
         writer.put_snapshot(request.repository, request.name.as_str(), &record)
     })?;
-    Ok(Snapshot {
-        repository: request.repository.to_owned(),
-        name: request.name.as_str().to_owned(),
-        record,
-    })
+    Ok(snapshot(record))
 }

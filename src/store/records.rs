@@ -104,16 +104,103 @@ pub struct TreeRecord {
     /// The fingerprint of the key that signed that root; `None` where nobody did.
     #[serde(default)]
     pub root_key: Option<String>,
-    /// What it shows; `None` while its first publishing is under way, and when it was taken away but for the rest.
+    /// What it shows; `None` while its first publishing is under way, and after it was unpublished.
     pub manifest: Option<ObjectId>,
+    /// The directory that was published; `None` in records of before this was noted.
+    #[serde(default)]
+    pub directory: Option<DirectoryId>,
+    /// False after it was unpublished: syncs leave the place alone until it is published again.
+    #[serde(default = "yes")]
+    pub wanted: bool,
     pub published_at: i64,
     /// Manifests that it showed before and whose files are still reachable, the newest first.
     pub earlier: Vec<Generation>,
     /// The directory that is being staged for it, or was when a run was killed.
     pub staging: Option<Staging>,
-    /// Device and inode of the directory that the tree was before, which is taken away last.
+    /// The directory that the tree was before, which is removed last.
+    #[serde(default, deserialize_with = "directory_of_any_version")]
+    pub leftover: Option<DirectoryId>,
+}
+
+impl TreeRecord {
+    /// Whether something of it is, or may be, on disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.manifest.is_some() || self.staging.is_some() || self.is_being_removed()
+    }
+
+    /// It is unpublished. What clients may know of the place stays: the date of its newest root.
+    pub fn forget_content(&mut self) {
+        self.wanted = false;
+        self.manifest = None;
+        self.directory = None;
+        self.snapshot = None;
+        self.source = None;
+        self.root_key = None;
+        self.earlier.clear();
+    }
+
+    /// It was unpublished, and the run that did it may not have removed everything.
+    pub fn is_being_removed(&self) -> bool {
+        !self.wanted && self.leftover.is_some()
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Which directory it is, whatever it is called and wherever its file system is mounted.
+///
+/// Device numbers change over reboots (USB, LVM, btrfs, NFS), so that they alone say nothing. The time at which a directory was
+/// made stays with its inode, where the file system keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryId {
+    pub device: u64,
+    pub inode: u64,
+    /// When it was made, in nanoseconds since the epoch.
     #[serde(default)]
-    pub leftover: Option<(u64, u64)>,
+    pub born: Option<i64>,
+    /// What statvfs calls its file system; 0 where it says nothing.
+    #[serde(default)]
+    pub file_system: u64,
+}
+
+impl DirectoryId {
+    pub fn is_same(self, other: Self) -> bool {
+        self.inode == other.inode
+            && match (self.born, other.born) {
+                (Some(one), Some(other)) => one == other,
+                // As far as it was noted.
+                _ => self.is_on_file_system_of(other),
+            }
+    }
+
+    pub fn is_on_file_system_of(self, other: Self) -> bool {
+        self.device == other.device
+            || (self.file_system != 0 && self.file_system == other.file_system)
+    }
+}
+
+/// Schema versions 1 and 2 wrote a device and an inode.
+fn directory_of_any_version<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<DirectoryId>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Pair(u64, u64),
+        Directory(DirectoryId),
+    }
+    let written: Option<Written> = Deserialize::deserialize(deserializer)?;
+    Ok(written.map(|written| match written {
+        Written::Directory(directory) => directory,
+        Written::Pair(device, inode) => DirectoryId {
+            device,
+            inode,
+            born: None,
+            file_system: 0,
+        },
+    }))
 }
 
 /// A manifest that a tree no longer shows.
@@ -132,8 +219,8 @@ pub struct Staging {
     pub source: Option<ObjectId>,
     #[serde(default)]
     pub root_key: Option<String>,
-    pub device: u64,
-    pub inode: u64,
+    #[serde(flatten)]
+    pub directory: DirectoryId,
 }
 
 /// One run of sync.
@@ -165,4 +252,81 @@ pub enum SyncOutcome {
     Unchanged,
     Changed,
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: DirectoryId = DirectoryId {
+        device: 1,
+        inode: 2,
+        born: Some(3),
+        file_system: 4,
+    };
+
+    #[test]
+    fn a_directory_is_the_same_wherever_it_is_mounted() {
+        let is_same = |other: DirectoryId| HERE.is_same(other) && other.is_same(HERE);
+        assert!(is_same(HERE));
+        // After a reboot, on file systems whose id comes from the device's number.
+        assert!(is_same(DirectoryId {
+            device: 9,
+            file_system: 9,
+            ..HERE
+        }));
+        assert!(!is_same(DirectoryId { inode: 9, ..HERE }));
+        // The inode was used again.
+        assert!(!is_same(DirectoryId {
+            born: Some(9),
+            ..HERE
+        }));
+        // Where the time is not known, the file system decides.
+        assert!(is_same(DirectoryId { born: None, ..HERE }));
+        assert!(is_same(DirectoryId {
+            born: None,
+            device: 9,
+            ..HERE
+        }));
+        assert!(is_same(DirectoryId {
+            born: None,
+            file_system: 9,
+            ..HERE
+        }));
+        assert!(!is_same(DirectoryId {
+            born: None,
+            device: 9,
+            file_system: 9,
+            ..HERE
+        }));
+        let unknown = DirectoryId {
+            born: None,
+            device: 8,
+            inode: 2,
+            file_system: 0,
+        };
+        assert!(!unknown.is_same(DirectoryId {
+            device: 9,
+            ..unknown
+        }));
+    }
+
+    #[test]
+    fn trees_of_older_schema_versions_are_read() {
+        let manifest = "0".repeat(64);
+        let old = format!(
+            r#"{{"repository": "r", "manifest": "{manifest}", "published_at": 1, "earlier": [],
+                "staging": {{"manifest": "{manifest}", "device": 5, "inode": 6}}, "leftover": [7, 8]}}"#
+        );
+        let record: TreeRecord = serde_json::from_str(&old).unwrap();
+        let found = |directory: DirectoryId| (directory.device, directory.inode, directory.born);
+        assert_eq!(record.leftover.map(found), Some((7, 8, None)));
+        assert_eq!(
+            record.staging.as_ref().map(|s| found(s.directory)),
+            Some((5, 6, None))
+        );
+        assert!(record.wanted && record.directory.is_none());
+        let again = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<TreeRecord>(&again).unwrap(), record);
+    }
 }

@@ -505,3 +505,17 @@ fn what_would_contradict_the_selection_is_left_out() {
             .any(|path| path.ends_with("-primary.xml.zst"))
     );
 }
+
+/// Its tree has a root of ours in front, which the state does not have: it is the state's all the same.
+#[test]
+fn a_filtered_tree_shows_the_current_state() {
+    for upstream in Upstream::both() {
+        let filtered = Filtered::of(&mixed(upstream), "filters: {include: [hello]}\n");
+        let show = ["repo", "show", "--repo-id", "r"];
+        let json = [&["--format", "json"], &show[..]].concat();
+        let shown = filtered.chantal.run(&json).succeeds().json();
+        assert_eq!(shown["published"][0]["current"], true);
+        let shown = filtered.chantal.run(&show).succeeds();
+        shown.mentions("[dir]/www/r/latest (current, ");
+    }
+}

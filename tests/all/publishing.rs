@@ -1,6 +1,9 @@
 //! Published trees: links and modes, what stays of earlier generations, other file systems, targets that move or vanish.
 
+mod absent;
+mod half_done;
 mod places;
+mod restored;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -208,17 +211,6 @@ fn a_root_that_is_gone_upstream_does_not_linger() {
     scene.sync();
     assert!(!scene.published().join("dists/stable/InRelease").exists());
     assert!(scene.published().join("dists/stable/Release.gpg").exists());
-}
-
-#[test]
-fn a_tree_that_was_deleted_comes_back() {
-    for scene in Scene::both(|repository| repository) {
-        for args in [&SYNC[..], &PUBLISH] {
-            fs::remove_dir_all(scene.published()).unwrap();
-            scene.chantal.run(args).succeeds();
-            Tree::read(&scene.published()).assert_same(&scene.expected(0));
-        }
-    }
 }
 
 #[test]

@@ -396,9 +396,9 @@ fn a_tree_that_is_away_is_not_forgotten() {
         &["snapshot", "delete", "--name", "n", "--force"],
     ] {
         mirror.run(command).fails_with(
-            1,
+            5,
             "error: r: [dir]/www/disk/prod was published, but is not there: is its file system mounted?\n\
-             hint: mount it; if it is gone for good, make an empty directory there and try again\n",
+             hint: mount it; if it is lost, `chantal publish` with --recreate publishes it again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n",
         );
     }
     fs::rename(mirror.www("away"), mirror.www("disk/prod")).unwrap();

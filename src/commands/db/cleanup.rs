@@ -15,7 +15,7 @@ use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
-use crate::publish::{self, Effort, Request, Root};
+use crate::publish::{self, Caller, Effort, Request, Root};
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 use crate::store::{Name, Reader};
@@ -41,8 +41,18 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     let interrupt = Interrupt::listen()?;
     let storage = Storage::open(&context.config.storage, "db cleanup")?;
     let mut trees = storage.store.read(Reader::trees)?;
-    // Publishing on the mount point of a disk that is away would hide what is on it.
-    trees.retain(|path, _| std::fs::symlink_metadata(path).is_ok());
+    if !arguments.dry_run {
+        for (path, tree) in &trees {
+            // Also where the tree is not there: what a killed first publishing staged may be.
+            publish::recover_at(publishing(&storage, &interrupt), path)
+                .map_err(|source| failed(tree, source))?;
+        }
+        trees = storage.store.read(Reader::trees)?;
+    }
+    // What is on a disk that is away is not looked at, and stays.
+    trees.retain(|path, tree| {
+        tree.manifest.is_some() && publish::is_missing(path, tree).is_ok_and(|missing| !missing)
+    });
     let leaving = leaving(context.config, &trees);
     let store_before = storage.store.size()?;
     let plan = if arguments.dry_run {
@@ -54,15 +64,8 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
         };
         cleanup::plan(&storage.store, &storage.pool, SystemTime::now(), is_leaving)?
     } else {
-        for (path, tree) in &trees {
-            tidy(
-                context.config,
-                &storage,
-                &interrupt,
-                path,
-                tree,
-                leaving.contains_key(path),
-            )?;
+        for path in leaving.keys() {
+            tidy(context.config, &storage, &interrupt, path, &trees[path])?;
         }
         let plan = cleanup::plan(&storage.store, &storage.pool, SystemTime::now(), |_, _| {
             false
@@ -106,35 +109,38 @@ fn leaving(
         .collect()
 }
 
-/// Ends what a killed run began at a tree, and publishes it without the generations whose time is over.
+/// Publishes a tree without the generations whose time is over.
 fn tidy(
     config: &Config,
     storage: &Storage,
     interrupt: &Interrupt,
     path: &std::path::Path,
     tree: &TreeRecord,
-    is_overfull: bool,
 ) -> Result<(), Error> {
-    let context = publishing(storage, interrupt);
-    let failed = |source| Error::Publish {
+    let Some(manifest) = tree.manifest else {
+        return Ok(());
+    };
+    let request = Request {
+        caller: Caller::Sync,
+        tree: path,
+        repository: &tree.repository,
+        snapshot: tree.snapshot.as_deref(),
+        manifest,
+        // As it is shown, whoever made its root.
+        root: Root::AsItIs { date: None },
+        keep: config.keep(&tree.repository),
+        effort: Effort::Always,
+    };
+    publish::publish(publishing(storage, interrupt), request)
+        .map_err(|source| failed(tree, source))?;
+    Ok(())
+}
+
+fn failed(tree: &TreeRecord, source: publish::PublishError) -> Error {
+    Error::Publish {
         repository: tree.repository.clone(),
         source,
-    };
-    publish::recover_at(context, path).map_err(failed)?;
-    if let (true, Some(manifest)) = (is_overfull, tree.manifest) {
-        let request = Request {
-            tree: path,
-            repository: &tree.repository,
-            snapshot: tree.snapshot.as_deref(),
-            manifest,
-            // As it is shown, whoever made its root.
-            root: Root::AsItIs { date: None },
-            keep: config.keep(&tree.repository),
-            effort: Effort::Always,
-        };
-        publish::publish(context, request).map_err(failed)?;
     }
-    Ok(())
 }
 
 fn describe(cleaned: &Cleaned, plan: &Plan) -> String {

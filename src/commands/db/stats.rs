@@ -46,12 +46,14 @@ pub fn stats(context: &Context<'_>) -> Result<(), Error> {
 fn gather(reader: &Reader) -> Transaction<Stats> {
     let (manifests, chunks) = reader.manifests_and_chunks()?;
     let (objects, all_bytes) = reader.objects()?;
+    let trees = reader.trees()?.into_values();
+    let trees = trees.filter(|tree| tree.manifest.is_some());
     let mut stats = Stats {
         manifests,
         chunks,
         objects,
         bytes: all_bytes,
-        published_trees: reader.trees()?.len() as u64,
+        published_trees: trees.count() as u64,
         ..Stats::default()
     };
     let mut needed: BTreeSet<ObjectId> = BTreeSet::new();

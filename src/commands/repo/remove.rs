@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cli::RepoRemove;
-use crate::commands::publish::take_away;
+use crate::commands::publish::{absent, take_away};
 use crate::commands::{Context, conclude};
 use crate::config::{RepoId, Storage as Places};
 use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
+use crate::publish::Afterwards;
 use crate::snapshot::{self, Snapshot};
 use crate::storage::{self, Storage};
 use crate::store::records::{RepositoryRecord, TreeRecord};
@@ -51,7 +52,7 @@ struct Removal {
     syncs: usize,
     /// The file of its keys.
     keys: Option<String>,
-    /// Published trees that go with it.
+    /// Published trees that go with it: those that were removed, or would be.
     trees: Vec<String>,
     snapshots_deleted: Vec<String>,
     snapshots_kept: Vec<String>,
@@ -84,13 +85,24 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
     let storage = Storage::open(places, "repo remove")?;
     let plan = plan(&storage.store, places, arguments)?;
     let mut removal = plan.removal(arguments);
-    context.output.step(describe(&removal).trim_end())?;
+    removal.trees.clear();
     let mut errors = Vec::new();
     for (path, tree) in &plan.trees {
         interrupt.check()?;
-        if let Err(error) = take_away(&storage, &interrupt, path, tree) {
-            removal.errors.push(error.to_string());
-            errors.push(error);
+        let removed = take_away(
+            &storage,
+            &interrupt,
+            path,
+            tree,
+            Afterwards::Nothing,
+            absent(&arguments.absent),
+        );
+        match removed {
+            Ok(()) => removal.trees.push(path.display().to_string()),
+            Err(error) => {
+                removal.errors.push(error.to_string());
+                errors.push(error);
+            }
         }
     }
     // What is still published needs its name: nothing else would keep its objects.
@@ -109,9 +121,9 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
     }
     context.output.result(&removal, |removal| {
         if removal.removed {
-            format!("{id} is forgotten")
+            format!("{}{id} is forgotten", describe(removal))
         } else {
-            String::new()
+            kept(removal)
         }
     })?;
     conclude(errors)
@@ -223,6 +235,19 @@ impl Plan {
             errors: Vec::new(),
         }
     }
+}
+
+/// Some of its trees could not be removed.
+fn kept(removal: &Removal) -> String {
+    let mut text = format!(
+        "{} is kept: {} of its published trees could not be removed",
+        removal.repository,
+        removal.errors.len()
+    );
+    for tree in &removal.trees {
+        text += &format!("\n  {tree} is taken away");
+    }
+    text
 }
 
 fn describe(removal: &Removal) -> String {

@@ -12,6 +12,7 @@ use crate::config::KeySource;
 use crate::error::Error;
 use crate::openpgp::KeySummary;
 use crate::output::{bytes, fields};
+use crate::publish;
 use crate::storage;
 use crate::sync;
 use crate::time::{now, rfc3339, span};
@@ -35,6 +36,8 @@ struct Shown {
     auto_publish: bool,
     state: Option<State>,
     published: Vec<Tree>,
+    /// Places that were unpublished: syncs skip them.
+    unpublished: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -87,8 +90,10 @@ struct State {
 struct Tree {
     path: String,
     published_at: String,
-    /// Whether it shows the state above.
+    /// Whether it shows the state above, also with a root of our own in front of it.
     current: bool,
+    /// Whether it is there: its disk may not be mounted.
+    present: bool,
     earlier_generations: usize,
 }
 
@@ -103,16 +108,21 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
         repository: id.to_owned(),
         source: error.into(),
     })?;
-    let published = trees
-        .iter()
-        .filter(|(_, tree)| tree.repository == id)
-        .map(|(path, tree)| Tree {
+    let state = record.as_ref().map(|record| record.manifest);
+    let own = || trees.iter().filter(|(_, tree)| tree.repository == id);
+    let mut published = Vec::new();
+    for (path, tree) in own().filter(|(_, tree)| tree.manifest.is_some()) {
+        published.push(Tree {
             path: path.display().to_string(),
             published_at: rfc3339(tree.published_at),
-            current: tree.manifest.is_some()
-                && tree.manifest == record.as_ref().map(|record| record.manifest),
+            current: tree.source.or(tree.manifest) == state,
+            present: !publish::is_missing(path, tree)?,
             earlier_generations: tree.earlier.len(),
-        })
+        });
+    }
+    let unpublished = own()
+        .filter(|(_, tree)| !tree.wanted)
+        .map(|(path, _)| path.display().to_string())
         .collect();
     let shown = Shown {
         repository: repository.id.to_string(),
@@ -152,6 +162,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             packages_signed_by: record.packages_signed_by,
         }),
         published,
+        unpublished,
     };
     context.output.result(&shown, describe)?;
     Ok(())
@@ -230,16 +241,20 @@ fn describe(shown: &Shown) -> String {
         None => pairs.push(("latest_path", "none: not published".to_owned())),
     }
     for tree in &shown.published {
-        let current = if tree.current {
-            "current"
-        } else {
-            "an earlier state"
+        let current = match (tree.present, tree.current) {
+            (false, _) => "missing: is its file system mounted?",
+            (true, true) => "current",
+            (true, false) => "an earlier state",
         };
         pairs.push((
             "published",
             format!("{} ({current}, {})", tree.path, tree.published_at),
         ));
     }
+    pairs.extend(shown.unpublished.iter().map(|path| {
+        let text = format!("{path}: syncs skip it until `chantal publish` publishes it again");
+        ("unpublished", text)
+    }));
     fields(&pairs)
 }
 

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::cli::RepoSync;
-use crate::commands::publish::{self, PublishedTree};
+use crate::commands::publish::{self, Manner, PublishedTree};
 use crate::commands::snapshot::{self, Created};
 use crate::commands::{Context, conclude};
 use crate::config::Repository;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
-use crate::publish::Effort;
+use crate::publish::{Caller, Effort, Older};
 use crate::snapshot::SnapshotName;
 use crate::storage::Storage;
 use crate::sync::{self, Asking, Preview, Report, Rollback, Session};
@@ -246,13 +246,19 @@ impl Run<'_> {
                 // What was damaged in the pool and fetched again is in the tree only now.
                 Asking::Refresh => Effort::Always,
             };
-            synced.published = Some(publish::latest(
+            let manner = Manner {
+                caller: Caller::Sync,
+                effort,
+                // What `--allow-rollback` took is meant to be published, whatever clients make of it.
+                older: Older::IsFollowed,
+            };
+            synced.published = Some(publish::state_at(
                 self.context,
                 self.storage,
                 self.interrupt,
                 repository,
                 tree,
-                effort,
+                manner,
             )?);
         }
         if let Some(name) = self.snapshot_name(repository)? {
@@ -276,10 +282,21 @@ impl Run<'_> {
             return Ok(Some(name.clone()));
         }
         let name = format!("{}-{}", repository.id, compact(now()));
-        match SnapshotName::parse(&name) {
+        // Two of one second are told apart by a number.
+        let id = repository.id.as_str();
+        let free = self.storage.store.read(|reader| {
+            let mut free = name.clone();
+            let mut number = 1;
+            while reader.snapshot(id, &free)?.is_some() {
+                number += 1;
+                free = format!("{name}-{number}");
+            }
+            Ok(free)
+        })?;
+        match SnapshotName::parse(&free) {
             Ok(name) => Ok(Some(name)),
             Err(error) => Err(Error::Usage(format!(
-                "{name} is no name for a snapshot: {error}; give one with --snapshot-name"
+                "{free} is no name for a snapshot: {error}; give one with --snapshot-name"
             ))),
         }
     }
@@ -411,7 +428,7 @@ fn describe(synced: &Synced) -> String {
         );
     }
     if let Some(tree) = &synced.published
-        && (tree.changed || synced.outcome == "changed")
+        && (tree.changed || !tree.wanted || synced.outcome == "changed")
     {
         text += &format!("\n  {}", publish::describe(tree));
     }

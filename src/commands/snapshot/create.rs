@@ -3,14 +3,16 @@
 use serde::Serialize;
 
 use crate::cli::SnapshotCreate;
-use crate::commands::publish::{PublishedTree, describe, snapshot_at, snapshot_path};
+use crate::commands::publish::{Manner, PublishedTree, describe, snapshot_at, snapshot_path};
 use crate::commands::{Context, conclude};
 use crate::config::Repository;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
+use crate::publish::Effort;
 use crate::snapshot::{self, Snapshot, SnapshotName};
 use crate::storage::Storage;
+use crate::store::Reader;
 use crate::time::now;
 
 /// A snapshot that was made.
@@ -34,22 +36,21 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
         .iter()
         .map(|repository| repository.id.as_str())
         .collect();
-    let snapshots = snapshot::create(
-        &storage.store,
-        &storage.lock,
-        &names,
-        &arguments.name,
-        arguments.description.as_deref(),
-        now(),
-    )?;
+    let wanted = New {
+        repositories: &names,
+        name: &arguments.name,
+        description: arguments.description.as_deref(),
+        is_published: !arguments.no_publish,
+    };
     let mut errors = Vec::new();
     let mut created = Vec::new();
-    for snapshot in &snapshots {
-        let mut made = Created::of(snapshot);
+    for (snapshot, effort) in wanted.make(context, &storage)? {
+        let mut made = Created::of(&snapshot);
         if !arguments.no_publish
-            && let Some(path) = snapshot_path(context, snapshot)
+            && let Some(path) = snapshot_path(context, &snapshot)
         {
-            match snapshot_at(context, &storage, &interrupt, snapshot, &path) {
+            let manner = Manner::new_snapshot(effort);
+            match snapshot_at(context, &storage, &interrupt, &snapshot, &path, manner) {
                 Ok(tree) => made.published = Some(tree),
                 Err(error) => {
                     made.error = Some(error.to_string());
@@ -74,14 +75,99 @@ pub fn of_synced(
     repository: &Repository,
     name: &SnapshotName,
 ) -> Result<Created, Error> {
-    let id = repository.id.as_str();
-    let made = snapshot::create(&storage.store, &storage.lock, &[id], name, None, now())?;
-    let snapshot = &made[0];
+    let wanted = New {
+        repositories: &[repository.id.as_str()],
+        name,
+        description: None,
+        is_published: true,
+    };
+    let made = wanted.make(context, storage)?;
+    let (snapshot, effort) = &made[0];
     let mut created = Created::of(snapshot);
     if let Some(path) = snapshot_path(context, snapshot) {
-        created.published = Some(snapshot_at(context, storage, interrupt, snapshot, &path)?);
+        let manner = Manner::new_snapshot(*effort);
+        let tree = snapshot_at(context, storage, interrupt, snapshot, &path, manner)?;
+        created.published = Some(tree);
     }
     Ok(created)
+}
+
+/// Snapshots that are wanted of the repositories' current states.
+struct New<'a> {
+    repositories: &'a [&'a str],
+    name: &'a SnapshotName,
+    description: Option<&'a str>,
+    is_published: bool,
+}
+
+impl New<'_> {
+    /// Makes them, all or none. Where a run was killed that had made them and not published all of them, its work is finished:
+    /// those that are there are the same.
+    fn make(
+        &self,
+        context: &Context<'_>,
+        storage: &Storage,
+    ) -> Result<Vec<(Snapshot, Effort)>, Error> {
+        let there = self.there(storage)?;
+        let mut is_unfinished = false;
+        for snapshot in there.iter().filter(|_| self.is_published) {
+            is_unfinished |= is_unpublished(context, storage, snapshot)?;
+        }
+        let is_made = |id: &&str| is_unfinished && there.iter().any(|made| made.repository == *id);
+        let missing: Vec<&str> = self
+            .repositories
+            .iter()
+            .copied()
+            .filter(|id| !is_made(id))
+            .collect();
+        let new = snapshot::create(
+            &storage.store,
+            &storage.lock,
+            &missing,
+            self.name,
+            self.description,
+            now(),
+        )?;
+        let mut made: Vec<(Snapshot, Effort)> =
+            new.into_iter().map(|new| (new, Effort::Always)).collect();
+        if is_unfinished {
+            made.extend(there.into_iter().map(|old| (old, Effort::WhenChanged)));
+            let place = |snapshot: &Snapshot| {
+                self.repositories
+                    .iter()
+                    .position(|id| *id == snapshot.repository)
+            };
+            made.sort_by_key(|(snapshot, _)| place(snapshot));
+        }
+        Ok(made)
+    }
+
+    /// Those that have the name already, and the state that they would get.
+    fn there(&self, storage: &Storage) -> Result<Vec<Snapshot>, Error> {
+        let all = storage.store.read(|reader| snapshot::list(reader, None))?;
+        let states = storage.store.read(Reader::repositories)?;
+        let is_same = |snapshot: &Snapshot| {
+            snapshot.name == self.name.as_str()
+                && self.repositories.contains(&snapshot.repository.as_str())
+                && states
+                    .get(&snapshot.repository)
+                    .is_some_and(|state| state.manifest == snapshot.record.state.manifest)
+        };
+        Ok(all.into_iter().filter(is_same).collect())
+    }
+}
+
+/// Whether a snapshot has a place of its own where it was never published: the run that made it was killed.
+pub fn is_unpublished(
+    context: &Context<'_>,
+    storage: &Storage,
+    snapshot: &Snapshot,
+) -> Result<bool, Error> {
+    let Some(path) = snapshot_path(context, snapshot) else {
+        return Ok(false);
+    };
+    let record = storage.store.read(|reader| reader.tree(&path))?;
+    Ok(record.is_none_or(|record| record.wanted && record.manifest.is_none()))
 }
 
 impl Created {

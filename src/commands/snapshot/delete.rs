@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::cli::SnapshotDelete;
-use crate::commands::publish::{shows, snapshot_path, take_away};
+use crate::commands::publish::{absent, shows, snapshot_path, take_away};
 use crate::commands::{Context, conclude};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
+use crate::publish::Afterwards;
 use crate::snapshot;
 use crate::storage::Storage;
 
@@ -42,13 +43,15 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
             )));
         }
     }
+    let absent = absent(&arguments.absent);
     let mut deleted = Vec::new();
     let mut errors = Vec::new();
     for snapshot in snapshots {
         let mut unpublished = Vec::new();
         let mut failed = None;
         for (path, tree) in trees.iter().filter(|(_, tree)| shows(tree, &snapshot)) {
-            match take_away(&storage, &interrupt, path, tree) {
+            let forget = Afterwards::Nothing;
+            match take_away(&storage, &interrupt, path, tree, forget, absent) {
                 Ok(()) => unpublished.push(path.display().to_string()),
                 Err(error) => failed = Some(error),
             }

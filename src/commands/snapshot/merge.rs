@@ -1,13 +1,14 @@
 //! `chantal snapshot merge`.
 
-use super::create::Created;
+use super::create::{Created, is_unpublished};
 use crate::cli::{MergeStrategy, SnapshotMerge};
 use crate::commands::Context;
-use crate::commands::publish::{snapshot_at, snapshot_path};
+use crate::commands::publish::{Manner, snapshot_at, snapshot_path};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
-use crate::snapshot::merge::{self, Identity, Request, Strategy};
-use crate::snapshot::{State, find_state};
+use crate::publish::Effort;
+use crate::snapshot::merge::{self, Existing, Identity, Request, Strategy};
+use crate::snapshot::{Snapshot, State, find_state};
 use crate::storage::Storage;
 use crate::time::now;
 
@@ -40,6 +41,7 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         origin: arguments.origin.clone(),
         label: arguments.label.clone(),
     };
+    let unfinished = unfinished(context, &storage, &repository, arguments)?;
     let request = Request {
         sources: &sources,
         strategy: match arguments.strategy {
@@ -51,6 +53,11 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         name: &arguments.name,
         description: arguments.description.as_deref(),
         identity: &identity,
+        existing: if unfinished {
+            Existing::Finished
+        } else {
+            Existing::Refused
+        },
     };
     let merging = merge::Context {
         store: &storage.store,
@@ -65,7 +72,8 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
     if !arguments.no_publish
         && let Some(path) = snapshot_path(context, &snapshot)
     {
-        match snapshot_at(context, &storage, &interrupt, &snapshot, &path) {
+        let manner = Manner::new_snapshot(Effort::Always);
+        match snapshot_at(context, &storage, &interrupt, &snapshot, &path, manner) {
             Ok(tree) => created.published = Some(tree),
             Err(error) => {
                 created.error = Some(error.to_string());
@@ -75,4 +83,28 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
     }
     context.output.result(&created, Created::describe)?;
     failed.map_or(Ok(()), Err)
+}
+
+/// Whether the snapshot is there and was never published, although it should be: the run that made it was killed.
+fn unfinished(
+    context: &Context<'_>,
+    storage: &Storage,
+    repository: &str,
+    arguments: &SnapshotMerge,
+) -> Result<bool, Error> {
+    let name = arguments.name.as_str();
+    let record = storage
+        .store
+        .read(|reader| reader.snapshot(repository, name))?;
+    match record {
+        Some(record) if !arguments.no_publish => {
+            let snapshot = Snapshot {
+                repository: repository.to_owned(),
+                name: name.to_owned(),
+                record,
+            };
+            is_unpublished(context, storage, &snapshot)
+        }
+        _ => Ok(false),
+    }
 }

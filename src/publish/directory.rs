@@ -1,0 +1,72 @@
+//! Directories: which one it is, made with fixed modes, and removed.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use std::os::unix::fs::MetadataExt;
+
+use fs_err as fs;
+
+use super::{PublishError, stage};
+use crate::store::records::DirectoryId;
+
+/// Which directory this is; `None` when nothing is there.
+pub fn identity(path: &Path) -> io::Result<Option<DirectoryId>> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if is_absent(&error) => return Ok(None),
+        metadata => metadata?,
+    };
+    let born = metadata.created().ok();
+    let born = born.and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    let file_system = rustix::fs::statvfs(path).map_or(0, |stat| stat.f_fsid);
+    Ok(Some(DirectoryId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        born: born.and_then(|born| i64::try_from(born.as_nanos()).ok()),
+        file_system,
+    }))
+}
+
+/// Nothing has this name.
+pub fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Beside the tree, hidden, and always the same: what a killed run left is found again.
+pub fn staging_path(tree: &Path) -> Result<PathBuf, PublishError> {
+    let name = tree.file_name().ok_or_else(|| PublishError::NoName {
+        path: tree.to_owned(),
+    })?;
+    let mut staging = std::ffi::OsString::from(".");
+    staging.push(name);
+    staging.push(".chantal-staging");
+    Ok(tree.with_file_name(staging))
+}
+
+pub fn is_empty(path: &Path) -> io::Result<bool> {
+    Ok(fs::symlink_metadata(path)?.is_dir() && fs::read_dir(path)?.next().is_none())
+}
+
+/// The directories above a tree, readable for a web server whatever the umask.
+pub fn make_parents(tree: &Path) -> io::Result<()> {
+    let Some(parent) = tree.parent().filter(|parent| !parent.exists()) else {
+        return Ok(());
+    };
+    make_parents(parent)?;
+    match stage::make_directory(parent) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Removes a directory with everything in it; that it is not there is fine.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

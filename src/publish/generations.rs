@@ -1,0 +1,143 @@
+//! Earlier generations of a tree: how long their files stay, and how new the roots were that clients may have seen.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::time::Duration;
+
+use fs_err as fs;
+
+use super::root::{self, ROOT_LIMIT};
+use super::strays::Strays;
+use super::{Context, PublishError, Request};
+use crate::digest::ObjectId;
+use crate::store::records::{Generation, TreeRecord};
+
+/// Roots from further ahead of the clock were made under a clock that was wrong: clients refuse them, and whatever comes after
+/// them should not have to be from the future too.
+const CLOCK_SKEW_SECS: i64 = 24 * 3600;
+
+/// The generations whose files stay reachable: the last one always, older ones while their time lasts.
+pub fn kept(
+    record: Option<&TreeRecord>,
+    next: ObjectId,
+    keep: Duration,
+    now: i64,
+) -> Vec<Generation> {
+    let Some(record) = record else {
+        return Vec::new();
+    };
+    let mut all = record.earlier.clone();
+    if let Some(shown) = record.manifest
+        && shown != next
+    {
+        all.insert(
+            0,
+            Generation {
+                manifest: shown,
+                replaced_at: now,
+            },
+        );
+    }
+    all.retain(|generation| generation.manifest != next);
+    let mut index = 0;
+    all.retain(|generation| {
+        index += 1;
+        stays(index - 1, generation, keep, now)
+    });
+    all
+}
+
+/// `index` counts from the newest earlier generation.
+fn stays(index: usize, generation: &Generation, keep: Duration, now: i64) -> bool {
+    let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
+    index == 0 || now.saturating_sub(generation.replaced_at) < keep
+}
+
+/// The manifests of a tree's earlier generations that the next publishing drops.
+pub fn outlived(tree: &TreeRecord, keep: Duration, now: i64) -> BTreeSet<ObjectId> {
+    let earlier = tree.earlier.iter().enumerate();
+    earlier
+        .filter(|(index, generation)| !stays(*index, generation, keep, now))
+        .map(|(_, generation)| generation.manifest)
+        .collect()
+}
+
+/// A generation that was replaced while the clock was ahead would stay until that day: its time begins when that is seen.
+/// Returns whether there was one.
+pub fn correct_times(record: &mut TreeRecord, now: i64) -> bool {
+    let mut is_changed = false;
+    for generation in &mut record.earlier {
+        if generation.replaced_at > now {
+            generation.replaced_at = now;
+            is_changed = true;
+        }
+    }
+    is_changed
+}
+
+/// The newest date of a root that clients of the tree may know, where they compare dates.
+pub fn newest_root_date(
+    context: Context<'_>,
+    request: &Request<'_>,
+    record: Option<&TreeRecord>,
+    strays: Strays,
+) -> Result<Option<i64>, PublishError> {
+    let recorded = record.and_then(|record| record.newest_root_date);
+    let newest = match strays {
+        Strays::None => recorded,
+        // The store does not remember what was published there last.
+        Strays::OfThePool => recorded.max(root_date_in_place(context, request)?),
+    };
+    let limit = context.now.saturating_add(CLOCK_SKEW_SECS);
+    Ok(newest.filter(|newest| *newest <= limit))
+}
+
+/// The date of the root that lies in the tree where the manifest has its own. One that cannot be read has none.
+fn root_date_in_place(
+    context: Context<'_>,
+    request: &Request<'_>,
+) -> Result<Option<i64>, PublishError> {
+    let Some(format) = request.root.format() else {
+        return Ok(None);
+    };
+    let Some(source) = root::source(context, request.manifest, format)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    let read = fs::File::open(source.path().below(request.tree))
+        .and_then(|file| file.take(ROOT_LIMIT).read_to_end(&mut bytes));
+    Ok(read.ok().and_then(|_| format.date_of(&source, &bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_replaced_in_the_future_stays_no_longer_than_the_rest() {
+        let generation = |digit: &str, replaced_at| Generation {
+            manifest: digit.repeat(64).parse().unwrap(),
+            replaced_at,
+        };
+        let keep = Duration::from_secs(100);
+        let mut record = TreeRecord {
+            repository: "r".to_owned(),
+            snapshot: None,
+            newest_root_date: None,
+            source: None,
+            root_key: None,
+            manifest: None,
+            directory: None,
+            wanted: true,
+            published_at: 0,
+            earlier: vec![generation("1", 90), generation("2", 2_208_988_800)],
+            staging: None,
+            leftover: None,
+        };
+        assert!(correct_times(&mut record, 95));
+        assert!(!correct_times(&mut record, 95));
+        assert_eq!(record.earlier[1].replaced_at, 95);
+        assert!(outlived(&record, keep, 194).is_empty());
+        assert_eq!(outlived(&record, keep, 195).len(), 1);
+    }
+}

@@ -1,0 +1,318 @@
+//! What stands where a tree is to be published, held against what is recorded of the place.
+//!
+//! An empty mount point looks like a place where nothing was published. The store knows better: which directory the tree was
+//! ([`DirectoryId`]), and on which file system its neighbours are.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::directory::{identity, is_absent, is_empty};
+use super::layout::Layout;
+use super::strays::{Strays, is_of_the_pool, refuse_foreign_files};
+use super::{Context, Effort, PublishError, Request, put, root};
+use crate::store::records::{DirectoryId, TreeRecord};
+
+/// What was found, as far as it may be replaced.
+pub enum Presence {
+    /// Nothing; with what is remembered of the place.
+    Free(Option<TreeRecord>),
+    /// The tree that is recorded.
+    Shown(TreeRecord),
+    /// Files of ours that the record does not account for.
+    Unaccounted(Option<TreeRecord>),
+}
+
+impl Presence {
+    pub fn into_record(self) -> Option<TreeRecord> {
+        match self {
+            Self::Shown(record) => Some(record),
+            Self::Free(record) | Self::Unaccounted(record) => record,
+        }
+    }
+}
+
+pub struct Found {
+    pub presence: Presence,
+    pub strays: Strays,
+}
+
+/// The same without a look into directories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Glance {
+    /// Nothing, or an empty directory, where nothing should be.
+    Free,
+    /// It was published, and is not there.
+    Missing,
+    /// The directory that is recorded; now with this identity.
+    Recorded(DirectoryId),
+    /// Another one than the one that is recorded.
+    Another(DirectoryId),
+    /// A directory with something in it where nothing was published.
+    Unrecorded,
+}
+
+/// Looks at a tree, and decides whether it may be replaced. A directory that was moved or restored is taken over here.
+pub fn find(
+    context: Context<'_>,
+    request: &Request<'_>,
+    record: Option<TreeRecord>,
+) -> Result<Found, PublishError> {
+    let tree = request.tree;
+    let free = |record| Found {
+        presence: Presence::Free(record),
+        strays: Strays::None,
+    };
+    match (glance(tree, record.as_ref())?, record) {
+        (Glance::Missing, record) if request.effort == Effort::Recreate => Ok(free(record)),
+        (Glance::Missing, _) => Err(PublishError::TreeMissing {
+            path: tree.to_owned(),
+        }),
+        (Glance::Free, record) => {
+            if request.effort != Effort::Recreate {
+                refuse_where_a_disk_is_away(context, tree)?;
+            }
+            Ok(free(record))
+        }
+        (Glance::Recorded(here), Some(record)) => recorded(context, request, record, here),
+        (Glance::Another(here), Some(record)) => moved(context, request, record, here),
+        (_, record) => unrecorded(context, request, record),
+    }
+}
+
+pub fn glance(tree: &Path, record: Option<&TreeRecord>) -> Result<Glance, PublishError> {
+    // A first publishing that was killed, and whose directory has neither name: only its disk knows how far it came.
+    let shown = record.filter(|record| record.manifest.is_some() || record.staging.is_some());
+    match fs::symlink_metadata(tree) {
+        Err(error) if is_absent(&error) => {
+            return Ok(match shown {
+                Some(_) => Glance::Missing,
+                None => Glance::Free,
+            });
+        }
+        Err(error) => return Err(error.into()),
+        Ok(metadata) if metadata.is_symlink() => {
+            return Err(PublishError::SymbolicLink {
+                path: tree.to_owned(),
+            });
+        }
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => {
+            return Err(PublishError::Occupied {
+                path: tree.to_owned(),
+            });
+        }
+    }
+    let here = identity(tree)?.ok_or_else(|| PublishError::TreeMissing {
+        path: tree.to_owned(),
+    })?;
+    let recorded = shown.and_then(|record| record.directory);
+    let is_recorded = recorded.map(|recorded| recorded.is_same(here));
+    Ok(match (shown.is_some(), is_empty(tree)?) {
+        // An empty directory in the place of a tree is what a mount point looks like; somebody emptied it where it is the tree's.
+        (true, true) if is_recorded != Some(true) => Glance::Missing,
+        (_, true) => Glance::Free,
+        (true, false) if is_recorded == Some(false) => Glance::Another(here),
+        (true, false) => Glance::Recorded(here),
+        (false, false) => Glance::Unrecorded,
+    })
+}
+
+/// The tree is the one that is recorded. What is in it is looked at only where it is about to be replaced.
+fn recorded(
+    context: Context<'_>,
+    request: &Request<'_>,
+    mut record: TreeRecord,
+    here: DirectoryId,
+) -> Result<Found, PublishError> {
+    if record.directory.is_none() {
+        // The first time since an upgrade, or a backup of that time: what was published since would go unnoticed.
+        let strays = strays(context, request.tree, &record)?;
+        if strays != Strays::None || !shows_everything(context, request.tree, &record, Depth::Size)?
+        {
+            return Ok(Found {
+                presence: Presence::Unaccounted(Some(record)),
+                strays,
+            });
+        }
+    }
+    if record.directory != Some(here) {
+        // Noted for the first time, or its disk has another device number today.
+        record.directory = Some(here);
+        put(context, request.tree, &record)?;
+    }
+    let is_done = request.effort == Effort::WhenChanged && super::shows_already(&record, request);
+    let strays = if is_done {
+        Strays::None
+    } else {
+        strays(context, request.tree, &record)?
+    };
+    Ok(Found {
+        presence: Presence::Shown(record),
+        strays,
+    })
+}
+
+/// It was restored from a backup, copied or moved: what it shows is compared before it counts as the tree.
+fn moved(
+    context: Context<'_>,
+    request: &Request<'_>,
+    mut record: TreeRecord,
+    here: DirectoryId,
+) -> Result<Found, PublishError> {
+    let tree = request.tree;
+    let strays = strays(context, tree, &record)?;
+    let is_whole =
+        strays == Strays::None && shows_everything(context, tree, &record, Depth::Bytes)?;
+    if strays == Strays::None {
+        log::warn!(
+            "{}: this is not the directory that was published (was it restored from a backup?): its files were compared, \
+             and it {}",
+            tree.display(),
+            if is_whole {
+                "was taken over"
+            } else {
+                "is published anew"
+            }
+        );
+    }
+    let presence = if is_whole {
+        record.directory = Some(here);
+        put(context, tree, &record)?;
+        Presence::Shown(record)
+    } else {
+        Presence::Unaccounted(Some(record))
+    };
+    Ok(Found { presence, strays })
+}
+
+/// The store knows nothing of what is there: it is an older one restored from a backup, or it is somebody's directory.
+fn unrecorded(
+    context: Context<'_>,
+    request: &Request<'_>,
+    record: Option<TreeRecord>,
+) -> Result<Found, PublishError> {
+    let tree = request.tree;
+    let has_root = match request.root.format() {
+        Some(format) => root::source(context, request.manifest, format)?
+            .is_some_and(|source| source.path().below(tree).is_file()),
+        None => false,
+    };
+    if !has_root || !is_of_the_pool(context, tree)? {
+        return Err(PublishError::Occupied {
+            path: tree.to_owned(),
+        });
+    }
+    log::warn!(
+        "{}: the store does not know this tree (is it an older one, restored from a backup?): all its files are the pool's, \
+         and it was taken over",
+        tree.display()
+    );
+    Ok(Found {
+        presence: Presence::Unaccounted(record),
+        strays: Strays::OfThePool,
+    })
+}
+
+fn strays(context: Context<'_>, tree: &Path, record: &TreeRecord) -> Result<Strays, PublishError> {
+    let known = context
+        .store
+        .read(|reader| Layout::of_everything_recorded(reader, record))?;
+    let strays = refuse_foreign_files(context, tree, &known)?;
+    if strays == Strays::OfThePool {
+        log::warn!(
+            "{}: it has files of this pool that the store does not know there (is the store an older one, restored from a \
+             backup?): the tree was taken over",
+            tree.display()
+        );
+    }
+    Ok(strays)
+}
+
+/// How closely files are compared that are not links to the pool's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    Size,
+    Bytes,
+}
+
+/// Whether every file that the tree shows by its record is there.
+fn shows_everything(
+    context: Context<'_>,
+    tree: &Path,
+    record: &TreeRecord,
+    depth: Depth,
+) -> Result<bool, PublishError> {
+    let Some(manifest) = record.manifest else {
+        return Ok(false);
+    };
+    let layout = context
+        .store
+        .read(|reader| Layout::new(reader, manifest, &record.earlier))?;
+    for (path, stored) in layout.files() {
+        context.interrupt.check()?;
+        let path = tree.join(path);
+        let is_there = match depth {
+            Depth::Size => fs::symlink_metadata(&path)
+                .is_ok_and(|found| found.is_file() && found.len() == stored.size),
+            Depth::Bytes => context.pool.holds_same_bytes(stored.object, &path)?,
+        };
+        if !is_there {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A place where nothing was published yet cannot tell that its disk is away, but the trees beside it can: the directories that
+/// would be made for it are missing for them too, and they were published on another file system than the one that is there.
+fn refuse_where_a_disk_is_away(context: Context<'_>, tree: &Path) -> Result<(), PublishError> {
+    let Some(above) = nearest_directory(tree) else {
+        return Ok(());
+    };
+    let Some(here) = identity(&above)? else {
+        return Ok(());
+    };
+    let trees = context.store.read(crate::store::Reader::trees)?;
+    let next = |path: &Path| {
+        path.strip_prefix(&above)
+            .ok()?
+            .components()
+            .next()
+            .map(|first| above.join(first))
+    };
+    for (path, record) in trees {
+        let is_beside = path != tree
+            && (path.parent() == tree.parent() || next(&path) == next(tree))
+            && nearest_directory(&path).as_ref() == Some(&above);
+        let is_elsewhere = record.manifest.is_some()
+            && record
+                .directory
+                .is_some_and(|directory| !directory.is_on_file_system_of(here));
+        if is_beside && is_elsewhere && fs::symlink_metadata(&path).is_err() {
+            return Err(PublishError::NeighbourMissing {
+                path: tree.to_owned(),
+                neighbour: path,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The closest directory above a path that is there.
+fn nearest_directory(path: &Path) -> Option<PathBuf> {
+    path.ancestors()
+        .skip(1)
+        .find(|above| fs::symlink_metadata(above).is_ok())
+        .map(Path::to_owned)
+}
+
+/// Whether a published tree is there, for those who only look.
+pub fn is_missing(tree: &Path, record: &TreeRecord) -> io::Result<bool> {
+    match glance(tree, Some(record)) {
+        Ok(glance) => Ok(glance == Glance::Missing),
+        Err(PublishError::Io(error)) => Err(error),
+        Err(_) => Ok(false),
+    }
+}

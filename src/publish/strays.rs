@@ -1,0 +1,105 @@
+//! Files in a tree that no recorded generation has: somebody's, or ours from a time that the store does not remember.
+//!
+//! A store that was restored from a backup meets trees that are newer than it. What is in them are links to this pool's objects,
+//! or copies of them: nothing is lost when such a tree is replaced, and refusing it would stop every sync.
+
+use std::collections::HashSet;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::layout::Layout;
+use super::{Context, PublishError, directory};
+use crate::pool::Pool;
+
+/// What was found beside the recorded files. Anything that is not ours is an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strays {
+    None,
+    OfThePool,
+}
+
+/// Looks for files of others: an administrator may have put one into the tree, and exchanging it away would lose it.
+pub fn refuse_foreign_files(
+    context: Context<'_>,
+    tree: &Path,
+    known: &Layout,
+) -> Result<Strays, PublishError> {
+    let mut pool = PoolFiles::new(context.pool);
+    let mut foreign: Vec<PathBuf> = Vec::new();
+    let mut strays = Strays::None;
+    let mut directories = vec![tree.to_owned()];
+    while let Some(directory) = directories.pop() {
+        context.interrupt.check()?;
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            let path = entry.path();
+            let relative = path.strip_prefix(tree).ok().and_then(Path::to_str);
+            if entry.file_type()?.is_dir() {
+                let is_ours = relative.is_some_and(|relative| known.has_directory(relative));
+                if !is_ours && directory::is_empty(&path)? {
+                    foreign.push(path);
+                } else {
+                    directories.push(path);
+                }
+            } else if !relative.is_some_and(|relative| known.has(relative)) {
+                if pool.has(&path)? {
+                    strays = Strays::OfThePool;
+                } else {
+                    foreign.push(path);
+                }
+            }
+        }
+    }
+    foreign.sort();
+    match foreign.first() {
+        None => Ok(strays),
+        Some(first) => Err(PublishError::ForeignFiles {
+            tree: tree.to_owned(),
+            first: first.clone(),
+            count: foreign.len(),
+        }),
+    }
+}
+
+/// Whether everything in a directory that no record names is this pool's. An empty one has nothing of it.
+pub fn is_of_the_pool(context: Context<'_>, tree: &Path) -> Result<bool, PublishError> {
+    match refuse_foreign_files(context, tree, &Layout::default()) {
+        Ok(strays) => Ok(strays == Strays::OfThePool),
+        Err(PublishError::ForeignFiles { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells the pool's files from others.
+struct PoolFiles<'a> {
+    pool: &'a Pool,
+    /// Device and inode of every object, once they are needed.
+    objects: Option<HashSet<(u64, u64)>>,
+}
+
+impl<'a> PoolFiles<'a> {
+    fn new(pool: &'a Pool) -> Self {
+        Self {
+            pool,
+            objects: None,
+        }
+    }
+
+    /// Whether the file is a link to an object, or a copy of one as we make them.
+    fn has(&mut self, path: &Path) -> Result<bool, PublishError> {
+        let metadata = fs::symlink_metadata(path)?;
+        // Every file that we publish is read-only. That spares hashing what others left there.
+        if !metadata.is_file() || metadata.permissions().mode() & 0o222 != 0 {
+            return Ok(false);
+        }
+        let objects = match self.objects.take() {
+            Some(objects) => objects,
+            None => self.pool.inodes()?,
+        };
+        let is_link = objects.contains(&(metadata.dev(), metadata.ino()));
+        self.objects = Some(objects);
+        Ok(is_link || self.pool.has_copy_of(path)?)
+    }
+}

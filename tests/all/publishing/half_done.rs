@@ -1,0 +1,241 @@
+//! Publishings that failed or were killed: nothing of them stays, and what they began can be ended.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::places::skipped;
+use super::{SYNC, Scene};
+use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mount::Mount;
+use crate::kit::server::Server;
+use crate::kit::tree::Tree;
+use crate::kit::upstream::{Built, Checksum, Package, Upstream};
+
+const LISTS: [&[&str]; 3] = [
+    &["repo", "show", "--repo-id", "r"],
+    &["snapshot", "list"],
+    &["db", "stats"],
+];
+
+fn json(chantal: &Chantal, args: &[&str]) -> serde_json::Value {
+    let args = [&["--format", "json"], args].concat();
+    chantal.run(&args).succeeds().json()
+}
+
+/// Nothing says that `tree` is published, nothing lies there, and nothing is needed for it.
+#[track_caller]
+fn nothing_of_it_stays(chantal: &Chantal, tree: &Path) {
+    assert_eq!(json(chantal, LISTS[2])["published_trees"], 0);
+    assert_eq!(json(chantal, LISTS[0])["published"], json!([]));
+    let path = tree.display().to_string();
+    chantal.run(&["unpublish", "--path", &path]).fails_with(
+        2,
+        &format!(
+            "error: {} is not a published tree of this storage\n",
+            chantal.shown(&path)
+        ),
+    );
+    if let Ok(beside) = fs::read_dir(tree.parent().unwrap()) {
+        assert_eq!(beside.count(), 0, "something lies beside {path}");
+    }
+}
+
+#[test]
+fn a_first_publishing_that_fails_leaves_nothing() {
+    for upstream in Upstream::both() {
+        let scene = Scene::new(upstream, Repository::unpublished);
+        scene.sync();
+        let disk = scene.chantal.dir().join("www");
+        let Some(_mount) = Mount::new(&disk, "4k") else {
+            return skipped("nothing can be mounted here");
+        };
+        let tree = disk.join("at/tree");
+        let to = tree.display().to_string();
+        let publish = ["publish", "--repo-id", "r", "--to", &to];
+        let failed = scene.chantal.run(&publish).exits(1);
+        assert!(
+            failed.stderr.contains("No space left on device"),
+            "{failed:?}"
+        );
+        nothing_of_it_stays(&scene.chantal, &tree);
+        fs::remove_file(scene.chantal.config().join("repos.d/r.yaml")).unwrap();
+        scene
+            .chantal
+            .run(&["repo", "remove", "--repo-id", "r"])
+            .succeeds();
+        assert_eq!(json(&scene.chantal, &["db", "cleanup"])["objects_kept"], 0);
+    }
+}
+
+/// The tree stays what it was, and so does what is known of it.
+#[test]
+fn a_publishing_that_fails_leaves_the_one_before() {
+    for mut scene in Scene::both(|repository| repository) {
+        scene
+            .chantal
+            .repository(&scene.repository.clone().unpublished());
+        scene.move_on();
+        scene.sync();
+        scene.chantal.repository(&scene.repository);
+        let pool = scene.chantal.data().join("pool/sha256");
+        let package = scene.generations[1]
+            .tree
+            .bytes(&scene.generations[1].path_of("hello"));
+        let object = Checksum::Sha256.hex(package);
+        fs::remove_file(pool.join(&object[..2]).join(&object)).unwrap();
+        let before = json(&scene.chantal, LISTS[0])["published"].clone();
+        scene
+            .chantal
+            .run(&SYNC)
+            .exits(5)
+            .mentions(" is missing from the pool");
+        Tree::read(&scene.published()).assert_same(&scene.generations[0].mirrored());
+        assert_eq!(json(&scene.chantal, LISTS[0])["published"], before);
+        let beside = fs::read_dir(scene.published().parent().unwrap()).unwrap();
+        assert_eq!(beside.count(), 1, "the staging directory is left");
+    }
+}
+
+/// With enough files for a kill to find it at work.
+struct Slow {
+    built: Built,
+    chantal: Chantal,
+    _server: Server,
+}
+
+impl Slow {
+    fn both() -> [Self; 2] {
+        Upstream::both().map(|mut upstream| {
+            upstream.packages = (0..150)
+                .map(|number| Package::new(&format!("p{number:03}"), "1.0-1").raw(b"body"))
+                .collect();
+            let built = upstream.build();
+            let server = Server::start(built.tree.clone());
+            let chantal = Chantal::new();
+            chantal.hide_server(&server);
+            let repository = Repository::of("r", &upstream, &server.url()).unpublished();
+            let places = "publish:\n  snapshots_path: ../../www/snapshots\n";
+            chantal.repository(&repository.more(places));
+            chantal.run(&SYNC).succeeds();
+            Self {
+                built,
+                chantal,
+                _server: server,
+            }
+        })
+    }
+
+    /// Kills the command while it stages `tree`; what is there then is not published.
+    fn kill_while_staging(&self, args: &[&str], tree: &Path, undo: impl Fn()) {
+        let name = tree.file_name().unwrap().to_str().unwrap();
+        let staging = tree.with_file_name(format!(".{name}.chantal-staging"));
+        for _ in 0..50 {
+            let mut child = self.chantal.command(args).spawn().unwrap();
+            let start = Instant::now();
+            while !staging.exists() && child.try_wait().unwrap().is_none() {
+                assert!(
+                    start.elapsed() < Duration::from_secs(30),
+                    "nothing is staged"
+                );
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            if staging.exists() && !tree.exists() {
+                return;
+            }
+            undo();
+        }
+        panic!("no kill came in time");
+    }
+}
+
+#[test]
+fn cleanup_ends_a_first_publishing_that_was_killed() {
+    for slow in Slow::both() {
+        let tree = slow.chantal.dir().join("www/place/tree");
+        let to = tree.display().to_string();
+        let undo = || slow.chantal.run(&["unpublish", "--path", &to]).succeeds();
+        let publish = ["publish", "--repo-id", "r", "--to", &to];
+        slow.kill_while_staging(&publish, &tree, || drop(undo()));
+        for list in LISTS {
+            slow.chantal.run(list).succeeds();
+        }
+        slow.chantal.run(&["db", "cleanup"]).succeeds();
+        nothing_of_it_stays(&slow.chantal, &tree);
+
+        slow.kill_while_staging(&publish, &tree, || drop(undo()));
+        slow.chantal.run(&publish).succeeds();
+        Tree::read(&tree).assert_same(&slow.built.mirrored());
+        assert_eq!(fs::read_dir(tree.parent().unwrap()).unwrap().count(), 1);
+    }
+}
+
+/// The snapshot is there and its tree is not: the same command again makes the tree, and does not refuse the name.
+#[test]
+fn a_snapshot_whose_publishing_was_killed_is_finished() {
+    let sync = [&SYNC[..], &["--create-snapshot", "--snapshot-name", "s"]].concat();
+    let create = ["snapshot", "create", "--repo-id", "r", "--name", "s"];
+    let merge = ["snapshot", "merge", "--source", "r", "--name", "s"];
+    for slow in Slow::both() {
+        let tree = slow.chantal.dir().join("www/snapshots/s");
+        let delete = ["snapshot", "delete", "--name", "r/s"];
+        for command in [&sync[..], &create, &merge] {
+            slow.kill_while_staging(command, &tree, || {
+                slow.chantal.run(&delete).succeeds();
+            });
+            let said = slow.chantal.run(command).succeeds();
+            said.mentions("  published at [dir]/www/snapshots/s (");
+            if command[1] != "merge" {
+                Tree::read(&tree).assert_same(&slow.built.mirrored());
+            }
+            let listed = json(&slow.chantal, LISTS[1]);
+            assert_eq!(listed.as_array().unwrap().len(), 1);
+            // Nothing is left to finish.
+            slow.chantal
+                .run(command)
+                .exits(2)
+                .mentions("r has a snapshot s already");
+            slow.chantal.run(&delete).succeeds();
+        }
+    }
+}
+
+/// By default a snapshot is called by the second in which it is made.
+#[test]
+fn two_snapshots_of_one_second_have_two_names() {
+    let scene = Scene::new(Upstream::rpm(), |repository| repository);
+    scene.sync();
+    // As many as the machine may take until then.
+    let now = std::time::SystemTime::now();
+    let names = (0..60).map(|ahead| name_of(now + Duration::from_secs(ahead)));
+    for name in names {
+        let create = ["snapshot", "create", "--repo-id", "r", "--name", &name];
+        scene.chantal.run(&create).succeeds();
+    }
+    let said = scene
+        .chantal
+        .run(&[&SYNC[..], &["--create-snapshot"]].concat())
+        .succeeds();
+    let name = said
+        .stdout
+        .split("snapshot r/")
+        .nth(1)
+        .unwrap()
+        .split(':')
+        .next()
+        .unwrap();
+    assert!(name.ends_with("-2"), "{name}");
+}
+
+fn name_of(time: std::time::SystemTime) -> String {
+    let seconds = time
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
+    time.strftime("r-%Y-%m-%d-%H%M%S").to_string()
+}
