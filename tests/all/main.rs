@@ -23,6 +23,7 @@ mod publishing;
 mod quickstart;
 mod removing;
 mod signing_keys;
+mod slow;
 mod snapshots;
 mod storage;
 mod sync;

@@ -31,6 +31,7 @@
 
 pub mod chantal;
 pub mod clients;
+pub mod disk;
 pub mod key_files;
 pub mod keys;
 pub mod mount;

@@ -1,0 +1,58 @@
+//! A disk of its own: a file behind a loop device, with a file system that can be mounted and unmounted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Unmounted when dropped, however often it was mounted.
+pub struct Disk {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+impl Disk {
+    /// Makes a file system of this kind (`ext4`, `xfs`, `btrfs`) in `image` and mounts it at `at`.
+    pub fn new(kind: &str, image: &Path, at: &Path) -> Self {
+        fs::create_dir_all(at).unwrap();
+        // xfs wants 300 MB; what is not written takes no space.
+        let file = fs::File::create(image).unwrap();
+        file.set_len(400 << 20).unwrap();
+        let mut mkfs = Command::new(format!("mkfs.{kind}"));
+        done(mkfs.arg("-q").arg(image));
+        let disk = Self {
+            image: image.to_owned(),
+            at: at.to_owned(),
+        };
+        disk.mount();
+        disk
+    }
+
+    pub fn mount(&self) {
+        let mut mount = Command::new("mount");
+        done(mount.args(["-o", "loop"]).arg(&self.image).arg(&self.at));
+    }
+
+    pub fn unmount(&self) {
+        done(Command::new("umount").arg(&self.at));
+    }
+
+    /// As a disk that is pulled out: files that are open stay readable, the path leads to the mount point.
+    pub fn pull_out(&self) {
+        done(Command::new("umount").arg("--lazy").arg(&self.at));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("--lazy").arg(&self.at).output());
+    }
+}
+
+#[track_caller]
+fn done(command: &mut Command) {
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
