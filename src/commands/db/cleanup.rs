@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::cleanup::{self, Plan};
 use crate::cli::DbCleanup;
-use crate::commands::Context;
 use crate::commands::publish::publishing;
+use crate::commands::{Context, conclude};
 use crate::config::Config;
 use crate::digest::ObjectId;
 use crate::error::Error;
@@ -41,11 +41,13 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     let interrupt = Interrupt::listen()?;
     let storage = Storage::open(&context.config.storage, "db cleanup")?;
     let mut trees = storage.store.read(Reader::trees)?;
+    // A tree that cannot be tended keeps what it needs; the rest is cleaned up.
+    let mut errors = Vec::new();
     if !arguments.dry_run {
         for (path, tree) in &trees {
             // Also where the tree is not there: what a killed first publishing staged may be.
-            publish::recover_at(publishing(&storage, &interrupt), path)
-                .map_err(|source| failed(tree, source))?;
+            let recovered = publish::recover_at(publishing(&storage, &interrupt), path);
+            errors.extend(recovered.err().map(|source| failed(tree, source)));
         }
         trees = storage.store.read(Reader::trees)?;
     }
@@ -53,7 +55,7 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     trees.retain(|path, tree| {
         tree.manifest.is_some() && publish::is_missing(path, tree).is_ok_and(|missing| !missing)
     });
-    let leaving = leaving(context.config, &trees);
+    let mut leaving = leaving(context.config, &trees);
     let store_before = storage.store.size()?;
     let plan = if arguments.dry_run {
         let is_leaving = |name: &Name, manifest: ObjectId| match name {
@@ -64,9 +66,13 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
         };
         cleanup::plan(&storage.store, &storage.pool, SystemTime::now(), is_leaving)?
     } else {
-        for path in leaving.keys() {
-            tidy(context.config, &storage, &interrupt, path, &trees[path])?;
-        }
+        leaving.retain(|path, _| {
+            let tidied = tidy(context.config, &storage, &interrupt, path, &trees[path]);
+            let is_tidy = tidied.is_ok();
+            errors.extend(tidied.err());
+            is_tidy
+        });
+        interrupt.check()?;
         let plan = cleanup::plan(&storage.store, &storage.pool, SystemTime::now(), |_, _| {
             false
         })?;
@@ -90,7 +96,7 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     context
         .output
         .result(&cleaned, |cleaned| describe(cleaned, &plan))?;
-    Ok(())
+    conclude(errors)
 }
 
 /// By tree, the manifests of generations that need not stay any longer.

@@ -239,3 +239,31 @@ fn name_of(time: std::time::SystemTime) -> String {
     let time = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap();
     time.strftime("r-%Y-%m-%d-%H%M%S").to_string()
 }
+
+/// A tree that cannot be tended keeps what it needs, and the rest is cleaned up all the same.
+#[test]
+fn one_tree_in_the_way_does_not_stop_cleanup() {
+    for mut scene in Scene::both(|repository| repository.keep("0s")) {
+        let staging = scene.published().with_file_name(".latest.chantal-staging");
+        fs::create_dir(&staging).unwrap();
+        fs::write(staging.join("thesis.tex"), "years of work").unwrap();
+        let pool = scene.chantal.data().join("pool");
+        let stale = pool.join("sha256/00").join("0".repeat(64));
+        fs::create_dir_all(stale.parent().unwrap()).unwrap();
+        fs::write(&stale, "nothing names it").unwrap();
+        let cleaned = scene.chantal.run(&["db", "cleanup"]);
+        cleaned
+            .mentions("removed: 1 object (16 B), ")
+            .exits(2)
+            .says_on_stderr(
+                "error: r: [dir]/www/r/.latest.chantal-staging exists and was not published by this storage\n\
+                 hint: move it away, or name another publish path (what was published elsewhere and moved here with its storage can be \
+                 removed); nothing was changed\n",
+            );
+        assert!(staging.join("thesis.tex").exists() && !stale.exists());
+        fs::remove_dir_all(&staging).unwrap();
+        scene.move_on();
+        scene.sync();
+        scene.chantal.run(&["db", "cleanup"]).succeeds();
+    }
+}
