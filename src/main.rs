@@ -124,6 +124,9 @@ fn run(cli: &Cli) -> Result<(), Error> {
         (false, 0) => Verbosity::AsConfigured,
         (false, times) => Verbosity::Verbose(times),
     };
+    if matches!(cli.command, Command::Init) {
+        commands::init::make_log_directory(&loaded.config)?;
+    }
     let progress = logging::start(&loaded.config.logging, verbosity)?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
