@@ -71,8 +71,9 @@ pub enum OutputFormat {
 pub enum Command {
     /// Make the storage, and an example configuration where there is none
     ///
-    /// Nothing that exists is overwritten. The first sync makes a storage too, unless its base path exists already: that may be
-    /// an unmounted disk.
+    /// Nothing that exists is overwritten. Run it with the disks mounted: no other command makes a storage, because a disk that is
+    /// not mounted looks like one that was never made. Only where the configuration says `storage.create: true` the first sync makes
+    /// it, if nothing has its name and no disk seems to be missing.
     Init,
 
     /// Sync and list repositories

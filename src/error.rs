@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use crate::cleanup::CleanupError;
 use crate::config::ConfigError;
+use crate::exit::Exit;
 use crate::format::FormatError;
-use crate::interrupt::{self, Interrupted};
+use crate::interrupt::Interrupted;
 use crate::manifest::ManifestError;
 use crate::openpgp::{SigningError, SigningKeyError, VerifyError};
-use crate::pool::PoolError;
+use crate::pool::{PoolAway, PoolError};
 use crate::publish::PublishError;
 use crate::snapshot::merge::MergeError;
 use crate::snapshot::{SnapshotError, StoredError};
@@ -18,45 +19,6 @@ use crate::storage::StorageError;
 use crate::store::{LockError, StoreError};
 use crate::sync::{FreshnessError, KeyError, RootError, SyncError};
 use crate::upstream::UpstreamError;
-
-/// What a run ends with. README.md and `--help` document the same list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    Other,
-    Usage,
-    Unreachable,
-    Refused,
-    Damaged,
-    Busy,
-    Interrupted,
-}
-
-impl Exit {
-    pub const fn code(self) -> i32 {
-        match self {
-            Self::Other => 1,
-            Self::Usage => 2,
-            Self::Unreachable => 3,
-            Self::Refused => 4,
-            Self::Damaged => 5,
-            Self::Busy => 6,
-            Self::Interrupted => interrupt::EXIT_CODE,
-        }
-    }
-
-    /// The higher one counts when several repositories fail.
-    const fn gravity(self) -> u8 {
-        match self {
-            Self::Interrupted => 6,
-            Self::Damaged => 5,
-            Self::Refused => 4,
-            Self::Usage => 3,
-            Self::Other => 2,
-            Self::Unreachable => 1,
-            Self::Busy => 0,
-        }
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -145,7 +107,8 @@ impl Error {
             Self::Merge(error) => merge_exit(error),
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Several { exit, .. } => *exit,
-            Self::Internal { .. } | Self::NeverSynced { .. } | Self::Io(_) => Exit::Other,
+            Self::Io(error) => io_exit(error),
+            Self::Internal { .. } | Self::NeverSynced { .. } => Exit::Other,
         }
     }
 
@@ -252,7 +215,9 @@ fn merge_exit(error: &MergeError) -> Exit {
         | MergeError::NoSuchField { .. } => Exit::Usage,
         MergeError::Stored { source, .. } => stored_exit(source),
         MergeError::NotListed { .. } => Exit::Damaged,
-        MergeError::Format(FormatError::Write { .. }) | MergeError::Io(_) => Exit::Other,
+        MergeError::Format(FormatError::Write { source: error, .. }) | MergeError::Io(error) => {
+            io_exit(error)
+        }
         MergeError::Format(_) | MergeError::Manifest(_) => Exit::Refused,
         MergeError::Interrupted(_) => Exit::Interrupted,
         MergeError::Store(error) => store_exit(error),
@@ -261,19 +226,37 @@ fn merge_exit(error: &MergeError) -> Exit {
 
 fn storage_exit(error: &StorageError) -> Exit {
     match error {
-        StorageError::NeedsInit { .. } => Exit::Usage,
-        StorageError::StoreGone { .. } => Exit::Damaged,
+        StorageError::Absent { .. }
+        | StorageError::BaseAway { .. }
+        | StorageError::StoreGone { .. } => Exit::Damaged,
         StorageError::Store(error) => store_exit(error),
         StorageError::Pool(error) => match error {
-            PoolError::Io(_) => Exit::Other,
+            PoolError::Io(error) => io_exit(error),
             PoolError::Occupied { .. } => Exit::Usage,
             PoolError::Absent { .. }
             | PoolError::NoMarker { .. }
             | PoolError::Layout { .. }
             | PoolError::Foreign { .. } => Exit::Damaged,
         },
-        StorageError::Lock(LockError::Busy { .. }) => Exit::Busy,
-        StorageError::Lock(LockError::Io { .. }) | StorageError::Io(_) => Exit::Other,
+        StorageError::Lock(error) => lock_exit(error),
+        StorageError::Io(error) => io_exit(error),
+    }
+}
+
+fn lock_exit(error: &LockError) -> Exit {
+    match error {
+        LockError::Busy { .. } => Exit::Busy,
+        // Waiting does not help: the file was replaced, or the whole storage.
+        LockError::Lost { .. } | LockError::NotAFile { .. } => Exit::Damaged,
+        LockError::Io { source, .. } => io_exit(source),
+    }
+}
+
+fn io_exit(error: &io::Error) -> Exit {
+    if PoolAway::is_in(error) {
+        Exit::Damaged
+    } else {
+        Exit::Other
     }
 }
 
@@ -285,10 +268,10 @@ fn store_exit(error: &StoreError) -> Exit {
         | StoreError::Damaged { .. }
         | StoreError::Database { .. } => Exit::Damaged,
         // Nothing is lost: it works again when it can be written.
-        StoreError::Full { .. }
-        | StoreError::NoRoom { .. }
-        | StoreError::Unrepaired { .. }
-        | StoreError::Io(_) => Exit::Other,
+        StoreError::Full { .. } | StoreError::NoRoom { .. } | StoreError::Unrepaired { .. } => {
+            Exit::Other
+        }
+        StoreError::Io(error) => io_exit(error),
     }
 }
 
@@ -301,7 +284,7 @@ fn stored_exit(error: &StoredError) -> Exit {
         | StoredError::Root(_)
         | StoredError::Format(_) => Exit::Damaged,
         StoredError::Store(error) => store_exit(error),
-        StoredError::Io(_) => Exit::Other,
+        StoredError::Io(error) => io_exit(error),
     }
 }
 
@@ -310,7 +293,7 @@ fn sync_exit(error: &SyncError) -> Exit {
         SyncError::Credentials(_) | SyncError::NothingChosen => Exit::Usage,
         SyncError::Key(error) => match error {
             KeyError::File(_) | KeyError::Unusable(_) => Exit::Usage,
-            KeyError::Kept(_) => Exit::Other,
+            KeyError::Kept(error) => io_exit(error),
             KeyError::Missing { .. } | KeyError::Replaced { .. } => Exit::Refused,
             KeyError::Upstream(error) => upstream_exit(error),
         },
@@ -329,7 +312,7 @@ fn sync_exit(error: &SyncError) -> Exit {
         },
         SyncError::Format(error) => match error {
             FormatError::NotThere { .. } => Exit::Usage,
-            FormatError::Write { .. } => Exit::Other,
+            FormatError::Write { source, .. } => io_exit(source),
             FormatError::Malformed { .. }
             | FormatError::Path { .. }
             | FormatError::NoDigest { .. }
@@ -345,7 +328,8 @@ fn sync_exit(error: &SyncError) -> Exit {
         | SyncError::Manifest(_) => Exit::Refused,
         SyncError::Store(error) => store_exit(error),
         SyncError::Interrupted(_) => Exit::Interrupted,
-        SyncError::NoSpace { .. } | SyncError::Io(_) => Exit::Other,
+        SyncError::Io(error) => io_exit(error),
+        SyncError::NoSpace { .. } => Exit::Other,
     }
 }
 
@@ -360,7 +344,7 @@ fn upstream_exit(error: &UpstreamError) -> Exit {
         | UpstreamError::TooLarge { .. }
         | UpstreamError::Mismatch { .. } => Exit::Refused,
         UpstreamError::Interrupted(_) => Exit::Interrupted,
-        UpstreamError::Local(_) => Exit::Other,
+        UpstreamError::Local(error) => io_exit(error),
     }
 }
 
@@ -379,22 +363,27 @@ fn publish_exit(error: &PublishError) -> Exit {
         }
         PublishError::TreeMissing { .. }
         | PublishError::NeighbourMissing { .. }
+        | PublishError::NotMounted { .. }
         | PublishError::ObjectMissing { .. }
         | PublishError::NoRoot { .. }
         | PublishError::Manifest(_) => Exit::Damaged,
         PublishError::Store(error) => store_exit(error),
         PublishError::Interrupted(_) => Exit::Interrupted,
-        PublishError::NotOwner { .. } | PublishError::Io(_) => Exit::Other,
+        PublishError::Io(error) => io_exit(error),
+        PublishError::NotOwner { .. } => Exit::Other,
     }
 }
 
 fn storage_hint(error: &StorageError) -> Option<String> {
     Some(match error {
-        StorageError::NeedsInit { .. } => {
-            "if a disk should be mounted there, mount it; else `chantal init` makes a storage".to_owned()
+        StorageError::Absent { .. } => {
+            "is the file system mounted? `chantal init` makes a new storage".to_owned()
+        }
+        StorageError::BaseAway { .. } => {
+            "is the file system of storage.base_path mounted? `chantal init` makes the directory again".to_owned()
         }
         StorageError::StoreGone { .. } => {
-            "restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state"
+            "is its file system mounted? else restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state"
                 .to_owned()
         }
         StorageError::Pool(PoolError::Absent { .. }) => {
@@ -568,6 +557,7 @@ fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
              forgets it; nothing was changed there"
                 .to_owned()
         }
+        PublishError::NotMounted { .. } => "mount it; nothing was made".to_owned(),
         PublishError::NeighbourMissing { .. } => {
             "mount it; if it is lost, `chantal unpublish` with --forget-absent forgets what was there; nothing was made".to_owned()
         }

@@ -1,6 +1,9 @@
 //! Diagnosis: level, file and form as configured, and never in the way of progress bars.
+//!
+//! A log file whose directory is not there may belong to a disk that is not mounted: diagnosis goes to standard error then.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use env_logger::{Builder, Target, WriteStyle};
 use indicatif::MultiProgress;
@@ -43,28 +46,53 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
         .filter_module("ureq_proto", LevelFilter::Off)
         .filter_module(env!("CARGO_CRATE_NAME"), level)
         .write_style(WriteStyle::Never);
+    let mut away = None;
     let sink: Box<dyn Write + Send> = match &logging.file {
         Some(path) => {
-            if let Some(parent) = path.parent() {
-                fs_err::create_dir_all(parent)?;
+            make_directory(path)?;
+            let opened = fs_err::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path);
+            match opened {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    away = Some(path);
+                    Box::new(Stderr(bars.clone()))
+                }
+                opened => Box::new(opened?),
             }
-            Box::new(
-                fs_err::OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(path)?,
-            )
         }
         None => Box::new(Stderr(bars.clone())),
     };
     builder.target(Target::Pipe(sink));
-    let dated = logging.file.is_some();
+    let dated = logging.file.is_some() && away.is_none();
     match logging.format {
         LogFormat::Text => builder.format(move |out, record| write_text(out, record, dated)),
         LogFormat::Json => builder.format(write_json),
     };
     builder.init();
+    if let Some(path) = away {
+        log::warn!(
+            "the directory of logging.file {} is not there: is the file system mounted? `chantal init` makes it; \
+             this run logs to standard error",
+            path.display()
+        );
+    }
     Ok(bars.map_or(Progress::Lines, Progress::Bars))
+}
+
+/// The last directory above the log file. No more: below the mount point of a disk that is away nothing is made.
+fn make_directory(file: &Path) -> io::Result<()> {
+    let Some((directory, above)) = file.parent().and_then(|own| Some((own, own.parent()?))) else {
+        return Ok(());
+    };
+    if directory.exists() || !above.is_dir() || fs_err::read_dir(above)?.next().is_none() {
+        return Ok(());
+    }
+    match fs_err::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 fn write_text(out: &mut impl Write, record: &Record<'_>, dated: bool) -> io::Result<()> {

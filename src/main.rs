@@ -38,11 +38,13 @@ mod commands;
 mod config;
 mod digest;
 mod error;
+mod exit;
 mod format;
 mod indexes;
 mod interrupt;
 mod logging;
 mod manifest;
+mod mounts;
 mod openpgp;
 mod output;
 mod pool;
@@ -124,6 +126,9 @@ fn run(cli: &Cli) -> Result<(), Error> {
         (false, 0) => Verbosity::AsConfigured,
         (false, times) => Verbosity::Verbose(times),
     };
+    if matches!(cli.command, Command::Init) {
+        commands::init::make_log_directory(&loaded.config)?;
+    }
     let progress = logging::start(&loaded.config.logging, verbosity)?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::{self, EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 use crate::error::Error;
 use crate::output::Output;
-use crate::storage::Storage;
+use crate::storage::{self, Storage};
 
 #[derive(Serialize)]
 struct Made {
@@ -47,8 +47,17 @@ pub fn write_examples(config_dir: &Path) -> Result<Vec<String>, Error> {
     Ok(written)
 }
 
+/// Before anything is logged: what else runs makes no directories above the log file.
+pub fn make_log_directory(config: &config::Config) -> Result<(), Error> {
+    let file = config.logging.file.as_deref();
+    if let Some(directory) = file.and_then(Path::parent) {
+        fs_err::create_dir_all(directory)?;
+    }
+    Ok(())
+}
+
 pub fn init(config: &config::Config, output: Output, written: Vec<String>) -> Result<(), Error> {
-    let created = !config.storage.database_path.try_exists()?;
+    let created = !storage::is_made(&config.storage).unwrap_or(false);
     let storage = Storage::init(&config.storage)?;
     fs_err::create_dir_all(config.storage.keyrings_path())?;
     let made = Made {

@@ -25,8 +25,9 @@ use crate::time::{now, rfc3339};
 #[derive(Clone, Debug, Serialize)]
 pub struct PublishedTree {
     pub path: String,
-    /// False where it was unpublished: a sync leaves the place alone then.
-    pub wanted: bool,
+    /// It was unpublished: a sync leaves the place alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unpublished: bool,
     pub changed: bool,
     pub files: u64,
     pub copied: u64,
@@ -327,14 +328,14 @@ fn show(
             source,
         }
     })?;
-    let wanted = outcome != Outcome::NotWanted;
+    let unpublished = outcome == Outcome::NotWanted;
     let (changed, summary) = match outcome {
         Outcome::Unchanged | Outcome::NotWanted => (false, Summary::default()),
         Outcome::Published(summary) => (true, summary),
     };
     Ok(PublishedTree {
         path: tree.display().to_string(),
-        wanted,
+        unpublished,
         changed,
         files: summary.files,
         copied: summary.copied,
@@ -494,7 +495,7 @@ pub fn take_away(
 
 /// For people.
 pub fn describe(tree: &PublishedTree) -> String {
-    if !tree.wanted {
+    if tree.unpublished {
         return format!(
             "not published: {} was unpublished; `chantal publish` publishes it again",
             tree.path

@@ -42,12 +42,13 @@ impl Config {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "the names of the keys")]
 pub struct Storage {
     pub base_path: PathBuf,
     pub pool_path: PathBuf,
     pub cache_path: PathBuf,
     pub database_path: PathBuf,
+    /// Whether a sync may make the storage.
+    pub create: bool,
 }
 
 impl Storage {

@@ -40,11 +40,11 @@ pub struct Global {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(clippy::struct_field_names, reason = "the names of the keys")]
 pub struct Storage {
     pub base_path: Option<String>,
     pub pool_path: Option<String>,
     pub cache_path: Option<String>,
+    pub create: Option<bool>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

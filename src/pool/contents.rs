@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 
-use super::Pool;
 use super::made::MADE;
+use super::{OBJECTS, PARTIAL, Pool};
 use crate::digest::{Algorithm, Hasher, ObjectId};
 
 /// A file that is not whole.
@@ -36,7 +36,8 @@ impl Pool {
         &self,
         each: &mut dyn FnMut(ObjectId, u64) -> io::Result<()>,
     ) -> io::Result<()> {
-        for directory in fs::read_dir(self.root.join("sha256"))? {
+        self.check()?;
+        for directory in fs::read_dir(self.root.join(OBJECTS))? {
             let directory = directory?;
             if !directory.file_type()?.is_dir() {
                 continue;
@@ -59,7 +60,7 @@ impl Pool {
     /// Device and inode of every file below `sha256`: what a link into the pool is recognised by without reading it.
     pub fn inodes(&self) -> io::Result<HashSet<(u64, u64)>> {
         let mut inodes = HashSet::new();
-        for directory in fs::read_dir(self.root.join("sha256"))? {
+        for directory in fs::read_dir(self.root.join(OBJECTS))? {
             let directory = directory?;
             if !directory.file_type()?.is_dir() {
                 continue;
@@ -82,7 +83,7 @@ impl Pool {
     /// What interrupted downloads and killed runs left.
     pub fn partials(&self) -> io::Result<Vec<Partial>> {
         let mut partials = Vec::new();
-        for file in fs::read_dir(self.root.join("partial"))? {
+        for file in fs::read_dir(self.root.join(PARTIAL))? {
             let file = file?;
             let metadata = file.metadata()?;
             if metadata.is_file() {
@@ -110,6 +111,37 @@ impl Pool {
     pub fn remove(&self, object: ObjectId) -> io::Result<()> {
         remove_file(&self.object_path(object))
     }
+}
+
+/// Whether one file in a pool's directory of objects has an object's name.
+pub(super) fn has_object(objects: &Path) -> io::Result<bool> {
+    let directories = match fs::read_dir(objects) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(false);
+        }
+        directories => directories?,
+    };
+    for directory in directories {
+        let directory = directory?;
+        if !directory.file_type()?.is_dir() {
+            continue;
+        }
+        for file in fs::read_dir(directory.path())? {
+            let name = file?.file_name();
+            if name
+                .to_str()
+                .is_some_and(|name| name.parse::<ObjectId>().is_ok())
+            {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 impl Partial {

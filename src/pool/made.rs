@@ -3,9 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 
-use fs_err as fs;
-
-use super::{BUFFER, Pool, Stored};
+use super::{BUFFER, PARTIAL, Pool, Stored};
 use crate::digest::{Algorithm, Hasher};
 
 /// How their names in `partial` begin; those of downloads begin with an algorithm.
@@ -24,7 +22,8 @@ impl Pool {
     pub fn make(&self) -> io::Result<Made<'_>> {
         let file = tempfile::Builder::new()
             .prefix(MADE)
-            .tempfile_in(self.root.join("partial"))?;
+            .tempfile_in(self.root.join(PARTIAL))
+            .map_err(|error| self.explained(error))?;
         Ok(Made {
             pool: self,
             file: BufWriter::with_capacity(BUFFER, file),
@@ -51,11 +50,10 @@ impl Made<'_> {
         }
         file.as_file()
             .set_permissions(PermissionsExt::from_mode(0o444))?;
-        let target = self.pool.object_path(object);
-        if let Some(directory) = target.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        file.persist(&target).map_err(|error| error.error)?;
+        let path = file.into_temp_path();
+        self.pool.give_name(&path, object)?;
+        // Its name is another one now.
+        let _ = path.keep();
         Ok(stored)
     }
 }

@@ -15,10 +15,13 @@
 //!   the store does not know may be damaged by a power cut and is hashed again ([`Pool::adopt`]).
 //! - A weak digest says something only to the repository that declared it: others neither wait for its download nor
 //!   continue it.
+//! - A pool whose disk leaves while it is used leaves nothing where its path leads then: no directory above `sha256/ab` is ever made,
+//!   and the error says so ([`PoolAway`]).
 //! - One download per digest at a time within the process; one process at a time by the writers' lock.
 
 mod contents;
 mod made;
+mod place;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, Write};
@@ -31,17 +34,17 @@ use fs_err as fs;
 use crate::digest::{Digest, Hasher, ObjectId};
 
 pub use contents::{Partial, PartialKind};
+pub use place::{PoolAway, PoolError};
 
-const MARKER: &str = "CHANTAL-POOL";
-/// Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`.
-const LAYOUT: &str = "chantal pool, layout 1";
-
+const OBJECTS: &str = "sha256";
+const PARTIAL: &str = "partial";
 /// What is read at once when something is hashed or copied.
 pub const BUFFER: usize = 128 * 1024;
 
 pub struct Pool {
     root: PathBuf,
-    id: String,
+    /// Stays on the pool's file system when that is taken away under its path.
+    handle: fs::File,
     /// By the names in `partial`.
     claims: Mutex<HashMap<String, Claim>>,
     released: Condvar,
@@ -61,32 +64,6 @@ pub struct Stored {
     pub object: ObjectId,
     /// In bytes.
     pub size: u64,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum PoolError {
-    #[error("{path} is not there: is the file system mounted?")]
-    Absent { path: PathBuf },
-    #[error(
-        "{path} has no marker ({MARKER}): it is another directory than the pool, or the file was lost"
-    )]
-    NoMarker {
-        path: PathBuf,
-        /// The lines that the marker should have.
-        lines: [String; 2],
-    },
-    #[error("{path} is not empty and not a pool")]
-    Occupied { path: PathBuf },
-    #[error("{path} does not look like a pool of this chantal: expected {LAYOUT:?}, got {got:?}")]
-    Layout { path: PathBuf, got: String },
-    #[error("the pool {path} belongs to another store: expected id {expected}, got {got}")]
-    Foreign {
-        path: PathBuf,
-        expected: String,
-        got: String,
-    },
-    #[error(transparent)]
-    Io(#[from] io::Error),
 }
 
 /// What [`Pool::begin`] found.
@@ -117,92 +94,18 @@ pub struct Mismatch {
 }
 
 impl Pool {
-    /// Makes the directories and the marker of a new pool, and opens it.
-    pub fn create(root: &Path, id: &str) -> Result<Self, PoolError> {
-        fs::create_dir_all(root)?;
-        // An ext4 file system of its own has a lost+found from the start.
-        let occupied = fs::read_dir(root)?
-            .filter_map(Result::ok)
-            .any(|entry| entry.file_name() != "lost+found" && entry.file_name() != MARKER);
-        if occupied {
-            return Err(PoolError::Occupied {
-                path: root.to_owned(),
-            });
+    /// Gives a whole file its final name. Of the directories above it only the last is ever made: where the pool is not, nothing is.
+    fn give_name(&self, file: &Path, object: ObjectId) -> io::Result<()> {
+        let target = self.object_path(object);
+        match fs::rename(file, &target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => return renamed,
         }
-        fs::create_dir_all(root.join("sha256"))?;
-        fs::create_dir_all(root.join("partial"))?;
-        let mut marker = tempfile::NamedTempFile::new_in(root)?;
-        write!(marker, "{LAYOUT}\n{id}\n")?;
-        marker.as_file().sync_all()?;
-        fs::set_permissions(marker.path(), PermissionsExt::from_mode(0o444))?;
-        marker
-            .persist(root.join(MARKER))
-            .map_err(|error| error.error)?;
-        fs::File::open(root)?.sync_all()?;
-        Self::open(root, id)
-    }
-
-    /// Opens the pool with this id; another's pool, or a directory that is none, is refused.
-    pub fn open(root: &Path, id: &str) -> Result<Self, PoolError> {
-        let marker = match fs::read_to_string(root.join(MARKER)) {
-            Ok(marker) => marker,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let path = root.to_owned();
-                let has_objects = root.join("sha256").is_dir();
-                return Err(if has_objects {
-                    PoolError::NoMarker {
-                        path,
-                        lines: [LAYOUT.to_owned(), id.to_owned()],
-                    }
-                } else {
-                    PoolError::Absent { path }
-                });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let mut lines = marker.lines();
-        let layout = lines.next().unwrap_or_default();
-        if layout != LAYOUT {
-            return Err(PoolError::Layout {
-                path: root.to_owned(),
-                got: layout.to_owned(),
-            });
+        // The first object with these two digits.
+        if let Some(directory) = target.parent() {
+            create_dir(directory).map_err(|error| self.explained(error))?;
         }
-        let got = lines.next().unwrap_or_default();
-        if got != id {
-            return Err(PoolError::Foreign {
-                path: root.to_owned(),
-                expected: id.to_owned(),
-                got: got.to_owned(),
-            });
-        }
-        // A backup may have dropped it, being empty.
-        fs::create_dir_all(root.join("partial"))?;
-        Ok(Self {
-            root: root.to_owned(),
-            id: id.to_owned(),
-            claims: Mutex::new(HashMap::new()),
-            released: Condvar::new(),
-        })
-    }
-
-    /// The id of the pool at this place, if there is one.
-    pub fn id_at(root: &Path) -> Result<Option<String>, PoolError> {
-        match fs::read_to_string(root.join(MARKER)) {
-            Ok(marker) => Ok(Some(marker.lines().nth(1).unwrap_or_default().to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// What ties it to its store.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Whether no object was ever stored.
-    pub fn is_empty(&self) -> io::Result<bool> {
-        Ok(fs::read_dir(self.root.join("sha256"))?.next().is_none())
+        fs::rename(file, &target).map_err(|error| self.explained(error))
     }
 
     pub fn root(&self) -> &Path {
@@ -211,7 +114,7 @@ impl Pool {
 
     pub fn object_path(&self, object: ObjectId) -> PathBuf {
         let hex = object.hex();
-        let mut path = self.root.join("sha256");
+        let mut path = self.root.join(OBJECTS);
         path.push(&hex[..2]);
         path.push(hex);
         path
@@ -315,13 +218,14 @@ impl Pool {
     }
 
     fn open_partial(&self, expected: Digest, name: &str) -> io::Result<Incoming<'_>> {
-        let path = self.root.join("partial").join(name);
+        let path = self.root.join(PARTIAL).join(name);
         let mut file = fs::OpenOptions::new()
             .create(true)
             .read(true)
             .write(true)
             .truncate(false)
-            .open(&path)?;
+            .open(&path)
+            .map_err(|error| self.explained(error))?;
         let mut hasher = Hasher::new(expected.algorithm());
         // What an interrupted run left counts only for what it hashes to.
         let length = hash(&mut file, &mut hasher)?;
@@ -347,14 +251,14 @@ impl Pool {
 
     /// Makes everything that was stored so far durable, with one barrier instead of one per file.
     pub fn flush(&self) -> io::Result<()> {
-        let root = fs::File::open(&self.root)?;
-        rustix::fs::syncfs(root.file())?;
-        Ok(())
+        // Not by its path: another file system may be there by now.
+        rustix::fs::syncfs(self.handle.file())?;
+        self.check()
     }
 
     /// Bytes that an unprivileged user may still write to the pool's file system.
     pub fn free_bytes(&self) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(&self.root)?;
+        let stat = rustix::fs::fstatvfs(self.handle.file())?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
@@ -396,20 +300,12 @@ impl Incoming<'_> {
         self.file
             .file()
             .set_permissions(PermissionsExt::from_mode(0o444))?;
-        let target = self.pool.object_path(object);
         let is_there = self.pool.size_of(object)? == Some(self.length)
             && self.pool.rehash(object)?.0 == object;
         if is_there {
             fs::remove_file(&self.path)?;
-        } else if let Err(error) = fs::rename(&self.path, &target) {
-            if error.kind() != io::ErrorKind::NotFound {
-                return Err(error);
-            }
-            // The first object with these two digits.
-            if let Some(directory) = target.parent() {
-                fs::create_dir_all(directory)?;
-            }
-            fs::rename(&self.path, &target)?;
+        } else {
+            self.pool.give_name(&self.path, object)?;
         }
         let stored = Stored {
             object,
@@ -435,6 +331,13 @@ impl Drop for Incoming<'_> {
             claims.remove(&self.name);
         }
         self.pool.released.notify_all();
+    }
+}
+
+fn create_dir(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 

@@ -72,6 +72,10 @@ pub enum PublishError {
         "{path} cannot be made: {neighbour} was published on another file system and is not there: is it mounted?"
     )]
     NeighbourMissing { path: PathBuf, neighbour: PathBuf },
+    #[error(
+        "{path} cannot be made: /etc/fstab has a file system for {mount_point}, and it is not mounted"
+    )]
+    NotMounted { path: PathBuf, mount_point: PathBuf },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
     /// Times are in seconds since the epoch.

@@ -12,6 +12,7 @@ use super::directory::{identity, is_absent, is_empty};
 use super::layout::Layout;
 use super::strays::{Strays, is_of_the_pool, refuse_foreign_files};
 use super::{Context, Effort, PublishError, Request, put, root};
+use crate::mounts;
 use crate::store::records::{DirectoryId, TreeRecord};
 
 /// What was found, as far as it may be replaced.
@@ -270,8 +271,15 @@ fn shows_everything(
 }
 
 /// A place where nothing was published yet cannot tell that its disk is away, but the trees beside it can: the directories that
-/// would be made for it are missing for them too, and they were published on another file system than the one that is there.
+/// would be made for it are missing for them too, and they were published on another file system than the one that is there. So
+/// can /etc/fstab.
 fn refuse_where_a_disk_is_away(context: Context<'_>, tree: &Path) -> Result<(), PublishError> {
+    if let Some(mount_point) = mounts::unmounted_above(tree)? {
+        return Err(PublishError::NotMounted {
+            path: tree.to_owned(),
+            mount_point,
+        });
+    }
     let Some(above) = nearest_directory(tree) else {
         return Ok(());
     };

@@ -95,7 +95,11 @@ impl Kept {
         if !self.keyring.fingerprints().is_empty() {
             Keyring::parse(text.as_bytes(), &path.display().to_string())?;
         }
-        fs::create_dir_all(config.storage.keyrings_path()).map_err(KeyError::Kept)?;
+        // Not what is above it: that is made with the storage.
+        match fs::create_dir(config.storage.keyrings_path()) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(KeyError::Kept)?,
+        }
         replace(&path, text.as_bytes()).map_err(|error| {
             // The file that was meant, not the temporary one.
             let why = format!("failed to write file `{}`: {error}", path.display());

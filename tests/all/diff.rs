@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::chantal::{Chantal, NO_STORAGE, Repository};
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::upstream::{Checksum, Codec, DebExtra, Package, Roots, RpmExtra, Upstream};
@@ -306,7 +306,10 @@ fn nothing_else_has_csv() {
     assert!(!chantal.data().exists());
     chantal
         .run(&["snapshot", "diff", "--from", "a", "--to", "b"])
-        .fails_with(2, "error: there is no snapshot or state a\n");
+        .fails_with(
+            2,
+            &format!("{NO_STORAGE}error: there is no snapshot or state a\n"),
+        );
 }
 
 /// What is compared was stored: the configuration may say otherwise now, or nothing.

@@ -21,11 +21,11 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ),
     (
         "one thing each: what is configured, believed, kept, listed",
-        &["config", "manifest", "openpgp", "pool"],
+        &["config", "exit", "manifest", "openpgp", "pool"],
     ),
     (
-        "bytes and their meaning: from upstreams, of rpm and deb, in the database",
-        &["format", "store", "upstream"],
+        "bytes and their meaning: from upstreams, of rpm and deb, in the database; disks",
+        &["format", "mounts", "store", "upstream"],
     ),
     ("indexes in the pool, read and written", &["indexes"]),
     (

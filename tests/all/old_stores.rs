@@ -266,10 +266,11 @@ fn migrating_keeps_everything() {
 #[test]
 fn nothing_to_migrate() {
     let chantal = Chantal::new();
-    chantal
-        .run(&MIGRATE)
-        .succeeds()
-        .says("there is no store [dir]/data/chantal.redb yet\n");
+    chantal.run(&MIGRATE).says("").fails_with(
+        5,
+        "error: [dir]/data holds no storage\n\
+         hint: is the file system mounted? `chantal init` makes a new storage\n",
+    );
     assert!(!chantal.data().exists());
     chantal.run(&["init"]).exits(0);
     assert_eq!(version(&store(&chantal)), 2);

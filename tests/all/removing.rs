@@ -157,10 +157,16 @@ fn what_is_configured_is_refused() {
 
     let empty = Chantal::new();
     empty.run(&REMOVE).says("").fails_with(
+        5,
+        "error: [dir]/data holds no storage\n\
+         hint: is the file system mounted? `chantal init` makes a new storage\n",
+    );
+    assert!(!empty.data().exists());
+    empty.run(&["init"]).exits(0);
+    empty.run(&REMOVE).says("").fails_with(
         2,
         "error: nothing is known of a repository r, nor of any other\n",
     );
-    assert!(!empty.data().exists());
     empty
         .run(&["repo", "remove", "--repo-id", "../x"])
         .exits(2)

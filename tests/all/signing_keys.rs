@@ -32,7 +32,7 @@ fn private(chantal: &Chantal, path: &str, text: &str) -> PathBuf {
 
 /// With this key configured.
 fn configured(key: &str) -> Chantal {
-    let chantal = Chantal::new();
+    let chantal = Chantal::with_storage();
     private(&chantal, "config/k.asc", key);
     chantal.write("config/conf.d/s.yaml", "signing:\n  key_file: ../k.asc\n");
     chantal
@@ -56,7 +56,7 @@ fn fingerprint(chantal: &Chantal) -> String {
 
 #[test]
 fn a_key_is_made_configured_and_found_good() {
-    let chantal = Chantal::new();
+    let chantal = Chantal::with_storage();
     let made = chantal.run(&KEYGEN).succeeds();
     let fingerprint = fingerprint(&chantal);
     assert_eq!(
@@ -103,7 +103,7 @@ fn a_key_is_made_configured_and_found_good() {
 #[test]
 fn only_the_public_files_are_open_to_others_whatever_the_umask() {
     for umask in ["000", "022", "077"] {
-        let chantal = Chantal::new();
+        let chantal = Chantal::with_storage();
         fs::remove_file(chantal.config().join("conf.d/global.yaml")).unwrap();
         fs::remove_dir(chantal.config().join("conf.d")).unwrap();
         let binary = chantal.command(&KEYGEN);
@@ -131,7 +131,7 @@ fn only_the_public_files_are_open_to_others_whatever_the_umask() {
 
 #[test]
 fn what_was_made_is_told_as_json_and_rsa_is_a_choice() {
-    let chantal = Chantal::new();
+    let chantal = Chantal::with_storage();
     private(&chantal, "secret", "correct horse\n");
     let args = keygen_with(&[
         "--type",
@@ -180,7 +180,7 @@ fn nothing_is_overwritten() {
         ("config/keys/signing.pub.asc", "move it away"),
         ("config/conf.d/signing.yaml", "move it away"),
     ] {
-        let chantal = Chantal::new();
+        let chantal = Chantal::with_storage();
         chantal.write(path, "# mine\n");
         let before = Tree::read(&chantal.config());
         let message =
@@ -188,7 +188,7 @@ fn nothing_is_overwritten() {
         chantal.run(&KEYGEN).fails_with(2, &message).says("");
         Tree::read(&chantal.config()).assert_same(&before);
     }
-    let chantal = Chantal::new();
+    let chantal = Chantal::with_storage();
     chantal.run(&KEYGEN).succeeds();
     let before = Tree::read(&chantal.config());
     let message = "error: signing.key_file names [dir]/config/keys/signing.sec.asc already: clients trust that key, \
@@ -199,7 +199,7 @@ fn nothing_is_overwritten() {
 
 #[test]
 fn a_run_that_fails_leaves_nothing() {
-    let chantal = Chantal::new();
+    let chantal = Chantal::with_storage();
     let conf_d = chantal.config().join("conf.d");
     fs::remove_dir_all(&conf_d).unwrap();
     symlink("nowhere", &conf_d).unwrap();
@@ -217,7 +217,7 @@ fn a_run_that_fails_leaves_nothing() {
 
 #[test]
 fn bad_arguments_make_nothing() {
-    let chantal = Chantal::new();
+    let chantal = Chantal::with_storage();
     private(&chantal, "empty", "\nsecond line\n");
     for (args, message) in [
         (
@@ -245,7 +245,7 @@ fn bad_arguments_make_nothing() {
 
 #[test]
 fn the_passphrase_must_open_the_key_and_is_shown_nowhere() {
-    let chantal = Chantal::new();
+    let chantal = Chantal::with_storage();
     let file = private(&chantal, "a \"secret\"", "correct horse\r\nnot this\n");
     let args = keygen_with(&["--passphrase-file", "a \"secret\""]);
     let made = chantal.run(&args).succeeds();

@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use crate::commands::{Context, conclude, signing_key};
-use crate::config::FormatConfig;
+use crate::config::{FormatConfig, Storage};
 use crate::error::Error;
 use crate::openpgp::SigningKey;
 use crate::output::table;
 use crate::terminal::escape;
-use crate::{sync, time, upstream};
+use crate::{storage, sync, time, upstream};
 
 #[derive(Serialize)]
 struct Checked {
@@ -72,6 +72,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
     if !errors.is_empty() {
         return conclude(errors);
     }
+    warn_of_storage(&context.config.storage);
     let checked = Checked {
         base_path: context.config.storage.base_path.display().to_string(),
         signing_key: signing_key.as_ref().map(CheckedKey::from),
@@ -118,6 +119,18 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
         )
     })?;
     Ok(())
+}
+
+/// Whatever is wrong with the storage is no fault of the configuration.
+fn warn_of_storage(places: &Storage) {
+    match storage::is_made_or_warn(places) {
+        Ok(true) if places.create => log::warn!(
+            "storage.create is set, and the storage {} was made: an unmounted disk may be taken for a first run. Remove the key",
+            places.base_path.display()
+        ),
+        Ok(_) => {}
+        Err(error) => log::warn!("{error}"),
+    }
 }
 
 fn describe(key: &CheckedKey) -> String {

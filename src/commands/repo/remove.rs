@@ -73,11 +73,11 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
         });
     }
     let places = &context.config.storage;
-    if !storage::is_made(places)? {
-        return Err(unknown(id, &BTreeSet::new()));
-    }
     if arguments.dry_run {
-        let plan = plan(&Store::open(&places.database_path)?, places, arguments)?;
+        let Some(store) = storage::open_to_read(places)? else {
+            return Err(unknown(id, &BTreeSet::new()));
+        };
+        let plan = plan(&store, places, arguments)?;
         context.output.result(&plan.removal(arguments), describe)?;
         return Ok(());
     }

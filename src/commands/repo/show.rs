@@ -37,6 +37,7 @@ struct Shown {
     state: Option<State>,
     published: Vec<Tree>,
     /// Places that were unpublished: syncs skip them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     unpublished: Vec<String>,
 }
 
@@ -92,8 +93,9 @@ struct Tree {
     published_at: String,
     /// Whether it shows the state above, also with a root of our own in front of it.
     current: bool,
-    /// Whether it is there: its disk may not be mounted.
-    present: bool,
+    /// It is not there: its disk may not be mounted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    missing: bool,
     earlier_generations: usize,
 }
 
@@ -116,7 +118,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             path: path.display().to_string(),
             published_at: rfc3339(tree.published_at),
             current: tree.source.or(tree.manifest) == state,
-            present: !publish::is_missing(path, tree)?,
+            missing: publish::is_missing(path, tree)?,
             earlier_generations: tree.earlier.len(),
         });
     }
@@ -241,10 +243,10 @@ fn describe(shown: &Shown) -> String {
         None => pairs.push(("latest_path", "none: not published".to_owned())),
     }
     for tree in &shown.published {
-        let current = match (tree.present, tree.current) {
-            (false, _) => "missing: is its file system mounted?",
-            (true, true) => "current",
-            (true, false) => "an earlier state",
+        let current = match (tree.missing, tree.current) {
+            (true, _) => "missing: is its file system mounted?",
+            (false, true) => "current",
+            (false, false) => "an earlier state",
         };
         pairs.push((
             "published",

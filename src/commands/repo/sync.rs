@@ -89,7 +89,7 @@ struct Run<'a> {
 pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
     let repositories = context.repositories(&arguments.which)?;
     let interrupt = Interrupt::listen()?;
-    let storage = Storage::open(&context.config.storage, "repo sync")?;
+    let storage = Storage::open_to_sync(context.config, "repo sync")?;
     let workers = rayon::ThreadPoolBuilder::new()
         .num_threads(context.config.download.workers)
         .thread_name(|index| format!("download-{index}"))
@@ -428,7 +428,7 @@ fn describe(synced: &Synced) -> String {
         );
     }
     if let Some(tree) = &synced.published
-        && (tree.changed || !tree.wanted || synced.outcome == "changed")
+        && (tree.changed || tree.unpublished || synced.outcome == "changed")
     {
         text += &format!("\n  {}", publish::describe(tree));
     }

@@ -31,6 +31,7 @@ fn assert_defaults(config: &Config) {
             pool_path: "/var/lib/chantal/pool".into(),
             cache_path: "/var/lib/chantal/cache".into(),
             database_path: "/var/lib/chantal/chantal.redb".into(),
+            create: false,
         }
     );
     assert_eq!(
@@ -77,10 +78,10 @@ fn later_files_win_key_by_key_and_paths_are_relative_to_their_file() {
         ),
         (
             "conf.d/20-host.yaml",
-            "storage: {pool_path: null}\n\
-             database: {url: 'redb:///db/c.redb'}\n\
+            "database: {url: 'redb:///db/c.redb'}\n\
              download: {workers: 4}\n\
              cache: {enabled: false, ttl: 5m, max_age: 30d}\n\
+             storage: {pool_path: null, create: true}\n\
              tls: {ca_file: ../ca.pem}\n",
         ),
         ("conf.d/readme.txt", "{"),
@@ -94,6 +95,7 @@ fn later_files_win_key_by_key_and_paths_are_relative_to_their_file() {
             pool_path: "/pool".into(),
             cache_path: below("data/cache"),
             database_path: "/db/c.redb".into(),
+            create: true,
         }
     );
     assert_eq!(
@@ -431,7 +433,7 @@ fn what_the_examples_have_commented_out_is_valid_too() {
 
 /// Every key of the documentation's tables, so that none is missing in `written`.
 const EVERY_GLOBAL_KEY: &str = "
-storage: {base_path: /b, pool_path: /p, cache_path: /c}
+storage: {base_path: /b, pool_path: /p, cache_path: /c, create: true}
 database: {path: /d, url: 'redb:///d', pool_size: 5}
 download: {workers: 1, retries: 1, timeout: 1, bandwidth_limit: 1M}
 logging: {level: debug, file: /l, format: json}

@@ -20,6 +20,12 @@ use super::server::Server;
 use super::tree::Tree;
 use super::upstream::{Body, Layout, Signing, Upstream};
 
+/// What reading commands say where there is no storage.
+pub const NO_STORAGE: &str = "warning: [dir]/data holds no storage: is the file system mounted? `chantal init` makes a new storage\n";
+
+/// What the first sync needs to make the storage.
+const CREATE: &str = "config/conf.d/create.yaml";
+
 /// A place to run chantal in; removed with everything in it when dropped.
 pub struct Chantal {
     dir: TempDir,
@@ -39,7 +45,26 @@ impl Chantal {
         chantal.hide(&chantal.dir().display().to_string(), "[dir]");
         fs::create_dir_all(chantal.config().join("repos.d")).unwrap();
         chantal.global("storage:\n  base_path: ../../data\n");
+        chantal.create_on_sync();
         chantal
+    }
+
+    /// With a storage that `init` made, as it is on a machine that keeps it.
+    pub fn with_storage() -> Self {
+        let chantal = Self::new();
+        chantal.never_create();
+        chantal.run(&["init"]).exits(0);
+        chantal
+    }
+
+    /// The first sync makes the storage, whatever [`Self::global`] says: a file of its own, before that one.
+    fn create_on_sync(&self) {
+        self.write(CREATE, "storage:\n  create: true\n");
+    }
+
+    /// As it is by default: only `init` makes the storage.
+    pub fn never_create(&self) {
+        fs::remove_file(self.dir().join(CREATE)).unwrap();
     }
 
     pub fn dir(&self) -> &Path {
@@ -117,6 +142,23 @@ impl Chantal {
         let mut command = self.command(args);
         command.envs(env.iter().copied());
         self.finish(args, &run(command))
+    }
+
+    /// Where /etc/fstab is another file. `None` where that cannot be arranged.
+    pub fn run_with_fstab(&self, args: &[&str], fstab: &Path) -> Option<Output> {
+        let script = "mount --bind \"$0\" /etc/fstab || exit 99; exec \"$@\"";
+        let inner = self.command(args);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(fstab);
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.current_dir(self.dir()).stdin(Stdio::null());
+        let output = run(command);
+        let is_arranged = output
+            .status
+            .code()
+            .is_some_and(|code| code != 99 && code != 127);
+        let is_allowed = !String::from_utf8_lossy(&output.stderr).starts_with("unshare: ");
+        (is_arranged && is_allowed).then(|| self.finish(args, &output))
     }
 
     /// In the background, for tests that kill it or look at what happens meanwhile.

@@ -150,8 +150,8 @@ fn syncs_leave_an_unpublished_place_alone() {
             .run(&["--format", "json", "repo", "sync", "--repo-id", "r"]);
         let published = &json.succeeds().json()[0]["published"];
         assert_eq!(
-            (&published["wanted"], &published["changed"]),
-            (&json!(false), &json!(false))
+            (&published["unpublished"], &published["changed"]),
+            (&json!(true), &json!(false))
         );
         scene.chantal.run(&["db", "cleanup"]).succeeds();
         let shown = scene
@@ -203,5 +203,28 @@ fn trees_of_lost_disks_are_forgotten_when_that_is_said() {
             .succeeds()
             .json();
         assert_eq!(cleaned["objects_kept"], 0);
+    }
+}
+
+/// A place that is new, on a disk that only /etc/fstab knows.
+#[test]
+fn a_disk_that_fstab_names_must_be_mounted() {
+    for scene in Scene::both(|repository| repository) {
+        let disk = scene.chantal.dir().join("disk");
+        fs::create_dir(&disk).unwrap();
+        let line = format!("/dev/sdz1 {} ext4 defaults 0 2\n", disk.display());
+        let fstab = scene.chantal.write("fstab", &line);
+        let to = disk.join("www/tree").display().to_string();
+        let args = ["publish", "--repo-id", "r", "--to", &to];
+        let Some(output) = scene.chantal.run_with_fstab(&args, &fstab) else {
+            return skipped("no file can be bound over /etc/fstab here");
+        };
+        output.says("").fails_with(
+            5,
+            "error: r: [dir]/disk/www/tree cannot be made: /etc/fstab has a file system for [dir]/disk, and it is not mounted\n\
+             hint: mount it; nothing was made\n",
+        );
+        assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);
+        scene.chantal.run(&args).succeeds();
     }
 }

@@ -139,6 +139,7 @@ fn a_full_pool_is_noticed_before_anything_is_fetched() {
     scene
         .chantal
         .global("storage:\n  base_path: ../../small/data\ndownload:\n  retries: 0\n");
+    scene.chantal.run(&["init"]).exits(0);
     let output = scene.chantal.run(&SYNC).exits(1).says("");
     let stderr = output.stderr.clone();
     let (start, rest) = stderr

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{Mirror, both, hello};
-use crate::kit::chantal::Chantal;
+use crate::kit::chantal::{Chantal, NO_STORAGE};
 use crate::kit::clients::installed;
 use crate::kit::keys::Key;
 use crate::kit::process::{self, Output};
@@ -285,6 +285,8 @@ fn words(text: &str) -> String {
 fn lists_and_details_in_words() {
     let mirror = Mirror::of(Upstream::deb().package(hello()));
     let chantal = &mirror.chantal;
+    chantal.never_create();
+    chantal.run(&["init"]).exits(0);
     let run = |args: &[&str]| words(&chantal.run(args).succeeds().stdout);
     let list = ["repo", "list"];
     let show = ["repo", "show", "--repo-id", "r"];
@@ -359,7 +361,7 @@ fn other_words_for_other_repositories() {
     mirror.chantal.repository(&auto);
     let auto = mirror.chantal.run(&["repo", "list"]).succeeds().stdout;
     assert!(auto.contains("unsigned"), "{auto}");
-    let chantal = Chantal::new();
+    let chantal = Chantal::with_storage();
     chantal
         .run(&["repo", "list"])
         .succeeds()
@@ -385,7 +387,11 @@ fn init_overwrites_nothing() {
     };
     let before = everything();
     let config = Tree::read(&chantal.config());
-    assert_eq!(config.paths(), ["conf.d/global.yaml"], "no examples");
+    assert_eq!(
+        config.paths(),
+        ["conf.d/create.yaml", "conf.d/global.yaml"],
+        "no examples"
+    );
     let again = "the storage [dir]/data is there already\n";
     chantal.run(&["init"]).succeeds().says(again);
     let expected = json!({
@@ -427,12 +433,15 @@ fn init_without_a_configuration_writes_examples_that_are_good() {
          next: describe a repository in repos.d, then `chantal repo sync --all`\n\
          the storage /var/lib/chantal is there already\n"
     );
-    chantal.run(&["config", "check"]).succeeds().says(
-        "REPOSITORY      TYPE  ENABLED  UPSTREAM\n\
+    let check = chantal.run(&["config", "check"]).exits(0);
+    check
+        .says_on_stderr(&NO_STORAGE.replace("[dir]/data", "/var/lib/chantal"))
+        .says(
+            "REPOSITORY      TYPE  ENABLED  UPSTREAM\n\
          example-debian  apt   no       https://deb.example.org/debian/\n\
          example-epel9   rpm   no       https://rpm.example.org/epel/9/Everything/x86_64/\n\
          the configuration is good: 2 repositories, storage /var/lib/chantal\n",
-    );
+        );
 }
 
 /// The configuration says what the next sync does; what is there was made by an earlier one.

@@ -212,6 +212,7 @@ fn publishing_by_hand() {
             repository.unpublished().more(publish)
         });
         let run = |mirror: &Mirror| mirror.chantal.run(&["publish", "--repo-id", "r"]);
+        mirror.chantal.run(&["init"]).exits(0);
         run(&mirror).says("").fails_with(
             1,
             "error: r has no state to publish yet\nhint: `chantal repo sync --repo-id r` makes one\n",

@@ -1,4 +1,6 @@
-//! The storage itself: absent, damaged, somebody else's, from the future. What earlier ones wrote is in `old_stores`.
+//! The storage itself: damaged, another one's, from the future. What earlier ones wrote is in `old_stores`.
+
+mod absent;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,6 +9,7 @@ use std::path::Path;
 use redb::{Database, TableDefinition};
 
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mount::Mount;
 use crate::kit::server::Server;
 use crate::kit::tree::inodes;
 use crate::kit::upstream::{Built, Checksum, Package, Upstream};
@@ -67,7 +70,7 @@ fn a_pool_that_is_not_there() {
     let pool = scene.chantal.data().join("pool");
     let aside = scene.chantal.dir().join("unmounted");
     fs::rename(&pool, &aside).unwrap();
-    let stderr = "error: [dir]/data/pool is not there: is the file system mounted?\n\
+    let stderr = "error: the pool [dir]/data/pool is not there: is the file system mounted?\n\
                   hint: the store names a pool at storage.pool_path: mount it or correct the path\n";
     scene.all_fail(&[&SYNC, &PUBLISH, &["init"]], 5, stderr);
     // An empty mount point is no pool either.
@@ -128,8 +131,8 @@ fn a_store_that_is_gone() {
     scene.all_fail(
         &[&SYNC, &PUBLISH, &LIST],
         5,
-        "error: the pool [dir]/data/pool holds objects, but its store [dir]/data/chantal.redb is gone\n\
-         hint: restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state\n",
+        "error: the pool [dir]/data/pool holds objects, but its store [dir]/data/chantal.redb is not there\n\
+         hint: is its file system mounted? else restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state\n",
     );
     fs::rename(&aside, &store).unwrap();
     scene.works();
@@ -216,37 +219,6 @@ fn a_store_that_is_too_old_to_be_read() {
     );
     set_version(&store, 2);
     scene.works();
-}
-
-/// It may be a disk that is not mounted: nothing is made there unasked.
-#[test]
-fn a_base_path_without_a_storage() {
-    let chantal = Chantal::new();
-    let upstream = Upstream::deb().package(Package::new("hello", "1.0-1"));
-    let built = upstream.build();
-    let server = Server::start(built.tree.clone());
-    chantal.repository(&Repository::of("r", &upstream, &server.url()));
-    fs::create_dir(chantal.data()).unwrap();
-    for args in [&SYNC[..], &PUBLISH] {
-        chantal.run(args).says("").fails_with(
-            2,
-            "error: [dir]/data exists, but holds no storage\n\
-             hint: if a disk should be mounted there, mount it; else `chantal init` makes a storage\n",
-        );
-    }
-    assert_eq!(fs::read_dir(chantal.data()).unwrap().count(), 0);
-    assert!(server.requests().is_empty());
-    chantal.run(&LIST).succeeds();
-    chantal
-        .run(&["init"])
-        .succeeds()
-        .says("made the storage [dir]/data with its pool [dir]/data/pool\n");
-    chantal.run(&SYNC).succeeds();
-    chantal
-        .run(&["init"])
-        .succeeds()
-        .says("the storage [dir]/data is there already\n");
-    chantal.published_tree("r").assert_same(&built.mirrored());
 }
 
 #[test]
@@ -336,44 +308,19 @@ fn a_refresh_mends_the_published_tree() {
         .assert_same(&scene.built.mirrored());
 }
 
-#[test]
-fn a_pool_without_its_marker() {
-    let scene = Scene::new();
-    let marker = scene.chantal.data().join("pool/CHANTAL-POOL");
-    let text = fs::read_to_string(&marker).unwrap();
-    fs::remove_file(&marker).unwrap();
-    let id = text.lines().nth(1).unwrap();
-    scene.chantal.run(&SYNC).fails_with(
-        5,
-        &format!(
-            "error: [dir]/data/pool has no marker (CHANTAL-POOL): it is another directory than the pool, or the file was lost\n\
-             hint: if it is the right directory, a file CHANTAL-POOL with the two lines \"chantal pool, layout 1\" and \
-             \"{id}\" brings the pool back\n"
-        ),
-    );
-    fs::write(&marker, text).unwrap();
-    scene.chantal.run(&SYNC).succeeds();
-}
-
 /// A file system that is full is no damage: with room again everything goes on.
 #[test]
 fn a_full_file_system_is_no_damage() {
     let scene = Scene::new();
     let place = scene.chantal.dir().join("small");
-    fs::create_dir(&place).unwrap();
-    let mounted = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
-        .arg(&place)
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !mounted {
+    let Some(mount) = Mount::new(&place, "8m") else {
         println!("skipped: a tmpfs cannot be mounted here");
         return;
-    }
-    let unmount = Unmount(place.clone());
+    };
     scene
         .chantal
         .global("storage:\n  base_path: ../../small/data\ndownload:\n  retries: 0\n");
+    scene.chantal.run(&["init"]).exits(0);
     fs::remove_dir_all(scene.chantal.published("r")).unwrap();
     scene.chantal.run(&SYNC).exits(0);
     let ballast = place.join("ballast");
@@ -385,16 +332,5 @@ fn a_full_file_system_is_no_damage() {
     fs::remove_file(&ballast).unwrap();
     scene.chantal.run(&LIST).exits(0);
     scene.chantal.run(&refresh).exits(0);
-    drop(unmount);
-}
-
-struct Unmount(std::path::PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(&self.0)
-            .status();
-    }
+    drop(mount);
 }

@@ -1,0 +1,185 @@
+//! A pool's directory: made, found, recognised by its marker, and missed when its disk leaves.
+
+use std::collections::HashMap;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex};
+
+use fs_err as fs;
+
+use super::{OBJECTS, PARTIAL, Pool, contents, create_dir};
+
+const MARKER: &str = "CHANTAL-POOL";
+/// The marker while it is written.
+const NEW_MARKER: &str = ".CHANTAL-POOL.new";
+/// Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`.
+const LAYOUT: &str = "chantal pool, layout 1";
+
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    #[error("the pool {path} is not there: is the file system mounted?")]
+    Absent { path: PathBuf },
+    #[error(
+        "{path} has no marker ({MARKER}): it is another directory than the pool, or the file was lost"
+    )]
+    NoMarker {
+        path: PathBuf,
+        /// The lines that the marker should have.
+        lines: [String; 2],
+    },
+    #[error("{path} is not empty and not a pool")]
+    Occupied { path: PathBuf },
+    #[error("{path} does not look like a pool of this chantal: expected {LAYOUT:?}, got {got:?}")]
+    Layout { path: PathBuf, got: String },
+    #[error("the pool {path} belongs to another store: expected id {expected}, got {got}")]
+    Foreign {
+        path: PathBuf,
+        expected: String,
+        got: String,
+    },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Inside an [`io::Error`]: the pool's disk was there when it was opened, and is not any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the pool {path} is not there any more: is the file system mounted?")]
+pub struct PoolAway {
+    path: PathBuf,
+}
+
+impl PoolAway {
+    pub fn is_in(error: &io::Error) -> bool {
+        let inner = error.get_ref();
+        inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
+    }
+}
+
+impl Pool {
+    /// Makes the directories and the marker of a new pool, and opens it. Of one that was partly made the rest.
+    pub fn create(root: &Path, id: &str) -> Result<Self, PoolError> {
+        fs::create_dir_all(root)?;
+        if is_occupied(root)? {
+            return Err(PoolError::Occupied {
+                path: root.to_owned(),
+            });
+        }
+        for name in [OBJECTS, PARTIAL] {
+            create_dir(&root.join(name))?;
+        }
+        let unfinished = root.join(NEW_MARKER);
+        let mut marker = fs::File::create(&unfinished)?;
+        write!(marker, "{LAYOUT}\n{id}\n")?;
+        marker.set_permissions(std::fs::Permissions::from_mode(0o444))?;
+        marker.sync_all()?;
+        fs::rename(&unfinished, root.join(MARKER))?;
+        fs::File::open(root)?.sync_all()?;
+        Self::open(root, id)
+    }
+
+    /// Opens the pool with this id; another's pool, or a directory that is none, is refused.
+    pub fn open(root: &Path, id: &str) -> Result<Self, PoolError> {
+        let marker = match fs::read_to_string(root.join(MARKER)) {
+            Ok(marker) => marker,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                let path = root.to_owned();
+                return Err(if Self::holds_objects(root)? {
+                    PoolError::NoMarker {
+                        path,
+                        lines: [LAYOUT.to_owned(), id.to_owned()],
+                    }
+                } else {
+                    PoolError::Absent { path }
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut lines = marker.lines();
+        let layout = lines.next().unwrap_or_default();
+        if layout != LAYOUT {
+            return Err(PoolError::Layout {
+                path: root.to_owned(),
+                got: layout.to_owned(),
+            });
+        }
+        let got = lines.next().unwrap_or_default();
+        if got != id {
+            return Err(PoolError::Foreign {
+                path: root.to_owned(),
+                expected: id.to_owned(),
+                got: got.to_owned(),
+            });
+        }
+        // A backup may have dropped them, being empty.
+        for name in [OBJECTS, PARTIAL] {
+            create_dir(&root.join(name))?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            handle: fs::File::open(root)?,
+            claims: Mutex::new(HashMap::new()),
+            released: Condvar::new(),
+        })
+    }
+
+    /// The id of the pool at this place, if there is one.
+    pub fn id_at(root: &Path) -> Result<Option<String>, PoolError> {
+        match fs::read_to_string(root.join(MARKER)) {
+            Ok(marker) => Ok(Some(marker.lines().nth(1).unwrap_or_default().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether there are objects in the pool at this place, whatever its marker says.
+    pub fn holds_objects(root: &Path) -> io::Result<bool> {
+        contents::has_object(&root.join(OBJECTS))
+    }
+
+    /// Whether the pool that was opened is still at its place.
+    pub fn check(&self) -> io::Result<()> {
+        let held = self.handle.metadata()?;
+        let is_there = |root: std::fs::Metadata| {
+            (root.dev(), root.ino()) == (held.dev(), held.ino())
+                && std::fs::symlink_metadata(self.root.join(MARKER)).is_ok()
+        };
+        if std::fs::metadata(&self.root).is_ok_and(is_there) {
+            return Ok(());
+        }
+        let path = self.root.clone();
+        Err(io::Error::new(io::ErrorKind::NotFound, PoolAway { path }))
+    }
+
+    /// What it means that something of the pool was not found.
+    pub(super) fn explained(&self, error: io::Error) -> io::Error {
+        if error.kind() != io::ErrorKind::NotFound {
+            return error;
+        }
+        self.check().err().unwrap_or(error)
+    }
+}
+
+/// Whether something else than a pool is in a directory, or more than a part of an empty one.
+fn is_occupied(root: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let is_ours = match entry.file_name().to_str() {
+            // An ext4 file system of its own has a lost+found from the start.
+            Some("lost+found" | MARKER | NEW_MARKER) => true,
+            Some(OBJECTS | PARTIAL) => {
+                entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_none()
+            }
+            _ => false,
+        };
+        if !is_ours {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,317 @@
+//! Making a storage where none is.
+//!
+//! - `init` makes one anywhere. A sync makes one only where `storage.create` asks for it and nothing speaks against it
+//!   ([`Obstacle`]): an unmounted disk looks like a place where nothing was made yet.
+//! - It grows in a directory beside its place, `.NAME.chantal-new`, under the lock that it will have, and gets its name in one step.
+//!   A run that was killed leaves that directory: the next one goes on in it. Where the base path exists already (`init` on a mount
+//!   point) the same happens in place.
+//! - A pool or a store that lies elsewhere is made before and after that step. The note in the directory says which pool is its own,
+//!   until everything is there.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde::{Deserialize, Serialize};
+
+use super::{Storage, StorageError, random_id};
+use crate::config::Storage as Places;
+use crate::mounts;
+use crate::pool::Pool;
+use crate::store::{LockError, Store, WriterLock};
+
+/// In a storage that is not complete yet.
+const NOTE: &str = "chantal.unfinished";
+
+/// Who asks for a storage where none is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker<'a> {
+    /// A command that needs one.
+    Nobody,
+    /// A sync where `storage.create` is set; with the log file that this run may have begun.
+    Sync {
+        log_file: Option<&'a Path>,
+    },
+    Init,
+}
+
+/// Why `storage.create` makes no storage.
+#[derive(Debug, thiserror::Error)]
+pub enum Obstacle {
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+    #[error("the pool {} was made before", .0.display())]
+    Marked(PathBuf),
+    #[error("{} is empty, as the mount point of a disk that is not mounted is", .0.display())]
+    EmptyParent(PathBuf),
+    #[error("/etc/fstab has a file system for {}, and it is not mounted", .0.display())]
+    Unmounted(PathBuf),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    /// Its id.
+    pool: String,
+}
+
+/// A storage on its way.
+struct Site<'a> {
+    places: &'a Places,
+    /// Where what belongs into the base path is made.
+    directory: PathBuf,
+    lock: WriterLock,
+}
+
+/// Makes a storage, and opens it. `None`: another run made or moved something meanwhile; look again.
+pub fn make(
+    places: &Places,
+    command: &str,
+    maker: Maker<'_>,
+) -> Result<Option<Storage>, StorageError> {
+    let base_path = &places.base_path;
+    let staging = staging(base_path);
+    let in_place = exists(base_path)?;
+    let directory = if in_place { base_path } else { &staging };
+    if let Some(refused) = refusal(places, maker, directory)? {
+        // Another run may be making it right now.
+        WriterLock::probe(directory, base_path)?;
+        if exists(&places.database_path)? || exists(base_path)? != in_place {
+            return Ok(None);
+        }
+        return Err(refused);
+    }
+    if !in_place {
+        if let Some(parent) = base_path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        create_dir(&staging)?;
+    }
+    let lock = match WriterLock::acquire_in(directory, base_path, command) {
+        // It has its name by now.
+        Err(LockError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        lock => lock?,
+    };
+    if exists(&places.database_path)? {
+        return Ok(None);
+    }
+    if !in_place && exists(base_path)? {
+        // Another run was quicker: this directory was made after it had moved its own.
+        fs::remove_dir_all(&staging)?;
+        return Ok(None);
+    }
+    let site = Site {
+        places,
+        directory: directory.clone(),
+        lock,
+    };
+    site.build().map(Some)
+}
+
+/// What a run that was killed left of a storage that was complete but for its note.
+pub fn finish(base_path: &Path) -> io::Result<()> {
+    remove_file(&base_path.join(NOTE))
+}
+
+fn refusal(
+    places: &Places,
+    maker: Maker<'_>,
+    directory: &Path,
+) -> Result<Option<StorageError>, StorageError> {
+    let absent = |obstacle| {
+        Some(StorageError::Absent {
+            base_path: places.base_path.clone(),
+            obstacle,
+        })
+    };
+    Ok(match maker {
+        Maker::Init => None,
+        Maker::Nobody => absent(None),
+        Maker::Sync { log_file } => match obstacle(places, directory, log_file)? {
+            Some(obstacle) => absent(Some(obstacle)),
+            None => None,
+        },
+    })
+}
+
+fn obstacle(
+    places: &Places,
+    directory: &Path,
+    log_file: Option<&Path>,
+) -> Result<Option<Obstacle>, StorageError> {
+    let note = read_note(directory)?;
+    let base_path = places.base_path.as_path();
+    if let Some(id) = Pool::id_at(&places.pool_path)?
+        && note.as_ref().is_none_or(|note| note.pool != id)
+    {
+        return Ok(Some(Obstacle::Marked(places.pool_path.clone())));
+    }
+    let staging = staging(base_path);
+    let mut ours = vec![staging.as_path()];
+    ours.extend(log_file);
+    let outside = [places.pool_path.as_path(), places.database_path.as_path()]
+        .into_iter()
+        .filter(|path| !path.starts_with(base_path));
+    for path in [base_path].into_iter().chain(outside) {
+        if let Some(mount_point) = mounts::unmounted_above(path)? {
+            return Ok(Some(Obstacle::Unmounted(mount_point)));
+        }
+        if note.is_some() {
+            // A run that was killed had looked.
+            continue;
+        }
+        if exists(path)? {
+            return Ok(Some(Obstacle::Exists(path.to_owned())));
+        }
+        if let Some(parent) = mounts::empty_parent(path, &ours)? {
+            return Ok(Some(Obstacle::EmptyParent(parent)));
+        }
+    }
+    Ok(None)
+}
+
+impl Site<'_> {
+    fn build(mut self) -> Result<Storage, StorageError> {
+        let places = self.places;
+        let note = self.note()?;
+        let pool = self.here(&places.pool_path);
+        if Pool::id_at(&pool)?.is_none() {
+            Pool::create(&pool, &note.pool)?;
+        }
+        if places.database_path.starts_with(&places.base_path) {
+            self.make_store(&note.pool)?;
+        }
+        if self.directory != places.base_path {
+            self.lock.check()?;
+            fs::File::open(&self.directory)?.sync_all()?;
+            give_name(&self.directory, &places.base_path)?;
+            self.directory.clone_from(&places.base_path);
+            self.lock.moved_to(&places.base_path);
+        }
+        self.make_store(&note.pool)?;
+        remove_file(&self.directory.join(NOTE))?;
+        Ok(Storage {
+            store: Store::open_older(&places.database_path)?,
+            pool: Pool::open(&places.pool_path, &note.pool)?,
+            lock: self.lock,
+        })
+    }
+
+    /// A path of the storage as long as it has not its name.
+    fn here(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.places.base_path) {
+            Ok(inside) => self.directory.join(inside),
+            Err(_) => path.to_owned(),
+        }
+    }
+
+    fn make_store(&self, pool_id: &str) -> Result<(), StorageError> {
+        let path = self.here(&self.places.database_path);
+        if exists(&path)? {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        Store::create(&path, pool_id)?;
+        Ok(())
+    }
+
+    /// What the run before this one noted, or a new one. A pool that is there keeps its id.
+    fn note(&self) -> Result<Note, StorageError> {
+        if let Some(note) = read_note(&self.directory)? {
+            return Ok(note);
+        }
+        let pool = match Pool::id_at(&self.here(&self.places.pool_path))? {
+            Some(id) => id,
+            None => random_id()?,
+        };
+        let note = Note { pool };
+        let path = self.directory.join(NOTE);
+        let unfinished = self.directory.join(format!("{NOTE}.new"));
+        let mut file = fs::File::create(&unfinished)?;
+        let text = serde_json::to_vec(&note).expect("a note has only plain fields");
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        Ok(note)
+    }
+}
+
+fn read_note(directory: &Path) -> io::Result<Option<Note>> {
+    let path = directory.join(NOTE);
+    match fs::read(&path) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        bytes => serde_json::from_slice(&bytes?).map(Some).map_err(|error| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: {error}", path.display()),
+            )
+        }),
+    }
+}
+
+/// Renames where nothing is: not even an empty directory is replaced.
+fn give_name(from: &Path, to: &Path) -> io::Result<()> {
+    let renamed = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system without it. Both names are below the lock.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => return fs::rename(from, to),
+        renamed => renamed,
+    };
+    renamed.map_err(|error| {
+        let error = io::Error::from(error);
+        let why = format!("{} -> {}: {error}", from.display(), to.display());
+        io::Error::new(error.kind(), why)
+    })?;
+    if let Some(parent) = to.parent() {
+        fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Where a storage grows that will have this base path.
+fn staging(base_path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(base_path.file_name().unwrap_or_default());
+    name.push(".chantal-new");
+    base_path.with_file_name(name)
+}
+
+fn create_dir(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Whether anything has that name, be it a link that leads nowhere.
+pub fn exists(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}

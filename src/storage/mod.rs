@@ -1,0 +1,275 @@
+//! A storage is a store and its pool, found, made or refused together.
+//!
+//! - A place that is not there is not empty: its disk may not be mounted. Only `init` makes a storage, or a sync that `storage.create`
+//!   allows to ([`make`]); every other command that needs one fails where none is, and leaves nothing there.
+//! - Store and pool name the same id. A store without its pool is damaged; nothing is made up in its place.
+//! - A command that changes the storage gets its store in this program's schema version: an older one is migrated first. One that
+//!   only reads takes it as it is.
+
+mod make;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, Storage as Places};
+use crate::digest;
+use crate::mounts;
+use crate::pool::{Pool, PoolError};
+use crate::store::{LockError, Migrated, Store, StoreError, WriterLock};
+
+use make::{Maker, exists};
+
+pub use make::Obstacle;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    #[error("{} holds no storage{}", base_path.display(), because(obstacle.as_ref()))]
+    Absent {
+        base_path: PathBuf,
+        /// Why `storage.create` does not make one, where it is set.
+        obstacle: Option<Obstacle>,
+    },
+    #[error("{} is missing or empty, but its store {} is there", base_path.display(), store.display())]
+    BaseAway { base_path: PathBuf, store: PathBuf },
+    #[error("the pool {} holds objects, but its store {} is not there", pool.display(), store.display())]
+    StoreGone { pool: PathBuf, store: PathBuf },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn because(obstacle: Option<&Obstacle>) -> String {
+    obstacle.map_or_else(String::new, |obstacle| {
+        format!(", and storage.create makes none there: {obstacle}")
+    })
+}
+
+/// A storage that this process alone may change.
+pub struct Storage {
+    pub lock: WriterLock,
+    pub store: Store,
+    pub pool: Pool,
+}
+
+impl Storage {
+    /// Opens the storage for a command that changes it.
+    pub fn open(places: &Places, command: &str) -> Result<Self, StorageError> {
+        Self::open_and_tell(places, command, Maker::Nobody)
+    }
+
+    /// Opens the storage for a sync, and makes it where `storage.create` allows that.
+    pub fn open_to_sync(config: &Config, command: &str) -> Result<Self, StorageError> {
+        let maker = if config.storage.create {
+            Maker::Sync {
+                log_file: config.logging.file.as_deref(),
+            }
+        } else {
+            Maker::Nobody
+        };
+        Self::open_and_tell(&config.storage, command, maker)
+    }
+
+    /// Makes what is missing of the storage, and opens it.
+    pub fn init(places: &Places) -> Result<Self, StorageError> {
+        Self::open_and_tell(places, "init", Maker::Init)
+    }
+
+    /// Opens a storage for the command that only migrates its store, and says what was done.
+    pub fn migrate(places: &Places) -> Result<(Self, Option<Migrated>), StorageError> {
+        Self::open_as(places, "db migrate", Maker::Nobody)
+    }
+
+    fn open_and_tell(
+        places: &Places,
+        command: &str,
+        maker: Maker<'_>,
+    ) -> Result<Self, StorageError> {
+        let (storage, migrated) = Self::open_as(places, command, maker)?;
+        tell(&storage, migrated.as_ref());
+        Ok(storage)
+    }
+
+    fn open_as(
+        places: &Places,
+        command: &str,
+        maker: Maker<'_>,
+    ) -> Result<(Self, Option<Migrated>), StorageError> {
+        loop {
+            if exists(&places.database_path)? {
+                return Self::open_made(places, command, maker);
+            }
+            if maker != Maker::Init {
+                refuse_a_lost_store(places)?;
+            }
+            if let Some(storage) = make::make(places, command, maker)? {
+                return Ok((storage, None));
+            }
+        }
+    }
+
+    fn open_made(
+        places: &Places,
+        command: &str,
+        maker: Maker<'_>,
+    ) -> Result<(Self, Option<Migrated>), StorageError> {
+        let base_path = &places.base_path;
+        // Where the store lies elsewhere: writing the lock would write on the mount point.
+        if is_away(base_path)? {
+            if maker != Maker::Init {
+                return Err(StorageError::BaseAway {
+                    base_path: base_path.clone(),
+                    store: places.database_path.clone(),
+                });
+            }
+            fs_err::create_dir_all(base_path)?;
+        }
+        let lock = WriterLock::acquire(base_path, command)?;
+        make::finish(base_path)?;
+        let store = Store::open_older(&places.database_path)?;
+        let id = store.read(crate::store::Reader::pool_id)?;
+        let pool = Pool::open(&places.pool_path, &id)?;
+        let migrated = store.migrate(&lock)?;
+        Ok((Self { lock, store, pool }, migrated))
+    }
+}
+
+/// A migration that no command asked for by name: from now on an older chantal refuses the store.
+fn tell(storage: &Storage, migrated: Option<&Migrated>) {
+    if let Some(Migrated { from, to, backup }) = migrated {
+        log::warn!(
+            "the store {} was migrated from schema version {from} to {to}; what it was is kept in {}",
+            storage.store.path().display(),
+            backup.display()
+        );
+    }
+}
+
+/// Opens the store for a command that only reads. `None`: there is no storage, and that was said.
+pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
+    if !is_made_or_warn(places)? {
+        return Ok(None);
+    }
+    Ok(Some(Store::open(&places.database_path)?))
+}
+
+/// Whether there is a storage; says so where there is none.
+pub fn is_made_or_warn(places: &Places) -> Result<bool, StorageError> {
+    let is_made = is_made(places)?;
+    if !is_made {
+        log::warn!(
+            "{} holds no storage: is the file system mounted? `chantal init` makes a new storage",
+            places.base_path.display()
+        );
+    }
+    Ok(is_made)
+}
+
+/// Whether there is a storage.
+pub fn is_made(places: &Places) -> Result<bool, StorageError> {
+    if exists(&places.database_path)? {
+        return Ok(true);
+    }
+    refuse_a_lost_store(places)?;
+    Ok(false)
+}
+
+/// A pool with objects whose store is not there. Where the store's whole directory is not there, its disk may not be mounted: no loss.
+fn refuse_a_lost_store(places: &Places) -> Result<(), StorageError> {
+    let directory = places.database_path.parent().unwrap_or(Path::new("/"));
+    if !is_away(directory)?
+        && Pool::id_at(&places.pool_path)?.is_some()
+        && Pool::holds_objects(&places.pool_path)?
+    {
+        return Err(StorageError::StoreGone {
+            pool: places.pool_path.clone(),
+            store: places.database_path.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// Whether a directory of the storage is not there, or is a bare mount point.
+fn is_away(directory: &Path) -> io::Result<bool> {
+    Ok(!exists(directory)? || mounts::is_empty(directory, &[])?)
+}
+
+fn random_id() -> io::Result<String> {
+    let mut bytes = [0_u8; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(digest::hex(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(base: &Path) -> Places {
+        Places {
+            base_path: base.to_owned(),
+            pool_path: base.join("pool"),
+            cache_path: base.join("cache"),
+            database_path: base.join("chantal.redb"),
+            create: false,
+        }
+    }
+
+    #[test]
+    fn only_init_makes_a_storage() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(&dir.path().join("deep/new"));
+        assert!(open_to_read(&places).unwrap().is_none());
+        assert!(matches!(
+            Storage::open(&places, "test"),
+            Err(StorageError::Absent { .. })
+        ));
+        assert!(!dir.path().join("deep").exists());
+        drop(Storage::init(&places).unwrap());
+        drop(Storage::init(&places).unwrap());
+        drop(Storage::open(&places, "test").unwrap());
+        assert!(open_to_read(&places).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_existing_directory_needs_init() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(dir.path());
+        assert!(matches!(
+            Storage::open(&places, "test"),
+            Err(StorageError::Absent { .. })
+        ));
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
+        drop(Storage::init(&places).unwrap());
+        drop(Storage::open(&places, "test").unwrap());
+    }
+
+    #[test]
+    fn half_a_storage_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(&dir.path().join("s"));
+        let storage = Storage::init(&places).unwrap();
+        storage.pool.add(b"object").unwrap();
+        drop(storage);
+
+        let aside = dir.path().join("aside");
+        fs_err::rename(&places.pool_path, &aside).unwrap();
+        assert!(matches!(
+            Storage::open(&places, "test"),
+            Err(StorageError::Pool(PoolError::Absent { .. }))
+        ));
+        fs_err::rename(&aside, &places.pool_path).unwrap();
+
+        fs_err::remove_file(&places.database_path).unwrap();
+        assert!(matches!(
+            Storage::open(&places, "test"),
+            Err(StorageError::StoreGone { .. })
+        ));
+        // `init` begins a new store over the old objects.
+        let storage = Storage::init(&places).unwrap();
+        assert!(Pool::holds_objects(storage.pool.root()).unwrap());
+    }
+}
