@@ -18,7 +18,7 @@ use crate::snapshot::{SnapshotError, StoredError};
 use crate::storage::StorageError;
 use crate::store::{LockError, StoreError};
 use crate::sync::{FreshnessError, KeyError, RootError, SyncError};
-use crate::upstream::UpstreamError;
+use crate::upstream::{TlsFailure, UpstreamError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -337,6 +337,7 @@ fn upstream_exit(error: &UpstreamError) -> Exit {
     match error {
         UpstreamError::Status { status, .. } if *status < 500 && *status != 429 => Exit::Refused,
         UpstreamError::Status { .. } | UpstreamError::Unreachable { .. } => Exit::Unreachable,
+        UpstreamError::Tls { .. } | UpstreamError::UnknownHost { .. } => Exit::Usage,
         UpstreamError::Missing { .. }
         | UpstreamError::NotAFile { .. }
         | UpstreamError::Denied { .. }
@@ -519,6 +520,15 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
 
 fn upstream_hint(error: &UpstreamError, untouched: &str) -> Option<String> {
     Some(match error {
+        UpstreamError::Tls { why, .. } => tls_hint(why).to_owned(),
+        UpstreamError::UnknownHost { .. } => {
+            "correct the host in the URL, or this machine's name resolution".to_owned()
+        }
+        UpstreamError::Denied {
+            with_certificate: true,
+            ..
+        } => "the certificate of credentials.cert may have expired, or be of another entitlement"
+            .to_owned(),
         UpstreamError::Denied { status: 403, .. } => {
             "the credentials or the entitlement may be missing, wrong or expired".to_owned()
         }
@@ -535,6 +545,30 @@ fn upstream_hint(error: &UpstreamError, untouched: &str) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+fn tls_hint(failure: &TlsFailure) -> &'static str {
+    match failure {
+        TlsFailure::UnknownIssuer => {
+            "name the certificate of its authority as tls.ca_file (or credentials.ca_cert), if it is to be trusted"
+        }
+        TlsFailure::OtherName => {
+            "name the host in the URL that the certificate is for; tls.ca_file cannot make up for it"
+        }
+        TlsFailure::Expired | TlsFailure::NotValidYet => {
+            "check this machine's clock; if it is right, the upstream has to renew its certificate (tls.ca_file cannot make up for it)"
+        }
+        TlsFailure::BadCertificate(_) => {
+            "the upstream has to replace its certificate, or tls.ca_file names the wrong one"
+        }
+        TlsFailure::ClientCertificateWanted => {
+            "name one with `credentials: {type: client_cert, cert: ..., key: ...}`"
+        }
+        TlsFailure::ClientCertificateRefused(_) => {
+            "the certificate of credentials.cert may have expired, or be of another authority"
+        }
+        TlsFailure::NotTls => "check the port in the URL, and whether it is to be http://",
+    }
 }
 
 fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {

@@ -3,32 +3,12 @@
 use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::Path;
 
 use fs_err as fs;
 
-use super::made::MADE;
-use super::{OBJECTS, PARTIAL, Pool};
+use super::{OBJECTS, Pool};
 use crate::digest::{Algorithm, Hasher, ObjectId};
-
-/// A file that is not whole.
-#[derive(Clone, Debug)]
-pub struct Partial {
-    pub path: PathBuf,
-    pub kind: PartialKind,
-    /// So far.
-    pub bytes: u64,
-    pub modified: SystemTime,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PartialKind {
-    /// The next sync may continue it.
-    Download,
-    /// Nobody continues what a killed run made.
-    Made,
-}
 
 impl Pool {
     /// Every object that has a file, and the file's size in bytes. Files of other names are not ours and not looked at.
@@ -80,33 +60,6 @@ impl Pool {
         Ok(self.size_of(hasher.finish().0)? == Some(size))
     }
 
-    /// What interrupted downloads and killed runs left.
-    pub fn partials(&self) -> io::Result<Vec<Partial>> {
-        let mut partials = Vec::new();
-        for file in fs::read_dir(self.root.join(PARTIAL))? {
-            let file = file?;
-            let metadata = file.metadata()?;
-            if metadata.is_file() {
-                let is_made = file
-                    .file_name()
-                    .as_encoded_bytes()
-                    .starts_with(MADE.as_bytes());
-                partials.push(Partial {
-                    path: file.path(),
-                    kind: if is_made {
-                        PartialKind::Made
-                    } else {
-                        PartialKind::Download
-                    },
-                    bytes: metadata.len(),
-                    modified: metadata.modified()?,
-                });
-            }
-        }
-        partials.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(partials)
-    }
-
     /// Takes an object's file away. The store must not name it any more.
     pub fn remove(&self, object: ObjectId) -> io::Result<()> {
         remove_file(&self.object_path(object))
@@ -142,13 +95,6 @@ pub(super) fn has_object(objects: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-impl Partial {
-    /// Takes it away: whoever wants the file begins anew.
-    pub fn remove(&self) -> io::Result<()> {
-        remove_file(&self.path)
-    }
 }
 
 fn remove_file(path: &Path) -> io::Result<()> {

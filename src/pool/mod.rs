@@ -21,6 +21,7 @@
 
 mod contents;
 mod made;
+mod partials;
 mod place;
 
 use std::collections::HashMap;
@@ -33,7 +34,7 @@ use fs_err as fs;
 
 use crate::digest::{Digest, Hasher, ObjectId};
 
-pub use contents::{Partial, PartialKind};
+pub use partials::{Held, Partial, PartialKind};
 pub use place::{PoolAway, PoolError};
 
 const OBJECTS: &str = "sha256";
@@ -83,6 +84,10 @@ pub struct Incoming<'a> {
     file: fs::File,
     hasher: Hasher,
     length: u64,
+    /// Whether some of it was there before, or came with another answer than the rest.
+    is_resumed: bool,
+    /// What the server recognises the file by that the bytes are of.
+    validator: Option<String>,
 }
 
 /// The bytes were not the ones that were expected.
@@ -229,6 +234,10 @@ impl Pool {
         let mut hasher = Hasher::new(expected.algorithm());
         // What an interrupted run left counts only for what it hashes to.
         let length = hash(&mut file, &mut hasher)?;
+        let validator = match length {
+            0 => None,
+            _ => partials::take_validator(&file),
+        };
         Ok(Incoming {
             pool: self,
             expected,
@@ -237,6 +246,8 @@ impl Pool {
             file,
             hasher,
             length,
+            is_resumed: length > 0,
+            validator,
         })
     }
 
@@ -275,7 +286,32 @@ impl Incoming<'_> {
         self.file.rewind()?;
         self.hasher = Hasher::new(self.expected.algorithm());
         self.length = 0;
+        self.is_resumed = false;
+        self.validator = None;
         Ok(())
+    }
+
+    /// What comes next continues what is there.
+    pub fn resume(&mut self) {
+        self.is_resumed = true;
+    }
+
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// For `If-Range`, while there is something to continue.
+    pub fn validator(&self) -> Option<&str> {
+        self.validator.as_deref().filter(|_| self.length > 0)
+    }
+
+    pub fn set_validator(&mut self, validator: Option<&str>) {
+        self.validator = validator.map(str::to_owned);
+    }
+
+    /// Whether what is there so far is what was expected.
+    pub fn is_expected(&self) -> bool {
+        self.hasher.clone().finish().1 == self.expected
     }
 
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -288,6 +324,7 @@ impl Incoming<'_> {
     /// Checks the digest and gives the file its final name. Wrong bytes are thrown away, and so is a second copy of what
     /// the pool has: published trees link to the first one.
     pub fn commit(mut self) -> io::Result<Result<Stored, Mismatch>> {
+        self.validator = None;
         let hasher = std::mem::replace(&mut self.hasher, Hasher::new(self.expected.algorithm()));
         let (object, got) = hasher.finish();
         if got != self.expected {
@@ -321,6 +358,11 @@ impl Drop for Incoming<'_> {
         if self.length == 0 {
             // Nothing to resume; a leftover empty file would only be clutter. After a commit the name is gone anyway.
             let _ = std::fs::remove_file(&self.path);
+        }
+        // Only now: what is written for each download costs all of them. A run that is killed leaves none, and what it left is
+        // continued without.
+        if let Some(validator) = self.validator() {
+            partials::keep_validator(&self.file, validator);
         }
         let mut claims = self
             .pool

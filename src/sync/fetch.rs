@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
-use crate::pool::{Begin, Stored};
+use crate::pool::{Begin, Held, Stored};
 use crate::progress::Downloads;
 use crate::rel_path::RelPath;
 use crate::store::records::ObjectRecord;
@@ -45,14 +45,6 @@ pub enum MissingFiles {
     AreLeftOut,
 }
 
-/// How a download began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Start {
-    Fresh,
-    /// With bytes of an interrupted one.
-    Resumed,
-}
-
 /// What the workers have brought.
 struct Arrived {
     objects: HashMap<Digest, Stored>,
@@ -73,12 +65,12 @@ impl Session<'_> {
     pub(super) fn fetch_files(&self, plan: &mut Plan) -> Result<Fetched, SyncError> {
         let checks = self.check_known_packages(plan)?;
         let wants = plan.wants();
-        let missing = Missing::of(&wants);
+        let missing = Missing::of(&wants, self.id(), &self.context.pool.held()?);
         let free = self.context.pool.free_bytes()?;
-        if missing.bytes > free {
+        if missing.remaining() > free {
             return Err(SyncError::NoSpace {
                 pool: self.context.pool.root().to_owned(),
-                needed: missing.bytes,
+                needed: missing.remaining(),
                 free,
             });
         }
@@ -105,7 +97,7 @@ impl Session<'_> {
         if wants.is_empty() {
             return Ok(HashMap::new());
         }
-        let Missing { files, bytes } = Missing::of(wants);
+        let Missing { files, bytes, .. } = Missing::of(wants, self.id(), &Held::default());
         let downloads = self.context.progress.downloads(self.id(), files, bytes);
         let arrived = Mutex::new(Arrived {
             objects: HashMap::with_capacity(wants.len()),
@@ -176,14 +168,7 @@ impl Session<'_> {
         }
         let mut last = None;
         for place in &want.places {
-            let fetched = match self.fetch_from(place, want, downloads)? {
-                // What an interrupted run had kept may be what was wrong. It is gone now.
-                (Err(UpstreamError::Mismatch { .. }), Start::Resumed) => {
-                    self.fetch_from(place, want, downloads)?.0
-                }
-                (fetched, _) => fetched,
-            };
-            match fetched {
+            match self.fetch_from(place, want, downloads)? {
                 Ok(stored) => return Ok(Some(stored)),
                 Err(error @ (UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. })) => {
                     // A worse finding than "not there" is the one to report.
@@ -207,14 +192,10 @@ impl Session<'_> {
         place: &RelPath,
         want: &Want,
         downloads: &Downloads,
-    ) -> Result<(Result<Stored, UpstreamError>, Start), SyncError> {
+    ) -> Result<Result<Stored, UpstreamError>, SyncError> {
         let incoming = match self.context.pool.begin(want.digest, self.id())? {
-            Begin::Present(stored) => return Ok((Ok(stored), Start::Fresh)),
+            Begin::Present(stored) => return Ok(Ok(stored)),
             Begin::Download(incoming) => incoming,
-        };
-        let start = match incoming.length() {
-            0 => Start::Fresh,
-            _ => Start::Resumed,
         };
         let expected = Expected {
             digest: want.digest,
@@ -225,7 +206,7 @@ impl Session<'_> {
         if fetched.is_ok() {
             active.done();
         }
-        Ok((fetched, start))
+        Ok(fetched)
     }
 
     fn note(&self, arrived: &Mutex<Arrived>, want: &Want, stored: Stored) -> Result<(), SyncError> {

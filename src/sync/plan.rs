@@ -7,7 +7,7 @@ use crate::digest::{Digest, ObjectId};
 use crate::format::{Chosen, FormatError, Index, IndexKind, Indexes, Presence, Reference};
 use crate::indexes::PooledIndexes;
 use crate::manifest::{Entry, Package, Role};
-use crate::pool::Stored;
+use crate::pool::{Held, Stored};
 use crate::rel_path::RelPath;
 
 use super::fetch::{MissingFiles, Want, WantKind};
@@ -49,16 +49,30 @@ pub struct Missing {
     pub files: u64,
     /// As declared.
     pub bytes: u64,
+    /// Of these, what interrupted downloads have already.
+    pub held: u64,
 }
 
 impl Missing {
-    pub fn of(wants: &[Want]) -> Self {
-        // Declared sizes: any two of them may be more than a number holds.
-        let sizes = wants.iter().map(|want| want.size.unwrap_or(0));
-        Self {
+    pub fn of(wants: &[Want], repository: &str, held: &Held) -> Self {
+        let mut missing = Self {
             files: wants.len() as u64,
-            bytes: sizes.fold(0, u64::saturating_add),
+            bytes: 0,
+            held: 0,
+        };
+        for want in wants {
+            let size = want.size.unwrap_or(0);
+            let held = held.of(want.digest, repository).min(size);
+            // Declared sizes: any two of them may be more than a number holds.
+            missing.bytes = missing.bytes.saturating_add(size);
+            missing.held = missing.held.saturating_add(held);
         }
+        missing
+    }
+
+    /// Bytes that are still to come, and need room.
+    pub fn remaining(&self) -> u64 {
+        self.bytes.saturating_sub(self.held)
     }
 }
 
@@ -99,8 +113,8 @@ impl Plan {
             .collect()
     }
 
-    pub fn missing(&self) -> Missing {
-        Missing::of(&self.wants())
+    pub fn missing(&self, repository: &str, held: &Held) -> Missing {
+        Missing::of(&self.wants(), repository, held)
     }
 }
 

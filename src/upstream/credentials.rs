@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, Error as TlsError, InconsistentKeys};
 use ureq::http::header::{AUTHORIZATION, HeaderName};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, parse_pem};
 
@@ -19,6 +23,10 @@ pub enum CredentialError {
     Pem { path: PathBuf, wanted: &'static str },
     #[error("{}: the private key is encrypted: a key without passphrase is needed", path.display())]
     Encrypted { path: PathBuf },
+    #[error("the private key does not belong to the certificate {}", cert.display())]
+    OtherKey { cert: PathBuf },
+    #[error("the certificate cannot be used: {why}")]
+    UnusableCertificate { why: String },
     /// Without the command: it may hold a secret itself.
     #[error("the command that should print a secret failed: {0}")]
     Command(String),
@@ -82,16 +90,51 @@ pub fn identity(credentials: &Credentials) -> Result<Identity, CredentialError> 
         }
         Credentials::ClientCert { cert, key, ca_cert } => Ok(Identity {
             header: None,
-            certificate: Some(ClientCert::new_with_certs(
-                &certificates(cert).map_err(at("credentials.cert"))?,
-                private_key(key).map_err(at("credentials.key"))?,
-            )),
+            certificate: Some(client_certificate(cert, key)?),
             authorities: match ca_cert {
                 Some(path) => certificates(path).map_err(at("credentials.ca_cert"))?,
                 None => Vec::new(),
             },
         }),
     }
+}
+
+/// What can be said of credentials without asking an upstream, and without running a command.
+pub fn check(credentials: &Credentials) -> Result<(), CredentialError> {
+    match credentials {
+        Credentials::ClientCert { .. } => identity(credentials).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// A certificate with its key, as TLS takes it: the client library panics over others.
+fn client_certificate(cert: &Path, key: &Path) -> Result<ClientCert, CredentialError> {
+    let chain = certificates(cert).map_err(at("credentials.cert"))?;
+    let (private, der) = private_key(key).map_err(at("credentials.key"))?;
+    let certificates = chain
+        .iter()
+        .map(|one| CertificateDer::from(one.der().to_vec()));
+    let provider = rustls::crypto::ring::default_provider();
+    let unusable = |why: String| CredentialError::UnusableCertificate { why };
+    let signing = provider
+        .key_provider
+        .load_private_key(der)
+        .map_err(|error| at("credentials.key")(unusable(format!("its key: {error}"))))?;
+    let certified = CertifiedKey::new(certificates.collect(), signing);
+    match certified.keys_match() {
+        // Not every kind of key tells its public half.
+        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(TlsError::InconsistentKeys(_)) => {
+            let cert = cert.to_owned();
+            return Err(at("credentials.key")(CredentialError::OtherKey { cert }));
+        }
+        Err(TlsError::InvalidCertificate(CertificateError::Other(other))) => {
+            let why = other.to_string();
+            return Err(at("credentials.cert")(unusable(why)));
+        }
+        Err(error) => return Err(at("credentials.cert")(unusable(error.to_string()))),
+    }
+    Ok(ClientCert::new_with_certs(&chain, private))
 }
 
 /// All certificates of a PEM file, at least one.
@@ -112,7 +155,10 @@ pub fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Credential
     Ok(found)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKey<'static>, CredentialError> {
+/// As both libraries have it.
+fn private_key(
+    path: &Path,
+) -> Result<(PrivateKey<'static>, PrivateKeyDer<'static>), CredentialError> {
     let pem = read(path)?;
     let text = String::from_utf8_lossy(&pem);
     if text.contains("ENCRYPTED") {
@@ -120,10 +166,13 @@ fn private_key(path: &Path) -> Result<PrivateKey<'static>, CredentialError> {
             path: path.to_owned(),
         });
     }
-    PrivateKey::from_pem(&pem).map_err(|_| CredentialError::Pem {
+    let missing = || CredentialError::Pem {
         path: path.to_owned(),
         wanted: "private key",
-    })
+    };
+    let key = PrivateKey::from_pem(&pem).map_err(|_| missing())?;
+    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| missing())?;
+    Ok((key, der))
 }
 
 fn secret(source: &SecretSource) -> Result<Secret, CredentialError> {

@@ -4,27 +4,36 @@
 //! and port of the repository's URL, and nowhere else: redirects are followed here and not by the client library, and other
 //! hosts are asked through an agent of their own that knows no certificate.
 
-use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ureq::Agent;
+use ureq::Body;
 use ureq::http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use ureq::tls::{Certificate, ClientCert, RootCerts, TlsConfig};
-use ureq::unversioned::transport::DefaultConnector;
-use ureq::{Agent, Body};
+use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
 use super::UpstreamError;
+use super::body::BodyReader;
+use super::failure::classify;
 use super::resolver::CachingResolver;
+use super::validators::Validators;
+use super::wire::{Deadlines, WireConnector};
+use crate::interrupt::Interrupt;
 use crate::rel_path::RelPath;
 
 const REDIRECTS_MAX: u32 = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is read of an error page, so that the connection can be used again.
+/// From its first byte on a header must be complete in that time, and so must a chain of redirects from its first one.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is read of an error page, so that the connection can be used again, and how long it may take. A page that comes slowly
+/// is not worth a connection.
 const ERROR_PAGE_MAX: u64 = 64 * 1024;
+const ERROR_PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What proves to the origin who we are.
 #[derive(Clone, Default)]
@@ -45,6 +54,8 @@ pub struct Settings {
     pub workers: usize,
     /// Trusted in addition to the system's authorities, everywhere.
     pub authorities: Vec<Certificate<'static>>,
+    /// What every wait listens to.
+    pub interrupt: Interrupt,
 }
 
 /// Talks HTTP on behalf of one repository.
@@ -54,20 +65,16 @@ pub struct Http {
     settings: Settings,
     origin_agent: OnceLock<Agent>,
     elsewhere_agent: OnceLock<Agent>,
-}
-
-/// What an upstream gave to recognise an unchanged file by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Validators {
-    pub etag: Option<String>,
-    pub last_modified: Option<String>,
+    deadlines: Arc<Deadlines>,
 }
 
 /// What makes a request more than a plain GET.
 #[derive(Clone, Copy, Default)]
 pub struct Conditions<'a> {
-    /// Ask for the bytes from here on.
+    /// Ask for the bytes from here on,
     pub from: u64,
+    /// as long as the file is still the one that had this validator.
+    pub if_range: Option<&'a str>,
     pub validators: Option<&'a Validators>,
 }
 
@@ -82,18 +89,30 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// Whether the server says where the body ends: then a truncated one is an error of its own.
     pub declares_end: bool,
+    /// Whether a client certificate was sent with the request.
+    pub with_certificate: bool,
     body: Body,
+    timeout: Duration,
+    deadlines: Arc<Deadlines>,
 }
 
 impl Answer {
-    pub fn reader(&mut self) -> impl Read + '_ {
-        self.body.as_reader()
+    pub fn reader(&mut self) -> BodyReader<'_> {
+        BodyReader::new(self.body.as_reader(), self.timeout, &self.deadlines)
     }
 
     /// Reads the rest of a body that nobody wants, within reason, so that the connection is kept.
     pub fn discard(mut self) {
+        use std::io::Read as _;
+        self.deadlines.set(Instant::now() + ERROR_PAGE_TIMEOUT);
         let mut rest = self.body.as_reader().take(ERROR_PAGE_MAX);
         let _ = std::io::copy(&mut rest, &mut std::io::sink());
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.deadlines.clear();
     }
 }
 
@@ -106,6 +125,7 @@ impl Http {
             settings,
             origin_agent: OnceLock::new(),
             elsewhere_agent: OnceLock::new(),
+            deadlines: Arc::default(),
         }
     }
 
@@ -133,11 +153,22 @@ impl Http {
     /// One request, with its redirects. An answer of any status is a success here.
     pub fn get(&self, url: &Url, conditions: Conditions<'_>) -> Result<Answer, UpstreamError> {
         let mut url = url.clone();
+        let mut redirected: Option<Instant> = None;
         for _ in 0..=REDIRECTS_MAX {
             let response = self.get_once(&url, conditions)?;
             let status = response.status().as_u16();
             if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-                return Ok(answer(&url, response));
+                return Ok(self.answer(&url, response));
+            }
+            let since = *redirected.get_or_insert_with(Instant::now);
+            if since.elapsed() > HEADER_TIMEOUT {
+                return Err(UpstreamError::Unreachable {
+                    url: shown(&url),
+                    why: format!(
+                        "redirects led on for more than {} seconds",
+                        HEADER_TIMEOUT.as_secs()
+                    ),
+                });
             }
             let refused = |why: &str| UpstreamError::Redirect {
                 url: shown(&url),
@@ -154,7 +185,7 @@ impl Http {
                 ("https", "http") => return Err(refused("it leads from https to http")),
                 (_, scheme) => return Err(refused(&format!("it leads to a {scheme} URL"))),
             }
-            answer(&url, response).discard();
+            self.answer(&url, response).discard();
             url = target;
         }
         Err(UpstreamError::Redirect {
@@ -168,7 +199,7 @@ impl Http {
         url: &Url,
         conditions: Conditions<'_>,
     ) -> Result<ureq::http::Response<Body>, UpstreamError> {
-        let at_origin = url.origin() == self.origin.origin();
+        let at_origin = self.is_origin(url);
         let agent = if at_origin {
             self.origin_agent.get_or_init(|| self.agent(&self.identity))
         } else {
@@ -181,6 +212,9 @@ impl Http {
         }
         if conditions.from > 0 {
             request = request.header(RANGE, format!("bytes={}-", conditions.from));
+            if let Some(validator) = conditions.if_range {
+                request = request.header(IF_RANGE, validator);
+            }
         }
         if let Some(validators) = conditions.validators {
             if let Some(etag) = &validators.etag {
@@ -190,10 +224,20 @@ impl Http {
                 request = request.header(IF_MODIFIED_SINCE, last_modified);
             }
         }
-        request.call().map_err(|error| UpstreamError::Unreachable {
-            url: shown(url),
-            why: explain(&error),
+        let wait = Instant::now() + self.settings.timeout;
+        self.deadlines.set_for_answer(wait, HEADER_TIMEOUT);
+        request.call().map_err(|error| {
+            self.deadlines.clear();
+            classify(shown(url), &error, self.sends_certificate(url))
         })
+    }
+
+    fn is_origin(&self, url: &Url) -> bool {
+        url.origin() == self.origin.origin()
+    }
+
+    fn sends_certificate(&self, url: &Url) -> bool {
+        self.identity.certificate.is_some() && self.is_origin(url) && url.scheme() == "https"
     }
 
     fn agent(&self, identity: &Identity) -> Agent {
@@ -222,46 +266,57 @@ impl Http {
             .user_agent(concat!("chantal/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .timeout_connect(Some(timeout.min(CONNECT_TIMEOUT)))
-            .timeout_recv_response(Some(timeout))
-            .timeout_per_read(Some(timeout))
-            .timeout_per_write(Some(timeout))
+            .timeout_send_request(Some(timeout))
+            // Deadlines of our own cut it shorter.
+            .timeout_recv_response(Some(timeout + HEADER_TIMEOUT))
             .max_idle_connections(self.settings.workers.saturating_mul(2))
             .max_idle_connections_per_host(self.settings.workers)
             .input_buffer_size(crate::pool::BUFFER)
             .tls_config(tls)
             .build();
+        let interrupt = &self.settings.interrupt;
+        let wire = WireConnector {
+            interrupt: interrupt.clone(),
+            deadlines: Arc::clone(&self.deadlines),
+        };
         Agent::with_parts(
             config,
-            DefaultConnector::default(),
-            CachingResolver::default(),
+            wire.chain(RustlsConnector::default()),
+            CachingResolver::new(interrupt.clone()),
         )
     }
-}
 
-fn answer(url: &Url, response: ureq::http::Response<Body>) -> Answer {
-    let header = |name: HeaderName| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    Answer {
-        status: response.status().as_u16(),
-        url: shown(url),
-        validators: Validators {
-            etag: header(ETAG),
-            last_modified: header(LAST_MODIFIED),
-        },
-        range: header(CONTENT_RANGE).as_deref().and_then(content_range),
-        // A date is allowed for it too, but servers that mean it send seconds.
-        declares_end: [CONTENT_LENGTH, TRANSFER_ENCODING]
-            .iter()
-            .any(|name| response.headers().contains_key(name)),
-        retry_after: header(RETRY_AFTER)
-            .and_then(|seconds| seconds.trim().parse().ok())
-            .map(Duration::from_secs),
-        body: response.into_body(),
+    fn answer(&self, url: &Url, response: ureq::http::Response<Body>) -> Answer {
+        let header = |name: HeaderName| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let validators = Validators::of(
+            header(ETAG),
+            header(LAST_MODIFIED),
+            header(DATE).as_deref(),
+            crate::time::now(),
+        );
+        Answer {
+            status: response.status().as_u16(),
+            url: shown(url),
+            validators,
+            range: header(CONTENT_RANGE).as_deref().and_then(content_range),
+            // A date is allowed for it too, but servers that mean it send seconds.
+            declares_end: [CONTENT_LENGTH, TRANSFER_ENCODING]
+                .iter()
+                .any(|name| response.headers().contains_key(name)),
+            retry_after: header(RETRY_AFTER)
+                .and_then(|seconds| seconds.trim().parse().ok())
+                .map(Duration::from_secs),
+            with_certificate: self.sends_certificate(url),
+            body: response.into_body(),
+            timeout: self.settings.timeout,
+            deadlines: Arc::clone(&self.deadlines),
+        }
     }
 }
 
@@ -282,27 +337,6 @@ pub fn shown(url: &Url) -> String {
     url.into()
 }
 
-fn explain(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::HostNotFound => "the host name does not resolve".to_owned(),
-        ureq::Error::ConnectionFailed => "the connection failed".to_owned(),
-        ureq::Error::Timeout(_) => "nothing came within download.timeout".to_owned(),
-        ureq::Error::Io(error) => explain_io(error),
-        error => error.to_string(),
-    }
-}
-
-/// Why a body could not be read to its end: ureq's own errors come wrapped.
-pub fn explain_io(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(inner) => explain(inner),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "the connection ended too early".to_owned()
-        }
-        None => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +346,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             workers: 1,
             authorities: Vec::new(),
+            interrupt: Interrupt::default(),
         };
         Http::new(base.parse().unwrap(), Identity::default(), settings)
     }

@@ -3,10 +3,16 @@
 //! Transient trouble (connections, stalls, truncated bodies, 5xx, 429) is retried with growing pauses; an interrupted
 //! download goes on where it stopped. What arrives in the pool has the digest and size that were expected, or it does not arrive.
 
+mod attempts;
+mod body;
 mod credentials;
+mod error;
+mod failure;
 mod http;
 mod limiter;
 mod resolver;
+mod validators;
+mod wire;
 
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,89 +26,29 @@ use url::Url;
 
 use crate::config;
 use crate::digest::Digest;
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::interrupt::Interrupt;
 use crate::pool::{BUFFER, Incoming, Stored};
 use crate::progress::Active;
 use crate::rel_path::RelPath;
 
 use http::{Answer, Conditions, Http};
 
-pub use credentials::CredentialError;
-pub use http::Validators;
+pub use credentials::{CredentialError, check as check_credentials};
+pub use error::UpstreamError;
+pub use failure::TlsFailure;
 pub use limiter::Limiter;
+pub use validators::Validators;
+
+use attempts::{Attempts, FIRST_PAUSE, jittered};
+use body::Paced;
+use failure::classify_read;
 
 /// Roots, signatures and keys are read into memory: none is near this large.
 pub const SMALL_FILE_MAX: u64 = 32 * 1024 * 1024;
 /// For a package whose index does not say how large it is.
 const UNDECLARED_SIZE_MAX: u64 = 64 * 1024 * 1024 * 1024;
-/// The first pause between two attempts; it doubles from there.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// A server may ask for patience, but not for the day.
-const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
-
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    #[error("{url} is not there")]
-    Missing { url: String },
-    #[error("{url} is not a regular file")]
-    NotAFile { url: String },
-    #[error("{url} is refused with HTTP status {status}")]
-    Denied { url: String, status: u16 },
-    #[error("{url} answers with HTTP status {status}")]
-    Status {
-        url: String,
-        status: u16,
-        retry_after: Option<Duration>,
-    },
-    #[error("{url}: {why}")]
-    Unreachable { url: String, why: String },
-    #[error("{url}: a redirect is not followed: {why}")]
-    Redirect { url: String, why: String },
-    #[error("{url} is larger than the {limit} bytes that are allowed here")]
-    TooLarge { url: String, limit: u64 },
-    #[error("{url} is not what was declared: expected {}, got {}", about(expected, *expected_size), about_got(got.as_ref(), *got_size, *expected_size))]
-    Mismatch {
-        url: String,
-        expected: Digest,
-        expected_size: Option<u64>,
-        /// Not computed when the size was wrong already.
-        got: Option<Digest>,
-        got_size: u64,
-    },
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-    /// Trouble on our side of the wire: the pool's disk.
-    #[error(transparent)]
-    Local(#[from] io::Error),
-}
-
-fn about(digest: &Digest, size: Option<u64>) -> String {
-    match size {
-        Some(size) => format!("{digest} ({size} bytes)"),
-        None => digest.to_string(),
-    }
-}
-
-/// Of a file that is too long only the beginning was read.
-fn about_got(got: Option<&Digest>, size: u64, expected: Option<u64>) -> String {
-    match got {
-        Some(digest) => about(digest, Some(size)),
-        None if expected.is_some_and(|expected| size <= expected) => format!("{size} bytes"),
-        None => format!("{size} bytes or more"),
-    }
-}
-
-impl UpstreamError {
-    /// Another attempt may succeed.
-    fn is_transient(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } => true,
-            Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
-            _ => false,
-        }
-    }
-}
+/// What an attempt at a file of unknown size must bring to be no failure.
+const PROGRESS_MIN: u64 = 64 * 1024;
 
 /// A small file, or why there is none.
 #[derive(Debug)]
@@ -152,6 +98,7 @@ impl Upstream {
             timeout: config.download.timeout,
             workers: config.download.workers,
             authorities: authorities(config)?,
+            interrupt: interrupt.clone(),
         };
         let source = match &repository.upstream {
             config::UpstreamUrl::File(path) => Source::Directory(path.clone()),
@@ -225,8 +172,8 @@ impl Upstream {
     ) -> Result<Small, UpstreamError> {
         self.retrying(|| {
             let conditions = Conditions {
-                from: 0,
                 validators,
+                ..Conditions::default()
             };
             let mut answer = self.ask(http, url, conditions)?;
             match answer.status {
@@ -238,27 +185,22 @@ impl Upstream {
                 }
                 _ => return Err(refused(answer)),
             }
+            let from = answer.url.clone();
             let mut bytes = Vec::new();
-            let read = answer
-                .reader()
-                .take(SMALL_FILE_MAX + 1)
-                .read_to_end(&mut bytes);
-            if let Err(error) = read {
-                return Err(UpstreamError::Unreachable {
-                    url: answer.url,
-                    why: http::explain_io(&error),
-                });
-            }
-            self.received(bytes.len() as u64)?;
+            let limit = SMALL_FILE_MAX + 1;
+            self.read_all(&mut answer.reader(), &from, limit, &mut |part| {
+                bytes.extend_from_slice(part);
+                Ok(())
+            })?;
             if bytes.len() as u64 > SMALL_FILE_MAX {
                 return Err(UpstreamError::TooLarge {
-                    url: answer.url,
+                    url: from,
                     limit: SMALL_FILE_MAX,
                 });
             }
             Ok(Small::Body {
                 bytes,
-                validators: answer.validators,
+                validators: answer.validators.clone(),
             })
         })
     }
@@ -278,7 +220,7 @@ impl Upstream {
                 limit: SMALL_FILE_MAX,
             });
         }
-        self.received(bytes.len() as u64)?;
+        self.count(bytes.len() as u64)?;
         Ok(Small::Body {
             bytes,
             validators: Validators::default(),
@@ -295,23 +237,52 @@ impl Upstream {
         active: &Active,
     ) -> Result<Stored, UpstreamError> {
         active.add(incoming.length());
+        let mut is_afresh = false;
+        loop {
+            let brought = self.bring(path, expected, &mut incoming, active);
+            let is_wrong = match &brought {
+                Ok(_) => !incoming.is_expected(),
+                Err(error) => matches!(error, UpstreamError::Mismatch { .. }),
+            };
+            // What was there before may be of other bytes: only a whole download shows whether the upstream's are wrong.
+            if is_wrong && incoming.is_resumed() && !is_afresh {
+                is_afresh = true;
+                incoming.restart()?;
+                active.restart();
+                continue;
+            }
+            if is_wrong && brought.is_err() {
+                incoming.restart()?;
+            }
+            let url = brought?;
+            return incoming
+                .commit()?
+                .map_err(|wrong| mismatch(url, expected, Some(wrong.got), wrong.length));
+        }
+    }
+
+    /// All bytes of a file, wherever it comes from. Returns where that was.
+    fn bring(
+        &self,
+        path: &RelPath,
+        expected: Expected,
+        incoming: &mut Incoming<'_>,
+        active: &Active,
+    ) -> Result<String, UpstreamError> {
         let url = match &self.source {
             Source::Http(http) => {
                 let url = http.url_of(path);
-                self.retrying(|| self.transfer(http, &url, expected, &mut incoming, active))?
+                self.retrying_while_it_grows(expected, incoming, |incoming| {
+                    self.transfer(http, &url, expected, incoming, active)
+                })?
             }
-            Source::Directory(root) => {
-                self.copy(&path.below(root), expected, &mut incoming, active)?
-            }
+            Source::Directory(root) => self.copy(&path.below(root), expected, incoming, active)?,
         };
         let size = incoming.length();
         if expected.size.is_some_and(|expected| expected != size) {
-            incoming.restart()?;
             return Err(mismatch(url, expected, None, size));
         }
-        incoming
-            .commit()?
-            .map_err(|wrong| mismatch(url, expected, Some(wrong.got), wrong.length))
+        Ok(url)
     }
 
     /// One attempt at a body, from where the partial file ends. Returns where it came from.
@@ -333,6 +304,7 @@ impl Upstream {
         }
         let conditions = Conditions {
             from: incoming.length(),
+            if_range: incoming.validator(),
             validators: None,
         };
         let mut answer = self.ask(http, url, conditions)?;
@@ -344,7 +316,10 @@ impl Upstream {
             200 => {}
             206 if answer
                 .range
-                .is_some_and(|(first, _)| first == incoming.length()) => {}
+                .is_some_and(|(first, _)| first == incoming.length()) =>
+            {
+                incoming.resume();
+            }
             206 | 416 => {
                 // Not the part that was asked for; only the whole will do.
                 let url = answer.url.clone();
@@ -362,6 +337,9 @@ impl Upstream {
                 return Err(UpstreamError::Missing { url });
             }
             _ => return Err(refused(answer)),
+        }
+        if !incoming.is_resumed() {
+            incoming.set_validator(answer.validators.strong());
         }
         let from = answer.url.clone();
         self.receive(&mut answer.reader(), &from, expected, incoming, active)?;
@@ -400,34 +378,50 @@ impl Upstream {
     /// Writes what comes, until it ends or exceeds what was declared.
     fn receive(
         &self,
-        body: &mut dyn Read,
+        body: &mut dyn Paced,
         url: &str,
         expected: Expected,
         incoming: &mut Incoming<'_>,
         active: &Active,
     ) -> Result<(), UpstreamError> {
         let limit = expected.size.unwrap_or(UNDECLARED_SIZE_MAX);
+        self.read_all(body, url, u64::MAX, &mut |part| {
+            let length = incoming.length() + part.len() as u64;
+            if length > limit {
+                return Err(mismatch(url.to_owned(), expected, None, length));
+            }
+            incoming.write(part)?;
+            active.add(part.len() as u64);
+            Ok(())
+        })
+    }
+
+    /// Reads a body to its end, or until `limit` bytes have come, as fast as the bandwidth limits allow.
+    fn read_all(
+        &self,
+        body: &mut dyn Paced,
+        url: &str,
+        limit: u64,
+        each: &mut dyn FnMut(&[u8]) -> Result<(), UpstreamError>,
+    ) -> Result<(), UpstreamError> {
         let mut buffer = vec![0; BUFFER];
-        loop {
+        let mut left = limit;
+        while left > 0 {
             self.interrupt.check()?;
-            let read = body
-                .read(&mut buffer)
-                .map_err(|error| UpstreamError::Unreachable {
-                    url: url.to_owned(),
-                    why: http::explain_io(&error),
-                })?;
-            if read == 0 {
-                return Ok(());
-            }
-            if incoming.length() + read as u64 > limit {
-                let size = incoming.length() + read as u64;
-                incoming.restart()?;
-                return Err(mismatch(url.to_owned(), expected, None, size));
-            }
-            incoming.write(&buffer[..read])?;
-            active.add(read as u64);
-            self.received(read as u64)?;
+            let wanted = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+            let read = match body.read(&mut buffer[..wanted]) {
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                Err(error) => {
+                    self.interrupt.check()?;
+                    return Err(classify_read(url, &error));
+                }
+            };
+            left -= read as u64;
+            each(&buffer[..read])?;
+            body.paused(self.count(read as u64)?);
         }
+        Ok(())
     }
 
     fn ask(
@@ -438,12 +432,17 @@ impl Upstream {
     ) -> Result<Answer, UpstreamError> {
         self.interrupt.check()?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let answer = http.get(url, conditions)?;
+        let answer = http.get(url, conditions).or_else(|error| {
+            // Whatever a wait ended with, this is why.
+            self.interrupt.check()?;
+            Err(error)
+        })?;
         log::debug!("GET {} -> {}", http::shown(url), answer.status);
         Ok(answer)
     }
 
-    fn received(&self, bytes: u64) -> Result<(), UpstreamError> {
+    /// Counts what came, and waits as long as the bandwidth limits ask for. Returns how long that was.
+    fn count(&self, bytes: u64) -> Result<Duration, UpstreamError> {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let now = Instant::now();
         let pause = self
@@ -454,29 +453,54 @@ impl Upstream {
         if let Some(pause) = pause {
             self.interrupt.sleep(pause)?;
         }
-        Ok(())
+        Ok(now.elapsed())
     }
 
     fn retrying<T>(
         &self,
         mut attempt: impl FnMut() -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
-        let mut pause = FIRST_PAUSE;
-        for left in (0..=self.retries).rev() {
-            let error = match attempt() {
-                Err(error) if error.is_transient() && left > 0 => error,
+        let mut attempts = Attempts::new(self.retries);
+        loop {
+            match attempt() {
+                Err(error) if error.is_transient() && attempts.are_left() => {
+                    self.interrupt.sleep(attempts.pause_after(&error))?;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The same for a download: an attempt that brought some of it is no failure, or a line that breaks now and then would
+    /// never bring a large file. Where nothing is to be retried, neither is that.
+    fn retrying_while_it_grows<T>(
+        &self,
+        expected: Expected,
+        incoming: &mut Incoming<'_>,
+        mut attempt: impl FnMut(&mut Incoming<'_>) -> Result<T, UpstreamError>,
+    ) -> Result<T, UpstreamError> {
+        // Each step is taken once: a server that begins anew each time makes no progress.
+        let step = expected
+            .size
+            .map_or(PROGRESS_MIN, |size| (size / 20).max(1024));
+        let mut reached = incoming.length();
+        let mut attempts = Attempts::new(self.retries);
+        loop {
+            let error = match attempt(incoming) {
+                Err(error) if error.is_transient() => error,
                 result => return result,
             };
-            let wished = match &error {
-                UpstreamError::Status { retry_after, .. } => *retry_after,
-                _ => None,
-            };
-            let wait = wished.map_or_else(|| jittered(pause), |wished| wished.min(RETRY_AFTER_MAX));
-            log::debug!("{error}; next attempt in {wait:.1?}, {left} left");
-            self.interrupt.sleep(wait)?;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            if self.retries > 0 && incoming.length() >= reached.saturating_add(step) {
+                reached = incoming.length();
+                attempts = Attempts::new(self.retries);
+                log::debug!("{error}; going on at {reached}");
+                self.interrupt.sleep(jittered(FIRST_PAUSE))?;
+            } else if attempts.are_left() {
+                self.interrupt.sleep(attempts.pause_after(&error))?;
+            } else {
+                return Err(error);
+            }
         }
-        unreachable!("the last attempt returns")
     }
 }
 
@@ -488,20 +512,22 @@ pub fn authorities(config: &config::Config) -> Result<Vec<Certificate<'static>>,
     }
 }
 
-/// Between half of it and all of it, so that many downloads that failed together do not come back together.
-fn jittered(pause: Duration) -> Duration {
-    // The low digits of the clock are random enough for this.
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |now| now.subsec_nanos());
-    pause.mul_f64(0.5 + f64::from(nanos % 1000) / 2000.0)
-}
-
 fn refused(answer: Answer) -> UpstreamError {
     let (url, status, retry_after) = (answer.url.clone(), answer.status, answer.retry_after);
+    let with_certificate = answer.with_certificate;
     answer.discard();
     match status {
-        401 | 403 | 407 => UpstreamError::Denied { url, status },
+        401 | 403 | 407 => UpstreamError::Denied {
+            url,
+            status,
+            with_certificate,
+        },
+        // What nginx says of a certificate that it does not take.
+        400 if with_certificate => UpstreamError::Denied {
+            url,
+            status,
+            with_certificate,
+        },
         _ => UpstreamError::Status {
             url,
             status,

@@ -1,54 +1,133 @@
-//! Names are looked up once in a while, not for every request.
+//! Names are looked up once in a while, not for every request, and never longer than somebody waits for it.
 //!
 //! The client library asks the system's resolver each time, even when it then uses a connection that is open. With
 //! thousands of packages and ten workers that is a load for resolvers, and each lost answer costs five seconds.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
+use ureq::{Error, Timeout};
+
+use super::wire::{SLICE, interrupted};
+use crate::interrupt::Interrupt;
 
 /// Long enough to spare the resolver, short enough to follow a server that moves.
 const KEPT: Duration = Duration::from_mins(1);
+/// The system's resolver asks each of its servers several times, for five seconds each.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// The client library has room for so many.
+const ADDRESSES_MAX: usize = 16;
 
-#[derive(Default)]
+/// There is no such host; asking again does not change that.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no host of this name")]
+pub struct UnknownHost;
+
+/// Host and port.
+type Target = (String, u16);
+/// When it was found.
+type Found = (Instant, Vec<SocketAddr>);
+
 pub struct CachingResolver {
-    resolver: DefaultResolver,
-    /// By scheme, host and port.
-    found: Mutex<HashMap<String, (Instant, Vec<SocketAddr>)>>,
+    interrupt: Interrupt,
+    found: Mutex<HashMap<Target, Found>>,
+}
+
+impl CachingResolver {
+    pub fn new(interrupt: Interrupt) -> Self {
+        Self {
+            interrupt,
+            found: Mutex::default(),
+        }
+    }
+
+    /// In a thread of its own, which is left alone when it takes too long: the system's call cannot be ended.
+    fn look_up(&self, host: &str, port: u16, wait: Duration) -> Result<Vec<SocketAddr>, Error> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let (sender, receiver) = channel();
+        let target = (host.to_owned(), port);
+        thread::Builder::new()
+            .name("resolve".to_owned())
+            .spawn(move || {
+                let found = target.to_socket_addrs().map(Vec::from_iter);
+                let _ = sender.send(found);
+            })?;
+        let end = Instant::now() + wait;
+        loop {
+            self.interrupt.check().map_err(interrupted)?;
+            if Instant::now() >= end {
+                return Err(Error::Timeout(Timeout::Resolve));
+            }
+            match receiver.recv_timeout(SLICE) {
+                Ok(Ok(addresses)) => return Ok(addresses),
+                Ok(Err(error)) if is_final(&error) => {
+                    return Err(Error::Io(io::Error::other(UnknownHost)));
+                }
+                Ok(Err(error)) => return Err(Error::Io(error)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::HostNotFound),
+            }
+        }
+    }
+}
+
+/// The standard library gives the resolver's verdict as text only. That a server could not be asked reads otherwise.
+fn is_final(error: &io::Error) -> bool {
+    let text = error.to_string();
+    [
+        "Name or service not known",
+        "No address associated with hostname",
+        "Name does not resolve",
+    ]
+    .iter()
+    .any(|verdict| text.contains(verdict))
 }
 
 impl Resolver for CachingResolver {
     fn resolve(
         &self,
         uri: &Uri,
-        config: &Config,
+        _config: &Config,
         timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let key = format!(
-            "{}://{}",
-            uri.scheme_str().unwrap_or_default(),
-            uri.authority().map_or("", |authority| authority.as_str())
-        );
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().ok_or(Error::HostNotFound)?;
+        // An IPv6 address stands in brackets.
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
+            Some("https") => 443,
+            _ => 80,
+        });
+        let key = (host.to_owned(), port);
         // Held while looking up: ten workers that start together ask once.
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, addresses)) = found.get(&key)
-            && at.elapsed() < KEPT
-        {
-            let mut resolved = self.empty();
-            for address in addresses {
-                resolved.push(*address);
-            }
-            return Ok(resolved);
+        let known = found.get(&key).filter(|(at, _)| at.elapsed() < KEPT);
+        let addresses = if let Some((_, addresses)) = known {
+            addresses.clone()
+        } else {
+            let wait = (*timeout.after).min(WAIT_MAX);
+            let addresses = self.look_up(host, port, wait)?;
+            found.insert(key, (Instant::now(), addresses.clone()));
+            addresses
+        };
+        let mut resolved = self.empty();
+        for address in addresses.into_iter().take(ADDRESSES_MAX) {
+            resolved.push(address);
         }
-        let resolved = self.resolver.resolve(uri, config, timeout)?;
-        found.insert(key, (Instant::now(), resolved.to_vec()));
+        if resolved.is_empty() {
+            return Err(Error::HostNotFound);
+        }
         Ok(resolved)
     }
 }

@@ -60,6 +60,14 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
         errors.push(Error::Usage(error.to_string()));
     }
     for repository in &context.config.repositories {
+        if let Err(source) = upstream::check_credentials(&repository.credentials)
+            && repository.enabled
+        {
+            errors.push(Error::Sync {
+                repository: repository.id.to_string(),
+                source: source.into(),
+            });
+        }
         if let Err(source) = sync::keys_at_hand(context.config, repository)
             && repository.enabled
         {

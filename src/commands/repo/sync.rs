@@ -328,12 +328,13 @@ impl Run<'_> {
         match preview {
             Preview::Unchanged => planned.outcome = "unchanged",
             Preview::Change(plan) => {
-                let missing = plan.missing();
+                let held = self.storage.pool.held()?;
+                let missing = plan.missing(repository.id.as_str(), &held);
                 planned.outcome = "change";
                 planned.packages = plan.packages();
                 planned.files = missing.files;
-                planned.bytes = missing.bytes;
-                planned.free_after = planned.free_before.saturating_sub(missing.bytes);
+                planned.bytes = missing.remaining();
+                planned.free_after = planned.free_before.saturating_sub(planned.bytes);
                 planned.warnings = plan.warnings;
                 for warning in &planned.warnings {
                     log::warn!("{}: {warning}", repository.id);

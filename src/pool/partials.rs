@@ -1,0 +1,121 @@
+//! What interrupted downloads and killed runs left in `partial/`.
+//!
+//! A download that ended in order has an extended attribute with what the server recognises the file by: a run that goes on with
+//! it asks for the rest only as long as the file is the same (`If-Range`). Where a file system has no such attributes, it is
+//! continued without; its digest decides in either case.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use fs_err as fs;
+
+use super::made::MADE;
+use super::{PARTIAL, Pool, partial_name};
+use crate::digest::Digest;
+
+const VALIDATOR: &str = "user.chantal.validator";
+/// No server's is nearly that long.
+const VALIDATOR_MAX: usize = 1024;
+
+/// A file that is not whole.
+#[derive(Clone, Debug)]
+pub struct Partial {
+    pub path: PathBuf,
+    pub kind: PartialKind,
+    /// So far.
+    pub bytes: u64,
+    pub modified: SystemTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartialKind {
+    /// The next sync may continue it.
+    Download,
+    /// What a killed run made: nothing continues it.
+    Made,
+}
+
+/// Bytes that interrupted downloads have already, by file name.
+#[derive(Default)]
+pub struct Held(HashMap<String, u64>);
+
+impl Held {
+    /// Of the download of a digest that `repository` declares.
+    pub fn of(&self, expected: Digest, repository: &str) -> u64 {
+        let name = partial_name(expected, repository);
+        self.0.get(&name).copied().unwrap_or(0)
+    }
+}
+
+impl Pool {
+    pub fn partials(&self) -> io::Result<Vec<Partial>> {
+        let mut partials = Vec::new();
+        for file in fs::read_dir(self.root.join(PARTIAL))? {
+            let file = file?;
+            let metadata = match file.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
+            if !metadata.is_file() {
+                continue;
+            }
+            let name = file.file_name();
+            let is_made = name.as_encoded_bytes().starts_with(MADE.as_bytes());
+            partials.push(Partial {
+                path: file.path(),
+                kind: if is_made {
+                    PartialKind::Made
+                } else {
+                    PartialKind::Download
+                },
+                bytes: metadata.len(),
+                modified: metadata.modified()?,
+            });
+        }
+        partials.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(partials)
+    }
+
+    /// What need not be downloaded again.
+    pub fn held(&self) -> io::Result<Held> {
+        let partials = self.partials()?.into_iter();
+        let named = partials.filter_map(|partial| {
+            let name = partial.path.file_name()?.to_str()?.to_owned();
+            Some((name, partial.bytes))
+        });
+        Ok(Held(named.collect()))
+    }
+}
+
+impl Partial {
+    /// Removes it: a run that wants the file begins anew.
+    pub fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+/// Takes the validator from a download: as soon as that goes on, it may be another file's.
+pub fn take_validator(partial: &fs::File) -> Option<String> {
+    let mut buffer = [0; VALIDATOR_MAX];
+    let length = rustix::fs::fgetxattr(partial.file(), VALIDATOR, &mut buffer[..]).ok()?;
+    let _ = rustix::fs::fremovexattr(partial.file(), VALIDATOR);
+    let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
+    // It goes into a header.
+    is_plain(text).then(|| text.to_owned())
+}
+
+pub fn keep_validator(partial: &fs::File, validator: &str) {
+    if is_plain(validator) {
+        let flags = rustix::fs::XattrFlags::empty();
+        let _ = rustix::fs::fsetxattr(partial.file(), VALIDATOR, validator.as_bytes(), flags);
+    }
+}
+
+fn is_plain(validator: &str) -> bool {
+    validator.len() <= VALIDATOR_MAX && !validator.contains(|c: char| c.is_ascii_control())
+}

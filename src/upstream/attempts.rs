@@ -1,0 +1,56 @@
+//! How often a request is tried, and how long is waited in between.
+
+use std::time::Duration;
+
+use super::UpstreamError;
+
+/// The first pause between two attempts; it doubles from there.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// A server may ask for patience, but not for the day.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
+
+/// Attempts at a request, and the growing pauses between them.
+pub struct Attempts {
+    left: u32,
+    pause: Duration,
+}
+
+impl Attempts {
+    pub fn new(retries: u32) -> Self {
+        Self {
+            left: retries,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Whether another one follows after a failure.
+    pub fn are_left(&self) -> bool {
+        self.left > 0
+    }
+
+    /// How long to wait before the next one.
+    pub fn pause_after(&mut self, error: &UpstreamError) -> Duration {
+        self.left = self.left.saturating_sub(1);
+        let wished = match error {
+            UpstreamError::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        };
+        let wait = wished.map_or_else(
+            || jittered(self.pause),
+            |wished| wished.min(RETRY_AFTER_MAX),
+        );
+        log::debug!("{error}; next attempt in {wait:.1?}, {} left", self.left);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        wait
+    }
+}
+
+/// Between half of it and all of it, so that many downloads that failed together do not come back together.
+pub fn jittered(pause: Duration) -> Duration {
+    // The low digits of the clock are random enough for this.
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |now| now.subsec_nanos());
+    pause.mul_f64(0.5 + f64::from(nanos % 1000) / 2000.0)
+}

@@ -1,0 +1,80 @@
+//! What can go wrong with an upstream.
+
+use std::io;
+use std::time::Duration;
+
+use super::TlsFailure;
+use crate::digest::Digest;
+use crate::interrupt::Interrupted;
+
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("{url} is not there")]
+    Missing { url: String },
+    #[error("{url} is not a regular file")]
+    NotAFile { url: String },
+    #[error("{url} is refused with HTTP status {status}{}", if *with_certificate { ": the client certificate was sent" } else { "" })]
+    Denied {
+        url: String,
+        status: u16,
+        with_certificate: bool,
+    },
+    #[error("{url} answers with HTTP status {status}")]
+    Status {
+        url: String,
+        status: u16,
+        retry_after: Option<Duration>,
+    },
+    #[error("{url}: {why}")]
+    Unreachable { url: String, why: String },
+    /// No further attempt would help, as with the next one.
+    #[error("{url}: {why}")]
+    Tls { url: String, why: TlsFailure },
+    #[error("{url}: there is no host of this name")]
+    UnknownHost { url: String },
+    #[error("{url}: a redirect is not followed: {why}")]
+    Redirect { url: String, why: String },
+    #[error("{url} is larger than the {limit} bytes that are allowed here")]
+    TooLarge { url: String, limit: u64 },
+    #[error("{url} is not what was declared: expected {}, got {}", about(expected, *expected_size), about_got(got.as_ref(), *got_size, *expected_size))]
+    Mismatch {
+        url: String,
+        expected: Digest,
+        expected_size: Option<u64>,
+        /// Not computed when the size was wrong already.
+        got: Option<Digest>,
+        got_size: u64,
+    },
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// Trouble on our side of the wire: the pool's disk.
+    #[error(transparent)]
+    Local(#[from] io::Error),
+}
+
+fn about(digest: &Digest, size: Option<u64>) -> String {
+    match size {
+        Some(size) => format!("{digest} ({size} bytes)"),
+        None => digest.to_string(),
+    }
+}
+
+/// Of a file that is too long only the beginning was read.
+fn about_got(got: Option<&Digest>, size: u64, expected: Option<u64>) -> String {
+    match got {
+        Some(digest) => about(digest, Some(size)),
+        None if expected.is_some_and(|expected| size <= expected) => format!("{size} bytes"),
+        None => format!("{size} bytes or more"),
+    }
+}
+
+impl UpstreamError {
+    /// Another attempt may succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
+            _ => false,
+        }
+    }
+}

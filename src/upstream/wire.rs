@@ -1,0 +1,270 @@
+//! Connections that can be given up: every wait on the network ends with an interruption or with the deadline of what is waited for.
+//!
+//! The client library waits in single reads, each with a time limit of its own: a server that sends one byte in time keeps it
+//! waiting for ever, and a signal is noticed when the read ends. Here, at the lowest layer, below TLS, waits are cut into slices.
+//! What a slice may wait for is said by the thread that makes the request ([`Deadlines`]): the library works in its caller's thread.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
+};
+use ureq::{Error, Timeout};
+
+use crate::interrupt::Interrupt;
+
+/// How long an interruption may go unnoticed.
+pub const SLICE: Duration = Duration::from_millis(200);
+
+/// Until when each thread's wait may take.
+#[derive(Debug, Default)]
+pub struct Deadlines {
+    by_thread: Mutex<HashMap<ThreadId, Deadline>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    at: Instant,
+    /// What is left from the first byte of an answer on, while that has not come.
+    from_first_byte: Option<Duration>,
+}
+
+impl Deadlines {
+    /// What this thread waits for now must be there then.
+    pub fn set(&self, at: Instant) {
+        self.put(Deadline {
+            at,
+            from_first_byte: None,
+        });
+    }
+
+    /// The answer to this thread's request must begin by `at`, and its header be complete `header` after that.
+    pub fn set_for_answer(&self, at: Instant, header: Duration) {
+        self.put(Deadline {
+            at,
+            from_first_byte: Some(header),
+        });
+    }
+
+    pub fn clear(&self) {
+        self.lock().remove(&thread::current().id());
+    }
+
+    fn put(&self, deadline: Deadline) {
+        self.lock().insert(thread::current().id(), deadline);
+    }
+
+    fn at(&self) -> Option<Instant> {
+        self.lock()
+            .get(&thread::current().id())
+            .map(|deadline| deadline.at)
+    }
+
+    fn answer_begins(&self) {
+        if let Some(deadline) = self.lock().get_mut(&thread::current().id())
+            && let Some(header) = deadline.from_first_byte.take()
+        {
+            deadline.at = Instant::now() + header;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, Deadline>> {
+        self.by_thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens connections.
+pub struct WireConnector {
+    pub interrupt: Interrupt,
+    pub deadlines: Arc<Deadlines>,
+}
+
+impl Connector<()> for WireConnector {
+    type Out = Wire;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _chained: Option<()>,
+    ) -> Result<Option<Wire>, Error> {
+        let until = until(details.timeout, None);
+        let mut failed = None;
+        for (tried, address) in details.addrs.iter().enumerate() {
+            // Those that are left share what is left: one that does not answer must not use it up.
+            let left = u32::try_from(details.addrs.len() - tried).unwrap_or(1);
+            let now = Instant::now();
+            let share = until.map(|until| now + until.saturating_duration_since(now) / left);
+            match connect(*address, share, &self.interrupt) {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    stream.set_read_timeout(Some(SLICE))?;
+                    stream.set_write_timeout(Some(SLICE))?;
+                    let config = details.config;
+                    return Ok(Some(Wire {
+                        stream,
+                        buffers: LazyBuffers::new(
+                            config.input_buffer_size(),
+                            config.output_buffer_size(),
+                        ),
+                        interrupt: self.interrupt.clone(),
+                        deadlines: Arc::clone(&self.deadlines),
+                    }));
+                }
+                Err(error) => failed = Some(error),
+            }
+            self.interrupt.check().map_err(interrupted)?;
+        }
+        Err(failed.unwrap_or(Error::ConnectionFailed))
+    }
+}
+
+impl fmt::Debug for WireConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WireConnector")
+    }
+}
+
+/// Without blocking: a handshake that gets no answer takes the system minutes to give up.
+fn connect(
+    address: SocketAddr,
+    until: Option<Instant>,
+    interrupt: &Interrupt,
+) -> Result<TcpStream, Error> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(io::Error::from)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => {}
+        Err(Errno::INPROGRESS) => loop {
+            interrupt.check().map_err(interrupted)?;
+            let wait = slice(until, Timeout::Connect)?;
+            let mut polled = [PollFd::new(&socket, PollFlags::OUT)];
+            let wait = Timespec::try_from(wait).map_err(io::Error::other)?;
+            match poll(&mut polled, Some(&wait)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => break,
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+        },
+        Err(error) => return Err(io::Error::from(error).into()),
+    }
+    rustix::net::sockopt::socket_error(socket.as_fd())
+        .map_err(io::Error::from)?
+        .map_err(io::Error::from)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// A connection.
+pub struct Wire {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+    interrupt: Interrupt,
+    deadlines: Arc<Deadlines>,
+}
+
+impl Transport for Wire {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let until = until(timeout, self.deadlines.at());
+        let mut sent = 0;
+        while sent < amount {
+            self.interrupt.check().map_err(interrupted)?;
+            slice(until, timeout.reason)?;
+            match self.stream.write(&self.buffers.output()[sent..amount]) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => sent += written,
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let until = until(timeout, self.deadlines.at());
+        loop {
+            self.interrupt.check().map_err(interrupted)?;
+            slice(until, timeout.reason)?;
+            match self.stream.read(self.buffers.input_append_buf()) {
+                Ok(read) => {
+                    self.buffers.input_appended(read);
+                    // What comes before is TLS's.
+                    if timeout.reason == Timeout::RecvResponse {
+                        self.deadlines.answer_begins();
+                    }
+                    return Ok(read > 0);
+                }
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        // A server that closed it left an end of file; one that says something unasked is not to be trusted with a request.
+        let mut polled = [PollFd::new(&self.stream, PollFlags::IN)];
+        matches!(poll(&mut polled, Some(&Timespec::default())), Ok(0))
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
+/// The earlier of the library's time limit and ours.
+fn until(timeout: NextTimeout, ours: Option<Instant>) -> Option<Instant> {
+    let theirs = (!timeout.after.is_not_happening())
+        .then(|| Instant::now().checked_add(*timeout.after))
+        .flatten();
+    match (theirs, ours) {
+        (Some(theirs), Some(ours)) => Some(theirs.min(ours)),
+        (theirs, ours) => theirs.or(ours),
+    }
+}
+
+/// How long may be waited at once.
+fn slice(until: Option<Instant>, reason: Timeout) -> Result<Duration, Error> {
+    let Some(until) = until else {
+        return Ok(SLICE);
+    };
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Error::Timeout(reason));
+    }
+    Ok(left.min(SLICE))
+}
+
+fn is_pause(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+/// Who asked for it looks at [`Interrupt::check`] before the error.
+pub fn interrupted(error: crate::interrupt::Interrupted) -> Error {
+    Error::Io(io::Error::other(error))
+}
