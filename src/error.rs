@@ -304,6 +304,7 @@ fn store_exit(error: &StoreError) -> Exit {
         | StoreError::Newer { .. }
         | StoreError::Older { .. }
         | StoreError::Damaged { .. }
+        | StoreError::Record { .. }
         | StoreError::Database { .. } => Exit::Damaged,
         // Nothing is lost: it works again when it can be written.
         StoreError::Full { .. } | StoreError::NoRoom { .. } | StoreError::Unrepaired { .. } => {
@@ -441,7 +442,9 @@ fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
         StoreError::Newer { .. } => "use the chantal that wrote it, or a newer one".to_owned(),
         StoreError::Older { .. } => "run `chantal db migrate`".to_owned(),
-        StoreError::Damaged { .. } => "restore it from a backup".to_owned(),
+        StoreError::Damaged { .. } | StoreError::Record { .. } => {
+            "restore it from a backup".to_owned()
+        }
         StoreError::Full { .. } | StoreError::NoRoom { .. } => MAKE_ROOM.to_owned(),
         StoreError::Unrepaired { .. } => {
             "it needs to be writable, with room on its file system; nothing is lost".to_owned()
