@@ -1,5 +1,6 @@
 //! What lies in a pool, whoever needs it, and taking it away.
 
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -29,10 +30,10 @@ pub enum PartialKind {
 }
 
 impl Pool {
-    /// Every object that has a file, and the file's size in bytes. Files of other names are not ours and not looked at.
+    /// Every object that has a file, and what is known of the file. Files of other names are not ours and not looked at.
     pub fn each_object(
         &self,
-        each: &mut dyn FnMut(ObjectId, u64) -> io::Result<()>,
+        each: &mut dyn FnMut(ObjectId, &Metadata) -> io::Result<()>,
     ) -> io::Result<()> {
         self.check()?;
         for directory in fs::read_dir(self.root.join(OBJECTS))? {
@@ -48,7 +49,7 @@ impl Pool {
                 };
                 let metadata = file.metadata()?;
                 if metadata.is_file() && self.object_path(object) == file.path() {
-                    each(object, metadata.len())?;
+                    each(object, &metadata)?;
                 }
             }
         }

@@ -13,7 +13,8 @@ use redb::{Key, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::de::DeserializeOwned;
 
 use super::records::{
-    HistoryRecord, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord, ValidatorRecord,
+    HistoryRecord, Identity, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
+    ValidatorRecord,
 };
 use super::seal::{Form, Shown, damaged, digested, seal, unseal_json};
 use super::{Store, StoreError, Transaction, WriterLock, backup, tables};
@@ -98,9 +99,16 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
     let pool = transaction
         .open_table(tables::META)?
         .get(tables::POOL)?
-        .map(|id| id.value().to_vec())
+        .and_then(|id| String::from_utf8(id.value().to_vec()).ok())
         .ok_or_else(|| damaged(&tables::META, &tables::POOL, "it is missing"))?;
-    tables::put_meta(transaction, tables::POOL, &pool)
+    // The pool was made for this store. A copy of the store that is migrated again must not become another one.
+    let identity = Identity {
+        store: pool.clone(),
+        pool,
+        generation: 0,
+        adopting: None,
+    };
+    tables::put_identity(transaction, &identity)
 }
 
 /// Writes a table anew, row by row: there may be more rows than memory has room for.

@@ -23,6 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use records::Identity;
 use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
 
 pub use lock::{LockError, WriterLock};
@@ -122,8 +123,14 @@ pub struct Reader {
 pub struct Writer(WriteTransaction);
 
 impl Store {
-    /// Makes a new, empty store that belongs to the pool with this id.
+    /// Makes a new, empty store for the pool with this id.
+    #[cfg(test)]
     pub fn create(path: &Path, pool_id: &str) -> Result<Self, StoreError> {
+        Self::create_as(path, &Identity::new(pool_id)?)
+    }
+
+    /// Makes a new, empty store.
+    pub fn create_as(path: &Path, identity: &Identity) -> Result<Self, StoreError> {
         let store = Self {
             path: path.to_owned(),
             access: RwLock::new(()),
@@ -139,7 +146,7 @@ impl Store {
         store.explained((|| {
             let database = builder().create(&fresh)?;
             let transaction = database.begin_write()?;
-            tables::create_all(&transaction, pool_id)?;
+            tables::create_all(&transaction, identity)?;
             transaction.commit()?;
             Ok(())
         })())?;

@@ -8,8 +8,8 @@ use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::de::DeserializeOwned;
 
 use super::records::{
-    HistoryRecord, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
-    ValidatorRecord,
+    HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord,
+    TreeRecord, ValidatorRecord,
 };
 use super::seal::{Form, Shown, damaged, digested, unseal, unseal_json};
 use super::{Reader, Transaction, tables};
@@ -55,6 +55,27 @@ impl Reader {
         T: DeserializeOwned,
     {
         unseal_json(self.form, table, key, value)
+    }
+
+    /// Which store it is.
+    pub fn identity(&self) -> Transaction<Identity> {
+        tables::identity(&self.transaction.open_table(tables::META)?)
+    }
+
+    /// When a sync or a publishing last ended with a change or without.
+    pub fn last_used(&self) -> Transaction<Option<i64>> {
+        let mut last = self
+            .repositories()?
+            .into_values()
+            .map(|record| record.checked_at)
+            .max();
+        last = last.max(
+            self.trees()?
+                .into_values()
+                .map(|tree| tree.published_at)
+                .max(),
+        );
+        Ok(last)
     }
 
     /// The id in the marker of the pool that this store belongs to.

@@ -9,13 +9,13 @@ use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use redb::{ReadTransaction, TableDefinition, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::digest::{Algorithm, Digest, ObjectId};
 
-use super::Transaction;
-use super::records::ObjectRecord;
+use super::records::{Identity, ObjectRecord};
 use super::seal::{Form, LENGTH, damaged, seal, unseal};
+use super::{Transaction, TransactionError};
 
 /// The version that this program writes. A store with a higher one is refused, one with a lower one is brought here by
 /// [`super::migrations`].
@@ -25,7 +25,7 @@ use super::seal::{Form, LENGTH, damaged, seal, unseal};
 /// - 2: all tables are there, always. Manifests may have entries of roles that version 1 did not know (codes above 4), which a
 ///   chantal that only knows version 1 would call damage.
 /// - 3: every row carries a check of itself ([`super::seal`]), and the version another one in a row of its own. Objects and aliases
-///   are in new tables, as their values have another length.
+///   are in new tables, as their values have another length. The store has an id and a generation.
 pub const SCHEMA_VERSION: u32 = 3;
 
 /// The first version whose rows carry checks.
@@ -38,11 +38,19 @@ pub const OLDEST_READABLE: u32 = 1;
 pub const HISTORY_LIMIT: u64 = 1000;
 
 /// - `schema`: the version (u32, little endian), as every chantal reads it; `schema-check`: the check of that.
-/// - `pool`: the pool's id.
+/// - `pool`: the pool's id; `store`: the store's own.
+/// - `generation` (u64, little endian): how often objects were removed from the pool.
+/// - `adopting` (i64, seconds since the epoch): when the store was put over a pool with objects that it does not know. Absent: never, or
+///   they were given up.
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const SCHEMA: &str = "schema";
 const SCHEMA_CHECK: &str = "schema-check";
 pub const POOL: &str = "pool";
+const STORE: &str = "store";
+const GENERATION: &str = "generation";
+const ADOPTING: &str = "adopting";
+
+const UNREADABLE: &str = "it cannot be read";
 
 pub const REPOSITORY_TO_RECORD: TableDefinition<&str, &[u8]> =
     TableDefinition::new("repository_to_record");
@@ -79,9 +87,9 @@ pub const SNAPSHOT_TO_RECORD: TableDefinition<(&str, &str), &[u8]> =
     TableDefinition::new("snapshot_to_record");
 
 /// Makes the tables, so that a reader never meets a missing one.
-pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<()> {
+pub fn create_all(transaction: &WriteTransaction, identity: &Identity) -> Transaction<()> {
     set_schema_version(transaction, SCHEMA_VERSION)?;
-    put_meta(transaction, POOL, pool_id.as_bytes())?;
+    put_identity(transaction, identity)?;
     transaction.open_table(REPOSITORY_TO_RECORD)?;
     transaction.open_table(MANIFEST_TO_CHUNKS)?;
     transaction.open_table(CHUNK_TO_ENTRIES)?;
@@ -134,24 +142,66 @@ pub fn set_schema_version(transaction: &WriteTransaction, version: u32) -> Trans
     Ok(())
 }
 
-pub fn put_meta(transaction: &WriteTransaction, key: &str, value: &[u8]) -> Transaction<()> {
-    let mut meta = transaction.open_table(META)?;
-    meta.insert(key, seal(&META, &key, value).as_slice())?;
+pub fn put_identity(transaction: &WriteTransaction, identity: &Identity) -> Transaction<()> {
+    let mut table = transaction.open_table(META)?;
+    let mut put = |key: &'static str, value: &[u8]| {
+        table.insert(key, seal(&META, &key, value).as_slice())?;
+        Ok::<_, TransactionError>(())
+    };
+    put(POOL, identity.pool.as_bytes())?;
+    put(STORE, identity.store.as_bytes())?;
+    put(GENERATION, &identity.generation.to_le_bytes())?;
+    if let Some(since) = identity.adopting {
+        put(ADOPTING, &since.to_le_bytes())?;
+    } else {
+        table.remove(ADOPTING)?;
+    }
     Ok(())
 }
 
-pub fn meta(transaction: &ReadTransaction, form: Form, key: &str) -> Transaction<Option<Vec<u8>>> {
-    let table = transaction.open_table(META)?;
+pub fn identity(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Transaction<Identity> {
+    let form = Form::Sealed;
+    let number = |key: &'static str| {
+        meta(table, form, key)?
+            .map(|bytes| {
+                bytes
+                    .try_into()
+                    .map_err(|_| damaged(&META, &key, UNREADABLE))
+            })
+            .transpose()
+    };
+    Ok(Identity {
+        pool: text(table, form, POOL)?,
+        store: text(table, form, STORE)?,
+        generation: number(GENERATION)?
+            .map(u64::from_le_bytes)
+            .ok_or_else(|| damaged(&META, &GENERATION, "it is missing"))?,
+        adopting: number(ADOPTING)?.map(i64::from_le_bytes),
+    })
+}
+
+pub fn pool_id(transaction: &ReadTransaction, form: Form) -> Transaction<String> {
+    text(&transaction.open_table(META)?, form, POOL)
+}
+
+fn text(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    form: Form,
+    key: &'static str,
+) -> Transaction<String> {
+    let bytes = meta(table, form, key)?.ok_or_else(|| damaged(&META, &key, "it is missing"))?;
+    String::from_utf8(bytes).map_err(|_| damaged(&META, &key, UNREADABLE))
+}
+
+fn meta(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    form: Form,
+    key: &str,
+) -> Transaction<Option<Vec<u8>>> {
     table
         .get(key)?
         .map(|value| Ok(unseal(form, &META, &key, value.value())?.to_vec()))
         .transpose()
-}
-
-pub fn pool_id(transaction: &ReadTransaction, form: Form) -> Transaction<String> {
-    meta(transaction, form, POOL)?
-        .and_then(|id| String::from_utf8(id).ok())
-        .ok_or_else(|| damaged(&META, &POOL, "it is missing"))
 }
 
 /// One byte for the algorithm, for SHA-1 the repository and a NUL, then the digest.

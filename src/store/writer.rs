@@ -6,8 +6,8 @@ use std::path::Path;
 use redb::ReadableTable;
 
 use super::records::{
-    HistoryRecord, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
-    ValidatorRecord,
+    HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord,
+    TreeRecord, ValidatorRecord,
 };
 use super::seal::{Form, seal_json, unseal};
 use super::tables::SYNC_TO_RECORD;
@@ -16,6 +16,14 @@ use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Built, Role};
 
 impl Writer {
+    pub fn identity(&self) -> Transaction<Identity> {
+        tables::identity(&self.0.open_table(tables::META)?)
+    }
+
+    pub fn put_identity(&self, identity: &Identity) -> Transaction<()> {
+        tables::put_identity(&self.0, identity)
+    }
+
     pub fn put_repository(&self, repository: &str, record: &RepositoryRecord) -> Transaction<()> {
         let mut table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
         let row = seal_json(&tables::REPOSITORY_TO_RECORD, &repository, record);

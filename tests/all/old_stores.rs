@@ -266,6 +266,10 @@ fn migrating_keeps_everything() {
             })
         );
         is_used_like_any_other(&chantal, from);
+        // The pool is its own: not another one's, and not another one of a second migration.
+        let marker = fs::read_to_string(chantal.data().join("pool/CHANTAL-POOL")).unwrap();
+        let lines: Vec<&str> = marker.lines().collect();
+        assert_eq!(lines[2], format!("store {}", lines[1]));
 
         // Back to the older one: the copy takes the store's place.
         fs::copy(&backup, store(&chantal)).unwrap();

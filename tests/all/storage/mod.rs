@@ -2,6 +2,7 @@
 
 mod absent;
 mod damage;
+mod ownership;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -88,17 +89,19 @@ fn a_pool_of_another_store() {
     let scene = Scene::new();
     let other = Scene::new();
     let path = |scene: &Scene| scene.chantal.data().join("pool");
-    let id = |scene: &Scene| {
-        let marker = fs::read_to_string(path(scene).join("CHANTAL-POOL")).unwrap();
-        marker.lines().nth(1).unwrap().to_owned()
-    };
+    let marker = |scene: &Scene| fs::read_to_string(path(scene).join("CHANTAL-POOL")).unwrap();
+    let id = |scene: &Scene| marker(scene).lines().nth(1).unwrap().to_owned();
+    let lines = marker(&other);
+    let owner = lines.lines().nth(2).unwrap();
+    let owner = owner.strip_prefix("store ").unwrap();
     let (own, foreign) = (id(&scene), id(&other));
     assert_ne!(own, foreign);
     let aside = scene.chantal.dir().join("aside");
     fs::rename(path(&scene), &aside).unwrap();
     fs::rename(path(&other), path(&scene)).unwrap();
     let stderr = format!(
-        "error: the pool [dir]/data/pool belongs to another store: expected id {own}, got {foreign}\n"
+        "error: the pool [dir]/data/pool belongs to another store: expected id {own}, got {foreign}\n\
+         hint: if no other store uses it, `chantal pool take-over --from {owner}` makes it this one's\n"
     );
     scene.all_fail(&[&SYNC, &PUBLISH, &["init"]], 5, &stderr);
     fs::remove_dir_all(path(&scene)).unwrap();
