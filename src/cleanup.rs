@@ -3,10 +3,13 @@
 //! - The caller holds the writers' lock, so nothing is on its way into the pool: there is no time to wait for.
 //! - The store forgets first, in one transaction, and files go after it: killed in between, a file is left that nothing
 //!   names, and the next cleanup finds it. Never is something named that is not there.
+//! - Before the first file goes the store's generation is raised, and the marker's after it: a store that came out of a backup is behind.
+//! - What lay in the pool when its store was put over it may be needed by a store that was lost: it stays until it is given up.
 //! - Files in the pool's directories that do not have an object's name are not ours, and stay.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
 use crate::digest::ObjectId;
@@ -33,7 +36,18 @@ pub struct Plan {
     pub partials: Vec<Partial>,
     /// Manifests that nothing names.
     pub manifests: u64,
+    /// Objects that nothing needs as far as the store knows, but that are older than the store; and their bytes.
+    pub unknown: (u64, u64),
+    /// Since when the store does not know everything; `None` where it does, or where the rest is given up.
+    pub adopting: Option<i64>,
     needed: Needed,
+}
+
+/// What becomes of objects that were in the pool before its store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    Keep,
+    Forget,
 }
 
 /// Everything that something names.
@@ -65,27 +79,38 @@ pub fn plan(
     store: &Store,
     pool: &Pool,
     now: SystemTime,
+    unknown: Unknown,
     is_leaving: impl Fn(&Name, ObjectId) -> bool,
 ) -> Result<Plan, CleanupError> {
-    let (needed, known) = store.read(|reader| {
+    let (needed, known, identity) = store.read(|reader| {
         let (known, _) = reader.manifests_and_chunks()?;
-        Ok((Needed::of(reader, is_leaving)?, known))
+        Ok((Needed::of(reader, is_leaving)?, known, reader.identity()?))
     })?;
     let mut plan = Plan {
         manifests: known.saturating_sub(needed.manifests.len() as u64),
         needed,
+        adopting: identity.adopting.filter(|_| unknown == Unknown::Keep),
         ..Plan::default()
     };
-    pool.each_object(&mut |object, size| {
-        if !plan.needed.objects.contains(&object) {
-            plan.objects.push((object, size));
+    pool.each_object(&mut |object, file| {
+        if plan.needed.objects.contains(&object) {
+            return Ok(());
+        }
+        if plan.adopting.is_some_and(|since| file.mtime() <= since) {
+            plan.unknown.0 += 1;
+            plan.unknown.1 = plan.unknown.1.saturating_add(file.len());
+        } else {
+            plan.objects.push((object, file.len()));
         }
         Ok(())
     })?;
     plan.objects.sort_unstable();
     plan.partials = pool.partials()?;
     plan.partials.retain(|partial| {
-        let age = now.duration_since(partial.modified).unwrap_or_default();
+        // One from the future was made under a clock that was wrong: it would stay until then.
+        let age = now
+            .duration_since(partial.modified)
+            .unwrap_or_else(|ahead| ahead.duration());
         partial.kind == PartialKind::Made || age >= STALE
     });
     Ok(plan)
@@ -99,9 +124,20 @@ pub fn apply(
     plan: &Plan,
 ) -> Result<(), CleanupError> {
     let needed = &plan.needed;
-    store.write(lock, |writer| {
-        writer.retain(&needed.manifests, &needed.chunks, &needed.objects)
+    pool.check()?;
+    let generation = store.write(lock, |writer| {
+        writer.retain(&needed.manifests, &needed.chunks, &needed.objects)?;
+        let mut identity = writer.identity()?;
+        identity.adopting = plan.adopting;
+        if !plan.objects.is_empty() {
+            identity.generation = identity.generation.saturating_add(1);
+        }
+        writer.put_identity(&identity)?;
+        Ok(identity.generation)
     })?;
+    if !plan.objects.is_empty() {
+        pool.raise_generation(generation)?;
+    }
     for (object, _) in &plan.objects {
         pool.remove(*object)?;
     }

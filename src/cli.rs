@@ -101,6 +101,10 @@ pub enum Command {
     #[command(subcommand)]
     Db(Db),
 
+    /// Say whose the pool is
+    #[command(subcommand)]
+    Pool(Pool),
+
     /// Look at the configuration, and make a signing key
     #[command(subcommand)]
     Config(Config),
@@ -476,6 +480,30 @@ pub struct DbCleanup {
     /// Say what would be removed, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Remove also what the store does not know although it was in the pool before it
+    ///
+    /// A store that `init` put over the pool of a lost one, or that took a pool over, does not know what the store before it needed:
+    /// until this is given once, cleanup keeps all objects that were there then.
+    #[arg(long)]
+    pub forget_unknown: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Pool {
+    /// Make this storage's store the owner of the pool that another store owned
+    ///
+    /// A pool belongs to one store, which alone removes objects from it. This command is for a store that was moved or copied, that came
+    /// out of a backup, or that is to use another store's pool: it says when both were last used, and from then on the other store is
+    /// refused. Nothing is removed: objects that were in the pool stay until `chantal db cleanup --forget-unknown`.
+    TakeOver(PoolTakeOver),
+}
+
+#[derive(Debug, Args)]
+pub struct PoolTakeOver {
+    /// The id of the store that the pool belongs to now, as the error names it
+    #[arg(long, value_name = "ID")]
+    pub from: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,7 @@
 //! The top-level error: which repository, which exit code, and what the user can do.
 
+mod storage;
+
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
@@ -11,14 +13,15 @@ use crate::format::FormatError;
 use crate::interrupt::Interrupted;
 use crate::manifest::ManifestError;
 use crate::openpgp::{SigningError, SigningKeyError, VerifyError};
-use crate::pool::{PoolAway, PoolError};
 use crate::publish::PublishError;
 use crate::snapshot::merge::MergeError;
 use crate::snapshot::{SnapshotError, StoredError};
 use crate::storage::StorageError;
-use crate::store::{LockError, StoreError};
+use crate::store::StoreError;
 use crate::sync::{FreshnessError, KeyError, RootError, SyncError};
 use crate::upstream::{TlsFailure, UpstreamError};
+
+use storage::{io_exit, io_hint, storage_exit, storage_hint, store_exit, store_hint};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -224,57 +227,6 @@ fn merge_exit(error: &MergeError) -> Exit {
     }
 }
 
-fn storage_exit(error: &StorageError) -> Exit {
-    match error {
-        StorageError::Absent { .. }
-        | StorageError::BaseAway { .. }
-        | StorageError::StoreGone { .. } => Exit::Damaged,
-        StorageError::Store(error) => store_exit(error),
-        StorageError::Pool(error) => match error {
-            PoolError::Io(error) => io_exit(error),
-            PoolError::Occupied { .. } => Exit::Usage,
-            PoolError::Absent { .. }
-            | PoolError::NoMarker { .. }
-            | PoolError::Layout { .. }
-            | PoolError::Foreign { .. } => Exit::Damaged,
-        },
-        StorageError::Lock(error) => lock_exit(error),
-        StorageError::Io(error) => io_exit(error),
-    }
-}
-
-fn lock_exit(error: &LockError) -> Exit {
-    match error {
-        LockError::Busy { .. } => Exit::Busy,
-        // Waiting does not help: the file was replaced, or the whole storage.
-        LockError::Lost { .. } | LockError::NotAFile { .. } => Exit::Damaged,
-        LockError::Io { source, .. } => io_exit(source),
-    }
-}
-
-fn io_exit(error: &io::Error) -> Exit {
-    if PoolAway::is_in(error) {
-        Exit::Damaged
-    } else {
-        Exit::Other
-    }
-}
-
-fn store_exit(error: &StoreError) -> Exit {
-    match error {
-        StoreError::Absent { .. }
-        | StoreError::Newer { .. }
-        | StoreError::Older { .. }
-        | StoreError::Damaged { .. }
-        | StoreError::Database { .. } => Exit::Damaged,
-        // Nothing is lost: it works again when it can be written.
-        StoreError::Full { .. } | StoreError::NoRoom { .. } | StoreError::Unrepaired { .. } => {
-            Exit::Other
-        }
-        StoreError::Io(error) => io_exit(error),
-    }
-}
-
 fn stored_exit(error: &StoredError) -> Exit {
     match error {
         StoredError::UnknownFormat { .. }
@@ -372,60 +324,6 @@ fn publish_exit(error: &PublishError) -> Exit {
         PublishError::Interrupted(_) => Exit::Interrupted,
         PublishError::Io(error) => io_exit(error),
         PublishError::NotOwner { .. } => Exit::Other,
-    }
-}
-
-fn storage_hint(error: &StorageError) -> Option<String> {
-    Some(match error {
-        StorageError::Absent { .. } => {
-            "is the file system mounted? `chantal init` makes a new storage".to_owned()
-        }
-        StorageError::BaseAway { .. } => {
-            "is the file system of storage.base_path mounted? `chantal init` makes the directory again".to_owned()
-        }
-        StorageError::StoreGone { .. } => {
-            "is its file system mounted? else restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state"
-                .to_owned()
-        }
-        StorageError::Pool(PoolError::Absent { .. }) => {
-            "the store names a pool at storage.pool_path: mount it or correct the path".to_owned()
-        }
-        StorageError::Pool(PoolError::Occupied { .. }) => {
-            "name an empty or new directory as storage.pool_path".to_owned()
-        }
-        StorageError::Lock(LockError::Busy { .. }) => "wait for it to end".to_owned(),
-        StorageError::Pool(PoolError::NoMarker { lines, .. }) => format!(
-            "if it is the right directory, a file CHANTAL-POOL with the two lines {:?} and {:?} brings the pool back",
-            lines[0], lines[1]
-        ),
-        StorageError::Store(error) => store_hint(error)?,
-        _ => return None,
-    })
-}
-
-fn store_hint(error: &StoreError) -> Option<String> {
-    Some(match error {
-        StoreError::Newer { .. } => "use the chantal that wrote it, or a newer one".to_owned(),
-        StoreError::Older { .. } => "run `chantal db migrate`".to_owned(),
-        StoreError::Damaged { .. } => "restore it from a backup".to_owned(),
-        StoreError::Full { .. } | StoreError::NoRoom { .. } => MAKE_ROOM.to_owned(),
-        StoreError::Unrepaired { .. } => {
-            "it needs to be writable, with room on its file system; nothing is lost".to_owned()
-        }
-        StoreError::Io(error) => io_hint(error)?,
-        StoreError::Absent { .. } | StoreError::Database { .. } => return None,
-    })
-}
-
-const MAKE_ROOM: &str = "make room; what was there before is untouched";
-
-fn io_hint(error: &io::Error) -> Option<String> {
-    match error.kind() {
-        io::ErrorKind::StorageFull => Some(MAKE_ROOM.to_owned()),
-        io::ErrorKind::PermissionDenied => {
-            Some("run chantal as the user who owns the storage and the published trees".to_owned())
-        }
-        _ => None,
     }
 }
 

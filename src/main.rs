@@ -50,6 +50,7 @@ mod output;
 mod pool;
 mod progress;
 mod publish;
+mod regular_file;
 mod rel_path;
 mod snapshot;
 mod storage;
@@ -182,6 +183,9 @@ fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> R
         Command::Db(cli::Db::Cleanup(arguments)) => commands::db::cleanup(context, arguments),
         Command::Db(cli::Db::Migrate) => commands::db::migrate(context),
         Command::Db(cli::Db::Stats) => commands::db::stats(context),
+        Command::Pool(cli::Pool::TakeOver(arguments)) => {
+            commands::pool::take_over(context, arguments)
+        }
         Command::Config(cli::Config::Check) => commands::config::check(context),
         Command::Config(cli::Config::Keygen(arguments)) => {
             commands::config::keygen(context, arguments)

@@ -1,6 +1,7 @@
 //! What lies in a pool, whoever needs it, and taking it away.
 
 use std::collections::HashSet;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::Path;
@@ -11,10 +12,10 @@ use super::{OBJECTS, Pool};
 use crate::digest::{Algorithm, Hasher, ObjectId};
 
 impl Pool {
-    /// Every object that has a file, and the file's size in bytes. Files of other names are not ours and not looked at.
+    /// Every object that has a file, and what is known of the file. Files of other names are not ours and not looked at.
     pub fn each_object(
         &self,
-        each: &mut dyn FnMut(ObjectId, u64) -> io::Result<()>,
+        each: &mut dyn FnMut(ObjectId, &Metadata) -> io::Result<()>,
     ) -> io::Result<()> {
         self.check()?;
         for directory in fs::read_dir(self.root.join(OBJECTS))? {
@@ -30,7 +31,7 @@ impl Pool {
                 };
                 let metadata = file.metadata()?;
                 if metadata.is_file() && self.object_path(object) == file.path() {
-                    each(object, metadata.len())?;
+                    each(object, &metadata)?;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The pool: every object of a storage once, named by its SHA-256.
 //!
 //! ```text
-//! {pool}/CHANTAL-POOL          marker: layout version and the pool's id, which the store knows too
+//! {pool}/CHANTAL-POOL          marker: layout version, the pool's id, which the store knows too, and whose it is
 //! {pool}/sha256/ab/<64 hex>    objects, mode 0444
 //! {pool}/partial/              downloads under way or interrupted, named by the digest they are expected to have, and
 //!                              where that digest is weak also by the repository that declared it; and new indexes
@@ -21,6 +21,7 @@
 
 mod contents;
 mod made;
+mod marker;
 mod partials;
 mod place;
 
@@ -34,6 +35,7 @@ use fs_err as fs;
 
 use crate::digest::{Digest, Hasher, ObjectId};
 
+pub use marker::{Marker, Owner};
 pub use partials::{Held, Partial, PartialKind};
 pub use place::{PoolAway, PoolError};
 
@@ -46,6 +48,7 @@ pub struct Pool {
     root: PathBuf,
     /// Stays on the pool's file system when that is taken away under its path.
     handle: fs::File,
+    marker: Mutex<Marker>,
     /// By the names in `partial`.
     claims: Mutex<HashMap<String, Claim>>,
     released: Condvar,

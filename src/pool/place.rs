@@ -1,27 +1,23 @@
 //! A pool's directory: made, found, recognised by its marker, and missed when its disk leaves.
 
 use std::collections::HashMap;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
+use super::marker::{self, Marker, Owner};
 use super::{OBJECTS, PARTIAL, Pool, contents, create_dir};
-
-const MARKER: &str = "CHANTAL-POOL";
-/// The marker while it is written.
-const NEW_MARKER: &str = ".CHANTAL-POOL.new";
-/// Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`.
-const LAYOUT: &str = "chantal pool, layout 1";
 
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
     #[error("the pool {path} is not there: is the file system mounted?")]
     Absent { path: PathBuf },
     #[error(
-        "{path} has no marker ({MARKER}): it is another directory than the pool, or the file was lost"
+        "{path} has no marker ({}): it is another directory than the pool, or the file was lost",
+        marker::NAME
     )]
     NoMarker {
         path: PathBuf,
@@ -30,14 +26,21 @@ pub enum PoolError {
     },
     #[error("{path} is not empty and not a pool")]
     Occupied { path: PathBuf },
-    #[error("{path} does not look like a pool of this chantal: expected {LAYOUT:?}, got {got:?}")]
+    #[error(
+        "{path} does not look like a pool of this chantal: expected {:?}, got {got:?}",
+        marker::LAYOUT
+    )]
     Layout { path: PathBuf, got: String },
     #[error("the pool {path} belongs to another store: expected id {expected}, got {got}")]
     Foreign {
         path: PathBuf,
         expected: String,
         got: String,
+        /// What names its store in a take-over.
+        owner: String,
     },
+    #[error("the marker {} has no line {line:?} that can be read", path.join(marker::NAME).display())]
+    MarkerLine { path: PathBuf, line: &'static str },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -68,52 +71,33 @@ impl Pool {
         for name in [OBJECTS, PARTIAL] {
             create_dir(&root.join(name))?;
         }
-        let unfinished = root.join(NEW_MARKER);
-        let mut marker = fs::File::create(&unfinished)?;
-        write!(marker, "{LAYOUT}\n{id}\n")?;
-        marker.set_permissions(std::fs::Permissions::from_mode(0o444))?;
-        marker.sync_all()?;
-        fs::rename(&unfinished, root.join(MARKER))?;
-        fs::File::open(root)?.sync_all()?;
+        let marker = Marker {
+            pool: id.to_owned(),
+            owner: None,
+        };
+        marker.write(root)?;
         Self::open(root, id)
     }
 
     /// Opens the pool with this id; another's pool, or a directory that is none, is refused.
     pub fn open(root: &Path, id: &str) -> Result<Self, PoolError> {
-        let marker = match fs::read_to_string(root.join(MARKER)) {
-            Ok(marker) => marker,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                let path = root.to_owned();
-                return Err(if Self::holds_objects(root)? {
-                    PoolError::NoMarker {
-                        path,
-                        lines: [LAYOUT.to_owned(), id.to_owned()],
-                    }
-                } else {
-                    PoolError::Absent { path }
-                });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let mut lines = marker.lines();
-        let layout = lines.next().unwrap_or_default();
-        if layout != LAYOUT {
-            return Err(PoolError::Layout {
-                path: root.to_owned(),
-                got: layout.to_owned(),
+        let Some(marker) = Marker::read(root)? else {
+            let path = root.to_owned();
+            return Err(if Self::holds_objects(root)? {
+                PoolError::NoMarker {
+                    path,
+                    lines: [marker::LAYOUT.to_owned(), id.to_owned()],
+                }
+            } else {
+                PoolError::Absent { path }
             });
-        }
-        let got = lines.next().unwrap_or_default();
-        if got != id {
+        };
+        if marker.pool != id {
             return Err(PoolError::Foreign {
                 path: root.to_owned(),
                 expected: id.to_owned(),
-                got: got.to_owned(),
+                owner: marker.id().to_owned(),
+                got: marker.pool,
             });
         }
         // A backup may have dropped them, being empty.
@@ -123,18 +107,43 @@ impl Pool {
         Ok(Self {
             root: root.to_owned(),
             handle: fs::File::open(root)?,
+            marker: Mutex::new(marker),
             claims: Mutex::new(HashMap::new()),
             released: Condvar::new(),
         })
     }
 
-    /// The id of the pool at this place, if there is one.
-    pub fn id_at(root: &Path) -> Result<Option<String>, PoolError> {
-        match fs::read_to_string(root.join(MARKER)) {
-            Ok(marker) => Ok(Some(marker.lines().nth(1).unwrap_or_default().to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    /// The store that the marker names.
+    pub fn owner(&self) -> Option<Owner> {
+        self.marker().owner.clone()
+    }
+
+    /// Notes the store that the pool belongs to.
+    pub fn set_owner(&self, owner: Owner) -> io::Result<()> {
+        self.check()?;
+        let mut marker = self.marker();
+        let noted = Marker {
+            pool: marker.pool.clone(),
+            owner: Some(owner),
+        };
+        noted.write(&self.root)?;
+        *marker = noted;
+        Ok(())
+    }
+
+    /// Notes the generation of the store that is about to remove objects.
+    pub fn raise_generation(&self, generation: u64) -> io::Result<()> {
+        let owner = self.owner();
+        owner.map_or(Ok(()), |owner| {
+            self.set_owner(Owner {
+                generation,
+                ..owner
+            })
+        })
+    }
+
+    fn marker(&self) -> MutexGuard<'_, Marker> {
+        self.marker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there are objects in the pool at this place, whatever its marker says.
@@ -147,7 +156,7 @@ impl Pool {
         let held = self.handle.metadata()?;
         let is_there = |root: std::fs::Metadata| {
             (root.dev(), root.ino()) == (held.dev(), held.ino())
-                && std::fs::symlink_metadata(self.root.join(MARKER)).is_ok()
+                && std::fs::symlink_metadata(self.root.join(marker::NAME)).is_ok()
         };
         if std::fs::metadata(&self.root).is_ok_and(is_there) {
             return Ok(());
@@ -171,7 +180,7 @@ fn is_occupied(root: &Path) -> io::Result<bool> {
         let entry = entry?;
         let is_ours = match entry.file_name().to_str() {
             // An ext4 file system of its own has a lost+found from the start.
-            Some("lost+found" | MARKER | NEW_MARKER) => true,
+            Some("lost+found" | marker::NAME | marker::UNFINISHED) => true,
             Some(OBJECTS | PARTIAL) => {
                 entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_none()
             }

@@ -15,11 +15,13 @@ use fs_err as fs;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
-use super::{Storage, StorageError, random_id};
+use super::{Standing, Storage, StorageError, ownership};
 use crate::config::Storage as Places;
 use crate::mounts;
-use crate::pool::Pool;
-use crate::store::{LockError, Store, WriterLock};
+use crate::pool::{Marker, Pool};
+use crate::store::records::{Identity, random_id};
+use crate::store::{LockError, Reader, Store, WriterLock};
+use crate::time;
 
 /// In a storage that is not complete yet.
 const NOTE: &str = "chantal.unfinished";
@@ -34,6 +36,8 @@ pub enum Maker<'a> {
         log_file: Option<&'a Path>,
     },
     Init,
+    /// The pool's store may be there all the same.
+    TakeOver,
 }
 
 /// Why `storage.create` makes no storage.
@@ -49,10 +53,16 @@ pub enum Obstacle {
     Unmounted(PathBuf),
 }
 
+/// What the storage will be.
 #[derive(Serialize, Deserialize)]
 struct Note {
-    /// Its id.
+    /// The pool's id.
     pool: String,
+    /// The store's. A pool that was there before may name another one until everything is made.
+    store: String,
+    generation: u64,
+    /// Set where the pool held objects: they were another store's.
+    adopting: Option<i64>,
 }
 
 /// A storage on its way.
@@ -110,9 +120,17 @@ pub fn make(
     site.build().map(Some)
 }
 
-/// What a run that was killed left of a storage that was complete but for its note.
-pub fn finish(base_path: &Path) -> io::Result<()> {
-    remove_file(&base_path.join(NOTE))
+/// What a run that was killed left undone of a storage that was complete but for that.
+pub fn finish(base_path: &Path, store: &Store, pool: &Pool) -> Result<(), StorageError> {
+    let Some(note) = read_note(base_path)? else {
+        return Ok(());
+    };
+    let identity = store.read(Reader::identity)?;
+    if identity.store == note.store {
+        pool.set_owner(ownership::owner(store, &identity)?)?;
+    }
+    remove_file(&base_path.join(NOTE))?;
+    Ok(())
 }
 
 fn refusal(
@@ -127,7 +145,14 @@ fn refusal(
         })
     };
     Ok(match maker {
-        Maker::Init => None,
+        Maker::Init => Marker::read(&places.pool_path)?
+            .as_ref()
+            .and_then(ownership::living)
+            .map(|owner| StorageError::Owned {
+                pool: places.pool_path.clone(),
+                owner: owner.clone(),
+            }),
+        Maker::TakeOver => None,
         Maker::Nobody => absent(None),
         Maker::Sync { log_file } => match obstacle(places, directory, log_file)? {
             Some(obstacle) => absent(Some(obstacle)),
@@ -143,8 +168,8 @@ fn obstacle(
 ) -> Result<Option<Obstacle>, StorageError> {
     let note = read_note(directory)?;
     let base_path = places.base_path.as_path();
-    if let Some(id) = Pool::id_at(&places.pool_path)?
-        && note.as_ref().is_none_or(|note| note.pool != id)
+    if let Some(marker) = Marker::read(&places.pool_path)?
+        && note.as_ref().is_none_or(|note| note.pool != marker.pool)
     {
         return Ok(Some(Obstacle::Marked(places.pool_path.clone())));
     }
@@ -177,11 +202,11 @@ impl Site<'_> {
         let places = self.places;
         let note = self.note()?;
         let pool = self.here(&places.pool_path);
-        if Pool::id_at(&pool)?.is_none() {
+        if Marker::read(&pool)?.is_none() {
             Pool::create(&pool, &note.pool)?;
         }
         if places.database_path.starts_with(&places.base_path) {
-            self.make_store(&note.pool)?;
+            self.make_store(&note)?;
         }
         if self.directory != places.base_path {
             self.lock.check()?;
@@ -190,12 +215,15 @@ impl Site<'_> {
             self.directory.clone_from(&places.base_path);
             self.lock.moved_to(&places.base_path);
         }
-        self.make_store(&note.pool)?;
-        remove_file(&self.directory.join(NOTE))?;
+        self.make_store(&note)?;
+        let store = Store::open_older(&places.database_path)?;
+        let pool = Pool::open(&places.pool_path, &note.pool)?;
+        finish(&places.base_path, &store, &pool)?;
         Ok(Storage {
-            store: Store::open_older(&places.database_path)?,
-            pool: Pool::open(&places.pool_path, &note.pool)?,
             lock: self.lock,
+            store,
+            pool,
+            standing: Standing::Owner,
         })
     }
 
@@ -207,7 +235,7 @@ impl Site<'_> {
         }
     }
 
-    fn make_store(&self, pool_id: &str) -> Result<(), StorageError> {
+    fn make_store(&self, note: &Note) -> Result<(), StorageError> {
         let path = self.here(&self.places.database_path);
         if exists(&path)? {
             return Ok(());
@@ -215,7 +243,13 @@ impl Site<'_> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        Store::create(&path, pool_id)?;
+        let identity = Identity {
+            pool: note.pool.clone(),
+            store: note.store.clone(),
+            generation: note.generation,
+            adopting: note.adopting,
+        };
+        Store::create_as(&path, &identity)?;
         Ok(())
     }
 
@@ -224,11 +258,22 @@ impl Site<'_> {
         if let Some(note) = read_note(&self.directory)? {
             return Ok(note);
         }
-        let pool = match Pool::id_at(&self.here(&self.places.pool_path))? {
-            Some(id) => id,
-            None => random_id()?,
+        let pool_path = self.here(&self.places.pool_path);
+        let note = match Marker::read(&pool_path)? {
+            Some(marker) => Note {
+                adopting: Pool::holds_objects(&pool_path)?.then(time::now),
+                // Never below that of the store before: its copies stay behind.
+                generation: marker.owner.map_or(0, |owner| owner.generation),
+                pool: marker.pool,
+                store: random_id()?,
+            },
+            None => Note {
+                pool: random_id()?,
+                store: random_id()?,
+                generation: 0,
+                adopting: None,
+            },
         };
-        let note = Note { pool };
         let path = self.directory.join(NOTE);
         let unfinished = self.directory.join(format!("{NOTE}.new"));
         let mut file = fs::File::create(&unfinished)?;

@@ -2,24 +2,27 @@
 //!
 //! - A place that is not there is not empty: its disk may not be mounted. Only `init` makes a storage, or a sync that `storage.create`
 //!   allows to ([`make`]); every other command that needs one fails where none is, and leaves nothing there.
+//! - A pool belongs to one store ([`ownership`]).
 //! - Store and pool name the same id. A store without its pool is damaged; nothing is made up in its place.
 //! - A command that changes the storage gets its store in this program's schema version: an older one is migrated first. One that
 //!   only reads takes it as it is.
 
 mod make;
+mod ownership;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Storage as Places};
-use crate::digest;
 use crate::mounts;
-use crate::pool::{Pool, PoolError};
+use crate::pool::{Marker, Owner, Pool, PoolError};
 use crate::store::{LockError, Migrated, Store, StoreError, WriterLock};
+use crate::time;
 
 use make::{Maker, exists};
 
 pub use make::Obstacle;
+pub use ownership::{Doubt, Standing, TakeOver};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -33,6 +36,30 @@ pub enum StorageError {
     BaseAway { base_path: PathBuf, store: PathBuf },
     #[error("the pool {} holds objects, but its store {} is not there", pool.display(), store.display())]
     StoreGone { pool: PathBuf, store: PathBuf },
+    #[error(
+        "the pool {} belongs to another store: {}, {} on {}, last used {}; this one is {own}",
+        pool.display(), owner.store, owner.at.display(), owner.host, time::rfc3339(owner.last_used)
+    )]
+    OtherStore {
+        pool: PathBuf,
+        own: String,
+        owner: Owner,
+    },
+    /// `init` found a pool whose store is there.
+    #[error(
+        "the pool {} belongs to a store: {}, {} on {}, last used {}",
+        pool.display(), owner.store, owner.at.display(), owner.host, time::rfc3339(owner.last_used)
+    )]
+    Owned { pool: PathBuf, owner: Owner },
+    #[error("the pool {} does not belong to {from}, but to {store}", pool.display())]
+    NotTheOwner {
+        pool: PathBuf,
+        from: String,
+        store: String,
+    },
+    /// A copy must not delete.
+    #[error("{why}")]
+    Guest { why: Doubt, store: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -54,6 +81,7 @@ pub struct Storage {
     pub lock: WriterLock,
     pub store: Store,
     pub pool: Pool,
+    standing: Standing,
 }
 
 impl Storage {
@@ -84,13 +112,69 @@ impl Storage {
         Self::open_as(places, "db migrate", Maker::Nobody)
     }
 
+    /// Opens the storage, or makes a new one, and makes its store the owner of the pool, which belongs to the store `from`. `tell` gets to
+    /// know both before anything is changed.
+    pub fn take_over(
+        places: &Places,
+        from: &str,
+        tell: &mut dyn FnMut(&TakeOver) -> io::Result<()>,
+    ) -> Result<(Self, TakeOver), StorageError> {
+        const COMMAND: &str = "pool take-over";
+        let root = &places.pool_path;
+        let marker = Marker::read(root)?.ok_or_else(|| PoolError::Absent { path: root.clone() })?;
+        if marker.id() != from {
+            return Err(StorageError::NotTheOwner {
+                pool: root.clone(),
+                from: from.to_owned(),
+                store: marker.id().to_owned(),
+            });
+        }
+        while !exists(&places.database_path)? {
+            if let Some(storage) = make::make(places, COMMAND, Maker::TakeOver)? {
+                let taken = ownership::compare(&storage.store, &marker)?;
+                tell(&taken)?;
+                return Ok((storage, taken));
+            }
+        }
+        let lock = WriterLock::acquire(&places.base_path, COMMAND)?;
+        let store = Store::open_older(&places.database_path)?;
+        announce(&store, store.migrate(&lock)?.as_ref());
+        let taken = ownership::compare(&store, &marker)?;
+        tell(&taken)?;
+        let pool = ownership::take_over(&store, &lock, root, &marker)?;
+        let standing = Standing::Owner;
+        Ok((
+            Self {
+                lock,
+                store,
+                pool,
+                standing,
+            },
+            taken,
+        ))
+    }
+
+    /// Before objects are deleted: whether the pool is this store's.
+    pub fn may_delete(&self) -> Result<(), StorageError> {
+        match &self.standing {
+            Standing::Owner => Ok(()),
+            Standing::Guest { why, store } => Err(StorageError::Guest {
+                why: why.clone(),
+                store: store.clone(),
+            }),
+        }
+    }
+
     fn open_and_tell(
         places: &Places,
         command: &str,
         maker: Maker<'_>,
     ) -> Result<Self, StorageError> {
         let (storage, migrated) = Self::open_as(places, command, maker)?;
-        tell(&storage, migrated.as_ref());
+        announce(&storage.store, migrated.as_ref());
+        if let Standing::Guest { why, store } = &storage.standing {
+            log::warn!("{why}; `db cleanup` refuses until `chantal pool take-over --from {store}`");
+        }
         Ok(storage)
     }
 
@@ -129,21 +213,28 @@ impl Storage {
             fs_err::create_dir_all(base_path)?;
         }
         let lock = WriterLock::acquire(base_path, command)?;
-        make::finish(base_path)?;
         let store = Store::open_older(&places.database_path)?;
         let id = store.read(crate::store::Reader::pool_id)?;
         let pool = Pool::open(&places.pool_path, &id)?;
         let migrated = store.migrate(&lock)?;
-        Ok((Self { lock, store, pool }, migrated))
+        make::finish(base_path, &store, &pool)?;
+        let standing = ownership::stand(&store, &pool)?;
+        let storage = Self {
+            lock,
+            store,
+            pool,
+            standing,
+        };
+        Ok((storage, migrated))
     }
 }
 
 /// A migration that no command asked for by name: from now on an older chantal refuses the store.
-fn tell(storage: &Storage, migrated: Option<&Migrated>) {
+fn announce(store: &Store, migrated: Option<&Migrated>) {
     if let Some(Migrated { from, to, backup }) = migrated {
         log::warn!(
             "the store {} was migrated from schema version {from} to {to}; what it was is kept in {}",
-            storage.store.path().display(),
+            store.path().display(),
             backup.display()
         );
     }
@@ -182,7 +273,7 @@ pub fn is_made(places: &Places) -> Result<bool, StorageError> {
 fn refuse_a_lost_store(places: &Places) -> Result<(), StorageError> {
     let directory = places.database_path.parent().unwrap_or(Path::new("/"));
     if !is_away(directory)?
-        && Pool::id_at(&places.pool_path)?.is_some()
+        && Marker::read(&places.pool_path)?.is_some()
         && Pool::holds_objects(&places.pool_path)?
     {
         return Err(StorageError::StoreGone {
@@ -196,12 +287,6 @@ fn refuse_a_lost_store(places: &Places) -> Result<(), StorageError> {
 /// Whether a directory of the storage is not there, or is a bare mount point.
 fn is_away(directory: &Path) -> io::Result<bool> {
     Ok(!exists(directory)? || mounts::is_empty(directory, &[])?)
-}
-
-fn random_id() -> io::Result<String> {
-    let mut bytes = [0_u8; 16];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(digest::hex(&bytes))
 }
 
 #[cfg(test)]

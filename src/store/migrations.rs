@@ -6,17 +6,25 @@
 //! - A new version adds a step below, a line to the changelog above [`tables::SCHEMA_VERSION`] and a fixture
 //!   (`fixtures/store-v1/make.sh` says how). Steps stay as they were released.
 
+use std::borrow::Borrow;
 use std::path::PathBuf;
 
-use redb::WriteTransaction;
+use redb::{Key, ReadableTable as _, TableDefinition, WriteTransaction};
+use serde::de::DeserializeOwned;
 
+use super::records::{
+    HistoryRecord, Identity, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
+    ValidatorRecord,
+};
+use super::seal::{Form, Shown, damaged, digested, seal, unseal_json};
 use super::{Store, StoreError, Transaction, WriterLock, backup, tables};
+use crate::digest::ObjectId;
 
 /// Makes a store of the version after it out of one of its own version.
 type Step = fn(&WriteTransaction) -> Transaction<()>;
 
 /// From version 1, from version 2, and so on.
-const STEPS: [Step; tables::SCHEMA_VERSION as usize - 1] = [make_all_tables];
+const STEPS: [Step; tables::SCHEMA_VERSION as usize - 1] = [make_all_tables, seal_all_rows];
 
 /// What was done to an older store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,5 +78,86 @@ impl Store {
 fn make_all_tables(transaction: &WriteTransaction) -> Transaction<()> {
     transaction.open_table(tables::PACKAGE_TO_RECORD)?;
     transaction.open_table(tables::SNAPSHOT_TO_RECORD)?;
+    Ok(())
+}
+
+/// From 2 to 3. What is damaged already is not sealed as if it were good, as far as that can be told.
+fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
+    for table in [tables::MANIFEST_TO_CHUNKS, tables::CHUNK_TO_ENTRIES] {
+        for row in transaction.open_table(table)?.iter()? {
+            let (id, bytes) = row?;
+            digested(&table, ObjectId(*id.value()), bytes.value())?;
+        }
+    }
+    seal_rows::<_, RepositoryRecord>(transaction, tables::REPOSITORY_TO_RECORD)?;
+    seal_rows::<_, SnapshotRecord>(transaction, tables::SNAPSHOT_TO_RECORD)?;
+    seal_rows::<_, TreeRecord>(transaction, tables::TREE_TO_RECORD)?;
+    seal_rows::<_, HistoryRecord>(transaction, tables::SYNC_TO_RECORD)?;
+    seal_rows::<_, ValidatorRecord>(transaction, tables::PATH_TO_VALIDATOR)?;
+    seal_rows::<_, PackageRecord>(transaction, tables::PACKAGE_TO_RECORD)?;
+    seal_objects_and_aliases(transaction)?;
+    let pool = transaction
+        .open_table(tables::META)?
+        .get(tables::POOL)?
+        .and_then(|id| String::from_utf8(id.value().to_vec()).ok())
+        .ok_or_else(|| damaged(&tables::META, &tables::POOL, "it is missing"))?;
+    // The pool was made for this store. A copy of the store that is migrated again must not become another one.
+    let identity = Identity {
+        store: pool.clone(),
+        pool,
+        generation: 0,
+        adopting: None,
+    };
+    tables::put_identity(transaction, &identity)
+}
+
+/// Writes a table anew, row by row: there may be more rows than memory has room for.
+fn seal_rows<K, T>(
+    transaction: &WriteTransaction,
+    table: TableDefinition<'static, K, &'static [u8]>,
+) -> Transaction<()>
+where
+    K: Key + 'static,
+    for<'k> K::SelfType<'k>: Shown + Borrow<K::SelfType<'k>>,
+    T: DeserializeOwned,
+{
+    let sealed: TableDefinition<'static, K, &'static [u8]> = TableDefinition::new("sealed");
+    {
+        let plain = transaction.open_table(table)?;
+        let mut rows = transaction.open_table(sealed)?;
+        for row in plain.iter()? {
+            let (key, value) = row?;
+            let (key, value) = (key.value(), value.value());
+            let _: T = unseal_json(Form::Plain, &table, &key, value)?;
+            // Its check is that of the name that it will have.
+            let row = seal(&table, &key, value);
+            rows.insert(key, row.as_slice())?;
+        }
+    }
+    transaction.delete_table(table)?;
+    transaction.rename_table(sealed, table)?;
+    Ok(())
+}
+
+fn seal_objects_and_aliases(transaction: &WriteTransaction) -> Transaction<()> {
+    {
+        let plain = transaction.open_table(tables::OBJECT_TO_PLAIN_RECORD)?;
+        let mut rows = transaction.open_table(tables::OBJECT_TO_RECORD)?;
+        for row in plain.iter()? {
+            let (key, value) = row?;
+            let record = tables::decode_plain_object(value.value());
+            let row = tables::encode_object(ObjectId(*key.value()), record);
+            rows.insert(key.value(), row)?;
+        }
+        let plain = transaction.open_table(tables::DIGEST_TO_PLAIN_OBJECT)?;
+        let mut rows = transaction.open_table(tables::DIGEST_TO_OBJECT)?;
+        for row in plain.iter()? {
+            let (key, value) = row?;
+            let row = tables::encode_alias(key.value(), ObjectId(value.value()));
+            rows.insert(key.value(), row)?;
+        }
+    }
+    transaction.delete_table(tables::OBJECT_TO_PLAIN_RECORD)?;
+    transaction.delete_table(tables::DIGEST_TO_PLAIN_OBJECT)?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! - A transaction is all or nothing; what it names was flushed to disk before ([`crate::pool::Pool::flush`]).
 //! - After a crash the first opener repairs: a reader that finds the file in need of it opens it for writing once.
 //! - What can be asked is [`Reader`]'s, what can be changed [`Writer`]'s; [`tables`] is the only place that knows how keys and values look on disk, and holds the schema version.
+//! - Every row that is read is checked ([`seal`]): damage is an error that names table and key, never a wrong answer.
 //! - A newer store is refused. An older one is read as it is where that can be done; before anything is written it is
 //!   [migrated](migrations), and a copy of what it was stays beside it ([`backup`]).
 
@@ -13,6 +14,7 @@ mod lock;
 mod migrations;
 mod reader;
 pub mod records;
+mod seal;
 mod tables;
 mod writer;
 
@@ -21,6 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use records::Identity;
 use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
 
 pub use lock::{LockError, WriterLock};
@@ -66,6 +69,13 @@ pub enum StoreError {
     },
     #[error("the store {path} is damaged: {what}")]
     Damaged { path: PathBuf, what: String },
+    #[error("the store {path} is damaged: table {table}, key {key}: {why}")]
+    Record {
+        path: PathBuf,
+        table: String,
+        key: String,
+        why: String,
+    },
     #[error("the store {path} cannot be written: its file system is full")]
     Full { path: PathBuf },
     /// A writer was killed, and what it left can only be put in order by writing.
@@ -86,6 +96,12 @@ pub enum TransactionError {
     Database(Box<redb::Error>),
     Unrepaired(String),
     Damaged(String),
+    /// A row that is not what was written, or that must be there and is not.
+    Record {
+        table: String,
+        key: String,
+        why: String,
+    },
 }
 
 impl<E: Into<redb::Error>> From<E> for TransactionError {
@@ -97,14 +113,24 @@ impl<E: Into<redb::Error>> From<E> for TransactionError {
 pub type Transaction<T> = Result<T, TransactionError>;
 
 /// A consistent view of the store.
-pub struct Reader(ReadTransaction);
+pub struct Reader {
+    transaction: ReadTransaction,
+    /// How its rows look.
+    form: seal::Form,
+}
 
 /// Changes that become visible together, or not at all.
 pub struct Writer(WriteTransaction);
 
 impl Store {
-    /// Makes a new, empty store that belongs to the pool with this id.
+    /// Makes a new, empty store for the pool with this id.
+    #[cfg(test)]
     pub fn create(path: &Path, pool_id: &str) -> Result<Self, StoreError> {
+        Self::create_as(path, &Identity::new(pool_id)?)
+    }
+
+    /// Makes a new, empty store.
+    pub fn create_as(path: &Path, identity: &Identity) -> Result<Self, StoreError> {
         let store = Self {
             path: path.to_owned(),
             access: RwLock::new(()),
@@ -120,7 +146,7 @@ impl Store {
         store.explained((|| {
             let database = builder().create(&fresh)?;
             let transaction = database.begin_write()?;
-            tables::create_all(&transaction, pool_id)?;
+            tables::create_all(&transaction, identity)?;
             transaction.commit()?;
             Ok(())
         })())?;
@@ -172,7 +198,7 @@ impl Store {
     }
 
     pub fn schema_version(&self) -> Result<u32, StoreError> {
-        self.read(|reader| tables::schema_version(&reader.0))
+        self.read(|reader| tables::schema_version(&reader.transaction))
     }
 
     /// Reads a consistent state, also while another process writes.
@@ -193,7 +219,9 @@ impl Store {
                 }
                 opened => opened?,
             };
-            work(&Reader(database.begin_read()?))
+            let transaction = database.begin_read()?;
+            let form = tables::form(tables::schema_version(&transaction)?);
+            work(&Reader { transaction, form })
         }))
     }
 
@@ -264,6 +292,12 @@ impl Store {
             TransactionError::Damaged(what) => StoreError::Damaged {
                 path: self.path.clone(),
                 what,
+            },
+            TransactionError::Record { table, key, why } => StoreError::Record {
+                path: self.path.clone(),
+                table,
+                key,
+                why,
             },
         })
     }

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use redb::{ReadableTable, ReadableTableMetadata};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
+use serde::de::DeserializeOwned;
 
 use super::records::{
-    HistoryRecord, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
-    ValidatorRecord,
+    HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord,
+    TreeRecord, ValidatorRecord,
 };
-use super::{Reader, Transaction, TransactionError, tables};
+use super::seal::{Form, Shown, damaged, digested, unseal, unseal_json};
+use super::{Reader, Transaction, tables};
 use crate::digest::{Digest, ObjectId};
-use crate::manifest::{self, Entry, Manifest, ManifestError};
+use crate::manifest::{self, Entry, Manifest};
 
 type Snapshots = redb::ReadOnlyTable<(&'static str, &'static str), &'static [u8]>;
 
@@ -35,36 +37,83 @@ pub enum Name {
     },
 }
 
+const MISSING: &str = "it is missing";
+
 impl Reader {
+    /// A row's record. Where few rows can be meant and the one that is asked for is missing, the whole table is looked at: a row with a
+    /// damaged key is not found under its own.
+    fn json<'k, K, V, T>(
+        &self,
+        table: &TableDefinition<'_, K, V>,
+        key: &K::SelfType<'k>,
+        value: &[u8],
+    ) -> Transaction<T>
+    where
+        K: redb::Key + 'static,
+        V: redb::Value + 'static,
+        K::SelfType<'k>: Shown,
+        T: DeserializeOwned,
+    {
+        unseal_json(self.form, table, key, value)
+    }
+
+    /// Which store it is.
+    pub fn identity(&self) -> Transaction<Identity> {
+        tables::identity(&self.transaction.open_table(tables::META)?)
+    }
+
+    /// When a sync or a publishing last ended with a change or without.
+    pub fn last_used(&self) -> Transaction<Option<i64>> {
+        let mut last = self
+            .repositories()?
+            .into_values()
+            .map(|record| record.checked_at)
+            .max();
+        last = last.max(
+            self.trees()?
+                .into_values()
+                .map(|tree| tree.published_at)
+                .max(),
+        );
+        Ok(last)
+    }
+
     /// The id in the marker of the pool that this store belongs to.
     pub fn pool_id(&self) -> Transaction<String> {
-        tables::pool_id(&self.0)
+        tables::pool_id(&self.transaction, self.form)
     }
 
     pub fn repository(&self, repository: &str) -> Transaction<Option<RepositoryRecord>> {
-        let table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
-        tables::record(table.get(repository)?)
+        let table = self.transaction.open_table(tables::REPOSITORY_TO_RECORD)?;
+        let row = table.get(repository)?;
+        if row.is_none() {
+            self.repositories()?;
+        }
+        row.map(|row| self.json(&tables::REPOSITORY_TO_RECORD, &repository, row.value()))
+            .transpose()
     }
 
     pub fn repositories(&self) -> Transaction<BTreeMap<String, RepositoryRecord>> {
-        let table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
+        let table = self.transaction.open_table(tables::REPOSITORY_TO_RECORD)?;
         table
             .iter()?
             .map(|row| {
                 let (key, value) = row?;
-                Ok((key.value().to_owned(), tables::from_json(value.value())?))
+                let key = key.value();
+                let record = self.json(&tables::REPOSITORY_TO_RECORD, &key, value.value())?;
+                Ok((key.to_owned(), record))
             })
             .collect()
     }
 
     pub fn manifest(&self, id: ObjectId) -> Transaction<Manifest> {
-        let table = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
-        let Some(bytes) = table.get(&id.0)? else {
-            return Err(TransactionError::Damaged(format!(
-                "manifest {id} is missing"
-            )));
+        let table = self.transaction.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        let Some(row) = table.get(&id.0)? else {
+            return Err(damaged(&tables::MANIFEST_TO_CHUNKS, &&id.0, MISSING));
         };
-        Manifest::decode(bytes.value()).map_err(|error| damaged_manifest(id, &error))
+        let bytes = digested(&tables::MANIFEST_TO_CHUNKS, id, row.value())?;
+        Manifest::decode(bytes)
+            .map_err(|error| damaged(&tables::MANIFEST_TO_CHUNKS, &&id.0, &error.to_string()))
     }
 
     /// The entries of a manifest in path order, one chunk in memory at a time.
@@ -82,20 +131,28 @@ impl Reader {
     }
 
     pub fn chunk(&self, id: ObjectId) -> Transaction<Vec<Entry>> {
-        let table = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
-        let Some(bytes) = table.get(&id.0)? else {
-            return Err(TransactionError::Damaged(format!(
-                "chunk {id} of a manifest is missing"
-            )));
+        let table = self.transaction.open_table(tables::CHUNK_TO_ENTRIES)?;
+        let Some(row) = table.get(&id.0)? else {
+            return Err(damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, MISSING));
         };
-        manifest::decode_chunk(bytes.value()).map_err(|error| damaged_manifest(id, &error))
+        let bytes = digested(&tables::CHUNK_TO_ENTRIES, id, row.value())?;
+        manifest::decode_chunk(bytes)
+            .map_err(|error| damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, &error.to_string()))
     }
 
     pub fn object(&self, object: ObjectId) -> Transaction<Option<ObjectRecord>> {
-        let table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
-        Ok(table
+        if self.form == Form::Plain {
+            let table = self
+                .transaction
+                .open_table(tables::OBJECT_TO_PLAIN_RECORD)?;
+            let row = table.get(&object.0)?;
+            return Ok(row.map(|row| tables::decode_plain_object(row.value())));
+        }
+        let table = self.transaction.open_table(tables::OBJECT_TO_RECORD)?;
+        table
             .get(&object.0)?
-            .map(|value| tables::decode_object(value.value())))
+            .map(|row| tables::decode_object(object, &row.value()))
+            .transpose()
     }
 
     /// The object that is known to have a declared digest. What SHA-1 says counts only within `repository`.
@@ -103,11 +160,19 @@ impl Reader {
         if let Some(object) = digest.object_id() {
             return Ok(Some(object));
         }
-        let table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
         let key = tables::alias_key(digest, repository);
-        Ok(table
+        if self.form == Form::Plain {
+            let table = self
+                .transaction
+                .open_table(tables::DIGEST_TO_PLAIN_OBJECT)?;
+            let row = table.get(key.as_slice())?;
+            return Ok(row.map(|row| ObjectId(row.value())));
+        }
+        let table = self.transaction.open_table(tables::DIGEST_TO_OBJECT)?;
+        table
             .get(key.as_slice())?
-            .map(|value| ObjectId(value.value())))
+            .map(|row| tables::decode_alias(&key, &row.value()))
+            .transpose()
     }
 
     /// What was found in a package by the keys of a keyring; `None` when it was not verified yet.
@@ -116,64 +181,106 @@ impl Reader {
         package: ObjectId,
         keyring: ObjectId,
     ) -> Transaction<Option<PackageRecord>> {
-        let table = match self.0.open_table(tables::PACKAGE_TO_RECORD) {
+        let table = match self.transaction.open_table(tables::PACKAGE_TO_RECORD) {
             // In a store of schema version 1 it may be missing.
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
             table => table?,
         };
-        tables::record(table.get(tables::package_key(package, keyring))?)
+        let key = tables::package_key(package, keyring);
+        table
+            .get(key)?
+            .map(|row| self.json(&tables::PACKAGE_TO_RECORD, &key, row.value()))
+            .transpose()
     }
 
     /// How many objects the store knows, and their bytes.
     pub fn objects(&self) -> Transaction<(u64, u64)> {
-        let table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
         let (mut count, mut bytes) = (0, 0_u64);
-        for row in table.iter()? {
+        let mut add = |record: ObjectRecord| {
             count += 1;
-            bytes = bytes.saturating_add(tables::decode_object(row?.1.value()).size);
+            bytes = bytes.saturating_add(record.size);
+        };
+        if self.form == Form::Plain {
+            let table = self
+                .transaction
+                .open_table(tables::OBJECT_TO_PLAIN_RECORD)?;
+            for row in table.iter()? {
+                add(tables::decode_plain_object(row?.1.value()));
+            }
+        } else {
+            let table = self.transaction.open_table(tables::OBJECT_TO_RECORD)?;
+            for row in table.iter()? {
+                let (key, value) = row?;
+                add(tables::decode_object(
+                    ObjectId(*key.value()),
+                    &value.value(),
+                )?);
+            }
         }
         Ok((count, bytes))
     }
 
     /// How many manifests and chunks there are.
     pub fn manifests_and_chunks(&self) -> Transaction<(u64, u64)> {
-        let manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
-        let chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
+        let manifests = self.transaction.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        let chunks = self.transaction.open_table(tables::CHUNK_TO_ENTRIES)?;
         Ok((manifests.len()?, chunks.len()?))
     }
 
     pub fn validator(&self, repository: &str, path: &str) -> Transaction<Option<ValidatorRecord>> {
-        let table = self.0.open_table(tables::PATH_TO_VALIDATOR)?;
-        tables::record(table.get((repository, path))?)
+        let table = self.transaction.open_table(tables::PATH_TO_VALIDATOR)?;
+        let key = (repository, path);
+        table
+            .get(key)?
+            .map(|row| self.json(&tables::PATH_TO_VALIDATOR, &key, row.value()))
+            .transpose()
     }
 
     pub fn tree(&self, path: &Path) -> Transaction<Option<TreeRecord>> {
-        let table = self.0.open_table(tables::TREE_TO_RECORD)?;
-        tables::record(table.get(tables::tree_key(path).as_slice())?)
+        let table = self.transaction.open_table(tables::TREE_TO_RECORD)?;
+        let key = tables::tree_key(path);
+        let row = table.get(key.as_slice())?;
+        if row.is_none() {
+            self.trees()?;
+        }
+        row.map(|row| self.json(&tables::TREE_TO_RECORD, &key.as_slice(), row.value()))
+            .transpose()
     }
 
     pub fn trees(&self) -> Transaction<BTreeMap<PathBuf, TreeRecord>> {
-        let table = self.0.open_table(tables::TREE_TO_RECORD)?;
+        let table = self.transaction.open_table(tables::TREE_TO_RECORD)?;
         table
             .iter()?
             .map(|row| {
                 let (key, value) = row?;
-                Ok((
-                    tables::tree_path(key.value()),
-                    tables::from_json(value.value())?,
-                ))
+                let key = key.value();
+                let record = self.json(&tables::TREE_TO_RECORD, &key, value.value())?;
+                Ok((tables::tree_path(key), record))
             })
             .collect()
     }
 
     /// The last syncs of a repository, newest first.
     pub fn history(&self, repository: &str, limit: usize) -> Transaction<Vec<HistoryRecord>> {
-        let table = self.0.open_table(tables::SYNC_TO_RECORD)?;
+        let table = self.transaction.open_table(tables::SYNC_TO_RECORD)?;
+        // A row whose key is damaged is another repository's now.
+        for row in table.iter()? {
+            let (key, value) = row?;
+            unseal(
+                self.form,
+                &tables::SYNC_TO_RECORD,
+                &key.value(),
+                value.value(),
+            )?;
+        }
         table
             .range((repository, 0)..=(repository, u64::MAX))?
             .rev()
             .take(limit)
-            .map(|row| tables::from_json(row?.1.value()))
+            .map(|row| {
+                let (key, value) = row?;
+                self.json(&tables::SYNC_TO_RECORD, &key.value(), value.value())
+            })
             .collect()
     }
 
@@ -182,10 +289,16 @@ impl Reader {
         let mut known: BTreeSet<String> = self.repositories()?.into_keys().collect();
         known.extend(self.snapshots()?.into_keys().map(|(owner, _)| owner));
         known.extend(self.trees()?.into_values().map(|tree| tree.repository));
-        let syncs = self.0.open_table(tables::SYNC_TO_RECORD)?;
+        let syncs = self.transaction.open_table(tables::SYNC_TO_RECORD)?;
         // A repository has up to a thousand: from one name to the next.
         let mut next = syncs.first()?;
-        while let Some((key, _)) = next {
+        while let Some((key, value)) = next {
+            unseal(
+                self.form,
+                &tables::SYNC_TO_RECORD,
+                &key.value(),
+                value.value(),
+            )?;
             let name = key.value().0.to_owned();
             let behind = (Bound::Excluded((name.as_str(), u64::MAX)), Bound::Unbounded);
             next = syncs.range::<(&str, u64)>(behind)?.next().transpose()?;
@@ -198,7 +311,13 @@ impl Reader {
         let Some(table) = self.snapshots_table()? else {
             return Ok(None);
         };
-        tables::record(table.get((repository, name))?)
+        let key = (repository, name);
+        let row = table.get(key)?;
+        if row.is_none() {
+            self.snapshots()?;
+        }
+        row.map(|row| self.json(&tables::SNAPSHOT_TO_RECORD, &key, row.value()))
+            .transpose()
     }
 
     /// All snapshots, by repository and name.
@@ -210,15 +329,15 @@ impl Reader {
             .iter()?
             .map(|row| {
                 let (key, value) = row?;
-                let (repository, name) = key.value();
-                let key = (repository.to_owned(), name.to_owned());
-                Ok((key, tables::from_json(value.value())?))
+                let key = key.value();
+                let record = self.json(&tables::SNAPSHOT_TO_RECORD, &key, value.value())?;
+                Ok(((key.0.to_owned(), key.1.to_owned()), record))
             })
             .collect()
     }
 
     fn snapshots_table(&self) -> Transaction<Option<Snapshots>> {
-        match self.0.open_table(tables::SNAPSHOT_TO_RECORD) {
+        match self.transaction.open_table(tables::SNAPSHOT_TO_RECORD) {
             // In a store of schema version 1 it may be missing.
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
             table => Ok(Some(table?)),
@@ -249,8 +368,4 @@ impl Reader {
         }
         Ok(names)
     }
-}
-
-fn damaged_manifest(id: ObjectId, error: &ManifestError) -> TransactionError {
-    TransactionError::Damaged(format!("manifest part {id}: {error}"))
 }

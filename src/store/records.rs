@@ -3,10 +3,44 @@
 //! Fields may be added, with a default; a field that changes its meaning needs a new schema version.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::ObjectId;
+use crate::digest::{self, ObjectId};
+
+/// Which store it is, and of which pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The id of the pool that it belongs to.
+    pub pool: String,
+    /// Its own.
+    pub store: String,
+    /// How often objects were removed from the pool.
+    pub generation: u64,
+    /// When it was put over a pool with objects that it does not know.
+    pub adopting: Option<i64>,
+}
+
+impl Identity {
+    /// Of a new store for a pool.
+    #[cfg(test)]
+    pub fn new(pool: &str) -> io::Result<Self> {
+        Ok(Self {
+            pool: pool.to_owned(),
+            store: random_id()?,
+            generation: 0,
+            adopting: None,
+        })
+    }
+}
+
+/// For a pool or a store.
+pub fn random_id() -> io::Result<String> {
+    let mut bytes = [0_u8; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(digest::hex(&bytes))
+}
 
 /// A repository and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,20 +1,20 @@
-//! How the store looks on disk: tables, keys, values, and the schema version. Nothing outside this file encodes or decodes.
+//! How the store looks on disk: tables, keys, values, and the schema version. Nothing outside this file, [`super::seal`] and the
+//! steps of [`super::migrations`] encodes or decodes.
 //!
 //! Records that are few are JSON, so that a field can be added with a default; records that are many (objects,
-//! digests) have a fixed binary form.
+//! digests) have a fixed binary form. Before either stands the row's check.
 
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use redb::{AccessGuard, ReadTransaction, TableDefinition, WriteTransaction};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::digest::{Algorithm, Digest, ObjectId};
 
-use super::records::ObjectRecord;
+use super::records::{Identity, ObjectRecord};
+use super::seal::{Form, LENGTH, damaged, seal, unseal};
 use super::{Transaction, TransactionError};
 
 /// The version that this program writes. A store with a higher one is refused, one with a lower one is brought here by
@@ -24,7 +24,12 @@ use super::{Transaction, TransactionError};
 /// - 1: the first. Tables were added to it (packages, snapshots): one that is absent is empty.
 /// - 2: all tables are there, always. Manifests may have entries of roles that version 1 did not know (codes above 4), which a
 ///   chantal that only knows version 1 would call damage.
-pub const SCHEMA_VERSION: u32 = 2;
+/// - 3: every row carries a check of itself ([`super::seal`]), and the version another one in a row of its own. Objects and aliases
+///   are in new tables, as their values have another length. The store has an id and a generation.
+pub const SCHEMA_VERSION: u32 = 3;
+
+/// The first version whose rows carry checks.
+const SEALED_SINCE: u32 = 3;
 
 /// Readers understand stores from this version on as they are. An older one has to be migrated first.
 pub const OLDEST_READABLE: u32 = 1;
@@ -32,8 +37,20 @@ pub const OLDEST_READABLE: u32 = 1;
 /// How many syncs of a repository are remembered.
 pub const HISTORY_LIMIT: u64 = 1000;
 
-/// `schema` (u32, little endian), `pool` (the pool's id).
-const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// - `schema`: the version (u32, little endian), as every chantal reads it; `schema-check`: the check of that.
+/// - `pool`: the pool's id; `store`: the store's own.
+/// - `generation` (u64, little endian): how often objects were removed from the pool.
+/// - `adopting` (i64, seconds since the epoch): when the store was put over a pool with objects that it does not know. Absent: never, or
+///   they were given up.
+pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const SCHEMA: &str = "schema";
+const SCHEMA_CHECK: &str = "schema-check";
+pub const POOL: &str = "pool";
+const STORE: &str = "store";
+const GENERATION: &str = "generation";
+const ADOPTING: &str = "adopting";
+
+const UNREADABLE: &str = "it cannot be read";
 
 pub const REPOSITORY_TO_RECORD: TableDefinition<&str, &[u8]> =
     TableDefinition::new("repository_to_record");
@@ -42,10 +59,15 @@ pub const MANIFEST_TO_CHUNKS: TableDefinition<&[u8; 32], &[u8]> =
 pub const CHUNK_TO_ENTRIES: TableDefinition<&[u8; 32], &[u8]> =
     TableDefinition::new("chunk_to_entries");
 /// Size in bytes (u64) and when the digest was last computed (i64, seconds since the epoch), little endian.
-pub const OBJECT_TO_RECORD: TableDefinition<&[u8; 32], [u8; 16]> =
-    TableDefinition::new("object_to_record");
+pub const OBJECT_TO_RECORD: TableDefinition<&[u8; 32], [u8; LENGTH + 16]> =
+    TableDefinition::new("object_to_checked_record");
 /// See [`alias_key`].
-pub const DIGEST_TO_OBJECT: TableDefinition<&[u8], [u8; 32]> =
+pub const DIGEST_TO_OBJECT: TableDefinition<&[u8], [u8; LENGTH + 32]> =
+    TableDefinition::new("digest_to_checked_object");
+/// The same before version 3.
+pub const OBJECT_TO_PLAIN_RECORD: TableDefinition<&[u8; 32], [u8; 16]> =
+    TableDefinition::new("object_to_record");
+pub const DIGEST_TO_PLAIN_OBJECT: TableDefinition<&[u8], [u8; 32]> =
     TableDefinition::new("digest_to_object");
 /// Keys are (repository, path below the upstream's URL).
 pub const PATH_TO_VALIDATOR: TableDefinition<(&str, &str), &[u8]> =
@@ -65,10 +87,9 @@ pub const SNAPSHOT_TO_RECORD: TableDefinition<(&str, &str), &[u8]> =
     TableDefinition::new("snapshot_to_record");
 
 /// Makes the tables, so that a reader never meets a missing one.
-pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<()> {
+pub fn create_all(transaction: &WriteTransaction, identity: &Identity) -> Transaction<()> {
     set_schema_version(transaction, SCHEMA_VERSION)?;
-    let mut meta = transaction.open_table(META)?;
-    meta.insert("pool", pool_id.as_bytes())?;
+    put_identity(transaction, identity)?;
     transaction.open_table(REPOSITORY_TO_RECORD)?;
     transaction.open_table(MANIFEST_TO_CHUNKS)?;
     transaction.open_table(CHUNK_TO_ENTRIES)?;
@@ -84,24 +105,103 @@ pub fn create_all(transaction: &WriteTransaction, pool_id: &str) -> Transaction<
 
 pub fn schema_version(transaction: &ReadTransaction) -> Transaction<u32> {
     let table = transaction.open_table(META)?;
-    let version = table.get("schema")?;
-    version
+    let stored = table.get(SCHEMA)?;
+    let version = stored
+        .as_ref()
         .and_then(|version| version.value().try_into().ok())
         .map(u32::from_le_bytes)
-        .ok_or_else(|| TransactionError::Damaged("it has no schema version".to_owned()))
+        .ok_or_else(|| damaged(&META, &SCHEMA, "it is missing"))?;
+    let check = table.get(SCHEMA_CHECK)?;
+    let is_good = match check {
+        Some(check) => check.value() == seal(&META, &SCHEMA, &version.to_le_bytes()),
+        None => version < SEALED_SINCE,
+    };
+    if is_good {
+        Ok(version)
+    } else {
+        Err(damaged(&META, &SCHEMA, "its checksum is wrong"))
+    }
+}
+
+/// How the rows of a store with this version look.
+pub fn form(version: u32) -> Form {
+    if version < SEALED_SINCE {
+        Form::Plain
+    } else {
+        Form::Sealed
+    }
 }
 
 pub fn set_schema_version(transaction: &WriteTransaction, version: u32) -> Transaction<()> {
     let mut meta = transaction.open_table(META)?;
-    meta.insert("schema", version.to_le_bytes().as_slice())?;
+    let bytes = version.to_le_bytes();
+    meta.insert(SCHEMA, bytes.as_slice())?;
+    if form(version) == Form::Sealed {
+        meta.insert(SCHEMA_CHECK, seal(&META, &SCHEMA, &bytes).as_slice())?;
+    }
     Ok(())
 }
 
-pub fn pool_id(transaction: &ReadTransaction) -> Transaction<String> {
-    let table = transaction.open_table(META)?;
-    let id = table.get("pool")?;
-    id.and_then(|id| String::from_utf8(id.value().to_vec()).ok())
-        .ok_or_else(|| TransactionError::Damaged("it names no pool".to_owned()))
+pub fn put_identity(transaction: &WriteTransaction, identity: &Identity) -> Transaction<()> {
+    let mut table = transaction.open_table(META)?;
+    let mut put = |key: &'static str, value: &[u8]| {
+        table.insert(key, seal(&META, &key, value).as_slice())?;
+        Ok::<_, TransactionError>(())
+    };
+    put(POOL, identity.pool.as_bytes())?;
+    put(STORE, identity.store.as_bytes())?;
+    put(GENERATION, &identity.generation.to_le_bytes())?;
+    if let Some(since) = identity.adopting {
+        put(ADOPTING, &since.to_le_bytes())?;
+    } else {
+        table.remove(ADOPTING)?;
+    }
+    Ok(())
+}
+
+pub fn identity(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Transaction<Identity> {
+    let form = Form::Sealed;
+    let number = |key: &'static str| {
+        meta(table, form, key)?
+            .map(|bytes| {
+                bytes
+                    .try_into()
+                    .map_err(|_| damaged(&META, &key, UNREADABLE))
+            })
+            .transpose()
+    };
+    Ok(Identity {
+        pool: text(table, form, POOL)?,
+        store: text(table, form, STORE)?,
+        generation: number(GENERATION)?
+            .map(u64::from_le_bytes)
+            .ok_or_else(|| damaged(&META, &GENERATION, "it is missing"))?,
+        adopting: number(ADOPTING)?.map(i64::from_le_bytes),
+    })
+}
+
+pub fn pool_id(transaction: &ReadTransaction, form: Form) -> Transaction<String> {
+    text(&transaction.open_table(META)?, form, POOL)
+}
+
+fn text(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    form: Form,
+    key: &'static str,
+) -> Transaction<String> {
+    let bytes = meta(table, form, key)?.ok_or_else(|| damaged(&META, &key, "it is missing"))?;
+    String::from_utf8(bytes).map_err(|_| damaged(&META, &key, UNREADABLE))
+}
+
+fn meta(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    form: Form,
+    key: &str,
+) -> Transaction<Option<Vec<u8>>> {
+    table
+        .get(key)?
+        .map(|value| Ok(unseal(form, &META, &key, value.value())?.to_vec()))
+        .transpose()
 }
 
 /// One byte for the algorithm, for SHA-1 the repository and a NUL, then the digest.
@@ -143,19 +243,42 @@ pub fn package_of(key: &[u8; 64]) -> ObjectId {
     ObjectId(object)
 }
 
-pub fn encode_object(record: ObjectRecord) -> [u8; 16] {
-    let mut value = [0; 16];
-    value[..8].copy_from_slice(&record.size.to_le_bytes());
-    value[8..].copy_from_slice(&record.verified_at.to_le_bytes());
-    value
+pub fn encode_object(object: ObjectId, record: ObjectRecord) -> [u8; LENGTH + 16] {
+    let mut payload = [0; 16];
+    payload[..8].copy_from_slice(&record.size.to_le_bytes());
+    payload[8..].copy_from_slice(&record.verified_at.to_le_bytes());
+    seal(&OBJECT_TO_RECORD, &&object.0, &payload)
+        .try_into()
+        .expect("a check and 16 bytes")
 }
 
-pub fn decode_object(value: [u8; 16]) -> ObjectRecord {
+pub fn decode_object(object: ObjectId, value: &[u8]) -> Transaction<ObjectRecord> {
+    let payload = unseal(Form::Sealed, &OBJECT_TO_RECORD, &&object.0, value)?;
+    Ok(decode_plain_object(
+        payload.try_into().expect("a row without its check"),
+    ))
+}
+
+pub fn decode_plain_object(value: [u8; 16]) -> ObjectRecord {
     let (size, verified_at) = value.split_at(8);
     ObjectRecord {
         size: u64::from_le_bytes(size.try_into().expect("the first half has 8 bytes")),
         verified_at: i64::from_le_bytes(verified_at.try_into().expect("so has the second")),
     }
+}
+
+/// The object that a declared digest belongs to.
+pub fn encode_alias(key: &[u8], object: ObjectId) -> [u8; LENGTH + 32] {
+    seal(&DIGEST_TO_OBJECT, &key, &object.0)
+        .try_into()
+        .expect("a check and 32 bytes")
+}
+
+pub fn decode_alias(key: &[u8], value: &[u8]) -> Transaction<ObjectId> {
+    let payload = unseal(Form::Sealed, &DIGEST_TO_OBJECT, &key, value)?;
+    Ok(ObjectId(
+        payload.try_into().expect("a row without its check"),
+    ))
 }
 
 pub fn tree_key(path: &Path) -> Vec<u8> {
@@ -164,19 +287,4 @@ pub fn tree_key(path: &Path) -> Vec<u8> {
 
 pub fn tree_path(key: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(key))
-}
-
-pub fn to_json<T: Serialize>(record: &T) -> Vec<u8> {
-    serde_json::to_vec(record).expect("records have only string keys and finite numbers")
-}
-
-pub fn from_json<T: DeserializeOwned>(value: &[u8]) -> Transaction<T> {
-    serde_json::from_slice(value)
-        .map_err(|error| TransactionError::Damaged(format!("a record cannot be read: {error}")))
-}
-
-pub fn record<T: DeserializeOwned>(
-    value: Option<AccessGuard<'_, &'static [u8]>>,
-) -> Transaction<Option<T>> {
-    value.map(|value| from_json(value.value())).transpose()
 }

@@ -6,24 +6,39 @@ use std::path::Path;
 use redb::ReadableTable;
 
 use super::records::{
-    HistoryRecord, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
-    ValidatorRecord,
+    HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord,
+    TreeRecord, ValidatorRecord,
 };
+use super::seal::{Form, seal_json, unseal};
+use super::tables::SYNC_TO_RECORD;
 use super::{Transaction, TransactionError, Writer, tables};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Built, Role};
 
 impl Writer {
+    pub fn identity(&self) -> Transaction<Identity> {
+        tables::identity(&self.0.open_table(tables::META)?)
+    }
+
+    pub fn put_identity(&self, identity: &Identity) -> Transaction<()> {
+        tables::put_identity(&self.0, identity)
+    }
+
     pub fn put_repository(&self, repository: &str, record: &RepositoryRecord) -> Transaction<()> {
         let mut table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
-        table.insert(repository, tables::to_json(record).as_slice())?;
+        let row = seal_json(&tables::REPOSITORY_TO_RECORD, &repository, record);
+        table.insert(repository, row.as_slice())?;
         Ok(())
     }
 
     pub fn put_manifest(&self, built: &Built) -> Transaction<()> {
         let mut chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
         for (id, encoded) in &built.chunks {
-            if chunks.get(&id.0)?.is_none() {
+            // One that is there may be damaged.
+            let is_there = chunks
+                .get(&id.0)?
+                .is_some_and(|chunk| chunk.value() == encoded.as_slice());
+            if !is_there {
                 chunks.insert(&id.0, encoded.as_slice())?;
             }
         }
@@ -49,7 +64,7 @@ impl Writer {
 
     pub fn put_object(&self, object: ObjectId, record: ObjectRecord) -> Transaction<()> {
         let mut table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
-        table.insert(&object.0, tables::encode_object(record))?;
+        table.insert(&object.0, tables::encode_object(object, record))?;
         Ok(())
     }
 
@@ -64,7 +79,8 @@ impl Writer {
             return Ok(());
         }
         let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
-        table.insert(tables::alias_key(digest, repository).as_slice(), &object.0)?;
+        let key = tables::alias_key(digest, repository);
+        table.insert(key.as_slice(), tables::encode_alias(&key, object))?;
         Ok(())
     }
 
@@ -75,10 +91,9 @@ impl Writer {
         record: &PackageRecord,
     ) -> Transaction<()> {
         let mut table = self.0.open_table(tables::PACKAGE_TO_RECORD)?;
-        table.insert(
-            tables::package_key(package, keyring),
-            tables::to_json(record).as_slice(),
-        )?;
+        let key = tables::package_key(package, keyring);
+        let row = seal_json(&tables::PACKAGE_TO_RECORD, &key, record);
+        table.insert(key, row.as_slice())?;
         Ok(())
     }
 
@@ -91,31 +106,37 @@ impl Writer {
         let mut table = self.0.open_table(tables::PATH_TO_VALIDATOR)?;
         table.retain(|(owner, _), _| owner != repository)?;
         for (path, record) in validators {
-            table.insert(
-                (repository, path.as_str()),
-                tables::to_json(record).as_slice(),
-            )?;
+            let key = (repository, path.as_str());
+            let row = seal_json(&tables::PATH_TO_VALIDATOR, &key, record);
+            table.insert(key, row.as_slice())?;
         }
         Ok(())
     }
 
     pub fn put_tree(&self, path: &Path, record: &TreeRecord) -> Transaction<()> {
         let mut table = self.0.open_table(tables::TREE_TO_RECORD)?;
-        table.insert(
-            tables::tree_key(path).as_slice(),
-            tables::to_json(record).as_slice(),
-        )?;
+        let key = tables::tree_key(path);
+        let row = seal_json(&tables::TREE_TO_RECORD, &key.as_slice(), record);
+        table.insert(key.as_slice(), row.as_slice())?;
         Ok(())
     }
 
     pub fn add_history(&self, repository: &str, record: &HistoryRecord) -> Transaction<()> {
-        let mut table = self.0.open_table(tables::SYNC_TO_RECORD)?;
-        let next = table
+        let mut table = self.0.open_table(SYNC_TO_RECORD)?;
+        let last = table
             .range((repository, 0)..=(repository, u64::MAX))?
             .next_back()
             .transpose()?
-            .map_or(1, |(key, _)| key.value().1 + 1);
-        table.insert((repository, next), tables::to_json(record).as_slice())?;
+            .map(|(key, value)| {
+                // Its number counts.
+                unseal(Form::Sealed, &SYNC_TO_RECORD, &key.value(), value.value())?;
+                Ok::<_, TransactionError>(key.value().1)
+            })
+            .transpose()?;
+        let next = last.map_or(1, |last| last.saturating_add(1));
+        let key = (repository, next);
+        let row = seal_json(&SYNC_TO_RECORD, &key, record);
+        table.insert(key, row.as_slice())?;
         // Enough to answer "since when", little enough to stay small for years.
         if let Some(oldest) = next.checked_sub(tables::HISTORY_LIMIT) {
             table.retain_in((repository, 0)..=(repository, oldest), |_, _| false)?;
@@ -144,7 +165,9 @@ impl Writer {
         record: &SnapshotRecord,
     ) -> Transaction<()> {
         let mut table = self.0.open_table(tables::SNAPSHOT_TO_RECORD)?;
-        table.insert((repository, name), tables::to_json(record).as_slice())?;
+        let key = (repository, name);
+        let row = seal_json(&tables::SNAPSHOT_TO_RECORD, &key, record);
+        table.insert(key, row.as_slice())?;
         Ok(())
     }
 
@@ -171,12 +194,31 @@ impl Writer {
         table.retain(|id, _| manifests.contains(&ObjectId(*id)))?;
         let mut table = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
         table.retain(|id, _| chunks.contains(&ObjectId(*id)))?;
+        // What stays is looked at, as whatever is read.
+        let mut damage = None;
+        let mut keep = |kept: Transaction<bool>| {
+            kept.unwrap_or_else(|error| {
+                damage.get_or_insert(error);
+                true
+            })
+        };
         let mut table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
-        table.retain(|id, _| objects.contains(&ObjectId(*id)))?;
+        table.retain(|id, value| {
+            let id = ObjectId(*id);
+            objects.contains(&id) && keep(tables::decode_object(id, &value).map(|_| true))
+        })?;
         let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
-        table.retain(|_, object| objects.contains(&ObjectId(object)))?;
+        table.retain(|key, value| {
+            keep(tables::decode_alias(key, &value).map(|object| objects.contains(&object)))
+        })?;
         let mut table = self.0.open_table(tables::PACKAGE_TO_RECORD)?;
-        table.retain(|key, _| objects.contains(&tables::package_of(&key)))?;
-        Ok(())
+        table.retain(|key, value| {
+            objects.contains(&tables::package_of(&key))
+                && keep(unseal(Form::Sealed, &tables::PACKAGE_TO_RECORD, &key, value).map(|_| true))
+        })?;
+        match damage {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 }

@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "digest",
             "interrupt",
             "progress",
+            "regular_file",
             "rel_path",
             "terminal",
             "time",

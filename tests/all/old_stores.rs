@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use redb::{Database, ReadableDatabase as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use crate::kit::chantal::Chantal;
 use crate::kit::keys::Key;
@@ -17,7 +17,7 @@ use crate::kit::upstream::Checksum;
 
 const LIST: [&str; 2] = ["repo", "list"];
 const MIGRATE: [&str; 2] = ["db", "migrate"];
-const MIGRATED: &str = "warning: the store [dir]/data/chantal.redb was migrated from schema version 1 to 2; \
+const MIGRATED: &str = "warning: the store [dir]/data/chantal.redb was migrated from schema version 1 to 3; \
                         what it was is kept in [dir]/data/chantal.redb.schema-1.bak\n";
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
@@ -54,12 +54,7 @@ fn of_version_1_at_its_end() -> Chantal {
     let chantal = of_version_1();
     let objects = fixture("store-v1-last/pool");
     Tree::read(&objects).write_to(&chantal.data().join("pool"));
-    let packed = fs::File::open(fixture("store-v1-last/chantal.redb.gz")).unwrap();
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(packed)
-        .read_to_end(&mut bytes)
-        .unwrap();
-    fs::write(store(&chantal), bytes).unwrap();
+    fs::write(store(&chantal), unpacked("store-v1-last/chantal.redb.gz")).unwrap();
     let keys = fs::read_to_string(fixture("openpgp/packages.asc")).unwrap();
     chantal.write("config/repos.d/packages.asc", &keys);
     chantal.write(
@@ -68,6 +63,34 @@ fn of_version_1_at_its_end() -> Chantal {
          publish:\n  latest_path: ../../www/signed\n",
     );
     chantal
+}
+
+/// The store of the last chantal that wrote version 2; see `fixtures/store-v2-last/make.sh`.
+fn of_version_2_at_its_end() -> Chantal {
+    let chantal = of_version_1_at_its_end();
+    let objects = fixture("store-v2-last/pool");
+    Tree::read(&objects).write_to(&chantal.data().join("pool"));
+    fs::write(store(&chantal), unpacked("store-v2-last/chantal.redb.gz")).unwrap();
+    chantal.write(
+        "config/repos.d/chosen.yaml",
+        "name: chosen\ntype: rpm\nupstream:\n  url: /tmp/chantal-store/signed\nrpm:\n  gpgkey_file: packages.asc\n\
+         filters:\n  exclude: [none-such]\npublish:\n  latest_path: ../../www/chosen\n",
+    );
+    chantal
+}
+
+/// The last ones of each version, and the version.
+fn last_ones() -> [(u32, fn() -> Chantal); 2] {
+    [(1, of_version_1_at_its_end), (2, of_version_2_at_its_end)]
+}
+
+fn unpacked(path: &str) -> Vec<u8> {
+    let packed = fs::File::open(fixture(path)).unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(packed)
+        .read_to_end(&mut bytes)
+        .unwrap();
+    bytes
 }
 
 fn store(chantal: &Chantal) -> PathBuf {
@@ -214,53 +237,105 @@ fn everything(chantal: &Chantal) -> String {
 
 #[test]
 fn migrating_keeps_everything() {
-    let chantal = of_version_1_at_its_end();
-    let before = everything(&chantal);
-    assert!(before.contains("tested"), "{before}");
-    let bytes = fs::read(store(&chantal)).unwrap();
+    for (from, made) in last_ones() {
+        let chantal = made();
+        let before = everything(&chantal);
+        assert!(before.contains("tested"), "{before}");
+        assert_eq!(version(&store(&chantal)), from, "reading changes nothing");
+        let bytes = fs::read(store(&chantal)).unwrap();
 
-    chantal.run(&MIGRATE).succeeds().says(
-        "the store [dir]/data/chantal.redb was migrated from schema version 1 to 2\n\
-         what it was is kept in [dir]/data/chantal.redb.schema-1.bak\n",
-    );
-    assert_eq!(everything(&chantal), before);
-    let backup = chantal.data().join(BOTH[1]);
-    assert_eq!(fs::read(&backup).unwrap(), bytes);
-    assert_eq!(version(&store(&chantal)), 2);
-    assert_eq!(beside(&chantal), BOTH);
+        chantal.run(&MIGRATE).succeeds().says(&format!(
+            "the store [dir]/data/chantal.redb was migrated from schema version {from} to 3\n\
+             what it was is kept in [dir]/data/chantal.redb.schema-{from}.bak\n"
+        ));
+        assert_eq!(everything(&chantal), before);
+        let backup = format!("chantal.redb.schema-{from}.bak");
+        assert_eq!(beside(&chantal), ["chantal.redb", &backup]);
+        let backup = chantal.data().join(backup);
+        assert!(fs::read(&backup).unwrap() == bytes);
+        assert_eq!(version(&store(&chantal)), 3);
 
-    let current = "the store [dir]/data/chantal.redb is current: schema version 2\n";
-    chantal.run(&MIGRATE).succeeds().says(current);
-    let json = [&["--format", "json"], &MIGRATE[..]].concat();
-    assert_eq!(
-        chantal.run(&json).succeeds().json(),
-        serde_json::json!({
-            "store": "[dir]/data/chantal.redb",
-            "from": 2, "to": 2, "backup": null,
-        })
-    );
+        let current = "the store [dir]/data/chantal.redb is current: schema version 3\n";
+        chantal.run(&MIGRATE).succeeds().says(current);
+        let json = [&["--format", "json"], &MIGRATE[..]].concat();
+        assert_eq!(
+            chantal.run(&json).succeeds().json(),
+            serde_json::json!({
+                "store": "[dir]/data/chantal.redb",
+                "from": 3, "to": 3, "backup": null,
+            })
+        );
+        is_used_like_any_other(&chantal, from);
+        // The pool is its own: not another one's, and not another one of a second migration.
+        let marker = fs::read_to_string(chantal.data().join("pool/CHANTAL-POOL")).unwrap();
+        let lines: Vec<&str> = marker.lines().collect();
+        assert_eq!(lines[2], format!("store {}", lines[1]));
 
-    // It is used like any other.
+        // Back to the older one: the copy takes the store's place.
+        fs::copy(&backup, store(&chantal)).unwrap();
+        assert_eq!(everything(&chantal), before);
+    }
+}
+
+fn is_used_like_any_other(chantal: &Chantal, from: u32) {
+    let snapshot = ["publish", "--snapshot-name", "tiny-apt/tested", "--to"];
     chantal
-        .run(&[
-            "publish",
-            "--snapshot-name",
-            "tiny-apt/tested",
-            "--to",
-            "prod",
-        ])
+        .run(&[&snapshot[..], &["prod"]].concat())
         .succeeds()
         .says("tiny-apt/tested: published at [dir]/prod (9 files)\n");
-    chantal
-        .run(&["publish", "--repo-id", "signed"])
-        .succeeds()
-        .says("signed: published at [dir]/www/signed (6 files)\n");
+    for (repository, files) in [("signed", 6), ("chosen", 6)] {
+        if repository == "chosen" && from == 1 {
+            continue;
+        }
+        chantal
+            .run(&["publish", "--repo-id", repository])
+            .exits(0)
+            .mentions(&format!(
+                "{repository}: published at [dir]/www/{repository} ({files} files)\n"
+            ));
+    }
     let create = ["snapshot", "create", "--all", "--name", "next"];
-    chantal.run(&create).succeeds();
+    chantal.run(&create).exits(0);
+    chantal.run(&["db", "cleanup"]).succeeds();
+}
 
-    // Back to the older one: the copy takes the store's place.
-    fs::copy(&backup, store(&chantal)).unwrap();
-    assert_eq!(everything(&chantal), before);
+/// What is damaged is not sealed as if it were good.
+#[test]
+fn damage_is_not_migrated() {
+    const SNAPSHOTS: TableDefinition<(&str, &str), &[u8]> =
+        TableDefinition::new("snapshot_to_record");
+    const CHUNKS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("chunk_to_entries");
+    let with_damage = |table: &str| {
+        let chantal = of_version_2_at_its_end();
+        let database = Database::open(store(&chantal)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        if table == "chunk_to_entries" {
+            let mut rows = transaction.open_table(CHUNKS).unwrap();
+            let (key, mut value) = {
+                let (key, value) = rows.first().unwrap().unwrap();
+                (*key.value(), value.value().to_vec())
+            };
+            value[20] ^= 1;
+            rows.insert(&key, &*value).unwrap();
+        } else {
+            let mut rows = transaction.open_table(SNAPSHOTS).unwrap();
+            rows.insert(("chosen", "tested"), &b"{"[..]).unwrap();
+        }
+        transaction.commit().unwrap();
+        chantal
+    };
+    for table in ["chunk_to_entries", "snapshot_to_record"] {
+        let chantal = with_damage(table);
+        let error =
+            format!("error: the store [dir]/data/chantal.redb is damaged: table {table}, key ");
+        for args in [&MIGRATE[..], &["publish", "--all"]] {
+            let output = chantal.run(args).exits(5).says("");
+            assert!(output.stderr.starts_with(&error), "{output:?}");
+        }
+        assert_eq!(version(&store(&chantal)), 2);
+        assert_eq!(beside(&chantal), ["chantal.redb"]);
+        assert!(!chantal.dir().join("www").exists());
+    }
 }
 
 #[test]
@@ -273,11 +348,11 @@ fn nothing_to_migrate() {
     );
     assert!(!chantal.data().exists());
     chantal.run(&["init"]).exits(0);
-    assert_eq!(version(&store(&chantal)), 2);
+    assert_eq!(version(&store(&chantal)), 3);
     chantal
         .run(&MIGRATE)
         .succeeds()
-        .says("the store [dir]/data/chantal.redb is current: schema version 2\n");
+        .says("the store [dir]/data/chantal.redb is current: schema version 3\n");
     assert_eq!(beside(&chantal), ["chantal.redb"]);
 }
 
@@ -318,7 +393,7 @@ fn an_earlier_copy_is_never_overwritten() {
     for _ in 0..2 {
         fs::write(store(&chantal), &bytes).unwrap();
         chantal.run(&MIGRATE).succeeds().says(
-            "the store [dir]/data/chantal.redb was migrated from schema version 1 to 2\n\
+            "the store [dir]/data/chantal.redb was migrated from schema version 1 to 3\n\
              what it was is kept in [dir]/data/chantal.redb.schema-1.2.bak\n",
         );
     }
@@ -379,10 +454,12 @@ fn no_room_for_a_copy() {
 #[test]
 fn killed_while_it_migrates() {
     let mut seed: u64 = 0x5eed;
-    let expected = everything(&of_version_1_at_its_end());
+    let expected = last_ones().map(|(_, made)| everything(&made()));
     let mut kills = 0;
     for round in 0..12 {
-        let chantal = of_version_1_at_its_end();
+        let (from, made) = last_ones()[round % 2];
+        let expected = &expected[round % 2];
+        let chantal = made();
         let bytes = fs::read(store(&chantal)).unwrap();
         for _ in 0..4 {
             // Knuth's multiplier; the high bits are random enough.
@@ -392,14 +469,17 @@ fn killed_while_it_migrates() {
             thread::sleep(delay);
             child.kill().unwrap();
             kills += usize::from(child.wait().unwrap().code().is_none());
-            assert_eq!(everything(&chantal), expected, "round {round}");
+            assert_eq!(&everything(&chantal), expected, "round {round}");
         }
         chantal.run(&MIGRATE).succeeds();
-        assert_eq!(everything(&chantal), expected, "round {round}");
-        assert_eq!(version(&store(&chantal)), 2);
-        assert!(!chantal.data().join(format!("{}.new", BOTH[1])).exists());
+        assert_eq!(&everything(&chantal), expected, "round {round}");
+        assert_eq!(version(&store(&chantal)), 3);
+        let backup = chantal
+            .data()
+            .join(format!("chantal.redb.schema-{from}.bak"));
+        assert!(!backup.with_extension("bak.new").exists());
         // The first copy was made before anything was opened for writing.
-        assert_eq!(fs::read(chantal.data().join(BOTH[1])).unwrap(), bytes);
+        assert_eq!(fs::read(backup).unwrap(), bytes);
     }
     assert!(kills > 0, "no kill came in time");
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::cleanup::{self, Plan};
+use crate::cleanup::{self, Plan, Unknown};
 use crate::cli::DbCleanup;
 use crate::commands::publish::publishing;
 use crate::commands::{Context, conclude};
@@ -19,7 +19,7 @@ use crate::publish::{self, Caller, Effort, Request, Root};
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 use crate::store::{Name, Reader};
-use crate::time::now;
+use crate::time::{now, rfc3339};
 
 /// What is, or would be, taken away.
 #[derive(Serialize)]
@@ -30,6 +30,9 @@ struct Cleaned {
     manifests: u64,
     bytes: u64,
     objects_kept: u64,
+    /// Older than the store, which does not know them: they stay.
+    objects_unknown: u64,
+    bytes_unknown: u64,
     /// Published trees that lose files of generations whose time is over.
     trees: Vec<String>,
     /// The store's file, in bytes.
@@ -40,6 +43,16 @@ struct Cleaned {
 pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error> {
     let interrupt = Interrupt::listen()?;
     let storage = Storage::open(&context.config.storage, "db cleanup")?;
+    storage.may_delete()?;
+    let unknown = if arguments.forget_unknown {
+        Unknown::Forget
+    } else {
+        Unknown::Keep
+    };
+    let plan = |is_leaving: &dyn Fn(&Name, ObjectId) -> bool| {
+        let (store, pool) = (&storage.store, &storage.pool);
+        cleanup::plan(store, pool, SystemTime::now(), unknown, is_leaving)
+    };
     let mut trees = storage.store.read(Reader::trees)?;
     // A tree that cannot be tended keeps what it needs; the rest is cleaned up.
     let mut errors = Vec::new();
@@ -64,7 +77,7 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
                 .is_some_and(|gone| gone.contains(&manifest)),
             _ => false,
         };
-        cleanup::plan(&storage.store, &storage.pool, SystemTime::now(), is_leaving)?
+        plan(&is_leaving)?
     } else {
         leaving.retain(|path, _| {
             let tidied = tidy(context.config, &storage, &interrupt, path, &trees[path]);
@@ -73,9 +86,7 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
             is_tidy
         });
         interrupt.check()?;
-        let plan = cleanup::plan(&storage.store, &storage.pool, SystemTime::now(), |_, _| {
-            false
-        })?;
+        let plan = plan(&|_, _| false)?;
         cleanup::apply(&storage.store, &storage.lock, &storage.pool, &plan)?;
         plan
     };
@@ -86,6 +97,8 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
         manifests: plan.manifests,
         bytes: plan.bytes(),
         objects_kept: plan.kept(),
+        objects_unknown: plan.unknown.0,
+        bytes_unknown: plan.unknown.1,
         trees: leaving
             .keys()
             .map(|path| path.display().to_string())
@@ -166,6 +179,14 @@ fn describe(cleaned: &Cleaned, plan: &Plan) -> String {
         count(cleaned.manifests, "manifest"),
         count(cleaned.objects_kept, "object"),
     );
+    if let (unknown @ 1.., Some(since)) = (cleaned.objects_unknown, plan.adopting) {
+        text += &format!(
+            "{} ({}) stay that the store does not know: they were in the pool before {}; `--forget-unknown` removes them\n",
+            count(unknown, "object"),
+            bytes(cleaned.bytes_unknown),
+            rfc3339(since),
+        );
+    }
     for tree in &cleaned.trees {
         let verb = if cleaned.dry_run { "would be" } else { "were" };
         text += &format!("files of old generations {verb} removed from {tree}\n");

@@ -95,6 +95,12 @@ impl Chantal {
         self.write("config/conf.d/global.yaml", yaml);
     }
 
+    /// Sets `storage.pool_path`, whatever [`Self::global`] says.
+    pub fn use_pool(&self, pool: &Path) {
+        let yaml = format!("storage:\n  pool_path: {}\n", pool.display());
+        self.write("config/conf.d/pool.yaml", &yaml);
+    }
+
     /// Writes `repos.d/<name>.yaml`, and its key files beside it.
     pub fn repository(&self, repository: &Repository) {
         let name = &repository.name;

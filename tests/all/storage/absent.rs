@@ -270,8 +270,15 @@ fn every_half_made_storage_is_finished() {
     made.global(elsewhere);
     made.run(&["init"]).exits(0);
     let marker = fs::read(made.dir().join("pool/CHANTAL-POOL")).unwrap();
-    let id = String::from_utf8(marker.clone()).unwrap();
-    let note = format!(r#"{{"pool":"{}"}}"#, id.lines().nth(1).unwrap());
+    let id = String::from_utf8(marker).unwrap();
+    let line = |number: usize| id.lines().nth(number).unwrap();
+    let note = format!(
+        r#"{{"pool":"{}","store":"{}","generation":0,"adopting":null}}"#,
+        line(1),
+        line(2).strip_prefix("store ").unwrap()
+    );
+    // The store's lines come last.
+    let marker = format!("{}\n{}\n", line(0), line(1));
     for step in 0..7 {
         let (built, _server, chantal) = fresh(&hello());
         chantal.global(elsewhere);

@@ -1,12 +1,14 @@
 //! The storage itself: damaged, another one's, from the future. What earlier ones wrote is in `old_stores`.
 
 mod absent;
+mod damage;
+mod ownership;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use redb::{Database, TableDefinition};
+use redb::{Database, ReadableTable as _, TableDefinition};
 
 use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::mount::Mount;
@@ -87,17 +89,19 @@ fn a_pool_of_another_store() {
     let scene = Scene::new();
     let other = Scene::new();
     let path = |scene: &Scene| scene.chantal.data().join("pool");
-    let id = |scene: &Scene| {
-        let marker = fs::read_to_string(path(scene).join("CHANTAL-POOL")).unwrap();
-        marker.lines().nth(1).unwrap().to_owned()
-    };
+    let marker = |scene: &Scene| fs::read_to_string(path(scene).join("CHANTAL-POOL")).unwrap();
+    let id = |scene: &Scene| marker(scene).lines().nth(1).unwrap().to_owned();
+    let lines = marker(&other);
+    let owner = lines.lines().nth(2).unwrap();
+    let owner = owner.strip_prefix("store ").unwrap();
     let (own, foreign) = (id(&scene), id(&other));
     assert_ne!(own, foreign);
     let aside = scene.chantal.dir().join("aside");
     fs::rename(path(&scene), &aside).unwrap();
     fs::rename(path(&other), path(&scene)).unwrap();
     let stderr = format!(
-        "error: the pool [dir]/data/pool belongs to another store: expected id {own}, got {foreign}\n"
+        "error: the pool [dir]/data/pool belongs to another store: expected id {own}, got {foreign}\n\
+         hint: if no other store uses it, `chantal pool take-over --from {owner}` makes it this one's\n"
     );
     scene.all_fail(&[&SYNC, &PUBLISH, &["init"]], 5, &stderr);
     fs::remove_dir_all(path(&scene)).unwrap();
@@ -174,12 +178,33 @@ fn a_store_that_is_damaged() {
     scene.works();
 }
 
+/// As a chantal with that version would have written it.
 fn set_version(store: &Path, version: u32) {
     let database = Database::open(store).unwrap();
     let transaction = database.begin_write().unwrap();
     let mut meta = transaction.open_table(META).unwrap();
-    meta.insert("schema", version.to_le_bytes().as_slice())
-        .unwrap();
+    let bytes = version.to_le_bytes();
+    meta.insert("schema", bytes.as_slice()).unwrap();
+    if version < 3 {
+        meta.remove("schema-check").unwrap();
+        // Rows had no checks then.
+        let pool = meta.get("pool").unwrap().unwrap().value()[8..].to_vec();
+        meta.insert("pool", pool.as_slice()).unwrap();
+    } else {
+        // The names of table and key with their lengths, and the value.
+        let length = |text: &str| (text.len() as u64).to_le_bytes();
+        let checked = [
+            &length("meta")[..],
+            b"meta",
+            &length("schema"),
+            b"schema",
+            &bytes,
+        ];
+        let hex = Checksum::Sha256.hex(&checked.concat());
+        let check = (0..8).map(|at| u8::from_str_radix(&hex[at * 2..][..2], 16).unwrap());
+        let row: Vec<u8> = check.chain(bytes).collect();
+        meta.insert("schema-check", row.as_slice()).unwrap();
+    }
     drop(meta);
     transaction.commit().unwrap();
 }
@@ -192,10 +217,10 @@ fn a_store_of_a_newer_chantal() {
     scene.all_fail(
         &[&SYNC, &PUBLISH, &LIST, &["init"]],
         5,
-        "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 2: \
+        "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 3: \
          it was written by a newer one\nhint: use the chantal that wrote it, or a newer one\n",
     );
-    set_version(&store, 2);
+    set_version(&store, 3);
     scene.works();
 }
 
@@ -204,11 +229,12 @@ fn a_store_of_a_newer_chantal() {
 fn a_store_that_is_too_old_to_be_read() {
     let scene = Scene::new();
     let store = scene.chantal.data().join("chantal.redb");
+    let good = fs::read(&store).unwrap();
     set_version(&store, 0);
     scene.all_fail(
         &[&LIST, &["snapshot", "list"], &["db", "stats"]],
         5,
-        "error: the store [dir]/data/chantal.redb has schema version 0, which this chantal can only read after migrating it to 2\n\
+        "error: the store [dir]/data/chantal.redb has schema version 0, which this chantal can only read after migrating it to 3\n\
          hint: run `chantal db migrate`\n",
     );
     scene.all_fail(
@@ -217,7 +243,7 @@ fn a_store_that_is_too_old_to_be_read() {
         "error: the store [dir]/data/chantal.redb is damaged: there never was a schema version 0\n\
          hint: restore it from a backup\n",
     );
-    set_version(&store, 2);
+    fs::write(&store, good).unwrap();
     scene.works();
 }
 

@@ -22,6 +22,8 @@ mod openpgp;
 mod pool;
 #[path = "../../../src/progress.rs"]
 mod progress;
+#[path = "../../../src/regular_file.rs"]
+mod regular_file;
 #[path = "../../../src/rel_path.rs"]
 mod rel_path;
 #[path = "../../../src/terminal.rs"]

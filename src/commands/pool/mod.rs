@@ -1,0 +1,5 @@
+//! `chantal pool`.
+
+mod take_over;
+
+pub use take_over::take_over;

@@ -1,0 +1,137 @@
+//! What is wrong with the storage: exit codes and hints.
+
+use std::io;
+
+use super::Exit;
+use crate::pool::{PoolAway, PoolError};
+use crate::storage::StorageError;
+use crate::store::{LockError, StoreError};
+
+pub fn storage_exit(error: &StorageError) -> Exit {
+    match error {
+        StorageError::NotTheOwner { .. } => Exit::Usage,
+        StorageError::Absent { .. }
+        | StorageError::OtherStore { .. }
+        | StorageError::Owned { .. }
+        | StorageError::Guest { .. }
+        | StorageError::BaseAway { .. }
+        | StorageError::StoreGone { .. } => Exit::Damaged,
+        StorageError::Store(error) => store_exit(error),
+        StorageError::Pool(error) => match error {
+            PoolError::Io(error) => io_exit(error),
+            PoolError::Occupied { .. } => Exit::Usage,
+            PoolError::Absent { .. }
+            | PoolError::NoMarker { .. }
+            | PoolError::Layout { .. }
+            | PoolError::MarkerLine { .. }
+            | PoolError::Foreign { .. } => Exit::Damaged,
+        },
+        StorageError::Lock(error) => lock_exit(error),
+        StorageError::Io(error) => io_exit(error),
+    }
+}
+
+pub fn lock_exit(error: &LockError) -> Exit {
+    match error {
+        LockError::Busy { .. } => Exit::Busy,
+        // Waiting does not help: the file was replaced, or the whole storage.
+        LockError::Lost { .. } | LockError::NotAFile { .. } => Exit::Damaged,
+        LockError::Io { source, .. } => io_exit(source),
+    }
+}
+
+pub fn io_exit(error: &io::Error) -> Exit {
+    if PoolAway::is_in(error) {
+        Exit::Damaged
+    } else {
+        Exit::Other
+    }
+}
+
+pub fn store_exit(error: &StoreError) -> Exit {
+    match error {
+        StoreError::Absent { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Record { .. }
+        | StoreError::Database { .. } => Exit::Damaged,
+        // Nothing is lost: it works again when it can be written.
+        StoreError::Full { .. } | StoreError::NoRoom { .. } | StoreError::Unrepaired { .. } => {
+            Exit::Other
+        }
+        StoreError::Io(error) => io_exit(error),
+    }
+}
+
+pub fn storage_hint(error: &StorageError) -> Option<String> {
+    Some(match error {
+        StorageError::Absent { .. } => {
+            "is the file system mounted? `chantal init` makes a new storage".to_owned()
+        }
+        StorageError::BaseAway { .. } => {
+            "is the file system of storage.base_path mounted? `chantal init` makes the directory again".to_owned()
+        }
+        StorageError::OtherStore { owner, .. } => format!(
+            "two stores on one pool would delete each other's objects: give each its own storage.pool_path; if the other one is \
+             not used any more, `chantal pool take-over --from {}`",
+            owner.store
+        ),
+        StorageError::Owned { owner, .. } => format!(
+            "name another directory as storage.pool_path; if that store is not used any more, `chantal pool take-over --from {}`",
+            owner.store
+        ),
+        StorageError::NotTheOwner { .. } => "the error of a refused command names the right one".to_owned(),
+        StorageError::Guest { store, .. } => format!(
+            "if no other store uses the pool, `chantal pool take-over --from {store}` makes it this one's"
+        ),
+        StorageError::StoreGone { .. } => {
+            "is its file system mounted? else restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state"
+                .to_owned()
+        }
+        StorageError::Pool(PoolError::Absent { .. }) => {
+            "the store names a pool at storage.pool_path: mount it or correct the path".to_owned()
+        }
+        StorageError::Pool(PoolError::Foreign { owner, .. }) => format!(
+            "if no other store uses it, `chantal pool take-over --from {owner}` makes it this one's"
+        ),
+        StorageError::Pool(PoolError::Occupied { .. }) => {
+            "name an empty or new directory as storage.pool_path".to_owned()
+        }
+        StorageError::Lock(LockError::Busy { .. }) => "wait for it to end".to_owned(),
+        StorageError::Pool(PoolError::NoMarker { lines, .. }) => format!(
+            "if it is the right directory, a file CHANTAL-POOL with the two lines {:?} and {:?} brings the pool back",
+            lines[0], lines[1]
+        ),
+        StorageError::Store(error) => store_hint(error)?,
+        _ => return None,
+    })
+}
+
+pub fn store_hint(error: &StoreError) -> Option<String> {
+    Some(match error {
+        StoreError::Newer { .. } => "use the chantal that wrote it, or a newer one".to_owned(),
+        StoreError::Older { .. } => "run `chantal db migrate`".to_owned(),
+        StoreError::Damaged { .. } | StoreError::Record { .. } => {
+            "restore it from a backup".to_owned()
+        }
+        StoreError::Full { .. } | StoreError::NoRoom { .. } => MAKE_ROOM.to_owned(),
+        StoreError::Unrepaired { .. } => {
+            "it needs to be writable, with room on its file system; nothing is lost".to_owned()
+        }
+        StoreError::Io(error) => io_hint(error)?,
+        StoreError::Absent { .. } | StoreError::Database { .. } => return None,
+    })
+}
+
+const MAKE_ROOM: &str = "make room; what was there before is untouched";
+
+pub fn io_hint(error: &io::Error) -> Option<String> {
+    match error.kind() {
+        io::ErrorKind::StorageFull => Some(MAKE_ROOM.to_owned()),
+        io::ErrorKind::PermissionDenied => {
+            Some("run chantal as the user who owns the storage and the published trees".to_owned())
+        }
+        _ => None,
+    }
+}

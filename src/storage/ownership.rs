@@ -1,0 +1,178 @@
+//! A pool belongs to one store: another one would delete what only the first needs.
+//!
+//! - The pool's marker names its store, where that was and on which host, and a generation that store and marker raise before objects
+//!   are deleted: the store first, so that a run killed in between leaves a store that is ahead, which is its own master.
+//! - Another store is refused. The same store at another place, or behind the marker, is a copy or came out of a backup: it may add
+//!   to the pool, and must not delete from it.
+//! - `pool take-over` makes a store the owner, whatever the marker says; the former owner is refused from then on. What lies in the pool by
+//!   then stays until its owner's administrator gives it up ([`crate::store::records::Identity::adopting`]).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::StorageError;
+use crate::pool::{Marker, Owner, Pool};
+use crate::store::records::{Identity, random_id};
+use crate::store::{Reader, Store, WriterLock};
+use crate::time;
+
+/// The marker's `last used` is written again when it is that old.
+const NOTED_FOR: i64 = 3600;
+
+/// What a store may do with its pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Owner,
+    /// Adding only; why, and the id of the store that the pool belongs to.
+    Guest {
+        why: Doubt,
+        store: String,
+    },
+}
+
+/// Why a store may not be the one that its pool belongs to, although it has its id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    #[error(
+        "the store {} is older than its pool (generation {generation}, the pool has {noted}): it came out of a backup",
+        store.display()
+    )]
+    Behind {
+        store: PathBuf,
+        generation: u64,
+        noted: u64,
+    },
+    #[error(
+        "the store {} on {host} was moved or is a copy: its pool was last used by {} on {noted_host}",
+        store.display(),
+        noted.display()
+    )]
+    Elsewhere {
+        store: PathBuf,
+        host: String,
+        noted: PathBuf,
+        noted_host: String,
+    },
+}
+
+/// Two stores of which one takes the other's pool over.
+#[derive(Debug)]
+pub struct TakeOver {
+    /// What the marker says; `None` where it says nothing yet.
+    pub from: Option<Owner>,
+    pub to: Owner,
+    /// Whether the store that takes over was ever used.
+    pub was_used: bool,
+}
+
+/// How a store that is opened to change it stands to its pool. Notes it as the owner where it is, and nobody else was.
+pub fn stand(store: &Store, pool: &Pool) -> Result<Standing, StorageError> {
+    let identity = store.read(Reader::identity)?;
+    let here = owner(store, &identity)?;
+    let Some(noted) = pool.owner() else {
+        pool.set_owner(here)?;
+        return Ok(Standing::Owner);
+    };
+    if noted.store != here.store {
+        return Err(StorageError::OtherStore {
+            pool: pool.root().to_owned(),
+            own: here.store,
+            owner: noted,
+        });
+    }
+    let doubt = if here.generation < noted.generation {
+        Some(Doubt::Behind {
+            store: here.at,
+            generation: here.generation,
+            noted: noted.generation,
+        })
+    } else if (&here.at, &here.host) != (&noted.at, &noted.host) {
+        Some(Doubt::Elsewhere {
+            store: here.at,
+            host: here.host,
+            noted: noted.at,
+            noted_host: noted.host,
+        })
+    } else {
+        if here.generation != noted.generation || here.last_used - noted.last_used >= NOTED_FOR {
+            pool.set_owner(here)?;
+        }
+        None
+    };
+    Ok(match doubt {
+        Some(why) => Standing::Guest {
+            why,
+            store: noted.store,
+        },
+        None => Standing::Owner,
+    })
+}
+
+/// The owner that a pool's marker would name if it belonged to this store.
+pub fn owner(store: &Store, identity: &Identity) -> io::Result<Owner> {
+    Ok(Owner {
+        store: identity.store.clone(),
+        at: noted_as(&fs_err::canonicalize(store.path())?),
+        host: host(),
+        generation: identity.generation,
+        last_used: time::now(),
+    })
+}
+
+/// As the marker can hold it: in a line, as text.
+fn noted_as(path: &Path) -> PathBuf {
+    path.display().to_string().replace('\n', " ").into()
+}
+
+fn host() -> String {
+    let system = rustix::system::uname();
+    let host = system.nodename().to_string_lossy();
+    host.split_whitespace().collect()
+}
+
+/// The store that a marker names, where its file is still there on this host.
+pub fn living(marker: &Marker) -> Option<&Owner> {
+    let owner = marker.owner.as_ref()?;
+    (owner.host == host() && owner.at.exists()).then_some(owner)
+}
+
+/// What a take-over would do, for the one who decides.
+pub fn compare(store: &Store, marker: &Marker) -> Result<TakeOver, StorageError> {
+    let (identity, last_used) =
+        store.read(|reader| Ok((reader.identity()?, reader.last_used()?)))?;
+    let mut to = owner(store, &identity)?;
+    to.last_used = last_used.unwrap_or_default();
+    Ok(TakeOver {
+        from: marker.owner.clone(),
+        to,
+        was_used: last_used.is_some(),
+    })
+}
+
+/// Makes the store the owner of the pool with this marker. Killed between the two writes: the marker still names the former one.
+pub fn take_over(
+    store: &Store,
+    lock: &WriterLock,
+    root: &Path,
+    marker: &Marker,
+) -> Result<Pool, StorageError> {
+    let fresh_id = random_id()?;
+    let identity = store.write(lock, |writer| {
+        let mut identity = writer.identity()?;
+        identity.pool.clone_from(&marker.pool);
+        identity.adopting = Some(time::now());
+        if let Some(owner) = &marker.owner {
+            // A copy must differ from what it is a copy of.
+            if owner.store == identity.store {
+                identity.store.clone_from(&fresh_id);
+            }
+            identity.generation = identity.generation.max(owner.generation);
+        }
+        identity.generation = identity.generation.saturating_add(1);
+        writer.put_identity(&identity)?;
+        Ok(identity)
+    })?;
+    let pool = Pool::open(root, &marker.pool)?;
+    pool.set_owner(owner(store, &identity)?)?;
+    Ok(pool)
+}

@@ -1,0 +1,439 @@
+//! A pool belongs to one store: whatever else is put over it, deletes nothing that it does not know.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{PUBLISH, SYNC};
+use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::server::Server;
+use crate::kit::tree::Tree;
+use crate::kit::upstream::{Built, Package, Upstream};
+
+const CLEANUP: [&str; 2] = ["db", "cleanup"];
+const FORGET: [&str; 3] = ["db", "cleanup", "--forget-unknown"];
+const WRITERS: [&[&str]; 6] = [
+    &SYNC,
+    &PUBLISH,
+    &["snapshot", "create", "--repo-id", "r", "--name", "a"],
+    &CLEANUP,
+    &["db", "migrate"],
+    &["init"],
+];
+
+/// A repository `r` of an upstream, with the pool where it is wanted.
+struct Party {
+    upstream: Upstream,
+    built: Built,
+    server: Server,
+    chantal: Chantal,
+}
+
+impl Party {
+    fn new(package: &str, pool: Option<&Path>) -> Self {
+        let upstream = Upstream::rpm().package(Package::new(package, "1.0-1"));
+        let built = upstream.build();
+        let server = Server::start(built.tree.clone());
+        let chantal = Chantal::new();
+        chantal.never_create();
+        if let Some(pool) = pool {
+            chantal.hide(&pool.display().to_string(), "[pool]");
+            chantal.use_pool(pool);
+        }
+        chantal.repository(&Repository::of("r", &upstream, &server.url()));
+        Self {
+            upstream,
+            built,
+            server,
+            chantal,
+        }
+    }
+
+    /// Made, and synced.
+    fn used(package: &str, pool: Option<&Path>) -> Self {
+        let party = Self::new(package, pool);
+        party.chantal.run(&["init"]).exits(0);
+        party.chantal.run(&SYNC).succeeds();
+        party
+    }
+
+    /// The upstream has something else from now on.
+    fn change(&mut self, package: &str) {
+        self.upstream.packages.clear();
+        self.upstream.add(Package::new(package, "1.0-1"));
+        self.upstream.bump_date();
+        self.built = self.upstream.build();
+        self.server.swap(self.built.tree.clone());
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.chantal.data().join("pool/CHANTAL-POOL")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.chantal.data().join("chantal.redb")
+    }
+
+    #[track_caller]
+    fn is_whole(&self) {
+        self.chantal.run(&PUBLISH).exits(0);
+        let published = self.chantal.published_tree("r");
+        published.assert_same(&self.built.mirrored());
+    }
+}
+
+/// The line of a marker that begins with a name.
+fn line(marker: &Path, name: &str) -> String {
+    let text = fs::read_to_string(marker).unwrap();
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
+    values.next().unwrap().trim().to_owned()
+}
+
+/// Replaces it.
+fn put_line(marker: &Path, name: &str, value: &str) {
+    let text = fs::read_to_string(marker).unwrap();
+    let old = format!("{name} {}", line(marker, name));
+    let text = text.replace(&old, &format!("{name} {value}"));
+    fs::remove_file(marker).unwrap();
+    fs::write(marker, text).unwrap();
+}
+
+fn objects(pool: &Path) -> BTreeSet<PathBuf> {
+    let directories = fs::read_dir(pool.join("sha256")).unwrap();
+    directories
+        .flat_map(|directory| fs::read_dir(directory.unwrap().path()).unwrap())
+        .map(|file| file.unwrap().path())
+        .collect()
+}
+
+/// As if all objects had come a while ago.
+fn age(pool: &Path) {
+    for object in objects(pool) {
+        let hour_ago = SystemTime::now() - Duration::from_hours(1);
+        let file = fs::File::open(object).unwrap();
+        file.set_modified(hour_ago).unwrap();
+    }
+}
+
+/// As if they came in an hour.
+fn rejuvenate(objects: impl IntoIterator<Item = PathBuf>) {
+    for object in objects {
+        let soon = SystemTime::now() + Duration::from_hours(1);
+        fs::File::open(object).unwrap().set_modified(soon).unwrap();
+    }
+}
+
+#[test]
+fn neither_of_two_stores_deletes_what_the_other_needs() {
+    let first = Party::used("first", None);
+    let pool = first.chantal.data().join("pool");
+    age(&pool);
+    let before = objects(&pool);
+    let (id, used) = (
+        line(&first.marker(), "store"),
+        line(&first.marker(), "last used"),
+    );
+    let host = line(&first.marker(), "host");
+    let at = first.store();
+
+    // A new one beside it.
+    let second = Party::new("second", Some(&pool));
+    let nothing = Tree::read(second.chantal.dir());
+    second.chantal.run(&["init"]).says("").fails_with(
+        5,
+        &format!(
+            "error: the pool [pool] belongs to a store: {id}, {} on {host}, last used {used}\n\
+             hint: name another directory as storage.pool_path; if that store is not used any more, \
+             `chantal pool take-over --from {id}`\n",
+            at.display()
+        ),
+    );
+    Tree::read(second.chantal.dir()).assert_same(&nothing);
+
+    // One that had a pool of its own.
+    second.chantal.use_pool(&second.chantal.dir().join("own"));
+    second.chantal.run(&["init"]).exits(0);
+    second.chantal.run(&SYNC).succeeds();
+    second.chantal.use_pool(&pool);
+    for command in WRITERS {
+        let output = second.chantal.run(command).exits(5).says("");
+        let expected = "error: the pool [pool] belongs to another store: expected id ";
+        assert!(output.stderr.starts_with(expected), "{output:?}");
+        let hint = format!(
+            "\nhint: if no other store uses it, `chantal pool take-over --from {id}` makes it this one's\n"
+        );
+        assert!(output.stderr.ends_with(&hint), "{output:?}");
+    }
+    assert_eq!(objects(&pool), before);
+
+    take_over(&first, &second, &before);
+}
+
+fn take_over(first: &Party, second: &Party, before: &BTreeSet<PathBuf>) {
+    let pool = first.chantal.data().join("pool");
+    let id = line(&first.marker(), "store");
+    second
+        .chantal
+        .run(&["pool", "take-over", "--from", "0123"])
+        .says("")
+        .fails_with(
+            2,
+            &format!(
+                "error: the pool [pool] does not belong to 0123, but to {id}\n\
+                 hint: the error of a refused command names the right one\n"
+            ),
+        );
+    let output = second.chantal.run(&["pool", "take-over", "--from", &id]);
+    let output = output.succeeds();
+    let own = line(&first.marker(), "store");
+    assert_ne!(own, id);
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with(&format!("from store {id}, ")),
+        "{output:?}"
+    );
+    assert!(
+        lines[1].starts_with(&format!("to store {own}, ")),
+        "{output:?}"
+    );
+    for line in &lines[..2] {
+        assert!(line.contains(", last used 20"), "{output:?}");
+    }
+    assert_eq!(
+        lines[2],
+        format!(
+            "the pool [pool] belongs to store {own} now; what was in it stays until `chantal db cleanup --forget-unknown`"
+        )
+    );
+
+    // The former one is refused, and can still be looked at.
+    for command in WRITERS {
+        let output = first.chantal.run(command).exits(5).says("");
+        let expected = format!("belongs to another store: {own}, ");
+        assert!(output.stderr.contains(&expected), "{output:?}");
+        let hint = format!("`chantal pool take-over --from {own}`\n");
+        assert!(output.stderr.ends_with(&hint), "{output:?}");
+    }
+    first.chantal.run(&["repo", "list"]).succeeds();
+
+    // The new one removes nothing of what it does not know.
+    let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
+    second.chantal.run(&refresh).exits(0);
+    for dry_run in [true, false] {
+        let args = [&CLEANUP[..], if dry_run { &["--dry-run"] } else { &[] }].concat();
+        let output = second.chantal.run(&args).succeeds();
+        let said = ") stay that the store does not know: they were in the pool before 20";
+        assert!(output.stdout.contains(said), "{output:?}");
+        assert!(objects(&pool).is_superset(before));
+    }
+
+    // And back: each in its turn, and nothing is lost.
+    let back = ["--format", "json", "pool", "take-over", "--from", &own];
+    let taken = first.chantal.run(&back).succeeds().json();
+    assert_eq!(taken["from"]["store"], *own);
+    assert_eq!(taken["to"]["store"], *id);
+    assert!(taken["to"]["last_used"].is_string());
+    first.chantal.run(&CLEANUP).succeeds();
+    first.is_whole();
+    second.chantal.run(&SYNC).exits(5);
+}
+
+/// Straight onto the pool: the storage is made for it.
+#[test]
+fn a_new_store_takes_a_pool_over() {
+    let first = Party::used("first", None);
+    let pool = first.chantal.data().join("pool");
+    let before = objects(&pool);
+    let second = Party::new("second", Some(&pool));
+    let id = line(&first.marker(), "store");
+    let output = second
+        .chantal
+        .run(&["pool", "take-over", "--from", &id])
+        .succeeds();
+    assert!(output.stdout.contains(", last used never\n"), "{output:?}");
+    second.chantal.run(&SYNC).succeeds();
+    second.chantal.run(&CLEANUP).succeeds();
+    assert!(objects(&pool).is_superset(&before));
+    first.chantal.run(&CLEANUP).exits(5);
+    second.is_whole();
+}
+
+#[test]
+fn a_lost_store() {
+    let mut party = Party::used("first", None);
+    let pool = party.chantal.data().join("pool");
+    party
+        .chantal
+        .run(&["snapshot", "create", "--repo-id", "r", "--name", "a"])
+        .succeeds();
+    age(&pool);
+    let old = objects(&pool);
+    fs::remove_file(party.store()).unwrap();
+    fs::remove_dir_all(party.chantal.dir().join("www")).unwrap();
+    party.chantal.run(&["init"]).exits(0);
+
+    // It does not know the snapshot, and no sync brings it back.
+    party.change("second");
+    party.chantal.run(&SYNC).succeeds();
+    rejuvenate(objects(&pool).difference(&old).cloned());
+    party.change("third");
+    party.chantal.run(&SYNC).succeeds();
+    let second_and_third = objects(&pool);
+    let say = |args: &[&str]| party.chantal.run(args).succeeds().stdout;
+    // All but the key, which every state has.
+    let unknown = format!("{} objects (", old.len() - 1);
+    let dry_run = say(&["db", "cleanup", "--dry-run"]);
+    assert!(dry_run.contains(&unknown), "{dry_run}");
+    assert_eq!(objects(&pool), second_and_third);
+
+    // Nothing keeps the second state but the tree's earlier generation.
+    fs::remove_dir_all(party.chantal.dir().join("www")).unwrap();
+    let unpublish = ["unpublish", "--repo-id", "r", "--forget-absent"];
+    party.chantal.run(&unpublish).succeeds();
+    for _ in 0..2 {
+        let said = say(&CLEANUP);
+        assert!(said.contains(&unknown), "{said}");
+        assert!(objects(&pool).is_superset(&old));
+    }
+    let json = ["--format", "json", "db", "cleanup", "--dry-run"];
+    let cleaned = party.chantal.run(&json).succeeds().json();
+    assert_eq!(cleaned["objects_unknown"], old.len() - 1);
+    let forget = [&FORGET[..], &["--dry-run"]].concat();
+    assert!(!say(&forget).contains("does not know"));
+    assert!(objects(&pool).is_superset(&old));
+    say(&FORGET);
+    assert_eq!(objects(&pool).intersection(&old).count(), 1);
+    assert!(!say(&CLEANUP).contains("does not know"));
+}
+
+#[test]
+fn a_store_that_came_out_of_a_backup() {
+    let mut party = Party::new("first", None);
+    let repository = Repository::of("r", &party.upstream, &party.server.url());
+    party.chantal.repository(&repository.unpublished());
+    party.chantal.run(&["init"]).exits(0);
+    party.chantal.run(&SYNC).succeeds();
+    let backup = fs::read(party.store()).unwrap();
+    party.change("second");
+    party.chantal.run(&SYNC).succeeds();
+    party.chantal.run(&CLEANUP).succeeds();
+    assert_eq!(line(&party.marker(), "generation"), "1");
+
+    fs::write(party.store(), backup).unwrap();
+    let pool = party.chantal.data().join("pool");
+    let before = objects(&pool);
+    let id = line(&party.marker(), "store");
+    let why = "the store [dir]/data/chantal.redb is older than its pool (generation 0, the pool has 1): it came out of a backup";
+    let warning = format!(
+        "warning: {why}; `db cleanup` refuses until `chantal pool take-over --from {id}`\n"
+    );
+    for args in [&CLEANUP[..], &FORGET, &["db", "cleanup", "--dry-run"]] {
+        party.chantal.run(args).says("").fails_with(
+            5,
+            &format!(
+                "{warning}error: {why}\nhint: if no other store uses the pool, \
+                 `chantal pool take-over --from {id}` makes it this one's\n"
+            ),
+        );
+    }
+    assert_eq!(objects(&pool), before);
+    party.chantal.run(&SYNC).fails_with(0, &warning);
+    let publish = ["publish", "--repo-id", "r", "--to", "www/r/latest"];
+    party.chantal.run(&publish).fails_with(0, &warning);
+
+    let take_over = ["pool", "take-over", "--from", &id];
+    party.chantal.run(&take_over).succeeds();
+    assert_ne!(line(&party.marker(), "store"), id);
+    party.chantal.run(&SYNC).succeeds();
+    party.chantal.run(&CLEANUP).succeeds();
+    assert_eq!(objects(&pool).intersection(&before).count(), before.len());
+    party.chantal.run(&FORGET).succeeds();
+    let published = party.chantal.published_tree("r");
+    published.assert_same(&party.built.mirrored());
+}
+
+#[test]
+fn a_store_that_was_moved_or_copied() {
+    let party = Party::used("first", None);
+    let pool = party.chantal.data().join("pool");
+    let before = objects(&pool);
+    let id = line(&party.marker(), "store");
+    let copy = Party::new("first", Some(&pool));
+    fs::create_dir(copy.chantal.data()).unwrap();
+    fs::copy(party.store(), copy.store()).unwrap();
+    let output = copy.chantal.run(&CLEANUP).exits(5).says("");
+    let expected = "was moved or is a copy: its pool was last used by ";
+    assert!(output.stderr.contains(expected), "{output:?}");
+    assert_eq!(objects(&pool), before);
+    let output = copy.chantal.run(&["db", "migrate"]).exits(0);
+    assert!(output.stderr.is_empty(), "{output:?}");
+    copy.chantal.run(&PUBLISH).exits(0).mentions("is a copy");
+    // It did not put itself in the place of the owner.
+    party.chantal.run(&SYNC).succeeds();
+    party.chantal.run(&CLEANUP).succeeds();
+
+    copy.chantal
+        .run(&["pool", "take-over", "--from", &id])
+        .succeeds();
+    copy.chantal.run(&CLEANUP).succeeds();
+    party.chantal.run(&CLEANUP).exits(5);
+    assert_eq!(objects(&pool), before);
+
+    // The same on another host.
+    let host = line(&party.marker(), "host");
+    put_line(&party.marker(), "host", "elsewhere");
+    copy.chantal
+        .run(&CLEANUP)
+        .exits(5)
+        .mentions(" on elsewhere\n");
+    put_line(&party.marker(), "host", &host);
+    copy.chantal.run(&CLEANUP).succeeds();
+}
+
+/// Killed after the store was written and before the marker: it is the owner that is ahead.
+#[test]
+fn a_marker_that_is_behind() {
+    let mut party = Party::used("first", None);
+    party.change("second");
+    party.chantal.run(&SYNC).succeeds();
+    party.chantal.run(&["unpublish", "--repo-id", "r"]).exits(0);
+    party.chantal.run(&CLEANUP).succeeds();
+    put_line(&party.marker(), "generation", "0");
+    party.chantal.run(&CLEANUP).succeeds();
+    assert_eq!(line(&party.marker(), "generation"), "1");
+
+    // Where nothing is removed, nothing is raised.
+    party.chantal.run(&CLEANUP).succeeds();
+    assert_eq!(line(&party.marker(), "generation"), "1");
+}
+
+/// Of a chantal that noted no store.
+#[test]
+fn a_marker_without_a_store() {
+    let party = Party::used("first", None);
+    let good = fs::read_to_string(party.marker()).unwrap();
+    let plain: String = good.split_inclusive('\n').take(2).collect();
+    let put = |text: &str| {
+        fs::remove_file(party.marker()).unwrap();
+        fs::write(party.marker(), text).unwrap();
+    };
+    put(&plain);
+    party.chantal.run(&["repo", "list"]).succeeds();
+    assert_eq!(fs::read_to_string(party.marker()).unwrap(), plain);
+    party.chantal.run(&SYNC).succeeds();
+    let noted = fs::read_to_string(party.marker()).unwrap();
+    assert_eq!(noted.lines().count(), good.lines().count());
+    assert_eq!(noted.lines().nth(2), good.lines().nth(2));
+
+    for (name, value) in [("generation", "many"), ("last used", "yesterday")] {
+        put(&noted);
+        put_line(&party.marker(), name, value);
+        let error = format!(
+            "error: the marker [dir]/data/pool/CHANTAL-POOL has no line \"{name}\" that can be read\n"
+        );
+        for args in [&SYNC[..], &CLEANUP] {
+            party.chantal.run(args).says("").fails_with(5, &error);
+        }
+    }
+}
