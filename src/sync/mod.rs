@@ -155,6 +155,19 @@ fn about_refused(refused: &[String]) -> String {
 }
 
 impl SyncError {
+    /// An interruption says nothing of what was waited for.
+    fn plain(self) -> Self {
+        match self {
+            Self::Root(RootError::Upstream(UpstreamError::Interrupted(error)))
+            | Self::Key(KeyError::Upstream(UpstreamError::Interrupted(error)))
+            | Self::Download {
+                source: UpstreamError::Interrupted(error),
+                ..
+            } => Self::Interrupted(error),
+            error => error,
+        }
+    }
+
     /// What would be seen if the upstream had changed since its root was fetched.
     fn may_be_a_moving_upstream(&self) -> bool {
         matches!(
@@ -271,6 +284,7 @@ impl<'a> Session<'a> {
             Ok(None) => self.unchanged(),
             Err(error) => Err(error),
         }
+        .map_err(SyncError::plain)
         .inspect_err(|error| {
             self.warn_of_keys();
             self.remember_failure(error);
@@ -281,6 +295,7 @@ impl<'a> Session<'a> {
     pub fn preview(&self) -> Result<Preview, SyncError> {
         let plan = self
             .steadily(|pinned| self.plan_from(pinned))
+            .map_err(SyncError::plain)
             .inspect_err(|_| self.warn_of_keys())?;
         Ok(plan.map_or(Preview::Unchanged, |plan| Preview::Change(Box::new(plan))))
     }

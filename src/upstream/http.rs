@@ -33,7 +33,7 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is read of an error page, so that the connection can be used again, and how long it may take. A page that comes slowly
 /// is not worth a connection.
 const ERROR_PAGE_MAX: u64 = 64 * 1024;
-const ERROR_PAGE_TIMEOUT: Duration = Duration::from_secs(5);
+const ERROR_PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What proves to the origin who we are.
 #[derive(Clone, Default)]

@@ -268,3 +268,79 @@ fn is_pause(error: &io::Error) -> bool {
 pub fn interrupted(error: crate::interrupt::Interrupted) -> Error {
     Error::Io(io::Error::other(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    use ureq::Agent;
+
+    use super::*;
+    use crate::upstream::resolver::CachingResolver;
+
+    const HEADER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+    /// Answers one request after `silence`, with `pause` before each further byte of the header.
+    fn serve(silence: Duration, pause: Duration) -> (String, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let serving = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            thread::sleep(silence);
+            for byte in HEADER {
+                if stream.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                thread::sleep(pause);
+            }
+        });
+        (address, serving)
+    }
+
+    /// Waits a second for an answer, and 300 ms for its header.
+    fn ask(address: &str, interrupt: &Interrupt) -> Result<(), Error> {
+        let deadlines = Arc::new(Deadlines::default());
+        let wire = WireConnector {
+            interrupt: interrupt.clone(),
+            deadlines: Arc::clone(&deadlines),
+        };
+        let config = Agent::config_builder()
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .build();
+        let resolver = CachingResolver::new(interrupt.clone());
+        let agent = Agent::with_parts(config, wire, resolver);
+        let wait = Instant::now() + Duration::from_secs(1);
+        deadlines.set_for_answer(wait, Duration::from_millis(300));
+        agent.get(format!("http://{address}/")).call().map(drop)
+    }
+
+    #[test]
+    fn a_header_has_its_time_from_its_first_byte_on() {
+        let interrupt = Interrupt::default();
+        let millis = Duration::from_millis;
+        // Silence is not slowness: caches that fetch on demand are silent for long.
+        let (address, serving) = serve(millis(600), millis(0));
+        ask(&address, &interrupt).unwrap();
+        serving.join().unwrap();
+        for (silence, pause) in [(millis(1200), millis(0)), (millis(0), millis(50))] {
+            let (address, serving) = serve(silence, pause);
+            let error = ask(&address, &interrupt).unwrap_err();
+            assert!(matches!(error, Error::Timeout(_)), "{error}");
+            serving.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_interrupted_does_not_wait() {
+        let interrupt = Interrupt::default();
+        interrupt.stop_part();
+        let (address, serving) = serve(Duration::ZERO, Duration::ZERO);
+        ask(&address, &interrupt).unwrap_err();
+        drop(std::net::TcpStream::connect(
+            url.trim_matches(['/', 'h', 't', 'p', ':']),
+        ));
+        serving.join().unwrap();
+    }
+}

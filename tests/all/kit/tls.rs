@@ -58,13 +58,28 @@ impl Authority {
         self.issue(name, ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// As [`Self::server`], but changed.
+    pub fn odd_server(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        self.issue_changed("server", ExtendedKeyUsagePurpose::ServerAuth, change)
+    }
+
     fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Identity {
+        self.issue_changed(name, usage, |_| {})
+    }
+
+    fn issue_changed(
+        &self,
+        name: &str,
+        usage: ExtendedKeyUsagePurpose,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let hosts = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.use_authority_key_identifier_extension = true;
         params.key_usages.push(KeyUsagePurpose::DigitalSignature);
         params.extended_key_usages.push(usage);
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         Identity {
             certificate: params.signed_by(&key, &self.issuer).unwrap().pem(),
@@ -72,7 +87,11 @@ impl Authority {
         }
     }
 
-    pub(super) fn server_config(&self, client: ClientCertificate) -> Arc<ServerConfig> {
+    pub(super) fn server_config(
+        &self,
+        identity: &Identity,
+        client: ClientCertificate,
+    ) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -89,7 +108,6 @@ impl Authority {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let identity = self.server();
         let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).unwrap();
         let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
         Arc::new(builder.with_single_cert(vec![certificate], key).unwrap())

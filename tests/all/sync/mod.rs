@@ -2,12 +2,15 @@
 
 mod architectures;
 mod caching;
+mod certificates;
 mod credentials;
 mod deduplication;
 mod downloads;
+mod interrupted;
 mod key_files;
 mod key_urls;
 mod keys;
+mod line;
 mod logging;
 mod moving;
 mod packages;

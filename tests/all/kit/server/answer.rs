@@ -80,7 +80,7 @@ pub(super) fn answer(
         Some(Fault::WrongBytes) => (content().map(|bytes| spoil(&bytes)), Sending::Whole),
         Some(Fault::Truncate(after)) => (content(), Sending::Truncated(after)),
         Some(Fault::Stall(after)) => (content(), Sending::Stalled(after)),
-        Some(Fault::Drop) | None => (content(), Sending::Whole),
+        Some(Fault::Drop | Fault::Raw(_)) | None => (content(), Sending::Whole),
     };
     match content {
         None => Answer::plain(404),
@@ -93,7 +93,12 @@ pub(super) fn answer(
 
 /// A file: validators, 304, and the range that was asked for.
 fn file(options: &Options, request: &Request, content: Arc<[u8]>) -> Answer {
-    let (etag, modified) = validators(&content);
+    let (etag, mut modified) = validators(&content);
+    let mut date = None;
+    if let Some((second, later)) = options.modified {
+        modified = http_date(second);
+        date = Some(http_date(second + later));
+    }
     let mut headers = vec![("Content-Type", "application/octet-stream".to_owned())];
     if matches!(options.validators, Validators::Both | Validators::EtagOnly) {
         headers.push(("ETag", etag));
@@ -104,6 +109,7 @@ fn file(options: &Options, request: &Request, content: Arc<[u8]>) -> Answer {
     ) {
         headers.push(("Last-Modified", modified));
     }
+    headers.extend(date.map(|date| ("Date", date)));
     if options.gzip_header && is_gzip(&request.path) {
         headers.push(("Content-Encoding", "gzip".to_owned()));
     }
@@ -154,13 +160,13 @@ fn validators(content: &[u8]) -> (String, String) {
     content.hash(&mut hasher);
     let hash = hasher.finish();
     let second = 1_600_000_000 + i64::from(u32::try_from(hash % 100_000_000).unwrap());
-    let modified = Timestamp::from_second(second).unwrap();
-    (
-        format!("\"{hash:016x}\""),
-        DateTimePrinter::new()
-            .timestamp_to_rfc9110_string(&modified)
-            .unwrap(),
-    )
+    (format!("\"{hash:016x}\""), http_date(second))
+}
+
+fn http_date(second: i64) -> String {
+    DateTimePrinter::new()
+        .timestamp_to_rfc9110_string(&Timestamp::from_second(second).unwrap())
+        .unwrap()
 }
 
 /// One range, as downloads resume with it: `bytes=100-` or `bytes=100-199`.

@@ -3,6 +3,9 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -51,6 +54,11 @@ fn handle(site: &Site, mut request: Request, stream: &mut dyn Stream) -> io::Res
         site.0.log.lock().unwrap().push(request);
         return Ok(After::Close);
     }
+    if let Some(Fault::Raw(script)) = fault {
+        site.0.log.lock().unwrap().push(request);
+        script(&mut RawAnswer { site, stream });
+        return Ok(After::Close);
+    }
     let close = !options.keep_alive || request.header("connection") == Some("close");
     let is_head = request.method == "HEAD";
     let answer = answer(site, &options, &request, fault);
@@ -81,6 +89,37 @@ fn handle(site: &Site, mut request: Request, stream: &mut dyn Stream) -> io::Res
     }
     stream.flush()?;
     Ok(if close { After::Close } else { After::KeepOpen })
+}
+
+/// A connection on which anything can be said.
+pub struct RawAnswer<'a> {
+    site: &'a Site,
+    stream: &'a mut dyn Stream,
+}
+
+impl RawAnswer<'_> {
+    /// False when nobody listens any more.
+    pub fn send(&mut self, text: &str) -> bool {
+        let sent = self.stream.write_all(text.as_bytes());
+        sent.and_then(|()| self.stream.flush()).is_ok()
+    }
+
+    /// Fifty bytes a second of this text, again and again, until nobody listens.
+    pub fn drip(&mut self, text: &str) {
+        let start = Instant::now();
+        for byte in text.chars().cycle() {
+            let is_over = self.site.0.stopping.load(Ordering::SeqCst) || start.elapsed() > LIMIT;
+            if is_over || !self.send(&byte.to_string()) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Says nothing until the server ends or its stalled answers are released.
+    pub fn stall(&mut self) {
+        self.site.stall();
+    }
 }
 
 fn send_body(

@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 
-use super::tls::{Authority, ClientCertificate};
+use super::tls::{Authority, ClientCertificate, Identity};
 use super::tree::Tree;
+
+pub use connection::RawAnswer;
 
 /// No wait of the server outlasts this, whatever a test forgets.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -44,6 +46,8 @@ pub enum Fault {
     Redirect(String),
     /// The connection ends without an answer.
     Drop,
+    /// Whatever this writes, and the connection ends.
+    Raw(fn(&mut RawAnswer<'_>)),
 }
 
 /// How often a fault strikes.
@@ -95,6 +99,8 @@ pub struct Options {
     pub gzip_header: bool,
     pub keep_alive: bool,
     pub auth: Option<Auth>,
+    /// `Last-Modified` of everything, and how many seconds later `Date` says it is; else both follow from the content.
+    pub modified: Option<(i64, i64)>,
 }
 
 impl Default for Options {
@@ -106,6 +112,7 @@ impl Default for Options {
             gzip_header: false,
             keep_alive: true,
             auth: None,
+            modified: None,
         }
     }
 }
@@ -317,7 +324,17 @@ impl Server {
     }
 
     pub fn start_tls(tree: Tree, authority: &Authority, client: ClientCertificate) -> Self {
-        let config = authority.server_config(client);
+        Self::start_tls_as(tree, authority, &authority.server(), client)
+    }
+
+    /// With this certificate.
+    pub fn start_tls_as(
+        tree: Tree,
+        authority: &Authority,
+        identity: &Identity,
+        client: ClientCertificate,
+    ) -> Self {
+        let config = authority.server_config(identity, client);
         Self::listen(Content::Memory(tree), Some(config))
     }
 
