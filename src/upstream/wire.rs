@@ -338,9 +338,7 @@ mod tests {
         interrupt.stop_part();
         let (address, serving) = serve(Duration::ZERO, Duration::ZERO);
         ask(&address, &interrupt).unwrap_err();
-        drop(std::net::TcpStream::connect(
-            url.trim_matches(['/', 'h', 't', 'p', ':']),
-        ));
+        drop(TcpStream::connect(address));
         serving.join().unwrap();
     }
 }
