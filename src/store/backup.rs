@@ -29,7 +29,8 @@ impl Backup {
 }
 
 /// Copies the store, whose file nobody may write meanwhile.
-pub fn make(store: &Store, _lock: &WriterLock, version: u32) -> Result<Backup, StoreError> {
+pub fn make(store: &Store, lock: &WriterLock, version: u32) -> Result<Backup, StoreError> {
+    lock.check()?;
     let path = store.path();
     let mut number = 1;
     let copy = loop {

@@ -14,6 +14,7 @@ use super::keys::{KeyError, urls};
 use crate::config::{self, Config, HttpUrl, RepoId};
 use crate::digest::ObjectId;
 use crate::openpgp::Keyring;
+use crate::store::WriterLock;
 
 const LINE: &str = "chantal: keys from the URL with sha256 ";
 /// The one line of files that did not tell URLs apart: the sha256 is of all of them, in their order.
@@ -85,7 +86,12 @@ impl Kept {
     }
 
     /// Nothing is written where nothing changed: a full disk then is no obstacle.
-    pub fn write(&self, config: &Config, repository: &config::Repository) -> Result<(), KeyError> {
+    pub fn write(
+        &self,
+        config: &Config,
+        repository: &config::Repository,
+        lock: &WriterLock,
+    ) -> Result<(), KeyError> {
         let path = path(config, repository);
         let text = self.text();
         if fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
@@ -95,6 +101,7 @@ impl Kept {
         if !self.keyring.fingerprints().is_empty() {
             Keyring::parse(text.as_bytes(), &path.display().to_string())?;
         }
+        lock.check()?;
         // Not what is above it: that is made with the storage.
         match fs::create_dir(config.storage.keyrings_path()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

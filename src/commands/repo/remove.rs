@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
 use crate::snapshot::{self, Snapshot};
-use crate::storage::{self, Storage};
+use crate::storage::{self, Storage, StorageError};
 use crate::store::records::{RepositoryRecord, TreeRecord};
 use crate::store::{Name, Reader, Store, Transaction};
 use crate::sync;
@@ -104,6 +104,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
             }
             Ok(())
         })?;
+        storage.lock.check().map_err(StorageError::from)?;
         sync::forget_keys(places, id)?;
         removal.removed = true;
     }

@@ -2,6 +2,7 @@
 
 mod absent;
 mod damage;
+mod lock;
 mod ownership;
 
 use std::fs;
