@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Standing, Storage, StorageError, mounts, ownership};
 use crate::config::Storage as Places;
 use crate::pool::{Marker, Pool};
+use crate::regular_file;
 use crate::store::records::{Identity, random_id};
 use crate::store::{LockError, Reader, Store, WriterLock};
 use crate::time;
@@ -286,7 +287,7 @@ impl Site<'_> {
 
 fn read_note(directory: &Path) -> io::Result<Option<Note>> {
     let path = directory.join(NOTE);
-    match fs::read(&path) {
+    match regular_file::read_named(&path) {
         Err(error)
             if matches!(
                 error.kind(),

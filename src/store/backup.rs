@@ -87,6 +87,9 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn are_equal(one: &Path, other: &Path) -> io::Result<bool> {
+    if !fs::metadata(other)?.is_file() {
+        return Ok(false);
+    }
     let (one, other) = (fs::File::open(one)?, fs::File::open(other)?);
     if one.metadata()?.len() != other.metadata()?.len() {
         return Ok(false);

@@ -188,6 +188,13 @@ impl Store {
                 path: path.to_owned(),
             });
         }
+        // redb would wait for somebody to write into a pipe.
+        if !fs_err::metadata(path)?.is_file() {
+            return Err(StoreError::Damaged {
+                path: path.to_owned(),
+                what: "it is not a regular file".to_owned(),
+            });
+        }
         let store = Self {
             path: path.to_owned(),
             access: RwLock::new(()),

@@ -14,6 +14,7 @@ use super::keys::{KeyError, urls};
 use crate::config::{self, Config, HttpUrl, RepoId};
 use crate::digest::ObjectId;
 use crate::openpgp::Keyring;
+use crate::regular_file;
 use crate::store::WriterLock;
 
 const LINE: &str = "chantal: keys from the URL with sha256 ";
@@ -31,7 +32,7 @@ pub(super) struct Kept {
 impl Kept {
     pub fn read(config: &Config, repository: &config::Repository) -> Result<Self, KeyError> {
         let path = path(config, repository);
-        let bytes = match fs::read(&path) {
+        let bytes = match regular_file::read_named(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(KeyError::Kept(error)),
@@ -94,7 +95,7 @@ impl Kept {
     ) -> Result<(), KeyError> {
         let path = path(config, repository);
         let text = self.text();
-        if fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
+        if regular_file::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
             return Ok(());
         }
         // A key grows with every self-signature that its URL serves: what could not be read again is not written.

@@ -9,12 +9,11 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fs_err as fs;
-
 use super::Session;
 use super::kept_keys::Kept;
 use crate::config::{self, Config, HttpUrl, KeySource};
 use crate::openpgp::{KeySummary, Keyring, KeyringError, Policy};
+use crate::regular_file;
 use crate::store::{LockError, WriterLock};
 use crate::upstream::{Small, Upstream, UpstreamError};
 
@@ -235,7 +234,7 @@ fn from_files(repository: &config::Repository) -> Result<Keyring, KeyError> {
     let mut keyring = Keyring::default();
     for source in &repository.trust.keys {
         if let KeySource::File(path) = source {
-            let bytes = fs::read(path).map_err(KeyError::File)?;
+            let bytes = regular_file::read_named(path).map_err(KeyError::File)?;
             keyring.extend(Keyring::parse(&bytes, &path.display().to_string())?);
         }
     }

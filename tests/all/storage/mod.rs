@@ -3,7 +3,9 @@
 mod absent;
 mod damage;
 mod lock;
+mod odd_files;
 mod ownership;
+mod threads;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
