@@ -3,6 +3,7 @@
 //! - The caller holds the writers' lock, so nothing is on its way into the pool: there is no time to wait for.
 //! - The store forgets first, in one transaction, and files go after it: killed in between, a file is left that nothing
 //!   names, and the next cleanup finds it. Never is something named that is not there.
+//! - Each file is removed only while the lock is held: it may have been taken away from this run.
 //! - Before the first file goes the store's generation is raised, and the marker's after it: a store that came out of a backup is behind.
 //! - What lay in the pool when its store was put over it may be needed by a store that was lost: it stays until it is given up.
 //! - Files in the pool's directories that do not have an object's name are not ours, and stay.
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::digest::ObjectId;
 use crate::pool::{Partial, PartialKind, Pool};
-use crate::store::{Name, Reader, Store, StoreError, Transaction, WriterLock};
+use crate::store::{LockError, Name, Reader, Store, StoreError, Transaction, WriterLock};
 
 /// Younger ones may be continued by the next sync.
 const STALE: Duration = Duration::from_hours(24);
@@ -23,6 +24,8 @@ const STALE: Duration = Duration::from_hours(24);
 pub enum CleanupError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -136,12 +139,16 @@ pub fn apply(
         Ok(identity.generation)
     })?;
     if !plan.objects.is_empty() {
+        lock.check()?;
         pool.raise_generation(generation)?;
     }
     for (object, _) in &plan.objects {
+        // Another run that got a lock of its own may be about to name it.
+        lock.check()?;
         pool.remove(*object)?;
     }
     for partial in &plan.partials {
+        lock.check()?;
         partial.remove()?;
     }
     store.compact(lock)?;

@@ -21,7 +21,9 @@ use crate::store::StoreError;
 use crate::sync::{FreshnessError, KeyError, RootError, SyncError};
 use crate::upstream::{TlsFailure, UpstreamError};
 
-use storage::{io_exit, io_hint, storage_exit, storage_hint, store_exit, store_hint};
+use storage::{
+    io_exit, io_hint, lock_exit, lock_hint, storage_exit, storage_hint, store_exit, store_hint,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -74,6 +76,7 @@ impl From<CleanupError> for Error {
     fn from(error: CleanupError) -> Self {
         match error {
             CleanupError::Store(error) => error.into(),
+            CleanupError::Lock(error) => Self::Storage(error.into()),
             CleanupError::Io(error) => error.into(),
         }
     }
@@ -246,6 +249,7 @@ fn sync_exit(error: &SyncError) -> Exit {
         SyncError::Key(error) => match error {
             KeyError::File(_) | KeyError::Unusable(_) => Exit::Usage,
             KeyError::Kept(error) => io_exit(error),
+            KeyError::Lock(error) => lock_exit(error),
             KeyError::Missing { .. } | KeyError::Replaced { .. } => Exit::Refused,
             KeyError::Upstream(error) => upstream_exit(error),
         },
@@ -333,6 +337,7 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         SyncError::Key(KeyError::Replaced { .. }) => format!(
             "if the new keys are genuine, `chantal repo trust --repo-id {repository}` accepts them; {untouched}"
         ),
+        SyncError::Key(KeyError::Lock(error)) => lock_hint(error)?,
         SyncError::Key(KeyError::Missing { .. }) => "check gpgkey_url".to_owned(),
         SyncError::Key(KeyError::Upstream(UpstreamError::Redirect { .. })) => {
             "name the address that it leads to as gpgkey_url".to_owned()

@@ -12,6 +12,7 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use crate::format::compression::{Compression, Encoder};
 use crate::format::{self, FormatError, Index, Indexes, Packed, Sink, Variant, Work, Written};
 use crate::pool::{BUFFER, Pool, Stored};
+use crate::threads;
 
 /// The indexes of a root, as far as their files are in the pool.
 pub struct PooledIndexes<'a> {
@@ -81,9 +82,7 @@ impl Sink for PoolSink<'_> {
                     }
                     encoder.finish()?.finish()
                 };
-                let packer = thread::Builder::new()
-                    .name(format!("pack{}", codec.suffix()))
-                    .spawn_scoped(scope, pack);
+                let packer = threads::start(scope, &format!("pack{}", codec.suffix()), pack);
                 packers.push((codec, packer.map_err(unwritable)?));
             }
             let mut pieces = Pieces {
@@ -128,7 +127,7 @@ impl Sink for PoolSink<'_> {
 fn unwritable(source: io::Error) -> FormatError {
     FormatError::Write {
         file: "a new index".to_owned(),
-        source,
+        source: threads::explain(source),
     }
 }
 

@@ -3,9 +3,11 @@
 //! A log file whose directory is not there may belong to a disk that is not mounted: diagnosis goes to standard error then.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use env_logger::{Builder, Target, WriteStyle};
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use indicatif::MultiProgress;
 use log::{Level, LevelFilter, Record};
 
@@ -50,10 +52,7 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
     let sink: Box<dyn Write + Send> = match &logging.file {
         Some(path) => {
             make_directory(path)?;
-            let opened = fs_err::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path);
+            let opened = open(path);
             match opened {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     away = Some(path);
@@ -79,6 +78,21 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
         );
     }
     Ok(bars.map_or(Progress::Lines, Progress::Bars))
+}
+
+/// A pipe would hold the run up when nobody reads it; what the system takes without end (`/dev/null`, a terminal) is fine.
+fn open(path: &Path) -> io::Result<fs_err::File> {
+    let file = fs_err::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() || kind.is_char_device() {
+        return Ok(file);
+    }
+    let why = format!("logging.file `{}` is not a regular file", path.display());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 /// The last directory above the log file. No more: below the mount point of a disk that is away nothing is made.

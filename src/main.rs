@@ -57,6 +57,7 @@ mod storage;
 mod store;
 mod sync;
 mod terminal;
+mod threads;
 mod time;
 mod upstream;
 

@@ -68,7 +68,11 @@ impl Progress {
         overall.set_prefix(label.to_owned());
         overall.set_message(format!("0/{files_total} files"));
         if matches!(self, Self::Bars(_)) {
-            overall.enable_steady_tick(Duration::from_millis(200));
+            // Its thread is started without a question, and a panic if there is none.
+            let spare = std::thread::Builder::new().spawn(|| {});
+            if spare.is_ok_and(|thread| thread.join().is_ok()) {
+                overall.enable_steady_tick(Duration::from_millis(200));
+            }
         }
         Downloads {
             shared: Arc::new(Shared {

@@ -32,6 +32,26 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Opens a regular file. Errors name the path.
+pub fn open_named(path: &Path) -> io::Result<fs_err::File> {
+    let file = open(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::InvalidInput {
+            let why = format!("`{}` {error}", path.display());
+            return io::Error::new(error.kind(), why);
+        }
+        let why = format!("failed to open file `{}`: {error}", path.display());
+        io::Error::new(error.kind(), why)
+    })?;
+    Ok(fs_err::File::from_parts(file, path))
+}
+
+/// The whole of it. Errors name the path.
+pub fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_named(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// An error with the path that it is about.
 pub fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::Context;
 use crate::error::Error;
 use crate::openpgp::SigningKey;
+use crate::regular_file;
 use crate::time;
 
 /// Of a key or a passphrase: one byte more than what can be either is enough to refuse it.
@@ -56,11 +57,8 @@ pub fn read_passphrase(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn read_secret(path: &Path) -> Result<Vec<u8>, Error> {
-    let file = fs_err::File::open(path).map_err(Error::SigningFile)?;
+    let file = regular_file::open_named(path).map_err(Error::SigningFile)?;
     let metadata = file.metadata().map_err(Error::SigningFile)?;
-    if !metadata.is_file() {
-        return Err(Error::Usage(format!("{} is not a file", path.display())));
-    }
     if metadata.mode() & 0o077 != 0 {
         log::warn!(
             "{} is open to others (mode {:04o}): whoever reads it can sign in this mirror's name; `chmod 600` closes it",

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_yaml::{Error, MessageFormatter, UserMessageFormatter};
 
 use super::error::{Place, Problem};
+use crate::regular_file;
 
 /// No one writes that much by hand.
 const SIZE_LIMIT: u64 = 1 << 20;
@@ -14,7 +15,7 @@ const SIZE_LIMIT: u64 = 1 << 20;
 /// A file that is empty or holds only comments sets nothing.
 pub fn file<T: DeserializeOwned + Default>(file: &Path) -> Result<T, Problem> {
     let mut text = String::new();
-    std::fs::File::open(file)
+    regular_file::open(file)
         .and_then(|open| open.take(SIZE_LIMIT + 1).read_to_string(&mut text))
         .map_err(|err| Problem::unreadable(file, &err))?;
     if text.len() as u64 > SIZE_LIMIT {

@@ -60,6 +60,7 @@ pub fn store_exit(error: &StoreError) -> Exit {
         StoreError::Full { .. } | StoreError::NoRoom { .. } | StoreError::Unrepaired { .. } => {
             Exit::Other
         }
+        StoreError::Lock(error) => lock_exit(error),
         StoreError::Io(error) => io_exit(error),
     }
 }
@@ -98,7 +99,7 @@ pub fn storage_hint(error: &StorageError) -> Option<String> {
         StorageError::Pool(PoolError::Occupied { .. }) => {
             "name an empty or new directory as storage.pool_path".to_owned()
         }
-        StorageError::Lock(LockError::Busy { .. }) => "wait for it to end".to_owned(),
+        StorageError::Lock(error) => lock_hint(error)?,
         StorageError::Pool(PoolError::NoMarker { lines, .. }) => format!(
             "if it is the right directory, a file CHANTAL-POOL with the two lines {:?} and {:?} brings the pool back",
             lines[0], lines[1]
@@ -106,6 +107,17 @@ pub fn storage_hint(error: &StorageError) -> Option<String> {
         StorageError::Store(error) => store_hint(error)?,
         _ => return None,
     })
+}
+
+pub fn lock_hint(error: &LockError) -> Option<String> {
+    match error {
+        LockError::Busy { .. } => Some("wait for it to end".to_owned()),
+        LockError::Lost { .. } => Some(
+            "run the command again; never remove the lock file: it is free as soon as its holder ends, however it ends"
+                .to_owned(),
+        ),
+        LockError::NotAFile { .. } | LockError::Io { .. } => None,
+    }
 }
 
 pub fn store_hint(error: &StoreError) -> Option<String> {
@@ -119,6 +131,7 @@ pub fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Unrepaired { .. } => {
             "it needs to be writable, with room on its file system; nothing is lost".to_owned()
         }
+        StoreError::Lock(error) => lock_hint(error)?,
         StoreError::Io(error) => io_hint(error)?,
         StoreError::Absent { .. } | StoreError::Database { .. } => return None,
     })

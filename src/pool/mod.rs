@@ -32,8 +32,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::digest::{Digest, Hasher, ObjectId};
+use crate::regular_file;
 
 pub use marker::{Marker, Owner};
 pub use partials::{Held, Partial, PartialKind};
@@ -139,7 +141,7 @@ impl Pool {
     }
 
     pub fn open_object(&self, object: ObjectId) -> io::Result<fs::File> {
-        fs::File::open(self.object_path(object))
+        regular_file::open_named(&self.object_path(object))
     }
 
     /// An object whose file is there but which the store does not vouch for: hashed again, and only then believed.
@@ -232,8 +234,13 @@ impl Pool {
             .read(true)
             .write(true)
             .truncate(false)
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
             .open(&path)
             .map_err(|error| self.explained(error))?;
+        if !file.metadata()?.is_file() {
+            let why = format!("`{}` is not a regular file", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let mut hasher = Hasher::new(expected.algorithm());
         // What an interrupted run left counts only for what it hashes to.
         let length = hash(&mut file, &mut hasher)?;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
+use std::thread::ScopedJoinHandle;
 
 use crate::digest::ObjectId;
 use crate::format::deb::with_fields;
@@ -19,6 +20,7 @@ use crate::pool::{Pool, Stored};
 use crate::rel_path::RelPath;
 use crate::store::records::{ObjectRecord, RepositoryRecord, SnapshotRecord};
 use crate::store::{Store, StoreError, WriterLock};
+use crate::threads;
 
 use super::stored::{StoredError, StoredState};
 use super::{Snapshot, SnapshotName, State};
@@ -233,15 +235,20 @@ fn refuse_other_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
 /// Unpacking and reading is half of what a merge takes time for, and the sources have nothing to do with each other.
 fn open_all<'a>(context: Context<'a>, sources: &[State]) -> Result<Vec<Input<'a>>, MergeError> {
     std::thread::scope(|scope| {
-        let mut threads = Vec::new();
-        for source in sources {
-            let builder = std::thread::Builder::new().name("merge-source".to_owned());
-            threads.push(builder.spawn_scoped(scope, || Input::open(context, source))?);
-        }
-        let opened = threads.into_iter().map(|thread| match thread.join() {
-            Ok(input) => input,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
+        let open = |source| move || Input::open(context, source);
+        let threads: Vec<_> = sources
+            .iter()
+            .map(|source| threads::start(scope, "merge-source", open(source)))
+            .collect();
+        let opened = threads.into_iter().zip(sources);
+        let opened = opened.map(
+            |(thread, source)| match thread.map(ScopedJoinHandle::join) {
+                Ok(Ok(input)) => input,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // Where there is no thread for it.
+                Err(_) => open(source)(),
+            },
+        );
         opened.collect()
     })
 }

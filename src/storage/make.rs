@@ -19,6 +19,7 @@ use super::{Standing, Storage, StorageError, ownership};
 use crate::config::Storage as Places;
 use crate::mounts;
 use crate::pool::{Marker, Pool};
+use crate::regular_file;
 use crate::store::records::{Identity, random_id};
 use crate::store::{LockError, Reader, Store, WriterLock};
 use crate::time;
@@ -287,7 +288,7 @@ impl Site<'_> {
 
 fn read_note(directory: &Path) -> io::Result<Option<Note>> {
     let path = directory.join(NOTE);
-    match fs::read(&path) {
+    match regular_file::read_named(&path) {
         Err(error)
             if matches!(
                 error.kind(),

@@ -29,7 +29,8 @@ impl Backup {
 }
 
 /// Copies the store, whose file nobody may write meanwhile.
-pub fn make(store: &Store, _lock: &WriterLock, version: u32) -> Result<Backup, StoreError> {
+pub fn make(store: &Store, lock: &WriterLock, version: u32) -> Result<Backup, StoreError> {
+    lock.check()?;
     let path = store.path();
     let mut number = 1;
     let copy = loop {
@@ -86,6 +87,9 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn are_equal(one: &Path, other: &Path) -> io::Result<bool> {
+    if !fs::metadata(other)?.is_file() {
+        return Ok(false);
+    }
     let (one, other) = (fs::File::open(one)?, fs::File::open(other)?);
     if one.metadata()?.len() != other.metadata()?.len() {
         return Ok(false);

@@ -86,6 +86,9 @@ pub enum StoreError {
         path: PathBuf,
         source: Box<redb::Error>,
     },
+    /// Found when something was to be written: nothing was.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -95,6 +98,7 @@ pub enum StoreError {
 pub enum TransactionError {
     Database(Box<redb::Error>),
     Unrepaired(String),
+    Lock(LockError),
     Damaged(String),
     /// A row that is not what was written, or that must be there and is not.
     Record {
@@ -107,6 +111,12 @@ pub enum TransactionError {
 impl<E: Into<redb::Error>> From<E> for TransactionError {
     fn from(error: E) -> Self {
         Self::Database(Box::new(error.into()))
+    }
+}
+
+impl From<LockError> for TransactionError {
+    fn from(error: LockError) -> Self {
+        Self::Lock(error)
     }
 }
 
@@ -178,6 +188,13 @@ impl Store {
                 path: path.to_owned(),
             });
         }
+        // redb would wait for somebody to write into a pipe.
+        if !fs_err::metadata(path)?.is_file() {
+            return Err(StoreError::Damaged {
+                path: path.to_owned(),
+                what: "it is not a regular file".to_owned(),
+            });
+        }
         let store = Self {
             path: path.to_owned(),
             access: RwLock::new(()),
@@ -225,26 +242,29 @@ impl Store {
         }))
     }
 
-    /// Changes the store in one transaction. An error changes nothing.
+    /// Changes the store in one transaction. An error changes nothing, nor does a lock that is not held any more.
     pub fn write<T>(
         &self,
-        _lock: &WriterLock,
+        lock: &WriterLock,
         work: impl FnOnce(&Writer) -> Transaction<T>,
     ) -> Result<T, StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
         self.explained(guarded(|| {
+            lock.check()?;
             let database = builder().open(&self.path)?;
             let writer = Writer(database.begin_write()?);
             let result = work(&writer)?;
+            lock.check()?;
             writer.0.commit()?;
             Ok(result)
         }))
     }
 
     /// Gives room that is no longer needed back to the file system.
-    pub fn compact(&self, _lock: &WriterLock) -> Result<(), StoreError> {
+    pub fn compact(&self, lock: &WriterLock) -> Result<(), StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
         self.explained(guarded(|| {
+            lock.check()?;
             let mut database = builder().open(&self.path)?;
             database.compact()?;
             Ok(())
@@ -289,6 +309,7 @@ impl Store {
                 path: self.path.clone(),
                 why,
             },
+            TransactionError::Lock(error) => StoreError::Lock(error),
             TransactionError::Damaged(what) => StoreError::Damaged {
                 path: self.path.clone(),
                 what,
@@ -384,6 +405,35 @@ mod tests {
             .unwrap_err();
         let found = store.read(|reader| reader.object(object)).unwrap();
         assert_eq!(found, None);
+    }
+
+    #[test]
+    fn nothing_is_written_under_a_lock_that_is_not_held_any_more() {
+        let object = ObjectId::of(b"x");
+        let record = ObjectRecord {
+            size: 1,
+            verified_at: 7,
+        };
+        // Before the transaction, and while it is under way.
+        for early in [true, false] {
+            let (dir, store, lock) = store();
+            let remove = || fs_err::remove_file(dir.path().join("chantal.lock")).unwrap();
+            if early {
+                remove();
+            }
+            let written = store.write(&lock, |writer| {
+                writer.put_object(object, record)?;
+                if !early {
+                    remove();
+                }
+                Ok(())
+            });
+            assert!(matches!(written, Err(StoreError::Lock(_))), "{written:?}");
+            let found = store.read(|reader| reader.object(object)).unwrap();
+            assert_eq!(found, None);
+            let error = store.compact(&lock).unwrap_err();
+            assert!(matches!(error, StoreError::Lock(_)), "{error}");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ use super::keys::{KeyError, urls};
 use crate::config::{self, Config, HttpUrl, RepoId};
 use crate::digest::ObjectId;
 use crate::openpgp::Keyring;
+use crate::regular_file;
+use crate::store::WriterLock;
 
 const LINE: &str = "chantal: keys from the URL with sha256 ";
 /// The one line of files that did not tell URLs apart: the sha256 is of all of them, in their order.
@@ -30,7 +32,7 @@ pub(super) struct Kept {
 impl Kept {
     pub fn read(config: &Config, repository: &config::Repository) -> Result<Self, KeyError> {
         let path = path(config, repository);
-        let bytes = match fs::read(&path) {
+        let bytes = match regular_file::read_named(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(KeyError::Kept(error)),
@@ -85,16 +87,22 @@ impl Kept {
     }
 
     /// Nothing is written where nothing changed: a full disk then is no obstacle.
-    pub fn write(&self, config: &Config, repository: &config::Repository) -> Result<(), KeyError> {
+    pub fn write(
+        &self,
+        config: &Config,
+        repository: &config::Repository,
+        lock: &WriterLock,
+    ) -> Result<(), KeyError> {
         let path = path(config, repository);
         let text = self.text();
-        if fs::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
+        if regular_file::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
             return Ok(());
         }
         // A key grows with every self-signature that its URL serves: what could not be read again is not written.
         if !self.keyring.fingerprints().is_empty() {
             Keyring::parse(text.as_bytes(), &path.display().to_string())?;
         }
+        lock.check()?;
         // Not what is above it: that is made with the storage.
         match fs::create_dir(config.storage.keyrings_path()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

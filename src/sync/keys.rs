@@ -9,12 +9,12 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fs_err as fs;
-
 use super::Session;
 use super::kept_keys::Kept;
 use crate::config::{self, Config, HttpUrl, KeySource};
 use crate::openpgp::{KeySummary, Keyring, KeyringError, Policy};
+use crate::regular_file;
+use crate::store::{LockError, WriterLock};
 use crate::upstream::{Small, Upstream, UpstreamError};
 
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,8 @@ pub enum KeyError {
     /// In our own storage.
     #[error("the kept keys: {0}")]
     Kept(io::Error),
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error(transparent)]
     Unusable(#[from] KeyringError),
     #[error("{url} now has other keys: expected {}, got {}", kept.join(", "), found.join(", "))]
@@ -47,7 +49,7 @@ impl KeyError {
                 error,
                 UpstreamError::Interrupted(_) | UpstreamError::Local(_)
             ),
-            Self::File(_) | Self::Kept(_) | Self::Replaced { .. } => false,
+            Self::File(_) | Self::Kept(_) | Self::Lock(_) | Self::Replaced { .. } => false,
         }
     }
 }
@@ -126,7 +128,7 @@ impl Session<'_> {
         }
         let keyring = narrowed(keyring, repository)?;
         kept.retain(|fingerprint| is_wanted(fingerprint, repository));
-        kept.write(config, repository)?;
+        kept.write(config, repository, self.context.lock)?;
         let about = |failure: &KeyError| format!("the kept keys are used: {failure}");
         warnings.extend(failures.iter().map(about));
         Ok(keyring)
@@ -174,6 +176,7 @@ pub fn accept(
     config: &Config,
     repository: &config::Repository,
     upstream: &Upstream,
+    lock: &WriterLock,
 ) -> Result<Accepted, KeyError> {
     let before = Kept::read(config, repository)?;
     let mut after = Kept::default();
@@ -185,7 +188,7 @@ pub fn accept(
     }
     narrowed(all, repository)?;
     after.remember(&before);
-    after.write(config, repository)?;
+    after.write(config, repository, lock)?;
     let now = crate::time::now();
     let before = only_named(before.keyring().clone(), repository);
     Ok(Accepted {
@@ -231,7 +234,7 @@ fn from_files(repository: &config::Repository) -> Result<Keyring, KeyError> {
     let mut keyring = Keyring::default();
     for source in &repository.trust.keys {
         if let KeySource::File(path) = source {
-            let bytes = fs::read(path).map_err(KeyError::File)?;
+            let bytes = regular_file::read_named(path).map_err(KeyError::File)?;
             keyring.extend(Keyring::parse(&bytes, &path.display().to_string())?);
         }
     }

@@ -14,6 +14,7 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, parse_pem};
 
 use super::http::Identity;
 use crate::config::{Credentials, Secret, SecretSource};
+use crate::regular_file;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
@@ -200,7 +201,7 @@ fn secret(source: &SecretSource) -> Result<Secret, CredentialError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CredentialError> {
-    std::fs::read(path).map_err(|source| CredentialError::Unreadable {
+    regular_file::read(path).map_err(|source| CredentialError::Unreadable {
         path: path.to_owned(),
         source,
     })

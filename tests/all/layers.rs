@@ -17,6 +17,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "regular_file",
             "rel_path",
             "terminal",
+            "threads",
             "time",
         ],
     ),

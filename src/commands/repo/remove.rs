@@ -19,7 +19,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
 use crate::publish::Afterwards;
 use crate::snapshot::{self, Snapshot};
-use crate::storage::{self, Storage};
+use crate::storage::{self, Storage, StorageError};
 use crate::store::records::{RepositoryRecord, TreeRecord};
 use crate::store::{Name, Reader, Store, Transaction};
 use crate::sync;
@@ -116,6 +116,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
             }
             Ok(())
         })?;
+        storage.lock.check().map_err(StorageError::from)?;
         sync::forget_keys(places, id)?;
         removal.removed = true;
     }

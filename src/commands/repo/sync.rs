@@ -19,6 +19,7 @@ use crate::snapshot::SnapshotName;
 use crate::storage::Storage;
 use crate::sync::{self, Asking, Preview, Report, Rollback, Session};
 use crate::terminal::escape;
+use crate::threads;
 use crate::time::{compact, now};
 use crate::upstream::Limiter;
 
@@ -90,13 +91,7 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
     let repositories = context.repositories(&arguments.which)?;
     let interrupt = Interrupt::listen()?;
     let storage = Storage::open_to_sync(context.config, "repo sync")?;
-    let workers = rayon::ThreadPoolBuilder::new()
-        .num_threads(context.config.download.workers)
-        .thread_name(|index| format!("download-{index}"))
-        .build()
-        .map_err(|error| {
-            std::io::Error::other(format!("starting the download threads: {error}"))
-        })?;
+    let workers = threads::pool("download", context.config.download.workers)?;
     let limiter = context
         .config
         .download
@@ -195,10 +190,15 @@ impl Run<'_> {
                             .push((index, result));
                     }
                 };
-                std::thread::Builder::new()
-                    .name(format!("repository-{number}"))
-                    .spawn_scoped(scope, worker)
-                    .expect("a thread can be started");
+                let name = format!("repository-{number}");
+                if let Err(error) = threads::start(scope, &name, worker) {
+                    // Fewer do; where there is none, this one does.
+                    log::debug!("{error}");
+                    if number == 0 {
+                        worker();
+                    }
+                    break;
+                }
             }
         });
         let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -47,10 +47,10 @@ pub fn trust(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Err
     };
     let interrupt = Interrupt::listen()?;
     // Nobody else may be about to keep keys of this repository.
-    let _storage = Storage::open(&context.config.storage, "repo trust")?;
+    let storage = Storage::open(&context.config.storage, "repo trust")?;
     let upstream = Upstream::open(context.config, repository, None, &interrupt)
         .map_err(|error| failed(error.into()))?;
-    let accepted = sync::accept_keys(context.config, repository, &upstream)
+    let accepted = sync::accept_keys(context.config, repository, &upstream, &storage.lock)
         .map_err(|error| failed(error.into()))?;
 
     let is_in = |keys: &[KeySummary], key: &KeySummary| {

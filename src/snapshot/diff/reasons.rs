@@ -3,6 +3,7 @@
 //! Both stand in indexes, which are read only where they are not the same on both sides.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::thread::ScopedJoinHandle;
 
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::format::{FormatError, IndexKind, VersionOrder, deb};
 use crate::manifest::Package;
 use crate::pool::Pool;
 use crate::snapshot::stored::{StoredError, StoredIndex, StoredState};
+use crate::threads;
 
 /// Bounds what advisories can cost: bytes of those that are shown, and versions that are compared. All of a large distribution
 /// together take some millions.
@@ -195,12 +197,16 @@ impl Origins {
         let news = || origins(pool, &new, pairs, |pair| pair.to.as_deref());
         // Unpacking and reading is what a diff takes time for, and the sides have nothing to do with each other.
         let (from, to) = std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().name("diff-from".to_owned());
-            let other = builder.spawn_scoped(scope, olds)?;
+            let other = threads::start(scope, "diff-from", olds);
             let to = news();
-            let from = other.join().expect("reading an index does not panic");
-            Ok::<_, std::io::Error>((from, to))
-        })?;
+            let from = match other.map(ScopedJoinHandle::join) {
+                Ok(Ok(from)) => from,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // Where there is no thread for it.
+                Err(_) => olds(),
+            };
+            (from, to)
+        });
         Ok(Self {
             from: from?,
             to: to?,

@@ -2,7 +2,10 @@
 
 mod absent;
 mod damage;
+mod lock;
+mod odd_files;
 mod ownership;
+mod threads;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
