@@ -307,7 +307,7 @@ mod tests {
             deadlines: Arc::clone(&deadlines),
         };
         let config = Agent::config_builder()
-            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_recv_response(Some(Duration::from_mins(1)))
             .build();
         let resolver = CachingResolver::new(interrupt.clone());
         let agent = Agent::with_parts(config, wire, resolver);
