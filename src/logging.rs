@@ -91,7 +91,7 @@ fn open(path: &Path) -> io::Result<fs_err::File> {
     if kind.is_file() || kind.is_char_device() {
         return Ok(file);
     }
-    let why = format!("logging.file `{}` is not a regular file", path.display());
+    let why = format!("logging.file {} is not a regular file", path.display());
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 

@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub fn open_named(path: &Path) -> io::Result<fs_err::File> {
     let file = open(path).map_err(|error| {
         if error.kind() == io::ErrorKind::InvalidInput {
-            let why = format!("`{}` {error}", path.display());
+            let why = format!("{} {error}", path.display());
             return io::Error::new(error.kind(), why);
         }
         let why = format!("failed to open file `{}`: {error}", path.display());

@@ -238,7 +238,7 @@ impl Pool {
             .open(&path)
             .map_err(|error| self.explained(error))?;
         if !file.metadata()?.is_file() {
-            let why = format!("`{}` is not a regular file", path.display());
+            let why = format!("{} is not a regular file", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let mut hasher = Hasher::new(expected.algorithm());

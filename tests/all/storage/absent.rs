@@ -533,3 +533,39 @@ fn a_pool_without_its_marker() {
         );
     }
 }
+
+/// What this machine's fstab says counts, also where the parent is not empty.
+#[test]
+fn a_file_system_of_fstab_that_is_not_mounted() {
+    const ELSEWHERE: &str = "mount --bind \"$0\" /etc/fstab && \"$@\"";
+    let (_, _server, chantal) = fresh(&hello());
+    chantal.write("mnt/lost+found/x", "");
+    chantal.global("storage: {base_path: ../../mnt/deep/data}");
+    let mnt = chantal.dir().join("mnt");
+    let fstab = format!("/dev/sdz1 {} ext4 defaults 0 2\n", mnt.display());
+    let fstab = chantal.write("fstab", &fstab);
+    let inner = chantal.command(&SYNC);
+    let mut sync = std::process::Command::new("unshare");
+    sync.args(["-rm", "sh", "-c", ELSEWHERE])
+        .arg(fstab)
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(chantal.dir());
+    let Ok(output) = sync.output() else {
+        return println!("skipped: there is no unshare");
+    };
+    let stderr = chantal.shown(&String::from_utf8(output.stderr).unwrap());
+    if !Path::new("/etc/fstab").exists() || stderr.contains("unshare:") || stderr.contains("mount:")
+    {
+        return println!("skipped: no name space of its own: {stderr}");
+    }
+    assert_eq!(
+        stderr,
+        "error: [dir]/mnt/deep/data holds no storage, and storage.create makes none there: \
+         /etc/fstab has a file system for [dir]/mnt, and it is not mounted\n\
+         hint: is the file system mounted? `chantal init` makes a new storage\n"
+    );
+    assert_eq!(output.status.code(), Some(5));
+    assert_eq!(names(&mnt), ["lost+found"]);
+    chantal.run(&SYNC).succeeds();
+}
