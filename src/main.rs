@@ -26,6 +26,10 @@
 //! - Verified before parsed: parsers take [`openpgp::Trusted`], or readers over bytes whose digest a trusted root vouches for.
 //! - Whole before named: an object's name is given after its digest was checked, and the store names it after it is durable.
 //! - One transaction makes a state; one rename makes a published tree. Killed anywhere, the old state and tree are intact.
+//! - A place that is not there is not empty: a base path, store, pool or published tree that is missing may be on a disk that is not
+//!   mounted, and nothing is made in its stead. A pool belongs to one store; a lock counts while its path names it.
+//! - What is read from the store is checked first ([`store`]); a wait on the network ends with an interruption or its deadline
+//!   ([`upstream`]).
 //! - Published files are the upstream's own, byte for byte; beside them stand the trusted keys for clients, and nothing
 //!   of the upstream's in their place. New indexes (see above) and a root that clients would find too old are ours, and signed so.
 //! - No path from an upstream reaches a URL or the file system except as a [`rel_path::RelPath`].

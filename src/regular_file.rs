@@ -11,7 +11,11 @@ use std::path::Path;
 pub fn open(path: &Path) -> io::Result<std::fs::File> {
     let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file");
     // A socket cannot be opened at all, and opening a device may do something.
-    if !std::fs::metadata(path)?.is_file() {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::Error::from(rustix::io::Errno::ISDIR));
+    }
+    if !metadata.is_file() {
         return Err(not_regular());
     }
     let file = OpenOptions::new()
@@ -76,7 +80,9 @@ mod tests {
         assert!(made.unwrap().success());
         let socket = dir.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        for path in [&pipe, &socket, dir.path(), Path::new("/dev/zero")] {
+        let directory = read(dir.path()).unwrap_err();
+        assert_eq!(directory.kind(), io::ErrorKind::IsADirectory);
+        for path in [&pipe, &socket, Path::new("/dev/zero")] {
             let error = read(path).unwrap_err();
             assert_eq!(error.to_string(), "is not a regular file", "{path:?}");
         }

@@ -1,6 +1,6 @@
 //! The configured signing key, for the commands that sign.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -57,7 +57,12 @@ pub fn read_passphrase(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn read_secret(path: &Path) -> Result<Vec<u8>, Error> {
-    let file = regular_file::open_named(path).map_err(Error::SigningFile)?;
+    let file = regular_file::open_named(path).map_err(|error| match error.kind() {
+        io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => {
+            Error::Usage(format!("{} is not a file", path.display()))
+        }
+        _ => Error::SigningFile(error),
+    })?;
     let metadata = file.metadata().map_err(Error::SigningFile)?;
     if metadata.mode() & 0o077 != 0 {
         log::warn!(

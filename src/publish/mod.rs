@@ -329,6 +329,7 @@ fn stage_and_exchange(
     })?;
     put(context, tree, &pending(before, shown, Some(directory)))?;
     let copied = stage::fill(context, staging, layout, tree)?;
+    check_lock(context)?;
     exchange::exchange(staging, tree)?;
     Ok((copied, directory))
 }
@@ -374,6 +375,11 @@ fn shows_already(record: &TreeRecord, request: &Request<'_>) -> bool {
                 && record.root_key == own.key.map(SigningKey::fingerprint)
         }
     }
+}
+
+/// Whoever lost the lock exchanges and removes nothing: another run may be at work there.
+fn check_lock(context: Context<'_>) -> Result<(), StoreError> {
+    Ok(context.lock.check()?)
 }
 
 fn put(context: Context<'_>, tree: &Path, record: &TreeRecord) -> Result<(), StoreError> {

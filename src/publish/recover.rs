@@ -6,7 +6,7 @@ use fs_err as fs;
 
 use super::directory::{identity, is_empty, remove, staging_path};
 use super::strays::is_of_the_pool;
-use super::{Context, PublishError, exchange, generations, put};
+use super::{Context, PublishError, check_lock, exchange, generations, put};
 use crate::store::records::{Generation, TreeRecord};
 
 /// Ends what a killed run began at a tree: its staging directory is removed then.
@@ -64,6 +64,7 @@ pub fn recover(
             record.forget_content();
             put(context, tree, &record)?;
         }
+        check_lock(context)?;
         if is_exchanged || is_staged || is_leftover {
             remove(staging)?;
         } else {

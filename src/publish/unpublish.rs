@@ -10,7 +10,7 @@ use super::layout::Layout;
 use super::presence::{Glance, glance};
 use super::recover::recover;
 use super::strays::refuse_foreign_files;
-use super::{Context, PublishError, put};
+use super::{Context, PublishError, check_lock, put};
 use crate::store::records::TreeRecord;
 
 /// What is remembered of a place once its tree is removed.
@@ -87,6 +87,7 @@ fn take_away(
 ) -> Result<(), PublishError> {
     if super::directory::is_empty(tree)? {
         put_not_wanted(context, tree, record)?;
+        check_lock(context)?;
         return Ok(fs::remove_dir(tree)?);
     }
     let known = context
@@ -96,6 +97,7 @@ fn take_away(
     // Recorded first: what is found under the staging name later is then known to be ours.
     record.leftover = identity(tree)?;
     put(context, tree, record)?;
+    check_lock(context)?;
     fs::rename(tree, staging)?;
     put_not_wanted(context, tree, record)?;
     Ok(remove(staging)?)

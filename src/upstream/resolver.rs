@@ -58,12 +58,19 @@ impl CachingResolver {
         }
         let (sender, receiver) = channel();
         let target = (host.to_owned(), port);
-        thread::Builder::new()
+        let look_up = |target: &Target| {
+            (target.0.as_str(), target.1)
+                .to_socket_addrs()
+                .map(Vec::from_iter)
+        };
+        let waiting = target.clone();
+        let started = thread::Builder::new()
             .name("resolve".to_owned())
-            .spawn(move || {
-                let found = target.to_socket_addrs().map(Vec::from_iter);
-                let _ = sender.send(found);
-            })?;
+            .spawn(move || drop(sender.send(look_up(&waiting))));
+        if started.is_err() {
+            // No thread can be had (ulimit -u): rather a wait that cannot be ended than none.
+            return look_up(&target).map_err(Error::Io);
+        }
         let end = Instant::now() + wait;
         loop {
             self.interrupt.check().map_err(interrupted)?;

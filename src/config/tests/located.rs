@@ -168,7 +168,7 @@ fn files_that_cannot_be_read() {
     );
     assert_eq!(
         error(&[("conf.d/a.yaml/x", "")]),
-        "DIR/conf.d/a.yaml: cannot be read: is not a regular file"
+        "DIR/conf.d/a.yaml: cannot be read: Is a directory (os error 21)"
     );
     assert_eq!(
         error(&[("conf.d/a.yaml", &"#".repeat((1 << 20) + 1))]),
