@@ -132,14 +132,17 @@ fn remove_unrecorded(context: Context<'_>, staging: &Path) -> Result<(), Publish
 /// Leaves nothing of a publishing that failed: half a tree of copies would keep a full disk full, and a record of something that
 /// was never shown would keep objects. What cannot be cleared away the next run does; why it failed is what counts.
 pub fn give_up(context: Context<'_>, tree: &Path, staging: &Path, before: Option<&TreeRecord>) {
-    let cleared = remove(staging).map_err(PublishError::from).and_then(|()| {
-        let restored = context.store.write(context.lock, |writer| match before {
+    let clear = || {
+        // Where the lock is lost, what has that name may be another run's.
+        check_lock(context)?;
+        remove(staging)?;
+        context.store.write(context.lock, |writer| match before {
             Some(record) => writer.put_tree(tree, record),
             None => writer.remove_tree(tree),
-        });
-        Ok(restored?)
-    });
-    if let Err(error) = cleared {
+        })?;
+        Ok::<_, PublishError>(())
+    };
+    if let Err(error) = clear() {
         log::warn!("{error}");
     }
 }
