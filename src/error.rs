@@ -439,6 +439,9 @@ fn upstream_hint(error: &UpstreamError, untouched: &str) -> Option<String> {
         UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. } => {
             format!("the upstream may be mid-update; {untouched}")
         }
+        UpstreamError::Status { status, .. } if *status < 400 => format!(
+            "nothing that was asked for is answered so: the server, or a proxy before it, may be broken; {untouched}"
+        ),
         UpstreamError::Unreachable { .. } | UpstreamError::Status { .. } => {
             format!("try again later; {untouched}")
         }

@@ -227,8 +227,18 @@ impl Http {
         let wait = Instant::now() + self.settings.timeout;
         self.deadlines.set_for_answer(wait, HEADER_TIMEOUT);
         request.call().map_err(|error| {
+            let has_begun = self.deadlines.has_begun();
             self.deadlines.clear();
-            classify(shown(url), &error, self.sends_certificate(url))
+            match error {
+                ureq::Error::Timeout(_) if has_begun => UpstreamError::Unreachable {
+                    url: shown(url),
+                    why: format!(
+                        "its header did not end within {} seconds",
+                        HEADER_TIMEOUT.as_secs()
+                    ),
+                },
+                error => classify(shown(url), &error, self.sends_certificate(url)),
+            }
         })
     }
 

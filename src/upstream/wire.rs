@@ -37,6 +37,7 @@ struct Deadline {
     at: Instant,
     /// What is left from the first byte of an answer on, while that has not come.
     from_first_byte: Option<Duration>,
+    has_begun: bool,
 }
 
 impl Deadlines {
@@ -45,6 +46,7 @@ impl Deadlines {
         self.put(Deadline {
             at,
             from_first_byte: None,
+            has_begun: false,
         });
     }
 
@@ -53,6 +55,7 @@ impl Deadlines {
         self.put(Deadline {
             at,
             from_first_byte: Some(header),
+            has_begun: false,
         });
     }
 
@@ -75,7 +78,15 @@ impl Deadlines {
             && let Some(header) = deadline.from_first_byte.take()
         {
             deadline.at = Instant::now() + header;
+            deadline.has_begun = true;
         }
+    }
+
+    /// Whether the answer to this thread's request has begun.
+    pub fn has_begun(&self) -> bool {
+        self.lock()
+            .get(&thread::current().id())
+            .is_some_and(|deadline| deadline.has_begun)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, Deadline>> {

@@ -20,7 +20,16 @@ fn slow_redirects(answer: &mut RawAnswer<'_>) {
 #[test]
 #[ignore = "slow: .ci/slow"]
 fn headers_and_redirects_have_half_a_minute() {
-    for fault in [slow_header, slow_redirects] {
+    for (fault, why) in [
+        (
+            Fault::Raw(slow_header),
+            ": its header did not end within 30 seconds\n",
+        ),
+        (
+            Fault::Raw(slow_redirects),
+            ": redirects led on for more than 30 seconds\n",
+        ),
+    ] {
         let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
         let server = Server::start(upstream.build().tree);
         let chantal = Chantal::new();
@@ -28,10 +37,13 @@ fn headers_and_redirects_have_half_a_minute() {
             .global("storage:\n  base_path: ../../data\n  create: true\ndownload:\n  retries: 0\n");
         chantal.repository(&Repository::of("r", &upstream, &server.url()));
         for path in [upstream.root(), "repodata/again".to_owned()] {
-            server.fault(&path, Times::Always, Fault::Raw(fault));
+            server.fault(&path, Times::Always, fault.clone());
         }
         let start = Instant::now();
-        chantal.run(&["repo", "sync", "--repo-id", "r"]).exits(3);
+        chantal
+            .run(&["repo", "sync", "--repo-id", "r"])
+            .exits(3)
+            .mentions(why);
         let took = start.elapsed();
         assert!((25..60).contains(&took.as_secs()), "{took:?}");
     }
