@@ -14,7 +14,8 @@ use crate::format::RootFormat;
 use crate::interrupt::Interrupt;
 use crate::output::count;
 use crate::publish::{
-    self, Absent, Afterwards, Caller, Effort, Older, Outcome, Own, OwnRoot, Request, Root, Summary,
+    self, Absent, Afterwards, Caller, Effort, Older, Outcome, Own, OwnRoot, Removal, Request, Root,
+    Summary,
 };
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
@@ -389,6 +390,9 @@ fn refuse_nested(storage: &Storage, tree: &Path) -> Result<(), Error> {
 #[derive(Serialize)]
 struct Unpublished {
     path: String,
+    /// Only forgotten: it was not there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    missing: bool,
     repository: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<String>,
@@ -441,8 +445,9 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
             absent,
         );
         match removed {
-            Ok(()) => gone.push(Unpublished {
+            Ok(removal) => gone.push(Unpublished {
                 path: path.display().to_string(),
+                missing: removal == Removal::Forgotten,
                 repository: tree.repository.clone(),
                 snapshot: tree.snapshot.clone(),
             }),
@@ -455,11 +460,20 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
         }
         let lines: Vec<String> = gone
             .iter()
-            .map(|tree| format!("{} is gone", tree.path))
+            .map(|tree| became(&tree.path, tree.missing))
             .collect();
         lines.join("\n")
     })?;
     conclude(errors)
+}
+
+/// For people: what became of a tree.
+pub fn became(path: &str, missing: bool) -> String {
+    if missing {
+        format!("{path} is forgotten; it was not there, and what may be on its disk stays")
+    } else {
+        format!("{path} is gone")
+    }
 }
 
 /// What `--forget-absent` means.
@@ -484,7 +498,7 @@ pub fn take_away(
     tree: &TreeRecord,
     afterwards: Afterwards,
     absent: Absent,
-) -> Result<(), Error> {
+) -> Result<Removal, Error> {
     publish::unpublish(publishing(storage, interrupt), path, afterwards, absent).map_err(|source| {
         Error::Publish {
             repository: tree.repository.clone(),

@@ -42,7 +42,7 @@ use crate::store::{Store, StoreError, WriterLock};
 pub use generations::outlived;
 pub use presence::is_missing;
 pub use recover::recover_at;
-pub use unpublish::{Absent, Afterwards, unpublish};
+pub use unpublish::{Absent, Afterwards, Removal, unpublish};
 
 use directory::{identity, make_parents, remove, staging_path};
 use layout::Layout;

@@ -266,7 +266,7 @@ fn a_run_killed_while_it_ends_another_is_ended() {
     );
 }
 
-fn forget(context: Context<'_>, tree: &Path) -> Result<(), PublishError> {
+fn forget(context: Context<'_>, tree: &Path) -> Result<Removal, PublishError> {
     unpublish(context, tree, Afterwards::Nothing, Absent::Refused)
 }
 

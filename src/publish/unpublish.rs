@@ -30,14 +30,23 @@ pub enum Absent {
     Forgotten,
 }
 
+/// What became of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    Removed,
+    /// It was not there: what may be on its disk stays.
+    Forgotten,
+}
+
 /// Removes a tree. Killed anywhere, the tree is either whole or out of sight, and the next run ends the work.
 pub fn unpublish(
     context: Context<'_>,
     tree: &Path,
     afterwards: Afterwards,
     absent: Absent,
-) -> Result<(), PublishError> {
+) -> Result<Removal, PublishError> {
     let staging = staging_path(tree)?;
+    let mut removal = Removal::Removed;
     let not_published = || PublishError::NotPublished {
         path: tree.to_owned(),
     };
@@ -61,7 +70,10 @@ pub fn unpublish(
                     path: tree.to_owned(),
                 });
             }
-            Glance::Missing => put_not_wanted(context, tree, &mut record)?,
+            Glance::Missing => {
+                put_not_wanted(context, tree, &mut record)?;
+                removal = Removal::Forgotten;
+            }
             _ => take_away(context, tree, &staging, &mut record)?,
         }
     }
@@ -76,7 +88,7 @@ pub fn unpublish(
             .store
             .write(context.lock, |writer| writer.remove_tree(tree))?,
     }
-    Ok(())
+    Ok(removal)
 }
 
 fn take_away(

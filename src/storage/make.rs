@@ -249,6 +249,7 @@ impl Site<'_> {
             store: note.store.clone(),
             generation: note.generation,
             adopting: note.adopting,
+            restored: None,
         };
         Store::create_as(&path, &identity)?;
         Ok(())

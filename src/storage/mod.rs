@@ -218,7 +218,7 @@ impl Storage {
         let pool = Pool::open(&places.pool_path, &id)?;
         let migrated = store.migrate(&lock)?;
         make::finish(base_path, &store, &pool)?;
-        let standing = ownership::stand(&store, &pool)?;
+        let standing = ownership::stand(&store, &pool, &lock)?;
         let storage = Self {
             lock,
             store,
@@ -226,6 +226,15 @@ impl Storage {
             standing,
         };
         Ok((storage, migrated))
+    }
+}
+
+impl Drop for Storage {
+    /// The marker follows the store. Where a run is killed before that, the next one does it.
+    fn drop(&mut self) {
+        if let Err(error) = ownership::follow(self) {
+            log::debug!("the pool's marker was not brought up to date: {error}");
+        }
     }
 }
 

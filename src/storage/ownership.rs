@@ -1,7 +1,7 @@
 //! A pool belongs to one store: another one would delete what only the first needs.
 //!
-//! - The pool's marker names its store, where that was and on which host, and a generation that store and marker raise before objects
-//!   are deleted: the store first, so that a run killed in between leaves a store that is ahead, which is its own master.
+//! - The pool's marker names its store, where that was and on which host, and a generation that store and marker raise with each
+//!   new manifest and snapshot, and before objects are deleted: the store first, so that a run killed in between leaves a store that is ahead, which is its own master.
 //! - Another store is refused. The same store at another place, or behind the marker, is a copy or came out of a backup: it may add
 //!   to the pool, and must not delete from it.
 //! - `pool take-over` makes a store the owner, whatever the marker says; the former owner is refused from then on. What lies in the pool by
@@ -10,7 +10,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::StorageError;
+use super::{Storage, StorageError};
 use crate::pool::{Marker, Owner, Pool};
 use crate::store::records::{Identity, random_id};
 use crate::store::{Reader, Store, WriterLock};
@@ -66,10 +66,19 @@ pub struct TakeOver {
 }
 
 /// How a store that is opened to change it stands to its pool. Notes it as the owner where it is, and nobody else was.
-pub fn stand(store: &Store, pool: &Pool) -> Result<Standing, StorageError> {
+pub fn stand(store: &Store, pool: &Pool, lock: &WriterLock) -> Result<Standing, StorageError> {
     let identity = store.read(Reader::identity)?;
     let here = owner(store, &identity)?;
     let Some(noted) = pool.owner() else {
+        if identity.generation > 0 {
+            // The marker was lost and made again by hand. It cannot say any more whether this store came out of a backup.
+            store.write(lock, |writer| {
+                writer.put_identity(&Identity {
+                    adopting: Some(time::now()),
+                    ..identity
+                })
+            })?;
+        }
         pool.set_owner(here)?;
         return Ok(Standing::Owner);
     };
@@ -80,10 +89,21 @@ pub fn stand(store: &Store, pool: &Pool) -> Result<Standing, StorageError> {
             owner: noted,
         });
     }
-    let doubt = if here.generation < noted.generation {
+    let is_behind = here.generation < noted.generation;
+    let restored = identity.restored.or(is_behind.then_some(here.generation));
+    if restored != identity.restored {
+        // What is synced from now on raises its generation, and does not bring back what it does not know.
+        store.write(lock, |writer| {
+            writer.put_identity(&Identity {
+                restored,
+                ..identity
+            })
+        })?;
+    }
+    let doubt = if let Some(generation) = restored {
         Some(Doubt::Behind {
             store: here.at,
-            generation: here.generation,
+            generation,
             noted: noted.generation,
         })
     } else if (&here.at, &here.host) != (&noted.at, &noted.host) {
@@ -106,6 +126,23 @@ pub fn stand(store: &Store, pool: &Pool) -> Result<Standing, StorageError> {
         },
         None => Standing::Owner,
     })
+}
+
+/// Brings the marker to the store's generation, where this store owns the pool.
+pub fn follow(storage: &Storage) -> Result<(), StorageError> {
+    if storage.standing != Standing::Owner {
+        return Ok(());
+    }
+    let generation = storage.store.read(Reader::identity)?.generation;
+    if storage
+        .pool
+        .owner()
+        .is_some_and(|noted| noted.generation < generation)
+    {
+        storage.lock.check()?;
+        storage.pool.raise_generation(generation)?;
+    }
+    Ok(())
 }
 
 /// The owner that a pool's marker would name if it belonged to this store.
@@ -161,6 +198,7 @@ pub fn take_over(
         let mut identity = writer.identity()?;
         identity.pool.clone_from(&marker.pool);
         identity.adopting = Some(time::now());
+        identity.restored = None;
         if let Some(owner) = &marker.owner {
             // A copy must differ from what it is a copy of.
             if owner.store == identity.store {

@@ -107,6 +107,7 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
         pool,
         generation: 0,
         adopting: None,
+        restored: None,
     };
     tables::put_identity(transaction, &identity)
 }

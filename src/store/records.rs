@@ -16,10 +16,12 @@ pub struct Identity {
     pub pool: String,
     /// Its own.
     pub store: String,
-    /// How often objects were removed from the pool.
+    /// Raised with each new manifest and snapshot, and before objects are removed from the pool.
     pub generation: u64,
     /// When it was put over a pool with objects that it does not know.
     pub adopting: Option<i64>,
+    /// The generation with which it came out of a backup. What it does since does not make it know what was lost.
+    pub restored: Option<u64>,
 }
 
 impl Identity {
@@ -31,6 +33,7 @@ impl Identity {
             store: random_id()?,
             generation: 0,
             adopting: None,
+            restored: None,
         })
     }
 }

@@ -49,6 +49,8 @@ pub const POOL: &str = "pool";
 const STORE: &str = "store";
 const GENERATION: &str = "generation";
 const ADOPTING: &str = "adopting";
+/// A generation (u64, little endian); see [`Identity::restored`].
+const RESTORED: &str = "restored";
 
 const UNREADABLE: &str = "it cannot be read";
 
@@ -151,10 +153,14 @@ pub fn put_identity(transaction: &WriteTransaction, identity: &Identity) -> Tran
     put(POOL, identity.pool.as_bytes())?;
     put(STORE, identity.store.as_bytes())?;
     put(GENERATION, &identity.generation.to_le_bytes())?;
-    if let Some(since) = identity.adopting {
-        put(ADOPTING, &since.to_le_bytes())?;
-    } else {
-        table.remove(ADOPTING)?;
+    let adopting = identity.adopting.map(i64::to_le_bytes);
+    let restored = identity.restored.map(u64::to_le_bytes);
+    for (key, value) in [(ADOPTING, adopting), (RESTORED, restored)] {
+        if let Some(value) = value {
+            table.insert(key, seal(&META, &key, &value).as_slice())?;
+        } else {
+            table.remove(key)?;
+        }
     }
     Ok(())
 }
@@ -177,6 +183,7 @@ pub fn identity(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Tran
             .map(u64::from_le_bytes)
             .ok_or_else(|| damaged(&META, &GENERATION, "it is missing"))?,
         adopting: number(ADOPTING)?.map(i64::from_le_bytes),
+        restored: number(RESTORED)?.map(u64::from_le_bytes),
     })
 }
 

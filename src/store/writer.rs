@@ -31,7 +31,15 @@ impl Writer {
         Ok(())
     }
 
+    /// The store is not what it was: one that comes out of a backup must be told from it.
+    fn raise_generation(&self) -> Transaction<()> {
+        let mut identity = self.identity()?;
+        identity.generation = identity.generation.saturating_add(1);
+        self.put_identity(&identity)
+    }
+
     pub fn put_manifest(&self, built: &Built) -> Transaction<()> {
+        self.raise_generation()?;
         let mut chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
         for (id, encoded) in &built.chunks {
             // One that is there may be damaged.
@@ -164,6 +172,7 @@ impl Writer {
         name: &str,
         record: &SnapshotRecord,
     ) -> Transaction<()> {
+        self.raise_generation()?;
         let mut table = self.0.open_table(tables::SNAPSHOT_TO_RECORD)?;
         let key = (repository, name);
         let row = seal_json(&tables::SNAPSHOT_TO_RECORD, &key, record);

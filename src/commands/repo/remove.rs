@@ -17,7 +17,7 @@ use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
-use crate::publish::Afterwards;
+use crate::publish::{Afterwards, Removal as TreeRemoval};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::{self, Storage, StorageError};
 use crate::store::records::{RepositoryRecord, TreeRecord};
@@ -54,6 +54,9 @@ struct Removal {
     keys: Option<String>,
     /// Published trees that go with it: those that were removed, or would be.
     trees: Vec<String>,
+    /// Of these, those that were not there and were only forgotten.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    forgotten: Vec<String>,
     snapshots_deleted: Vec<String>,
     snapshots_kept: Vec<String>,
     /// What these need.
@@ -98,7 +101,13 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
             absent(&arguments.absent),
         );
         match removed {
-            Ok(()) => removal.trees.push(path.display().to_string()),
+            Ok(removed) => {
+                let path = path.display().to_string();
+                if removed == TreeRemoval::Forgotten {
+                    removal.forgotten.push(path.clone());
+                }
+                removal.trees.push(path);
+            }
             Err(error) => {
                 removal.errors.push(error.to_string());
                 errors.push(error);
@@ -228,6 +237,7 @@ impl Plan {
                 .keys()
                 .map(|path| path.display().to_string())
                 .collect(),
+            forgotten: Vec::new(),
             snapshots_deleted,
             snapshots_kept,
             kept_bytes: self.kept,
@@ -280,6 +290,11 @@ fn describe(removal: &Removal) -> String {
     };
     let mut text = format!("{}: {forget} {}\n", removal.repository, what.join(", "));
     for tree in &removal.trees {
+        let go = if removal.forgotten.contains(tree) {
+            "is forgotten; it was not there, and what may be on its disk stays"
+        } else {
+            go
+        };
         text += &format!("  {tree} {go}\n");
     }
     text += &match removal.objects {

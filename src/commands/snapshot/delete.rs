@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::cli::SnapshotDelete;
-use crate::commands::publish::{absent, shows, snapshot_path, take_away};
+use crate::commands::publish::{absent, became, shows, snapshot_path, take_away};
 use crate::commands::{Context, conclude};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
-use crate::publish::Afterwards;
+use crate::publish::{Afterwards, Removal};
 use crate::snapshot;
 use crate::storage::Storage;
 
@@ -17,6 +17,9 @@ struct Deleted {
     snapshot: String,
     /// Published trees that went with it.
     unpublished: Vec<String>,
+    /// The same for people.
+    #[serde(skip)]
+    lines: Vec<String>,
 }
 
 pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), Error> {
@@ -47,12 +50,16 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
     let mut deleted = Vec::new();
     let mut errors = Vec::new();
     for snapshot in snapshots {
-        let mut unpublished = Vec::new();
+        let (mut unpublished, mut lines) = (Vec::new(), Vec::new());
         let mut failed = None;
         for (path, tree) in trees.iter().filter(|(_, tree)| shows(tree, &snapshot)) {
             let forget = Afterwards::Nothing;
             match take_away(&storage, &interrupt, path, tree, forget, absent) {
-                Ok(()) => unpublished.push(path.display().to_string()),
+                Ok(removal) => {
+                    let path = path.display().to_string();
+                    lines.push(became(&path, removal == Removal::Forgotten));
+                    unpublished.push(path);
+                }
                 Err(error) => failed = Some(error),
             }
         }
@@ -68,6 +75,7 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
             repository: snapshot.repository,
             snapshot: snapshot.name,
             unpublished,
+            lines,
         });
     }
     context.output.result(&deleted, |deleted| {
@@ -75,8 +83,8 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
             .iter()
             .map(|gone| {
                 let mut text = format!("{}/{} is deleted", gone.repository, gone.snapshot);
-                for path in &gone.unpublished {
-                    text += &format!("\n  {path} is gone");
+                for line in &gone.lines {
+                    text += &format!("\n  {line}");
                 }
                 text
             })

@@ -48,6 +48,8 @@ struct Scene {
     mirrored: Tree,
     store: PathBuf,
     good: Vec<u8>,
+    /// The pool's, of the same time.
+    marker: Vec<u8>,
 }
 
 impl Scene {
@@ -70,6 +72,7 @@ impl Scene {
         Self {
             mirrored: built.mirrored(),
             good: fs::read(&store).unwrap(),
+            marker: fs::read(chantal.data().join("pool/CHANTAL-POOL")).unwrap(),
             chantal,
             _server: server,
             store,
@@ -78,7 +81,13 @@ impl Scene {
 
     fn mend(&self) {
         drop(fs::remove_dir_all(self.chantal.dir().join("www/again")));
-        fs::write(&self.store, &self.good).unwrap();
+        self.put(&self.good);
+    }
+
+    /// Puts a store in place that is no older than the pool's marker says.
+    fn put(&self, store: &[u8]) {
+        fs::write(&self.store, store).unwrap();
+        fs::write(self.chantal.data().join("pool/CHANTAL-POOL"), &self.marker).unwrap();
     }
 
     /// What is published was touched by nothing that failed, and is right wherever something was published anew.
@@ -363,7 +372,7 @@ fn bits_of_the_file() {
         let place = live[usize::try_from(seed >> 33).unwrap() % live.len()];
         let mut bad = scene.good.clone();
         bad[place] ^= 1 << (seed >> 29 & 7);
-        fs::write(&scene.store, bad).unwrap();
+        scene.put(&bad);
         let before = scene.trees();
         for command in [PUBLISH, AGAIN, SHOW] {
             let output = scene.chantal.run(command);

@@ -318,13 +318,14 @@ fn a_store_that_came_out_of_a_backup() {
     party.change("second");
     party.chantal.run(&SYNC).succeeds();
     party.chantal.run(&CLEANUP).succeeds();
-    assert_eq!(line(&party.marker(), "generation"), "1");
+    // Two states and a deletion.
+    assert_eq!(line(&party.marker(), "generation"), "3");
 
     fs::write(party.store(), backup).unwrap();
     let pool = party.chantal.data().join("pool");
     let before = objects(&pool);
     let id = line(&party.marker(), "store");
-    let why = "the store [dir]/data/chantal.redb is older than its pool (generation 0, the pool has 1): it came out of a backup";
+    let why = "the store [dir]/data/chantal.redb is older than its pool (generation 1, the pool has 3): it came out of a backup";
     let warning = format!(
         "warning: {why}; `db cleanup` refuses until `chantal pool take-over --from {id}`\n"
     );
@@ -401,11 +402,51 @@ fn a_marker_that_is_behind() {
     party.chantal.run(&CLEANUP).succeeds();
     put_line(&party.marker(), "generation", "0");
     party.chantal.run(&CLEANUP).succeeds();
-    assert_eq!(line(&party.marker(), "generation"), "1");
+    assert_eq!(line(&party.marker(), "generation"), "3");
 
     // Where nothing is removed, nothing is raised.
     party.chantal.run(&CLEANUP).succeeds();
-    assert_eq!(line(&party.marker(), "generation"), "1");
+    assert_eq!(line(&party.marker(), "generation"), "3");
+}
+
+/// Nothing was removed since the backup, and yet it does not know what was synced and named since.
+#[test]
+fn a_backup_from_before_a_sync_removes_nothing() {
+    let mut party = Party::used("first", None);
+    let backup = fs::read(party.store()).unwrap();
+    party.change("second");
+    party.chantal.run(&SYNC).succeeds();
+    let newer = fs::read(party.store()).unwrap();
+    let pool = party.chantal.data().join("pool");
+    let before = objects(&pool);
+    fs::write(party.store(), backup).unwrap();
+    party
+        .chantal
+        .run(&CLEANUP)
+        .exits(5)
+        .mentions("it came out of a backup");
+    assert_eq!(objects(&pool), before);
+    fs::write(party.store(), newer).unwrap();
+    party.chantal.run(&SYNC).succeeds();
+    party.chantal.run(&CLEANUP).succeeds();
+}
+
+/// Whoever makes a lost marker again cannot say whether the store came out of a backup.
+#[test]
+fn a_marker_that_was_made_again_by_hand() {
+    let mut party = Party::used("first", None);
+    let backup = fs::read(party.store()).unwrap();
+    party.change("second");
+    party.chantal.run(&SYNC).succeeds();
+    let pool = party.chantal.data().join("pool");
+    let before = objects(&pool);
+    fs::write(party.store(), backup).unwrap();
+    let marker = fs::read_to_string(party.marker()).unwrap();
+    let two: Vec<&str> = marker.lines().take(2).collect();
+    fs::write(party.marker(), two.join("\n") + "\n").unwrap();
+    let said = party.chantal.run(&CLEANUP).succeeds();
+    said.mentions(" stay that the store does not know: ");
+    assert_eq!(objects(&pool), before);
 }
 
 /// Of a chantal that noted no store.
