@@ -19,7 +19,7 @@ use crate::snapshot::{SnapshotError, StoredError};
 use crate::storage::StorageError;
 use crate::store::StoreError;
 use crate::sync::{FreshnessError, KeyError, RootError, SyncError};
-use crate::upstream::{TlsFailure, UpstreamError};
+use crate::upstream::{CredentialError, TlsFailure, UpstreamError};
 
 use storage::{
     io_exit, io_hint, lock_exit, lock_hint, storage_exit, storage_hint, store_exit, store_hint,
@@ -245,7 +245,6 @@ fn stored_exit(error: &StoredError) -> Exit {
 
 fn sync_exit(error: &SyncError) -> Exit {
     match error {
-        SyncError::Credentials(_) | SyncError::NothingChosen => Exit::Usage,
         SyncError::Key(error) => match error {
             KeyError::File(_) | KeyError::Unusable(_) => Exit::Usage,
             KeyError::Kept(error) => io_exit(error),
@@ -283,7 +282,10 @@ fn sync_exit(error: &SyncError) -> Exit {
         | SyncError::KeyPlace { .. }
         | SyncError::Manifest(_) => Exit::Refused,
         SyncError::Store(error) => store_exit(error),
-        SyncError::Interrupted(_) => Exit::Interrupted,
+        SyncError::Credentials(CredentialError::Interrupted(_)) | SyncError::Interrupted(_) => {
+            Exit::Interrupted
+        }
+        SyncError::Credentials(_) | SyncError::NothingChosen => Exit::Usage,
         SyncError::Io(error) => io_exit(error),
         SyncError::NoSpace { .. } => Exit::Other,
     }
@@ -474,6 +476,7 @@ fn tls_hint(failure: &TlsFailure) -> &'static str {
             "the certificate of credentials.cert may have expired, or be of another authority"
         }
         TlsFailure::NotTls => "check the port in the URL, and whether it is to be http://",
+        TlsFailure::TlsWanted => "check the port in the URL, and whether it is to be https://",
     }
 }
 

@@ -30,11 +30,13 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::digest::{Digest, Hasher, ObjectId};
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::regular_file;
 
 pub use marker::{Marker, Owner};
@@ -45,6 +47,8 @@ const OBJECTS: &str = "sha256";
 const PARTIAL: &str = "partial";
 /// What is read at once when something is hashed or copied.
 pub const BUFFER: usize = 128 * 1024;
+/// How long a wait for another thread may go on before the interruption is looked at.
+const SLICE: Duration = Duration::from_millis(100);
 
 pub struct Pool {
     root: PathBuf,
@@ -77,6 +81,8 @@ pub enum Begin<'a> {
     /// Another thread of this process stored it meanwhile.
     Present(Stored),
     Download(Box<Incoming<'a>>),
+    /// While another thread was downloading it.
+    Interrupted(Interrupted),
 }
 
 /// A file on its way into the pool. Dropping it keeps the bytes for a later resume.
@@ -187,7 +193,9 @@ impl Pool {
     /// Stores a few bytes that are in memory anyway (roots, keys).
     pub fn add(&self, bytes: &[u8]) -> io::Result<Stored> {
         let object = ObjectId::of(bytes);
-        if let Begin::Download(mut incoming) = self.begin(object.digest(), "")? {
+        if let Begin::Download(mut incoming) =
+            self.begin(object.digest(), "", &Interrupt::default())?
+        {
             incoming.restart()?;
             incoming.write(bytes)?;
             incoming
@@ -200,17 +208,24 @@ impl Pool {
         })
     }
 
-    /// Claims a digest that `repository` declares for a download. Waits while another thread downloads the same.
-    pub fn begin(&self, expected: Digest, repository: &str) -> io::Result<Begin<'_>> {
+    /// Claims a digest that `repository` declares for a download. Waits while another thread downloads the same: that may be
+    /// of another repository, which goes on when this one is stopped.
+    pub fn begin(
+        &self,
+        expected: Digest,
+        repository: &str,
+        interrupt: &Interrupt,
+    ) -> io::Result<Begin<'_>> {
         let name = partial_name(expected, repository);
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match claims.get(&name) {
                 Some(Claim::Busy) => {
-                    claims = self
-                        .released
-                        .wait(claims)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    if let Err(interrupted) = interrupt.check() {
+                        return Ok(Begin::Interrupted(interrupted));
+                    }
+                    let waited = self.released.wait_timeout(claims, SLICE);
+                    claims = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 Some(Claim::Stored(stored)) => return Ok(Begin::Present(*stored)),
                 None => break,
@@ -433,9 +448,10 @@ mod tests {
     }
 
     fn incoming(pool: &Pool, expected: Digest) -> Box<Incoming<'_>> {
-        match pool.begin(expected, "r").unwrap() {
+        match pool.begin(expected, "r", &Interrupt::default()).unwrap() {
             Begin::Download(incoming) => incoming,
             Begin::Present(stored) => panic!("already there: {stored:?}"),
+            Begin::Interrupted(_) => unreachable!("nobody interrupts it"),
         }
     }
 
@@ -467,9 +483,27 @@ mod tests {
         second.write(b"lo").unwrap();
         assert_eq!(second.commit().unwrap().unwrap().size, 5);
         assert!(matches!(
-            pool.begin(expected, "r").unwrap(),
+            pool.begin(expected, "r", &Interrupt::default()).unwrap(),
             Begin::Present(_)
         ));
+    }
+
+    #[test]
+    fn an_interruption_ends_the_wait_for_another_thread() {
+        let (_dir, pool) = pool();
+        let expected = ObjectId::of(b"hello").digest();
+        let first = incoming(&pool, expected);
+        let interrupt = Interrupt::default().part();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let begun = pool.begin(expected, "r", &interrupt).unwrap();
+                matches!(begun, Begin::Interrupted(_))
+            });
+            std::thread::sleep(Duration::from_millis(20));
+            interrupt.stop_part();
+            assert!(waiting.join().unwrap());
+        });
+        drop(first);
     }
 
     #[test]

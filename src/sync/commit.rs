@@ -3,7 +3,7 @@
 //! Beside what the upstream has, a manifest lists the trusted keys for clients. No other file of the upstream ever stands in their
 //! place: its root may be unsigned, and clients import what they find there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use crate::digest::ObjectId;
 use crate::format::{KeyFile, Source};
@@ -11,9 +11,7 @@ use crate::indexes::PoolSink;
 use crate::manifest::{self, Built, ChunkRef, Entry, Role};
 use crate::openpgp::Keyring;
 use crate::rel_path::RelPath;
-use crate::store::records::{
-    HistoryRecord, ObjectRecord, RepositoryRecord, SyncOutcome, ValidatorRecord,
-};
+use crate::store::records::{HistoryRecord, ObjectRecord, RepositoryRecord, SyncOutcome};
 use crate::time::now;
 
 use super::fetch::Fetched;
@@ -85,6 +83,7 @@ impl Session<'_> {
             signed_by: state.signed_by.clone(),
             packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
         };
+        let validators = self.validator_records(pinned.source.path(), &pinned.validators);
         self.context.store.write(self.context.lock, |writer| {
             for entry in &made {
                 writer.put_object(
@@ -97,7 +96,7 @@ impl Session<'_> {
             }
             writer.put_manifest(&built)?;
             writer.put_repository(self.id(), &state)?;
-            writer.put_validators(self.id(), &self.validators_of(pinned))?;
+            writer.put_validators(self.id(), &validators)?;
             writer.add_history(self.id(), &record)
         })?;
         Ok(Report {
@@ -227,22 +226,6 @@ impl Session<'_> {
             packages: totals.packages,
             bytes: totals.bytes,
         }
-    }
-
-    fn validators_of(&self, pinned: &Pinned) -> BTreeMap<String, ValidatorRecord> {
-        let validators = &pinned.validators;
-        let mut records = BTreeMap::new();
-        if validators.etag.is_some() || validators.last_modified.is_some() {
-            records.insert(
-                pinned.source.path().as_str().to_owned(),
-                ValidatorRecord {
-                    etag: validators.etag.clone(),
-                    last_modified: validators.last_modified.clone(),
-                    stored_at: self.started,
-                },
-            );
-        }
-        records
     }
 
     /// Compares with the previous state; chunks that both have are not read.

@@ -193,8 +193,10 @@ impl Session<'_> {
         want: &Want,
         downloads: &Downloads,
     ) -> Result<Result<Stored, UpstreamError>, SyncError> {
-        let incoming = match self.context.pool.begin(want.digest, self.id())? {
+        let pool = self.context.pool;
+        let incoming = match pool.begin(want.digest, self.id(), &self.transfers)? {
             Begin::Present(stored) => return Ok(Ok(stored)),
+            Begin::Interrupted(interrupted) => return Ok(Err(interrupted.into())),
             Begin::Download(incoming) => incoming,
         };
         let expected = Expected {

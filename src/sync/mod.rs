@@ -46,7 +46,7 @@ pub use packages::PackageSigner;
 pub use plan::Plan;
 pub use root::RootError;
 
-use root::{Pinned, RootAnswer};
+use root::{Pinned, RootAnswer, Unchanged};
 
 /// How often a sync starts over because the upstream changed under it, and how often a root is asked for again because
 /// its signature is of another one.
@@ -158,7 +158,8 @@ impl SyncError {
     /// An interruption says nothing of what was waited for.
     fn plain(self) -> Self {
         match self {
-            Self::Root(RootError::Upstream(UpstreamError::Interrupted(error)))
+            Self::Credentials(CredentialError::Interrupted(error))
+            | Self::Root(RootError::Upstream(UpstreamError::Interrupted(error)))
             | Self::Key(KeyError::Upstream(UpstreamError::Interrupted(error)))
             | Self::Download {
                 source: UpstreamError::Interrupted(error),
@@ -226,7 +227,8 @@ impl<'a> Session<'a> {
     ) -> Result<Self, SyncError> {
         let format = format::of(&repository.format, &repository.filters)?;
         let transfers = context.interrupt.part();
-        let upstream = Upstream::open(context.config, repository, context.limiter, &transfers)?;
+        let upstream = Upstream::open(context.config, repository, context.limiter, &transfers)
+            .map_err(|error| SyncError::from(error).plain())?;
         let previous = context
             .store
             .read(|reader| reader.repository(repository.id.as_str()))?;
@@ -280,8 +282,8 @@ impl<'a> Session<'a> {
             self.commit(pinned, &plan, &fetched)
         });
         match result {
-            Ok(Some(report)) => Ok(report),
-            Ok(None) => self.unchanged(),
+            Ok(Ok(report)) => Ok(report),
+            Ok(Err(unchanged)) => self.unchanged(&unchanged),
             Err(error) => Err(error),
         }
         .map_err(SyncError::plain)
@@ -297,7 +299,10 @@ impl<'a> Session<'a> {
             .steadily(|pinned| self.plan_from(pinned))
             .map_err(SyncError::plain)
             .inspect_err(|_| self.warn_of_keys())?;
-        Ok(plan.map_or(Preview::Unchanged, |plan| Preview::Change(Box::new(plan))))
+        Ok(match plan {
+            Ok(plan) => Preview::Change(Box::new(plan)),
+            Err(_) => Preview::Unchanged,
+        })
     }
 
     /// Requests made and bytes received so far.
@@ -305,20 +310,21 @@ impl<'a> Session<'a> {
         (self.upstream.requests(), self.upstream.bytes())
     }
 
-    /// Runs `work` on a root, and again on a newer one as long as the upstream changes under it. `None`: it did not
-    /// change since the last good state.
+    /// Runs `work` on a root, and again on a newer one as long as the upstream changes under it. The inner `Err`: it
+    /// did not change since the last good state.
     fn steadily<T>(
         &self,
         work: impl Fn(&Pinned) -> Result<T, SyncError>,
-    ) -> Result<Option<T>, SyncError> {
-        let RootAnswer::Pinned(mut pinned) = self.root()? else {
-            return Ok(None);
+    ) -> Result<Result<T, Unchanged>, SyncError> {
+        let mut pinned = match self.root()? {
+            RootAnswer::Pinned(pinned) => pinned,
+            RootAnswer::Unchanged(unchanged) => return Ok(Err(unchanged)),
         };
         let mut restarts = 0;
         loop {
             let error = match work(&pinned) {
                 Err(error) if error.may_be_a_moving_upstream() => error,
-                result => return result.map(Some),
+                result => return result.map(Ok),
             };
             match self.root_again() {
                 Ok(now) if now.object != pinned.object => {
@@ -345,7 +351,7 @@ impl<'a> Session<'a> {
     }
 
     /// The upstream still has the root that the state was derived from.
-    fn unchanged(&self) -> Result<Report, SyncError> {
+    fn unchanged(&self, unchanged: &Unchanged) -> Result<Report, SyncError> {
         let mut state = self
             .previous
             .clone()
@@ -382,6 +388,9 @@ impl<'a> Session<'a> {
         };
         self.context.store.write(self.context.lock, |writer| {
             writer.put_repository(self.id(), &state)?;
+            if let Some(validators) = &unchanged.validators {
+                writer.put_validators(self.id(), validators)?;
+            }
             writer.add_history(self.id(), &record)
         })?;
         Ok(report(state))

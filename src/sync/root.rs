@@ -1,5 +1,7 @@
 //! The root: asked for once, pinned, verified before anything is read from it.
 
+use std::collections::BTreeMap;
+
 use super::{Asking, RESTARTS_MAX, Session, SyncError};
 use crate::config::RootCheck;
 use crate::digest::ObjectId;
@@ -7,6 +9,7 @@ use crate::format::{Companion, RootSource};
 use crate::manifest::Role;
 use crate::openpgp::{Authority, Keyring, Signer, Trusted, VerifyError};
 use crate::rel_path::RelPath;
+use crate::store::records::ValidatorRecord;
 use crate::upstream::{Small, UpstreamError, Validators};
 
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,13 @@ pub struct RootFile {
     pub role: Role,
 }
 
+/// What an answer tells of a root that is known.
+#[derive(Default)]
+pub struct Unchanged {
+    /// Those that the root came with, if it came. The ones that it had may not have been worth keeping: it was too new then.
+    pub validators: Option<BTreeMap<String, ValidatorRecord>>,
+}
+
 /// A root as it came, not verified yet.
 struct Found {
     source: RootSource,
@@ -63,7 +73,7 @@ struct Found {
 
 pub enum RootAnswer {
     /// It is the root of the last good state.
-    Unchanged,
+    Unchanged(Unchanged),
     Pinned(Box<Pinned>),
 }
 
@@ -87,7 +97,7 @@ impl Session<'_> {
         if let Some(state) = state {
             let age = self.started.saturating_sub(state.checked_at);
             if u64::try_from(age).is_ok_and(|age| age < cache.ttl.as_secs()) {
-                return Ok(RootAnswer::Unchanged);
+                return Ok(RootAnswer::Unchanged(Unchanged::default()));
             }
         }
         let Some(found) = self.ask_for_root(|path| match state {
@@ -95,11 +105,14 @@ impl Session<'_> {
             _ => Ok(None),
         })?
         else {
-            return Ok(RootAnswer::Unchanged);
+            return Ok(RootAnswer::Unchanged(Unchanged::default()));
         };
         // A server without validators sends the whole root: its bytes say as well that nothing changed.
         if state.is_some_and(|state| state.root == ObjectId::of(&found.bytes)) {
-            return Ok(RootAnswer::Unchanged);
+            let records = self.validator_records(found.source.path(), &found.validators);
+            return Ok(RootAnswer::Unchanged(Unchanged {
+                validators: Some(records),
+            }));
         }
         Ok(RootAnswer::Pinned(Box::new(self.pin_steadily(found)?)))
     }
@@ -172,6 +185,26 @@ impl Session<'_> {
                 etag: record.etag,
                 last_modified: record.last_modified,
             }))
+    }
+
+    /// What the next run asks with.
+    pub(super) fn validator_records(
+        &self,
+        root: &RelPath,
+        validators: &Validators,
+    ) -> BTreeMap<String, ValidatorRecord> {
+        let mut records = BTreeMap::new();
+        if validators.etag.is_some() || validators.last_modified.is_some() {
+            records.insert(
+                root.as_str().to_owned(),
+                ValidatorRecord {
+                    etag: validators.etag.clone(),
+                    last_modified: validators.last_modified.clone(),
+                    stored_at: self.started,
+                },
+            );
+        }
+        records
     }
 
     /// Verifies a root and gathers what belongs beside it.
@@ -281,7 +314,9 @@ impl Session<'_> {
     fn signature(&self, path: &RelPath) -> Result<Option<Vec<u8>>, SyncError> {
         match self.upstream.small(path, None) {
             Ok(Small::Body { bytes, .. }) => Ok(Some(bytes)),
-            Ok(Small::Missing | Small::NotModified) | Err(UpstreamError::Denied { .. }) => Ok(None),
+            Ok(Small::Missing | Small::NotModified) => Ok(None),
+            // 400 is what a server says to a client certificate, not to a path.
+            Err(UpstreamError::Denied { status, .. }) if status != 400 => Ok(None),
             Err(error) => Err(RootError::from(error).into()),
         }
     }

@@ -9,24 +9,16 @@ use super::wire::Deadlines;
 /// Slower than that on average over `download.timeout` is a stall: one byte in time would keep a run waiting for ever.
 const BYTES_PER_SECOND_MIN: u64 = 100;
 
-/// What is read at a pace of its own, unless its reader pauses.
-pub trait Paced: Read {
-    /// The reader waited for reasons of its own, which says nothing of the source.
-    fn paused(&mut self, _pause: Duration) {}
-}
-
-impl Paced for std::fs::File {}
-
 /// Only bytes of the body count: chunk headers and trailers do not.
 pub struct BodyReader<'a> {
     body: ureq::BodyReader<'a>,
     timeout: Duration,
     deadlines: &'a Arc<Deadlines>,
-    /// When the window began in which bytes are counted, and how many came in it.
-    since: Instant,
+    /// How long was waited for the bytes that are counted, and how many came.
+    waited: Duration,
     bytes: u64,
-    /// When the last one came.
-    last: Instant,
+    /// Of that, since the last one came.
+    silent: Duration,
 }
 
 /// In the error of a read that took too long.
@@ -48,46 +40,44 @@ impl<'a> BodyReader<'a> {
             body,
             timeout,
             deadlines,
-            since: Instant::now(),
+            waited: Duration::ZERO,
             bytes: 0,
-            last: Instant::now(),
+            silent: Duration::ZERO,
+        }
+    }
+
+    fn came(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.silent = Duration::ZERO;
+        let enough = self.timeout.as_millis() * u128::from(BYTES_PER_SECOND_MIN) / 1000;
+        if u128::from(self.bytes) >= enough {
+            self.waited = Duration::ZERO;
+            self.bytes = 0;
         }
     }
 }
 
 impl Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let end = self.since + self.timeout;
-        self.deadlines.set(end);
-        let read = self.body.read(buffer).map_err(|error| {
-            if Instant::now() < end {
-                return error;
+        let begun = Instant::now();
+        let left = self.timeout.saturating_sub(self.waited);
+        self.deadlines.set(begun + left);
+        let read = self.body.read(buffer);
+        // Only time that is spent here is the source's: neither our own bandwidth limit nor our own disk is counted.
+        let took = begun.elapsed();
+        self.waited += took;
+        self.silent += took;
+        match read {
+            Ok(read) => {
+                self.came(read as u64);
+                Ok(read)
             }
+            Err(error) if took < left => Err(error),
             // What came at once and was all is no slow line.
-            let silence = end.saturating_duration_since(self.last);
-            io::Error::other(if silence >= self.timeout.mul_f32(0.9) {
-                Stalled::Nothing
-            } else {
-                Stalled::TooSlow(self.bytes)
-            })
-        })?;
-        self.bytes += read as u64;
-        self.last = Instant::now();
-        let enough = self.timeout.as_secs_f64()
-            * f64::from(u32::try_from(BYTES_PER_SECOND_MIN).unwrap_or(u32::MAX));
-        // Whole bytes, far below where a float loses some.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        if self.bytes >= enough as u64 {
-            self.since = Instant::now();
-            self.bytes = 0;
+            Err(_) if self.silent >= self.timeout.mul_f32(0.9) => {
+                Err(io::Error::other(Stalled::Nothing))
+            }
+            Err(_) => Err(io::Error::other(Stalled::TooSlow(self.bytes))),
         }
-        Ok(read)
-    }
-}
-
-impl Paced for BodyReader<'_> {
-    fn paused(&mut self, pause: Duration) {
-        self.since += pause;
-        self.last += pause;
     }
 }

@@ -1,20 +1,26 @@
 //! Turns configured credentials into what a request carries. Files and commands are asked once per run, when a sync begins.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error as TlsError, InconsistentKeys};
+use rustls::{CertificateError, Error as TlsError, InconsistentKeys, RootCertStore};
 use ureq::http::header::{AUTHORIZATION, HeaderName};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, parse_pem};
 
 use super::http::Identity;
 use crate::config::{Credentials, Secret, SecretSource};
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::regular_file;
+
+/// How often a command that should print a secret is looked after.
+const SLICE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
@@ -24,10 +30,22 @@ pub enum CredentialError {
     Pem { path: PathBuf, wanted: &'static str },
     #[error("{}: the private key is encrypted: a key without passphrase is needed", path.display())]
     Encrypted { path: PathBuf },
-    #[error("the private key does not belong to the certificate {}", cert.display())]
-    OtherKey { cert: PathBuf },
-    #[error("the certificate cannot be used: {why}")]
-    UnusableCertificate { why: String },
+    #[error("{}: expected a {wanted}, got {got}", path.display())]
+    Swapped {
+        path: PathBuf,
+        wanted: &'static str,
+        got: &'static str,
+    },
+    #[error("{}: the file is empty", path.display())]
+    Empty { path: PathBuf },
+    #[error("{}: the private key does not belong to the certificate {}", key.display(), cert.display())]
+    OtherKey { key: PathBuf, cert: PathBuf },
+    #[error("{}: the certificate cannot be used: {why}", path.display())]
+    UnusableCertificate { path: PathBuf, why: String },
+    #[error("{}: the private key cannot be used: {why}", path.display())]
+    UnusableKey { path: PathBuf, why: String },
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// Without the command: it may hold a secret itself.
     #[error("the command that should print a secret failed: {0}")]
     Command(String),
@@ -43,13 +61,20 @@ pub enum CredentialError {
 
 /// Says where the configuration has what went wrong.
 pub fn at(key: &'static str) -> impl Fn(CredentialError) -> CredentialError {
-    move |source| CredentialError::At {
-        key,
-        source: Box::new(source),
+    move |source| match source {
+        // It says nothing of the configuration.
+        CredentialError::Interrupted(_) => source,
+        source => CredentialError::At {
+            key,
+            source: Box::new(source),
+        },
     }
 }
 
-pub fn identity(credentials: &Credentials) -> Result<Identity, CredentialError> {
+pub fn identity(
+    credentials: &Credentials,
+    interrupt: &Interrupt,
+) -> Result<Identity, CredentialError> {
     let header = |name: HeaderName, value: String, what| {
         // Line breaks would make two headers of one.
         if value.chars().any(|c| c.is_ascii_control()) {
@@ -63,14 +88,16 @@ pub fn identity(credentials: &Credentials) -> Result<Identity, CredentialError> 
     match credentials {
         Credentials::None => Ok(Identity::default()),
         Credentials::Basic { username, password } => {
-            let password = secret(password).map_err(at("credentials.password"))?;
+            let password = secret(password, interrupt).map_err(at("credentials.password"))?;
             let pair = BASE64_STANDARD.encode(format!("{username}:{}", password.expose()));
             header(AUTHORIZATION, format!("Basic {pair}"), "the password")
         }
         Credentials::Bearer { token } => {
             let value = format!(
                 "Bearer {}",
-                secret(token).map_err(at("credentials.token"))?.expose()
+                secret(token, interrupt)
+                    .map_err(at("credentials.token"))?
+                    .expose()
             );
             header(AUTHORIZATION, value, "the token")
         }
@@ -82,7 +109,7 @@ pub fn identity(credentials: &Credentials) -> Result<Identity, CredentialError> 
             })?;
             header(
                 name,
-                secret(value)
+                secret(value, interrupt)
                     .map_err(at("credentials.value"))?
                     .expose()
                     .to_owned(),
@@ -93,7 +120,7 @@ pub fn identity(credentials: &Credentials) -> Result<Identity, CredentialError> 
             header: None,
             certificate: Some(client_certificate(cert, key)?),
             authorities: match ca_cert {
-                Some(path) => certificates(path).map_err(at("credentials.ca_cert"))?,
+                Some(path) => authorities(path).map_err(at("credentials.ca_cert"))?,
                 None => Vec::new(),
             },
         }),
@@ -103,7 +130,7 @@ pub fn identity(credentials: &Credentials) -> Result<Identity, CredentialError> 
 /// What can be said of credentials without asking an upstream, and without running a command.
 pub fn check(credentials: &Credentials) -> Result<(), CredentialError> {
     match credentials {
-        Credentials::ClientCert { .. } => identity(credentials).map(drop),
+        Credentials::ClientCert { .. } => identity(credentials, &Interrupt::default()).map(drop),
         _ => Ok(()),
     }
 }
@@ -116,42 +143,78 @@ fn client_certificate(cert: &Path, key: &Path) -> Result<ClientCert, CredentialE
         .iter()
         .map(|one| CertificateDer::from(one.der().to_vec()));
     let provider = rustls::crypto::ring::default_provider();
-    let unusable = |why: String| CredentialError::UnusableCertificate { why };
     let signing = provider
         .key_provider
         .load_private_key(der)
-        .map_err(|error| at("credentials.key")(unusable(format!("its key: {error}"))))?;
+        .map_err(|error| {
+            at("credentials.key")(CredentialError::UnusableKey {
+                path: key.to_owned(),
+                why: error.to_string(),
+            })
+        })?;
     let certified = CertifiedKey::new(certificates.collect(), signing);
     match certified.keys_match() {
         // Not every kind of key tells its public half.
-        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {
+            Ok(ClientCert::new_with_certs(&chain, private))
+        }
         Err(TlsError::InconsistentKeys(_)) => {
-            let cert = cert.to_owned();
-            return Err(at("credentials.key")(CredentialError::OtherKey { cert }));
+            Err(at("credentials.key")(CredentialError::OtherKey {
+                key: key.to_owned(),
+                cert: cert.to_owned(),
+            }))
         }
-        Err(TlsError::InvalidCertificate(CertificateError::Other(other))) => {
-            let why = other.to_string();
-            return Err(at("credentials.cert")(unusable(why)));
-        }
-        Err(error) => return Err(at("credentials.cert")(unusable(error.to_string()))),
+        Err(error) => Err(at("credentials.cert")(unusable(cert, &error))),
     }
-    Ok(ClientCert::new_with_certs(&chain, private))
+}
+
+fn unusable(path: &Path, error: &TlsError) -> CredentialError {
+    let why = match error {
+        // Its type is of a crate below; its text is the name of the variant.
+        TlsError::InvalidCertificate(CertificateError::Other(other))
+            if format!("{other:?}").contains("UnsupportedCertVersion") =>
+        {
+            "it is of X.509 version 1, and TLS needs version 3".to_owned()
+        }
+        error => error.to_string(),
+    };
+    CredentialError::UnusableCertificate {
+        path: path.to_owned(),
+        why,
+    }
+}
+
+/// The authorities of a PEM file, at least one that can be used: the client library would leave the others out in silence.
+pub fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialError> {
+    let (mut usable, mut refused) = (Vec::new(), None);
+    for certificate in certificates(path)? {
+        match RootCertStore::empty().add(CertificateDer::from(certificate.der())) {
+            Ok(()) => usable.push(certificate),
+            Err(error) => refused = Some(unusable(path, &error)),
+        }
+    }
+    match refused {
+        Some(error) if usable.is_empty() => return Err(error),
+        Some(error) => log::warn!("{error}: it is left out"),
+        None => {}
+    }
+    Ok(usable)
 }
 
 /// All certificates of a PEM file, at least one.
-pub fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialError> {
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialError> {
     let pem = read(path)?;
-    let found: Vec<_> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
+    let (mut found, mut has_key) = (Vec::new(), false);
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(PemItem::PrivateKey(_)) => has_key = true,
+            _ => {}
+        }
+    }
     if found.is_empty() {
-        return Err(CredentialError::Pem {
-            path: path.to_owned(),
-            wanted: "certificate",
-        });
+        let got = has_key.then_some("a private key");
+        return Err(lacks(path, &pem, "certificate", got));
     }
     Ok(found)
 }
@@ -167,37 +230,93 @@ fn private_key(
             path: path.to_owned(),
         });
     }
-    let missing = || CredentialError::Pem {
-        path: path.to_owned(),
-        wanted: "private key",
+    let missing = || {
+        let is_certificate = text.contains("-----BEGIN CERTIFICATE-----");
+        let got = is_certificate.then_some("a certificate");
+        lacks(path, &pem, "private key", got)
     };
     let key = PrivateKey::from_pem(&pem).map_err(|_| missing())?;
     let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| missing())?;
     Ok((key, der))
 }
 
-fn secret(source: &SecretSource) -> Result<Secret, CredentialError> {
+fn lacks(
+    path: &Path,
+    pem: &[u8],
+    wanted: &'static str,
+    got: Option<&'static str>,
+) -> CredentialError {
+    let path = path.to_owned();
+    match got {
+        _ if pem.is_empty() => CredentialError::Empty { path },
+        Some(got) => CredentialError::Swapped { path, wanted, got },
+        None => CredentialError::Pem { path, wanted },
+    }
+}
+
+fn secret(source: &SecretSource, interrupt: &Interrupt) -> Result<Secret, CredentialError> {
     let printed = match source {
         SecretSource::Inline(secret) => return Ok(secret.clone()),
         SecretSource::File(path) => read(path)?,
-        SecretSource::Command(command) => {
-            let output = Command::new("/bin/sh")
-                .arg("-c")
-                .arg(command)
-                .stdin(Stdio::null())
-                .stderr(Stdio::inherit())
-                .output()
-                .map_err(|error| CredentialError::Command(error.to_string()))?;
-            if !output.status.success() {
-                return Err(CredentialError::Command(output.status.to_string()));
-            }
-            output.stdout
-        }
+        SecretSource::Command(command) => printed_by(command, interrupt)?,
     };
     let text = String::from_utf8(printed).map_err(|_| CredentialError::Characters {
         what: "a secret that is not UTF-8",
     })?;
     Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+}
+
+/// What a command prints. It may itself wait, for a network or a person: an interruption ends that.
+fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, CredentialError> {
+    let failed = |error: io::Error| CredentialError::Command(error.to_string());
+    let mut child = Command::new("/bin/sh")
+        .arg("-c")
+        .arg(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .map_err(failed)?;
+    let mut stdout = child.stdout.take().expect("it is piped");
+    // Not joined after an interruption: what the command has started may keep the pipe open.
+    let reading = thread::Builder::new()
+        .name("secret".to_owned())
+        .spawn(move || {
+            let mut printed = Vec::new();
+            stdout.read_to_end(&mut printed).map(|_| printed)
+        });
+    let ended = reading.and_then(|reading| {
+        while !reading.is_finished() {
+            if interrupt.check().is_err() {
+                return Ok(None);
+            }
+            thread::sleep(SLICE);
+        }
+        let printed = match reading.join() {
+            Ok(printed) => printed?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        // It may go on after it has closed its output.
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Some((status, printed)));
+            }
+            if interrupt.check().is_err() {
+                return Ok(None);
+            }
+            thread::sleep(SLICE);
+        }
+    });
+    if !matches!(ended, Ok(Some(_))) {
+        // It may have ended by itself.
+        drop(child.kill());
+        drop(child.wait());
+    }
+    match ended.map_err(failed)? {
+        Some((status, printed)) if status.success() => Ok(printed),
+        Some((status, _)) => Err(CredentialError::Command(status.to_string())),
+        None => Err(Interrupted.into()),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CredentialError> {
@@ -214,12 +333,34 @@ mod tests {
     #[test]
     fn a_secret_is_what_the_command_prints_without_the_line_end() {
         let source = SecretSource::Command("echo s3cret".to_owned());
-        assert_eq!(secret(&source).unwrap().expose(), "s3cret");
+        assert_eq!(
+            secret(&source, &Interrupt::default()).unwrap().expose(),
+            "s3cret"
+        );
         let source = SecretSource::Command("exit 3".to_owned());
         assert_eq!(
-            secret(&source).unwrap_err().to_string(),
+            secret(&source, &Interrupt::default())
+                .unwrap_err()
+                .to_string(),
             "the command that should print a secret failed: exit status: 3"
         );
+    }
+
+    #[test]
+    fn an_interruption_ends_a_command() {
+        let interrupt = Interrupt::default().part();
+        // One that waits, and one that has left the waiting to another, which keeps the pipe.
+        for command in ["exec sleep 10 2>/dev/null", "sleep 10 2>/dev/null & exit 0"] {
+            interrupt.resume_part();
+            let source = SecretSource::Command(command.to_owned());
+            thread::scope(|scope| {
+                let asking = scope.spawn(|| secret(&source, &interrupt));
+                thread::sleep(Duration::from_millis(50));
+                interrupt.stop_part();
+                let error = asking.join().unwrap().unwrap_err();
+                assert!(matches!(error, CredentialError::Interrupted(_)), "{error}");
+            });
+        }
     }
 
     #[test]
@@ -227,6 +368,6 @@ mod tests {
         let credentials = Credentials::Bearer {
             token: SecretSource::Inline(Secret::new("a\r\nHost: evil")),
         };
-        assert!(identity(&credentials).is_err());
+        assert!(identity(&credentials, &Interrupt::default()).is_err());
     }
 }

@@ -8,6 +8,7 @@ use ureq::Error;
 
 use super::UpstreamError;
 use super::resolver::UnknownHost;
+use super::wire::ExpectsTls;
 
 /// `sent_certificate`: whether a client certificate was offered.
 pub fn classify(url: String, error: &Error, sent_certificate: bool) -> UpstreamError {
@@ -22,8 +23,34 @@ pub fn classify(url: String, error: &Error, sent_certificate: bool) -> UpstreamE
     {
         return UpstreamError::UnknownHost { url };
     }
+    if let Error::Other(inner) = error
+        && inner.is::<ExpectsTls>()
+    {
+        let why = TlsFailure::TlsWanted;
+        return UpstreamError::Tls { url, why };
+    }
     let why = explain(error);
     UpstreamError::Unreachable { url, why }
+}
+
+/// What a page that comes with status 400 says of the connection. Servers have no other way to say it.
+pub fn failure_in_page(page: &[u8], is_tls: bool) -> Option<TlsFailure> {
+    /// In lower case, of nginx, Apache and Go.
+    const TLS_WANTED: [&str; 3] = [
+        "plain http request was sent to https port",
+        "speaking plain http to an ssl-enabled server port",
+        "sent an http request to an https server",
+    ];
+    /// Of nginx.
+    const CERTIFICATE_WANTED: &str = "no required ssl certificate was sent";
+    let page = String::from_utf8_lossy(page).to_ascii_lowercase();
+    if is_tls {
+        let is_wanted = page.contains(CERTIFICATE_WANTED);
+        is_wanted.then_some(TlsFailure::ClientCertificateWanted)
+    } else {
+        let is_wanted = TLS_WANTED.iter().any(|words| page.contains(words));
+        is_wanted.then_some(TlsFailure::TlsWanted)
+    }
 }
 
 /// Why a TLS connection cannot be had however often it is tried.
@@ -45,6 +72,8 @@ pub enum TlsFailure {
     ClientCertificateRefused(String),
     #[error("it does not speak TLS")]
     NotTls,
+    #[error("it expects TLS")]
+    TlsWanted,
 }
 
 fn final_tls(error: &TlsError, sent_certificate: bool) -> Option<TlsFailure> {

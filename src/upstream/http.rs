@@ -22,7 +22,7 @@ use super::body::BodyReader;
 use super::failure::classify;
 use super::resolver::CachingResolver;
 use super::validators::Validators;
-use super::wire::{Deadlines, WireConnector};
+use super::wire::{AnswerConnector, Deadlines, WireConnector};
 use crate::interrupt::Interrupt;
 use crate::rel_path::RelPath;
 
@@ -91,6 +91,7 @@ pub struct Answer {
     pub declares_end: bool,
     /// Whether a client certificate was sent with the request.
     pub with_certificate: bool,
+    pub is_tls: bool,
     body: Body,
     timeout: Duration,
     deadlines: Arc<Deadlines>,
@@ -101,12 +102,14 @@ impl Answer {
         BodyReader::new(self.body.as_reader(), self.timeout, &self.deadlines)
     }
 
-    /// Reads the rest of a body that nobody wants, within reason, so that the connection is kept.
-    pub fn discard(mut self) {
+    /// Reads the rest of a body that nobody wants, within reason, so that the connection is kept. Returns what came of it.
+    pub fn discard(mut self) -> Vec<u8> {
         use std::io::Read as _;
         self.deadlines.set(Instant::now() + ERROR_PAGE_TIMEOUT);
+        let mut page = Vec::new();
         let mut rest = self.body.as_reader().take(ERROR_PAGE_MAX);
-        let _ = std::io::copy(&mut rest, &mut std::io::sink());
+        let _ = rest.read_to_end(&mut page);
+        page
     }
 }
 
@@ -289,9 +292,12 @@ impl Http {
             interrupt: interrupt.clone(),
             deadlines: Arc::clone(&self.deadlines),
         };
+        let answers = AnswerConnector {
+            deadlines: Arc::clone(&self.deadlines),
+        };
         Agent::with_parts(
             config,
-            wire.chain(RustlsConnector::default()),
+            wire.chain(RustlsConnector::default()).chain(answers),
             CachingResolver::new(interrupt.clone()),
         )
     }
@@ -323,6 +329,7 @@ impl Http {
                 .and_then(|seconds| seconds.trim().parse().ok())
                 .map(Duration::from_secs),
             with_certificate: self.sends_certificate(url),
+            is_tls: url.scheme() == "https",
             body: response.into_body(),
             timeout: self.settings.timeout,
             deadlines: Arc::clone(&self.deadlines),

@@ -18,6 +18,11 @@ impl Limiter {
         }
     }
 
+    /// Bytes a second.
+    pub fn rate(&self) -> u64 {
+        self.bytes_per_second
+    }
+
     /// How long whoever received these bytes must wait before it asks for more.
     pub fn wait_for(&self, bytes: u64, now: Instant) -> Duration {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);

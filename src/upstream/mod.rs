@@ -19,7 +19,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ureq::tls::Certificate;
 use url::Url;
@@ -40,8 +40,7 @@ pub use limiter::Limiter;
 pub use validators::Validators;
 
 use attempts::{Attempts, FIRST_PAUSE, jittered};
-use body::Paced;
-use failure::classify_read;
+use failure::{classify_read, failure_in_page};
 
 /// Roots, signatures and keys are read into memory: none is near this large.
 pub const SMALL_FILE_MAX: u64 = 32 * 1024 * 1024;
@@ -104,7 +103,7 @@ impl Upstream {
             config::UpstreamUrl::File(path) => Source::Directory(path.clone()),
             config::UpstreamUrl::Http(url) => Source::Http(Box::new(Http::new(
                 url.as_url().clone(),
-                credentials::identity(&repository.credentials)?,
+                credentials::identity(&repository.credentials, interrupt)?,
                 settings.clone(),
             ))),
         };
@@ -378,7 +377,7 @@ impl Upstream {
     /// Writes what comes, until it ends or exceeds what was declared.
     fn receive(
         &self,
-        body: &mut dyn Paced,
+        body: &mut dyn Read,
         url: &str,
         expected: Expected,
         incoming: &mut Incoming<'_>,
@@ -399,12 +398,12 @@ impl Upstream {
     /// Reads a body to its end, or until `limit` bytes have come, as fast as the bandwidth limits allow.
     fn read_all(
         &self,
-        body: &mut dyn Paced,
+        body: &mut dyn Read,
         url: &str,
         limit: u64,
         each: &mut dyn FnMut(&[u8]) -> Result<(), UpstreamError>,
     ) -> Result<(), UpstreamError> {
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = vec![0; self.piece()];
         let mut left = limit;
         while left > 0 {
             self.interrupt.check()?;
@@ -419,7 +418,7 @@ impl Upstream {
             };
             left -= read as u64;
             each(&buffer[..read])?;
-            body.paused(self.count(read as u64)?);
+            self.count(read as u64)?;
         }
         Ok(())
     }
@@ -441,8 +440,8 @@ impl Upstream {
         Ok(answer)
     }
 
-    /// Counts what came, and waits as long as the bandwidth limits ask for. Returns how long that was.
-    fn count(&self, bytes: u64) -> Result<Duration, UpstreamError> {
+    /// Counts what came, and waits as long as the bandwidth limits ask for.
+    fn count(&self, bytes: u64) -> Result<(), UpstreamError> {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let now = Instant::now();
         let pause = self
@@ -453,7 +452,14 @@ impl Upstream {
         if let Some(pause) = pause {
             self.interrupt.sleep(pause)?;
         }
-        Ok(now.elapsed())
+        Ok(())
+    }
+
+    /// How much is read at once: with a limit no more than comes in a second, or servers would end connections during the pause.
+    fn piece(&self) -> usize {
+        let slowest = self.limiters.iter().map(|limiter| limiter.rate()).min();
+        let slowest = slowest.and_then(|rate| usize::try_from(rate).ok());
+        slowest.map_or(BUFFER, |rate| rate.clamp(1, BUFFER))
     }
 
     fn retrying<T>(
@@ -507,15 +513,20 @@ impl Upstream {
 /// The certificates of `tls.ca_file`.
 pub fn authorities(config: &config::Config) -> Result<Vec<Certificate<'static>>, CredentialError> {
     match &config.tls_ca_file {
-        Some(path) => credentials::certificates(path).map_err(credentials::at("tls.ca_file")),
+        Some(path) => credentials::authorities(path).map_err(credentials::at("tls.ca_file")),
         None => Ok(Vec::new()),
     }
 }
 
 fn refused(answer: Answer) -> UpstreamError {
     let (url, status, retry_after) = (answer.url.clone(), answer.status, answer.retry_after);
-    let with_certificate = answer.with_certificate;
-    answer.discard();
+    let (with_certificate, is_tls) = (answer.with_certificate, answer.is_tls);
+    let page = answer.discard();
+    if status == 400
+        && let Some(why) = failure_in_page(&page, is_tls)
+    {
+        return UpstreamError::Tls { url, why };
+    }
     match status {
         401 | 403 | 407 => UpstreamError::Denied {
             url,

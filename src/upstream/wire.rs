@@ -73,13 +73,16 @@ impl Deadlines {
             .map(|deadline| deadline.at)
     }
 
-    fn answer_begins(&self) {
+    /// Whether it did not before.
+    fn answer_begins(&self) -> bool {
         if let Some(deadline) = self.lock().get_mut(&thread::current().id())
             && let Some(header) = deadline.from_first_byte.take()
         {
             deadline.at = Instant::now() + header;
             deadline.has_begun = true;
+            return true;
         }
+        false
     }
 
     /// Whether the answer to this thread's request has begun.
@@ -131,6 +134,7 @@ impl Connector<()> for WireConnector {
                         ),
                         interrupt: self.interrupt.clone(),
                         deadlines: Arc::clone(&self.deadlines),
+                        unwritten: None,
                     }));
                 }
                 Err(error) => failed = Some(error),
@@ -189,6 +193,9 @@ pub struct Wire {
     buffers: LazyBuffers,
     interrupt: Interrupt,
     deadlines: Arc<Deadlines>,
+    /// Why the request could not be sent. A server that refuses it early closes the connection, but has said why: its answer, or
+    /// its alert over a client certificate, can still be read.
+    unwritten: Option<io::Error>,
 }
 
 impl Transport for Wire {
@@ -199,14 +206,14 @@ impl Transport for Wire {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         let until = until(timeout, self.deadlines.at());
         let mut sent = 0;
-        while sent < amount {
+        while sent < amount && self.unwritten.is_none() {
             self.interrupt.check().map_err(interrupted)?;
             slice(until, timeout.reason)?;
             match self.stream.write(&self.buffers.output()[sent..amount]) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => sent += written,
                 Err(error) if is_pause(&error) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => self.unwritten = Some(error),
             }
         }
         Ok(())
@@ -220,14 +227,13 @@ impl Transport for Wire {
             match self.stream.read(self.buffers.input_append_buf()) {
                 Ok(read) => {
                     self.buffers.input_appended(read);
-                    // What comes before is TLS's.
-                    if timeout.reason == Timeout::RecvResponse {
-                        self.deadlines.answer_begins();
-                    }
-                    return Ok(read > 0);
+                    return match self.unwritten.take() {
+                        Some(why) if read == 0 => Err(why.into()),
+                        _ => Ok(read > 0),
+                    };
                 }
                 Err(error) if is_pause(&error) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.unwritten.take().unwrap_or(error).into()),
             }
         }
     }
@@ -235,7 +241,8 @@ impl Transport for Wire {
     fn is_open(&mut self) -> bool {
         // A server that closed it left an end of file; one that says something unasked is not to be trusted with a request.
         let mut polled = [PollFd::new(&self.stream, PollFlags::IN)];
-        matches!(poll(&mut polled, Some(&Timespec::default())), Ok(0))
+        let is_silent = matches!(poll(&mut polled, Some(&Timespec::default())), Ok(0));
+        is_silent && self.unwritten.is_none()
     }
 }
 
@@ -244,6 +251,74 @@ impl fmt::Debug for Wire {
         f.write_str("Wire")
     }
 }
+
+/// Notices when answers begin. It belongs above TLS: what a server sends of its own after a handshake, tickets for later
+/// sessions, is no answer, and a cache that asks its own upstream first may stay silent for long after it.
+#[derive(Debug)]
+pub struct AnswerConnector {
+    pub deadlines: Arc<Deadlines>,
+}
+
+/// A connection on which answers come.
+pub struct Answering<T> {
+    inner: T,
+    deadlines: Arc<Deadlines>,
+}
+
+impl<In: Transport> Connector<In> for AnswerConnector {
+    type Out = Answering<In>;
+
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
+        Ok(chained.map(|inner| Answering {
+            inner,
+            deadlines: Arc::clone(&self.deadlines),
+        }))
+    }
+}
+
+impl<T: Transport> Transport for Answering<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.inner.transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let came = self.inner.await_input(timeout)?;
+        if came && self.deadlines.answer_begins() && !self.is_tls() {
+            // RFC 8446, 5.1: an alert, of any version up to 1.3.
+            if self.buffers().input().starts_with(&[21, 3]) {
+                return Err(Error::Other(Box::new(ExpectsTls)));
+            }
+        }
+        Ok(came)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}
+
+impl<T> fmt::Debug for Answering<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answering")
+    }
+}
+
+/// The answer to plain HTTP is of TLS.
+#[derive(Debug, thiserror::Error)]
+#[error("it expects TLS")]
+pub struct ExpectsTls;
 
 /// The earlier of the library's time limit and ours.
 fn until(timeout: NextTimeout, ours: Option<Instant>) -> Option<Instant> {
@@ -286,18 +361,38 @@ mod tests {
     use std::thread::JoinHandle;
 
     use ureq::Agent;
+    use ureq::tls::TlsConfig;
+    use ureq::unversioned::transport::RustlsConnector;
 
     use super::*;
     use crate::upstream::resolver::CachingResolver;
 
     const HEADER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
+    #[derive(Clone, Copy, Debug)]
+    enum Line {
+        Plain,
+        Tls,
+    }
+
+    /// A server of TLS 1.3 sends tickets right after the handshake.
+    fn tls_config() -> Arc<rustls::ServerConfig> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+        let provider = rustls::crypto::ring::default_provider();
+        let config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key.into());
+        Arc::new(config.unwrap())
+    }
+
     /// Answers one request after `silence`, with `pause` before each further byte of the header.
-    fn serve(silence: Duration, pause: Duration) -> (String, JoinHandle<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let serving = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
+    fn serve(line: Line, silence: Duration, pause: Duration) -> (String, JoinHandle<()>) {
+        fn answer(mut stream: impl Read + Write, silence: Duration, pause: Duration) {
             let _ = stream.read(&mut [0; 4096]);
             thread::sleep(silence);
             for byte in HEADER {
@@ -306,49 +401,101 @@ mod tests {
                 }
                 thread::sleep(pause);
             }
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            match line {
+                Line::Plain => answer(stream, silence, pause),
+                Line::Tls => {
+                    let session = rustls::ServerConnection::new(tls_config()).unwrap();
+                    answer(rustls::StreamOwned::new(session, stream), silence, pause);
+                }
+            }
         });
-        (address, serving)
+        let scheme = match line {
+            Line::Plain => "http",
+            Line::Tls => "https",
+        };
+        (format!("{scheme}://{address}/"), serving)
     }
 
     /// Waits a second for an answer, and 300 ms for its header.
-    fn ask(address: &str, interrupt: &Interrupt) -> Result<(), Error> {
+    fn ask(url: &str, interrupt: &Interrupt) -> Result<(), Error> {
         let deadlines = Arc::new(Deadlines::default());
         let wire = WireConnector {
             interrupt: interrupt.clone(),
             deadlines: Arc::clone(&deadlines),
         };
+        let answers = AnswerConnector {
+            deadlines: Arc::clone(&deadlines),
+        };
+        let tls = TlsConfig::builder().disable_verification(true).build();
         let config = Agent::config_builder()
             .timeout_recv_response(Some(Duration::from_mins(1)))
+            .tls_config(tls)
             .build();
         let resolver = CachingResolver::new(interrupt.clone());
-        let agent = Agent::with_parts(config, wire, resolver);
+        let chain = wire.chain(RustlsConnector::default()).chain(answers);
+        let agent = Agent::with_parts(config, chain, resolver);
         let wait = Instant::now() + Duration::from_secs(1);
         deadlines.set_for_answer(wait, Duration::from_millis(300));
-        agent.get(format!("http://{address}/")).call().map(drop)
+        agent.get(url).call().map(drop)
     }
 
     #[test]
     fn a_header_has_its_time_from_its_first_byte_on() {
         let interrupt = Interrupt::default();
         let millis = Duration::from_millis;
-        // Silence is not slowness: caches that fetch on demand are silent for long.
-        let (address, serving) = serve(millis(600), millis(0));
-        ask(&address, &interrupt).unwrap();
-        serving.join().unwrap();
-        for (silence, pause) in [(millis(1200), millis(0)), (millis(0), millis(50))] {
-            let (address, serving) = serve(silence, pause);
-            let error = ask(&address, &interrupt).unwrap_err();
-            assert!(matches!(error, Error::Timeout(_)), "{error}");
+        for line in [Line::Plain, Line::Tls] {
+            // Silence is not slowness: caches that fetch on demand are silent for long.
+            let (url, serving) = serve(line, millis(600), millis(0));
+            ask(&url, &interrupt).unwrap_or_else(|error| panic!("{line:?}: {error}"));
             serving.join().unwrap();
+            for (silence, pause) in [(millis(1200), millis(0)), (millis(0), millis(50))] {
+                let (url, serving) = serve(line, silence, pause);
+                let error = ask(&url, &interrupt).unwrap_err();
+                assert!(matches!(error, Error::Timeout(_)), "{line:?}: {error}");
+                serving.join().unwrap();
+            }
         }
+    }
+
+    /// The server does not read what it refuses: sending that fails, and the answer is there all the same.
+    #[test]
+    fn an_answer_that_came_before_the_request_was_sent_is_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let interrupt = Interrupt::default();
+        let mut wire = Wire {
+            stream: TcpStream::connect(listener.local_addr().unwrap()).unwrap(),
+            buffers: LazyBuffers::new(1024, 1024),
+            interrupt,
+            deadlines: Arc::default(),
+            unwritten: None,
+        };
+        let (mut server, _) = listener.accept().unwrap();
+        server.write_all(HEADER).unwrap();
+        drop(server);
+        let timeout = NextTimeout::default();
+        for _ in 0..3 {
+            wire.transmit_output(1024, timeout).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(wire.unwritten.is_some(), "{url}");
+        assert!(wire.await_input(timeout).unwrap());
+        assert_eq!(wire.buffers().input(), HEADER);
+        assert!(!wire.is_open());
     }
 
     #[test]
     fn what_was_interrupted_does_not_wait() {
         let interrupt = Interrupt::default();
         interrupt.stop_part();
-        let (address, serving) = serve(Duration::ZERO, Duration::ZERO);
-        ask(&address, &interrupt).unwrap_err();
+        let (url, serving) = serve(Line::Plain, Duration::ZERO, Duration::ZERO);
+        ask(&url, &interrupt).unwrap_err();
+        let address = url.trim_start_matches("http://").trim_end_matches('/');
         drop(TcpStream::connect(address));
         serving.join().unwrap();
     }

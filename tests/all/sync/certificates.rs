@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::thread;
 
 use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::server::{Fault, Server, Times};
+use crate::kit::server::{Fault, RawAnswer, Server, Times};
 use crate::kit::tls::{Authority, ClientCertificate, Identity};
 use crate::kit::upstream::{Package, Upstream};
 
@@ -104,6 +104,90 @@ fn a_server_that_does_not_speak_tls() {
     serving.join().unwrap();
 }
 
+fn alert(answer: &mut RawAnswer<'_>) {
+    answer.send("\x15\x03\x03\0\x02\x02\x46");
+}
+
+fn nginx_page(answer: &mut RawAnswer<'_>) {
+    answer.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 49\r\n\r\n");
+    answer.send("The plain HTTP request was sent to HTTPS port\r\n\r\n");
+}
+
+/// The port of a web server with TLS: it answers with an alert, or with a page of its own.
+#[test]
+fn a_server_that_expects_tls() {
+    let upstream = upstream();
+    let server = Server::start(upstream.build().tree);
+    let chantal = Chantal::new();
+    chantal.hide_server(&server);
+    chantal.global(RETRIED);
+    chantal.repository(&Repository::of("r", &upstream, &server.url()));
+    let root = upstream.root();
+    for fault in [alert, nginx_page] {
+        server.clear_log();
+        server.clear_faults();
+        server.fault(&root, Times::Always, Fault::Raw(fault));
+        chantal.run(&SYNC).fails_with(
+            2,
+            &format!(
+                "error: r: the root: [server]/{root}: it expects TLS\n\
+                 hint: check the port in the URL, and whether it is to be https://\n"
+            ),
+        );
+        assert_eq!(server.requests().len(), 1, "it was tried again");
+    }
+}
+
+fn no_certificate_page(answer: &mut RawAnswer<'_>) {
+    answer.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 41\r\n\r\n");
+    answer.send("<b>No required SSL certificate was sent</b>");
+}
+
+/// TLS 1.3 says it with an alert after the handshake, nginx with a page.
+#[test]
+fn a_server_that_wants_a_client_certificate() {
+    let authority = Authority::new("vendor");
+    let upstream = upstream();
+    let root = upstream.root();
+    for client in [ClientCertificate::NotAsked, ClientCertificate::Required] {
+        let server = Server::start_tls(upstream.build().tree, &authority, client);
+        server.fault(&root, Times::Always, Fault::Raw(no_certificate_page));
+        let chantal = Chantal::new();
+        chantal.hide_server(&server);
+        let ca = chantal.write("ca.pem", &authority.pem());
+        chantal.global(&format!("{RETRIED}tls:\n  ca_file: {}\n", ca.display()));
+        chantal.repository(&Repository::of("r", &upstream, &server.url()));
+        chantal.run(&SYNC).fails_with(
+            2,
+            &format!(
+                "error: r: the root: [server]/{root}: it wants a client certificate\n\
+                 hint: name one with `credentials: {{type: client_cert, cert: ..., key: ...}}`\n"
+            ),
+        );
+        assert_eq!(server.connections(), 1, "it was tried again");
+    }
+}
+
+/// An authority that cannot be one would be left out in silence, and nothing be trusted.
+#[test]
+fn an_authority_that_cannot_be_used() {
+    for (text, message) in [
+        ("", "the file is empty\n"),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "the certificate cannot be used: ",
+        ),
+        (VERSION_1_KEY, "expected a certificate, got a private key\n"),
+    ] {
+        let chantal = Chantal::new();
+        let ca = chantal.write("ca.pem", text);
+        chantal.global(&format!("{RETRIED}tls:\n  ca_file: {}\n", ca.display()));
+        let failed = chantal.run(&["config", "check"]).exits(2);
+        let expected = format!("error: tls.ca_file: [dir]/ca.pem: {message}");
+        assert!(failed.stderr.starts_with(&expected), "{failed:?}");
+    }
+}
+
 /// A label of a name has no more than 63 characters: no resolver can know this one.
 #[test]
 fn a_mistyped_host_name() {
@@ -126,6 +210,7 @@ fn a_client_certificate_that_cannot_be_used() {
     let (one, other) = (authority.client("one"), authority.client("other"));
     let encrypted =
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let not_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let pair = |certificate: &str, key: &str| Identity {
         certificate: certificate.to_owned(),
         key: key.to_owned(),
@@ -133,30 +218,38 @@ fn a_client_certificate_that_cannot_be_used() {
     for (identity, message) in [
         (
             pair(&one.certificate, &other.key),
-            "credentials.key: the private key does not belong to the certificate [dir]/client.crt",
+            "credentials.key: [dir]/client.key: the private key does not belong to the certificate [dir]/client.crt\n",
         ),
         (
             pair(VERSION_1, VERSION_1_KEY),
-            "credentials.cert: the certificate cannot be used: ",
+            "credentials.cert: [dir]/client.crt: the certificate cannot be used: it is of X.509 version 1, and TLS needs version 3\n",
         ),
         (
             pair(&one.key, &one.certificate),
-            "credentials.cert: [dir]/client.crt: no certificate in PEM form in this file",
+            "credentials.cert: [dir]/client.crt: expected a certificate, got a private key\n",
         ),
         (
             pair(&one.certificate, &one.certificate),
-            "credentials.key: [dir]/client.key: no private key in PEM form in this file",
+            "credentials.key: [dir]/client.key: expected a private key, got a certificate\n",
         ),
         (
             pair(&one.certificate, ""),
-            "credentials.key: [dir]/client.key: no private key in PEM form in this file",
+            "credentials.key: [dir]/client.key: the file is empty\n",
+        ),
+        (
+            pair(&one.certificate, "key\n"),
+            "credentials.key: [dir]/client.key: no private key in PEM form in this file\n",
+        ),
+        (
+            pair(not_der, &one.key),
+            "credentials.cert: [dir]/client.crt: the certificate cannot be used: ",
         ),
         (
             pair(
                 &one.certificate,
                 "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
             ),
-            "credentials.key: the certificate cannot be used: its key: ",
+            "credentials.key: [dir]/client.key: the private key cannot be used: ",
         ),
         (
             pair(&one.certificate, encrypted),

@@ -78,6 +78,47 @@ fn while_a_body_does_not_come() {
     }
 }
 
+fn drip_error(answer: &mut RawAnswer<'_>) {
+    answer.send("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 100000\r\n\r\n");
+    answer.drip("x");
+}
+
+fn drip_redirect(answer: &mut RawAnswer<'_>) {
+    answer.send("HTTP/1.1 302 Found\r\nLocation: InRelease\r\nContent-Length: 100000\r\n\r\n");
+    answer.drip("x");
+}
+
+fn drip_header(answer: &mut RawAnswer<'_>) {
+    answer.send("HTTP/1.1 200 OK\r\nX-Slow: ");
+    answer.drip("x");
+}
+
+#[test]
+fn while_something_drips() {
+    for drip in [drip_header, drip_error, drip_redirect] {
+        let mirror = patient(Upstream::deb().package(hello()));
+        let root = mirror.upstream.root();
+        mirror.server.fault(&root, Times::Always, Fault::Raw(drip));
+        ends(&mirror.chantal, || {
+            !mirror.server.requests_of(&root).is_empty()
+        });
+    }
+}
+
+/// A command that should print a secret may wait for a network itself.
+#[test]
+fn while_a_password_is_asked_for() {
+    let chantal = Chantal::new();
+    let asked = chantal.dir().join("asked");
+    let credentials = format!(
+        "credentials:\n  type: bearer\n  token_command: touch {}; exec sleep 60\n",
+        asked.display()
+    );
+    let url = "https://127.0.0.1:1/";
+    chantal.repository(&Repository::of("r", &Upstream::rpm(), url).more(&credentials));
+    ends(&chantal, || asked.exists());
+}
+
 #[test]
 fn while_it_waits_to_try_again() {
     let mirror = patient(Upstream::rpm().package(hello()));

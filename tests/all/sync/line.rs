@@ -329,3 +329,20 @@ fn a_root_that_changes_within_a_second_is_noticed() {
         ["GET repodata/repomd.xml 304"]
     );
 }
+
+/// It was too new to be recognised by anything when it came; the next answer about it says more.
+#[test]
+fn a_root_that_was_too_new_is_recognised_later() {
+    for mirror in both().map(Mirror::of) {
+        let root = mirror.upstream.root();
+        for (later, status) in [(0, 200), (60, 200), (120, 304), (180, 304)] {
+            mirror
+                .server
+                .configure(|options| options.modified = Some((1_700_000_000, later)));
+            mirror.server.clear_log();
+            mirror.sync().succeeds();
+            let first = mirror.server.requests_of(&root).remove(0);
+            assert_eq!(first.status, status, "{later} s later");
+        }
+    }
+}

@@ -124,8 +124,8 @@ fn download(upstream: &Upstream, path: &RelPath, pool: &Path) -> Verdict {
     let object = ObjectId::of(FILE);
     // A new one, because a pool remembers what it brought.
     let pool = Pool::open(pool, POOL_ID).expect("it was made before");
-    let Begin::Download(mut incoming) = pool.begin(object.digest(), "a").expect("a partial file")
-    else {
+    let begun = pool.begin(object.digest(), "a", &Interrupt::default());
+    let Begin::Download(mut incoming) = begun.expect("a partial file") else {
         panic!("nobody downloaded it");
     };
     incoming.restart().expect("the file is emptied");
