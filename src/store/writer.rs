@@ -39,7 +39,6 @@ impl Writer {
     }
 
     pub fn put_manifest(&self, built: &Built) -> Transaction<()> {
-        self.raise_generation()?;
         let mut chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
         for (id, encoded) in &built.chunks {
             // One that is there may be damaged.
@@ -51,7 +50,11 @@ impl Writer {
             }
         }
         let mut manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        let is_new = manifests.get(&built.id.0)?.is_none();
         manifests.insert(&built.id.0, built.manifest.encode().as_slice())?;
+        if is_new {
+            self.raise_generation()?;
+        }
         Ok(())
     }
 
