@@ -32,6 +32,8 @@ pub fn recover(
         && identity(tree)?.is_some_and(|found| found.is_same(pending.directory))
     {
         is_exchanged = true;
+        // Also where it had been unpublished before.
+        record.wanted = true;
         record.staging = None;
         if let Some(replaced) = record.manifest.replace(pending.manifest)
             && replaced != pending.manifest

@@ -400,3 +400,26 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
         Err(PublishError::Older { .. })
     ));
 }
+
+/// The run that publishes a place again after it was unpublished is killed behind the exchange: syncs go on with it.
+#[test]
+fn a_place_that_is_published_again_is_wanted_again() {
+    let storage = Storage::new();
+    let manifest = storage.manifest(&[("root", "1")]);
+    let (tree, interrupt) = (storage.tree(), Interrupt::default());
+    let context = || storage.context(&interrupt, 1);
+    let record = || storage.store.read(|reader| reader.tree(&tree)).unwrap();
+    storage.publish(manifest, 0).unwrap();
+    unpublish(context(), &tree, Afterwards::NotWanted, Absent::Refused).unwrap();
+    let before = record().unwrap();
+    assert!(!before.wanted && !before.is_on_disk());
+    storage.publish(manifest, 1).unwrap();
+    let shown = record().unwrap();
+    let directory = shown.directory.unwrap();
+    let killed = pending(Some(&before), &shown, Some(directory));
+    put(context(), &tree, &killed).unwrap();
+    let staging = staging_path(&tree).unwrap();
+    let recovered = recover(context(), &tree, &staging).unwrap().unwrap();
+    assert!(recovered.wanted && recovered.manifest == Some(manifest));
+    assert_eq!(storage.files(), ["root"]);
+}
