@@ -56,6 +56,22 @@ pub fn read_named(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Nothing has the name that this error is about.
+pub fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Removes a file; that it is not there is fine. Errors name the path.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// An error with the path that it is about.
 pub fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))

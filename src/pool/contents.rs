@@ -10,6 +10,7 @@ use fs_err as fs;
 
 use super::{OBJECTS, Pool};
 use crate::digest::{Algorithm, Hasher, ObjectId};
+use crate::regular_file::{self, is_absent};
 
 impl Pool {
     /// Every object that has a file, and what is known of the file. Files of other names are not ours and not looked at.
@@ -63,19 +64,14 @@ impl Pool {
 
     /// Takes an object's file away. The store must not name it any more.
     pub fn remove(&self, object: ObjectId) -> io::Result<()> {
-        remove_file(&self.object_path(object))
+        regular_file::remove(&self.object_path(object))
     }
 }
 
 /// Whether one file in a pool's directory of objects has an object's name.
 pub(super) fn has_object(objects: &Path) -> io::Result<bool> {
     let directories = match fs::read_dir(objects) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(error) if is_absent(&error) => {
             return Ok(false);
         }
         directories => directories?,
@@ -96,11 +92,4 @@ pub(super) fn has_object(objects: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-fn remove_file(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }

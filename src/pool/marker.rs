@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::PoolError;
-use crate::regular_file;
+use crate::regular_file::{self, is_absent};
 use crate::time;
 
 pub const NAME: &str = "CHANTAL-POOL";
@@ -55,12 +55,7 @@ impl Marker {
     pub fn read(root: &Path) -> Result<Option<Self>, PoolError> {
         let path = root.join(NAME);
         let bytes = match regular_file::read(&path) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
+            Err(error) if is_absent(&error) => {
                 return Ok(None);
             }
             bytes => bytes.map_err(regular_file::named(&path))?,

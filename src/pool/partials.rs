@@ -14,6 +14,7 @@ use fs_err as fs;
 use super::made::MADE;
 use super::{PARTIAL, Pool, partial_name};
 use crate::digest::Digest;
+use crate::regular_file;
 
 const VALIDATOR: &str = "user.chantal.validator";
 /// No server's is nearly that long.
@@ -44,6 +45,10 @@ pub struct Held(HashMap<String, u64>);
 impl Held {
     /// Of the download of a digest that `repository` declares.
     pub fn of(&self, expected: Digest, repository: &str) -> u64 {
+        // Names of many thousands of files need not be made where nothing is held.
+        if self.0.is_empty() {
+            return 0;
+        }
         let name = partial_name(expected, repository);
         self.0.get(&name).copied().unwrap_or(0)
     }
@@ -92,10 +97,7 @@ impl Pool {
 impl Partial {
     /// Removes it: a run that wants the file begins anew.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+        regular_file::remove(&self.path)
     }
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use fs_err as fs;
 
 use super::{PublishError, stage};
+use crate::regular_file::is_absent;
 use crate::store::records::DirectoryId;
 
 /// Which directory this is; `None` when nothing is there.
@@ -26,14 +27,6 @@ pub fn identity(path: &Path) -> io::Result<Option<DirectoryId>> {
         born: born.and_then(|born| i64::try_from(born.as_nanos()).ok()),
         file_system,
     }))
-}
-
-/// Nothing has this name.
-pub fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
 }
 
 /// Beside the tree, hidden, and always the same: what a killed run left is found again.

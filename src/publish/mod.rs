@@ -157,7 +157,7 @@ pub enum Effort {
 /// Who asks for a tree to be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Somebody who wants it there from now on.
+    /// A command that names it: it is wanted there from now on.
     Command,
     /// A sync, which leaves places alone that were unpublished.
     Sync,
@@ -212,7 +212,7 @@ pub struct Own<'a> {
 pub enum Outcome {
     /// The tree showed it already.
     Unchanged,
-    /// It was unpublished, and nobody has asked for it since.
+    /// It was unpublished, and no command has asked for it since.
     NotWanted,
     Published(Summary),
 }
@@ -320,7 +320,7 @@ fn stage_and_exchange(
     layout: &Layout,
 ) -> Result<(u64, DirectoryId), PublishError> {
     if before.is_none() {
-        // Whoever is killed between making the directory and recording it leaves a place that cleanup knows to look at.
+        // A run that is killed between making the directory and recording it leaves a place that cleanup knows to look at.
         put(context, tree, &pending(None, shown, None))?;
     }
     stage::make_directory(staging)?;
@@ -377,7 +377,7 @@ fn shows_already(record: &TreeRecord, request: &Request<'_>) -> bool {
     }
 }
 
-/// Whoever lost the lock exchanges and removes nothing: another run may be at work there.
+/// A run that lost the lock exchanges and removes nothing: another one may be at work there.
 fn check_lock(context: Context<'_>) -> Result<(), StoreError> {
     Ok(context.lock.check()?)
 }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::directory::{identity, is_absent, is_empty};
+use super::directory::{identity, is_empty};
 use super::layout::Layout;
 use super::strays::{Strays, is_of_the_pool, refuse_foreign_files};
 use super::{Context, Effort, PublishError, Request, put, root};
 use crate::mounts;
+use crate::regular_file::is_absent;
 use crate::store::records::{DirectoryId, TreeRecord};
 
 /// What was found, as far as it may be replaced.
@@ -127,28 +128,28 @@ fn recorded(
     mut record: TreeRecord,
     here: DirectoryId,
 ) -> Result<Found, PublishError> {
-    if record.directory.is_none() {
-        // The first time since an upgrade, or a backup of that time: what was published since would go unnoticed.
-        let strays = strays(context, request.tree, &record)?;
-        if strays != Strays::None || !shows_everything(context, request.tree, &record, Depth::Size)?
-        {
-            return Ok(Found {
-                presence: Presence::Unaccounted(Some(record)),
-                strays,
-            });
-        }
+    let is_done = request.effort == Effort::WhenChanged && super::shows_already(&record, request);
+    let is_first = record.directory.is_none();
+    let strays = if is_done && !is_first {
+        Strays::None
+    } else {
+        strays(context, request.tree, &record)?
+    };
+    // The first time since an upgrade, or a backup of that time: what was published since would go unnoticed.
+    if is_first
+        && (strays != Strays::None
+            || !shows_everything(context, request.tree, &record, Depth::Size)?)
+    {
+        return Ok(Found {
+            presence: Presence::Unaccounted(Some(record)),
+            strays,
+        });
     }
     if record.directory != Some(here) {
         // Noted for the first time, or its disk has another device number today.
         record.directory = Some(here);
         put(context, request.tree, &record)?;
     }
-    let is_done = request.effort == Effort::WhenChanged && super::shows_already(&record, request);
-    let strays = if is_done {
-        Strays::None
-    } else {
-        strays(context, request.tree, &record)?
-    };
     Ok(Found {
         presence: Presence::Shown(record),
         strays,

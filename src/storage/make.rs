@@ -19,7 +19,7 @@ use super::{Standing, Storage, StorageError, ownership};
 use crate::config::Storage as Places;
 use crate::mounts;
 use crate::pool::{Marker, Pool};
-use crate::regular_file;
+use crate::regular_file::{self, is_absent};
 use crate::store::records::{Identity, random_id};
 use crate::store::{LockError, Reader, Store, WriterLock};
 use crate::time;
@@ -130,7 +130,7 @@ pub fn finish(base_path: &Path, store: &Store, pool: &Pool) -> Result<(), Storag
     if identity.store == note.store {
         pool.set_owner(ownership::owner(store, &identity)?)?;
     }
-    remove_file(&base_path.join(NOTE))?;
+    regular_file::remove(&base_path.join(NOTE))?;
     Ok(())
 }
 
@@ -290,14 +290,7 @@ impl Site<'_> {
 fn read_note(directory: &Path) -> io::Result<Option<Note>> {
     let path = directory.join(NOTE);
     match regular_file::read_named(&path) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
+        Err(error) if is_absent(&error) => Ok(None),
         bytes => serde_json::from_slice(&bytes?).map(Some).map_err(|error| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -340,25 +333,11 @@ fn create_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-fn remove_file(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
-}
-
 /// Whether anything has that name, be it a link that leads nowhere.
 pub fn exists(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(false)
-        }
+        Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

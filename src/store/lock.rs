@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::regular_file::is_absent;
+
 const NAME: &str = "chantal.lock";
 
 /// Between taking the lock and saying so a holder needs less than that.
@@ -106,14 +108,7 @@ impl WriterLock {
         let held = self.file.metadata().map_err(explained)?;
         match std::fs::symlink_metadata(&self.path) {
             Ok(there) if (there.dev(), there.ino()) == (held.dev(), held.ino()) => Ok(()),
-            Err(error)
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Err(explained(error))
-            }
+            Err(error) if !is_absent(&error) => Err(explained(error)),
             _ => Err(LockError::Lost {
                 path: self.path.clone(),
             }),

@@ -29,6 +29,7 @@ use crate::digest::Digest;
 use crate::interrupt::Interrupt;
 use crate::pool::{BUFFER, Incoming, Stored};
 use crate::progress::Active;
+use crate::regular_file::is_absent;
 use crate::rel_path::RelPath;
 
 use http::{Answer, Conditions, Http};
@@ -569,14 +570,7 @@ fn open_local(path: &Path) -> Result<Option<std::fs::File>, UpstreamError> {
         Ok((false, _)) => Err(UpstreamError::NotAFile {
             url: path.display().to_string(),
         }),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(unreadable(path, &error)),
     }
 }
