@@ -95,6 +95,8 @@ pub enum Command {
     Publish(Publish),
 
     /// Take published trees away; states and snapshots stay
+    ///
+    /// It lasts: syncs skip a place that was unpublished until `chantal publish` publishes it again.
     Unpublish(Unpublish),
 
     /// Look after the store and the pool
@@ -140,8 +142,9 @@ pub enum Repo {
 
     /// Forget a repository that is not configured any more, and take away what is published of its state
     ///
-    /// Its state, its history and the keys that its key URLs gave are forgotten, after it was said what that is and how much nothing
-    /// else needs: `chantal db cleanup` frees that. Snapshots are kept, with what they need and wherever they are published, unless
+    /// Its state, its history and the keys that its key URLs gave are forgotten. `--dry-run` shows what that is and how much nothing
+    /// else needs; `chantal db cleanup` frees that afterwards. A published tree that is missing keeps its repository, unless
+    /// `--forget-absent` is given. Snapshots are kept, with what they need and wherever they are published, unless
     /// `--snapshots` is given. A repository that is still configured, enabled or not, is refused.
     Remove(RepoRemove),
 }
