@@ -145,10 +145,9 @@ impl Error {
             Self::Storage(error) => storage_hint(error),
             Self::Sync { repository, source } => sync_hint(repository, source),
             Self::Publish { repository, source } => publish_hint(repository, source),
-            Self::Internal { .. } => Some(
-                "this is a fault of chantal: report it with what it printed above; the last good state is untouched"
-                    .to_owned(),
-            ),
+            Self::Internal { .. } | Self::Merge(MergeError::Format(FormatError::ReadBack { .. })) => {
+                Some(FAULT.to_owned())
+            }
             Self::StillConfigured { .. } => Some(
                 "only what left the configuration is removed: take the file away first".to_owned(),
             ),
@@ -188,6 +187,8 @@ impl Error {
     }
 }
 
+const FAULT: &str = "this is a fault of chantal: report it with what it printed above; the last good state is untouched";
+
 fn signing_key_hint(error: &SigningKeyError) -> String {
     const EXPORT: &str = "`gpg --export-secret-keys --armor FINGERPRINT` writes the file";
     match error {
@@ -224,6 +225,7 @@ fn merge_exit(error: &MergeError) -> Exit {
         MergeError::Format(FormatError::Write { source: error, .. }) | MergeError::Io(error) => {
             io_exit(error)
         }
+        MergeError::Format(FormatError::ReadBack { .. }) => Exit::Other,
         MergeError::Format(_) | MergeError::Manifest(_) => Exit::Refused,
         MergeError::Interrupted(_) => Exit::Interrupted,
         MergeError::Store(error) => store_exit(error),
@@ -268,6 +270,7 @@ fn sync_exit(error: &SyncError) -> Exit {
         SyncError::Format(error) => match error {
             FormatError::NotThere { .. } => Exit::Usage,
             FormatError::Write { source, .. } => io_exit(source),
+            FormatError::ReadBack { .. } => Exit::Other,
             FormatError::Malformed { .. }
             | FormatError::Path { .. }
             | FormatError::NoDigest { .. }
@@ -399,6 +402,7 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
             format!("widen the filters, or correct a name in them; {untouched}")
         }
         SyncError::Format(FormatError::Write { source, .. }) => io_hint(source)?,
+        SyncError::Format(FormatError::ReadBack { .. }) => FAULT.to_owned(),
         SyncError::Format(FormatError::Path { .. } | FormatError::NoDigest { .. }) => {
             format!("nothing of it can be mirrored safely: report it to the upstream; {untouched}")
         }

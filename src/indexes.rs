@@ -1,16 +1,19 @@
 //! Indexes in the pool: reading their texts, and storing new ones.
 //!
 //! What is read was verified when it came, and its text is held against what the root declares of it once more. What is stored is
-//! packed by a thread for each codec while it is written: nothing of it is in memory but a few pieces.
+//! packed by a thread for each codec while it is written: nothing of it is in memory but a few pieces. Each file is then unpacked
+//! from the pool and compared with what was written, and one of them is read by its format.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use crate::digest::{Algorithm, Digest, Hasher};
-use crate::format::compression::{Compression, Encoder};
-use crate::format::{self, FormatError, Index, Indexes, Packed, Sink, Variant, Work, Written};
+use crate::format::compression::{Compression, Encoder, IndexText};
+use crate::format::{
+    self, FormatError, Index, Indexes, Open, Packed, ReadBack, Sink, Variant, Work, Written,
+};
 use crate::pool::{BUFFER, Pool, Stored};
 use crate::threads;
 
@@ -35,6 +38,22 @@ impl Indexes for PooledIndexes<'_> {
                 Some((variant, Packed { object, size }))
             })
             .collect()
+    }
+
+    fn is_intact(&self, index: &Index) -> bool {
+        self.present(index).iter().all(|(_, packed)| {
+            let hashed = self.pool.open_object(packed.object).and_then(|mut file| {
+                let mut hasher = Hasher::new(Algorithm::Sha256);
+                let mut buffer = vec![0; BUFFER];
+                loop {
+                    match file.read(&mut buffer)? {
+                        0 => return Ok(hasher.finish().0),
+                        length => hasher.update(&buffer[..length]),
+                    }
+                }
+            });
+            hashed.is_ok_and(|object| object == packed.object)
+        })
     }
 
     fn read(
@@ -67,7 +86,12 @@ const PIECE: usize = 256 << 10;
 const WAITING: usize = 8;
 
 impl Sink for PoolSink<'_> {
-    fn store(&mut self, codecs: &[Compression], work: Work<'_>) -> Result<Written, FormatError> {
+    fn store(
+        &mut self,
+        codecs: &[Compression],
+        work: Work<'_>,
+        read_back: ReadBack<'_>,
+    ) -> Result<Written, FormatError> {
         let pool = self.pool;
         let written = thread::scope(|scope| {
             let mut senders = Vec::new();
@@ -115,6 +139,8 @@ impl Sink for PoolSink<'_> {
                 None => worked.map(|()| Written { open, packed }),
             }
         })?;
+        self.compare(&written, read_back)
+            .map_err(FormatError::of_written)?;
         let packed = written.packed.iter();
         self.stored.extend(packed.map(|(_, packed)| Stored {
             object: packed.object,
@@ -124,9 +150,62 @@ impl Sink for PoolSink<'_> {
     }
 }
 
+impl PoolSink<'_> {
+    /// Unpacks every file of what was written, each in a thread of its own; the first one is read as well.
+    fn compare(&self, written: &Written, read_back: ReadBack<'_>) -> Result<(), FormatError> {
+        let pool = self.pool;
+        let Some((&first, others)) = written.packed.split_first() else {
+            return Ok(());
+        };
+        thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for &packed in others {
+                let unpack = move || read_stored(pool, packed, written.open, &mut |_| Ok(()));
+                let name = format!("unpack{}", packed.0.suffix());
+                threads.push(threads::start(scope, &name, unpack).map_err(unwritable)?);
+            }
+            let mut read = read_stored(pool, first, written.open, read_back);
+            for thread in threads {
+                match thread.join() {
+                    Ok(other) => read = read.and(other),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            read
+        })
+    }
+}
+
+/// Gives the text of a stored file to `read`; it is an error when the text is not `open`.
+fn read_stored(
+    pool: &Pool,
+    (codec, packed): (Compression, Packed),
+    open: Packed,
+    read: ReadBack<'_>,
+) -> Result<(), FormatError> {
+    let failed = |source: io::Error| FormatError::Read {
+        file: NEW_INDEX.to_owned(),
+        source,
+    };
+    let file = pool.open_object(packed.object).map_err(failed)?;
+    let declared = Open {
+        digest: Some(open.object.digest()),
+        size: Some(open.size),
+    };
+    let file = BufReader::with_capacity(BUFFER, file);
+    let mut text = IndexText::open(codec, declared, file).map_err(failed)?;
+    read(&mut text)?;
+    text.verify().map_err(|error| FormatError::ReadBack {
+        file: NEW_INDEX.to_owned(),
+        what: error.to_string(),
+    })
+}
+
+const NEW_INDEX: &str = "a new index";
+
 fn unwritable(source: io::Error) -> FormatError {
     FormatError::Write {
-        file: "a new index".to_owned(),
+        file: NEW_INDEX.to_owned(),
         source: threads::explain(source),
     }
 }
@@ -189,12 +268,18 @@ mod tests {
                 pool: &pool,
                 stored: Vec::new(),
             };
-            let written = sink.store(&CODECS, &mut |out| {
+            let mut write = |out: &mut dyn Write| {
                 for piece in text.as_bytes().chunks(777) {
                     out.write_all(piece).map_err(unwritable)?;
                 }
                 Ok(())
+            };
+            let mut read = String::new();
+            let written = sink.store(&CODECS, &mut write, &mut |input| {
+                input.read_to_string(&mut read).unwrap();
+                Ok(())
             });
+            assert!(read == text);
             (written.unwrap(), sink.stored)
         };
         let (written, stored) = store();
@@ -220,14 +305,53 @@ mod tests {
             pool: &pool,
             stored: Vec::new(),
         };
-        let failed = sink.store(&CODECS, &mut |out| {
+        let mut write = |out: &mut dyn Write| {
             out.write_all(&vec![b'x'; 1 << 20]).map_err(unwritable)?;
             Err(unwritable(io::Error::other("on purpose")))
-        });
+        };
+        let failed = sink.store(&CODECS, &mut write, &mut |_| Ok(()));
         assert_eq!(
             failed.unwrap_err().to_string(),
             "a new index cannot be written: on purpose"
         );
+        let mut write = |out: &mut dyn Write| out.write_all(b"Package").map_err(unwritable);
+        let failed = sink.store(&CODECS, &mut write, &mut |_| {
+            Err(FormatError::Malformed {
+                file: "Packages".to_owned(),
+                what: "it ends inside of a field".to_owned(),
+            })
+        });
+        assert_eq!(
+            failed.unwrap_err().to_string(),
+            "Packages: what was written cannot be read back: it ends inside of a field"
+        );
         assert!(sink.stored.is_empty());
+    }
+
+    #[test]
+    fn what_is_stored_must_be_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
+        let of = |bytes: &[u8]| {
+            let Stored { object, size } = pool.add(bytes).unwrap();
+            Packed { object, size }
+        };
+        let read = |codec, bytes: &[u8]| {
+            let packed = (codec, of(bytes));
+            read_stored(&pool, packed, of(b"text"), &mut |_| Ok(()))
+        };
+        assert!(read(Compression::Plain, b"text").is_ok());
+        for (codec, bytes) in [
+            (Compression::Plain, &b"test"[..]),
+            (Compression::Plain, b"tex"),
+            (Compression::Plain, b"texts"),
+            (Compression::Gzip, b"text"),
+        ] {
+            let error = read(codec, bytes).unwrap_err().of_written();
+            assert!(
+                matches!(error, FormatError::ReadBack { .. }),
+                "{bytes:?}: {error}"
+            );
+        }
     }
 }

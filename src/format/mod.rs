@@ -12,6 +12,7 @@ mod filter;
 mod regenerate;
 mod root;
 pub mod rpm;
+mod yaml;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
@@ -27,7 +28,9 @@ use crate::terminal::is_unsafe;
 
 use compression::Compression;
 
-pub use regenerate::{Chosen, Indexes, Packed, Regenerated, Sink, Source, Taken, Work, Written};
+pub use regenerate::{
+    Chosen, Indexes, LeftOut, Packed, ReadBack, Regenerated, Sink, Source, Taken, Work, Written,
+};
 pub use root::{RootFormat, root_text};
 
 /// Everything that sync needs to know of a repository format. All paths are relative to the repository's URL.
@@ -245,6 +248,13 @@ impl IndexKind {
     pub const fn names_files(self) -> bool {
         !matches!(self, Self::Opaque)
     }
+
+    pub const fn lists_packages(self) -> bool {
+        matches!(
+            self,
+            Self::RpmPrimary | Self::DebPackages | Self::DebSources
+        )
+    }
 }
 
 /// One file of an index.
@@ -352,6 +362,9 @@ pub enum FormatError {
         file: String,
         source: std::io::Error,
     },
+    /// What was written is not what is read from where it is stored.
+    #[error("{file}: what was written cannot be read back: {what}")]
+    ReadBack { file: String, what: String },
     #[error("{file}: {source}")]
     Read {
         file: String,
@@ -422,6 +435,25 @@ fn not_written(file: &str, source: io::Error) -> FormatError {
 }
 
 impl FormatError {
+    /// What it means for a file that was just written: what is wrong with it, chantal has done.
+    pub fn of_written(self) -> Self {
+        let what = match &self {
+            Self::Malformed { what, .. } => what.clone(),
+            Self::Read { source, .. } if self.is_about_content() => source.to_string(),
+            Self::ReadBack { .. } | Self::Read { .. } | Self::Write { .. } => return self,
+            Self::Path { .. } | Self::NoDigest { .. } | Self::NotThere { .. } => self.to_string(),
+        };
+        match self {
+            Self::Malformed { file, .. }
+            | Self::Read { file, .. }
+            | Self::ReadBack { file, .. }
+            | Self::Write { file, .. }
+            | Self::Path { file, .. }
+            | Self::NoDigest { file, .. }
+            | Self::NotThere { file, .. } => Self::ReadBack { file, what },
+        }
+    }
+
     fn malformed(file: &str, what: impl Into<String>) -> Self {
         Self::Malformed {
             file: file.to_owned(),

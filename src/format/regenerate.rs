@@ -2,9 +2,14 @@
 //!
 //! Indexes are rewritten by streaming those of the sources and copying the chosen packages' own bytes (a stanza, an
 //! element): no field is lost. Equal input gives equal output.
+//!
+//! What is written is read back before a root names it, and so is the root. An index that only describes packages and that no
+//! reader can take (an advisory with a typo in its markup) is left out: a filter or a merge can do without it, and so can clients.
+//! What says which packages there are, and which of them belong to a module, is never left out.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 
 use super::compression::Compression;
 use super::{FormatError, Index, Variant};
@@ -85,6 +90,9 @@ pub trait Indexes {
     /// The variants that are there, the one to read first in front. Empty when there is none.
     fn present<'a>(&self, index: &'a Index) -> Vec<(&'a Variant, Packed)>;
 
+    /// Whether the files of an index are still what was stored. False where that cannot be told.
+    fn is_intact(&self, index: &Index) -> bool;
+
     /// Gives the uncompressed text of an index to `work`, and proves it against the root's declaration.
     fn read(
         &self,
@@ -122,10 +130,30 @@ pub struct Written {
 /// Writes a text; given to a [`Sink`].
 pub type Work<'w> = &'w mut dyn FnMut(&mut dyn Write) -> Result<(), FormatError>;
 
+/// Reads a text; given to a [`Sink`].
+pub type ReadBack<'r> = &'r mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>;
+
 /// Where new indexes are stored.
 pub trait Sink {
-    /// Stores what `work` writes, once in each of these compressions.
-    fn store(&mut self, codecs: &[Compression], work: Work<'_>) -> Result<Written, FormatError>;
+    /// Stores what `work` writes, once in each of these compressions. Each file is unpacked again from where it is stored and
+    /// compared with what was written, and `read_back` reads its text.
+    fn store(
+        &mut self,
+        codecs: &[Compression],
+        work: Work<'_>,
+        read_back: ReadBack<'_>,
+    ) -> Result<Written, FormatError>;
+}
+
+/// An index that new metadata does not have, because no reader can take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The number of the source that it belongs to.
+    pub source: usize,
+    /// The type in repomd.xml, or the uncompressed path in Release.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// New indexes, and a root over them that nobody has signed yet.
@@ -134,4 +162,120 @@ pub struct Regenerated {
     pub indexes: Vec<(RelPath, Packed)>,
     pub root_path: RelPath,
     pub root: Vec<u8>,
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What becomes of a new index when one of the indexes that it is written from cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    IsRefused,
+    IsLeftOut,
+}
+
+/// The indexes of several sources that one new index is written from, with the numbers of their sources.
+pub(super) struct Inputs<'i> {
+    sources: &'i [Source<'i>],
+    pub(super) all: Vec<(usize, &'i Index)>,
+    /// The number of the source that could not be read.
+    failed: Cell<Option<usize>>,
+}
+
+impl<'i> Inputs<'i> {
+    pub(super) fn new(sources: &'i [Source<'i>], all: Vec<(usize, &'i Index)>) -> Self {
+        Self {
+            sources,
+            all,
+            failed: Cell::new(None),
+        }
+    }
+
+    pub(super) fn source(&self, number: usize) -> &'i Source<'i> {
+        &self.sources[number]
+    }
+
+    /// Gives the uncompressed text of one of them to `work`.
+    pub(super) fn read(
+        &self,
+        number: usize,
+        index: &Index,
+        work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
+        let read = self.sources[number].indexes.read(index, work);
+        read.inspect_err(|_| self.failed.set(Some(number)))
+    }
+
+    /// Makes a new index with `write`; what cannot be read is left out of it or refused. `None` when nothing is left to read.
+    pub(super) fn written<T>(
+        &mut self,
+        unreadable: Unreadable,
+        left_out: &mut Vec<LeftOut>,
+        mut write: impl FnMut(&Self) -> Result<T, FormatError>,
+    ) -> Result<Option<T>, FormatError> {
+        while !self.all.is_empty() {
+            self.failed.set(None);
+            let error = match write(self) {
+                Ok(written) => return Ok(Some(written)),
+                Err(error) => error,
+            };
+            let Some(failed) = self.failed.get() else {
+                return Err(error);
+            };
+            let is_intact = || {
+                let mut indexes = self.all.iter().filter(|(number, _)| *number == failed);
+                indexes.all(|(_, index)| self.sources[failed].indexes.is_intact(index))
+            };
+            if unreadable == Unreadable::IsRefused || !error.is_about_content() || !is_intact() {
+                return Err(error);
+            }
+            left_out.extend(LeftOut::of(failed, &error));
+            self.all.retain(|(number, _)| *number != failed);
+        }
+        Ok(None)
+    }
+}
+
+impl LeftOut {
+    /// `None` for an error that is not about an index.
+    fn of(source: usize, error: &FormatError) -> Option<Self> {
+        let (name, reason) = match error {
+            FormatError::Malformed { file, what } => (file.clone(), what.clone()),
+            FormatError::Read { file, source } => (file.clone(), source.to_string()),
+            _ => return None,
+        };
+        Some(Self {
+            source,
+            name,
+            reason,
+        })
+    }
+}
+
+impl FormatError {
+    /// Whether an index is not what it should be, and not the reading of its file has failed.
+    pub(super) fn is_about_content(&self) -> bool {
+        match self {
+            Self::Malformed { .. } => true,
+            // What decoders make of bytes that they cannot unpack. Errors of the system have other kinds.
+            Self::Read { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::OutOfMemory
+                    | io::ErrorKind::Other
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// Compares how many records a new index has with how many were written.
+pub(super) fn expect_records(name: &str, written: u64, read: u64) -> Result<(), FormatError> {
+    if written == read {
+        return Ok(());
+    }
+    Err(FormatError::ReadBack {
+        file: name.to_owned(),
+        what: format!("{written} records were written, {read} are read"),
+    })
 }

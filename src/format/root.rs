@@ -1,7 +1,7 @@
 //! Roots of stored states: which file it is, and another one in its place.
 
 use super::deb::{self, ValidUntil};
-use super::{FormatError, RootSource};
+use super::{FormatError, RootSource, rpm};
 use crate::openpgp::Trusted;
 use crate::rel_path::RelPath;
 
@@ -74,6 +74,16 @@ impl RootFormat {
             Self::Deb => deb::redated(text, date, valid_until),
             Self::Rpm => text.to_vec(),
         }
+    }
+
+    /// Reads a root of our own as clients will, before it is signed.
+    pub fn read_back(self, path: &RelPath, text: &[u8]) -> Result<(), FormatError> {
+        let file = path.as_str();
+        let read = match self {
+            Self::Deb => deb::Release::parse(file, text).map(drop),
+            Self::Rpm => rpm::read_root(file, text).map(drop),
+        };
+        read.map_err(FormatError::of_written)
     }
 
     /// Where the root's text stands by itself.

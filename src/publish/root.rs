@@ -94,6 +94,10 @@ fn replaced(
     let bytes = found.map(|entry| read(context, entry)).transpose()?;
     let text = root_text(&source, &bytes.unwrap_or_default()).map_err(PublishError::Root)?;
     let dated = own.format.dated(&text, date, valid_until);
+    let plain = own.format.plain(&source);
+    own.format
+        .read_back(&plain, &dated)
+        .map_err(PublishError::Root)?;
     let mut files = signed(dated, &source, own, date)?;
     if let Some(key) = own.key {
         files.extend(key_files(context, &entries, key, own)?);

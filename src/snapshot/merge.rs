@@ -10,7 +10,7 @@ use std::thread::ScopedJoinHandle;
 use crate::digest::ObjectId;
 use crate::format::deb::with_fields;
 use crate::format::{
-    Chosen, Format, FormatError, Index, IndexKind, Indexes, Source, version_order,
+    Chosen, Format, FormatError, Index, IndexKind, Indexes, RootFormat, Source, version_order,
 };
 use crate::indexes::{PoolSink, PooledIndexes};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -147,9 +147,18 @@ pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, Mer
     let new = last.stored.format.regenerate(&sources, &mut sink)?;
     context.interrupt.check()?;
     let root = with_identity(request.identity, new.root);
+    RootFormat::of(last.stored.format.name()).read_back(&new.root_path, &root)?;
     let root = (new.root_path, context.pool.add(&root)?);
-    let mut made: Vec<Stored> = sink.stored;
-    made.push(root.1);
+    let mut made = Made {
+        objects: sink.stored,
+        root: root.1.object,
+        left_out: BTreeMap::new(),
+    };
+    made.objects.push(root.1);
+    for index in new.left_out {
+        let name = format!("{} of {}", index.name, inputs[index.source].name);
+        made.left_out.insert(name, index.reason);
+    }
     let mut entries: Vec<Entry> = new
         .indexes
         .into_iter()
@@ -163,12 +172,21 @@ pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, Mer
         .collect();
     entries.push(entry(root.0, root.1, Role::Root));
     for (path, stored) in key_files(context, &inputs)? {
-        made.push(stored);
+        made.objects.push(stored);
         entries.push(entry(path, stored, Role::Key));
     }
     entries.extend(packages_of(&inputs, &taken, &chosen));
     entries.extend(other_files(&inputs));
-    record(context, &request, entries, &made, root.1.object)
+    record(context, &request, entries, made)
+}
+
+/// What a merge has made.
+struct Made {
+    /// New files in the pool.
+    objects: Vec<Stored>,
+    root: ObjectId,
+    /// Indexes of the sources that are not in the new ones, and why.
+    left_out: BTreeMap<String, String>,
 }
 
 fn existing(
@@ -311,7 +329,11 @@ fn packages(
 ) -> Result<Vec<(Package, RelPath)>, FormatError> {
     let mut packages = Vec::new();
     let mut seen: HashSet<(Package, RelPath)> = HashSet::new();
-    for index in indexes.all.iter().filter(|index| index.kind.names_files()) {
+    for index in indexes
+        .all
+        .iter()
+        .filter(|index| index.kind.lists_packages())
+    {
         // The indexes of several architectures list what fits all of them.
         let is_repeated = indexes
             .all
@@ -574,8 +596,7 @@ fn record(
     context: Context<'_>,
     request: &Request<'_>,
     entries: Vec<Entry>,
-    made: &[Stored],
-    root: ObjectId,
+    made: Made,
 ) -> Result<Snapshot, MergeError> {
     let built = manifest::build(entries)?;
     let snapshot = |record| Snapshot {
@@ -601,7 +622,7 @@ fn record(
             upstream: ObjectId::of(b""),
             selection: ObjectId::of(b""),
             manifest: built.id,
-            root,
+            root: made.root,
             root_date: records().filter_map(|record| record.root_date).max(),
             root_valid_until: None,
             root_revision: None,
@@ -610,6 +631,7 @@ fn record(
             signed_by: Vec::new(),
             packages_signed_by: BTreeMap::new(),
             regenerated: true,
+            left_out: made.left_out,
             was_signed: false,
             packages: totals.packages,
             bytes: totals.bytes,
@@ -619,7 +641,7 @@ fn record(
         merged_from: request.sources.iter().map(State::full_name).collect(),
     };
     context.store.write(context.lock, |writer| {
-        for stored in made {
+        for stored in &made.objects {
             let record = ObjectRecord {
                 size: stored.size,
                 verified_at: context.now,

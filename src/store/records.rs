@@ -77,11 +77,24 @@ pub struct RepositoryRecord {
     /// Whether the indexes are new ones, because the selection leaves packages out: publishing makes the root over them.
     #[serde(default)]
     pub regenerated: bool,
+    /// Indexes of the upstream's that new ones were not made from, because no client can read them: by name, what is wrong with
+    /// them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, String>,
     /// Once this upstream was verified, a missing signature is an error.
     pub was_signed: bool,
     pub packages: u64,
     /// Sum of the sizes of all published paths.
     pub bytes: u64,
+}
+
+impl RepositoryRecord {
+    /// For the user, in whose metadata something is missing.
+    pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
+        self.left_out.iter().map(|(name, reason)| {
+            format!("{name} is left out of the new metadata, for clients cannot read it: {reason}")
+        })
+    }
 }
 
 /// What is known of an object beyond its name.
@@ -280,6 +293,9 @@ pub struct HistoryRecord {
     /// Fingerprints of the trusted keys that signed packages.
     #[serde(default)]
     pub packages_signed_by: Vec<String>,
+    /// Names of indexes that were left out of new metadata, because no client can read them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

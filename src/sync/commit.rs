@@ -3,7 +3,7 @@
 //! Beside what the upstream has, a manifest lists the trusted keys for clients. No other file of the upstream ever stands in their
 //! place: its root may be unsigned, and clients import what they find there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::digest::ObjectId;
 use crate::format::{KeyFile, Source};
@@ -37,13 +37,14 @@ impl Session<'_> {
     ) -> Result<Report, SyncError> {
         let mut entries = plan.indexes.clone();
         entries.extend(named_entries(plan, fetched));
+        let mut left_out = BTreeMap::new();
         match &plan.choice {
             None => {
                 for file in &pinned.files {
                     entries.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
                 }
             }
-            Some(choice) => entries.extend(self.regenerate(pinned, choice)?),
+            Some(choice) => left_out = self.regenerate(pinned, choice, &mut entries)?,
         }
         let keyring = self.keyring()?;
         for file in self.key_files(&keyring, &entries)? {
@@ -63,7 +64,10 @@ impl Session<'_> {
         // Of another root, or by other settings, the same files may come out.
         let changed = self.previous.as_ref().map(|state| state.manifest) != Some(built.id);
         let package_signers = self.signers_of_packages(plan, fetched)?;
-        let state = self.state(pinned, plan, &built, &package_signers, &keyring);
+        let state = RepositoryRecord {
+            left_out,
+            ..self.state(pinned, plan, &built, &package_signers, &keyring)
+        };
         let (requests, bytes_downloaded) = self.traffic();
         let record = HistoryRecord {
             started: self.started,
@@ -82,6 +86,7 @@ impl Session<'_> {
             bytes_downloaded,
             signed_by: state.signed_by.clone(),
             packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
+            left_out: state.left_out.keys().cloned().collect(),
         };
         let validators = self.validator_records(pinned.source.path(), &pinned.validators);
         self.context.store.write(self.context.lock, |writer| {
@@ -99,8 +104,10 @@ impl Session<'_> {
             writer.put_validators(self.id(), &validators)?;
             writer.add_history(self.id(), &record)
         })?;
+        let warnings = plan.warnings.iter().cloned().chain(state.warnings());
         Ok(Report {
             changed,
+            warnings: warnings.collect(),
             state,
             signers: pinned.signers().to_vec(),
             package_signers,
@@ -108,12 +115,17 @@ impl Session<'_> {
             packages_removed: change.removed,
             requests,
             bytes_downloaded,
-            warnings: plan.warnings.clone(),
         })
     }
 
-    /// New indexes over the chosen packages, and a root that nobody has signed: publishing dates and signs it.
-    fn regenerate(&self, pinned: &Pinned, choice: &Choice) -> Result<Vec<Entry>, SyncError> {
+    /// New indexes over the chosen packages, and a root that nobody has signed: publishing dates and signs it. Returns what is left
+    /// out of them.
+    fn regenerate(
+        &self,
+        pinned: &Pinned,
+        choice: &Choice,
+        entries: &mut Vec<Entry>,
+    ) -> Result<BTreeMap<String, String>, SyncError> {
         let mut sink = PoolSink {
             pool: self.context.pool,
             stored: Vec::new(),
@@ -131,9 +143,10 @@ impl Session<'_> {
             role: Role::Index,
             package: None,
         });
-        let mut entries: Vec<Entry> = indexes.collect();
+        entries.extend(indexes);
         entries.push(self.add_to_pool(&new.root_path, &new.root, Role::Root)?);
-        Ok(entries)
+        let left_out = new.left_out.into_iter();
+        Ok(left_out.map(|index| (index.name, index.reason)).collect())
     }
 
     /// Nobody where packages are not checked.
@@ -217,6 +230,7 @@ impl Session<'_> {
             synced_at: self.started,
             checked_at: self.started,
             regenerated: plan.choice.is_some(),
+            left_out: BTreeMap::new(),
             was_signed: was_signed || !signed_by.is_empty(),
             signed_by,
             packages_signed_by: package_signers

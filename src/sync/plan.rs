@@ -160,6 +160,10 @@ impl<'a> Session<'a> {
             if chosen.is_none() {
                 indexes.extend(entries_of(&pooled, index));
             }
+            // Deltas lead from packages to packages: where some are left out, they go.
+            if chosen.is_some() && index.kind == IndexKind::RpmPrestodelta {
+                continue;
+            }
             if index.kind.names_files() {
                 self.read_index(&pooled, index, &mut |file| {
                     if let Some(package) = &file.package
@@ -168,7 +172,7 @@ impl<'a> Session<'a> {
                         architectures.insert(package.architecture.clone());
                     }
                     match &chosen {
-                        Some(chosen) if !is_taken(chosen, index, &file) => Ok(()),
+                        Some(chosen) if !is_taken(chosen, &file) => Ok(()),
                         _ => add_file(&mut files, file),
                     }
                 })?;
@@ -349,12 +353,9 @@ fn entries_of<'p>(
     })
 }
 
-/// Deltas lead from packages to packages: where some are left out, they go.
-fn is_taken(chosen: &Chosen, index: &Index, file: &Reference) -> bool {
-    match &file.package {
-        Some(package) => chosen.has_of(&file.path, package),
-        None => index.kind != IndexKind::RpmPrestodelta,
-    }
+fn is_taken(chosen: &Chosen, file: &Reference) -> bool {
+    let package = file.package.as_ref();
+    package.is_none_or(|package| chosen.has_of(&file.path, package))
 }
 
 fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result<(), SyncError> {

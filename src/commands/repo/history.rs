@@ -25,6 +25,9 @@ struct Past {
     manifest: Option<String>,
     signed_by: Vec<String>,
     packages_signed_by: Vec<String>,
+    /// Indexes that were left out of filtered metadata, because clients cannot read them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
 }
 
 impl From<HistoryRecord> for Past {
@@ -47,6 +50,7 @@ impl From<HistoryRecord> for Past {
             manifest: record.manifest.map(|manifest| manifest.to_string()),
             signed_by: record.signed_by,
             packages_signed_by: record.packages_signed_by,
+            left_out: record.left_out,
         }
     }
 }
@@ -69,14 +73,18 @@ pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Err
             .map(|past| {
                 // The whole of it is in the JSON form.
                 let error = past.error.as_ref().and_then(|error| error.lines().next());
-                let result = error.map(|error| format!("failed: {error}"));
+                let result = match error {
+                    Some(error) => format!("failed: {error}"),
+                    None if past.left_out.is_empty() => past.outcome.to_owned(),
+                    None => format!("{}, left out: {}", past.outcome, past.left_out.join(", ")),
+                };
                 vec![
                     past.started.clone(),
                     past.packages.to_string(),
                     format!("+{} -{}", past.packages_added, past.packages_removed),
                     past.requests.to_string(),
                     bytes(past.bytes_downloaded),
-                    result.unwrap_or_else(|| past.outcome.to_owned()),
+                    result,
                 ]
             })
             .collect();

@@ -3,7 +3,7 @@
 mod history;
 mod list;
 mod remove;
-mod show;
+pub mod show;
 mod sync;
 mod trust;
 

@@ -85,6 +85,9 @@ struct State {
     packages_signed_by: BTreeMap<String, u64>,
     /// `None` for a format whose packages have no signatures inside.
     packages_verified: Option<bool>,
+    /// Indexes that the filtered metadata lacks because clients cannot read them, and what is wrong with them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    left_out: BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -162,6 +165,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             checked_at: rfc3339(record.checked_at),
             signed_by: record.signed_by,
             packages_signed_by: record.packages_signed_by,
+            left_out: record.left_out,
         }),
         published,
         unpublished,
@@ -235,6 +239,7 @@ fn describe(shown: &Shown) -> String {
                 };
                 pairs.push(("packages signed", text.to_owned()));
             }
+            pairs.extend(state.left_out.iter().map(describe_left_out));
             pairs.push(("manifest", state.manifest.clone()));
         }
     }
@@ -258,6 +263,11 @@ fn describe(shown: &Shown) -> String {
         ("unpublished", text)
     }));
     fields(&pairs)
+}
+
+/// An index that new metadata lacks, and why.
+pub fn describe_left_out((name, reason): (&String, &String)) -> (&'static str, String) {
+    ("left out", format!("{name} ({reason})"))
 }
 
 fn describe_key(key: &Key) -> String {

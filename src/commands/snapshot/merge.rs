@@ -67,6 +67,9 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         now: now(),
     };
     let snapshot = merge::merge(merging, request)?;
+    for warning in snapshot.record.state.warnings() {
+        log::warn!("{repository}/{}: {warning}", snapshot.name);
+    }
     let mut created = Created::of(&snapshot);
     let mut failed = None;
     if !arguments.no_publish

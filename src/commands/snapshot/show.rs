@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cli::OneSnapshot;
 use crate::commands::Context;
 use crate::commands::publish::shows;
+use crate::commands::repo::show::describe_left_out;
 use crate::error::Error;
 use crate::output::{bytes, count, fields};
 use crate::snapshot::{self, SnapshotError};
@@ -29,6 +30,9 @@ struct Shown {
     upstream_valid_until: Option<String>,
     signed_by: Vec<String>,
     packages_signed_by: BTreeMap<String, u64>,
+    /// Indexes that new metadata lacks because clients cannot read them, and what is wrong with them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    left_out: BTreeMap<String, String>,
     packages: u64,
     /// Of all published paths.
     bytes: u64,
@@ -89,6 +93,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
         upstream_valid_until: state.root_valid_until.map(rfc3339),
         signed_by: state.signed_by.clone(),
         packages_signed_by: state.packages_signed_by.clone(),
+        left_out: state.left_out.clone(),
         packages: state.packages,
         bytes: state.bytes,
         objects: usage.objects,
@@ -145,6 +150,7 @@ fn describe(shown: &Shown) -> String {
             .iter()
             .map(|(key, packages)| ("packages signed", format!("{packages} by {key}"))),
     );
+    pairs.extend(shown.left_out.iter().map(describe_left_out));
     pairs.push(("packages", shown.packages.to_string()));
     pairs.push(("size", bytes(shown.bytes)));
     pairs.push((

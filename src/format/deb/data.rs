@@ -5,7 +5,7 @@ use std::io::{BufRead, Read};
 
 use super::regenerate::Out;
 use super::stanza::Stanzas;
-use crate::format::FormatError;
+use crate::format::{FormatError, yaml};
 
 /// The longest lines are those of Contents for files that very many packages have, some 100 KB.
 const LINE_LIMIT: usize = 4 << 20;
@@ -58,6 +58,34 @@ pub(super) fn copy(
         About::Files => copy_lines(file, input, names, out),
         About::Components => copy_documents(file, input, names, is_continued, out),
     }
+}
+
+/// How many records an index of this kind has.
+pub(super) fn count(about: About, file: &str, input: &mut dyn BufRead) -> Result<u64, FormatError> {
+    let mut count = 0;
+    match about {
+        About::Descriptions | About::Commands => {
+            let mut stanzas = Stanzas::new(file, input, []);
+            while let Some([]) = stanzas.next()? {
+                count += 1;
+            }
+        }
+        About::Files => {
+            let mut line = Vec::new();
+            loop {
+                read_line(file, input, &mut line)?;
+                if line.is_empty() {
+                    break;
+                }
+                count += 1;
+            }
+        }
+        About::Components => yaml::each_document(file, input, DOCUMENT_LIMIT, &mut |_| {
+            count += 1;
+            Ok(())
+        })?,
+    }
+    Ok(count)
 }
 
 /// A stanza without a name is a header.
@@ -113,6 +141,7 @@ fn copy_lines(
         if kept.is_empty() {
             continue;
         }
+        out.note_record();
         out.write(path)?;
         out.write(&kept.join(&b","[..]))?;
         out.write(b"\n")?;
@@ -127,39 +156,24 @@ fn copy_documents(
     is_continued: bool,
     mut out: Out<'_>,
 ) -> Result<(), FormatError> {
-    let mut line = Vec::new();
-    let mut document: Vec<u8> = Vec::new();
     let mut is_first = true;
-    loop {
-        read_line(file, input, &mut line)?;
-        let is_start = line
-            .strip_prefix(b"---")
-            .is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace));
-        if line.is_empty() || is_start {
-            let is_kept = match package_of(&document) {
-                Some(name) => names.contains(name),
-                None => is_first && !is_continued,
-            };
-            if is_kept && !document.is_empty() {
-                out.write(&document)?;
-                if !document.ends_with(b"\n") {
-                    out.write(b"\n")?;
-                }
-            }
-            is_first &= document.trim_ascii().is_empty();
-            document.clear();
-        }
-        if line.is_empty() {
+    let mut is_behind_another = is_continued;
+    yaml::each_document(file, input, DOCUMENT_LIMIT, &mut |document| {
+        let is_kept = match package_of(document.content()) {
+            Some(name) => names.contains(name),
+            None => is_first && !is_continued,
+        };
+        is_first = false;
+        if !is_kept {
             return Ok(());
         }
-        if document.len() + line.len() > DOCUMENT_LIMIT {
-            return Err(FormatError::malformed(
-                file,
-                format!("a document is longer than {DOCUMENT_LIMIT} bytes"),
-            ));
+        if is_behind_another && document.has_directives() {
+            out.write(b"...\n")?;
         }
-        document.extend_from_slice(&line);
-    }
+        is_behind_another = true;
+        out.note_record();
+        out.write(&document.bytes())
+    })
 }
 
 /// The value of `Package` at the top of a document.

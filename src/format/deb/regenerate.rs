@@ -4,6 +4,7 @@
 //! command-not-found) and taken over as it is where it does not (icons, installer images). Each is there as gzip and xz, under its
 //! name and under that of its digest, and Release lists the uncompressed names too: apt and apt-file look up by them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
@@ -11,8 +12,10 @@ use super::stanza::{Stanzas, with_field};
 use super::{Apt, data, packages, release, sources};
 use crate::digest::{Algorithm, Hasher};
 use crate::format::compression::Compression;
+use crate::format::regenerate::{Inputs, Unreadable, expect_records};
 use crate::format::{
-    Chosen, FormatError, Index, IndexKind, Packed, Regenerated, Sink, Source, Written, not_written,
+    Chosen, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, RootFormat, Sink, Source,
+    Written, not_written,
 };
 use crate::rel_path::RelPath;
 
@@ -29,6 +32,7 @@ pub(super) fn regenerate(
         kept: sources.iter().map(|_| HashSet::new()).collect(),
         indexes: Vec::new(),
         listed: BTreeMap::new(),
+        left_out: Vec::new(),
     };
     let mut by_name: BTreeMap<&str, Vec<(usize, &Index)>> = BTreeMap::new();
     for (number, source) in sources.iter().enumerate() {
@@ -62,6 +66,7 @@ struct Writer<'a> {
     indexes: Vec<(RelPath, Packed)>,
     /// What Release lists, by the path relative to it.
     listed: BTreeMap<String, Packed>,
+    left_out: Vec<LeftOut>,
 }
 
 impl Writer<'_> {
@@ -75,25 +80,44 @@ impl Writer<'_> {
             let (source, index) = indexes[indexes.len() - 1];
             return self.carry(source, index);
         };
+        let unreadable = match text {
+            Text::Packages | Text::Sources => Unreadable::IsRefused,
+            Text::About(_) => Unreadable::IsLeftOut,
+        };
+        let mut inputs = Inputs::new(self.sources, indexes.to_vec());
         let mut kept = std::mem::take(&mut self.kept);
-        let written = sink.store(&CODECS, &mut |out| {
-            for (position, (source, index)) in indexes.iter().enumerate() {
-                let (chosen, names) = (self.sources[*source].chosen, &mut kept[*source]);
-                self.sources[*source].indexes.read(index, &mut |input| {
-                    let out = Out { name, out };
-                    match text {
-                        Text::Packages => copy_packages(&index.name, input, chosen, names, out),
-                        Text::Sources => copy_sources(&index.name, input, chosen, names, out),
-                        Text::About(about) => {
-                            data::copy(about, &index.name, input, names, position > 0, out)
+        let count = Cell::new(0);
+        let written = inputs.written(unreadable, &mut self.left_out, |inputs| {
+            count.set(0);
+            let mut write = |out: &mut dyn Write| {
+                for (position, (number, index)) in inputs.all.iter().enumerate() {
+                    let (chosen, names) = (inputs.source(*number).chosen, &mut kept[*number]);
+                    inputs.read(*number, index, &mut |input| {
+                        let out = Out {
+                            name,
+                            file: &mut *out,
+                            count: &count,
+                        };
+                        match text {
+                            Text::Packages => copy_packages(&index.name, input, chosen, names, out),
+                            Text::Sources => copy_sources(&index.name, input, chosen, names, out),
+                            Text::About(about) => {
+                                data::copy(about, &index.name, input, names, position > 0, out)
+                            }
                         }
-                    }
-                })?;
-            }
-            Ok(())
+                    })?;
+                }
+                Ok(())
+            };
+            sink.store(&CODECS, &mut write, &mut |input| {
+                expect_records(name, count.get(), text.records_of(name, input)?)
+            })
         });
         self.kept = kept;
-        self.publish(name, &written?)
+        match written? {
+            Some(written) => self.publish(name, &written),
+            None => Ok(()),
+        }
     }
 
     /// Lists and places an index that was written.
@@ -172,10 +196,12 @@ impl Writer<'_> {
             let line = format!(" {} {} {name}\n", packed.object.hex(), packed.size);
             root.extend_from_slice(line.as_bytes());
         }
+        RootFormat::Deb.read_back(&root_path, &root)?;
         Ok(Regenerated {
             indexes: self.indexes,
             root_path,
             root,
+            left_out: self.left_out,
         })
     }
 }
@@ -197,23 +223,53 @@ impl Text {
             _ => data::About::of(&index.name).map(Self::About),
         }
     }
+
+    /// How many records an index has that was written: all of them are read.
+    fn records_of(self, name: &str, input: &mut dyn BufRead) -> Result<u64, FormatError> {
+        let mut count = 0;
+        match self {
+            Self::Packages => packages::read(name, input, &mut |_| {
+                count += 1;
+                Ok(())
+            })?,
+            Self::Sources => {
+                let mut stanzas = Stanzas::new(name, input, sources::FIELDS);
+                loop {
+                    let above = stanzas.line_number();
+                    let Some(values) = stanzas.next()? else { break };
+                    sources::references(name, above, values)?;
+                    count += 1;
+                }
+            }
+            Self::About(about) => count = data::count(about, name, input)?,
+        }
+        Ok(count)
+    }
 }
 
 /// Where an index is written to, and what it is called in messages.
 pub(super) struct Out<'o> {
     pub(super) name: &'o str,
-    pub(super) out: &'o mut dyn Write,
+    pub(super) file: &'o mut dyn Write,
+    /// How many records were written.
+    pub(super) count: &'o Cell<u64>,
 }
 
 impl Out<'_> {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
-        self.out
+        self.file
             .write_all(bytes)
             .map_err(|source| not_written(self.name, source))
     }
 
+    /// Notes that a record was written.
+    pub(super) fn note_record(&self) {
+        self.count.set(self.count.get() + 1);
+    }
+
     /// A stanza, its end and the blank line behind it.
     pub(super) fn write_stanza(&mut self, stanza: &[u8]) -> Result<(), FormatError> {
+        self.note_record();
         self.write(stanza)?;
         self.write(if stanza.ends_with(b"\n") {
             b"\n"

@@ -44,6 +44,18 @@ pub(super) fn read_ids(
     })
 }
 
+/// How many elements of these kinds it has.
+pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatError> {
+    let lists = KINDS.map(|kind| [kind]);
+    let lists = lists.each_ref().map(|path| &path[..]);
+    let mut records = Records::new(file, text, &["comps"], []).with_lists(&lists);
+    let mut count = 0;
+    while let Some((_, [])) = records.next()? {
+        count += records.listed().iter().map(Vec::len).sum::<usize>() as u64;
+    }
+    Ok(count)
+}
+
 type Each<'e> = &'e mut dyn FnMut(String, &[u8]) -> Result<(), FormatError>;
 
 /// Gives the elements of a kind byte for byte, each with an id that tells it from those of every kind.

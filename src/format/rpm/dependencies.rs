@@ -251,6 +251,7 @@ fn read_filelists(
     let word = |text: &str| universe.borrow().word(text);
     let wanted = |text: &str| word(text).filter(|word| missing.contains(word));
     let mut records = Records::new(file, text, &["filelists", "package"], ["version"])
+        .with_any_bytes()
         .with_texts(&["file"], &wanted);
     while let Some((package, [version])) = records.next()? {
         let version = full_version(version.as_ref());

@@ -1,4 +1,5 @@
-//! What stands between an index's text and the XML reader: a limit for each event, and a tape of what was read.
+//! What stands between an index's text and the XML reader: a limit for each event, a tape of what was read, and where it is asked
+//! for, a stand-in for bytes that are not UTF-8.
 
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
@@ -13,6 +14,58 @@ pub(super) struct Metered<'a> {
     limit: usize,
     consumed: u64,
     pub(super) tape: Option<Tape>,
+    stand_in: Option<StandIn>,
+}
+
+/// Shows bytes that are not UTF-8 as `?`, one for each: places in the text stay what they are. The tape has the bytes themselves.
+#[derive(Default)]
+struct StandIn {
+    /// What was taken of the text, as it is and as it is shown. Of what is shown, the beginning of a character may be missing at
+    /// the end: the rest of it is yet to come.
+    taken: Vec<u8>,
+    shown: Vec<u8>,
+    /// How much of it was consumed.
+    consumed: usize,
+}
+
+impl StandIn {
+    /// Takes more of the text when everything that can be shown is consumed.
+    fn fill(&mut self, text: &mut dyn BufRead) -> io::Result<()> {
+        while self.consumed == self.shown.len() {
+            self.taken.drain(..self.consumed);
+            self.shown.clear();
+            self.consumed = 0;
+            let available = text.fill_buf()?;
+            let length = available.len();
+            self.taken.extend_from_slice(available);
+            text.consume(length);
+            if self.taken.is_empty() {
+                break;
+            }
+            let is_end = length == 0;
+            self.show(is_end);
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, is_end: bool) {
+        for chunk in self.taken.utf8_chunks() {
+            self.shown.extend_from_slice(chunk.valid().as_bytes());
+            let shown = self.shown.len();
+            let invalid = chunk.invalid().len();
+            let is_last = shown + invalid == self.taken.len();
+            // A character has up to four bytes, of which the first says how many.
+            if is_last && !is_end && is_beginning(chunk.invalid()) {
+                return;
+            }
+            self.shown.resize(shown + invalid, b'?');
+        }
+    }
+}
+
+/// Whether bytes could become a character with those that follow.
+fn is_beginning(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
 /// What was read, as far back as it is needed.
@@ -51,7 +104,13 @@ impl<'a> Metered<'a> {
             limit: 0,
             consumed: 0,
             tape,
+            stand_in: None,
         }
+    }
+
+    /// Takes any bytes where there is text.
+    pub(super) fn show_any_bytes(&mut self) {
+        self.stand_in = Some(StandIn::default());
     }
 
     /// How far the text was read, in bytes. Between two events that is where one ends and the next begins; the XML reader's own
@@ -69,7 +128,13 @@ impl<'a> Metered<'a> {
 
 impl BufRead for Metered<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let available = self.text.fill_buf()?;
+        let available = match &mut self.stand_in {
+            None => self.text.fill_buf()?,
+            Some(stand_in) => {
+                stand_in.fill(self.text)?;
+                &stand_in.shown[stand_in.consumed..]
+            }
+        };
         if self.left == 0 && !available.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -86,6 +151,15 @@ impl BufRead for Metered<'_> {
     fn consume(&mut self, amount: usize) {
         self.left = self.left.saturating_sub(amount);
         self.consumed += amount as u64;
+        if let Some(stand_in) = &mut self.stand_in {
+            let end = (stand_in.consumed + amount).min(stand_in.shown.len());
+            if let Some(tape) = &mut self.tape {
+                tape.bytes
+                    .extend_from_slice(&stand_in.taken[stand_in.consumed..end]);
+            }
+            stand_in.consumed = end;
+            return;
+        }
         if let Some(tape) = &mut self.tape
             && let Ok(available) = self.text.fill_buf()
         {
@@ -100,5 +174,42 @@ impl BufRead for Metered<'_> {
 impl Read for Metered<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_shown_in_their_places(
+            pieces in prop::collection::vec(
+                prop_oneof![Just(&b"a"[..]), Just("\u{fc}".as_bytes()), Just("\u{20ac}".as_bytes()),
+                    Just("\u{1f600}".as_bytes()), Just(&b"\xfc"[..]), Just(&b"\xe2\x82"[..]), Just(&b"\xf0\x9f"[..])],
+                0..40,
+            ),
+            size in 1usize..8,
+        ) {
+            let bytes = pieces.concat();
+            let mut text = BufReader::with_capacity(size, &bytes[..]);
+            let mut metered = Metered::new(&mut text, Some(Tape::default()));
+            metered.show_any_bytes();
+            metered.allow(1 << 20);
+            let mut shown = Vec::new();
+            metered.read_to_end(&mut shown).unwrap();
+            let mut expected = String::new();
+            for chunk in bytes.utf8_chunks() {
+                expected.push_str(chunk.valid());
+                expected.push_str(&"?".repeat(chunk.invalid().len()));
+            }
+            prop_assert_eq!(String::from_utf8(shown).unwrap(), expected);
+            let taped = metered.tape.as_ref().unwrap().read(0..bytes.len() as u64).to_vec();
+            prop_assert_eq!(taped, bytes);
+        }
     }
 }

@@ -165,6 +165,11 @@ impl Format for Rpm {
     }
 }
 
+/// Reads a repomd.xml.
+pub(super) fn read_root(file: &str, text: &[u8]) -> Result<Root, FormatError> {
+    repomd::read(file, text)
+}
+
 fn fixed(path: &'static str) -> RelPath {
     RelPath::parse(path).expect("a plain path")
 }

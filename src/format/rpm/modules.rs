@@ -1,12 +1,12 @@
 //! modules.yaml: documents about module streams, with the packages that belong to each.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Write};
 
 use serde::Deserialize;
 
 use super::files::join_version;
-use crate::format::{FormatError, not_written};
+use crate::format::{FormatError, not_written, yaml};
 use crate::manifest::Package;
 
 /// The longest real documents have some 200 KB.
@@ -82,6 +82,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
+    /// How many documents were written.
+    pub(super) fn written(&self) -> u64 {
+        self.written.len() as u64
+    }
+
     /// Notes which modules have a package that is there.
     pub(super) fn note(
         &mut self,
@@ -105,7 +110,7 @@ impl Kept {
         is_there: IsThere<'_>,
         out: &mut dyn Write,
     ) -> Result<(), FormatError> {
-        each_document(file, text, &mut |bytes, document| {
+        each_document(file, text, &mut |written, document| {
             let about = document
                 .data
                 .module
@@ -117,8 +122,9 @@ impl Kept {
                 // What names no module may concern any.
                 about.is_none_or(|module| self.modules.contains(module))
             };
-            if is_kept && self.written.insert(crate::digest::ObjectId::of(bytes)) {
-                for part in [&b"---\n"[..], bytes, b"...\n"] {
+            let bytes = written.bytes();
+            if is_kept && self.written.insert(crate::digest::ObjectId::of(&bytes)) {
+                for part in [&bytes[..], b"...\n"] {
                     out.write_all(part)
                         .map_err(|source| not_written(file, source))?;
                 }
@@ -126,6 +132,16 @@ impl Kept {
             Ok(())
         })
     }
+}
+
+/// How many documents it has.
+pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatError> {
+    let mut count = 0;
+    each_document(file, text, &mut |_, _| {
+        count += 1;
+        Ok(())
+    })?;
+    Ok(count)
 }
 
 /// A stream without packages is a definition without content: it harms nobody.
@@ -146,64 +162,19 @@ fn nevra(text: &str) -> Option<Package> {
     })
 }
 
-/// What stands behind the `---` or `...` between two documents, which belongs to the next one; `None` where it is none.
-fn behind_border(line: &[u8]) -> Option<&[u8]> {
-    let rest = [&b"---"[..], b"..."]
-        .iter()
-        .find_map(|border| line.strip_prefix(*border))?;
-    let is_border = rest.first().is_none_or(u8::is_ascii_whitespace);
-    let is_empty = rest.trim_ascii().is_empty() || rest.trim_ascii().starts_with(b"#");
-    is_border.then_some(if is_empty { &[] } else { rest })
-}
+type Each<'e> = &'e mut dyn FnMut(&yaml::Document, &Document) -> Result<(), FormatError>;
 
-type Each<'e> = &'e mut dyn FnMut(&[u8], &Document) -> Result<(), FormatError>;
-
-/// Gives each document, without the lines around it, and what is in it.
+/// Gives each document as it is written, and what is in it.
 fn each_document(file: &str, text: &mut dyn BufRead, each: Each<'_>) -> Result<(), FormatError> {
-    let mut bytes: Vec<u8> = Vec::new();
-    // A byte order mark is no part of the first document.
-    let mark = "\u{feff}".as_bytes();
-    if text.fill_buf().is_ok_and(|start| start.starts_with(mark)) {
-        text.consume(mark.len());
-    }
-    loop {
-        let start = bytes.len();
-        (&mut *text)
-            .take(DOCUMENT_LIMIT as u64 + 1)
-            .read_until(b'\n', &mut bytes)
-            .map_err(|source| FormatError::Read {
-                file: file.to_owned(),
-                source,
-            })?;
-        if bytes.len() > DOCUMENT_LIMIT {
-            return Err(FormatError::malformed(
-                file,
-                format!("a document is longer than {DOCUMENT_LIMIT} bytes"),
-            ));
-        }
-        let line = &bytes[start..];
-        let is_end = line.is_empty();
-        let next = behind_border(line).map(<[u8]>::to_vec);
-        let Some(next) = next.or_else(|| is_end.then(Vec::new)) else {
-            continue;
-        };
-        bytes.truncate(start);
-        if !bytes.trim_ascii().is_empty() {
-            if !bytes.ends_with(b"\n") {
-                bytes.push(b'\n');
-            }
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|_| FormatError::malformed(file, "it is not UTF-8"))?;
-            let document: Document = serde_yaml::from_str(text).map_err(|_| {
-                FormatError::malformed(file, "a document is not YAML of the form that modulemd has")
-            })?;
-            each(&bytes, &document)?;
-        }
-        bytes = next;
-        if is_end {
-            return Ok(());
-        }
-    }
+    yaml::each_document(file, text, DOCUMENT_LIMIT, &mut |written| {
+        let bytes = written.bytes();
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| FormatError::malformed(file, "it is not UTF-8"))?;
+        let document: Document = serde_yaml::from_str(text).map_err(|_| {
+            FormatError::malformed(file, "a document is not YAML of the form that modulemd has")
+        })?;
+        each(written, &document)
+    })
 }
 
 #[cfg(test)]

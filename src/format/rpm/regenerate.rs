@@ -5,20 +5,23 @@
 //! deltas between packages are left out: clients do without them.
 
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 use std::ops::Range;
 
 use quick_xml::escape::escape;
 
-use super::files::{CHILDREN, LOCATION, package};
+use super::files::{CHILDREN, LOCATION, package, read_primary};
 use super::tag::{namespaces, opened, rehomed, with_attribute};
 use super::xml::{Child, Record, Records};
 use super::{REPOMD, comps, fixed, modules, repomd, updateinfo};
 use crate::digest::ObjectId;
 use crate::format::compression::Compression;
+use crate::format::regenerate::{Inputs, Unreadable, expect_records};
 use crate::format::{
-    Chosen, FormatError, Index, IndexKind, Packed, Regenerated, Sink, Source, not_written,
+    Chosen, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, RootFormat, Sink, Source,
+    not_written,
 };
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
@@ -73,6 +76,7 @@ pub(super) fn regenerate(
         kept: sources.iter().map(|_| Kept::default()).collect(),
         indexes: Vec::new(),
         data: Vec::new(),
+        left_out: Vec::new(),
     };
     let names: BTreeSet<&str> = sources
         .iter()
@@ -114,12 +118,14 @@ struct Writer<'a> {
     kept: Vec<Kept>,
     indexes: Vec<(RelPath, Packed)>,
     data: Vec<repomd::Data>,
+    left_out: Vec<LeftOut>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// By source, its indexes of a type. There may be several.
-    fn of_type<'s>(&'s self, name: &'s str) -> impl Iterator<Item = (usize, &'s Index)> {
-        let sources = self.sources.iter().enumerate();
+    fn of_type<'n>(&self, name: &'n str) -> impl Iterator<Item = (usize, &'a Index)> + use<'a, 'n> {
+        let sources: &'a [Source<'a>] = self.sources;
+        let sources = sources.iter().enumerate();
         sources.flat_map(move |(number, source)| {
             let all = source.indexes.all().iter();
             all.filter(move |index| index.name == name)
@@ -136,12 +142,10 @@ impl Writer<'_> {
             })?;
         }
         self.kept = kept;
-        let count: usize = self.kept.iter().map(|kept| kept.count).sum();
-        self.elements("primary", &["metadata", "package"], Some(count), sink)
+        self.elements("primary", &["metadata", "package"], sink)
     }
 
     fn write(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
-        let count = self.kept.iter().map(|kept| kept.count).sum();
         match Kind::of(name) {
             Kind::Primary | Kind::LeftOut => Ok(()),
             Kind::ByPackage => {
@@ -151,9 +155,9 @@ impl Writer<'_> {
                     "filelists-ext" | "filelists_ext" => "filelists-ext",
                     _ => "susedata",
                 };
-                self.elements(name, &[root, "package"], Some(count), sink)
+                self.elements(name, &[root, "package"], sink)
             }
-            Kind::Updates => self.elements(name, &["updates", "update"], None, sink),
+            Kind::Updates => self.elements(name, &["updates", "update"], sink),
             Kind::Modules => self.modules(name, sink),
             Kind::Carried if is_comps(name) && self.sources.len() > 1 => {
                 // Written with `group`, of which it is the compressed twin.
@@ -174,46 +178,71 @@ impl Writer<'_> {
         &mut self,
         name: &str,
         path: &[&str; 2],
-        count: Option<usize>,
         sink: &mut dyn Sink,
     ) -> Result<(), FormatError> {
-        let written = sink.store(&[self.codec], &mut |out| {
-            let mut begun = Begun::default();
-            for (number, index) in self.of_type(name) {
-                let source = &self.sources[number];
-                source.indexes.read(index, &mut |text| {
-                    let mut elements = Elements {
-                        name,
-                        count,
-                        kept: &self.kept[number],
-                        all: &self.kept,
-                        chosen: source.chosen,
-                        out: &mut *out,
-                    };
-                    elements.copy(text, path, &mut begun)
-                })?;
-            }
-            let end = format!("</{}>\n", path[0]);
-            out.write_all(end.as_bytes())
-                .map_err(|source| not_written(name, source))
-        })?;
-        self.add(name, written)
+        let kind = Kind::of(name);
+        let unreadable = match kind {
+            Kind::ByPackage | Kind::Updates => Unreadable::IsLeftOut,
+            _ => Unreadable::IsRefused,
+        };
+        let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
+        let mut left_out = std::mem::take(&mut self.left_out);
+        let written = inputs.written(unreadable, &mut left_out, |inputs| {
+            let numbers: BTreeSet<usize> = inputs.all.iter().map(|(number, _)| *number).collect();
+            let packages = numbers.iter().map(|number| self.kept[*number].count).sum();
+            let count = Cell::new(0);
+            let mut write = |out: &mut dyn Write| {
+                let mut begun = Begun::default();
+                for (number, index) in &inputs.all {
+                    inputs.read(*number, index, &mut |text| {
+                        let mut elements = Elements {
+                            name,
+                            count: (kind != Kind::Updates).then_some(packages),
+                            kept: &self.kept[*number],
+                            all: &self.kept,
+                            chosen: inputs.source(*number).chosen,
+                            out: &mut *out,
+                        };
+                        elements.copy(text, path, &mut begun)
+                    })?;
+                }
+                count.set(begun.elements);
+                let end = format!("</{}>\n", path[0]);
+                out.write_all(end.as_bytes())
+                    .map_err(|source| not_written(name, source))
+            };
+            sink.store(&[self.codec], &mut write, &mut |text| {
+                expect_records(name, count.get(), read_back(kind, name, text, path)?)
+            })
+        });
+        self.left_out = left_out;
+        match written? {
+            Some(written) => self.add(name, written),
+            None => Ok(()),
+        }
     }
 
     fn modules(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
-        let written = sink.store(&[self.codec], &mut |out| {
-            let mut documents = modules::Kept::default();
-            let is_kept =
-                |package: &Package| self.kept.iter().any(|kept| kept.packages.contains(package));
+        let mut documents = modules::Kept::default();
+        let is_kept =
+            |package: &Package| self.kept.iter().any(|kept| kept.packages.contains(package));
+        for (number, index) in self.of_type(name) {
+            let indexes = self.sources[number].indexes;
+            indexes.read(index, &mut |text| documents.note(name, text, &is_kept))?;
+        }
+        let documents = RefCell::new(documents);
+        let mut write = |out: &mut dyn Write| {
             for (number, index) in self.of_type(name) {
                 let indexes = self.sources[number].indexes;
-                indexes.read(index, &mut |text| documents.note(name, text, &is_kept))?;
-            }
-            for (number, index) in self.of_type(name) {
-                let indexes = self.sources[number].indexes;
-                indexes.read(index, &mut |text| documents.copy(name, text, &is_kept, out))?;
+                indexes.read(index, &mut |text| {
+                    documents.borrow_mut().copy(name, text, &is_kept, out)
+                })?;
             }
             Ok(())
+        };
+        let written = sink.store(&[self.codec], &mut write, &mut |text| {
+            let written = documents.borrow().written();
+            expect_records(name, written, modules::count(name, text)?)
         })?;
         self.add(name, written)
     }
@@ -221,42 +250,50 @@ impl Writer<'_> {
     /// The groups of all sources; of one that several define, the last one's definition counts.
     fn comps(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
         let codecs = [Compression::Plain, Compression::Gzip];
-        let all: Vec<(usize, &Index)> = self.of_type(name).collect();
-        let mut ids: Vec<HashSet<String>> = Vec::new();
-        for (number, index) in &all {
-            let mut found = HashSet::new();
-            let indexes = self.sources[*number].indexes;
-            for kind in comps::KINDS {
-                indexes.read(index, &mut |text| {
-                    comps::read_ids(name, kind, text, &mut found)
-                })?;
-            }
-            ids.push(found);
-        }
-        let written = sink.store(&codecs, &mut |out| {
-            let mut put = |bytes: &[u8]| {
-                out.write_all(bytes)
-                    .map_err(|source| not_written(name, source))
-            };
-            put(DECLARATION)?;
-            put(b"<comps>\n")?;
-            for kind in comps::KINDS {
-                for (position, (number, index)) in all.iter().enumerate() {
-                    let later = &ids[position + 1..];
-                    let indexes = self.sources[*number].indexes;
-                    indexes.read(index, &mut |text| {
-                        comps::each_element(name, kind, text, &mut |id, element| {
-                            if later.iter().any(|ids| ids.contains(&id)) {
-                                return Ok(());
-                            }
-                            put(element)?;
-                            put(b"\n")
-                        })
+        let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
+        let written = inputs.written(Unreadable::IsLeftOut, &mut self.left_out, |inputs| {
+            let mut ids: Vec<HashSet<String>> = Vec::new();
+            for (number, index) in &inputs.all {
+                let mut found = HashSet::new();
+                for kind in comps::KINDS {
+                    inputs.read(*number, index, &mut |text| {
+                        comps::read_ids(name, kind, text, &mut found)
                     })?;
                 }
+                ids.push(found);
             }
-            put(b"</comps>\n")
-        })?;
+            let count = Cell::new(0);
+            let mut write = |out: &mut dyn Write| {
+                let mut put = |bytes: &[u8]| {
+                    out.write_all(bytes)
+                        .map_err(|source| not_written(name, source))
+                };
+                put(DECLARATION)?;
+                put(b"<comps>\n")?;
+                for kind in comps::KINDS {
+                    for (position, (number, index)) in inputs.all.iter().enumerate() {
+                        let later = &ids[position + 1..];
+                        inputs.read(*number, index, &mut |text| {
+                            comps::each_element(name, kind, text, &mut |id, element| {
+                                if later.iter().any(|ids| ids.contains(&id)) {
+                                    return Ok(());
+                                }
+                                count.set(count.get() + 1);
+                                put(element)?;
+                                put(b"\n")
+                            })
+                        })?;
+                    }
+                }
+                put(b"</comps>\n")
+            };
+            sink.store(&codecs, &mut write, &mut |text| {
+                expect_records(name, count.get(), comps::count(name, text)?)
+            })
+        });
+        let Some(written) = written? else {
+            return Ok(());
+        };
         let plain = written.open;
         for (codec, packed) in written.packed {
             let (name, open) = match codec {
@@ -342,12 +379,37 @@ impl Writer<'_> {
 
     fn finish(self) -> Result<Regenerated, FormatError> {
         let last = self.sources.last().expect("there is at least one source");
+        let (root_path, root) = (fixed(REPOMD), repomd::write(last.root, &self.data)?);
+        RootFormat::Rpm.read_back(&root_path, &root)?;
         Ok(Regenerated {
-            root: repomd::write(last.root, &self.data)?,
+            root,
             indexes: self.indexes,
-            root_path: fixed(REPOMD),
+            root_path,
+            left_out: self.left_out,
         })
     }
+}
+
+/// How many elements an index has that was written.
+fn read_back(
+    kind: Kind,
+    name: &str,
+    text: &mut dyn BufRead,
+    path: &[&str; 2],
+) -> Result<u64, FormatError> {
+    let mut count = 0;
+    if kind == Kind::Primary {
+        read_primary(name, text, &mut |_| {
+            count += 1;
+            Ok(())
+        })?;
+        return Ok(count);
+    }
+    let mut records = Records::new(name, text, path, []).with_any_bytes();
+    while let Some((_, [])) = records.next()? {
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// A package's element with another place in it.
@@ -386,6 +448,8 @@ fn note_kept(
 struct Begun {
     /// What the root element declares; `None` before it is written.
     namespaces: Option<BTreeMap<String, String>>,
+    /// How many elements were written.
+    elements: u64,
     /// Advisories: several sources may have the same.
     updates: HashSet<ObjectId>,
 }
@@ -409,6 +473,9 @@ impl Elements<'_> {
         begun: &mut Begun,
     ) -> Result<(), FormatError> {
         let mut records = Records::copying(self.name, text, path, CHILDREN);
+        if Kind::of(self.name) != Kind::Primary {
+            records = records.with_any_bytes();
+        }
         let mut record = records.next()?;
         let own = namespaces(records.root_tag());
         if begun.namespaces.is_none() {
@@ -425,6 +492,7 @@ impl Elements<'_> {
                     self.write(&rehomed(&element, &own, root))?;
                 }
                 self.write(b"\n")?;
+                begun.elements += 1;
             }
             record = records.next()?;
         }

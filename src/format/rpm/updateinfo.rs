@@ -40,8 +40,9 @@ pub fn read(
     each: &mut dyn FnMut(Advisory) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
     let path = ["updates", "update"];
-    let mut records =
-        Records::new(name, text, &path, ["id", "severity", "title"]).with_lists(&LISTS);
+    let mut records = Records::new(name, text, &path, ["id", "severity", "title"])
+        .with_any_bytes()
+        .with_lists(&LISTS);
     let mut count = 0;
     while let Some((update, [id, severity, title])) = records.next()? {
         let id = id.map(|id| id.text).unwrap_or_default();
@@ -88,7 +89,7 @@ pub(super) fn reduced(
 ) -> Result<Option<Vec<u8>>, FormatError> {
     let mut text = update;
     let path = ["update", "pkglist", "collection", "package"];
-    let mut records = Records::new(file, &mut text, &path, []);
+    let mut records = Records::new(file, &mut text, &path, []).with_any_bytes();
     let mut out = Vec::with_capacity(update.len());
     let mut copied = 0;
     let (mut count, mut kept) = (0, 0);

@@ -2,7 +2,9 @@
 //! and text. A child of a child is asked for as `format/rpm:sourcerpm`.
 //!
 //! Memory is bounded by the limits below, whatever the text holds. There are no DTDs and no entities but the predefined ones.
-//! Who copies records ([`Records::copying`]) gets each as it is written, too.
+//! Who copies records ([`Records::copying`]) gets each as it is written, too, and an error where a client's reader would end.
+
+mod well_formed;
 
 use std::collections::HashSet;
 use std::io::{self, BufRead};
@@ -32,6 +34,7 @@ pub struct Records<'a, const N: usize> {
     /// For messages.
     file: &'a str,
     reader: Reader<Metered<'a>>,
+    is_copying: bool,
     buffer: Vec<u8>,
     /// The root element first, the record last.
     path: &'a [&'a str],
@@ -120,7 +123,7 @@ impl<'a, const N: usize> Records<'a, N> {
         Self::reading(file, text, path, names, None)
     }
 
-    /// As [`Self::new`], and [`Self::copy`] has each record's own bytes.
+    /// As [`Self::new`], and [`Self::copy`] has each record's own bytes, all of which is well-formed.
     pub fn copying(
         file: &'a str,
         text: &'a mut dyn BufRead,
@@ -148,11 +151,14 @@ impl<'a, const N: usize> Records<'a, N> {
         names: [&'static str; N],
         tape: Option<Tape>,
     ) -> Self {
+        let is_copying = tape.is_some();
         let mut reader = Reader::from_reader(Metered::new(text, tape));
         reader.config_mut().expand_empty_elements = true;
+        reader.config_mut().check_comments = is_copying;
         Self {
             file,
             reader,
+            is_copying,
             buffer: Vec::new(),
             path,
             names,
@@ -174,6 +180,13 @@ impl<'a, const N: usize> Records<'a, N> {
             child_spans: std::array::from_fn(|_| 0..0),
             root_tag: Vec::new(),
         }
+    }
+
+    /// Also takes text that is not UTF-8, as the clients' readers do of most indexes. It is read with `?` for each such byte; a
+    /// copy has the bytes.
+    pub fn with_any_bytes(mut self) -> Self {
+        self.reader.get_mut().show_any_bytes();
+        self
     }
 
     /// The record that was read last, byte for byte. Empty when it is not copied.
@@ -323,11 +336,24 @@ impl<'a, const N: usize> Records<'a, N> {
                     return Ok(Progress::Record);
                 }
             }
-            Event::Text(text) => self.append(&text)?,
-            Event::CData(text) => self.append(&text)?,
+            Event::Text(text) => {
+                if self.is_copying {
+                    well_formed::check_text(self.file, &text)?;
+                }
+                self.append(&text)?;
+            }
+            Event::CData(text) => {
+                if self.is_copying {
+                    well_formed::check_characters(self.file, &text)?;
+                }
+                self.append(&text)?;
+            }
             Event::GeneralRef(reference) => {
                 let mut utf8 = [0; 4];
                 let text = resolve(self.file, &reference, &mut utf8)?;
+                if self.is_copying {
+                    well_formed::check_characters(self.file, text)?;
+                }
                 self.append(text)?;
             }
             Event::Decl(declaration) => self.check_encoding(&declaration)?,
@@ -368,6 +394,9 @@ impl<'a, const N: usize> Records<'a, N> {
     /// `before` is where its tag begins in the text.
     fn start(&mut self, start: &BytesStart, before: u64) -> Result<(), FormatError> {
         let name = start.name().0;
+        if self.is_copying {
+            well_formed::check_tag(self.file, start)?;
+        }
         if self.depth == 0 {
             let expected = self.path[0];
             if self.seen_root || name != expected {
@@ -558,11 +587,12 @@ fn xml_error(file: &str, error: &quick_xml::Error) -> FormatError {
         // The crate says where in its buffer, which depends on how the text came.
         quick_xml::Error::Encoding(_) => FormatError::malformed(file, "it is not UTF-8"),
         // The crate's texts may repeat the input.
-        other => FormatError::malformed(
-            file,
-            format!("not well-formed XML: {}", shortened(&other.to_string())),
-        ),
+        other => malformed_xml(file, &shortened(&other.to_string())),
     }
+}
+
+fn malformed_xml(file: &str, what: &str) -> FormatError {
+    FormatError::malformed(file, format!("not well-formed XML: {what}"))
 }
 
 /// Text from outside, fit for a message.

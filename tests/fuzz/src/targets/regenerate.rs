@@ -1,4 +1,5 @@
-//! New indexes over packages: what was copied reads as it did, and nothing that names no package gets in.
+//! New indexes over packages: what was written can be read back, what was copied reads as it did, and nothing that names no package
+//! gets in.
 //!
 //! An input's first line is the name of the index that the rest is the text of.
 
@@ -12,8 +13,8 @@ use crate::format::compression::Compression;
 use crate::format::deb::{Apt, Selection};
 use crate::format::rpm::{self, Rpm};
 use crate::format::{
-    Chosen, Format, FormatError, Index, IndexKind, Indexes, Open, Packed, Presence, Reference,
-    Sink, Source, Variant, Work, Written,
+    Chosen, Format, FormatError, Index, IndexKind, Indexes, Open, Packed, Presence, ReadBack,
+    Reference, Sink, Source, Variant, Work, Written,
 };
 use crate::rel_path::RelPath;
 
@@ -71,6 +72,10 @@ impl Indexes for Texts {
         vec![(variant, Packed { object, size: 0 })]
     }
 
+    fn is_intact(&self, _: &Index) -> bool {
+        true
+    }
+
     fn read(
         &self,
         index: &Index,
@@ -85,9 +90,15 @@ impl Indexes for Texts {
 struct Kept(Vec<Vec<u8>>);
 
 impl Sink for Kept {
-    fn store(&mut self, codecs: &[Compression], work: Work<'_>) -> Result<Written, FormatError> {
+    fn store(
+        &mut self,
+        codecs: &[Compression],
+        work: Work<'_>,
+        read_back: ReadBack<'_>,
+    ) -> Result<Written, FormatError> {
         let mut text = Vec::new();
         work(&mut text as &mut dyn Write)?;
+        read_back(&mut &text[..]).expect("what is written can be read back");
         let packed = Packed {
             object: ObjectId::of(&text),
             size: text.len() as u64,
