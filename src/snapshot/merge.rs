@@ -3,15 +3,15 @@
 //! Nothing is downloaded and no package is copied: what is new are the indexes. Every package keeps its own bytes in them, but for
 //! its path where another package of the result has it already.
 
+mod placing;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 use std::thread::ScopedJoinHandle;
 
 use crate::digest::ObjectId;
 use crate::format::deb::with_fields;
-use crate::format::{
-    Chosen, Format, FormatError, Index, IndexKind, Indexes, RootFormat, Source, version_order,
-};
+use crate::format::{Format, FormatError, Index, IndexKind, Indexes, RootFormat, Source};
 use crate::indexes::{PoolSink, PooledIndexes};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::{self, Entry, ManifestError, Package, Role};
@@ -24,6 +24,7 @@ use crate::threads;
 
 use super::stored::{StoredError, StoredState};
 use super::{Snapshot, SnapshotName, State};
+use placing::{packages_of, place, take};
 
 /// Which packages are taken where several sources have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,146 +356,6 @@ fn packages(
         })?;
     }
     Ok(packages)
-}
-
-/// By source, the places in its packages of those that are taken.
-fn take(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
-    type Found<'p> = (usize, usize, &'p str);
-    let order = version_order(inputs[0].stored.format.name());
-    let mut groups: HashMap<(&str, &str, &str), Vec<Found<'_>>> = HashMap::new();
-    for (number, input) in inputs.iter().enumerate() {
-        for (place, (package, _)) in input.packages.iter().enumerate() {
-            let apart = match strategy {
-                Strategy::Rightmost => "",
-                Strategy::Latest => input.stream(package),
-                Strategy::KeepAll => package.version.as_str(),
-            };
-            let key = (package.name.as_str(), package.architecture.as_str(), apart);
-            let found = (number, place, package.version.as_str());
-            groups.entry(key).or_default().push(found);
-        }
-    }
-    let mut taken = vec![Vec::new(); inputs.len()];
-    for found in groups.into_values() {
-        let compare = |a: &str, b: &str| order.map_or(a.cmp(b), |order| order(a, b));
-        let highest = match strategy {
-            Strategy::Latest => found
-                .iter()
-                .map(|(_, _, version)| *version)
-                .max_by(|a, b| compare(a, b)),
-            Strategy::Rightmost | Strategy::KeepAll => None,
-        };
-        let is_candidate =
-            |version: &str| highest.is_none_or(|highest| compare(version, highest).is_eq());
-        let candidates = found.iter().filter(|(_, _, version)| is_candidate(version));
-        let Some(last) = candidates.clone().map(|(number, _, _)| *number).max() else {
-            continue;
-        };
-        for (number, place, _) in candidates.filter(|(number, _, _)| *number == last) {
-            taken[*number].push(*place);
-        }
-    }
-    for places in &mut taken {
-        places.sort_unstable();
-    }
-    taken
-}
-
-/// Gives each package its own path where several sources have other bytes under one.
-fn place(inputs: &[Input<'_>], taken: &[Vec<usize>]) -> Result<Vec<Chosen>, MergeError> {
-    let mut occupied: HashMap<RelPath, ObjectId> = HashMap::new();
-    let mut all = Vec::new();
-    for (input, places) in inputs.iter().zip(taken) {
-        let mut chosen = Chosen::default();
-        // Files of source packages share a directory, and move together; others move alone.
-        let mut together: BTreeMap<String, Vec<(&RelPath, ObjectId)>> = BTreeMap::new();
-        for place in places {
-            let (package, path) = &input.packages[*place];
-            let entry = input
-                .entries
-                .get(path)
-                .ok_or_else(|| MergeError::NotListed {
-                    state: input.name.clone(),
-                    path: path.clone(),
-                })?;
-            let key = match (package.architecture.as_str(), path.parent()) {
-                ("source", Some(parent)) => format!("{parent}/"),
-                ("source", None) => "/".to_owned(),
-                _ => path.to_string(),
-            };
-            chosen.note(package);
-            together.entry(key).or_default().push((path, entry.object));
-        }
-        for files in together.into_values() {
-            let directory = free_directory(&occupied, &files)?;
-            for (path, object) in files {
-                let place = match &directory {
-                    Some(directory) => Some(in_directory(path, directory)?),
-                    None => None,
-                };
-                occupied.insert(place.clone().unwrap_or_else(|| path.clone()), object);
-                match place {
-                    Some(place) => chosen.move_to(path.clone(), place),
-                    None => chosen.take(path.clone()),
-                }
-            }
-        }
-        all.push(chosen);
-    }
-    Ok(all)
-}
-
-/// The name of a directory for files that cannot stay where they are; `None` where they can.
-fn free_directory(
-    occupied: &HashMap<RelPath, ObjectId>,
-    files: &[(&RelPath, ObjectId)],
-) -> Result<Option<String>, FormatError> {
-    let is_taken =
-        |path: &RelPath, object: &ObjectId| occupied.get(path).is_some_and(|other| other != object);
-    let Some((_, object)) = files.iter().find(|(path, object)| is_taken(path, object)) else {
-        return Ok(None);
-    };
-    // Somebody may have a file there too: then it is a longer name.
-    for length in [16, 32, 64] {
-        let name = &object.hex()[..length];
-        let mut is_free = true;
-        for (path, object) in files {
-            is_free &= !is_taken(&in_directory(path, name)?, object);
-        }
-        if is_free {
-            return Ok(Some(name.to_owned()));
-        }
-    }
-    Ok(Some(object.hex()))
-}
-
-fn in_directory(path: &RelPath, name: &str) -> Result<RelPath, FormatError> {
-    path.with_file_name(&format!("{name}/{}", path.file_name()))
-        .map_err(|source| FormatError::Path {
-            file: "the merged snapshot".to_owned(),
-            named_by: path.to_string(),
-            source,
-        })
-}
-
-fn packages_of(inputs: &[Input<'_>], taken: &[Vec<usize>], chosen: &[Chosen]) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    for ((input, places), chosen) in inputs.iter().zip(taken).zip(chosen) {
-        // Of packages that share a file one is its owner: it must be one that is taken.
-        let mut seen: HashSet<&RelPath> = HashSet::new();
-        for (package, path) in places.iter().map(|place| &input.packages[*place]) {
-            let Some(entry) = input.entries.get(path).filter(|_| seen.insert(path)) else {
-                continue;
-            };
-            entries.push(Entry {
-                path: chosen.moved(path).unwrap_or(path).clone(),
-                role: Role::Package,
-                package: Some(package.clone()),
-                ..entry.clone()
-            });
-        }
-    }
-    entries
 }
 
 /// Installer images and their like. Of one path the last source's, as of the lists that name them; deltas go.
