@@ -80,7 +80,8 @@ fn has_end(path: &str, ends: &[&str]) -> bool {
     ends.iter().any(|end| path.ends_with(end))
 }
 
-fn unpacked(path: &str, bytes: &[u8]) -> String {
+/// The text of an index.
+pub fn unpacked(path: &str, bytes: &[u8]) -> String {
     let mut text = String::new();
     if has_end(path, &[".gz"]) {
         flate2::read::MultiGzDecoder::new(bytes)

@@ -16,6 +16,7 @@ mod kills;
 mod kit;
 mod kit_selftest;
 mod layers;
+mod left_out;
 mod man;
 mod merges;
 mod old_stores;

@@ -7,6 +7,7 @@ pub mod apt;
 mod dependencies;
 mod dnf;
 mod keys;
+mod odd_inputs;
 mod regenerated;
 mod signatures;
 

@@ -399,6 +399,7 @@ impl Writer<'_> {
     /// An index in every compression that is there or listed.
     fn index(&mut self, part: Part, path: &str, text: &[u8]) {
         let deb = self.deb;
+        let text = &self.upstream.changed(path, text);
         for codec in &deb.compressions {
             let path = format!("{path}{}", codec.suffix());
             self.listed_file(part, &path, &codec.compress(text));

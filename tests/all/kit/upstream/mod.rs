@@ -35,6 +35,17 @@ pub struct Upstream {
     /// Of Release, or the revision and timestamps of repomd, in seconds since the epoch. A month ago at first.
     pub date: i64,
     pub layout: Layout,
+    /// What index texts say otherwise than the kit would write.
+    changes: Vec<Change>,
+}
+
+/// Bytes in the text of an index, and what stands in their place.
+#[derive(Clone)]
+struct Change {
+    /// The data type, or how the uncompressed path ends.
+    index: &'static str,
+    old: Vec<u8>,
+    new: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -313,7 +324,37 @@ impl Upstream {
             signing: Signing::By(Key::archive()),
             date: Timestamp::now().as_second() - 30 * DAY,
             layout,
+            changes: Vec::new(),
         }
+    }
+
+    /// Has these bytes in place of the first `old` in the text of an index; in place of all of it where that is empty.
+    pub fn change(mut self, index: &'static str, old: &str, new: impl Into<Vec<u8>>) -> Self {
+        let (old, new) = (old.as_bytes().to_vec(), new.into());
+        self.changes.push(Change { index, old, new });
+        self
+    }
+
+    /// The text of an index as it is to be.
+    fn changed(&self, index: &str, text: &[u8]) -> Vec<u8> {
+        let mut text = text.to_vec();
+        let index = index.trim_end_matches("_gz");
+        for Change { old, new, .. } in self
+            .changes
+            .iter()
+            .filter(|change| index.ends_with(change.index))
+        {
+            if old.is_empty() {
+                text.clone_from(new);
+                continue;
+            }
+            let mut places = text.windows(old.len());
+            let at = places
+                .position(|window| window == old)
+                .expect("what is to be changed");
+            text.splice(at..at + old.len(), new.iter().copied());
+        }
+        text
     }
 
     pub fn package(mut self, package: Package) -> Self {

@@ -337,7 +337,8 @@ impl Writer<'_> {
     /// A metadata file and its data element.
     fn index(&mut self, kind: &str, name: &str, codec: Codec, text: &str) {
         let checksum = self.rpm.checksum;
-        let bytes = codec.compress(text.as_bytes());
+        let text = self.upstream.changed(kind, text.as_bytes());
+        let bytes = codec.compress(&text);
         let digest = checksum.hex(&bytes);
         let prefix = match self.rpm.file_names {
             FileNames::WithDigest => format!("{digest}-"),
@@ -349,7 +350,7 @@ impl Writer<'_> {
             "<data type=\"{kind}\">\n  <checksum type=\"{kind_of_digest}\">{digest}</checksum>\n"
         );
         if codec != Codec::Plain {
-            let open = checksum.hex(text.as_bytes());
+            let open = checksum.hex(&text);
             writeln!(
                 element,
                 "  <open-checksum type=\"{kind_of_digest}\">{open}</open-checksum>\n  \

@@ -1,0 +1,296 @@
+//! Indexes that only describe packages and that no client can read: filters and merges do without them, and say so.
+
+use serde_json::Value;
+
+use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::server::Server;
+use crate::kit::upstream::{DebExtra, Package, RpmExtra, Upstream};
+
+const TYPO: &str =
+    "not well-formed XML: ill-formed document: expected `</severity>`, but `</severty>` was found";
+
+fn rpm() -> Upstream {
+    Upstream::rpm()
+        .package(Package::new("hello", "1.0-1"))
+        .package(Package::new("other", "1-1"))
+        .with_rpm(|rpm| {
+            rpm.extras = [
+                RpmExtra::Updateinfo,
+                RpmExtra::Modules,
+                RpmExtra::Comps,
+                RpmExtra::Prestodelta,
+            ]
+            .into();
+        })
+}
+
+fn deb() -> Upstream {
+    Upstream::deb()
+        .package(Package::new("hello", "1.0-1"))
+        .package(Package::new("other", "1"))
+        .with_deb(|deb| deb.extras.extend([DebExtra::Contents, DebExtra::Appstream]))
+}
+
+fn mirror(upstream: &Upstream, more: &str) -> (Chantal, Server) {
+    let server = Server::start(upstream.build().tree);
+    let chantal = Chantal::new();
+    let repository = Repository::of("r", upstream, &server.url());
+    chantal.repository(&repository.more(more));
+    (chantal, server)
+}
+
+fn sync(chantal: &Chantal) -> crate::kit::process::Output {
+    chantal.run(&["repo", "sync", "--repo-id", "r"])
+}
+
+fn json(chantal: &Chantal, args: &[&str]) -> Value {
+    let args = [&["--format", "json"], args].concat();
+    serde_json::from_str(&chantal.run(&args).exits(0).stdout).unwrap()
+}
+
+#[test]
+fn a_filter_does_without_advisories_that_cannot_be_read() {
+    let upstream = rpm().change("updateinfo", "</severity>", "</severty>");
+    let (chantal, _server) = mirror(&upstream, "filters:\n  exclude: [other]\n");
+    let warning = format!(
+        "warning: r: updateinfo is left out of the new metadata, for clients cannot read it: {TYPO}\n"
+    );
+    assert_eq!(sync(&chantal).exits(0).stderr, warning);
+    let tree = chantal.published_tree("r");
+    assert!(!tree.paths().iter().any(|path| path.contains("updateinfo")));
+    assert!(!tree.text("repodata/repomd.xml").contains("updateinfo"));
+    let show = ["repo", "show", "--repo-id", "r"];
+    let said = chantal.run(&show).exits(0).stdout;
+    let line = said
+        .lines()
+        .find(|line| line.starts_with("left out"))
+        .unwrap();
+    assert!(line.ends_with(&format!("updateinfo ({TYPO})")), "{line}");
+    let shown: Value = json(&chantal, &show);
+    assert_eq!(shown["state"]["left_out"]["updateinfo"], TYPO);
+    let history = ["repo", "history", "--repo-id", "r"];
+    let said = chantal.run(&history).exits(0).stdout;
+    assert!(
+        said.trim_end().ends_with("changed, left out: updateinfo"),
+        "{said}"
+    );
+    let past: Value = json(&chantal, &history);
+    assert_eq!(past[0]["left_out"][0], "updateinfo");
+    chantal
+        .run(&["snapshot", "create", "--repo-id", "r", "--name", "s"])
+        .exits(0);
+    let shown: Value = json(&chantal, &["snapshot", "show", "--name", "r/s"]);
+    assert_eq!(shown["left_out"]["updateinfo"], TYPO);
+}
+
+/// What is written anew from a good upstream has all of it again.
+#[test]
+fn an_index_comes_back_when_it_is_mended() {
+    let upstream = rpm().change("updateinfo", "</severity>", "</severty>");
+    let (chantal, server) = mirror(&upstream, "filters:\n  exclude: [other]\n");
+    sync(&chantal).exits(0);
+    let mut upstream = rpm();
+    upstream.bump_date();
+    server.swap(upstream.build().tree);
+    assert_eq!(sync(&chantal).exits(0).stderr, "");
+    assert!(
+        chantal
+            .published_tree("r")
+            .text("repodata/repomd.xml")
+            .contains("updateinfo")
+    );
+    let shown: Value = json(&chantal, &["repo", "show", "--repo-id", "r"]);
+    assert!(shown["state"].get("left_out").is_none());
+}
+
+/// Unfiltered is byte for byte: clients find what the upstream has.
+#[test]
+fn a_verbatim_mirror_has_it_as_it_is() {
+    let upstream = rpm().change("updateinfo", "</severity>", "</severty>");
+    let (chantal, _server) = mirror(&upstream, "");
+    assert_eq!(sync(&chantal).exits(0).stderr, "");
+    let tree = chantal.published_tree("r");
+    assert!(tree.paths().iter().any(|path| path.contains("updateinfo")));
+}
+
+#[test]
+fn what_only_describes_packages_never_stops_a_filter() {
+    let long = format!("{}\thello\n", "x".repeat(5 << 20));
+    for (upstream, name) in [
+        (rpm().change("updateinfo", "fixed", "a & b"), "updateinfo"),
+        (rpm().change("updateinfo", "fixed", "&nbsp;"), "updateinfo"),
+        (
+            rpm().change("updateinfo", "status=\"stable\"", "status=stable"),
+            "updateinfo",
+        ),
+        (
+            rpm().change("updateinfo", "from=\"", "from=\"<"),
+            "updateinfo",
+        ),
+        (
+            rpm().change("updateinfo", "version=\"1\"", "version=\"&#1;\""),
+            "updateinfo",
+        ),
+        (rpm().change("updateinfo", "fixed", "a\u{1}b"), "updateinfo"),
+        (
+            rpm().change("updateinfo", "fixed", "<!-- a -- b -->"),
+            "updateinfo",
+        ),
+        (rpm().change("updateinfo", "</updates>", ""), "updateinfo"),
+        (rpm().change("updateinfo", "", ""), "updateinfo"),
+        (rpm().change("updateinfo", "", "<html/>"), "updateinfo"),
+        (rpm().change("other", "</package>", "</pkg>"), "other"),
+        (
+            rpm().change("filelists", "<file>", "<file type=dir>"),
+            "filelists",
+        ),
+        (
+            rpm().change("filelists", "<file>", "<file type=\"a\" type=\"b\">"),
+            "filelists",
+        ),
+        (
+            deb().change("Contents-amd64", "", long),
+            "main/Contents-amd64",
+        ),
+    ] {
+        let (chantal, _server) = mirror(&upstream, "filters:\n  exclude: [other]\n");
+        let said = sync(&chantal).exits(0).stderr;
+        let start = format!("warning: r: {name} is left out of the new metadata");
+        assert!(
+            said.starts_with(&start) && said.lines().count() == 1,
+            "{said}"
+        );
+        let tree = chantal.published_tree("r");
+        let end = name.rsplit('/').next().unwrap();
+        assert!(
+            !tree.paths().iter().any(|path| path.contains(end)),
+            "{name}"
+        );
+    }
+}
+
+/// Where a client would be shown other packages without it, nothing is left out.
+#[test]
+fn what_says_which_packages_there_are_is_refused() {
+    let filter = "filters:\n  exclude: [other]\n";
+    for (upstream, more, name) in [
+        (rpm().change("modules", "", "---\n- a\n"), filter, "modules"),
+        (
+            rpm().change("modules", "", b"a: M\xfcller\n".to_vec()),
+            filter,
+            "modules",
+        ),
+        (
+            rpm().change("primary", "<packager/>", "<packager>a\u{1b}</packager>"),
+            filter,
+            "primary",
+        ),
+        (
+            rpm().change(
+                "primary",
+                "<packager/>",
+                b"<packager>M\xfcller</packager>".to_vec(),
+            ),
+            filter,
+            "primary",
+        ),
+        // What a filter reads must be readable.
+        (
+            rpm().change("group", "</group>", "</grp>"),
+            "filters:\n  groups: [kit]\n",
+            "group",
+        ),
+    ] {
+        let (chantal, _server) = mirror(&upstream, more);
+        let said = sync(&chantal).exits(4).stderr;
+        assert!(said.starts_with(&format!("error: r: {name}: ")), "{said}");
+        assert!(!chantal.published("r").exists());
+    }
+}
+
+#[test]
+fn deltas_that_cannot_be_read_do_not_stop_a_filter() {
+    let upstream = rpm().change("prestodelta", "<size>", "<size>x");
+    let (chantal, _server) = mirror(&upstream, "filters:\n  exclude: [other]\n");
+    assert_eq!(sync(&chantal).exits(0).stderr, "");
+}
+
+#[test]
+fn a_merge_keeps_what_it_can_read() {
+    let good = rpm();
+    let bad = rpm().change("updateinfo", "</severity>", "</severty>");
+    let (one, other) = (
+        Server::start(good.build().tree),
+        Server::start(bad.build().tree),
+    );
+    let chantal = Chantal::new();
+    chantal.repository(&Repository::of("good", &good, &one.url()));
+    chantal.repository(&Repository::of("bad", &bad, &other.url()));
+    chantal.run(&["config", "keygen"]).exits(0);
+    chantal.run(&["repo", "sync", "--all"]).exits(0);
+    chantal
+        .run(&["snapshot", "create", "--all", "--name", "s"])
+        .exits(0);
+    for (sources, is_there) in [
+        (["good/s", "bad/s"], true),
+        (["bad/s", "bad/latest"], false),
+    ] {
+        let name = if is_there { "some" } else { "none" };
+        let merge = [
+            "snapshot", "merge", "--source", sources[0], "--source", sources[1], "--name", name,
+        ];
+        let said = chantal.run(&merge).exits(0).stderr;
+        let repository = sources[0].split('/').next().unwrap();
+        let expected: Vec<String> = sources
+            .iter()
+            .filter(|source| source.starts_with("bad"))
+            .map(|source| {
+                format!("warning: {repository}/{name}: updateinfo of {source} is left out of the new metadata, for clients cannot read it: {TYPO}")
+            })
+            .collect();
+        let mut lines: Vec<&str> = said.lines().collect();
+        lines.sort_by_key(|line| !line.contains("bad/s"));
+        assert_eq!(lines, expected);
+        let place = chantal.dir().join(format!("www/{name}"));
+        let to = place.display().to_string();
+        let full = format!("{repository}/{name}");
+        chantal
+            .run(&["publish", "--snapshot-name", &full, "--to", &to])
+            .exits(0);
+        let root = std::fs::read_to_string(place.join("repodata/repomd.xml")).unwrap();
+        assert_eq!(root.contains("updateinfo"), is_there);
+    }
+}
+
+/// A pool that was damaged is no reason to do without something.
+#[test]
+fn damaged_objects_are_not_left_out() {
+    let upstream = rpm();
+    let (chantal, _server) = mirror(&upstream, "");
+    chantal.run(&["config", "keygen"]).exits(0);
+    sync(&chantal).exits(0);
+    chantal
+        .run(&["snapshot", "create", "--repo-id", "r", "--name", "s"])
+        .exits(0);
+    let tree = chantal.published("r");
+    let paths = chantal.published_tree("r");
+    let path = paths
+        .paths()
+        .into_iter()
+        .find(|path| path.contains("updateinfo"))
+        .unwrap();
+    let path = tree.join(path);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    // The published file and the pool's are one.
+    let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+    std::fs::set_permissions(&path, permissions).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    let merge = [
+        "snapshot", "merge", "--source", "r/s", "--source", "r/latest", "--name", "m",
+    ];
+    let said = chantal.run(&merge).exits(4).stderr;
+    assert!(said.starts_with("error: updateinfo: "), "{said}");
+}
