@@ -4,12 +4,15 @@
 //! published keys carry thousands of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use pgp::crypto::public_key::PublicKeyAlgorithm;
 use pgp::packet::{PublicKey, PublicSubkey, Signature, SignatureType};
 use pgp::types::{
     EcdsaPublicParams, EddsaLegacyPublicParams, KeyDetails, KeyVersion, PublicParams, Tag,
 };
 
+use super::composite::{Verifier, is_composite};
 use super::hasher::is_collision_resistant;
 use super::packets::{self, FramingError, Packets, RawPacket};
 use super::standing::{KeyProblem, Revocation, Standing};
@@ -86,8 +89,56 @@ impl KeySummary {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub certificates: Vec<Certificate>,
-    /// Why primary keys were left out.
-    pub skipped: Vec<String>,
+    /// Primary keys that were left out.
+    pub skipped: Vec<UnusableKey>,
+    /// Subkeys that may have been meant for signing and were left out, of any primary key.
+    pub skipped_subkeys: Vec<UnusableKey>,
+}
+
+/// A key of a key file that nothing can be verified with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnusableKey {
+    /// In uppercase hexadecimal; `None` for a key of which not even that can be told.
+    pub fingerprint: Option<String>,
+    pub reason: String,
+}
+
+impl UnusableKey {
+    fn unnamed(reason: impl Into<String>) -> Self {
+        Self {
+            fingerprint: None,
+            reason: reason.into(),
+        }
+    }
+
+    fn unsupported(key: &impl KeyDetails) -> Self {
+        let (version, algorithm) = (u8::from(key.version()), key.algorithm());
+        Self {
+            fingerprint: Some(format!("{:X}", key.fingerprint())),
+            reason: format!(
+                "version {version} keys with algorithm {algorithm:?} are not supported"
+            ),
+        }
+    }
+
+    /// Whether a signature names this key as its maker: `named` is a fingerprint or a key id.
+    pub fn is_named(&self, named: &str) -> bool {
+        let fingerprint = self.fingerprint.as_ref();
+        fingerprint.is_some_and(|fingerprint| match fingerprint.len() {
+            // The key id is the end of a version 4 fingerprint, and the beginning of a newer one.
+            40 => fingerprint.ends_with(named),
+            _ => fingerprint.starts_with(named),
+        })
+    }
+}
+
+impl fmt::Display for UnusableKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.fingerprint {
+            Some(fingerprint) => write!(f, "{fingerprint}: {}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
 }
 
 /// Where a signature packet belongs: to the packet before it.
@@ -102,33 +153,50 @@ impl Found {
     /// Reads certificates from packets; what cannot be understood is left out.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
         let mut current = None;
+        // Why the primary key above cannot be used.
+        let mut above: Option<String> = None;
         let mut section = Section::Ignored;
         for packet in Packets::new(bytes) {
             let packet = packet?;
             match packet.tag() {
                 Tag::PublicKey => {
                     self.certificates.extend(current.take());
+                    above = None;
                     match Certificate::new(&packet) {
                         Ok(certificate) => current = Some(certificate),
-                        Err(reason) => self.skipped.push(reason),
+                        Err(key) => {
+                            above = Some(key.reason.clone());
+                            self.skipped.push(key);
+                        }
                     }
                     section = Section::Direct;
                 }
                 Tag::SecretKey => {
                     self.certificates.extend(current.take());
-                    self.skipped
-                        .push("it is a secret key: export the public one".to_owned());
+                    above = None;
+                    self.skipped.push(UnusableKey::unnamed(
+                        "it is a secret key: export the public one",
+                    ));
                 }
                 Tag::UserId if packet.body.len() <= MAX_USER_ID_BYTES => {
                     section = Section::UserId(packet.body);
                 }
                 Tag::PublicSubkey => {
-                    section = match packet.public_subkey() {
-                        Some(key) if is_supported(&key) => {
-                            Section::Subkey(packet.body, Box::new(key))
+                    section = Section::Ignored;
+                    match (packet.public_subkey(), &above) {
+                        (Some(key), None) if is_supported(&key) => {
+                            section = Section::Subkey(packet.body, Box::new(key));
                         }
-                        _ => Section::Ignored,
-                    };
+                        (Some(key), _) if is_for_encryption(&key) => {}
+                        (Some(key), above) => {
+                            let mut subkey = UnusableKey::unsupported(&key);
+                            if let Some(reason) = above {
+                                subkey.reason = format!("of its primary key, {reason}");
+                            }
+                            self.skipped_subkeys.push(subkey);
+                        }
+                        (None, _) => {}
+                    }
                 }
                 Tag::Signature => {
                     if let Some(certificate) = &mut current {
@@ -145,21 +213,17 @@ impl Found {
 }
 
 impl Certificate {
-    fn new(packet: &RawPacket) -> Result<Self, String> {
+    fn new(packet: &RawPacket) -> Result<Self, UnusableKey> {
         let primary = packet
             .public_key()
             .ok_or_else(|| match packet.body.first() {
                 Some(version @ (2 | 3 | 5)) => {
-                    format!("keys of version {version} are not supported")
+                    UnusableKey::unnamed(format!("keys of version {version} are not supported"))
                 }
-                _ => "the key packet is damaged or of an unknown kind".to_owned(),
+                _ => UnusableKey::unnamed("the key packet is damaged or of an unknown kind"),
             })?;
         if !is_supported(&primary) {
-            return Err(format!(
-                "version {} keys with algorithm {:?} are not supported",
-                u8::from(primary.version()),
-                primary.algorithm()
-            ));
+            return Err(UnusableKey::unsupported(&primary));
         }
         Ok(Self {
             primary,
@@ -308,8 +372,8 @@ impl Certificate {
     /// Whether this key made a signature: arithmetic only.
     pub fn made(&self, key: Key, claim: &Claim) -> bool {
         match key {
-            Key::Primary => claim.is_by(&self.primary),
-            Key::Subkey(subkey) => claim.is_by(&subkey.key),
+            Key::Primary => claim.is_by(&Verifier(&self.primary)),
+            Key::Subkey(subkey) => claim.is_by(&Verifier(&subkey.key)),
         }
     }
 
@@ -376,12 +440,28 @@ fn is_supported(key: &impl KeyDetails) -> bool {
             | PublicParams::DSA(_)
             | PublicParams::Ed25519(_)
             | PublicParams::Ed448(_) => true,
+            PublicParams::Unknown { .. } => is_composite(key),
             PublicParams::ECDSA(params) => !matches!(params, EcdsaPublicParams::Unsupported { .. }),
             PublicParams::EdDSALegacy(params) => {
                 !matches!(params, EddsaLegacyPublicParams::Unsupported { .. })
             }
             _ => false,
         }
+}
+
+/// Whether nobody expects such a key to sign.
+fn is_for_encryption(key: &impl KeyDetails) -> bool {
+    matches!(
+        key.algorithm(),
+        PublicKeyAlgorithm::RSAEncrypt
+            | PublicKeyAlgorithm::ElgamalEncrypt
+            | PublicKeyAlgorithm::Elgamal
+            | PublicKeyAlgorithm::ECDH
+            | PublicKeyAlgorithm::X25519
+            | PublicKeyAlgorithm::X448
+            // ML-KEM beside X25519 and X448
+            | PublicKeyAlgorithm::Unknown(35 | 36)
+    )
 }
 
 /// Bits of an RSA modulus or of a DSA prime: the first number of the key, behind its length in bits.

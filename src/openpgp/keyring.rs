@@ -1,6 +1,6 @@
 //! The keys that a repository trusts: read from files of any form, merged, narrowed to fingerprints, written as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pgp::packet::Signature;
@@ -8,7 +8,7 @@ use pgp::packet::Signature;
 use crate::digest::ObjectId;
 
 use super::armor::{self, ArmorError};
-use super::certificate::{Certificate, Found, Key, KeySummary};
+use super::certificate::{Certificate, Found, Key, KeySummary, UnusableKey};
 use super::packets::FramingError;
 use super::standing::{KeyProblem, Standing};
 use super::verify::Problem;
@@ -21,6 +21,9 @@ const MAX_KEYRING_BYTES: usize = 8 << 20;
 pub struct Keyring {
     /// By the primary key's fingerprint in uppercase hexadecimal.
     certificates: BTreeMap<String, Certificate>,
+    /// What else was in the files that it comes from. Messages tell of it, and nothing else does.
+    unusable: BTreeSet<UnusableKey>,
+    unusable_subkeys: BTreeSet<UnusableKey>,
     policy: Policy,
     standings: Standings,
 }
@@ -62,15 +65,21 @@ pub enum KeyringError {
     )]
     NoKey {
         what: String,
-        /// Why keys in it were left out.
-        skipped: Vec<String>,
+        /// Keys in it that were left out.
+        skipped: Vec<UnusableKey>,
     },
     #[error("{text:?} is not a fingerprint, which has 40 or 64 hexadecimal digits")]
     NotFingerprint { text: String },
-    #[error("{} is not among the keys, which are {}", missing.join(", "), available.join(", "))]
+    #[error(
+        "{} is not among the keys, which are {}{}",
+        missing.join(", "),
+        available.join(", "),
+        super::unusable(unusable)
+    )]
     NotAmongKeys {
         missing: Vec<String>,
         available: Vec<String>,
+        unusable: Vec<UnusableKey>,
     },
     #[error("{fingerprint} is a subkey, name its primary key {primary}")]
     Subkey {
@@ -114,9 +123,10 @@ impl Keyring {
         let Found {
             certificates,
             mut skipped,
+            skipped_subkeys,
         } = found;
-        for reason in &skipped {
-            log::debug!("{}: a key is left out: {reason}", what());
+        for key in skipped.iter().chain(&skipped_subkeys) {
+            log::debug!("{}: a key is left out: {key}", what());
         }
         if certificates.is_empty() {
             skipped.sort();
@@ -126,7 +136,11 @@ impl Keyring {
                 skipped,
             });
         }
-        let mut keyring = Self::default();
+        let mut keyring = Self {
+            unusable: skipped.into_iter().collect(),
+            unusable_subkeys: skipped_subkeys.into_iter().collect(),
+            ..Self::default()
+        };
         for certificate in certificates {
             keyring.insert(certificate);
         }
@@ -157,6 +171,19 @@ impl Keyring {
         for certificate in other.certificates.into_values() {
             self.insert(certificate);
         }
+        self.unusable.extend(other.unusable);
+        self.unusable_subkeys.extend(other.unusable_subkeys);
+    }
+
+    /// The primary keys of its files that nothing can be verified with.
+    pub(super) fn unusable(&self) -> Vec<UnusableKey> {
+        self.unusable.iter().cloned().collect()
+    }
+
+    /// The key of its files that a signature names as its maker, by fingerprint or key id, when nothing can be verified with it.
+    pub(super) fn unusable_named(&self, named: &str) -> Option<&UnusableKey> {
+        let mut keys = self.unusable.iter().chain(&self.unusable_subkeys);
+        keys.find(|key| key.is_named(named))
     }
 
     #[must_use]
@@ -206,6 +233,7 @@ impl Keyring {
             return Err(KeyringError::NotAmongKeys {
                 missing,
                 available: self.certificates.keys().cloned().collect(),
+                unusable: self.unusable(),
             });
         }
         self.certificates
@@ -367,6 +395,8 @@ mod tests {
 
     #[test]
     fn keys_of_unknown_kinds_are_left_out() {
+        /// The fingerprint of the key of the unknown algorithm.
+        const UNKNOWN: &str = "7E430314D8B6313D1F5D99B1A9CC3A596573409D";
         let key = TestKey::new(1);
         let version_3 = b"\xc6\x06\x03abcde";
         let unknown_algorithm = b"\xc6\x08\x04abcd\x63xy";
@@ -379,10 +409,28 @@ mod tests {
             unknown_algorithm,
         ]
         .concat();
-        let keys = parse(&file).keys(NOW);
+        let keyring = parse(&file);
+        let keys = keyring.keys(NOW);
         assert_eq!(keys.len(), 1);
         assert_eq!(keys[0].fingerprint, key.fingerprint());
         assert_eq!(keys[0].user_id.as_deref(), Some(USER_ID));
+        let unusable: Vec<String> = keyring.unusable().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            unusable,
+            [
+                "keys of version 3 are not supported".to_owned(),
+                format!("{UNKNOWN}: version 4 keys with algorithm Unknown(99) are not supported"),
+            ]
+        );
+        assert_eq!(
+            keyring
+                .unusable_named(&UNKNOWN[24..])
+                .unwrap()
+                .fingerprint
+                .as_deref(),
+            Some(UNKNOWN)
+        );
+        assert!(keyring.unusable_named(&key.fingerprint()).is_none());
 
         let error = Keyring::parse(version_3, "old.gpg").unwrap_err();
         assert_eq!(
@@ -537,6 +585,7 @@ mod tests {
                 KeyringError::NotAmongKeys {
                     missing: vec![absent.clone()],
                     available: sorted(vec![one.fingerprint(), two.fingerprint()]),
+                    unusable: Vec::new(),
                 },
             ),
             (

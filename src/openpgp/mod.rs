@@ -18,6 +18,7 @@
 mod armor;
 mod certificate;
 mod cleartext;
+mod composite;
 mod generate;
 mod hasher;
 mod keyring;
@@ -33,6 +34,7 @@ mod verify;
 mod testing;
 
 pub use certificate::KeySummary;
+use certificate::UnusableKey;
 pub use generate::{GenerateError, SigningKeyKind};
 pub use hasher::{HashAlgorithm, Hasher, is_collision_resistant};
 pub use keyring::{Keyring, KeyringError, Policy};
@@ -40,6 +42,24 @@ pub use passing::{Passed, Passing};
 pub use signing::{SigningError, SigningKey, SigningKeyError};
 pub use trusted::{Authority, Signer, Trusted};
 pub use verify::VerifyError;
+
+/// How many keys a message names that nothing can be verified with.
+const UNUSABLE_SHOWN: usize = 5;
+
+/// What a message about an unknown key says of those in its file that nothing can be verified with: it may be one of them.
+fn unusable(keys: &[UnusableKey]) -> String {
+    if keys.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n  also in the key files, but not usable:".to_owned();
+    for key in keys.iter().take(UNUSABLE_SHOWN) {
+        text += &format!("\n    {key}");
+    }
+    if let Some(more @ 1..) = keys.len().checked_sub(UNUSABLE_SHOWN) {
+        text += &format!("\n    and {more} more");
+    }
+    text
+}
 
 /// One reason a line, below the message they belong to.
 fn listed(reasons: &[impl std::fmt::Display]) -> String {

@@ -136,7 +136,7 @@ fn only_secret_one(
         .into_values()
         .next()
         .ok_or(SigningKeyError::Unsupported {
-            skipped: found.skipped,
+            skipped: found.skipped.iter().map(ToString::to_string).collect(),
         })
 }
 

@@ -10,6 +10,7 @@ use pgp::types::{KeyDetails, Tag};
 
 use super::armor::Raw;
 use super::certificate::{Certificate, Key, Signatures, Subkey};
+use super::composite::Verifier;
 
 /// What a certificate's own signatures say about one of its keys.
 #[derive(Clone, Debug)]
@@ -85,7 +86,7 @@ impl Certificate {
     }
 
     fn primary_standing(&self, now: i64) -> Result<Standing, KeyProblem> {
-        let verify = |signature: &Signature| signature.verify_key(&self.primary).is_ok();
+        let verify = |signature: &Signature| signature.verify_key(&Verifier(&self.primary)).is_ok();
         let direct = newest(&self.direct, now, |signature| {
             signature.typ() == Some(SignatureType::Key) && verify(signature)
         });
@@ -130,7 +131,7 @@ impl Certificate {
     ) -> Result<Standing, KeyProblem> {
         let verify = |signature: &Signature| {
             signature
-                .verify_subkey_binding(&self.primary, &subkey.key)
+                .verify_subkey_binding(&Verifier(&self.primary), &subkey.key)
                 .is_ok()
         };
         let binding = newest(&subkey.signatures, now, |signature| {
@@ -174,7 +175,7 @@ impl Certificate {
             .any(|signature| {
                 may_certify(signature)
                     && signature
-                        .verify_primary_key_binding(&subkey.key, &self.primary)
+                        .verify_primary_key_binding(&Verifier(&subkey.key), &self.primary)
                         .is_ok()
             })
     }
@@ -187,7 +188,7 @@ impl Certificate {
                 // A revoked user id can come back with a newer self-signature.
                 let signature = newest(signatures, now, |signature| {
                     signature
-                        .verify_certification(&self.primary, Tag::UserId, &Raw(user_id))
+                        .verify_certification(&Verifier(&self.primary), Tag::UserId, &Raw(user_id))
                         .is_ok()
                 })?;
                 (signature.typ() != Some(SignatureType::CertRevocation))

@@ -13,7 +13,7 @@ use pgp::packet::{Signature, SignatureType};
 use pgp::types::{Tag, VerifyingKey};
 
 use super::armor::{self, ArmorError};
-use super::certificate::{Certificate, Key};
+use super::certificate::{Certificate, Key, UnusableKey};
 use super::cleartext::{ClearSigned, CleartextError};
 use super::hasher;
 use super::keyring::Keyring;
@@ -58,13 +58,16 @@ pub enum VerifyError {
         rejections: Vec<Rejection>,
     },
     #[error(
-        "{what} has no good signature by a trusted key{}",
-        super::listed(rejections)
+        "{what} has no good signature by a trusted key{}{}",
+        super::listed(rejections),
+        super::unusable(unusable)
     )]
     NotTrusted {
         what: String,
         /// One for each signature; at least one.
         rejections: Vec<Rejection>,
+        /// Where a key is unknown: those of the key files that cannot be used.
+        unusable: Vec<UnusableKey>,
     },
 }
 
@@ -81,6 +84,8 @@ pub struct Rejection {
 pub enum Problem {
     #[error("the key is not among the trusted keys")]
     UnknownKey,
+    #[error("the key is among the trusted keys, but cannot be used: {reason}")]
+    UnusableKey { reason: String },
     #[error("the signature names no key")]
     Anonymous,
     #[error("the signature packet is damaged")]
@@ -303,7 +308,16 @@ impl Keyring {
         } else if rejections.is_empty() {
             Err(VerifyError::NoSignature { what })
         } else {
-            Err(VerifyError::NotTrusted { what, rejections })
+            let is_unknown = |rejection: &Rejection| rejection.problem == Problem::UnknownKey;
+            Err(VerifyError::NotTrusted {
+                what,
+                unusable: if rejections.iter().any(is_unknown) {
+                    self.unusable()
+                } else {
+                    Vec::new()
+                },
+                rejections,
+            })
         }
     }
 
@@ -332,11 +346,16 @@ impl Keyring {
                 }));
             }
         }
-        if key.is_none() {
+        let Some(named) = &key else {
             return Err(rejection(Problem::Anonymous));
-        }
+        };
         // Several keys can have the same key id, and two certificates the same subkey: one that counts is enough.
-        let mut problem = Problem::UnknownKey;
+        let mut problem = match self.unusable_named(named) {
+            Some(UnusableKey { reason, .. }) => Problem::UnusableKey {
+                reason: reason.clone(),
+            },
+            None => Problem::UnknownKey,
+        };
         for (certificate, key) in self.keys_named_by(signature) {
             // The arithmetic comes first: what else a signature says is not worth reporting if it is not genuine.
             let verdict = if certificate.made(key, claim) {
@@ -453,3 +472,6 @@ fn check_strength(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod post_quantum;
