@@ -264,14 +264,17 @@ fn sync_exit(error: &SyncError) -> Exit {
         SyncError::Freshness(error) => match error {
             FreshnessError::Lagging { .. } => Exit::Unreachable,
             FreshnessError::Expired { .. }
+            | FreshnessError::UnreadValidUntil { .. }
+            | FreshnessError::Undated { .. }
             | FreshnessError::Future { .. }
             | FreshnessError::RolledBack { .. } => Exit::Refused,
         },
         SyncError::Format(error) => match error {
-            FormatError::NotThere { .. } => Exit::Usage,
             FormatError::Write { source, .. } => io_exit(source),
             FormatError::ReadBack { .. } => Exit::Other,
-            FormatError::Malformed { .. }
+            // As a wrong suite is, which is not found.
+            FormatError::NotThere { .. }
+            | FormatError::Malformed { .. }
             | FormatError::Path { .. }
             | FormatError::NoDigest { .. }
             | FormatError::Read { .. } => Exit::Refused,
@@ -385,6 +388,12 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
             ),
             FreshnessError::Future { .. } => format!(
                 "check this machine's clock; if the upstream's is wrong, `check_date: false` lets it pass; {untouched}"
+            ),
+            FreshnessError::UnreadValidUntil { .. } => format!(
+                "apt refuses it too: report it to the upstream; `check_valid_until: false` lets it pass; {untouched}"
+            ),
+            FreshnessError::Undated { .. } => format!(
+                "somebody may be serving an old state; if the upstream no longer writes dates that can be read, `check_date: false` takes its roots without them; {untouched}"
             ),
             FreshnessError::Lagging { .. } => {
                 format!(

@@ -41,6 +41,13 @@ impl RelPath {
         Self::resolve(path, &[])
     }
 
+    /// A path as an index names it: below the repository's URL, which clients put before it as it is. One that begins with a slash
+    /// is no other for that.
+    pub fn parse_named(path: &str) -> Result<Self, RelPathError> {
+        let below = path.trim_start_matches('/');
+        Self::parse(if below.is_empty() { path } else { below })
+    }
+
     /// What an upstream names, or an error: a file of its own in a published tree must not be hidden from people there, nor
     /// tell a web server what to do (`.htaccess`, `.well-known`). Manifests of earlier states may have such paths.
     pub fn visible(self) -> Result<Self, RelPathError> {

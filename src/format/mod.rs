@@ -207,6 +207,8 @@ pub struct Root {
     pub revision: Option<u64>,
     /// Until when it may be believed (`Valid-Until` of Release), in seconds since the epoch.
     pub valid_until: Option<i64>,
+    /// What it says of that where it is not a date.
+    pub unread_valid_until: Option<String>,
     pub indexes: Vec<Index>,
     /// For the user: oddities that do not stop a sync.
     pub warnings: Vec<String>,

@@ -485,6 +485,7 @@ fn record(
             manifest: built.id,
             root: made.root,
             root_date: records().filter_map(|record| record.root_date).max(),
+            newest_root_date: None,
             root_valid_until: None,
             root_revision: None,
             synced_at: records().map(|record| record.synced_at).max().unwrap_or(0),

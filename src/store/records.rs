@@ -61,6 +61,9 @@ pub struct RepositoryRecord {
     pub root: ObjectId,
     /// When the upstream made that root, as it says itself.
     pub root_date: Option<i64>,
+    /// Where that root says no date: the newest date of the roots that were taken before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_root_date: Option<i64>,
     /// Until when that root may be believed, as it says itself.
     pub root_valid_until: Option<i64>,
     /// Its number among the upstream's states, if it has one.

@@ -225,6 +225,10 @@ impl Session<'_> {
             manifest: built.id,
             root: pinned.object,
             root_date: plan.root_date,
+            newest_root_date: match plan.root_date {
+                Some(_) => None,
+                None => self.newest_known_date(),
+            },
             root_valid_until: plan.root_valid_until,
             root_revision: plan.root_revision,
             synced_at: self.started,

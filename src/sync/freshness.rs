@@ -30,8 +30,12 @@ pub enum Rollback {
 pub enum FreshnessError {
     #[error("the root expired on {} (Valid-Until)", utc(*until))]
     Expired { until: i64 },
+    #[error("the root's Valid-Until is {text:?}, which is not a date")]
+    UnreadValidUntil { text: String },
     #[error("the root is from the future: it is of {}, and now is {}", utc(*date), utc(*now))]
     Future { date: i64, now: i64 },
+    #[error("the root says no date that can be read, and the last dated one that was synced is of {}", utc(*known))]
+    Undated { known: i64 },
     #[error(
         "the upstream lags behind: its root is of {found}, the last one that was synced of {known}"
     )]
@@ -75,13 +79,27 @@ impl Session<'_> {
     pub(super) fn judge_freshness(&self, pinned: &Pinned, root: &Root) -> Result<(), SyncError> {
         let asked = self.repository.freshness;
         judge_dates(asked, root.date, root.valid_until, self.started)?;
+        if let Some(text) = root
+            .unread_valid_until
+            .clone()
+            .filter(|_| asked.check_valid_until)
+        {
+            return Err(FreshnessError::UnreadValidUntil { text }.into());
+        }
         let Some(state) = self.previous.as_ref().filter(|state| {
             state.upstream == self.origin && self.context.rollback == Rollback::Refused
         }) else {
             return Ok(());
         };
         let Some((found, known)) = ages(root, state) else {
-            return Ok(());
+            let known = self.newest_known_date().filter(|_| asked.check_date);
+            return match known {
+                // An old root that was signed before the upstream wrote dates would undo what came since.
+                Some(known) if root.date.is_none() && pinned.object != state.root => {
+                    Err(FreshnessError::Undated { known }.into())
+                }
+                _ => Ok(()),
+            };
         };
         if pinned.object == state.root || !found.is_older_than(known) {
             return Ok(());
@@ -95,6 +113,16 @@ impl Session<'_> {
             false => FreshnessError::RolledBack { found, known },
         }
         .into())
+    }
+
+    /// The newest date of the roots that were taken of this upstream, by a run that does not go back.
+    pub(super) fn newest_known_date(&self) -> Option<i64> {
+        let state = self.previous.as_ref()?;
+        let counts = state.upstream == self.origin && self.context.rollback == Rollback::Refused;
+        state
+            .root_date
+            .or(state.newest_root_date)
+            .filter(|_| counts)
     }
 
     /// Judges the root of the last good state again, which the upstream still has: time has passed.
@@ -145,8 +173,9 @@ fn ages(root: &Root, state: &RepositoryRecord) -> Option<(Age, Age)> {
         revision: root.revision,
     };
     let known = Age {
-        date: state.root_date?,
-        revision: state.root_revision,
+        date: state.root_date.or(state.newest_root_date)?,
+        // Of an undated root it belongs to no date.
+        revision: state.root_revision.filter(|_| state.root_date.is_some()),
     };
     Some((found, known))
 }

@@ -360,7 +360,16 @@ fn is_taken(chosen: &Chosen, file: &Reference) -> bool {
 
 fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result<(), SyncError> {
     if let Some(first) = files.get_mut(&file.path) {
-        if first.digest != file.digest {
+        // Two lists may declare a file that they share by different algorithms.
+        let is_other = if first.digest.algorithm() == file.digest.algorithm() {
+            first.digest != file.digest
+        } else {
+            first
+                .size
+                .zip(file.size)
+                .is_some_and(|(one, other)| one != other)
+        };
+        if is_other {
             return Err(SyncError::TwoContents {
                 path: file.path.clone(),
                 first: first.digest.to_string(),
@@ -368,8 +377,8 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
             });
         }
         match (&first.package, file.package) {
-            // Whichever of them clients believe: it can only be one. Versions of a source package share the upstream's tarball.
-            (Some(one), Some(other)) if *one != other && !are_one_source(one, &other) => {
+            // Whichever of them clients believe: it can only be one.
+            (Some(one), Some(other)) if *one != other && !are_sources(one, &other) => {
                 return Err(SyncError::TwoContents {
                     path: file.path,
                     first: one.to_string(),
@@ -386,9 +395,9 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
     Ok(())
 }
 
-/// Whether both are files of an APT source package.
-fn are_one_source(one: &Package, other: &Package) -> bool {
-    one.architecture == "source" && other.architecture == "source" && one.name == other.name
+/// Whether both are files of APT source packages: several may be made from one tarball.
+fn are_sources(one: &Package, other: &Package) -> bool {
+    one.architecture == "source" && other.architecture == "source"
 }
 
 /// An index that gives a known content another size is wrong, though the content is not.

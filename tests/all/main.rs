@@ -19,6 +19,7 @@ mod layers;
 mod left_out;
 mod man;
 mod merges;
+mod odd_roots;
 mod old_stores;
 mod publishing;
 mod quickstart;

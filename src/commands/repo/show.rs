@@ -78,6 +78,9 @@ struct State {
     upstream_date: Option<String>,
     #[serde(skip)]
     upstream_age_seconds: Option<i64>,
+    /// Where the upstream's last root says no date: the newest date of those before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest_upstream_date: Option<String>,
     upstream_valid_until: Option<String>,
     synced_at: String,
     checked_at: String,
@@ -88,6 +91,15 @@ struct State {
     /// Indexes that the filtered metadata lacks because clients cannot read them, and what is wrong with them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     left_out: BTreeMap<String, String>,
+}
+
+impl State {
+    fn describe_undated(&self) -> String {
+        match &self.newest_upstream_date {
+            Some(date) => format!("not given (before it {date})"),
+            None => "not given: syncs cannot tell an older root from a newer one".to_owned(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -160,6 +172,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             bytes: record.bytes,
             upstream_date: record.root_date.map(rfc3339),
             upstream_age_seconds: record.root_date.map(|date| now().saturating_sub(date)),
+            newest_upstream_date: record.newest_root_date.map(rfc3339),
             upstream_valid_until: record.root_valid_until.map(rfc3339),
             synced_at: rfc3339(record.synced_at),
             checked_at: rfc3339(record.checked_at),
@@ -212,7 +225,7 @@ fn describe(shown: &Shown) -> String {
             });
             pairs.push((
                 "upstream's date",
-                date.unwrap_or_else(|| "not given".to_owned()),
+                date.unwrap_or_else(|| state.describe_undated()),
             ));
             if let Some(time) = &state.upstream_valid_until {
                 pairs.push(("valid until", time.clone()));

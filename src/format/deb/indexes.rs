@@ -54,12 +54,18 @@ pub(super) fn choose(apt: &Apt, file: &str, release: &Release) -> Result<Chosen,
     }
     let indexes = chooser.indexes()?;
     if !indexes.iter().any(|index| index.kind.names_files()) {
-        return Err(FormatError::malformed(
-            file,
-            "it lists no Packages for this selection",
+        // No client takes a Release that vouches for nothing at all.
+        let lists_nothing = release.files.is_empty() && release.contradictions.is_empty();
+        if lists_nothing || chooser.lists_any() {
+            return Err(FormatError::malformed(
+                file,
+                "it lists no Packages for this selection",
+            ));
+        }
+        chooser.warnings.push(format!(
+            "{file}: it lists no Packages at all: the suite is empty"
         ));
-    }
-    if apt.scope == Scope::Selected {
+    } else if apt.scope == Scope::Selected {
         chooser.warn_of_missing_packages(&indexes);
     }
     Ok(Chosen {
@@ -81,6 +87,19 @@ struct Chooser<'a> {
 }
 
 impl<'a> Chooser<'a> {
+    /// Whether there is a list of packages for any selection, also under a name that is not read.
+    fn lists_any(&self) -> bool {
+        let contradicted = self.release.contradictions.keys().map(RelPath::as_str);
+        self.paths().chain(contradicted).any(|path| {
+            let (base, _) = Compression::split(path);
+            let foreign = FOREIGN_SUFFIXES
+                .iter()
+                .find_map(|suffix| base.strip_suffix(suffix));
+            let name = foreign.unwrap_or(base).rsplit('/').next();
+            matches!(name, Some("Packages" | "Sources" | "SHA256SUMS"))
+        })
+    }
+
     fn paths(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.release.files.keys().map(RelPath::as_str)
     }
@@ -104,8 +123,10 @@ impl<'a> Chooser<'a> {
         let release = self.release;
         let available = self.available_architectures();
         let mut wanted: Vec<&str> = Vec::new();
+        // A placeholder may say nothing of what it will have.
+        let says_nothing = release.architectures.is_empty() && !self.lists_any();
         for architecture in &self.apt.selection.architectures {
-            if !available.contains(architecture.as_str()) {
+            if !says_nothing && !available.contains(architecture.as_str()) {
                 return Err(self.not_there("architecture", architecture, &available));
             }
             wanted.push(architecture);
@@ -121,6 +142,9 @@ impl<'a> Chooser<'a> {
         let existing = self.existing_directories();
         let named = &self.release.components;
         let mut directories = BTreeSet::new();
+        if existing.is_empty() && named.is_empty() && !self.lists_any() {
+            return Ok(directories);
+        }
         for wanted in &self.apt.selection.components {
             if let Some(directory) = existing.get(wanted.as_str()) {
                 directories.insert(*directory);
@@ -164,9 +188,20 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    fn indexes(&self) -> Result<Vec<Index>, FormatError> {
+    fn indexes(&mut self) -> Result<Vec<Index>, FormatError> {
+        let release = self.release;
         let mut by_name: BTreeMap<&str, Index> = BTreeMap::new();
-        for (path, listed) in &self.release.files {
+        let mut contradicted: BTreeMap<&str, &str> = BTreeMap::new();
+        let contradictions = release.contradictions.keys().map(|path| (path, None));
+        let files = release
+            .files
+            .iter()
+            .map(|(path, listed)| (path, Some(listed)));
+        let is_contradicted = |path: &RelPath| release.contradictions.contains_key(path);
+        for (path, listed) in files
+            .filter(|(path, _)| !is_contradicted(path))
+            .chain(contradictions)
+        {
             let (base, compression) = Compression::split(path.as_str());
             let foreign = FOREIGN_SUFFIXES
                 .iter()
@@ -182,16 +217,38 @@ impl<'a> Chooser<'a> {
             let Some((kind, presence)) = role else {
                 continue;
             };
-            by_name
-                .entry(name)
-                .or_insert_with(|| Index {
-                    name: name.to_owned(),
-                    kind,
-                    variants: Vec::new(),
-                    presence,
-                })
-                .variants
-                .push(self.variant(path, listed, compression)?);
+            let index = by_name.entry(name).or_insert_with(|| Index {
+                name: name.to_owned(),
+                kind,
+                variants: Vec::new(),
+                presence,
+            });
+            match listed {
+                Some(listed) => index
+                    .variants
+                    .push(self.variant(path, listed, compression)?),
+                None => {
+                    contradicted.insert(name, path.as_str());
+                }
+            }
+        }
+        for (name, path) in contradicted {
+            let why = release
+                .contradictions
+                .iter()
+                .find_map(|(other, why)| (other.as_str() == path).then_some(why.as_str()));
+            let why = why.unwrap_or_default();
+            match by_name.get(name) {
+                Some(index) if index.variants.is_empty() => {
+                    if index.presence == Presence::AnyVariant {
+                        return Err(FormatError::malformed(self.file, why));
+                    }
+                    by_name.remove(name);
+                }
+                _ => self
+                    .warnings
+                    .push(format!("{}: {path} is left out: {why}", self.file)),
+            }
         }
         let mut indexes: Vec<Index> = by_name.into_values().collect();
         for index in &mut indexes {
@@ -233,6 +290,7 @@ impl<'a> Chooser<'a> {
         // A file that is called `.gz` has no name without it.
         let open = RelPath::parse(base)
             .ok()
+            .filter(|base| !self.release.contradictions.contains_key(base))
             .and_then(|base| self.release.files.get(&base));
         Ok(Variant {
             path: at(path.as_str())?,

@@ -11,7 +11,8 @@ const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78
 fn release(fields: &str, names: &[&str]) -> Vec<u8> {
     let line = |(size, name): (usize, &&str)| format!(" {DIGEST} {size} {name}\n");
     let lines: Vec<String> = names.iter().enumerate().map(line).collect();
-    format!("{fields}SHA256:\n{}", lines.concat()).into_bytes()
+    let date = "Date: Thu, 09 May 2024 10:00:00 UTC";
+    format!("{date}\n{fields}SHA256:\n{}", lines.concat()).into_bytes()
 }
 
 fn open(
@@ -285,10 +286,101 @@ fn a_flat_repository_has_neither_components_nor_architectures() {
     assert_eq!(indexes[2].name, "Sources");
     assert_eq!(indexes[2].kind, IndexKind::DebSources);
     assert_eq!(indexes[1].variants[0].path.as_str(), "Packages.gz");
+}
+
+/// Of a suite that is to come.
+#[test]
+fn a_release_that_lists_no_packages_is_an_empty_suite() {
+    let empty = "it lists no Packages at all: the suite is empty";
+    for (suite, fields, listed) in [
+        ("sid", "", &["main/Contents-amd64.gz"][..]),
+        ("sid", FIELDS, &["main/binary-amd64/Release"]),
+        ("./", "", &["x.deb"]),
+    ] {
+        let (indexes, warnings) = open(selection(suite), fields, listed).unwrap();
+        assert!(indexes.iter().all(|index| !index.kind.names_files()));
+        let last = warnings.last().map(String::as_str).unwrap_or_default();
+        assert!(last.ends_with(empty), "{warnings:?}");
+    }
+    // What it says it has counts all the same.
+    let other = "Components: contrib\nArchitectures: amd64\n";
     assert_eq!(
-        open(selection("./"), "", &["x.deb"]).unwrap_err(),
-        "Release: it lists no Packages for this selection"
+        open(selection("sid"), other, &["contrib/Contents-amd64.gz"]).unwrap_err(),
+        "dists/sid/Release has no component \"main\", only: contrib"
     );
+    let other = "Components: main\nArchitectures: arm64\n";
+    assert_eq!(
+        open(selection("sid"), other, &[]).unwrap_err(),
+        "dists/sid/Release has no architecture \"amd64\", only: arm64"
+    );
+    // Lists of others, or under names that are not read, make it no placeholder.
+    for listed in [
+        "main/binary-arm64/Packages.gz",
+        "main/binary-amd64/Packages.lzma",
+    ] {
+        let fields = "Components: main\nArchitectures: amd64 arm64\n";
+        assert!(
+            open(selection("sid"), fields, &[listed]).is_err(),
+            "{listed}"
+        );
+    }
+}
+
+#[test]
+fn a_contradiction_counts_where_the_file_is_needed() {
+    let open = |lines: &str| {
+        let text = format!(
+            "Date: Thu, 09 May 2024 10:00:00 UTC\n{FIELDS}SHA256:\n {DIGEST} 5 main/binary-amd64/Packages.gz\n{lines}"
+        );
+        let root = Apt::new(selection("sid"))
+            .unwrap()
+            .open_root(&Trusted::unsigned(text.into_bytes()));
+        root.map(|root| (root.indexes, root.warnings))
+            .map_err(|error| error.to_string())
+    };
+    let strong = "ab".repeat(64);
+    for unneeded in [
+        format!(" {DIGEST} 1 Release\nSHA512:\n {strong} 2 Release\n"),
+        " abcd 1 Release\n".to_owned(),
+        format!(" {DIGEST} -1 contrib/binary-amd64/Packages\n"),
+        // Only where it is there.
+        " abcd 1 main/binary-amd64/Release\n".to_owned(),
+    ] {
+        let (indexes, warnings) = open(&unneeded).unwrap();
+        assert_eq!(
+            names(&indexes),
+            ["main/binary-amd64/Packages"],
+            "{unneeded}"
+        );
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+    let (_, warnings) = open(&format!(" {DIGEST} 1 ../../x\n {DIGEST} 1 /\n")).unwrap();
+    assert_eq!(
+        warnings,
+        ["dists/sid/Release: SHA256 lists 2 files whose paths cannot be mirrored"]
+    );
+    // Another variant has the same content.
+    let plain = "main/binary-amd64/Packages";
+    let (indexes, warnings) = open(&format!(
+        " {DIGEST} 1 {plain}\nSHA512:\n {strong} 2 {plain}\n"
+    ))
+    .unwrap();
+    assert_eq!(indexes[0].variants.len(), 1);
+    assert_eq!(indexes[0].variants[0].open, Open::default());
+    assert_eq!(
+        warnings,
+        [format!(
+            "dists/sid/Release: {plain} is left out: SHA256: \"{plain}\" is listed twice, with other content"
+        )]
+    );
+    // Nothing else does.
+    for needed in [
+        format!("SHA512:\n {strong} 6 {plain}.gz\n"),
+        format!(" {DIGEST} 6 {plain}.gz\n"),
+        " abcd 1 main/i18n/Translation-en\n".to_owned(),
+    ] {
+        assert!(open(&needed).is_err(), "{needed}");
+    }
 }
 
 #[test]

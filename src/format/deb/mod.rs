@@ -5,6 +5,7 @@
 
 mod choose;
 mod data;
+mod dates;
 mod dependencies;
 mod indexes;
 mod packages;
@@ -178,12 +179,15 @@ impl Format for Apt {
         let file = self.root_file("Release");
         let release = Release::parse(file.as_str(), root.bytes())?;
         let chosen = indexes::choose(self, file.as_str(), &release)?;
+        let mut warnings = release.warnings;
+        warnings.extend(chosen.warnings);
         Ok(Root {
             date: release.date,
             revision: None,
             valid_until: release.valid_until,
+            unread_valid_until: release.unread_valid_until,
             indexes: chosen.indexes,
-            warnings: chosen.warnings,
+            warnings,
         })
     }
 

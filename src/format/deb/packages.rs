@@ -100,7 +100,7 @@ pub(super) fn reference(
     let malformed = |what: String| FormatError::malformed(file, format!("{package}: {what}"));
     // Relative to the repository's URL, also in a flat repository whose Packages lies deeper.
     let path = required(file, above, "Filename", path)?;
-    let path = RelPath::parse(path)
+    let path = RelPath::parse_named(path)
         .and_then(RelPath::visible)
         .map_err(|source| FormatError::Path {
             file: file.to_owned(),
@@ -110,13 +110,14 @@ pub(super) fn reference(
     let size = match size {
         Some(size) => {
             let size = text(file, "Size", size)?;
-            Some(
-                size.parse()
-                    .map_err(|_| malformed(format!("the size is {size:?}")))?,
-            )
+            size.parse()
+                .map(Some)
+                .map_err(|_| malformed(format!("the size is {size:?}")))?
         }
         None => None,
     };
+    // As apt has it, 0 is one that is not known.
+    let size = size.filter(|size| *size > 0);
     // Objects are named by SHA-256: what the pool has is found by it without a detour.
     let (algorithm, hex) = match (sha512, sha256) {
         (_, Some(hex)) => (Algorithm::Sha256, hex),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::indexes::component_directory;
 use super::stanza::Stanzas;
-use super::text;
+use super::{dates, text};
 use crate::digest::{Algorithm, Digest};
 use crate::format::FormatError;
 use crate::rel_path::RelPath;
@@ -20,6 +20,8 @@ pub struct Release {
     /// In seconds since the epoch, like `valid_until`.
     pub date: Option<i64>,
     pub valid_until: Option<i64>,
+    /// What `Valid-Until` says where that is not a date.
+    pub unread_valid_until: Option<String>,
     pub components: Vec<String>,
     pub architectures: Vec<String>,
     /// Every index also stands under the name of its digest.
@@ -28,6 +30,11 @@ pub struct Release {
     pub all_in_every_packages: bool,
     /// By their path relative to the directory of Release.
     pub files: BTreeMap<RelPath, ListedFile>,
+    /// Why a line of the lists that names one of these files cannot be believed. It matters where the file is needed: scripts
+    /// that append list after list hash Release itself half-written.
+    pub contradictions: BTreeMap<RelPath, String>,
+    /// For the user: oddities that clients read over.
+    pub warnings: Vec<String>,
 }
 
 /// A file that Release vouches for.
@@ -50,9 +57,37 @@ impl ListedFile {
     }
 }
 
+/// A field that should be a date.
+enum Time {
+    Missing,
+    /// In seconds since the epoch.
+    Moment(i64),
+    /// How it begins.
+    Unread(String),
+}
+
+impl Time {
+    fn of(value: Option<&[u8]>) -> Self {
+        let Some(value) = value else {
+            return Self::Missing;
+        };
+        match std::str::from_utf8(value).ok().and_then(dates::read) {
+            Some(moment) => Self::Moment(moment),
+            None => Self::Unread(String::from_utf8_lossy(value).chars().take(60).collect()),
+        }
+    }
+
+    const fn moment(&self) -> Option<i64> {
+        match self {
+            Self::Moment(moment) => Some(*moment),
+            Self::Missing | Self::Unread(_) => None,
+        }
+    }
+}
+
 impl Release {
     pub fn parse(file: &str, mut bytes: &[u8]) -> Result<Self, FormatError> {
-        let mut stanzas = Stanzas::new(
+        let mut stanzas = Stanzas::as_apt_reads_release(
             file,
             &mut bytes,
             [
@@ -85,20 +120,34 @@ impl Release {
             let value = text(file, field, value.unwrap_or_default())?;
             Ok::<_, FormatError>(value.split_whitespace().map(str::to_owned).collect())
         };
-        let time = |field, value: Option<&[u8]>| {
-            value
-                .map(|value| parse_date(file, field, text(file, field, value)?))
-                .transpose()
-        };
+        let mut warnings = Vec::new();
+        // apt takes the repository as if Date were not there, and refuses it for its Valid-Until.
+        let date = Time::of(date);
+        let valid_until = Time::of(valid_until);
+        match &date {
+            Time::Moment(_) => {}
+            Time::Unread(text) => warnings.push(format!(
+                "{file}: Date is {text:?}, which is not a date: it counts as missing"
+            )),
+            Time::Missing => warnings.push(format!(
+                "{file}: it has no Date: syncs cannot tell an older one from a newer one"
+            )),
+        }
         let no_support: Vec<String> = words("No-Support-for-Architecture-all", no_support_for_all)?;
         let mut release = Self {
-            date: time("Date", date)?,
-            valid_until: time("Valid-Until", valid_until)?,
+            date: date.moment(),
+            valid_until: valid_until.moment(),
+            unread_valid_until: match valid_until {
+                Time::Unread(text) => Some(text),
+                Time::Moment(_) | Time::Missing => None,
+            },
             components: words("Components", components)?,
             architectures: words("Architectures", architectures)?,
             acquire_by_hash: by_hash.is_some_and(|value| value.eq_ignore_ascii_case(b"yes")),
             all_in_every_packages: no_support.iter().any(|word| word == "Packages"),
             files: BTreeMap::new(),
+            contradictions: BTreeMap::new(),
+            warnings,
         };
         if sha512.is_none() && sha256.is_none() {
             return Err(FormatError::NoDigest {
@@ -111,6 +160,10 @@ impl Release {
         if stanzas.next()?.is_some() {
             return Err(FormatError::malformed(file, "it has more than one stanza"));
         }
+        let strays = stanzas.strays();
+        release
+            .warnings
+            .extend(strays.map(|line| format!("{file}: {line}")));
         Ok(release)
     }
 
@@ -123,41 +176,63 @@ impl Release {
         lines: Option<&[u8]>,
     ) -> Result<(), FormatError> {
         let lines = text(file, field, lines.unwrap_or_default())?;
+        let mut unusable = 0_usize;
         for line in lines.lines().filter(|line| !line.trim().is_empty()) {
-            let malformed = |what: String| FormatError::malformed(file, format!("{field}: {what}"));
             let (hex, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
             let rest = rest.trim_start();
             let (size, name) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
             let name = name.trim();
-            let digest =
-                Digest::parse(algorithm, hex).map_err(|error| malformed(error.to_string()))?;
-            let size = size
-                .parse()
-                .map_err(|_| malformed(format!("{name:?} has the size {size:?}")))?;
-            let path = RelPath::parse(name).map_err(|source| FormatError::Path {
-                file: file.to_owned(),
-                named_by: field.to_owned(),
-                source,
-            })?;
-            if self.files.len() >= FILES_LIMIT {
-                return Err(malformed(format!("more than {FILES_LIMIT} files")));
+            if name.is_empty() {
+                let what = format!("{field}: a line has no name");
+                return Err(FormatError::malformed(file, what));
             }
-            let listed = self.files.entry(path).or_insert_with(|| ListedFile {
-                size,
-                digests: Vec::with_capacity(2),
-            });
+            // What has no such path can be no file that anybody needs.
+            let Ok(path) = RelPath::parse(name) else {
+                unusable += 1;
+                continue;
+            };
+            if self.files.len() + self.contradictions.len() >= FILES_LIMIT {
+                let what = format!("{field}: more than {FILES_LIMIT} files");
+                return Err(FormatError::malformed(file, what));
+            }
+            let mut contradicts = |what: String| {
+                let what = format!("{field}: {what}");
+                self.contradictions.entry(path.clone()).or_insert(what);
+            };
+            let digest = match Digest::parse(algorithm, hex) {
+                Ok(digest) => digest,
+                Err(error) => {
+                    contradicts(error.to_string());
+                    continue;
+                }
+            };
+            let Ok(size) = size.parse() else {
+                contradicts(format!("{name:?} has the size {size:?}"));
+                continue;
+            };
+            let listed = self
+                .files
+                .entry(path.clone())
+                .or_insert_with(|| ListedFile {
+                    size,
+                    digests: Vec::with_capacity(2),
+                });
             let known = listed
                 .digests
                 .iter()
                 .find(|other| other.algorithm() == algorithm);
             if listed.size != size || known.is_some_and(|other| *other != digest) {
-                return Err(malformed(format!(
-                    "{name:?} is listed twice, with other content"
-                )));
+                contradicts(format!("{name:?} is listed twice, with other content"));
+                continue;
             }
             if known.is_none() {
                 listed.digests.push(digest);
             }
+        }
+        if unusable > 0 {
+            self.warnings.push(format!(
+                "{file}: {field} lists {unusable} files whose paths cannot be mirrored"
+            ));
         }
         Ok(())
     }
@@ -279,8 +354,20 @@ fn for_each_field(root: &[u8], mut each: impl FnMut(&str, &[u8])) {
         end += line.len();
     }
     fields.push(start..end);
+    let mut is_behind_stray = false;
     for field in fields {
         let lines = &root[field];
+        let first = lines
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let is_stray = !first.contains(&b':') && !first.trim_ascii().is_empty();
+        // Clients read over a line that is no field, and over the field behind it.
+        let is_read_over = is_stray || std::mem::take(&mut is_behind_stray);
+        is_behind_stray = is_stray;
+        if is_read_over {
+            continue;
+        }
         let name = lines.split(|byte| *byte == b':').next().unwrap_or_default();
         // Release was parsed: what has no name is a blank line at its end.
         // A blank before the colon belongs to neither, and the readers of stanzas take it so.
@@ -312,6 +399,14 @@ pub fn redated(root: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8> {
             }
             "date" | "signed-by" => {}
             "valid-until" if valid_until == ValidUntil::IsDropped => {}
+            "valid-until" => {
+                // Clients read fewer forms of a date than this does.
+                let value = lines.splitn(2, |byte| *byte == b':').nth(1);
+                if let Time::Moment(until) = Time::of(value.map(<[u8]>::trim_ascii)) {
+                    let until = format!("Valid-Until: {}\n", written_date(until));
+                    push_line(&mut out, until.as_bytes());
+                }
+            }
             _ => push_line(&mut out, lines),
         }
     });
@@ -342,231 +437,6 @@ fn written_date(seconds: i64) -> String {
     time.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()
 }
 
-/// RFC 2822 as archives write it: the zone is `UTC`, and Ubuntu pads the hour with a space.
-fn parse_date(file: &str, field: &str, date: &str) -> Result<i64, FormatError> {
-    let malformed = || FormatError::malformed(file, format!("{field} is {date:?}, not a date"));
-    let words: Vec<&str> = date.split_whitespace().collect();
-    let [weekday, day, month, year, time, zone] = words[..] else {
-        return Err(malformed());
-    };
-    let hour_pad = if time.find(':') == Some(1) { "0" } else { "" };
-    let zone = match zone {
-        "UTC" | "GMT" | "Z" => "+0000",
-        offset => offset,
-    };
-    jiff::fmt::rfc2822::DateTimeParser::new()
-        .relaxed_weekday(true)
-        .parse_timestamp(format!(
-            "{weekday} {day} {month} {year} {hour_pad}{time} {zone}"
-        ))
-        .map(jiff::Timestamp::as_second)
-        .map_err(|_| malformed())
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const ONE: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    fn parse(text: &str) -> Result<Release, String> {
-        Release::parse("Release", text.as_bytes()).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn reads_fields_before_and_behind_the_lists() {
-        let strong = "ab".repeat(64);
-        let release = parse(&format!(
-            "Origin: Debian\nSuite: oldstable\nCodename: bookworm\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n\
-             Valid-Until: Sat, 18 Jul 2026 10:16:37 +0000\nArchitectures: all amd64\n\
-             Components: main updates/contrib\nNo-Support-for-Architecture-all: Packages\n\
-             MD5Sum:\n d41d8cd98f00b204e9800998ecf8427e 0 only/md5\n\
-             SHA256:\n {ONE}        0 main/binary-amd64/Packages\n {ONE} 0 ./Packages\n {ONE} 20 a b\n\
-             SHA512:\n {strong} 0 Packages\n\
-             Acquire-By-Hash: yes\n"
-        ))
-        .unwrap();
-        assert_eq!(release.date, Some(1_783_764_997));
-        assert_eq!(release.valid_until, Some(1_783_764_997 + 7 * 86400));
-        assert_eq!(release.architectures, ["all", "amd64"]);
-        assert_eq!(release.components, ["main", "updates/contrib"]);
-        assert!(release.acquire_by_hash && release.all_in_every_packages);
-        let names: Vec<&str> = release.files.keys().map(RelPath::as_str).collect();
-        assert_eq!(names, ["Packages", "a b", "main/binary-amd64/Packages"]);
-        let both = &release.files[&RelPath::parse("Packages").unwrap()];
-        let algorithms: Vec<_> = both.digests.iter().map(Digest::algorithm).collect();
-        assert_eq!(algorithms, [Algorithm::Sha512, Algorithm::Sha256]);
-    }
-
-    #[test]
-    fn dates_are_read_as_archives_write_them() {
-        for (date, seconds) in [
-            ("Thu, 25 Apr 2024 15:10:33 UTC", Some(1_714_057_833)),
-            ("Thu, 25 Apr 2024  5:10:33 UTC", Some(1_714_021_833)),
-            ("Thu,  4 Apr 2024  5:10:33 UTC", Some(1_712_207_433)),
-            ("Thu, 25 Apr 2024 15:10:33 GMT", Some(1_714_057_833)),
-            ("Thu, 25 Apr 2024 17:10:33 +0200", Some(1_714_057_833)),
-            // A wrong day of the week says nothing about the date.
-            ("Mon, 25 Apr 2024 15:10:33 UTC", Some(1_714_057_833)),
-            ("2024-04-25T15:10:33Z", None),
-            ("Thu, 45 Apr 2024 15:10:33 UTC", None),
-            ("", None),
-        ] {
-            assert_eq!(
-                parse_date("Release", "Date", date).ok(),
-                seconds,
-                "{date:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn refuses_what_cannot_be_believed() {
-        for (text, message) in [
-            ("", "Release: it is empty"),
-            (
-                "<html></html>\n",
-                "Release: line 1: a line is neither a field nor folded",
-            ),
-            (
-                "Suite: x\nMD5Sum:\n d41d8cd98f00b204e9800998ecf8427e 0 Packages\nSHA1:\n",
-                "Release: its list of files has no digest that can be trusted \
-                 (sha256, sha384 or sha512; rpm also sha1)",
-            ),
-            (
-                "SHA256:\nSHA256:\n",
-                "Release: line 2: a stanza has the field SHA256 twice",
-            ),
-            (
-                "SHA256:\n\nSHA256:\n",
-                "Release: it has more than one stanza",
-            ),
-            (
-                "Date: soon\nSHA256:\n",
-                "Release: Date is \"soon\", not a date",
-            ),
-            (
-                "SHA256:\n abcd 0 Packages\n",
-                "Release: SHA256: a sha256 digest has 64 hexadecimal digits, got 4",
-            ),
-            (
-                &format!("SHA256:\n {ONE} -1 Packages\n"),
-                "Release: SHA256: \"Packages\" has the size \"-1\"",
-            ),
-            (
-                &format!("SHA256:\n {ONE} 1 ../../x\n"),
-                "Release: SHA256 names a path that cannot be mirrored: path \"../../x\" leaves the repository",
-            ),
-            (
-                &format!("SHA256:\n {ONE} 1 Packages\n {ONE} 2 Packages\n"),
-                "Release: SHA256: \"Packages\" is listed twice, with other content",
-            ),
-        ] {
-            assert_eq!(parse(text).unwrap_err(), message);
-        }
-    }
-
-    #[test]
-    fn a_new_release_keeps_what_is_no_list() {
-        let root = format!(
-            "Origin: Debian\nSuite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nAcquire-By-Hash: no\n\
-             No-Support-for-Architecture-all: Packages\n\
-             Architectures: all amd64 arm64\nComponents: updates/main contrib\nMD5Sum:\n 0 1 x\n\
-             SHA256:\n {ONE} 0 main/x\nSigned-By: 0123\nDescription: folded\n and long\nX-Y: z"
-        );
-        let names = ["main/binary-amd64/Packages"].into();
-        let fields = fields_of("Release", &[root.as_bytes()], &names).unwrap();
-        assert_eq!(
-            String::from_utf8(fields).unwrap(),
-            "Origin: Debian\nSuite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\n\
-             No-Support-for-Architecture-all: Packages\n\
-             Architectures: all amd64\nComponents: updates/main\nDescription: folded\n and long\nX-Y: z\n"
-        );
-        let flat = fields_of("Release", &[root.as_bytes()], &["Packages"].into()).unwrap();
-        assert!(
-            String::from_utf8(flat)
-                .unwrap()
-                .contains("all amd64 arm64\n")
-        );
-    }
-
-    /// A blank before the colon, which clients overlook, must not bring the upstream's lists or dates under our signature.
-    #[test]
-    fn a_blank_before_the_colon_hides_nothing() {
-        let root = format!(
-            "Suite : x\nDate : Sat, 11 Jul 2026 10:16:37 UTC\nSHA512 :\nSHA256 :\n {ONE} 0 x\nsigned-by\t: z\nValid-Until : Sat, 11 Jul 2026 10:16:37 UTC\n"
-        );
-        let fields = fields_of("Release", &[root.as_bytes()], &["x"].into()).unwrap();
-        let fields = String::from_utf8(fields).unwrap();
-        assert!(
-            !fields.contains("SHA") && !fields.contains("signed-by"),
-            "{fields}"
-        );
-        let dated = redated(root.as_bytes(), 0, ValidUntil::IsDropped);
-        let dated = String::from_utf8(dated).unwrap();
-        assert!(
-            dated.starts_with("Suite : x\nDate: Thu, 01 Jan 1970 00:00:00 UTC\nSHA512 :\n"),
-            "{dated}"
-        );
-        assert!(
-            !dated.contains("Valid-Until") && !dated.contains("signed-by"),
-            "{dated}"
-        );
-    }
-
-    /// One root says where clients find what fits all architectures, the other does not: both must be right.
-    #[test]
-    fn what_several_roots_list_is_listed_together() {
-        let root = |more: &str, architectures: &str| {
-            format!(
-                "Suite: x\n{more}Architectures: {architectures}\nComponents: main\nSHA256:\n {ONE} 0 x\n"
-            )
-        };
-        let own = root("", "all arm64");
-        let in_each = root("No-Support-for-Architecture-all: Packages\n", "all amd64");
-        let fields = |names: &[&str]| {
-            let roots = [own.as_bytes(), in_each.as_bytes()];
-            let names = names.iter().copied().collect();
-            String::from_utf8(fields_of("Release", &roots, &names).unwrap()).unwrap()
-        };
-        assert_eq!(
-            fields(&["main/binary-all/Packages", "main/binary-amd64/Packages"]),
-            "Suite: x\nArchitectures: all amd64\nComponents: main\n"
-        );
-        assert_eq!(
-            fields(&["main/binary-arm64/Packages", "main/binary-amd64/Packages"]),
-            "Suite: x\nArchitectures: arm64 amd64\nComponents: main\n"
-        );
-    }
-
-    #[test]
-    fn a_release_gets_another_date_and_nothing_else() {
-        let root = "Suite: x\ndate: Sat, 11 Jul 2026 10:16:37 UTC\nValid-Until: Sun\nSigned-By: 01\n 23\nSHA256:\n a 1 b\n";
-        let dated = |text: &str, valid_until| {
-            String::from_utf8(redated(text.as_bytes(), 1_783_764_997, valid_until))
-        };
-        assert_eq!(
-            dated(root, ValidUntil::Stays).unwrap(),
-            "Suite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nValid-Until: Sun\nSHA256:\n a 1 b\n"
-        );
-        assert_eq!(
-            dated("Suite: x\nValid-Until: Sun", ValidUntil::IsDropped).unwrap(),
-            "Date: Sat, 11 Jul 2026 10:16:37 UTC\nSuite: x\n"
-        );
-    }
-
-    #[test]
-    fn equal_lines_are_one_file() {
-        let release = parse(&format!("SHA256:\n {ONE} 1 a\n {ONE} 1 ./a\n")).unwrap();
-        assert_eq!(release.files.len(), 1);
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(date in "\\PC{0,40}", list in "( [0-9a-f]{64} [0-9]{1,3} [./a]{1,4}\n|\\PC{0,9}){0,5}") {
-            let _ = parse(&format!("Date: {date}\nSHA256:\n{list}"));
-        }
-    }
-}
+#[path = "release_tests.rs"]
+mod tests;

@@ -95,12 +95,12 @@ impl Source<'_> {
             .map(|words| {
                 let (hex, size, name) = match words[..] {
                     // The digest decides; a size that is missing or odd is only not known beforehand.
-                    [hex, size, name] => (hex, size.parse().ok(), name),
+                    [hex, size, name] => (hex, size.parse().ok().filter(|size| *size > 0), name),
                     [hex, name] => (hex, None, name),
                     _ => return Err(self.malformed("a checksum line has not three parts")),
                 };
                 Ok(Reference {
-                    path: RelPath::parse(&format!("{}/{name}", self.directory))
+                    path: RelPath::parse_named(&format!("{}/{name}", self.directory))
                         .and_then(RelPath::visible)
                         .map_err(|source| FormatError::Path {
                             file: self.file.to_owned(),
@@ -262,7 +262,19 @@ mod tests {
     #[test]
     fn the_directory_is_a_path_too() {
         let named = "Sources: 0ad 1-2 source names a path that cannot be mirrored: path";
-        for (directory, path) in [("../../../home", "../../../home/x"), ("/srv", "/srv/x")] {
+        let below = |directory: &str| {
+            let files = sources(&format!(
+                "Directory: {directory}\nChecksums-Sha256:\n {A} 1 x\n"
+            ));
+            files.unwrap()[0].0.clone()
+        };
+        // apt puts the repository's URL before it.
+        assert_eq!(below("/srv"), "srv/x");
+        assert_eq!(below("/"), "x");
+        for (directory, path) in [
+            ("../../../home", "../../../home/x"),
+            ("/../home", "../home/x"),
+        ] {
             let error = sources(&format!(
                 "Directory: {directory}\nChecksums-Sha256:\n {A} 1 x\n"
             ))

@@ -26,7 +26,18 @@ pub struct Stanzas<'a, const N: usize> {
     line_number: u64,
     /// The stanza as it is written, for those who copy it.
     copy: Option<Vec<u8>>,
+    strays: Strays,
 }
+
+/// Lines that are no fields.
+enum Strays {
+    AreRefused,
+    /// Where the first ones stand.
+    AreRead(Vec<String>),
+}
+
+/// More than these are not told of.
+const STRAYS_SHOWN: usize = 5;
 
 #[derive(Default)]
 struct Value {
@@ -46,6 +57,8 @@ enum Line {
         /// Where the colon stands.
         name_end: usize,
     },
+    /// None of these, where that is no error.
+    Stray,
 }
 
 impl<'a, const N: usize> Stanzas<'a, N> {
@@ -58,7 +71,30 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             line: Vec::new(),
             line_number: 0,
             copy: None,
+            strays: Strays::AreRefused,
         }
+    }
+
+    /// As [`Self::new`], with lines that are no fields. To apt such a line is the beginning of the next field's name, up to the next
+    /// colon: it and that field do not count, and neither does what is folded below them.
+    pub fn as_apt_reads_release(
+        file: &'a str,
+        text: &'a mut dyn BufRead,
+        names: [&'static str; N],
+    ) -> Self {
+        Self {
+            strays: Strays::AreRead(Vec::new()),
+            ..Self::new(file, text, names)
+        }
+    }
+
+    /// What was read of lines that are no fields, for the user.
+    pub fn strays(&self) -> impl Iterator<Item = &str> {
+        let lines = match &self.strays {
+            Strays::AreRefused => &[][..],
+            Strays::AreRead(lines) => lines,
+        };
+        lines.iter().map(String::as_str)
     }
 
     /// As [`Self::new`], and [`Self::copy`] has each stanza's own bytes.
@@ -86,8 +122,13 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         let mut inside = false;
         // The field that folded lines belong to: outside a stanza there is none, and in one it may be unwanted.
         let mut current = None;
+        // The line of a stray one that no colon has followed yet.
+        let mut stray = None;
         loop {
             match self.read_line()? {
+                Line::Blank | Line::End if inside && stray.is_some() => {
+                    return Err(self.malformed("a line is neither a field nor folded"));
+                }
                 Line::Blank | Line::End if inside => break,
                 Line::Blank => {}
                 Line::End => return Ok(None),
@@ -99,6 +140,26 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                     if let Some(field) = current {
                         self.append(field, 0)?;
                     }
+                }
+                Line::Stray => {
+                    inside = true;
+                    self.copy_line()?;
+                    current = None;
+                    stray = stray.or(Some(self.line_number));
+                }
+                Line::Field { name_end } if stray.is_some() => {
+                    self.copy_line()?;
+                    let name = String::from_utf8_lossy(self.line[..name_end].trim_ascii_end());
+                    let name: String = name.chars().take(60).collect();
+                    let at = stray.take().unwrap_or_default();
+                    if let Strays::AreRead(lines) = &mut self.strays
+                        && lines.len() < STRAYS_SHOWN
+                    {
+                        lines.push(format!(
+                            "line {at} is neither a field nor folded: clients read over it and the field {name:?} behind it"
+                        ));
+                    }
+                    current = None;
                 }
                 Line::Field { name_end } => {
                     inside = true;
@@ -150,6 +211,11 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             b' ' | b'\t' => Ok(Line::Folded),
             _ => match self.line.iter().position(|&byte| byte == b':') {
                 Some(name_end) if name_end > 0 => Ok(Line::Field { name_end }),
+                // A field without a name.
+                Some(name_end) if matches!(self.strays, Strays::AreRead(_)) => {
+                    Ok(Line::Field { name_end })
+                }
+                None if matches!(self.strays, Strays::AreRead(_)) => Ok(Line::Stray),
                 _ => Err(self.malformed("a line is neither a field nor folded")),
             },
         }

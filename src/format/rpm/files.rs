@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use super::xml::{Child, Record, Records};
-use super::{digest, location, number};
+use super::{digest, location, size};
 use crate::format::{FormatError, Package, Reference};
 use crate::rel_path::RelPath;
 
@@ -27,7 +27,7 @@ pub(super) fn read_primary(
 }
 
 pub(super) fn package(file: &str, children: &Record<6>) -> Result<Reference, FormatError> {
-    let [name, architecture, version, checksum, size, path] =
+    let [name, architecture, version, checksum, declared_size, path] =
         children.each_ref().map(Option::as_ref);
     let text = |child: Option<&'_ Child>| child.map(|child| child.text.clone()).unwrap_or_default();
     let package = Package::new(
@@ -40,11 +40,11 @@ pub(super) fn package(file: &str, children: &Record<6>) -> Result<Reference, For
     Ok(Reference {
         path: location(file, &named_by, path)?,
         digest: digest(file, &named_by, checksum)?,
-        size: number(
+        size: size(
             file,
             &named_by,
             "size",
-            size.and_then(|size| size.attribute("package")),
+            declared_size.and_then(|size| size.attribute("package")),
         )?,
         package: Some(package),
     })
@@ -82,10 +82,10 @@ pub(super) fn read_deltas(
 ) -> Result<(), FormatError> {
     let path = [name, "newpackage", "delta"];
     let mut records = Records::new(name, text, &path, ["filename", "size", "checksum"]);
-    while let Some((_, [filename, size, checksum])) = records.next()? {
+    while let Some((_, [filename, declared_size, checksum])) = records.next()? {
         let filename = filename.map(|filename| filename.text).unwrap_or_default();
         let named_by = "a delta";
-        let path = RelPath::parse(&filename)
+        let path = RelPath::parse_named(&filename)
             .and_then(RelPath::visible)
             .map_err(|source| FormatError::Path {
                 file: name.to_owned(),
@@ -105,11 +105,11 @@ pub(super) fn read_deltas(
         }
         each(Reference {
             digest: digest(name, path.as_str(), checksum.as_ref())?,
-            size: number(
+            size: size(
                 name,
                 path.as_str(),
                 "size",
-                size.as_ref().map(|size| size.text.as_str()),
+                declared_size.as_ref().map(|size| size.text.as_str()),
             )?,
             path,
             package: None,
@@ -225,7 +225,7 @@ mod tests {
                 "href=\"../blobstore/ab/x.rpm\"",
                 "\"../blobstore/ab/x.rpm\" leaves the repository",
             ),
-            ("href=\"/x.rpm\"", "\"/x.rpm\" is absolute"),
+            ("href=\"/../x.rpm\"", "\"../x.rpm\" leaves the repository"),
             (
                 "href=\"a/./.b/x.rpm\"",
                 "\"a/.b/x.rpm\" has a name that begins with a dot: it would be hidden, or configure a web server",
@@ -250,11 +250,28 @@ mod tests {
             primary(text.as_bytes(), 64),
             Err("primary: g++ 1 x86_64 has no location".to_owned())
         );
-        let inside = metadata(&element("ver=\"1\"", &sha256(), "href=\"a/../b/x.rpm\""));
-        assert_eq!(
-            primary(inside.as_bytes(), 64).unwrap()[0].path.as_str(),
-            "b/x.rpm"
-        );
+        // Clients put the repository's URL before it.
+        for inside in [
+            "a/../b/x.rpm",
+            "/b/x.rpm",
+            "//b/x.rpm",
+            "./b/x.rpm",
+            "b//x.rpm",
+        ] {
+            let location = format!("href=\"{inside}\"");
+            let text = metadata(&element("ver=\"1\"", &sha256(), &location));
+            let all = primary(text.as_bytes(), 64).unwrap();
+            assert_eq!(all[0].path.as_str(), "b/x.rpm", "{inside}");
+        }
+    }
+
+    #[test]
+    fn a_size_of_0_is_not_known() {
+        let text = metadata(&element("ver=\"1\"", &sha256(), "href=\"a.rpm\""));
+        for size in ["package=\"0\"", ""] {
+            let text = text.replace("package=\"1356\"", size);
+            assert_eq!(primary(text.as_bytes(), 64).unwrap()[0].size, None);
+        }
     }
 
     #[test]

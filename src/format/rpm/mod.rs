@@ -190,7 +190,7 @@ fn location(
         href.ok_or_else(|| FormatError::malformed(file, format!("{named_by} has no location")))?;
     // It moves the file to another server, which nothing here may ask, least of all with credentials.
     match location.and_then(|location| location.attribute("xml:base")) {
-        None | Some("") => RelPath::parse(href)
+        None | Some("") => RelPath::parse_named(href)
             .and_then(RelPath::visible)
             .map_err(path_error),
         Some(base) => Err(path_error(RelPathError::Url(base.to_owned()))),
@@ -218,6 +218,16 @@ fn digest(
     };
     Digest::parse(algorithm, &checksum.text)
         .map_err(|error| FormatError::malformed(file, format!("{named_by}: {error}")))
+}
+
+/// A size in bytes; createrepo's successors write 0 where they do not know it.
+fn size(
+    file: &str,
+    named_by: &str,
+    what: &str,
+    text: Option<&str>,
+) -> Result<Option<u64>, FormatError> {
+    Ok(number(file, named_by, what, text)?.filter(|size| *size > 0))
 }
 
 /// A size or a time, when it is there.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::xml::{Child, Record, Records};
-use super::{REPOMD, digest, location, number};
+use super::{REPOMD, digest, location};
 use crate::digest::Digest;
 use crate::format::compression::Compression;
 use crate::format::{FormatError, Index, IndexKind, Open, Packed, Presence, Root, Variant};
@@ -33,6 +33,7 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
         date: None,
         revision: revision(file, bytes)?,
         valid_until: None,
+        unread_valid_until: None,
         indexes: Vec::new(),
         warnings: Vec::new(),
     };
@@ -45,7 +46,7 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
                 format!("it names more than {INDEXES_LIMIT} files"),
             ));
         }
-        let timestamp = timestamp(file, children[5].as_ref())?;
+        let timestamp = timestamp(children[5].as_ref());
         let index = index(file, &data, &children)?;
         let Variant { path, digest, .. } = &index.variants[0];
         match digests.insert(path.clone(), *digest) {
@@ -77,6 +78,11 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
             .revision
             .and_then(|revision| i64::try_from(revision).ok());
     }
+    if root.date.is_none() {
+        root.warnings.push(format!(
+            "{file}: it has no timestamps: syncs cannot tell an older one from a newer one"
+        ));
+    }
     Ok(root)
 }
 
@@ -106,9 +112,9 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
     let mut open = Open {
         // One that cannot be trusted proves nothing, but what is downloaded is proved without it.
         digest: open_checksum.and_then(|checksum| digest(file, name, Some(checksum)).ok()),
-        size: number(file, name, "open-size", text(open_size).as_deref())?,
+        size: super::size(file, name, "open-size", text(open_size).as_deref())?,
     };
-    let size = number(file, name, "size", text(size).as_deref())?;
+    let size = super::size(file, name, "size", text(size).as_deref())?;
     if compression == Compression::Plain {
         // What is not compressed is its own content. A codec that is not read here (zchunk) has a declaration of what
         // nobody unpacks.
@@ -195,13 +201,11 @@ pub(super) fn write(before: &[u8], all: &[Data]) -> Result<Vec<u8>, FormatError>
     Ok(out.into_bytes())
 }
 
-/// Some tools write fractions of a second.
-fn timestamp(file: &str, child: Option<&Child>) -> Result<Option<i64>, FormatError> {
-    let text = child.map(|child| {
-        let text = child.text.as_str();
-        text.split_once('.').map_or(text, |(seconds, _)| seconds)
-    });
-    number(file, "a data element", "timestamp", text)
+/// Some tools write fractions of a second. What is no number says nothing.
+fn timestamp(child: Option<&Child>) -> Option<i64> {
+    let text = child?.text.as_str();
+    let seconds = text.split_once('.').map_or(text, |(seconds, _)| seconds);
+    seconds.parse().ok()
 }
 
 /// It may be any text; one that is no number says nothing.
@@ -398,7 +402,8 @@ mod tests {
 
     #[test]
     fn a_type_that_stands_twice_is_mirrored_twice() {
-        let twice = data("primary", "a.xml", "").repeat(2) + &data("primary", "b.xml", "");
+        let dated = "<timestamp>1</timestamp>";
+        let twice = data("primary", "a.xml", dated).repeat(2) + &data("primary", "b.xml", dated);
         let root = parse(&twice).unwrap();
         assert_eq!(root.indexes.len(), 2);
         assert_eq!(

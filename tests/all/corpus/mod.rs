@@ -57,8 +57,8 @@ const PATHS: [(&str, &str, Option<&str>); 9] = [
         Some("passwd"),
     ),
     (
-        "/etc/passwd",
-        "path \"/etc/passwd\" is absolute",
+        "/../etc/passwd",
+        "path \"../etc/passwd\" leaves the repository",
         Some("etc/passwd"),
     ),
     (

@@ -30,6 +30,18 @@ fn malformed(why: &str) -> Expected {
     refused(4, format!("{RELEASE}: {why}"), BROKEN)
 }
 
+fn warned(why: &str) -> Expected {
+    Expected::Warned(format!("warning: r: {RELEASE}: {why}\n"))
+}
+
+fn undated() -> Expected {
+    refused(
+        4,
+        "the root says no date that can be read, and the last dated one that was synced is of [time]",
+        UNDATED,
+    )
+}
+
 fn dated(release: &str, second: i64) -> String {
     lines(release, |line| {
         if line.starts_with("Date:") {
@@ -56,6 +68,8 @@ fn other_index(got: &str) -> Expected {
 
 const EXPIRED: &str = "hint: somebody may be serving an old state; for an archive that no longer moves say \
                        `check_valid_until: false`; the last good state is untouched\n";
+const UNDATED: &str = "hint: somebody may be serving an old state; if the upstream no longer writes dates that can be read, \
+                       `check_date: false` takes its roots without them; the last good state is untouched\n";
 const NEVER_SEEN: Client = CannotJudge("it has seen no newer one");
 
 fn freshness() -> Vec<Case> {
@@ -95,7 +109,12 @@ fn freshness() -> Vec<Case> {
         edited(
             "Valid-Until is no date",
             |text| text.replace("Date:", "Valid-Until: soon\nDate:"),
-            malformed("Valid-Until is \"soon\", not a date"),
+            refused(
+                4,
+                "the root's Valid-Until is \"soon\", which is not a date",
+                "hint: apt refuses it too: report it to the upstream; `check_valid_until: false` lets it pass; \
+                 the last good state is untouched\n",
+            ),
             Agrees,
         ),
         edited(
@@ -125,8 +144,8 @@ fn freshness() -> Vec<Case> {
                     }
                 })
             },
-            malformed("Date is \"yesterday\", not a date"),
-            Differs("apt warns of it"),
+            undated(),
+            NEVER_SEEN,
         ),
         edited(
             "no Date",
@@ -134,6 +153,31 @@ fn freshness() -> Vec<Case> {
                 lines(text, |line| {
                     if line.starts_with("Date:") {
                         "Version: 1".to_owned()
+                    } else {
+                        line.to_owned()
+                    }
+                })
+            },
+            undated(),
+            NEVER_SEEN,
+        ),
+        Case::content(
+            "no Date, which need not be checked",
+            plain,
+            |scene| {
+                scene.root(|text| text.replace("Date:", "X-Date:"));
+                scene.says_above("check_date: false\n");
+            },
+            warned("it has no Date: syncs cannot tell an older one from a newer one"),
+            Agrees,
+        ),
+        edited(
+            "a Date in ISO 8601",
+            move |text| {
+                let time = jiff::Timestamp::from_second(now - day).unwrap();
+                lines(text, |line| {
+                    if line.starts_with("Date:") {
+                        format!("Date: {time}")
                     } else {
                         line.to_owned()
                     }
@@ -340,13 +384,7 @@ fn lists() -> Vec<Case> {
         edited(
             "a line without a name",
             list(|digest, size, _| format!(" {digest} {size}")),
-            refused(
-                4,
-                format!(
-                    "{RELEASE}: SHA256 names a path that cannot be mirrored: the path is empty"
-                ),
-                REPORT,
-            ),
+            malformed("SHA256: a line has no name"),
             Agrees,
         ),
         edited(
@@ -362,12 +400,6 @@ fn lists() -> Vec<Case> {
             }),
             malformed("SHA256: \"main/binary-amd64/Packages\" is listed twice, with other content"),
             Differs(LAST),
-        ),
-        edited(
-            "Packages is not listed",
-            list(|digest, size, _| format!(" {digest} {size} main/x")),
-            not_listed(),
-            Agrees,
         ),
         edited(
             "by-hash is promised and not there",
@@ -419,16 +451,47 @@ fn lists() -> Vec<Case> {
             Agrees,
         ),
     ];
-    for (path, why, _) in PATHS {
+    // apt looks only at the names that it wants.
+    for (path, _, _) in PATHS {
         cases.push(edited(
             &format!("a file at {path}"),
             move |text| text.replace("main/binary-amd64/Release", path),
-            refused(
-                4,
-                format!("{RELEASE}: SHA256 names a path that cannot be mirrored: {why}"),
-                REPORT,
-            ),
-            Differs("apt looks only at the names that it wants"),
+            warned("SHA256 lists 1 files whose paths cannot be mirrored"),
+            Agrees,
+        ));
+    }
+    for (name, line) in [
+        ("a line that is no field", "Origin: Kit\nby hand\n"),
+        (
+            "lines that are no fields, folded ones below",
+            "Origin: Kit\nby hand\n and folded\n",
+        ),
+    ] {
+        cases.push(edited(
+            name,
+            move |text| text.replace("Origin: Kit\n", line),
+            warned("line 2 is neither a field nor folded: clients read over it and the field \"Label\" behind it"),
+            Agrees,
+        ));
+    }
+    for list in ["SHA512", "MD5Sum"] {
+        cases.push(edited(
+            &format!("itself, half-written, in {list} too"),
+            move |text| {
+                let own = |size| {
+                    format!(
+                        " {} {size} Release\n",
+                        "0".repeat(if list == "SHA512" { 128 } else { 32 })
+                    )
+                };
+                let digest = "0".repeat(64);
+                text.replace(
+                    "SHA256:\n",
+                    &format!("{list}:\n{}SHA256:\n {digest} 7 Release\n", own(3)),
+                )
+            },
+            Accepted,
+            Agrees,
         ));
     }
     cases

@@ -394,7 +394,11 @@ fn source_files() -> Vec<Case> {
             "Directory is absolute",
             "Directory: pool/main/h/hello",
             "Directory: /etc",
-            path("path \"/etc/hello_2.0-1.dsc\" is absolute"),
+            refused(
+                4,
+                "package hello 2.0-1 (source): [server]/etc/hello_2.0-1.dsc is not there",
+                MID_UPDATE,
+            ),
             Agrees,
         ),
         of(

@@ -1,0 +1,368 @@
+//! Roots and indexes as scripts write them: what clients read over, and what is told of it.
+
+use serde_json::Value;
+
+use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::clients::{Apt, Dnf, Nginx};
+use crate::kit::keys::Key;
+use crate::kit::process::Output;
+use crate::kit::server::Server;
+use crate::kit::tree::Tree;
+use crate::kit::upstream::{Package, Roots, Upstream};
+
+const RELEASE: &str = "dists/stable/Release";
+
+struct Scene {
+    chantal: Chantal,
+    server: Server,
+}
+
+impl Scene {
+    fn of(upstream: &Upstream, tree: Tree, more: &str) -> Self {
+        let server = Server::start(tree);
+        let chantal = Chantal::new();
+        let repository = Repository::of("r", upstream, &server.url());
+        chantal.repository(&repository.more(more));
+        Self { chantal, server }
+    }
+
+    fn sync(&self) -> Output {
+        self.chantal.run(&["repo", "sync", "--repo-id", "r"])
+    }
+
+    fn show(&self) -> (String, Value) {
+        let show = ["repo", "show", "--repo-id", "r"];
+        let text = self.chantal.run(&show).exits(0).stdout;
+        let json = [&show[..], &["--format", "json"]].concat();
+        let json = self.chantal.run(&json).exits(0).stdout;
+        (text, serde_json::from_str(&json).unwrap())
+    }
+}
+
+fn deb() -> Upstream {
+    Upstream::deb()
+        .package(Package::new("hello", "1.0-1"))
+        .with_deb(|deb| deb.roots = Roots::InReleaseOnly)
+}
+
+/// The tree with another Release, signed anew.
+fn with_release(upstream: &Upstream, edit: impl Fn(&str) -> String) -> Tree {
+    let mut tree = upstream.build().tree;
+    let signed = tree.text("dists/stable/InRelease").to_owned();
+    let text = signed.split("\n\n").nth(1).unwrap();
+    let text = text.split("-----BEGIN PGP SIGNATURE").next().unwrap();
+    let text = edit(text);
+    tree.insert(RELEASE, text.clone());
+    tree.remove(RELEASE);
+    tree.insert("dists/stable/InRelease", Key::archive().clear_sign(&text));
+    tree
+}
+
+fn dated(text: &str, date: Option<&str>) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.retain(|line| !line.starts_with("Date:"));
+    if let Some(date) = date {
+        lines.insert(0, format!("Date: {date}"));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn an_undated_root_is_taken_until_there_was_a_dated_one() {
+    let mut upstream = deb();
+    let garbage = with_release(&upstream, |text| dated(text, Some("yesterday")));
+    let scene = Scene::of(&upstream, garbage, "");
+    let said = scene.sync().exits(0).stderr;
+    assert_eq!(
+        said,
+        format!(
+            "warning: r: {RELEASE}: Date is \"yesterday\", which is not a date: it counts as missing\n"
+        )
+    );
+    let (text, json) = scene.show();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("upstream's date"))
+        .unwrap();
+    assert!(
+        line.ends_with("not given: syncs cannot tell an older root from a newer one"),
+        "{line}"
+    );
+    assert!(json["state"]["upstream_date"].is_null());
+    // A dated one, and the undated one again.
+    upstream.add(Package::new("more", "1"));
+    scene.server.swap(with_release(&upstream, str::to_owned));
+    assert_eq!(scene.sync().exits(0).stderr, "");
+    upstream.remove("more");
+    for date in [None, Some("yesterday"), Some("2024-05-09 10:00:00")] {
+        scene
+            .server
+            .swap(with_release(&upstream, |text| dated(text, date)));
+        let said = scene.sync().exits(4).stderr;
+        assert!(
+            said.starts_with(
+                "error: r: the root says no date that can be read, and the last dated one"
+            ),
+            "{said}"
+        );
+        assert!(
+            said.contains("\nhint: ") && said.contains("`check_date: false`"),
+            "{said}"
+        );
+    }
+}
+
+/// What protects against older roots is not lost by one that says no date.
+#[test]
+fn the_newest_date_outlives_an_undated_root() {
+    let upstream = deb();
+    let new = jiff::Timestamp::from_second(upstream.date + 86_400)
+        .unwrap()
+        .to_string();
+    let old = jiff::Timestamp::from_second(upstream.date - 10 * 86_400)
+        .unwrap()
+        .to_string();
+    let scene = Scene::of(
+        &upstream,
+        with_release(&upstream, |text| dated(text, Some(&new))),
+        "check_date: false\n",
+    );
+    assert_eq!(scene.sync().exits(0).stderr, "");
+    for label in ["one", "two"] {
+        let undated = with_release(&upstream, |text| {
+            dated(text, None).replace("Label: Kit", &format!("Label: {label}"))
+        });
+        scene.server.swap(undated);
+        scene.sync().exits(0).mentions("it has no Date");
+        let (text, json) = scene.show();
+        assert_eq!(json["state"]["newest_upstream_date"], new.as_str());
+        assert!(
+            text.contains(&format!("not given (before it {new})")),
+            "{text}"
+        );
+    }
+    scene
+        .server
+        .swap(with_release(&upstream, |text| dated(text, Some(&old))));
+    scene.sync().exits(4).mentions("the upstream went back");
+    scene.server.swap(with_release(&upstream, |text| {
+        dated(text, Some(&new)).replace("Label: Kit", "Label: x")
+    }));
+    scene.sync().exits(0);
+    assert!(
+        scene.show().1["state"]
+            .get("newest_upstream_date")
+            .is_none()
+    );
+}
+
+#[test]
+fn an_undated_repomd_does_not_undo_a_dated_one() {
+    let mut upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
+    let built = |upstream: &Upstream, is_dated: bool| {
+        let mut tree = upstream.build().tree;
+        if !is_dated {
+            let root = tree.text("repodata/repomd.xml").to_owned();
+            let root = root
+                .replace("timestamp>", "x-timestamp>")
+                .replace("revision>", "x-revision>");
+            tree.insert(
+                "repodata/repomd.xml.asc",
+                Key::archive().sign(root.as_bytes()),
+            );
+            tree.insert("repodata/repomd.xml", root);
+        }
+        tree
+    };
+    let scene = Scene::of(&upstream, built(&upstream, false), "");
+    scene
+        .sync()
+        .exits(0)
+        .mentions("it has no timestamps: syncs cannot tell an older one from a newer one");
+    upstream.add(Package::new("more", "1-1"));
+    scene.server.swap(built(&upstream, true));
+    assert_eq!(scene.sync().exits(0).stderr, "");
+    upstream.remove("more");
+    scene.server.swap(built(&upstream, false));
+    scene
+        .sync()
+        .exits(4)
+        .mentions("the root says no date that can be read");
+}
+
+/// A suite that is to come: clients find it, and nothing in it.
+#[test]
+fn a_suite_without_packages_is_empty() {
+    let upstream = deb();
+    let placeholder = with_release(&upstream, |text| {
+        let lines = text.lines().filter(|line| !line.contains("/Packages"));
+        lines.fold(String::new(), |text, line| text + line + "\n")
+    });
+    for more in ["", "filters:\n  exclude: [x]\n"] {
+        let scene = Scene::of(&upstream, placeholder.clone(), more);
+        let said = scene.sync().exits(0);
+        assert!(
+            said.stderr
+                .contains("it lists no Packages at all: the suite is empty")
+        );
+        assert!(said.stdout.starts_with("r: 0 packages"), "{}", said.stdout);
+        if more.is_empty() {
+            let server = Server::start_dir(&scene.chantal.published("r"));
+            let Some(apt) = Apt::find() else { return };
+            apt.source(Key::archive(), &format!("{}/ stable main", server.url()));
+            apt.get(&["update"]).exits(0);
+        }
+        // It fills.
+        let mut filled = deb();
+        filled.bump_date();
+        scene.server.swap(filled.build().tree);
+        let said = scene.sync().exits(0).stdout;
+        assert!(said.starts_with("r: 1 package"), "{said}");
+    }
+}
+
+/// One exit code for whatever the upstream does not have.
+#[test]
+fn a_wrong_suite_component_or_architecture_is_refused() {
+    let upstream = deb();
+    for (line, words) in [
+        ("distribution: unstable", "there is no repository"),
+        (
+            "components: [mian]",
+            "has no component \"mian\", only: main",
+        ),
+        (
+            "architectures: [arm64]",
+            "has no architecture \"arm64\", only: amd64",
+        ),
+    ] {
+        let server = Server::start(upstream.build().tree);
+        let chantal = Chantal::new();
+        let repository = Repository::of("r", &upstream, &server.url()).format(line);
+        chantal.repository(&repository);
+        chantal
+            .run(&["repo", "sync", "--repo-id", "r"])
+            .exits(4)
+            .mentions(words);
+    }
+}
+
+#[test]
+fn apt_gets_packages_from_under_a_slash() {
+    for more in ["", "filters:\n  include: [hello]\n"] {
+        let upstream = deb()
+            .with_deb(|deb| {
+                deb.extras.insert(crate::kit::upstream::DebExtra::Sources);
+            })
+            .change("Packages", "Filename: pool", "Filename: //pool")
+            .change("Sources", "Directory: pool", "Directory: /pool");
+        let server = Server::start(upstream.build().tree);
+        let chantal = Chantal::new();
+        let repository = Repository::of("r", &upstream, &server.url()).format("sources: true");
+        chantal.repository(&repository.more(more));
+        chantal.run(&["config", "keygen"]).exits(0);
+        chantal.run(&["repo", "sync", "--repo-id", "r"]).exits(0);
+        // apt asks for two slashes, which web servers take for one.
+        let Some(server) = Nginx::serve(&chantal.published("r")) else {
+            return;
+        };
+        let Some(apt) = Apt::find() else { return };
+        let keys = std::fs::read(chantal.published("r").join("r-archive-key.gpg")).unwrap();
+        let source = format!("{} stable main", server.url());
+        apt.source_signed_by(&keys, "deb", &source);
+        apt.source_signed_by(&keys, "deb-src", &source);
+        apt.get(&["update"]).exits(0);
+        apt.get(&["download", "hello"]).exits(0);
+        apt.get(&["source", "--download-only", "hello"]).exits(0);
+    }
+}
+
+#[test]
+fn dnf_gets_packages_from_under_a_slash() {
+    for more in ["", "filters:\n  include: [hello]\n"] {
+        let upstream = Upstream::rpm()
+            .package(Package::new("hello", "1.0-1"))
+            .change("primary", "href=\"hello", "href=\"/hello");
+        let unknown =
+            upstream
+                .clone()
+                .change("primary", "<size package=\"", "<size package=\"0\" was=\"");
+        for upstream in [upstream, unknown] {
+            let server = Server::start(upstream.build().tree);
+            let chantal = Chantal::new();
+            let repository = Repository::of("r", &upstream, &server.url());
+            chantal.repository(&repository.more(more));
+            chantal.run(&["config", "keygen"]).exits(0);
+            chantal.run(&["repo", "sync", "--repo-id", "r"]).exits(0);
+            let server = Server::start_dir(&chantal.published("r"));
+            let Some(dnf) = Dnf::find() else { return };
+            dnf.repository("kit", &server.url(), None);
+            if let Some(output) = dnf.download(&["hello"]) {
+                output.exits(0);
+            }
+        }
+    }
+}
+
+/// Two source packages that were made from one tarball, of which each stanza may know another digest.
+#[test]
+fn source_packages_may_share_a_tarball() {
+    let stanza = |name: &str, sums: &str| {
+        format!("Package: {name}\nVersion: 1\nArchitecture: any\nDirectory: pool/shared\n{sums}\n")
+    };
+    let tarball = b"a tarball\n";
+    let sha256 = format!(
+        "Checksums-Sha256:\n {} {} shared.tar.gz\n",
+        sha256(tarball),
+        tarball.len()
+    );
+    let other = format!(
+        "Checksums-Sha512:\n {} {} shared.tar.gz\n",
+        sha512(tarball),
+        tarball.len()
+    );
+    for second in [&sha256, &other] {
+        let upstream = deb()
+            .with_deb(|deb| {
+                deb.extras.insert(crate::kit::upstream::DebExtra::Sources);
+            })
+            .change(
+                "Sources",
+                "",
+                stanza("one", &sha256) + &stanza("two", second),
+            );
+        let mut tree = upstream.build().tree;
+        tree.insert("pool/shared/shared.tar.gz", tarball.to_vec());
+        let server = Server::start(tree);
+        let chantal = Chantal::new();
+        let repository = Repository::of("r", &upstream, &server.url()).format("sources: true");
+        chantal.repository(&repository);
+        chantal.run(&["repo", "sync", "--repo-id", "r"]).exits(0);
+        let published = chantal.published("r").join("pool/shared/shared.tar.gz");
+        assert_eq!(std::fs::read(published).unwrap(), tarball);
+    }
+    // Another tarball under that name is a contradiction.
+    let wrong = sha256.replace(&self::sha256(tarball), &self::sha256(b"another"));
+    let upstream = deb()
+        .with_deb(|deb| {
+            deb.extras.insert(crate::kit::upstream::DebExtra::Sources);
+        })
+        .change(
+            "Sources",
+            "",
+            stanza("one", &sha256) + &stanza("two", &wrong),
+        );
+    let server = Server::start(upstream.build().tree);
+    let chantal = Chantal::new();
+    let repository = Repository::of("r", &upstream, &server.url()).format("sources: true");
+    chantal.repository(&repository);
+    chantal.run(&["repo", "sync", "--repo-id", "r"]).exits(4);
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    crate::kit::upstream::Checksum::Sha256.hex(bytes)
+}
+
+fn sha512(bytes: &[u8]) -> String {
+    crate::kit::upstream::Checksum::Sha512.hex(bytes)
+}
