@@ -195,13 +195,13 @@ fn what_several_roots_list_is_listed_together() {
 
 #[test]
 fn a_release_gets_another_date_and_nothing_else() {
-    let root = "Suite: x\ndate: Sat, 11 Jul 2026 10:16:37 UTC\nValid-Until: Sun\nSigned-By: 01\n 23\nSHA256:\n a 1 b\n";
+    let root = "Suite: x\ndate: Sat, 11 Jul 2026 10:16:37 UTC\nValid-Until: Sun, 12 Jul 2026 10:16:37 UTC\nSigned-By: 01\n 23\nSHA256:\n a 1 b\n";
     let dated = |text: &str, valid_until| {
         String::from_utf8(redated(text.as_bytes(), 1_783_764_997, valid_until))
     };
     assert_eq!(
         dated(root, ValidUntil::Stays).unwrap(),
-        "Suite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nValid-Until: Sun\nSHA256:\n a 1 b\n"
+        "Suite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nValid-Until: Sun, 12 Jul 2026 10:16:37 UTC\nSHA256:\n a 1 b\n"
     );
     assert_eq!(
         dated("Suite: x\nValid-Until: Sun", ValidUntil::IsDropped).unwrap(),

@@ -159,8 +159,8 @@ fn freshness() -> Vec<Case> {
         edited(
             "a negative timestamp",
             |text| with(text, "timestamp", "-1"),
-            Accepted,
-            Agrees,
+            back(),
+            NEVER_SEEN,
         ),
     ]
 }
