@@ -274,6 +274,7 @@ fn sync_exit(error: &SyncError) -> Exit {
             FormatError::ReadBack { .. } => Exit::Other,
             // As a wrong suite is, which is not found.
             FormatError::NotThere { .. }
+            | FormatError::Compression { .. }
             | FormatError::Malformed { .. }
             | FormatError::Path { .. }
             | FormatError::NoDigest { .. }
@@ -412,6 +413,9 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         }
         SyncError::Format(FormatError::Write { source, .. }) => io_hint(source)?,
         SyncError::Format(FormatError::ReadBack { .. }) => FAULT.to_owned(),
+        SyncError::Format(FormatError::Compression { .. }) => {
+            format!("ask the upstream for an index that is packed otherwise; {untouched}")
+        }
         SyncError::Format(FormatError::Path { .. } | FormatError::NoDigest { .. }) => {
             format!("nothing of it can be mirrored safely: report it to the upstream; {untouched}")
         }

@@ -76,13 +76,13 @@ impl Compression {
         }
         Ok(match self {
             Self::Plain => Box::new(packed),
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+            Self::Gzip => Box::new(Members::<flate2::bufread::GzDecoder<_>>::new(packed)),
             Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(
                 packed,
                 true,
                 XZ_MEMORY_LIMIT_KIB,
             )),
-            Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(packed)),
+            Self::Bzip2 => Box::new(Members::<bzip2::bufread::BzDecoder<_>>::new(packed)),
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_LIMIT)?;
@@ -106,6 +106,100 @@ impl Compression {
         };
         io::Error::new(error.kind(), text)
     }
+}
+
+/// A decoder of one gzip member or bzip2 stream.
+trait Member<R>: Read {
+    fn open(packed: R) -> Self;
+    fn into_packed(self) -> R;
+}
+
+impl<R: BufRead> Member<R> for flate2::bufread::GzDecoder<R> {
+    fn open(packed: R) -> Self {
+        Self::new(packed)
+    }
+
+    fn into_packed(self) -> R {
+        self.into_inner()
+    }
+}
+
+impl<R: BufRead> Member<R> for bzip2::bufread::BzDecoder<R> {
+    fn open(packed: R) -> Self {
+        Self::new(packed)
+    }
+
+    fn into_packed(self) -> R {
+        self.into_inner()
+    }
+}
+
+/// Unpacks one member after the other. Zeros behind the last one are padding, as tapes and tools that write whole blocks leave it;
+/// clients read over it, and the digests of signed roots cover it.
+struct Members<M> {
+    member: Option<M>,
+}
+
+impl<M> Members<M> {
+    fn new<R>(packed: R) -> Self
+    where
+        M: Member<R>,
+    {
+        Self {
+            member: Some(M::open(packed)),
+        }
+    }
+}
+
+impl<R: BufRead> Read for Members<flate2::bufread::GzDecoder<R>> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        read_member(&mut self.member, into, "gzip")
+    }
+}
+
+impl<R: BufRead> Read for Members<bzip2::bufread::BzDecoder<R>> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        read_member(&mut self.member, into, "bzip2")
+    }
+}
+
+fn read_member<R: BufRead, M: Member<R>>(
+    current: &mut Option<M>,
+    into: &mut [u8],
+    kind: &str,
+) -> io::Result<usize> {
+    while let Some(member) = current {
+        let length = member.read(into)?;
+        if length > 0 || into.is_empty() {
+            return Ok(length);
+        }
+        let Some(member) = current.take() else {
+            break;
+        };
+        let mut packed = member.into_packed();
+        let mut is_padded = false;
+        loop {
+            let rest = packed.fill_buf()?;
+            if rest.is_empty() {
+                return Ok(0);
+            }
+            let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+            is_padded |= zeros > 0;
+            let is_all = zeros == rest.len();
+            packed.consume(zeros);
+            if !is_all {
+                break;
+            }
+        }
+        if is_padded {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{kind} data is followed by zeros and other bytes"),
+            ));
+        }
+        *current = Some(M::open(packed));
+    }
+    Ok(0)
 }
 
 /// How hard it is tried: a new index is packed once and read by every client, but a person waits for it.

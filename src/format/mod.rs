@@ -225,11 +225,21 @@ pub struct Index {
     pub presence: Presence,
 }
 
+impl Index {
+    /// The name of the index that this one repeats in another form.
+    pub fn repeats(&self) -> Option<&str> {
+        let name = self.name.rsplit_once('_').map(|(name, _)| name);
+        name.filter(|_| self.presence == Presence::Twin)
+    }
+}
+
 /// How much of an index the upstream must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// At least one variant: roots often list variants that no server has.
     AnyVariant,
+    /// The same again for other clients (`primary_db`, `primary_zck`): it may be missing where the one that it repeats is there.
+    Twin,
     /// It is mirrored when it is there and not missed when it is not (`main/binary-amd64/Release`, which no client asks for).
     Optional,
 }
@@ -367,6 +377,14 @@ pub enum FormatError {
     /// What was written is not what is read from where it is stored.
     #[error("{file}: what was written cannot be read back: {what}")]
     ReadBack { file: String, what: String },
+    /// The index is there only in compressions that are not read.
+    #[error("{file}: {name} is there only as {}: that compression is not supported (gz, xz, bz2, zst and none are)", found.join(", "))]
+    Compression {
+        file: String,
+        name: String,
+        /// `.lzma`
+        found: Vec<String>,
+    },
     #[error("{file}: {source}")]
     Read {
         file: String,
@@ -443,7 +461,10 @@ impl FormatError {
             Self::Malformed { what, .. } => what.clone(),
             Self::Read { source, .. } if self.is_about_content() => source.to_string(),
             Self::ReadBack { .. } | Self::Read { .. } | Self::Write { .. } => return self,
-            Self::Path { .. } | Self::NoDigest { .. } | Self::NotThere { .. } => self.to_string(),
+            Self::Path { .. }
+            | Self::NoDigest { .. }
+            | Self::NotThere { .. }
+            | Self::Compression { .. } => self.to_string(),
         };
         match self {
             Self::Malformed { file, .. }
@@ -452,7 +473,8 @@ impl FormatError {
             | Self::Write { file, .. }
             | Self::Path { file, .. }
             | Self::NoDigest { file, .. }
-            | Self::NotThere { file, .. } => Self::ReadBack { file, what },
+            | Self::NotThere { file, .. }
+            | Self::Compression { file, .. } => Self::ReadBack { file, what },
         }
     }
 

@@ -252,7 +252,7 @@ impl LeftOut {
 
 impl FormatError {
     /// Whether an index is not what it should be, and not the reading of its file has failed.
-    pub(super) fn is_about_content(&self) -> bool {
+    pub fn is_about_content(&self) -> bool {
         match self {
             Self::Malformed { .. } => true,
             // What decoders make of bytes that they cannot unpack. Errors of the system have other kinds.

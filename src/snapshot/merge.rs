@@ -494,6 +494,7 @@ fn record(
             packages_signed_by: BTreeMap::new(),
             regenerated: true,
             left_out: made.left_out,
+            missing: BTreeMap::new(),
             was_signed: false,
             packages: totals.packages,
             bytes: totals.bytes,

@@ -84,6 +84,10 @@ pub struct RepositoryRecord {
     /// them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, String>,
+    /// Files that the root lists and that the upstream did not give as it declares them, where others have the same content: by
+    /// path, what was wrong. The next sync asks for them again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<String, String>,
     /// Once this upstream was verified, a missing signature is an error.
     pub was_signed: bool,
     pub packages: u64,
@@ -94,9 +98,13 @@ pub struct RepositoryRecord {
 impl RepositoryRecord {
     /// For the user, in whose metadata something is missing.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
-        self.left_out.iter().map(|(name, reason)| {
+        let left_out = self.left_out.iter().map(|(name, reason)| {
             format!("{name} is left out of the new metadata, for clients cannot read it: {reason}")
-        })
+        });
+        let missing = self.missing.iter().map(|(path, reason)| {
+            format!("{path} is left out, for its content is there in another form: {reason}")
+        });
+        left_out.chain(missing)
     }
 }
 

@@ -86,7 +86,12 @@ impl Session<'_> {
             bytes_downloaded,
             signed_by: state.signed_by.clone(),
             packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
-            left_out: state.left_out.keys().cloned().collect(),
+            left_out: state
+                .left_out
+                .keys()
+                .chain(state.missing.keys())
+                .cloned()
+                .collect(),
         };
         let validators = self.validator_records(pinned.source.path(), &pinned.validators);
         self.context.store.write(self.context.lock, |writer| {
@@ -235,6 +240,7 @@ impl Session<'_> {
             checked_at: self.started,
             regenerated: plan.choice.is_some(),
             left_out: BTreeMap::new(),
+            missing: plan.missing.clone(),
             was_signed: was_signed || !signed_by.is_empty(),
             signed_by,
             packages_signed_by: package_signers

@@ -45,9 +45,17 @@ pub enum MissingFiles {
     AreLeftOut,
 }
 
+/// What came of many files, and what did not where that is no error yet.
+#[derive(Default)]
+pub struct Brought {
+    pub objects: HashMap<Digest, Stored>,
+    /// Why, by what was wanted: each is about one file.
+    pub absent: HashMap<Digest, UpstreamError>,
+}
+
 /// What the workers have brought.
 struct Arrived {
-    objects: HashMap<Digest, Stored>,
+    brought: Brought,
     /// In the pool, but the store does not know them yet.
     unrecorded: Vec<(Digest, Stored)>,
 }
@@ -75,6 +83,7 @@ impl Session<'_> {
             });
         }
         let fetched = self.fetch(&wants, MissingFiles::AreErrors, checks.as_ref());
+        let fetched = fetched.map(|brought| brought.objects);
         let mut objects = match &checks {
             Some(checks) => self.finish_package_checks(checks, fetched)?,
             None => fetched?,
@@ -93,19 +102,26 @@ impl Session<'_> {
         wants: &[Want],
         missing_files: MissingFiles,
         checks: Option<&PackageChecks>,
-    ) -> Result<HashMap<Digest, Stored>, SyncError> {
+    ) -> Result<Brought, SyncError> {
         if wants.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(Brought::default());
         }
         let Missing { files, bytes, .. } = Missing::of(wants, self.id(), &Held::default());
         let downloads = self.context.progress.downloads(self.id(), files, bytes);
         let arrived = Mutex::new(Arrived {
-            objects: HashMap::with_capacity(wants.len()),
+            brought: Brought {
+                objects: HashMap::with_capacity(wants.len()),
+                absent: HashMap::new(),
+            },
             unrecorded: Vec::new(),
         });
         let result = self.in_parallel(wants, |want| {
-            let Some(stored) = self.fetch_one(want, &downloads, missing_files)? else {
-                return Ok(());
+            let stored = match self.fetch_one(want, &downloads, missing_files)? {
+                Ok(stored) => stored,
+                Err(error) => {
+                    lock(&arrived).brought.absent.insert(want.digest, error);
+                    return Ok(());
+                }
             };
             self.note(&arrived, want, stored)?;
             match checks {
@@ -118,12 +134,12 @@ impl Session<'_> {
         });
         downloads.finish();
         let Arrived {
-            objects,
+            brought,
             unrecorded,
         } = arrived.into_inner().unwrap_or_else(PoisonError::into_inner);
         let recorded = self.record(&unrecorded);
         result?;
-        recorded.map(|()| objects)
+        recorded.map(|()| brought)
     }
 
     /// Works on each of many at once. The first error ends it: transfers are stopped, and what was not begun is left.
@@ -158,32 +174,34 @@ impl Session<'_> {
         want: &Want,
         downloads: &Downloads,
         missing_files: MissingFiles,
-    ) -> Result<Option<Stored>, SyncError> {
+    ) -> Result<Result<Stored, UpstreamError>, SyncError> {
         self.context.interrupt.check()?;
         // From a run that was killed before it could tell the store.
         if let Some(object) = want.digest.object_id()
             && let Some(stored) = self.context.pool.adopt(object)?
         {
-            return Ok(Some(stored));
+            return Ok(Ok(stored));
         }
-        let mut last = None;
+        let mut gravest: Option<UpstreamError> = None;
         for place in &want.places {
             match self.fetch_from(place, want, downloads)? {
-                Ok(stored) => return Ok(Some(stored)),
-                Err(error @ (UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. })) => {
-                    // A worse finding than "not there" is the one to report.
-                    if !matches!(last, Some(UpstreamError::Mismatch { .. })) {
-                        last = Some(error);
+                Ok(stored) => return Ok(Ok(stored)),
+                Err(UpstreamError::Interrupted(error)) => return Err(error.into()),
+                Err(error) if error.is_about_one_file() => {
+                    if gravest
+                        .as_ref()
+                        .is_none_or(|known| error.is_graver_than(known))
+                    {
+                        gravest = Some(error);
                     }
                 }
-                Err(UpstreamError::Interrupted(error)) => return Err(error.into()),
-                Err(source) => return Err(failed(want, source)),
+                Err(source) => return Err(failed(&want.what, source)),
             }
         }
-        match (last, missing_files) {
-            (Some(UpstreamError::Missing { .. }) | None, MissingFiles::AreLeftOut) => Ok(None),
-            (Some(source), _) => Err(failed(want, source)),
-            (None, MissingFiles::AreErrors) => unreachable!("a file has at least one place"),
+        let gravest = gravest.expect("a file has at least one place");
+        match missing_files {
+            MissingFiles::AreLeftOut => Ok(Err(gravest)),
+            MissingFiles::AreErrors => Err(failed(&want.what, gravest)),
         }
     }
 
@@ -214,7 +232,7 @@ impl Session<'_> {
     fn note(&self, arrived: &Mutex<Arrived>, want: &Want, stored: Stored) -> Result<(), SyncError> {
         let batch = {
             let mut arrived = lock(arrived);
-            arrived.objects.insert(want.digest, stored);
+            arrived.brought.objects.insert(want.digest, stored);
             arrived.unrecorded.push((want.digest, stored));
             if arrived.unrecorded.len() < CHECKPOINT_FILES {
                 return Ok(());
@@ -243,9 +261,9 @@ impl Session<'_> {
     }
 }
 
-fn failed(want: &Want, source: UpstreamError) -> SyncError {
+pub fn failed(what: &str, source: UpstreamError) -> SyncError {
     SyncError::Download {
-        what: want.what.clone(),
+        what: what.to_owned(),
         source,
     }
 }

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 
 use crate::digest::{Digest, ObjectId};
-use crate::format::{Chosen, FormatError, Index, IndexKind, Indexes, Presence, Reference};
+use crate::format::{
+    Chosen, FormatError, Index, IndexKind, Indexes, Presence, Reference, Root, Variant,
+};
 use crate::indexes::PooledIndexes;
 use crate::manifest::{Entry, Package, Role};
 use crate::pool::{Held, Stored};
 use crate::rel_path::RelPath;
+use crate::upstream::UpstreamError;
 
-use super::fetch::{MissingFiles, Want, WantKind};
+use super::fetch::{MissingFiles, Want, WantKind, failed};
 use super::root::Pinned;
 use super::{Session, SyncError};
 
@@ -31,6 +34,8 @@ pub struct Plan {
     pub known: HashMap<Digest, Stored>,
     /// What is left out makes new indexes; `None` where the upstream's own are mirrored.
     pub choice: Option<Choice>,
+    /// Files that the root lists and that could not be had, by path, where others have the same content.
+    pub missing: BTreeMap<String, String>,
     pub warnings: Vec<String>,
 }
 
@@ -138,14 +143,38 @@ impl<'a> Session<'a> {
         self.keyring()?;
         let mut warnings = self.keys.warnings();
         warnings.extend(pinned.warnings.iter().cloned());
-        warnings.extend(root.warnings);
+        warnings.extend(root.warnings.iter().cloned());
 
-        let choice = Choice {
+        let mut choice = Choice {
             chosen: Chosen::default(),
-            objects: self.fetch_indexes(&root.indexes)?,
-            indexes: root.indexes,
+            objects: HashMap::new(),
+            indexes: root.indexes.clone(),
         };
-        let pooled = self.pooled(&choice);
+        let mut missing = self.fetch_indexes(&mut choice, pinned)?;
+        loop {
+            let planned = self.plan_of(&choice, &root, warnings.clone());
+            let error = match planned {
+                Ok(plan) => return Ok(Plan { missing, ..plan }),
+                Err(error) => error,
+            };
+            // What has its digest and not the content that it should have: another variant may.
+            let Some(variant) = other_than_unreadable(&choice, &error) else {
+                return Err(error);
+            };
+            missing.insert(variant.path.to_string(), error.to_string());
+            let digest = variant.digest;
+            choice.objects.remove(&digest);
+        }
+    }
+
+    /// The plan from indexes that are there.
+    fn plan_of(
+        &self,
+        choice: &Choice,
+        root: &Root,
+        mut warnings: Vec<String>,
+    ) -> Result<Plan, SyncError> {
+        let pooled = self.pooled(choice);
         for index in &choice.indexes {
             self.refuse_absent(&pooled, index)?;
         }
@@ -190,7 +219,11 @@ impl<'a> Session<'a> {
                 "architecture {architecture:?} is wished for, but no package has it"
             ));
         }
-        let choice = chosen.map(|chosen| Choice { chosen, ..choice });
+        let choice = chosen.map(|chosen| Choice {
+            chosen,
+            indexes: choice.indexes.clone(),
+            objects: choice.objects.clone(),
+        });
         let files: Vec<Reference> = files.into_values().collect();
         let known = self.known_objects(files.iter().map(|file| (file.digest, file.size)))?;
         refuse_size_conflicts(&files, &known)?;
@@ -202,6 +235,7 @@ impl<'a> Session<'a> {
             files,
             known,
             choice,
+            missing: BTreeMap::new(),
             warnings,
         })
     }
@@ -225,8 +259,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The variants that the upstream has, by digest. What it lacks is not an error yet: another variant may do.
-    fn fetch_indexes(&self, indexes: &[Index]) -> Result<HashMap<Digest, Stored>, SyncError> {
+    /// Gets the variants that the upstream has. What it lacks is not an error where another variant does. Returns by path what it
+    /// gave otherwise than it declares.
+    fn fetch_indexes(
+        &self,
+        choice: &mut Choice,
+        pinned: &Pinned,
+    ) -> Result<BTreeMap<String, String>, SyncError> {
+        let indexes = &choice.indexes;
         let variants = || indexes.iter().flat_map(|index| &index.variants);
         let mut objects = self.known_objects(variants().map(|v| (v.digest, v.size)))?;
         let mut seen: BTreeSet<Digest> = BTreeSet::new();
@@ -251,8 +291,23 @@ impl<'a> Session<'a> {
                 kind: WantKind::Other,
             })
             .collect();
-        objects.extend(self.fetch(&wants, MissingFiles::AreLeftOut, None)?);
-        Ok(objects)
+        let brought = self.fetch(&wants, MissingFiles::AreLeftOut, None)?;
+        objects.extend(brought.objects);
+        let mut missing = judge_absent(indexes, &objects, brought.absent)?;
+        // Other bytes than declared are what is seen of an upstream in change, too.
+        let is_mismatch = |error: &UpstreamError| matches!(error, UpstreamError::Mismatch { .. });
+        let other = missing.iter().find(|(_, error)| is_mismatch(error));
+        if let Some(path) = other.map(|(path, _)| path.clone())
+            && self.root_again()?.object != pinned.object
+            && let Some(source) = missing.remove(&path)
+        {
+            return Err(failed(&format!("index {path}"), source));
+        }
+        choice.objects = objects;
+        let missing = missing.into_iter();
+        Ok(missing
+            .map(|(path, source)| (path.to_string(), source.to_string()))
+            .collect())
     }
 
     /// A choice's indexes, to be read.
@@ -265,8 +320,25 @@ impl<'a> Session<'a> {
     }
 
     fn refuse_absent(&self, pooled: &PooledIndexes<'_>, index: &Index) -> Result<(), SyncError> {
-        if index.presence == Presence::Optional || !pooled.present(index).is_empty() {
+        if index.presence == Presence::Optional || is_had(&pooled.all, index, &pooled.objects) {
             return Ok(());
+        }
+        // What is there in a compression that is not read is mirrored as it is.
+        let prefix = format!("{}.", index.name);
+        let foreign = pooled.all.iter().filter(|other| {
+            let is_optional = other.presence == Presence::Optional;
+            is_optional && other.name.starts_with(&prefix) && !pooled.present(other).is_empty()
+        });
+        let found: Vec<String> = foreign
+            .map(|other| other.name[index.name.len()..].to_owned())
+            .collect();
+        if !found.is_empty() {
+            return Err(FormatError::Compression {
+                file: "the root".to_owned(),
+                name: index.name.clone(),
+                found,
+            }
+            .into());
         }
         let variants = index.variants.iter();
         Err(SyncError::IndexMissing {
@@ -333,6 +405,63 @@ impl<'a> Session<'a> {
         }
         Ok(known)
     }
+}
+
+/// Whether the content of an index is there, in one of its variants or in the index that it repeats.
+fn is_had(all: &[Index], index: &Index, objects: &HashMap<Digest, Stored>) -> bool {
+    let is_there = |index: &Index| {
+        let mut variants = index.variants.iter();
+        variants.any(|variant| objects.contains_key(&variant.digest))
+    };
+    let repeats = |other: &&Index| Some(other.name.as_str()) == index.repeats();
+    is_there(index) || all.iter().filter(repeats).any(is_there)
+}
+
+/// What may be left out of what did not come, because it is not needed. It is an error where it is: the gravest of what was found
+/// about the variants of an index. What is simply not there is told of when none of them is.
+fn judge_absent(
+    indexes: &[Index],
+    objects: &HashMap<Digest, Stored>,
+    mut absent: HashMap<Digest, UpstreamError>,
+) -> Result<BTreeMap<RelPath, UpstreamError>, SyncError> {
+    absent.retain(|_, error| !matches!(error, UpstreamError::Missing { .. }));
+    let mut left_out = BTreeMap::new();
+    for index in indexes {
+        let is_needed = index.presence != Presence::Optional && !is_had(indexes, index, objects);
+        let mut gravest: Option<UpstreamError> = None;
+        for variant in &index.variants {
+            let Some(error) = absent.remove(&variant.digest) else {
+                continue;
+            };
+            if !is_needed {
+                left_out.insert(variant.path.clone(), error);
+            } else if gravest
+                .as_ref()
+                .is_none_or(|known| error.is_graver_than(known))
+            {
+                gravest = Some(error);
+            }
+        }
+        if let Some(source) = gravest {
+            return Err(failed(&format!("index {}", index.name), source));
+        }
+    }
+    Ok(left_out)
+}
+
+/// The variant that could not be read, where the index has another one that is there.
+fn other_than_unreadable<'c>(choice: &'c Choice, error: &SyncError) -> Option<&'c Variant> {
+    let SyncError::Format(error) = error else {
+        return None;
+    };
+    let (FormatError::Malformed { file, .. } | FormatError::Read { file, .. }) = error else {
+        return None;
+    };
+    let index = choice.indexes.iter().find(|index| index.name == *file)?;
+    let is_there = |variant: &&Variant| choice.objects.contains_key(&variant.digest);
+    let mut there = index.variants.iter().filter(is_there);
+    let (first, second) = (there.next()?, there.next());
+    (error.is_about_content() && second.is_some()).then_some(first)
 }
 
 /// The paths of an index that is there.

@@ -148,14 +148,19 @@ impl Session<'_> {
         validators: impl Fn(&RelPath) -> Result<Option<Validators>, SyncError>,
     ) -> Result<Option<Found>, SyncError> {
         let mut tried = Vec::new();
+        let mut denied = None;
         for source in self.format.roots() {
             let path = source.path();
             let validators = validators(path)?;
-            match self
-                .upstream
-                .small(path, validators.as_ref())
-                .map_err(RootError::from)?
-            {
+            let answer = match self.upstream.small(path, validators.as_ref()) {
+                // A server may hide so what it does not have: the next one may be there.
+                Err(error @ UpstreamError::Denied { status: 403, .. }) => {
+                    denied.get_or_insert(error);
+                    continue;
+                }
+                answer => answer.map_err(RootError::from)?,
+            };
+            match answer {
                 Small::Missing => tried.push(self.upstream.shown(path)),
                 Small::NotModified => return Ok(None),
                 Small::Body { bytes, validators } => {
@@ -167,7 +172,11 @@ impl Session<'_> {
                 }
             }
         }
-        Err(RootError::NotFound { tried }.into())
+        Err(match denied {
+            Some(denied) => RootError::Upstream(denied),
+            None => RootError::NotFound { tried },
+        }
+        .into())
     }
 
     fn validators(&self, path: &RelPath) -> Result<Option<Validators>, SyncError> {
@@ -232,6 +241,16 @@ impl Session<'_> {
                 {
                     warnings.push(format!(
                         "{} exists, but no key is configured to verify it with",
+                        self.upstream.shown(signature)
+                    ));
+                }
+                let is_binary = |bytes: &Vec<u8>| {
+                    const ARMOR: &[u8] = b"-----BEGIN";
+                    !bytes.windows(ARMOR.len()).any(|window| window == ARMOR)
+                };
+                if self.format.name() == "apt" && signed.as_ref().is_some_and(is_binary) {
+                    warnings.push(format!(
+                        "{} is not armored: apt before 3.0 does not take it",
                         self.upstream.shown(signature)
                     ));
                 }
@@ -377,7 +396,12 @@ impl Session<'_> {
                     let verified =
                         self.verify_detached(path, bytes.clone(), signature, signed.as_deref());
                     if let Err(error) = verified {
-                        warnings.push(format!("{error}; it is left out"));
+                        log::debug!("{}: {error}", self.id());
+                        warnings.push(format!(
+                            "{} does not verify {}: both are left out, and clients use the root that has its signature inside; nothing to do",
+                            self.upstream.shown(signature),
+                            path.file_name()
+                        ));
                         return Ok(());
                     }
                 }

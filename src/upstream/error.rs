@@ -69,6 +69,34 @@ fn about_got(got: Option<&Digest>, size: u64, expected: Option<u64>) -> String {
 }
 
 impl UpstreamError {
+    /// Whether it says something of one file, and other files of the upstream may be had all the same. A server that hides what it
+    /// does not have answers 403 (S3 without the right to list), one that negotiates content may answer 406.
+    pub fn is_about_one_file(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::NotAFile { .. } | Self::Mismatch { .. } => true,
+            Self::Denied { status, .. } => *status == 403,
+            Self::Status { status, .. } => (400..500).contains(status) && !self.is_transient(),
+            Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::UnknownHost { .. }
+            | Self::Redirect { .. }
+            | Self::TooLarge { .. }
+            | Self::Interrupted(_)
+            | Self::Local(_) => false,
+        }
+    }
+
+    /// Which of two findings about a file is the one to report.
+    pub fn is_graver_than(&self, other: &Self) -> bool {
+        let gravity = |error: &Self| match error {
+            Self::Missing { .. } => 0,
+            Self::NotAFile { .. } | Self::Status { .. } => 1,
+            Self::Denied { .. } => 2,
+            _ => 3,
+        };
+        gravity(self) > gravity(other)
+    }
+
     /// Another attempt may succeed.
     pub fn is_transient(&self) -> bool {
         match self {

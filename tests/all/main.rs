@@ -29,4 +29,5 @@ mod slow;
 mod snapshots;
 mod storage;
 mod sync;
+mod variants;
 mod versions;

@@ -88,7 +88,8 @@ struct State {
     packages_signed_by: BTreeMap<String, u64>,
     /// `None` for a format whose packages have no signatures inside.
     packages_verified: Option<bool>,
-    /// Indexes that the filtered metadata lacks because clients cannot read them, and what is wrong with them.
+    /// Indexes that the metadata lacks because clients cannot read them or the upstream did not give them, and what is wrong with
+    /// them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     left_out: BTreeMap<String, String>,
 }
@@ -178,7 +179,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             checked_at: rfc3339(record.checked_at),
             signed_by: record.signed_by,
             packages_signed_by: record.packages_signed_by,
-            left_out: record.left_out,
+            left_out: record.left_out.into_iter().chain(record.missing).collect(),
         }),
         published,
         unpublished,

@@ -250,6 +250,7 @@ impl<'a> Chooser<'a> {
                     .push(format!("{}: {path} is left out: {why}", self.file)),
             }
         }
+        self.refuse_foreign(&by_name)?;
         let mut indexes: Vec<Index> = by_name.into_values().collect();
         for index in &mut indexes {
             index
@@ -257,6 +258,26 @@ impl<'a> Chooser<'a> {
                 .sort_by_key(|variant| reading_order(variant.compression));
         }
         Ok(indexes)
+    }
+
+    /// A list of packages that is wanted and cannot be read, though clients may be able to.
+    fn refuse_foreign(&self, by_name: &BTreeMap<&str, Index>) -> Result<(), FormatError> {
+        let foreign = |path: &'a str| {
+            let mut suffixes = FOREIGN_SUFFIXES.iter();
+            let base = suffixes.find_map(|suffix| path.strip_suffix(suffix))?;
+            let is_list =
+                matches!(self.role(base), Some((kind, Presence::AnyVariant)) if kind.names_files());
+            (is_list && !by_name.contains_key(base)).then_some(base)
+        };
+        let Some(name) = self.paths().find_map(foreign) else {
+            return Ok(());
+        };
+        let paths = self.paths().filter(|path| foreign(path) == Some(name));
+        Err(FormatError::Compression {
+            file: self.file.to_owned(),
+            name: name.to_owned(),
+            found: paths.map(|path| path[name.len()..].to_owned()).collect(),
+        })
     }
 
     fn variant(

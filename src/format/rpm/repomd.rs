@@ -14,6 +14,9 @@ use quick_xml::escape::escape;
 const INDEXES_LIMIT: usize = 1000;
 const TYPE_LIMIT: usize = 100;
 
+/// Compressions that some clients read and chantal does not.
+const FOREIGN_SUFFIXES: [&str; 6] = [".lzma", ".lz4", ".lz", ".zck", ".br", ".Z"];
+
 pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
     let mut input = bytes;
     let mut records = Records::new(
@@ -109,6 +112,17 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
     }
     let digest_of_file = digest(file, name, checksum)?;
     let compression = Compression::of_path(path.as_str());
+    if name == "primary"
+        && let Some(suffix) = FOREIGN_SUFFIXES
+            .iter()
+            .find(|suffix| path.as_str().ends_with(*suffix))
+    {
+        return Err(FormatError::Compression {
+            file: file.to_owned(),
+            name: name.to_owned(),
+            found: vec![(*suffix).to_owned()],
+        });
+    }
     let mut open = Open {
         // One that cannot be trusted proves nothing, but what is downloaded is proved without it.
         digest: open_checksum.and_then(|checksum| digest(file, name, Some(checksum)).ok()),
@@ -138,7 +152,11 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
             compression,
             open,
         }],
-        presence: Presence::AnyVariant,
+        presence: if ["_db", "_zck", "_gz"].iter().any(|end| name.ends_with(end)) {
+            Presence::Twin
+        } else {
+            Presence::AnyVariant
+        },
     })
 }
 

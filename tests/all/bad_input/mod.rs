@@ -151,10 +151,14 @@ impl Scene {
         if !self.is_deb() {
             return vec![self.built.ending("primary.xml.gz")];
         }
-        let path = self.built.ending("Packages.xz");
-        let hex = Checksum::Sha256.hex(self.built.tree.bytes(&path));
-        let directory = path.strip_suffix("/Packages.xz").unwrap();
-        vec![format!("{directory}/by-hash/SHA256/{hex}"), path]
+        let mut paths = Vec::new();
+        for name in ["Packages.xz", "Packages.gz"] {
+            let path = self.built.ending(name);
+            let hex = Checksum::Sha256.hex(self.built.tree.bytes(&path));
+            let directory = path.strip_suffix(name).unwrap();
+            paths.extend([format!("{directory}by-hash/SHA256/{hex}"), path]);
+        }
+        paths
     }
 
     fn index_name(&self) -> &'static str {

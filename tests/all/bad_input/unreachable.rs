@@ -118,14 +118,16 @@ fn a_server_in_trouble() {
 #[test]
 fn a_server_that_refuses() {
     for scene in Scene::both() {
-        let index = &scene.index_paths()[0];
         let package = scene.built.path_of("hello");
         let root = scene.upstream.root();
-        for (path, what) in [
-            (&root, "the root".to_owned()),
-            (index, scene.index_name().to_owned()),
-            (&package, scene.package_name().to_owned()),
+        // What is asked for in place of it is refused as well.
+        let roots = vec![root.clone(), root.replace("InRelease", "Release")];
+        for (paths, what) in [
+            (roots, "the root".to_owned()),
+            (scene.index_paths(), scene.index_name().to_owned()),
+            (vec![package], scene.package_name().to_owned()),
         ] {
+            let path = &paths[0];
             for (status, hint) in [
                 (
                     403,
@@ -133,9 +135,11 @@ fn a_server_that_refuses() {
                 ),
                 (401, "check credentials"),
             ] {
-                scene
-                    .server
-                    .fault(path, Times::Always, Fault::Status(status));
+                for path in &paths {
+                    scene
+                        .server
+                        .fault(path, Times::Always, Fault::Status(status));
+                }
                 scene.refused(
                     4,
                     &format!("error: r: {what}: [server]/{path} is refused with HTTP status {status}\nhint: {hint}\n"),

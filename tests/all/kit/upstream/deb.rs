@@ -37,6 +37,8 @@ pub struct Deb {
     pub fields: Vec<String>,
     pub languages: Vec<String>,
     pub extras: BTreeSet<DebExtra>,
+    /// Zeros behind each index.
+    pub padding: usize,
 }
 
 /// Which of the files that say the same are there. An unsigned repository has only Release.
@@ -93,6 +95,7 @@ impl Default for Deb {
             fields: Vec::new(),
             languages: Vec::new(),
             extras: [DebExtra::ByHash].into(),
+            padding: 0,
         }
     }
 }
@@ -402,7 +405,9 @@ impl Writer<'_> {
         let text = &self.upstream.changed(path, text);
         for codec in &deb.compressions {
             let path = format!("{path}{}", codec.suffix());
-            self.listed_file(part, &path, &codec.compress(text));
+            let mut bytes = codec.compress(text);
+            bytes.resize(bytes.len() + deb.padding, 0);
+            self.listed_file(part, &path, &bytes);
         }
         for codec in &deb.listed_only {
             let path = format!("{path}{}", codec.suffix());

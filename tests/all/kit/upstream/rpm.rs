@@ -28,6 +28,8 @@ pub struct Rpm {
     pub extras: BTreeSet<RpmExtra>,
     /// What updateinfo says inside of `<updates>`, in place of one advisory for each package.
     pub advisories: Option<String>,
+    /// Zeros behind each compressed metadata file.
+    pub padding: usize,
 }
 
 /// What metadata files are called.
@@ -67,6 +69,7 @@ impl Default for Rpm {
             packages: None,
             extras: BTreeSet::new(),
             advisories: None,
+            padding: 0,
         }
     }
 }
@@ -338,7 +341,10 @@ impl Writer<'_> {
     fn index(&mut self, kind: &str, name: &str, codec: Codec, text: &str) {
         let checksum = self.rpm.checksum;
         let text = self.upstream.changed(kind, text.as_bytes());
-        let bytes = codec.compress(&text);
+        let mut bytes = codec.compress(&text);
+        if codec != Codec::Plain {
+            bytes.resize(bytes.len() + self.rpm.padding, 0);
+        }
         let digest = checksum.hex(&bytes);
         let prefix = match self.rpm.file_names {
             FileNames::WithDigest => format!("{digest}-"),

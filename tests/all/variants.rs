@@ -1,0 +1,479 @@
+//! Indexes that the upstream has in several forms: one bad form does not lose the index.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::clients::apt::OPTIONAL_TARGETS;
+use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::clients::{Apt, Dnf};
+use crate::kit::keys::Key;
+use crate::kit::process::Output;
+use crate::kit::server::{Fault, Server, Times};
+use crate::kit::upstream::{Checksum, Codec, DebExtra, Package, Roots, Upstream};
+
+const PACKAGES: &str = "dists/stable/main/binary-amd64/Packages";
+
+struct Scene {
+    chantal: Chantal,
+    server: Server,
+    upstream: Upstream,
+}
+
+impl Scene {
+    fn of(upstream: &Upstream, more: &str) -> Self {
+        let server = Server::start(upstream.build().tree);
+        let chantal = Chantal::new();
+        chantal.hide_server(&server);
+        let repository = Repository::of("r", upstream, &server.url());
+        chantal.repository(&repository.more(more));
+        Self {
+            chantal,
+            server,
+            upstream: upstream.clone(),
+        }
+    }
+
+    fn sync(&self) -> Output {
+        self.chantal.run(&["repo", "sync", "--repo-id", "r"])
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.chantal.published("r").join(path).exists()
+    }
+
+    /// apt finds everything that it looks for.
+    fn apt_is_content(&self) {
+        let server = Server::start_dir(&self.chantal.published("r"));
+        let Some(apt) = Apt::find() else { return };
+        apt.config(OPTIONAL_TARGETS);
+        apt.source(Key::archive(), &format!("{}/ stable main", server.url()));
+        apt.get(&["update"]).exits(0);
+        apt.get(&["download", "hello"]).exits(0);
+    }
+}
+
+/// Without by-hash names, which are asked for first.
+fn deb() -> Upstream {
+    Upstream::deb()
+        .package(Package::new("hello", "1.0-1"))
+        .with_deb(|deb| {
+            deb.extras.remove(&DebExtra::ByHash);
+            deb.languages.push("en".to_owned());
+            deb.extras.extend([
+                DebExtra::Contents,
+                DebExtra::Appstream,
+                DebExtra::Cnf,
+                DebExtra::Sources,
+            ]);
+        })
+}
+
+/// Whatever is wrong with one form of an index: the other one is enough, and what is wrong is told.
+#[test]
+fn one_bad_form_of_an_index_is_left_out() {
+    for index in [
+        "main/binary-amd64/Packages",
+        "main/i18n/Translation-en",
+        "main/Contents-amd64",
+        "main/dep11/Components-amd64.yml",
+        "main/cnf/Commands-amd64",
+        "main/source/Sources",
+    ] {
+        for (fault, reason) in [
+            (Fault::Status(403), "is refused with HTTP status 403"),
+            (Fault::Status(406), "answers with HTTP status 406"),
+            (Fault::Html, "is not what was declared"),
+        ] {
+            let server = Server::start(deb().build().tree);
+            let chantal = Chantal::new();
+            chantal.hide_server(&server);
+            let upstream = deb();
+            let repository = Repository::of("r", &upstream, &server.url());
+            chantal.repository(&repository.format("sources: true"));
+            let path = format!("dists/stable/{index}.xz");
+            server.fault(&path, Times::Always, fault);
+            let said = chantal
+                .run(&["repo", "sync", "--repo-id", "r"])
+                .exits(0)
+                .stderr;
+            let start = format!(
+                "warning: r: {path} is left out, for its content is there in another form: [server]/{path} {reason}"
+            );
+            assert!(
+                said.starts_with(&start) && said.lines().count() == 1,
+                "{said}"
+            );
+            let published = chantal.published("r");
+            assert!(!published.join(&path).exists());
+            assert!(published.join(format!("dists/stable/{index}.gz")).exists());
+        }
+    }
+}
+
+#[test]
+fn clients_go_on_with_the_other_forms() {
+    for bad in [".xz", ".gz"] {
+        let scene = Scene::of(&deb(), "");
+        let path = format!("{PACKAGES}{bad}");
+        scene.server.fault(&path, Times::Always, Fault::Status(403));
+        scene.sync().exits(0);
+        scene.apt_is_content();
+        let show = ["repo", "show", "--repo-id", "r", "--format", "json"];
+        let shown: Value = serde_json::from_str(&scene.chantal.run(&show).exits(0).stdout).unwrap();
+        assert!(
+            shown["state"]["left_out"][&path]
+                .as_str()
+                .unwrap()
+                .contains("403")
+        );
+        let history = ["repo", "history", "--repo-id", "r", "--format", "json"];
+        let past: Value =
+            serde_json::from_str(&scene.chantal.run(&history).exits(0).stdout).unwrap();
+        assert_eq!(past[0]["left_out"][0], path.as_str());
+        // It is asked for again, also under the same root.
+        scene.sync().exits(0).mentions("is left out");
+        scene.server.clear_faults();
+        assert_eq!(scene.sync().exits(0).stderr, "");
+        assert!(scene.has(&path));
+        assert!(scene.sync().exits(0).stdout.contains("unchanged"));
+    }
+}
+
+/// A name that nobody uploads, on a server that does not say so.
+#[test]
+fn a_plain_name_that_is_refused_is_not_missed() {
+    let upstream = deb().with_deb(|deb| deb.listed_only = vec![Codec::Plain]);
+    for fault in [Fault::Status(403), Fault::Status(404), Fault::Html] {
+        let scene = Scene::of(&upstream, "");
+        scene.server.fault(PACKAGES, Times::Always, fault);
+        scene.sync().exits(0);
+        scene.apt_is_content();
+    }
+}
+
+#[test]
+fn access_that_is_refused_to_every_form_is_an_error() {
+    for status in [401, 403] {
+        let scene = Scene::of(&deb(), "");
+        for end in [".xz", ".gz"] {
+            let path = format!("{PACKAGES}{end}");
+            scene
+                .server
+                .fault(&path, Times::Always, Fault::Status(status));
+        }
+        let said = scene.sync().exits(4).stderr;
+        let start = format!("error: r: index main/binary-amd64/Packages: [server]/{PACKAGES}");
+        let what = format!(" is refused with HTTP status {status}\nhint: ");
+        assert!(said.starts_with(&start) && said.contains(&what), "{said}");
+    }
+    // 401 is an answer to the credentials, not to the path.
+    let scene = Scene::of(&deb(), "");
+    let path = format!("{PACKAGES}.gz");
+    scene.server.fault(&path, Times::Always, Fault::Status(401));
+    scene
+        .sync()
+        .exits(4)
+        .mentions("is refused with HTTP status 401");
+    // Of several findings the gravest is told.
+    let scene = Scene::of(&deb(), "");
+    scene.server.fault(&path, Times::Always, Fault::Status(403));
+    scene
+        .server
+        .fault(&format!("{PACKAGES}.xz"), Times::Always, Fault::Status(404));
+    scene
+        .sync()
+        .exits(4)
+        .mentions("is refused with HTTP status 403");
+}
+
+/// An upstream that has just changed gives other bytes too: then its new root counts.
+#[test]
+fn a_form_of_the_next_state_is_no_bad_one() {
+    let mut upstream = deb();
+    let scene = Scene::of(&upstream, "");
+    upstream.bump_date();
+    upstream.add(Package::new("more", "1"));
+    let next = upstream.build().tree;
+    let path = format!("{PACKAGES}.gz");
+    // All of it is there before the first answer for this file.
+    let site = scene.server.site();
+    let tree = next.clone();
+    scene.server.on_request(&path, move || site.swap(tree));
+    let said = scene.sync().exits(0);
+    assert_eq!(said.stderr, "");
+    assert!(said.stdout.starts_with("r: 2 packages"), "{}", said.stdout);
+    assert_eq!(
+        fs::read(scene.chantal.published("r").join(&path)).unwrap(),
+        next.bytes(&path)
+    );
+}
+
+/// The digest is right, and what is inside is not.
+#[test]
+fn a_form_with_other_content_is_left_out() {
+    for end in [".xz", ".gz"] {
+        let codec = if end == ".xz" { Codec::Xz } else { Codec::Gz };
+        for bad in [
+            codec.compress(b"Package: other\n"),
+            b"no such stream".to_vec(),
+        ] {
+            // Only the preferred form is read.
+            let upstream = deb().with_deb(|deb| {
+                deb.roots = Roots::InReleaseOnly;
+                deb.listed_only = vec![Codec::Plain];
+                deb.compressions = if end == ".xz" {
+                    vec![Codec::Xz, Codec::Gz]
+                } else {
+                    vec![Codec::Gz, Codec::Bz2]
+                };
+            });
+            let mut tree = upstream.build().tree;
+            let path = format!("{PACKAGES}{end}");
+            let release = tree.text("dists/stable/InRelease").to_owned();
+            let text = release.split("\n\n").nth(1).unwrap();
+            let text = text.split("-----BEGIN PGP SIGNATURE").next().unwrap();
+            let lines = text.lines().map(|line| {
+                if line.ends_with(&format!(" main/binary-amd64/Packages{end}")) {
+                    format!(
+                        " {} {} main/binary-amd64/Packages{end}\n",
+                        Checksum::Sha256.hex(&bad),
+                        bad.len()
+                    )
+                } else {
+                    format!("{line}\n")
+                }
+            });
+            let text: Vec<String> = lines.collect();
+            tree.insert(&path, bad.clone());
+            tree.insert(
+                "dists/stable/InRelease",
+                Key::archive().clear_sign(&text.concat()),
+            );
+            for more in ["", "filters:\n  include: [hello]\n"] {
+                let server = Server::start(tree.clone());
+                let chantal = Chantal::new();
+                let repository = Repository::of("r", &upstream, &server.url());
+                chantal.repository(&repository.more(more));
+                let said = chantal.run(&["repo", "sync", "--repo-id", "r"]).exits(0);
+                assert!(said.stdout.starts_with("r: 1 package"), "{}", said.stdout);
+                said.mentions(&format!("{path} is left out"));
+                if more.is_empty() {
+                    assert!(!chantal.published("r").join(&path).exists());
+                }
+            }
+        }
+    }
+}
+
+/// As tapes and tools that write whole blocks leave them.
+#[test]
+fn zeros_behind_an_index_are_padding() {
+    for zeros in [1, 17, 512, 70_000] {
+        for codec in [Codec::Gz, Codec::Bz2] {
+            let upstream = deb().with_deb(|deb| {
+                deb.compressions = vec![codec];
+                deb.padding = zeros;
+            });
+            for more in ["", "filters:\n  include: [hello]\n"] {
+                let scene = Scene::of(&upstream, more);
+                assert_eq!(scene.sync().exits(0).stderr, "", "{codec:?} {zeros} {more}");
+                if more.is_empty() {
+                    scene.apt_is_content();
+                }
+            }
+        }
+        let upstream = Upstream::rpm()
+            .package(Package::new("hello", "1.0-1"))
+            .with_rpm(|rpm| rpm.padding = zeros);
+        for more in ["", "filters:\n  include: [hello]\n"] {
+            let scene = Scene::of(&upstream, more);
+            assert_eq!(scene.sync().exits(0).stderr, "");
+            let server = Server::start_dir(&scene.chantal.published("r"));
+            let Some(dnf) = Dnf::find() else { return };
+            dnf.repository("kit", &server.url(), None);
+            dnf.run(&["repoquery", "--queryformat", "%{name}"])
+                .exits(0)
+                .mentions("hello");
+        }
+    }
+}
+
+/// S3 without the right to list says 403 of an InRelease that is not there.
+#[test]
+fn an_inrelease_that_is_refused_may_be_absent() {
+    let upstream = Upstream::deb()
+        .package(Package::new("hello", "1.0-1"))
+        .with_deb(|deb| deb.roots = Roots::DetachedOnly);
+    let scene = Scene::of(&upstream, "");
+    let root = "dists/stable/InRelease";
+    scene.server.fault(root, Times::Always, Fault::Status(403));
+    assert_eq!(scene.sync().exits(0).stderr, "");
+    scene.apt_is_content();
+    scene
+        .server
+        .fault("dists/stable/Release", Times::Always, Fault::Status(404));
+    scene.server.edit(|_| {});
+    let said = scene
+        .chantal
+        .run(&["repo", "sync", "--repo-id", "r", "--refresh"])
+        .exits(4)
+        .stderr;
+    assert!(
+        said.starts_with(
+            "error: r: the root: [server]/dists/stable/InRelease is refused with HTTP status 403"
+        ),
+        "{said}"
+    );
+    drop(scene.upstream);
+}
+
+/// The database and zchunk forms repeat the lists for other clients.
+#[test]
+fn a_twin_of_a_list_may_be_missing() {
+    let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
+    for fault in [None, Some(Fault::Status(403)), Some(Fault::Html)] {
+        let mut tree = upstream.build().tree;
+        let root = tree.text("repodata/repomd.xml").to_owned();
+        let element = |kind: &str, href: &str| {
+            format!(
+                "<data type=\"{kind}\"><checksum type=\"sha256\">{}</checksum><location href=\"{href}\"/><size>4</size></data>\n</repomd>",
+                Checksum::Sha256.hex(b"none")
+            )
+        };
+        let path = "repodata/primary.sqlite.bz2";
+        let root = root.replace("</repomd>", &element("primary_db", path));
+        tree.insert(
+            "repodata/repomd.xml.asc",
+            Key::archive().sign(root.as_bytes()),
+        );
+        tree.insert("repodata/repomd.xml", root.clone());
+        let scene = Scene::of(&upstream, "");
+        scene.server.swap(tree.clone());
+        if let Some(fault) = &fault {
+            scene
+                .server
+                .edit(|tree| tree.insert(path, b"none".to_vec()));
+            scene.server.fault(path, Times::Always, fault.clone());
+        }
+        scene.sync().exits(0);
+        assert!(!scene.has(path));
+        let server = Server::start_dir(&scene.chantal.published("r"));
+        if let Some(dnf) = Dnf::find() {
+            dnf.repository("kit", &server.url(), None);
+            dnf.run(&["repoquery"]).exits(0).mentions("hello");
+        }
+        // Of what nothing else repeats.
+        let root = root.replace("primary_db", "other-thing_db");
+        tree.insert(
+            "repodata/repomd.xml.asc",
+            Key::archive().sign(root.as_bytes()),
+        );
+        tree.insert("repodata/repomd.xml", root);
+        let scene = Scene::of(&upstream, "");
+        scene.server.swap(tree);
+        scene.sync().exits(4);
+    }
+}
+
+#[test]
+fn a_compression_that_is_not_read_is_named() {
+    for listed in [vec![], vec![Codec::Plain]] {
+        let upstream = deb().with_deb(|deb| deb.listed_only.clone_from(&listed));
+        let mut tree = upstream.build().tree;
+        let release = tree.text("dists/stable/InRelease").to_owned();
+        let text = release.split("\n\n").nth(1).unwrap();
+        let text = text.split("-----BEGIN PGP SIGNATURE").next().unwrap();
+        let mut text = text.to_owned();
+        for (end, other) in [(".xz", ".lzma"), (".gz", ".lz4")] {
+            text = text.replace(&format!("Packages{end}"), &format!("Packages{other}"));
+            let bytes = tree.bytes(&format!("{PACKAGES}{end}")).to_vec();
+            tree.insert(&format!("{PACKAGES}{other}"), bytes);
+        }
+        for path in ["dists/stable/Release", "dists/stable/Release.gpg"] {
+            tree.remove(path);
+        }
+        tree.insert("dists/stable/InRelease", Key::archive().clear_sign(&text));
+        let scene = Scene::of(&upstream, "");
+        scene.server.swap(tree);
+        let file = if listed.is_empty() {
+            "dists/stable/Release"
+        } else {
+            "the root"
+        };
+        assert_eq!(
+            scene.sync().exits(4).stderr,
+            format!(
+                "error: r: {file}: main/binary-amd64/Packages is there only as .lz4, .lzma: that compression is not supported \
+                 (gz, xz, bz2, zst and none are)\nhint: ask the upstream for an index that is packed otherwise; the last good \
+                 state is untouched\n"
+            )
+        );
+    }
+    let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
+    for end in [".lzma", ".lz4", ".zck"] {
+        let mut tree = upstream.build().tree;
+        let root = tree.text("repodata/repomd.xml").to_owned();
+        let root = root.replace("-primary.xml.gz", &format!("-primary.xml{end}"));
+        tree.insert(
+            "repodata/repomd.xml.asc",
+            Key::archive().sign(root.as_bytes()),
+        );
+        tree.insert("repodata/repomd.xml", root);
+        let scene = Scene::of(&upstream, "");
+        scene.server.swap(tree);
+        scene.sync().exits(4).mentions(&format!(
+            "primary is there only as {end}: that compression is not supported"
+        ));
+    }
+}
+
+/// apt 2.6 does not take it, whatever gpgv says of it.
+#[test]
+fn a_binary_signature_is_told_of() {
+    let upstream = Upstream::deb()
+        .package(Package::new("hello", "1.0-1"))
+        .with_deb(|deb| deb.roots = Roots::DetachedOnly);
+    let scene = Scene::of(&upstream, "");
+    let signature = "dists/stable/Release.gpg";
+    let armored = upstream.build().tree.bytes(signature).to_vec();
+    let text = String::from_utf8(armored).unwrap();
+    let body: String = text
+        .lines()
+        .skip_while(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with(['=', '-']))
+        .collect();
+    let binary = base64(&body);
+    scene.server.edit(|tree| tree.insert(signature, binary));
+    assert_eq!(
+        scene.sync().exits(0).stderr,
+        "warning: r: [server]/dists/stable/Release.gpg is not armored: apt before 3.0 does not take it\n"
+    );
+    let server = Server::start_dir(&scene.chantal.published("r"));
+    let Some(apt) = Apt::find() else { return };
+    apt.source(Key::archive(), &format!("{}/ stable main", server.url()));
+    let version = apt.get(&["--version"]).exits(0).stdout;
+    if version.starts_with("apt 2.") {
+        apt.get(&["update"]).exits(100);
+    }
+    assert!(fs::metadata(scene.chantal.published("r").join(signature)).is_ok());
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bits = 0_u32;
+    let mut count = 0;
+    let mut bytes = Vec::new();
+    for digit in text.bytes().filter(|digit| *digit != b'=') {
+        let Some(value) = DIGITS.iter().position(|known| *known == digit) else {
+            continue;
+        };
+        bits = bits << 6 | u32::try_from(value).unwrap();
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).unwrap());
+        }
+    }
+    bytes
+}
