@@ -13,7 +13,7 @@ use log::{Level, LevelFilter, Record};
 
 use crate::config::{LogFormat, Logging};
 use crate::progress::Progress;
-use crate::terminal::escape_lines;
+use crate::terminal::{escape_json, escape_lines};
 
 /// What the command line says about the configured level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ fn write_json(out: &mut env_logger::fmt::Formatter, record: &Record<'_>) -> io::
         "module": record.target(),
         "message": record.args().to_string(),
     });
-    writeln!(out, "{line}")
+    writeln!(out, "{}", escape_json(&line.to_string()))
 }
 
 /// Standard error, with the bars taken away while a line is written.

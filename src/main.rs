@@ -104,7 +104,8 @@ fn report(cli: &Cli, error: &Error) {
             "hint": error.hint(),
             "exit_code": error.exit().code(),
         });
-        let _ = writeln!(std::io::stdout(), "{document:#}");
+        let document = terminal::escape_json(&format!("{document:#}"));
+        let _ = writeln!(std::io::stdout(), "{document}");
     }
 }
 

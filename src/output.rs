@@ -1,14 +1,14 @@
 //! The only printing of results: text for people, one JSON document, or one table as CSV, on standard output.
 //!
-//! Whatever an upstream had a say in is escaped before it reaches a terminal. JSON carries it as it is: there, escaping is part
-//! of the format. CSV is quoted and otherwise as it is, too: it is for programs.
+//! Whatever an upstream had a say in is escaped before it reaches a terminal. JSON carries it in its own escapes, also what the
+//! format does not ask for and a terminal would act on ([`escape_json`]). CSV is quoted and otherwise as it is, too: it is for programs.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 use crate::cli::OutputFormat;
-use crate::terminal::escape;
+use crate::terminal::{escape, escape_json};
 
 /// Where results go, and in which form.
 #[derive(Clone, Copy, Debug)]
@@ -23,9 +23,9 @@ impl Output {
     pub fn result<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
         match self.format {
             OutputFormat::Json => {
-                let json =
+                let text =
                     serde_json::to_string_pretty(data).expect("results have only string keys");
-                print(&json)
+                print(&escape_json(&text))
             }
             // Commands without a table of their own refuse CSV before they begin.
             OutputFormat::Text | OutputFormat::Csv => match text(data).trim_end_matches('\n') {
@@ -158,6 +158,24 @@ pub fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::is_unsafe;
+
+    #[test]
+    fn json_means_the_same_in_its_own_escapes() {
+        let strings = [
+            "\u{9b}2J",
+            "gpj\u{202e}.exe",
+            "\u{7f}\u{1b}\t\n",
+            "Grüße, 世界 😀",
+            "\u{2066}\u{61c}\\\"",
+        ];
+        let document = serde_json::to_string_pretty(&strings).unwrap();
+        let escaped = escape_json(&document);
+        assert!(!escaped.chars().any(|char| is_unsafe(char) && char != '\n'));
+        let again: Vec<String> = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(again, strings);
+        assert!(escaped.contains("\\u202e.exe") && escaped.contains("Grüße, 世界 😀"));
+    }
 
     #[test]
     fn csv_is_quoted_where_it_must_be() {

@@ -1,6 +1,7 @@
 //! Text from strangers on its way to a terminal.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Replaces control characters, which could move the cursor, change the title or hide what was printed, and the
 /// invisible ones that turn the direction of writing around. Everything else stays as it is.
@@ -23,6 +24,24 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 pub fn escape_lines(text: &str) -> String {
     let lines: Vec<_> = text.split('\n').map(escape).collect();
     lines.join("\n")
+}
+
+/// A JSON document for people and programs: what a terminal would act on is written as `\uXXXX`, which means the same.
+///
+/// Outside of strings JSON has only ASCII, and inside of them the lower control characters are escaped already.
+pub fn escape_json(document: &str) -> String {
+    let mut text = String::with_capacity(document.len());
+    let mut units = [0; 2];
+    for char in document.chars() {
+        if is_unsafe(char) && char != '\n' {
+            for unit in char.encode_utf16(&mut units) {
+                write!(text, "\\u{unit:04x}").expect("writing to memory does not fail");
+            }
+        } else {
+            text.push(char);
+        }
+    }
+    text
 }
 
 /// Whether what is shown could be other than what is there.

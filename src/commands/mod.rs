@@ -14,6 +14,8 @@ pub mod snapshot;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use serde::Serialize;
+
 use crate::cli::Which;
 use crate::config::{Config, Repository, absolute, in_the_way, real};
 use crate::error::Error;
@@ -97,6 +99,26 @@ impl Context<'_> {
         match in_the_way(self.config, self.config_dir, &path) {
             Some(conflict) => Err(Error::Usage(conflict)),
             None => Ok(path),
+        }
+    }
+}
+
+/// What a result says of one repository that failed, beside its error.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Failure {
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// What a run for this repository alone would end with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self {
+            hint: error.hint(),
+            exit_code: Some(error.exit().code()),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Context, conclude};
 use crate::cli;
+use crate::commands::Failure;
 use crate::commands::repo::packages_verified;
 use crate::config::{self, PackageCheck, Repository};
 use crate::error::Error;
@@ -55,6 +56,8 @@ struct Published<'a> {
     tree: Option<PublishedTree>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(flatten)]
+    failure: Failure,
 }
 
 /// A state, and how it is to be shown.
@@ -138,20 +141,25 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
                 continue;
             }
         };
-        let (tree, error) = match published {
-            Ok(tree) => (Some(tree), None),
-            Err(error) => {
-                let text = error.to_string();
-                errors.push(error);
-                (None, Some(text))
-            }
-        };
-        results.push(Published {
+        let mut result = Published {
             repository: repository.id.as_str(),
             snapshot: None,
-            tree,
-            error,
-        });
+            tree: None,
+            error: None,
+            failure: Failure::default(),
+        };
+        match published {
+            Ok(tree) => result.tree = Some(tree),
+            Err(error) => {
+                result.error = Some(error.to_string());
+                result.failure = Failure::from(&error);
+                errors.push(error);
+            }
+        }
+        results.push(result);
+    }
+    if results.is_empty() && errors.is_empty() {
+        log::warn!("nothing is published: no enabled repository has publish.latest_path");
     }
     context.output.result(&results, |results| {
         let lines: Vec<String> = results
@@ -196,6 +204,7 @@ fn publish_snapshot(
         snapshot: Some(snapshot.name.clone()),
         tree: Some(tree),
         error: None,
+        failure: Failure::default(),
     };
     context.output.result(&published, |published| {
         let tree = published.tree.as_ref().map(describe);

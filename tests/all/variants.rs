@@ -299,7 +299,7 @@ fn zeros_behind_an_index_are_padding() {
     }
 }
 
-/// S3 without the right to list says 403 of an InRelease that is not there.
+/// S3 without the right to list says 403 of an `InRelease` that is not there.
 #[test]
 fn an_inrelease_that_is_refused_may_be_absent() {
     let upstream = Upstream::deb()

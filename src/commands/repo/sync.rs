@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::RepoSync;
 use crate::commands::publish::{self, Manner, PublishedTree};
 use crate::commands::snapshot::{self, Created};
-use crate::commands::{Context, conclude};
+use crate::commands::{Context, Failure, conclude};
 use crate::config::Repository;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -42,6 +42,8 @@ struct Synced {
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<Created>,
     error: Option<String>,
+    #[serde(flatten)]
+    failure: Failure,
 }
 
 /// A trusted key that signed the root.
@@ -75,6 +77,8 @@ struct Planned {
     requests_made: u64,
     warnings: Vec<String>,
     error: Option<String>,
+    #[serde(flatten)]
+    failure: Failure,
 }
 
 /// One run over several repositories.
@@ -136,16 +140,10 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
         let synced = run.each(&repositories, at_a_time, |repository| {
             run.sync_one(repository)
         });
-        let changed: Vec<&Synced> = synced
-            .iter()
-            .filter(|synced| synced.error.is_none())
-            .collect();
         if context.output.is_json() {
             context.output.result(&synced, |_| String::new())?;
         } else if repositories.len() > 1 {
-            context
-                .output
-                .step(&closing(&changed, repositories.len()))?;
+            context.output.step(&closing(&synced, repositories.len()))?;
         }
     }
     conclude(
@@ -223,6 +221,7 @@ impl Run<'_> {
         }) {
             synced.outcome = "failed";
             synced.error = Some(error.to_string());
+            synced.failure = Failure::from(&error);
             self.fail(error);
         } else if let Err(error) = self.context.output.step(&describe(&synced)) {
             self.fail(error.into());
@@ -231,9 +230,12 @@ impl Run<'_> {
     }
 
     fn try_sync(&self, repository: &Repository, synced: &mut Synced) -> Result<(), Error> {
-        let report = Session::open(self.sync, repository)
-            .and_then(|session| session.sync())
-            .map_err(|source| failed(repository, source))?;
+        let session =
+            Session::open(self.sync, repository).map_err(|source| failed(repository, source))?;
+        let result = session.sync();
+        // Also of a run that fails.
+        (synced.requests, synced.bytes_downloaded) = session.traffic();
+        let report = result.map_err(|source| failed(repository, source))?;
         for warning in &report.warnings {
             log::warn!("{}: {warning}", repository.id);
         }
@@ -311,6 +313,7 @@ impl Run<'_> {
         }) {
             planned.outcome = "failed";
             planned.error = Some(error.to_string());
+            planned.failure = Failure::from(&error);
             self.fail(error);
         }
         planned
@@ -335,6 +338,15 @@ impl Run<'_> {
                 planned.files = missing.files;
                 planned.bytes = missing.remaining();
                 planned.free_after = planned.free_before.saturating_sub(planned.bytes);
+                let (needed, free) = (planned.bytes, planned.free_before);
+                if needed > free {
+                    let pool = self.storage.pool.root().to_owned();
+                    let error = sync::SyncError::NoSpace { pool, needed, free };
+                    let error = failed(repository, error);
+                    planned.error = Some(error.to_string());
+                    planned.failure = Failure::from(&error);
+                    self.fail(error);
+                }
                 planned.warnings = plan.warnings;
                 for warning in &planned.warnings {
                     log::warn!("{}: {warning}", repository.id);
@@ -460,16 +472,16 @@ fn describe_plan(planned: &Planned) -> String {
     }
 }
 
-fn closing(good: &[&Synced], all: usize) -> String {
-    let changed = good
-        .iter()
-        .filter(|synced| synced.outcome == "changed")
-        .count();
+/// The requests of those that failed were made all the same.
+fn closing(synced: &[Synced], all: usize) -> String {
+    let good = synced.iter().filter(|synced| synced.error.is_none());
+    let changed = synced.iter().filter(|synced| synced.outcome == "changed");
     format!(
-        "{} of {all} repositories synced, {changed} changed, {}, {} downloaded",
-        good.len(),
-        count(good.iter().map(|synced| synced.requests).sum(), "request"),
-        bytes(good.iter().map(|synced| synced.bytes_downloaded).sum()),
+        "{} of {all} repositories synced, {} changed, {}, {} downloaded",
+        good.count(),
+        changed.count(),
+        count(synced.iter().map(|synced| synced.requests).sum(), "request"),
+        bytes(synced.iter().map(|synced| synced.bytes_downloaded).sum()),
     )
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::SnapshotCreate;
 use crate::commands::publish::{Manner, PublishedTree, describe, snapshot_at, snapshot_path};
-use crate::commands::{Context, conclude};
+use crate::commands::{Context, Failure, conclude};
 use crate::config::Repository;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -26,6 +26,8 @@ pub struct Created {
     pub published: Option<PublishedTree>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    #[serde(flatten)]
+    pub failure: Failure,
 }
 
 pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), Error> {
@@ -54,6 +56,7 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
                 Ok(tree) => made.published = Some(tree),
                 Err(error) => {
                     made.error = Some(error.to_string());
+                    made.failure = Failure::from(&error);
                     errors.push(error);
                 }
             }
@@ -181,6 +184,7 @@ impl Created {
             bytes: state.bytes,
             published: None,
             error: None,
+            failure: Failure::default(),
         }
     }
 

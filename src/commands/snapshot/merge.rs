@@ -2,8 +2,8 @@
 
 use super::create::{Created, is_unpublished};
 use crate::cli::{MergeStrategy, SnapshotMerge};
-use crate::commands::Context;
 use crate::commands::publish::{Manner, snapshot_at, snapshot_path};
+use crate::commands::{Context, Failure};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::publish::Effort;
@@ -80,6 +80,7 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
             Ok(tree) => created.published = Some(tree),
             Err(error) => {
                 created.error = Some(error.to_string());
+                created.failure = Failure::from(&error);
                 failed = Some(error);
             }
         }

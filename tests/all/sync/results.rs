@@ -239,9 +239,9 @@ fn failures_and_history_as_json() {
         let error = format!("the root: [server]/{root} answers with HTTP status 500");
         let expected = json!([{
             "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
-            "packages_removed": 0, "requests": 0, "bytes_downloaded": 0, "manifest": null,
+            "packages_removed": 0, "requests": 1, "bytes_downloaded": 0, "manifest": null,
             "verified_by": [], "packages_verified_by": [], "warnings": [], "error": format!("r: {error}"),
-            "published": null,
+            "published": null, "exit_code": 3, "hint": "try again later; the last good state is untouched",
         }]);
         prints(chantal, &SYNC, 3, &expected);
 

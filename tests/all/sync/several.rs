@@ -116,7 +116,7 @@ fn errors_come_in_the_order_of_the_repositories() {
         )
     };
     let message = error("a") + &error("b");
-    let nothing = "0 of 2 repositories synced, 0 changed, 0 requests, 0 B downloaded\n";
+    let nothing = "0 of 2 repositories synced, 0 changed, 2 requests, 0 B downloaded\n";
     chantal
         .run(&["repo", "sync", "--all"])
         .fails_with(4, &message)
@@ -191,7 +191,10 @@ fn without_latest_path_nothing_is_published() {
             2,
             "error: r has no publish.latest_path: there is nowhere to publish it\n",
         );
-        publish(&["--all"]).succeeds().says("");
+        publish(&["--all"]).fails_with(
+            0,
+            "warning: nothing is published: no enabled repository has publish.latest_path\n",
+        );
 
         // Once it has one, the next sync publishes there, though the upstream did not change.
         mirror.chantal.repository(&mirror.repository());
