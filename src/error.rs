@@ -29,6 +29,9 @@ use storage::{
 pub enum Error {
     #[error("{0}")]
     Usage(String),
+    /// The problems of the file are told in its place.
+    #[error("repository {repository} cannot be used: {} has a mistake", file.display())]
+    Unusable { repository: String, file: PathBuf },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -92,6 +95,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_)
+            | Self::Unusable { .. }
             | Self::Config(_)
             | Self::StillConfigured { .. }
             | Self::SigningKey { .. }
@@ -176,6 +180,7 @@ impl Error {
             }
             Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)
+            | Self::Unusable { .. }
             | Self::Config(_)
             | Self::Merge(_)
             | Self::SigningFile(_)

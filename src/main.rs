@@ -83,20 +83,43 @@ use output::Output;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&cli, &error);
-            let code = error.exit().code();
-            ExitCode::from(u8::try_from(code).expect("exit codes are below 256"))
+    let mut problems = Vec::new();
+    let mut errors = Vec::new();
+    let result = run(&cli, &mut problems);
+    // Of repositories that the run had to do without.
+    let broken =
+        (!problems.is_empty()).then(|| Error::Config(config::ConfigError::Problems(problems)));
+    match (result, broken) {
+        // What is wrong with its file says it all.
+        (Err(Error::Unusable { .. }), Some(broken)) => {
+            report(&cli, &broken);
+            errors.push(broken);
+        }
+        (result, broken) => {
+            if let Err(error) = result {
+                report(&cli, &error);
+                errors.push(error);
+            }
+            if let Some(broken) = broken {
+                say(&broken);
+                errors.push(broken);
+            }
         }
     }
+    match Error::gravest(&errors) {
+        None => ExitCode::SUCCESS,
+        Some(exit) => ExitCode::from(u8::try_from(exit.code()).expect("exit codes are below 256")),
+    }
+}
+
+fn say(error: &Error) {
+    let message = terminal::escape_lines(&error.render());
+    let _ = writeln!(std::io::stderr(), "{message}");
 }
 
 /// Says why the run failed. That nobody can hear it must not change the exit code.
 fn report(cli: &Cli, error: &Error) {
-    let message = terminal::escape_lines(&error.render());
-    let _ = writeln!(std::io::stderr(), "{message}");
+    say(error);
     // With several repositories, the result was printed and has their errors.
     if cli.format == cli::OutputFormat::Json && !matches!(error, Error::Several { .. }) {
         let document = serde_json::json!({
@@ -109,7 +132,8 @@ fn report(cli: &Cli, error: &Error) {
     }
 }
 
-fn run(cli: &Cli) -> Result<(), Error> {
+/// `problems` gets what is wrong with files of `repos.d` that the run does without.
+fn run(cli: &Cli, problems: &mut Vec<config::Problem>) -> Result<(), Error> {
     let has_csv = matches!(cli.command, Command::Snapshot(cli::Snapshot::Diff(_)));
     if cli.format == cli::OutputFormat::Csv && !has_csv {
         return Err(Error::Usage(
@@ -127,7 +151,8 @@ fn run(cli: &Cli) -> Result<(), Error> {
         Command::Init => commands::init::write_examples(&cli.config_dir)?,
         _ => Vec::new(),
     };
-    let loaded = config::load(&cli.config_dir)?;
+    let mut loaded = config::load(&cli.config_dir)?;
+    problems.append(&mut loaded.problems);
     let verbosity = match (cli.quiet, cli.verbose) {
         (true, _) => Verbosity::Quiet,
         (false, 0) => Verbosity::AsConfigured,

@@ -38,13 +38,24 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     pub fn repository(&self, name: &str) -> Result<&'a Repository, Error> {
         self.config.repository(name).ok_or_else(|| {
+            if let Some(file) = self.config.broken_file_of(name) {
+                return Error::Unusable {
+                    repository: name.to_owned(),
+                    file: file.to_owned(),
+                };
+            }
             let known: Vec<&str> = self
                 .config
                 .repositories
                 .iter()
                 .map(|repository| repository.id.as_str())
                 .collect();
-            Error::Usage(if known.is_empty() {
+            Error::Usage(if let Some(file) = self.config.may_be_about(name) {
+                format!(
+                    "there is no repository {name:?} in the files that can be used: {} cannot",
+                    file.display()
+                )
+            } else if known.is_empty() {
                 format!("there is no repository {name:?}: none is configured")
             } else {
                 format!("there is no repository {name:?}, only {}", known.join(", "))
@@ -76,7 +87,12 @@ impl<'a> Context<'a> {
             .filter(|repository| repository.enabled)
             .collect();
         if enabled.is_empty() {
-            return Err(Error::Usage("no repository is enabled".to_owned()));
+            let what = if self.config.broken.is_empty() {
+                "no repository is enabled"
+            } else {
+                "no repository that can be used is enabled"
+            };
+            return Err(Error::Usage(what.to_owned()));
         }
         Ok(enabled)
     }

@@ -124,7 +124,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     let mut errors = Vec::new();
     for repository in repositories {
         let published = match (&to, repository.publish.latest_path.as_deref()) {
-            (Some(to), _) => refuse_nested(&storage, to).and_then(|()| {
+            (Some(to), _) => refuse_taken(context, &storage, to).and_then(|()| {
                 let manner = Manner::command(arguments, Older::IsRedated);
                 state_at(context, &storage, &interrupt, repository, to, manner)
             }),
@@ -185,7 +185,7 @@ fn publish_snapshot(
     let snapshot = snapshot::find(&storage.store, reference)?;
     let tree = match to {
         Some(to) => {
-            refuse_nested(&storage, &to)?;
+            refuse_taken(context, &storage, &to)?;
             snapshot_at(context, &storage, &interrupt, &snapshot, &to, manner)?
         }
         None => match snapshot_path(context, &snapshot) {
@@ -380,10 +380,18 @@ pub fn publishing<'a>(storage: &'a Storage, interrupt: &'a Interrupt) -> publish
     }
 }
 
-/// A tree is replaced as a whole: none may lie in another.
-fn refuse_nested(storage: &Storage, tree: &Path) -> Result<(), Error> {
+/// A tree is replaced as a whole: none may lie in another. Nor is one replaced that a file which cannot be used may define.
+fn refuse_taken(context: &Context<'_>, storage: &Storage, tree: &Path) -> Result<(), Error> {
     let mut trees = storage.store.read(crate::store::Reader::trees)?;
     trees.retain(|_, tree| tree.is_on_disk());
+    let record = trees.get(tree);
+    if let Some(file) = record.and_then(|record| context.config.may_be_about(&record.repository)) {
+        return Err(Error::Usage(format!(
+            "{} is not replaced: {} cannot be used, and may publish there",
+            tree.display(),
+            file.display()
+        )));
+    }
     let is_nested =
         |other: &&PathBuf| *other != tree && (tree.starts_with(other) || other.starts_with(tree));
     match trees.keys().find(is_nested) {

@@ -153,6 +153,7 @@ impl Layer {
             signing,
             tls_ca_file: self.tls_ca_file,
             repositories: Vec::new(),
+            broken: Vec::new(),
         }
     }
 }

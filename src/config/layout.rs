@@ -7,12 +7,24 @@ use super::error::{Place, Problem};
 use super::location::UpstreamUrl;
 use super::resolved::{Config, Repository, Storage};
 
+/// What several files, each sound by itself, contradict each other in.
+#[derive(Debug)]
+pub struct Contradiction {
+    pub problem: Problem,
+    /// The files of the repositories that it is about; none where it is about the storage alone.
+    pub files: Vec<PathBuf>,
+}
+
 /// Disabled repositories count too: their trees may stand there.
-pub fn conflicts(config: &Config, config_dir: &Path) -> Vec<Problem> {
-    let mut problems = duplicate_names(&config.repositories);
-    problems.extend(storage_in_itself(&config.storage, config_dir));
-    problems.extend(trees_in_the_way(config, config_dir));
-    problems
+pub fn conflicts(config: &Config, config_dir: &Path) -> Vec<Contradiction> {
+    let mut found = duplicate_names(&config.repositories);
+    let storage = storage_in_itself(&config.storage, config_dir).into_iter();
+    found.extend(storage.map(|problem| Contradiction {
+        problem,
+        files: Vec::new(),
+    }));
+    found.extend(trees_in_the_way(config, config_dir));
+    found
 }
 
 pub fn useless_bandwidth_limits(config: &Config) -> Vec<String> {
@@ -35,20 +47,23 @@ pub fn useless_bandwidth_limits(config: &Config) -> Vec<String> {
         .collect()
 }
 
-fn duplicate_names(repositories: &[Repository]) -> Vec<Problem> {
+fn duplicate_names(repositories: &[Repository]) -> Vec<Contradiction> {
     let mut first_files = BTreeMap::new();
-    let mut problems = Vec::new();
+    let mut found = Vec::new();
     for Repository { id, file, .. } in repositories {
         if let Some(first) = first_files.insert(id, file) {
-            problems.push(Problem {
-                file: file.clone(),
-                place: Place::Key("name".to_owned()),
-                what: format!("{id} is already the name in {}", first.display()),
-                hint: None,
+            found.push(Contradiction {
+                problem: Problem {
+                    file: file.clone(),
+                    place: Place::Key("name".to_owned()),
+                    what: format!("{id} is already the name in {}", first.display()),
+                    hint: None,
+                },
+                files: vec![first.clone(), file.clone()],
             });
         }
     }
-    problems
+    found
 }
 
 /// A path, and where it leads: asked of the file system once, however many others it is compared with.
@@ -141,11 +156,13 @@ fn publish_paths(repository: &Repository) -> impl Iterator<Item = (&'static str,
 }
 
 /// A published tree is replaced as a whole, so nothing else may lie in it, and it in nothing else.
-fn trees_in_the_way(config: &Config, config_dir: &Path) -> Vec<Problem> {
+fn trees_in_the_way(config: &Config, config_dir: &Path) -> Vec<Contradiction> {
     let own = own_places(config, config_dir);
     let base = Site::of(&config.storage.base_path);
     let mut taken: Vec<Claim<'_>> = claims(&own).collect();
-    let mut problems = Vec::new();
+    // Whose each of them is: the first ones are nobody's.
+    let mut owners: Vec<Option<&Repository>> = vec![None; taken.len()];
+    let mut found = Vec::new();
     for repository in &config.repositories {
         for (key, path) in publish_paths(repository) {
             let site = Site::of(path);
@@ -153,17 +170,24 @@ fn trees_in_the_way(config: &Config, config_dir: &Path) -> Vec<Problem> {
                 .or_else(|| around_base(&site, &base))
                 .or_else(|| over_upstream(&site, &repository.upstream));
             if let Some(conflict) = conflict {
-                problems.push(Problem {
-                    file: repository.file.clone(),
-                    place: Place::Key(key.to_owned()),
-                    what: described(path, conflict),
-                    hint: None,
+                let of_this = taken.iter().position(|(owner, _)| owner == conflict.1);
+                let other = of_this.and_then(|place| owners[place]);
+                let files = [Some(repository), other].into_iter().flatten();
+                found.push(Contradiction {
+                    problem: Problem {
+                        file: repository.file.clone(),
+                        place: Place::Key(key.to_owned()),
+                        what: described(path, conflict),
+                        hint: None,
+                    },
+                    files: files.map(|repository| repository.file.clone()).collect(),
                 });
             }
             taken.push((format!("{key} of {}", repository.id), site));
+            owners.push(Some(repository));
         }
     }
-    problems
+    found
 }
 
 fn among<'a>(site: &Site<'_>, taken: &'a [Claim<'_>]) -> Option<Conflict<'a>> {

@@ -11,6 +11,9 @@
 //!
 //! All problems of all files are reported at once, as far as one does not hide the next: in a file that is not
 //! YAML of the right shape only the first, and what concerns several files only when each is sound by itself.
+//!
+//! A problem in `conf.d` ends everything. One in `repos.d` costs the repositories that it is about, and the others work: a file that
+//! cannot be used still counts as a repository, of which nobody knows the name and the places ([`Config::broken`]).
 
 mod credentials;
 mod error;
@@ -53,6 +56,8 @@ pub struct Loaded {
     pub config: Config,
     /// Each names its file and key.
     pub warnings: Vec<String>,
+    /// What is wrong with the files in [`Config::broken`].
+    pub problems: Vec<Problem>,
 }
 
 /// Reads everything below `config_dir`. `${NAME}` in secrets is taken from the environment of this process.
@@ -97,26 +102,55 @@ fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, Con
     }
     let mut config = layer.finish(&mut problems);
 
+    let mut broken = Vec::new();
     for file in yaml_files(config_dir, "repos.d", &mut problems, &mut warnings) {
         let mut scope = Scope::new(&file, absolute_dir.join("repos.d"), environment);
-        match parse::file(&file) {
-            Ok(written) => config
-                .repositories
-                .extend(repository::resolve(written, &mut scope)),
-            Err(problem) => problems.push(problem),
+        let mut of_file = Vec::new();
+        let repository = match parse::file(&file) {
+            Ok(written) => repository::resolve(written, &mut scope),
+            Err(problem) => {
+                of_file.push(problem);
+                None
+            }
+        };
+        scope.finish(&mut of_file, &mut warnings);
+        if of_file.is_empty() {
+            config.repositories.extend(repository);
+        } else {
+            config.broken.push(file);
+            broken.extend(of_file);
         }
-        scope.finish(&mut problems, &mut warnings);
     }
-
+    // What the storage is must be known before anything is compared with it.
     if problems.is_empty() {
-        problems = layout::conflicts(&config, &absolute_dir);
-        warnings.extend(layout::useless_bandwidth_limits(&config));
+        for layout::Contradiction { problem, files } in layout::conflicts(&config, &absolute_dir) {
+            if files.is_empty() {
+                problems.push(problem);
+            } else {
+                broken.push(problem);
+                config.broken.extend(files);
+            }
+        }
     }
     if !problems.is_empty() {
+        problems.extend(broken);
         return Err(ConfigError::Problems(problems));
     }
-    config.repositories.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(Loaded { config, warnings })
+    config.broken.sort();
+    config.broken.dedup();
+    let Config {
+        repositories,
+        broken: files,
+        ..
+    } = &mut config;
+    repositories.retain(|repository| !files.contains(&repository.file));
+    repositories.sort_by(|a, b| a.id.cmp(&b.id));
+    warnings.extend(layout::useless_bandwidth_limits(&config));
+    Ok(Loaded {
+        config,
+        warnings,
+        problems: broken,
+    })
 }
 
 /// The `*.yaml` files of a folder, in name order; hidden ones are an editor's. A folder that is not there has none.

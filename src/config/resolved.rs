@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::rel_path::RelPath;
@@ -23,6 +23,9 @@ pub struct Config {
     pub tls_ca_file: Option<PathBuf>,
     /// Also the disabled ones; sorted by name.
     pub repositories: Vec<Repository>,
+    /// Files of `repos.d` that cannot be used, in name order. Each may define any repository that is not among the others, and have
+    /// any tree that is not theirs.
+    pub broken: Vec<PathBuf>,
 }
 
 impl Config {
@@ -30,6 +33,24 @@ impl Config {
         self.repositories
             .iter()
             .find(|repository| repository.id.as_str() == name)
+    }
+
+    /// The first file that cannot be used and may be about a repository that the others do not define.
+    pub fn may_be_about(&self, name: &str) -> Option<&Path> {
+        let first = self.broken.first()?;
+        self.repository(name).is_none().then_some(first)
+    }
+
+    /// The file that cannot be used and was meant for this repository, as far as its name or a line in it tells.
+    pub fn broken_file_of(&self, name: &str) -> Option<&Path> {
+        let is_meant = |file: &&PathBuf| {
+            let line = format!("name: {name}");
+            file.file_stem().is_some_and(|stem| stem == name)
+                || std::fs::read_to_string(file)
+                    .is_ok_and(|text| text.lines().any(|other| other.trim_end() == line))
+        };
+        let mut files = self.broken.iter();
+        files.find(is_meant).map(PathBuf::as_path)
     }
 
     /// How long files of earlier generations stay in a repository's trees, also when its definition is gone.

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod bench;
+mod broken_files;
 mod clients;
 mod corpus;
 mod dependencies;

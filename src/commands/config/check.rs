@@ -121,6 +121,14 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
         } else {
             "repositories"
         };
+        let broken = context.config.broken.len();
+        if broken > 0 {
+            let files = if broken == 1 { "file" } else { "files" };
+            return text
+                + &format!(
+                    "{repositories} {noun} can be used, {broken} {files} of repos.d cannot"
+                );
+        }
         text + &format!(
             "the configuration is good: {repositories} {noun}, storage {}",
             checked.base_path

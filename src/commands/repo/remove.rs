@@ -75,6 +75,12 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
             file: repository.file.clone(),
         });
     }
+    if let Some(file) = context.config.may_be_about(id.as_str()) {
+        return Err(Error::Usage(format!(
+            "{id} is not removed: {} cannot be used, and may define it",
+            file.display()
+        )));
+    }
     let places = &context.config.storage;
     if arguments.dry_run {
         let Some(store) = storage::open_to_read(places)? else {

@@ -9,7 +9,12 @@ use super::*;
 
 #[test]
 fn an_empty_configuration_is_all_defaults() {
-    let (_dir, Loaded { config, warnings }) = loaded(&[
+    let (
+        _dir,
+        Loaded {
+            config, warnings, ..
+        },
+    ) = loaded(&[
         ("conf.d/empty.yaml", ""),
         ("conf.d/comments.yaml", "# storage:\n#   base_path: /x\n"),
         (
@@ -69,7 +74,12 @@ fn assert_defaults(config: &Config) {
 
 #[test]
 fn later_files_win_key_by_key_and_paths_are_relative_to_their_file() {
-    let (dir, Loaded { config, warnings }) = loaded(&[
+    let (
+        dir,
+        Loaded {
+            config, warnings, ..
+        },
+    ) = loaded(&[
         (
             "conf.d/10-site.yaml",
             "storage: {base_path: ../data, pool_path: /pool}\n\
@@ -128,7 +138,12 @@ fn later_files_win_key_by_key_and_paths_are_relative_to_their_file() {
 
 #[test]
 fn an_apt_repository() {
-    let (dir, Loaded { config, warnings }) = loaded(&[(
+    let (
+        dir,
+        Loaded {
+            config, warnings, ..
+        },
+    ) = loaded(&[(
         "repos.d/any.yaml",
         "name: updates\n\
          type: apt\n\
@@ -342,7 +357,12 @@ fn credentials_of_every_type() {
 
 #[test]
 fn a_signing_key_and_its_passphrase_may_be_set_in_two_files() {
-    let (dir, Loaded { config, warnings }) = loaded(&[
+    let (
+        dir,
+        Loaded {
+            config, warnings, ..
+        },
+    ) = loaded(&[
         ("conf.d/a.yaml", "signing: {passphrase_file: ../secret/p}"),
         ("conf.d/signing.yaml", "signing: {key_file: ../keys/k.asc}"),
     ]);
@@ -389,7 +409,12 @@ fn what_works_but_should_be_known_is_a_warning() {
 
 #[test]
 fn the_examples_load_and_say_the_defaults() {
-    let (_dir, Loaded { config, warnings }) = loaded(&[
+    let (
+        _dir,
+        Loaded {
+            config, warnings, ..
+        },
+    ) = loaded(&[
         ("conf.d/global.yaml", EXAMPLE_GLOBAL),
         ("repos.d/example-debian.yaml", EXAMPLE_APT),
         ("repos.d/example-epel.yaml", EXAMPLE_RPM),

@@ -33,17 +33,20 @@ fn without(dir: &tempfile::TempDir, text: &str) -> String {
 fn loaded(files: Files<'_>) -> (tempfile::TempDir, Loaded) {
     let dir = write(files);
     match load_with(dir.path(), &environment) {
-        Ok(loaded) => (dir, loaded),
+        Ok(loaded) if loaded.problems.is_empty() => (dir, loaded),
+        Ok(loaded) => panic!("{:?}", loaded.problems),
         Err(err) => panic!("{}", without(&dir, &err.to_string())),
     }
 }
 
 fn error(files: Files<'_>) -> String {
     let dir = write(files);
-    match load_with(dir.path(), &environment) {
-        Ok(_) => "no error".to_owned(),
-        Err(err) => without(&dir, &err.to_string()),
-    }
+    let error = match load_with(dir.path(), &environment) {
+        Ok(loaded) if loaded.problems.is_empty() => return "no error".to_owned(),
+        Ok(loaded) => ConfigError::Problems(loaded.problems),
+        Err(error) => error,
+    };
+    without(&dir, &error.to_string())
 }
 
 fn warnings(files: Files<'_>) -> Vec<String> {
