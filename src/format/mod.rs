@@ -228,7 +228,10 @@ pub struct Index {
 impl Index {
     /// The name of the index that this one repeats in another form.
     pub fn repeats(&self) -> Option<&str> {
-        let name = self.name.rsplit_once('_').map(|(name, _)| name);
+        let name = match self.name.as_str() {
+            "group" => Some("group_gz"),
+            name => name.rsplit_once('_').map(|(name, _)| name),
+        };
         name.filter(|_| self.presence == Presence::Twin)
     }
 }

@@ -102,7 +102,7 @@ impl RepositoryRecord {
             format!("{name} is left out of the new metadata, for clients cannot read it: {reason}")
         });
         let missing = self.missing.iter().map(|(path, reason)| {
-            format!("{path} is left out, for its content is there in another form: {reason}")
+            format!("{path} is left out, for clients can do without it: {reason}")
         });
         left_out.chain(missing)
     }

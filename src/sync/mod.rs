@@ -6,6 +6,9 @@
 //!
 //! - The root is fetched once and its bytes are pinned; everything is derived from them. When something below it is missing
 //!   or has another digest, the root is asked for again: if it changed, the sync starts over from the new one, if not, it is an error.
+//! - An index whose content came in one of its forms is good. A form that is refused, has other bytes than declared or other content
+//!   than the root declares is left out of the tree, with a warning, and is asked for again by the next sync: such a state counts as
+//!   unchanged for nobody. Where no form came, the gravest finding is the error.
 //! - A state becomes visible only after every object of its manifest is durable in the pool. Any failure leaves the
 //!   previous state as it was, and what was downloaded is used by the next run.
 //! - An upstream whose root did not change costs one request. When the trusted keys did change, the state is made anew: the root
@@ -174,7 +177,9 @@ impl SyncError {
         matches!(
             self,
             Self::Download {
-                source: UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. },
+                source: UpstreamError::Missing { .. }
+                    | UpstreamError::Mismatch { .. }
+                    | UpstreamError::Denied { status: 403, .. },
                 ..
             } | Self::IndexMissing { .. }
         )

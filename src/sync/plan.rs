@@ -158,9 +158,13 @@ impl<'a> Session<'a> {
                 Err(error) => error,
             };
             // What has its digest and not the content that it should have: another variant may.
-            let Some(variant) = other_than_unreadable(&choice, &error) else {
+            let Some((index, variant)) = other_than_unreadable(&choice, &error) else {
                 return Err(error);
             };
+            // What is damaged in the pool is no fault of the upstream's.
+            if !self.pooled(&choice).is_intact(index) {
+                return Err(error);
+            }
             missing.insert(variant.path.to_string(), error.to_string());
             let digest = variant.digest;
             choice.objects.remove(&digest);
@@ -294,10 +298,8 @@ impl<'a> Session<'a> {
         let brought = self.fetch(&wants, MissingFiles::AreLeftOut, None)?;
         objects.extend(brought.objects);
         let mut missing = judge_absent(indexes, &objects, brought.absent)?;
-        // Other bytes than declared are what is seen of an upstream in change, too.
-        let is_mismatch = |error: &UpstreamError| matches!(error, UpstreamError::Mismatch { .. });
-        let other = missing.iter().find(|(_, error)| is_mismatch(error));
-        if let Some(path) = other.map(|(path, _)| path.clone())
+        // Of an upstream in change the same is seen: other bytes, or 403 where it hides what it does not have any more.
+        if let Some(path) = missing.keys().next().cloned()
             && self.root_again()?.object != pinned.object
             && let Some(source) = missing.remove(&path)
         {
@@ -449,8 +451,11 @@ fn judge_absent(
     Ok(left_out)
 }
 
-/// The variant that could not be read, where the index has another one that is there.
-fn other_than_unreadable<'c>(choice: &'c Choice, error: &SyncError) -> Option<&'c Variant> {
+/// The index and its variant that could not be read, where it has another one that is there.
+fn other_than_unreadable<'c>(
+    choice: &'c Choice,
+    error: &SyncError,
+) -> Option<(&'c Index, &'c Variant)> {
     let SyncError::Format(error) = error else {
         return None;
     };
@@ -461,7 +466,7 @@ fn other_than_unreadable<'c>(choice: &'c Choice, error: &SyncError) -> Option<&'
     let is_there = |variant: &&Variant| choice.objects.contains_key(&variant.digest);
     let mut there = index.variants.iter().filter(is_there);
     let (first, second) = (there.next()?, there.next());
-    (error.is_about_content() && second.is_some()).then_some(first)
+    (error.is_about_content() && second.is_some()).then_some((index, first))
 }
 
 /// The paths of an index that is there.

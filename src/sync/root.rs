@@ -250,7 +250,7 @@ impl Session<'_> {
                 };
                 if self.format.name() == "apt" && signed.as_ref().is_some_and(is_binary) {
                     warnings.push(format!(
-                        "{} is not armored: apt before 3.0 does not take it",
+                        "{} is not armored: apt 2.6 does not take it",
                         self.upstream.shown(signature)
                     ));
                 }

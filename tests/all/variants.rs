@@ -98,7 +98,7 @@ fn one_bad_form_of_an_index_is_left_out() {
                 .exits(0)
                 .stderr;
             let start = format!(
-                "warning: r: {path} is left out, for its content is there in another form: [server]/{path} {reason}"
+                "warning: r: {path} is left out, for clients can do without it: [server]/{path} {reason}"
             );
             assert!(
                 said.starts_with(&start) && said.lines().count() == 1,
@@ -447,7 +447,7 @@ fn a_binary_signature_is_told_of() {
     scene.server.edit(|tree| tree.insert(signature, binary));
     assert_eq!(
         scene.sync().exits(0).stderr,
-        "warning: r: [server]/dists/stable/Release.gpg is not armored: apt before 3.0 does not take it\n"
+        "warning: r: [server]/dists/stable/Release.gpg is not armored: apt 2.6 does not take it\n"
     );
     let server = Server::start_dir(&scene.chantal.published("r"));
     let Some(apt) = Apt::find() else { return };

@@ -20,6 +20,11 @@ pub(super) struct Chosen {
     pub(super) warnings: Vec<String>,
 }
 
+/// Whether a file is in a compression that is mirrored as it is: what is in it cannot be filtered.
+pub(super) fn is_foreign(name: &str) -> bool {
+    FOREIGN_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+}
+
 /// What a listed file is to the selection, by its uncompressed name.
 type Role = (IndexKind, Presence);
 

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
+use super::indexes::is_foreign;
 use super::stanza::{Stanzas, with_field};
 use super::{Apt, data, packages, release, sources};
 use crate::digest::{Algorithm, Hasher};
@@ -76,6 +77,10 @@ impl Writer<'_> {
         indexes: &[(usize, &Index)],
         sink: &mut dyn Sink,
     ) -> Result<(), FormatError> {
+        // It would tell of packages that are not there.
+        if is_foreign(name) {
+            return Ok(());
+        }
         let Some(text) = Text::of(indexes[0].1) else {
             let (source, index) = indexes[indexes.len() - 1];
             return self.carry(source, index);

@@ -152,7 +152,8 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
             compression,
             open,
         }],
-        presence: if ["_db", "_zck", "_gz"].iter().any(|end| name.ends_with(end)) {
+        // dnf asks for `group_gz`, and does without `group`.
+        presence: if name == "group" || ["_db", "_zck"].iter().any(|end| name.ends_with(end)) {
             Presence::Twin
         } else {
             Presence::AnyVariant
