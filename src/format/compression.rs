@@ -9,6 +9,7 @@ use std::num::NonZeroU64;
 use crate::digest::{Digest, Hasher};
 
 use super::Open;
+use super::members::{Codec, Members};
 
 /// How an index is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub enum Compression {
 pub const OPEN_LIMIT: u64 = 4 << 30;
 
 /// `xz -9` needs a dictionary of 64 MiB; twice that, and what the decoder itself takes.
-const XZ_MEMORY_LIMIT_KIB: u32 = 136 << 10;
+pub(super) const XZ_MEMORY_LIMIT_KIB: u32 = 136 << 10;
 
 /// As a power of two: 128 MiB, what `zstd --ultra -22` and `--long` ask for and every client accepts.
 const ZSTD_WINDOW_LOG_LIMIT: u32 = 27;
@@ -68,7 +69,8 @@ impl Compression {
         }
     }
 
-    /// Unpacks a stream, and every further member, stream or frame that follows it.
+    /// Unpacks a stream, and every further member, stream or frame that follows it. What else follows is an error for zstd, and
+    /// for the others [the end](super::members).
     fn decoder<'r>(self, mut packed: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
         // No bytes at all are no zstd frames to its decoder, and then a good file without content.
         if self != Self::Plain && packed.fill_buf()?.is_empty() {
@@ -76,13 +78,9 @@ impl Compression {
         }
         Ok(match self {
             Self::Plain => Box::new(packed),
-            Self::Gzip => Box::new(Members::<flate2::bufread::GzDecoder<_>>::new(packed)),
-            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(
-                packed,
-                true,
-                XZ_MEMORY_LIMIT_KIB,
-            )),
-            Self::Bzip2 => Box::new(Members::<bzip2::bufread::BzDecoder<_>>::new(packed)),
+            Self::Gzip => Box::new(Members::new(Codec::Gzip, packed)),
+            Self::Xz => Box::new(Members::new(Codec::Xz, packed)),
+            Self::Bzip2 => Box::new(Members::new(Codec::Bzip2, packed)),
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_LIMIT)?;
@@ -102,104 +100,13 @@ impl Compression {
             io::ErrorKind::OutOfMemory => {
                 format!("the {name} stream wants more memory than an index may take")
             }
-            _ => format!("not a good {name} stream, or something follows it: {error}"),
+            _ if self == Self::Zstd => {
+                format!("not a good {name} stream, or something follows it: {error}")
+            }
+            _ => format!("not a good {name} stream: {error}"),
         };
         io::Error::new(error.kind(), text)
     }
-}
-
-/// A decoder of one gzip member or bzip2 stream.
-trait Member<R>: Read {
-    fn open(packed: R) -> Self;
-    fn into_packed(self) -> R;
-}
-
-impl<R: BufRead> Member<R> for flate2::bufread::GzDecoder<R> {
-    fn open(packed: R) -> Self {
-        Self::new(packed)
-    }
-
-    fn into_packed(self) -> R {
-        self.into_inner()
-    }
-}
-
-impl<R: BufRead> Member<R> for bzip2::bufread::BzDecoder<R> {
-    fn open(packed: R) -> Self {
-        Self::new(packed)
-    }
-
-    fn into_packed(self) -> R {
-        self.into_inner()
-    }
-}
-
-/// Unpacks one member after the other. Zeros behind the last one are padding, as tapes and tools that write whole blocks leave it;
-/// clients read over it, and the digests of signed roots cover it.
-struct Members<M> {
-    member: Option<M>,
-}
-
-impl<M> Members<M> {
-    fn new<R>(packed: R) -> Self
-    where
-        M: Member<R>,
-    {
-        Self {
-            member: Some(M::open(packed)),
-        }
-    }
-}
-
-impl<R: BufRead> Read for Members<flate2::bufread::GzDecoder<R>> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        read_member(&mut self.member, into, "gzip")
-    }
-}
-
-impl<R: BufRead> Read for Members<bzip2::bufread::BzDecoder<R>> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        read_member(&mut self.member, into, "bzip2")
-    }
-}
-
-fn read_member<R: BufRead, M: Member<R>>(
-    current: &mut Option<M>,
-    into: &mut [u8],
-    kind: &str,
-) -> io::Result<usize> {
-    while let Some(member) = current {
-        let length = member.read(into)?;
-        if length > 0 || into.is_empty() {
-            return Ok(length);
-        }
-        let Some(member) = current.take() else {
-            break;
-        };
-        let mut packed = member.into_packed();
-        let mut is_padded = false;
-        loop {
-            let rest = packed.fill_buf()?;
-            if rest.is_empty() {
-                return Ok(0);
-            }
-            let zeros = rest.iter().take_while(|byte| **byte == 0).count();
-            is_padded |= zeros > 0;
-            let is_all = zeros == rest.len();
-            packed.consume(zeros);
-            if !is_all {
-                break;
-            }
-        }
-        if is_padded {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{kind} data is followed by zeros and other bytes"),
-            ));
-        }
-        *current = Some(M::open(packed));
-    }
-    Ok(0)
 }
 
 /// How hard it is tried: a new index is packed once and read by every client, but a person waits for it.
@@ -547,12 +454,55 @@ mod tests {
                     packed.len()
                 );
             }
-            let prolonged = [&packed[..], b"<html>not found</html>"].concat();
-            let error = unpack(compression, &prolonged).unwrap_err();
-            assert!(
-                error.to_string().contains("or something follows it"),
-                "{error}"
-            );
+        }
+        // Clients read no further than the stream of any other codec.
+        let prolonged = [
+            &pack(Compression::Zstd, b"x")[..],
+            b"<html>not found</html>",
+        ]
+        .concat();
+        let error = unpack(Compression::Zstd, &prolonged).unwrap_err();
+        assert!(
+            error.to_string().contains("or something follows it"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_follows_the_last_member_is_not_looked_at() {
+        let content = "0123456789".repeat(20_000);
+        for compression in [Compression::Gzip, Compression::Bzip2, Compression::Xz] {
+            let member = pack(compression, content.as_bytes());
+            let zeros = vec![0; 200_000];
+            for tail in [
+                &zeros[..1],
+                &zeros[..4],
+                &zeros[..17],
+                &zeros[..700],
+                &zeros,
+                b"something",
+                b"\0\0\0\0something",
+                &member[..1],
+            ] {
+                // However the reader's buffer cuts it.
+                for capacity in [1, 2, 7, 64 << 10] {
+                    let packed = [&member[..], tail].concat();
+                    let packed = io::BufReader::with_capacity(capacity, &packed[..]);
+                    let declared = Open {
+                        digest: Some(ObjectId::of(content.as_bytes()).digest()),
+                        size: Some(content.len() as u64),
+                    };
+                    let text = IndexText::open(compression, declared, packed).unwrap();
+                    text.verify()
+                        .unwrap_or_else(|error| panic!("{compression:?} {tail:?}: {error}"));
+                }
+            }
+            // A member behind such bytes is none: clients do not see it either.
+            let packed = [&member[..], &[0; 8], &member[..]].concat();
+            assert_eq!(unpack(compression, &packed).unwrap(), content.as_bytes());
+            // What begins as a member has to be one.
+            let packed = [&member[..], &member[..member.len() - 1]].concat();
+            assert!(unpack(compression, &packed).is_err());
         }
     }
 

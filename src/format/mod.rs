@@ -9,6 +9,7 @@ mod closure;
 pub mod compression;
 pub mod deb;
 mod filter;
+mod members;
 mod regenerate;
 mod root;
 pub mod rpm;

@@ -105,7 +105,7 @@ fn files() -> Vec<Case> {
         packed(
             "Packages.gz: no gzip",
             |_| b"Package: hello\n".to_vec(),
-            malformed_index("not a good gzip stream, or something follows it: invalid gzip header"),
+            malformed_index("not a good gzip stream: invalid gzip header"),
             Agrees,
         ),
         packed(
@@ -117,8 +117,8 @@ fn files() -> Vec<Case> {
         packed(
             "Packages.gz: with something behind",
             |bytes| [bytes, b"something"].concat(),
-            malformed_index("the gzip stream is truncated"),
-            Differs("apt reads no further than the stream"),
+            Accepted,
+            Agrees,
         ),
         packed(
             "Packages.gz: of another text of that size",

@@ -127,7 +127,7 @@ fn files() -> Vec<Case> {
         packed(
             "primary.gz: no gzip",
             |_| b"<metadata/>".to_vec(),
-            malformed("not a good gzip stream, or something follows it: invalid gzip header"),
+            malformed("not a good gzip stream: invalid gzip header"),
             Agrees,
         ),
         packed(
@@ -139,8 +139,8 @@ fn files() -> Vec<Case> {
         packed(
             "primary.gz: with something behind",
             |bytes| [bytes, b"something"].concat(),
-            malformed("the gzip stream is truncated"),
-            Differs("dnf reads no further than the stream"),
+            Accepted,
+            Agrees,
         ),
         packed(
             "primary.gz: of another text of that size",

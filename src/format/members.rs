@@ -1,0 +1,154 @@
+//! What a gzip, bzip2 or xz file holds: one member (gzip's word, xz and bzip2 say stream) after the other.
+//!
+//! A file ends with its last member. What follows it and does not begin another one is not looked at, as zlib's `gzread`,
+//! libbz2 and liblzma have it and therefore apt and dnf: tools that write to tapes or blocks leave zero bytes there, and the
+//! digest of the file covers them. No content can hide in it, and what was declared of the content is held against what came
+//! before. zstd is no part of this: its clients refuse a file that goes on after its last frame.
+
+use std::io::{self, BufRead, Read};
+
+use super::compression::{XZ_MEMORY_LIMIT_KIB, read_buffered};
+
+/// A codec whose files consist of members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    Gzip,
+    Xz,
+    Bzip2,
+}
+
+impl Codec {
+    /// How each member begins. gzip's readers look at no more than this.
+    const fn magic(self) -> &'static [u8] {
+        match self {
+            Self::Gzip => b"\x1f\x8b",
+            Self::Xz => b"\xfd7zXZ\0",
+            Self::Bzip2 => b"BZh",
+        }
+    }
+}
+
+/// Unpacks all members.
+pub(super) struct Members<R: BufRead> {
+    codec: Codec,
+    /// `None` after the last one.
+    member: Option<Member<Peeked<R>>>,
+}
+
+enum Member<R: BufRead> {
+    Gzip(Box<flate2::bufread::GzDecoder<R>>),
+    Xz(Box<lzma_rust2::XzReader<R>>),
+    Bzip2(bzip2::bufread::BzDecoder<R>),
+}
+
+impl<R: BufRead> Members<R> {
+    pub(super) fn new(codec: Codec, packed: R) -> Self {
+        let packed = Peeked {
+            start: Vec::with_capacity(codec.magic().len()),
+            read: 0,
+            packed,
+        };
+        Self {
+            codec,
+            member: Some(Member::open(codec, packed)),
+        }
+    }
+}
+
+impl<R: BufRead> Member<R> {
+    fn open(codec: Codec, packed: R) -> Self {
+        match codec {
+            Codec::Gzip => Self::Gzip(Box::new(flate2::bufread::GzDecoder::new(packed))),
+            Codec::Xz => Self::Xz(Box::new(lzma_rust2::XzReader::new_mem_limit(
+                packed,
+                false,
+                XZ_MEMORY_LIMIT_KIB,
+            ))),
+            Codec::Bzip2 => Self::Bzip2(bzip2::bufread::BzDecoder::new(packed)),
+        }
+    }
+
+    fn into_inner(self) -> R {
+        match self {
+            Self::Gzip(member) => member.into_inner(),
+            Self::Xz(member) => member.into_inner(),
+            Self::Bzip2(member) => member.into_inner(),
+        }
+    }
+}
+
+impl<R: BufRead> Read for Member<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(member) => member.read(into),
+            Self::Xz(member) => member.read(into),
+            Self::Bzip2(member) => member.read(into),
+        }
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        while let Some(member) = &mut self.member {
+            let length = member.read(into)?;
+            if length > 0 {
+                return Ok(length);
+            }
+            let Some(member) = self.member.take() else {
+                break;
+            };
+            let mut packed = member.into_inner();
+            if packed.begins_with(self.codec.magic())? {
+                self.member = Some(Member::open(self.codec, packed));
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// A reader of which the next bytes can be known before they are read.
+struct Peeked<R> {
+    start: Vec<u8>,
+    /// How many of them were read.
+    read: usize,
+    packed: R,
+}
+
+impl<R: BufRead> Peeked<R> {
+    /// A buffer may end anywhere: no single look at it is enough.
+    fn begins_with(&mut self, wanted: &[u8]) -> io::Result<bool> {
+        self.start.drain(..self.read);
+        self.read = 0;
+        if let Some(lacking) = wanted.len().checked_sub(self.start.len()) {
+            let mut packed = self.packed.by_ref().take(lacking as u64);
+            packed.read_to_end(&mut self.start)?;
+        }
+        Ok(self.start.starts_with(wanted))
+    }
+}
+
+impl<R: BufRead> BufRead for Peeked<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self.start.get(self.read..) {
+            Some(peeked) if !peeked.is_empty() => Ok(peeked),
+            _ => self.packed.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if self.read < self.start.len() {
+            self.read = self.start.len().min(self.read + amount);
+        } else {
+            self.packed.consume(amount);
+        }
+    }
+}
+
+impl<R: BufRead> Read for Peeked<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        read_buffered(self, into)
+    }
+}
