@@ -57,6 +57,14 @@ impl ListedFile {
     }
 }
 
+/// Whether a file under this name would be a list of packages, were it not for its path.
+fn lists_packages(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    ["Packages", "Sources"]
+        .iter()
+        .any(|list| file.starts_with(list))
+}
+
 /// A field that should be a date.
 enum Time {
     Missing,
@@ -187,9 +195,19 @@ impl Release {
                 return Err(FormatError::malformed(file, what));
             }
             // What has no such path can be no file that anybody needs.
-            let Ok(path) = RelPath::parse(name) else {
-                unusable += 1;
-                continue;
+            let path = match RelPath::parse(name) {
+                Ok(path) => path,
+                Err(source) if lists_packages(name) => {
+                    return Err(FormatError::Path {
+                        file: file.to_owned(),
+                        named_by: field.to_owned(),
+                        source,
+                    });
+                }
+                Err(_) => {
+                    unusable += 1;
+                    continue;
+                }
             };
             if self.files.len() + self.contradictions.len() >= FILES_LIMIT {
                 let what = format!("{field}: more than {FILES_LIMIT} files");

@@ -61,6 +61,22 @@ fn refuses_what_cannot_be_believed() {
     }
 }
 
+/// It would make a suite with packages an empty one.
+#[test]
+fn a_list_of_packages_is_never_read_over() {
+    for name in [
+        "../../x/Packages.gz",
+        "/main/binary-amd64/Packages",
+        "../Sources.xz",
+    ] {
+        let error = parse(&format!("SHA256:\n {ONE} 1 {name}\n")).unwrap_err();
+        assert!(
+            error.contains("names a path that cannot be mirrored"),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn what_is_no_date_counts_as_missing() {
     let text = "Date: soon\nValid-Until: 05/09/2024\nSHA256:\n";
