@@ -5,7 +5,7 @@
 //! from the pool and compared with what was written, and one of them is read by its format.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
@@ -41,19 +41,10 @@ impl Indexes for PooledIndexes<'_> {
     }
 
     fn is_intact(&self, index: &Index) -> bool {
-        self.present(index).iter().all(|(_, packed)| {
-            let hashed = self.pool.open_object(packed.object).and_then(|mut file| {
-                let mut hasher = Hasher::new(Algorithm::Sha256);
-                let mut buffer = vec![0; BUFFER];
-                loop {
-                    match file.read(&mut buffer)? {
-                        0 => return Ok(hasher.finish().0),
-                        length => hasher.update(&buffer[..length]),
-                    }
-                }
-            });
-            hashed.is_ok_and(|object| object == packed.object)
-        })
+        let intact = |(_, packed): &(_, Packed)| self.pool.is_intact(packed.object);
+        self.present(index)
+            .iter()
+            .all(|present| intact(present).is_ok_and(|intact| intact))
     }
 
     fn read(

@@ -160,7 +160,7 @@ fn trees_in_the_way(config: &Config, config_dir: &Path) -> Vec<Contradiction> {
     let own = own_places(config, config_dir);
     let base = Site::of(&config.storage.base_path);
     let mut taken: Vec<Claim<'_>> = claims(&own).collect();
-    // Whose each of them is: the first ones are nobody's.
+    // The repository that each place belongs to: those of chantal itself belong to none.
     let mut owners: Vec<Option<&Repository>> = vec![None; taken.len()];
     let mut found = Vec::new();
     for repository in &config.repositories {

@@ -13,7 +13,7 @@
 //! YAML of the right shape only the first, and what concerns several files only when each is sound by itself.
 //!
 //! A problem in `conf.d` ends everything. One in `repos.d` costs the repositories that it is about, and the others work: a file that
-//! cannot be used still counts as a repository, of which nobody knows the name and the places ([`Config::broken`]).
+//! cannot be used still counts as a repository with an unknown name and unknown publish paths ([`Config::broken`]).
 
 mod credentials;
 mod error;

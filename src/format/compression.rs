@@ -9,7 +9,7 @@ use std::num::NonZeroU64;
 use crate::digest::{Digest, Hasher};
 
 use super::Open;
-use super::members::{Codec, Members};
+use super::members::{Codec, Members, read_buffered};
 
 /// How an index is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +24,6 @@ pub enum Compression {
 /// The most that an index may unpack to, whatever is declared. The largest known ones are Ubuntu's Contents (829 MB)
 /// and Fedora's filelists (717 MB); five times that leaves room and still ends within seconds.
 pub const OPEN_LIMIT: u64 = 4 << 30;
-
-/// `xz -9` needs a dictionary of 64 MiB; twice that, and what the decoder itself takes.
-pub(super) const XZ_MEMORY_LIMIT_KIB: u32 = 136 << 10;
 
 /// As a power of two: 128 MiB, what `zstd --ultra -22` and `--long` ask for and every client accepts.
 const ZSTD_WINDOW_LOG_LIMIT: u32 = 27;
@@ -311,15 +308,6 @@ impl Read for IndexText<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, into)
     }
-}
-
-/// `read` for whoever can do `fill_buf` and `consume`.
-pub(super) fn read_buffered(reader: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
-    let available = reader.fill_buf()?;
-    let length = available.len().min(into.len());
-    into[..length].copy_from_slice(&available[..length]);
-    reader.consume(length);
-    Ok(length)
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::compression::{XZ_MEMORY_LIMIT_KIB, read_buffered};
+/// `xz -9` needs a dictionary of 64 MiB; twice that, and what the decoder itself takes.
+const XZ_MEMORY_LIMIT_KIB: u32 = 136 << 10;
 
 /// A codec whose files consist of members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,4 +152,13 @@ impl<R: BufRead> Read for Peeked<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, into)
     }
+}
+
+/// `read` for whoever can do `fill_buf` and `consume`.
+pub(super) fn read_buffered(reader: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
+    let available = reader.fill_buf()?;
+    let length = available.len().min(into.len());
+    into[..length].copy_from_slice(&available[..length]);
+    reader.consume(length);
+    Ok(length)
 }

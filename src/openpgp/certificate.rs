@@ -449,7 +449,7 @@ fn is_supported(key: &impl KeyDetails) -> bool {
         }
 }
 
-/// Whether nobody expects such a key to sign.
+/// Whether keys of this algorithm only encrypt.
 fn is_for_encryption(key: &impl KeyDetails) -> bool {
     matches!(
         key.algorithm(),

@@ -1,5 +1,5 @@
 //! Keys that are two: ML-DSA beside Ed25519 or Ed448, as rpm 6 and RHEL 10 sign with (draft-ietf-openpgp-pqc, algorithms 30
-//! and 31). A signature is good when both halves are: whoever breaks one of the two has broken nothing.
+//! and 31). A signature is good when both halves are: breaking one of the two algorithms is not enough to forge one.
 //!
 //! The `pgp` crate has a feature for them, which stands on a version of `ml-dsa` that refuses some good signatures and takes a
 //! repeated hint. Here it reads these keys and signatures as opaque bytes, and does the arithmetic of the older half.

@@ -62,6 +62,13 @@ impl Pool {
         Ok(self.size_of(hasher.finish().0)? == Some(size))
     }
 
+    /// Whether an object's bytes are what its name says.
+    pub fn is_intact(&self, object: ObjectId) -> io::Result<bool> {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        super::hash(&mut self.open_object(object)?, &mut hasher)?;
+        Ok(hasher.finish().0 == object)
+    }
+
     /// Takes an object's file away. The store must not name it any more.
     pub fn remove(&self, object: ObjectId) -> io::Result<()> {
         regular_file::remove(&self.object_path(object))

@@ -96,6 +96,13 @@ pub struct RepositoryRecord {
 }
 
 impl RepositoryRecord {
+    /// What the published metadata lacks of the upstream's, and why: by index or path.
+    pub fn absent(&self) -> BTreeMap<String, String> {
+        let all = self.left_out.iter().chain(&self.missing);
+        all.map(|(name, reason)| (name.clone(), reason.clone()))
+            .collect()
+    }
+
     /// For the user, in whose metadata something is missing.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         let left_out = self.left_out.iter().map(|(name, reason)| {
@@ -304,7 +311,8 @@ pub struct HistoryRecord {
     /// Fingerprints of the trusted keys that signed packages.
     #[serde(default)]
     pub packages_signed_by: Vec<String>,
-    /// Names of indexes that were left out of new metadata, because no client can read them.
+    /// Names of indexes that are not in new metadata, because no client can read them, and paths of files that the upstream did not
+    /// give as it declares them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
 }

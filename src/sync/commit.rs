@@ -86,12 +86,7 @@ impl Session<'_> {
             bytes_downloaded,
             signed_by: state.signed_by.clone(),
             packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
-            left_out: state
-                .left_out
-                .keys()
-                .chain(state.missing.keys())
-                .cloned()
-                .collect(),
+            left_out: state.absent().into_keys().collect(),
         };
         let validators = self.validator_records(pinned.source.path(), &pinned.validators);
         self.context.store.write(self.context.lock, |writer| {

@@ -8,7 +8,7 @@ use crate::kit::keys::Key;
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
-use crate::kit::upstream::{Package, Roots, Upstream};
+use crate::kit::upstream::{Package, Roots, Upstream, edit_root};
 
 const RELEASE: &str = "dists/stable/Release";
 
@@ -45,16 +45,10 @@ fn deb() -> Upstream {
         .with_deb(|deb| deb.roots = Roots::InReleaseOnly)
 }
 
-/// The tree with another Release, signed anew.
-fn with_release(upstream: &Upstream, edit: impl Fn(&str) -> String) -> Tree {
+/// The tree with another root, signed anew.
+fn with_root(upstream: &Upstream, edit: impl Fn(&str) -> String) -> Tree {
     let mut tree = upstream.build().tree;
-    let signed = tree.text("dists/stable/InRelease").to_owned();
-    let text = signed.split("\n\n").nth(1).unwrap();
-    let text = text.split("-----BEGIN PGP SIGNATURE").next().unwrap();
-    let text = edit(text);
-    tree.insert(RELEASE, text.clone());
-    tree.remove(RELEASE);
-    tree.insert("dists/stable/InRelease", Key::archive().clear_sign(&text));
+    edit_root(&mut tree, edit);
     tree
 }
 
@@ -70,7 +64,7 @@ fn dated(text: &str, date: Option<&str>) -> String {
 #[test]
 fn an_undated_root_is_taken_until_there_was_a_dated_one() {
     let mut upstream = deb();
-    let garbage = with_release(&upstream, |text| dated(text, Some("yesterday")));
+    let garbage = with_root(&upstream, |text| dated(text, Some("yesterday")));
     let scene = Scene::of(&upstream, garbage, "");
     let said = scene.sync().exits(0).stderr;
     assert_eq!(
@@ -91,13 +85,13 @@ fn an_undated_root_is_taken_until_there_was_a_dated_one() {
     assert!(json["state"]["upstream_date"].is_null());
     // A dated one, and the undated one again.
     upstream.add(Package::new("more", "1"));
-    scene.server.swap(with_release(&upstream, str::to_owned));
+    scene.server.swap(with_root(&upstream, str::to_owned));
     assert_eq!(scene.sync().exits(0).stderr, "");
     upstream.remove("more");
     for date in [None, Some("yesterday"), Some("2024-05-09 10:00:00")] {
         scene
             .server
-            .swap(with_release(&upstream, |text| dated(text, date)));
+            .swap(with_root(&upstream, |text| dated(text, date)));
         let said = scene.sync().exits(4).stderr;
         assert!(
             said.starts_with(
@@ -124,12 +118,12 @@ fn the_newest_date_outlives_an_undated_root() {
         .to_string();
     let scene = Scene::of(
         &upstream,
-        with_release(&upstream, |text| dated(text, Some(&new))),
+        with_root(&upstream, |text| dated(text, Some(&new))),
         "check_date: false\n",
     );
     assert_eq!(scene.sync().exits(0).stderr, "");
     for label in ["one", "two"] {
-        let undated = with_release(&upstream, |text| {
+        let undated = with_root(&upstream, |text| {
             dated(text, None).replace("Label: Kit", &format!("Label: {label}"))
         });
         scene.server.swap(undated);
@@ -143,9 +137,9 @@ fn the_newest_date_outlives_an_undated_root() {
     }
     scene
         .server
-        .swap(with_release(&upstream, |text| dated(text, Some(&old))));
+        .swap(with_root(&upstream, |text| dated(text, Some(&old))));
     scene.sync().exits(4).mentions("the upstream went back");
-    scene.server.swap(with_release(&upstream, |text| {
+    scene.server.swap(with_root(&upstream, |text| {
         dated(text, Some(&new)).replace("Label: Kit", "Label: x")
     }));
     scene.sync().exits(0);
@@ -160,19 +154,13 @@ fn the_newest_date_outlives_an_undated_root() {
 fn an_undated_repomd_does_not_undo_a_dated_one() {
     let mut upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
     let built = |upstream: &Upstream, is_dated: bool| {
-        let mut tree = upstream.build().tree;
-        if !is_dated {
-            let root = tree.text("repodata/repomd.xml").to_owned();
-            let root = root
-                .replace("timestamp>", "x-timestamp>")
-                .replace("revision>", "x-revision>");
-            tree.insert(
-                "repodata/repomd.xml.asc",
-                Key::archive().sign(root.as_bytes()),
-            );
-            tree.insert("repodata/repomd.xml", root);
-        }
-        tree
+        with_root(upstream, |root| {
+            if is_dated {
+                return root.to_owned();
+            }
+            root.replace("timestamp>", "x-timestamp>")
+                .replace("revision>", "x-revision>")
+        })
     };
     let scene = Scene::of(&upstream, built(&upstream, false), "");
     scene
@@ -194,7 +182,7 @@ fn an_undated_repomd_does_not_undo_a_dated_one() {
 #[test]
 fn a_suite_without_packages_is_empty() {
     let upstream = deb();
-    let placeholder = with_release(&upstream, |text| {
+    let placeholder = with_root(&upstream, |text| {
         let lines = text.lines().filter(|line| !line.contains("/Packages"));
         lines.fold(String::new(), |text, line| text + line + "\n")
     });

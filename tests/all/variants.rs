@@ -10,7 +10,7 @@ use crate::kit::clients::{Apt, Dnf};
 use crate::kit::keys::Key;
 use crate::kit::process::Output;
 use crate::kit::server::{Fault, Server, Times};
-use crate::kit::upstream::{Checksum, Codec, DebExtra, Package, Roots, Upstream};
+use crate::kit::upstream::{Checksum, Codec, DebExtra, Package, Roots, Upstream, edit_root};
 
 const PACKAGES: &str = "dists/stable/main/binary-amd64/Packages";
 
@@ -230,26 +230,18 @@ fn a_form_with_other_content_is_left_out() {
             });
             let mut tree = upstream.build().tree;
             let path = format!("{PACKAGES}{end}");
-            let release = tree.text("dists/stable/InRelease").to_owned();
-            let text = release.split("\n\n").nth(1).unwrap();
-            let text = text.split("-----BEGIN PGP SIGNATURE").next().unwrap();
-            let lines = text.lines().map(|line| {
-                if line.ends_with(&format!(" main/binary-amd64/Packages{end}")) {
-                    format!(
-                        " {} {} main/binary-amd64/Packages{end}\n",
-                        Checksum::Sha256.hex(&bad),
-                        bad.len()
-                    )
-                } else {
-                    format!("{line}\n")
-                }
+            let entry = format!(" main/binary-amd64/Packages{end}");
+            edit_root(&mut tree, |text| {
+                let lines = text.lines().map(|line| {
+                    if line.ends_with(&entry) {
+                        format!(" {} {}{entry}\n", Checksum::Sha256.hex(&bad), bad.len())
+                    } else {
+                        format!("{line}\n")
+                    }
+                });
+                lines.collect::<Vec<_>>().concat()
             });
-            let text: Vec<String> = lines.collect();
             tree.insert(&path, bad.clone());
-            tree.insert(
-                "dists/stable/InRelease",
-                Key::archive().clear_sign(&text.concat()),
-            );
             for more in ["", "filters:\n  include: [hello]\n"] {
                 let server = Server::start(tree.clone());
                 let chantal = Chantal::new();
@@ -334,7 +326,6 @@ fn a_twin_of_a_list_may_be_missing() {
     let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
     for fault in [None, Some(Fault::Status(403)), Some(Fault::Html)] {
         let mut tree = upstream.build().tree;
-        let root = tree.text("repodata/repomd.xml").to_owned();
         let element = |kind: &str, href: &str| {
             format!(
                 "<data type=\"{kind}\"><checksum type=\"sha256\">{}</checksum><location href=\"{href}\"/><size>4</size></data>\n</repomd>",
@@ -342,12 +333,9 @@ fn a_twin_of_a_list_may_be_missing() {
             )
         };
         let path = "repodata/primary.sqlite.bz2";
-        let root = root.replace("</repomd>", &element("primary_db", path));
-        tree.insert(
-            "repodata/repomd.xml.asc",
-            Key::archive().sign(root.as_bytes()),
-        );
-        tree.insert("repodata/repomd.xml", root.clone());
+        edit_root(&mut tree, |root| {
+            root.replace("</repomd>", &element("primary_db", path))
+        });
         let scene = Scene::of(&upstream, "");
         scene.server.swap(tree.clone());
         if let Some(fault) = &fault {
@@ -364,12 +352,9 @@ fn a_twin_of_a_list_may_be_missing() {
             dnf.run(&["repoquery"]).exits(0).mentions("hello");
         }
         // Of what nothing else repeats.
-        let root = root.replace("primary_db", "other-thing_db");
-        tree.insert(
-            "repodata/repomd.xml.asc",
-            Key::archive().sign(root.as_bytes()),
-        );
-        tree.insert("repodata/repomd.xml", root);
+        edit_root(&mut tree, |root| {
+            root.replace("primary_db", "other-thing_db")
+        });
         let scene = Scene::of(&upstream, "");
         scene.server.swap(tree);
         scene.sync().exits(4);
@@ -381,19 +366,12 @@ fn a_compression_that_is_not_read_is_named() {
     for listed in [vec![], vec![Codec::Plain]] {
         let upstream = deb().with_deb(|deb| deb.listed_only.clone_from(&listed));
         let mut tree = upstream.build().tree;
-        let release = tree.text("dists/stable/InRelease").to_owned();
-        let text = release.split("\n\n").nth(1).unwrap();
-        let text = text.split("-----BEGIN PGP SIGNATURE").next().unwrap();
-        let mut text = text.to_owned();
         for (end, other) in [(".xz", ".lzma"), (".gz", ".lz4")] {
-            text = text.replace(&format!("Packages{end}"), &format!("Packages{other}"));
+            let [old, new] = [end, other].map(|end| format!("Packages{end}"));
+            edit_root(&mut tree, |text| text.replace(&old, &new));
             let bytes = tree.bytes(&format!("{PACKAGES}{end}")).to_vec();
             tree.insert(&format!("{PACKAGES}{other}"), bytes);
         }
-        for path in ["dists/stable/Release", "dists/stable/Release.gpg"] {
-            tree.remove(path);
-        }
-        tree.insert("dists/stable/InRelease", Key::archive().clear_sign(&text));
         let scene = Scene::of(&upstream, "");
         scene.server.swap(tree);
         let file = if listed.is_empty() {
@@ -413,13 +391,9 @@ fn a_compression_that_is_not_read_is_named() {
     let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
     for end in [".lzma", ".lz4", ".zck"] {
         let mut tree = upstream.build().tree;
-        let root = tree.text("repodata/repomd.xml").to_owned();
-        let root = root.replace("-primary.xml.gz", &format!("-primary.xml{end}"));
-        tree.insert(
-            "repodata/repomd.xml.asc",
-            Key::archive().sign(root.as_bytes()),
-        );
-        tree.insert("repodata/repomd.xml", root);
+        edit_root(&mut tree, |root| {
+            root.replace("-primary.xml.gz", &format!("-primary.xml{end}"))
+        });
         let scene = Scene::of(&upstream, "");
         scene.server.swap(tree);
         scene.sync().exits(4).mentions(&format!(

@@ -25,7 +25,7 @@ struct Past {
     manifest: Option<String>,
     signed_by: Vec<String>,
     packages_signed_by: Vec<String>,
-    /// Indexes that were left out of filtered metadata, because clients cannot read them.
+    /// Indexes and files of the upstream's that the published metadata lacks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
 }

@@ -168,6 +168,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
         auto_publish: repository.publish.auto,
         state: record.map(|record| State {
             packages_verified: packages_verified(repository, Some(&record)),
+            left_out: record.absent(),
             manifest: record.manifest.to_string(),
             packages: record.packages,
             bytes: record.bytes,
@@ -179,7 +180,6 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             checked_at: rfc3339(record.checked_at),
             signed_by: record.signed_by,
             packages_signed_by: record.packages_signed_by,
-            left_out: record.left_out.into_iter().chain(record.missing).collect(),
         }),
         published,
         unpublished,

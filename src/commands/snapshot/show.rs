@@ -93,12 +93,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
         upstream_valid_until: state.root_valid_until.map(rfc3339),
         signed_by: state.signed_by.clone(),
         packages_signed_by: state.packages_signed_by.clone(),
-        left_out: state
-            .left_out
-            .iter()
-            .chain(&state.missing)
-            .map(|(name, reason)| (name.clone(), reason.clone()))
-            .collect(),
+        left_out: state.absent(),
         packages: state.packages,
         bytes: state.bytes,
         objects: usage.objects,

@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
-use crate::format::compression::read_buffered;
+use crate::format::members::read_buffered;
 
 /// Ends in an error when one event takes more than its share: quick-xml would buffer a text node of any size.
 pub(super) struct Metered<'a> {

@@ -265,7 +265,7 @@ fn a_keyring_of_them_is_written_and_read_again() {
     }
 }
 
-/// A key that cannot be used is still one that somebody put into the file.
+/// Messages name the keys of the file that cannot be used.
 #[test]
 fn messages_tell_of_keys_that_cannot_be_used() {
     // SLH-DSA.

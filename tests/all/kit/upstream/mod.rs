@@ -226,6 +226,25 @@ pub struct Built {
     repository: Repository,
 }
 
+/// Edits the root of a tree that [`Key::archive`] signs: suite `stable`, of which only `InRelease` is left, or repomd.xml.
+pub fn edit_root(tree: &mut Tree, edit: impl FnOnce(&str) -> String) {
+    const REPOMD: &str = "repodata/repomd.xml";
+    if tree.find(REPOMD).is_some() {
+        let root = edit(tree.text(REPOMD));
+        tree.insert(
+            "repodata/repomd.xml.asc",
+            Key::archive().sign(root.as_bytes()),
+        );
+        tree.insert(REPOMD, root);
+        return;
+    }
+    let signed = tree.text("dists/stable/InRelease").to_owned();
+    let text = signed.split("\n\n").nth(1).unwrap();
+    let text = edit(text.split("-----BEGIN PGP SIGNATURE").next().unwrap());
+    tree.retain(|path| !["dists/stable/Release", "dists/stable/Release.gpg"].contains(&path));
+    tree.insert("dists/stable/InRelease", Key::archive().clear_sign(&text));
+}
+
 impl Built {
     /// What a complete mirror publishes with the format's defaults (all components and architectures chosen), as a
     /// repository `r` that trusts the key which signs the upstream.
