@@ -2,7 +2,6 @@
 
 mod storage;
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -68,6 +67,12 @@ pub enum Error {
     NeverSynced { repository: String },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    /// What `init` wrote before it failed stays.
+    #[error("{source}\n  written before that, and left there: {}", written.join(", "))]
+    HalfMade {
+        written: Vec<String>,
+        source: Box<Error>,
+    },
     /// What went wrong with each of several repositories.
     #[error("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several { exit: Exit, errors: Vec<Error> },
@@ -116,6 +121,7 @@ impl Error {
             },
             Self::Merge(error) => merge_exit(error),
             Self::Interrupted(_) => Exit::Interrupted,
+            Self::HalfMade { source, .. } => source.exit(),
             Self::Several { exit, .. } => *exit,
             Self::Io(error) => io_exit(error),
             Self::Internal { .. } | Self::NeverSynced { .. } => Exit::Other,
@@ -130,22 +136,38 @@ impl Error {
             .max_by_key(|exit| exit.gravity())
     }
 
-    /// The message as it is shown: what happened, then what to do.
+    /// Each thing that went wrong, and what to do about it.
+    pub fn parts(&self) -> Vec<(String, Option<String>)> {
+        match self {
+            Self::Several { errors, .. } => errors.iter().flat_map(Self::parts).collect(),
+            Self::Config(ConfigError::Problems(problems)) => problems
+                .iter()
+                .map(|problem| (problem.to_string(), problem.hint.clone()))
+                .collect(),
+            _ => vec![(self.to_string(), self.hint())],
+        }
+    }
+
+    /// The messages as they are shown: what happened, then what to do.
     pub fn render(&self) -> String {
-        if let Self::Several { errors, .. } = self {
-            let rendered: Vec<String> = errors.iter().map(Self::render).collect();
-            return rendered.join("\n");
-        }
-        let mut text = format!("error: {self}");
-        if let Some(hint) = self.hint() {
-            let _ = write!(text, "\nhint: {hint}");
-        }
-        text
+        let rendered = self.parts().into_iter().map(|(what, hint)| match hint {
+            Some(hint) => format!("error: {what}\nhint: {hint}"),
+            None => format!("error: {what}"),
+        });
+        rendered.collect::<Vec<_>>().join("\n")
     }
 
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Config(ConfigError::NoDirectory(_)) => {
+                Some("`chantal init` creates it, `--config-dir` names another one".to_owned())
+            }
+            Self::Config(ConfigError::Problems(problems)) => match &problems[..] {
+                [one] => one.hint.clone(),
+                _ => None,
+            },
+            Self::HalfMade { source, .. } => source.hint(),
             Self::Storage(error) => storage_hint(error),
             Self::Sync { repository, source } => sync_hint(repository, source),
             Self::Publish { repository, source } => publish_hint(repository, source),
@@ -181,7 +203,6 @@ impl Error {
             Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)
             | Self::Unusable { .. }
-            | Self::Config(_)
             | Self::Merge(_)
             | Self::SigningFile(_)
             | Self::Interrupted(_)
@@ -252,6 +273,7 @@ fn stored_exit(error: &StoredError) -> Exit {
 
 fn sync_exit(error: &SyncError) -> Exit {
     match error {
+        SyncError::Files { errors, .. } => gravest_of(errors).map_or(Exit::Refused, sync_exit),
         SyncError::Key(error) => match error {
             KeyError::File(_) | KeyError::Unusable(_) => Exit::Usage,
             KeyError::Kept(error) => io_exit(error),
@@ -290,7 +312,7 @@ fn sync_exit(error: &SyncError) -> Exit {
         SyncError::IndexMissing { .. }
         | SyncError::TwoContents { .. }
         | SyncError::SizeConflict { .. }
-        | SyncError::PackagesRefused { .. }
+        | SyncError::PackageRefused { .. }
         | SyncError::KeyPlace { .. }
         | SyncError::Manifest(_) => Exit::Refused,
         SyncError::Store(error) => store_exit(error),
@@ -301,6 +323,14 @@ fn sync_exit(error: &SyncError) -> Exit {
         SyncError::Io(error) => io_exit(error),
         SyncError::NoSpace { .. } => Exit::Other,
     }
+}
+
+/// The first of those that the exit code is about.
+fn gravest_of(errors: &[SyncError]) -> Option<&SyncError> {
+    errors
+        .iter()
+        .rev()
+        .max_by_key(|error| sync_exit(error).gravity())
 }
 
 fn upstream_exit(error: &UpstreamError) -> Exit {
@@ -348,6 +378,7 @@ fn publish_exit(error: &PublishError) -> Exit {
 fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
     let untouched = "the last good state is untouched";
     Some(match error {
+        SyncError::Files { errors, .. } => sync_hint(repository, gravest_of(errors)?)?,
         SyncError::Key(KeyError::Replaced { .. }) => format!(
             "if the new keys are genuine, `chantal repo trust --repo-id {repository}` accepts them; {untouched}"
         ),
@@ -382,7 +413,7 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
                 "check gpgkey_file or gpgkey_url against what the upstream announces; {untouched}"
             )
         }
-        SyncError::PackagesRefused { .. } => format!(
+        SyncError::PackageRefused { .. } => format!(
             "if a key is missing that the upstream announces, add it to gpgkey_file or gpgkey_url; anything else only the upstream can explain (`rpm.gpgcheck: false` takes packages unseen); {untouched}"
         ),
         SyncError::Root(RootError::Upstream(error))

@@ -85,7 +85,14 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut problems = Vec::new();
     let mut errors = Vec::new();
-    let result = run(&cli, &mut problems);
+    let mut written = Vec::new();
+    let result = run(&cli, &mut problems, &mut written).map_err(|source| match written.len() {
+        0 => source,
+        _ => Error::HalfMade {
+            written,
+            source: Box::new(source),
+        },
+    });
     // Of repositories that the run had to do without.
     let broken =
         (!problems.is_empty()).then(|| Error::Config(config::ConfigError::Problems(problems)));
@@ -122,18 +129,29 @@ fn report(cli: &Cli, error: &Error) {
     say(error);
     // With several repositories, the result was printed and has their errors.
     if cli.format == cli::OutputFormat::Json && !matches!(error, Error::Several { .. }) {
-        let document = serde_json::json!({
+        let mut document = serde_json::json!({
             "error": error.to_string(),
             "hint": error.hint(),
             "exit_code": error.exit().code(),
         });
+        let parts = error.parts();
+        if parts.len() > 1 {
+            let parts = parts.iter();
+            document["errors"] = parts
+                .map(|(what, hint)| serde_json::json!({"error": what, "hint": hint}))
+                .collect();
+        }
         let document = terminal::escape_json(&format!("{document:#}"));
         let _ = writeln!(std::io::stdout(), "{document}");
     }
 }
 
-/// `problems` gets what is wrong with files of `repos.d` that the run does without.
-fn run(cli: &Cli, problems: &mut Vec<config::Problem>) -> Result<(), Error> {
+/// `problems` gets what is wrong with files of `repos.d` that the run does without, `written` what `init` has made so far.
+fn run(
+    cli: &Cli,
+    problems: &mut Vec<config::Problem>,
+    written: &mut Vec<String>,
+) -> Result<(), Error> {
     let has_csv = matches!(cli.command, Command::Snapshot(cli::Snapshot::Diff(_)));
     if cli.format == cli::OutputFormat::Csv && !has_csv {
         return Err(Error::Usage(
@@ -147,10 +165,9 @@ fn run(cli: &Cli, problems: &mut Vec<config::Problem>) -> Result<(), Error> {
     if let Command::Generate(cli::Generate::Man(arguments)) = &cli.command {
         return commands::generate::man(arguments);
     }
-    let written = match cli.command {
-        Command::Init => commands::init::write_examples(&cli.config_dir)?,
-        _ => Vec::new(),
-    };
+    if matches!(cli.command, Command::Init) {
+        commands::init::write_examples(&cli.config_dir, written)?;
+    }
     let mut loaded = config::load(&cli.config_dir)?;
     problems.append(&mut loaded.problems);
     let verbosity = match (cli.quiet, cli.verbose) {
@@ -182,7 +199,11 @@ fn run(cli: &Cli, problems: &mut Vec<config::Problem>) -> Result<(), Error> {
     result
 }
 
-fn dispatch(command: &Command, context: &Context<'_>, written: Vec<String>) -> Result<(), Error> {
+fn dispatch(
+    command: &Command,
+    context: &Context<'_>,
+    written: &mut Vec<String>,
+) -> Result<(), Error> {
     match command {
         Command::Init => commands::init::init(context.config, context.output, written),
         Command::Repo(cli::Repo::Sync(arguments)) => commands::repo::sync(context, arguments),

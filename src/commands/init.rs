@@ -19,11 +19,10 @@ struct Made {
     created: bool,
 }
 
-/// Before the configuration is read: writes one where there is none.
-pub fn write_examples(config_dir: &Path) -> Result<Vec<String>, Error> {
-    let mut written = Vec::new();
+/// Before the configuration is read: writes one where there is none. `written` gets what was written, also when it fails.
+pub fn write_examples(config_dir: &Path, written: &mut Vec<String>) -> Result<(), Error> {
     if config::is_present(config_dir)? {
-        return Ok(written);
+        return Ok(());
     }
     for (directory, name, text) in [
         ("conf.d", "global.yaml", EXAMPLE_GLOBAL),
@@ -41,10 +40,14 @@ pub fn write_examples(config_dir: &Path) -> Result<Vec<String>, Error> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             file => file?,
         };
-        file.write_all(text.as_bytes())?;
+        // Half an example would stay for good: the next run writes none where there is a configuration.
+        if let Err(error) = file.write_all(text.as_bytes()) {
+            let _ = fs_err::remove_file(&path);
+            return Err(error.into());
+        }
         written.push(path.display().to_string());
     }
-    Ok(written)
+    Ok(())
 }
 
 /// Before anything is logged: what else runs makes no directories above the log file.
@@ -56,12 +59,21 @@ pub fn make_log_directory(config: &config::Config) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn init(config: &config::Config, output: Output, written: Vec<String>) -> Result<(), Error> {
+/// `written` has what was written before.
+pub fn init(
+    config: &config::Config,
+    output: Output,
+    written: &mut Vec<String>,
+) -> Result<(), Error> {
     let created = !storage::is_made(&config.storage).unwrap_or(false);
     let storage = Storage::init(&config.storage)?;
+    let examples = written.clone();
+    if created {
+        written.push(config.storage.base_path.display().to_string());
+    }
     fs_err::create_dir_all(config.storage.keyrings_path())?;
     let made = Made {
-        written,
+        written: examples,
         storage: config.storage.base_path.display().to_string(),
         pool: storage.pool.root().display().to_string(),
         created,

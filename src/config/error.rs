@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error(
-        "configuration directory {} does not exist\n\
-         hint: `chantal init` creates it, `--config-dir` names another one", .0.display()
-    )]
+    #[error("configuration directory {} does not exist", .0.display())]
     NoDirectory(PathBuf),
     /// Never empty.
     #[error("{}", paragraphs(.0))]
@@ -71,10 +68,7 @@ impl fmt::Display for Problem {
                 }
             }
         }
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

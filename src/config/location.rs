@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Component, Path, PathBuf};
 
 use url::Url;
@@ -45,6 +46,10 @@ pub enum LocationError {
     Fragment,
     #[error("a file URL is file:///PATH, without a host or a query")]
     FileUrl,
+    #[error("is not of the form https://HOST/PATH")]
+    HttpUrl,
+    #[error("looks like a URL without its scheme, and would be taken for a path")]
+    NoScheme,
     #[error(transparent)]
     Path(#[from] PathError),
 }
@@ -137,7 +142,13 @@ enum Location {
 
 impl Location {
     fn parse(text: &str, dir: &Path) -> Result<Self, LocationError> {
-        let Some(scheme) = scheme(text) else {
+        let scheme = scheme(text);
+        if !scheme.is_some_and(|scheme| text[scheme.len()..].starts_with("://"))
+            && lacks_scheme(text)
+        {
+            return Err(LocationError::NoScheme);
+        }
+        let Some(scheme) = scheme else {
             return Ok(Self::File(path(text, dir)?));
         };
         // `Url::parse` would drop them silently.
@@ -146,7 +157,15 @@ impl Location {
         }
         match scheme.to_ascii_lowercase().as_str() {
             "http" | "https" => {
+                // `Url::parse` makes URLs of `https:host`, `https:///host` and `https:\\host`.
+                let rest = text[scheme.len()..].strip_prefix("://");
+                if text.contains('\\') || rest.is_none_or(|rest| rest.starts_with('/')) {
+                    return Err(LocationError::HttpUrl);
+                }
                 let url = Url::parse(text)?;
+                if matches!(url.host_str(), Some("http" | "https")) {
+                    return Err(LocationError::HttpUrl);
+                }
                 if !url.username().is_empty() || url.password().is_some() {
                     return Err(LocationError::Credentials);
                 }
@@ -181,6 +200,39 @@ pub(super) fn scheme(text: &str) -> Option<&str> {
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     plausible.then_some(scheme)
+}
+
+/// Whether a text without a scheme is a URL's rest rather than a path: `//host/x`, `https//host`, `deb.example.org/debian`,
+/// `192.0.2.1:8080/x`. A directory of such a name is written with `./` before it.
+fn lacks_scheme(text: &str) -> bool {
+    if text.starts_with("//") {
+        return true;
+    }
+    let first = text.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = first.rsplit('@').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.chars().all(|c| c.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let has_port = host.len() < authority.len();
+    matches!(
+        host.to_ascii_lowercase().as_str(),
+        "http" | "https" | "localhost"
+    ) || host.starts_with('[')
+        || has_port && !host.is_empty()
+        || host.parse::<Ipv4Addr>().is_ok()
+        || is_domain_name(host.strip_suffix('.').unwrap_or(host))
+}
+
+/// With at least two labels, the last of them letters: `8.1` is none.
+fn is_domain_name(host: &str) -> bool {
+    let is_label =
+        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-');
+    host.rsplit_once('.').is_some_and(|(name, last)| {
+        last.chars().count() >= 2
+            && last.chars().all(char::is_alphabetic)
+            && name.split('.').all(is_label)
+    })
 }
 
 /// `text` as it is meant in a file in `dir`, which is absolute.
@@ -232,9 +284,13 @@ mod tests {
             ("../../pkgs/apt", file("/pkgs/apt")),
             ("./a:b", file("/etc/chantal/a:b")),
             (
-                "deb.example.org/debian",
+                "./deb.example.org/debian",
                 file("/etc/chantal/deb.example.org/debian"),
             ),
+            ("debian/8.1", file("/etc/chantal/debian/8.1")),
+            ("8.1/x", file("/etc/chantal/8.1/x")),
+            (".hidden.dir/x", file("/etc/chantal/.hidden.dir/x")),
+            ("/deb.example.org/x", file("/deb.example.org/x")),
             ("/srv/./x/", file("/srv/x")),
             ("file:///srv/with%20blank", file("/srv/with blank")),
             ("file://localhost/srv", file("/srv")),
@@ -242,11 +298,25 @@ mod tests {
             ("file:///srv?x", Err(LocationError::FileUrl)),
             ("file:srv", Err(LocationError::FileUrl)),
             ("ftp://x/y", Err(LocationError::Scheme("ftp".to_owned()))),
-            (
-                "mirror:8080/x",
-                Err(LocationError::Scheme("mirror".to_owned())),
-            ),
+            ("mirror:8080/x", Err(LocationError::NoScheme)),
+            ("svn:x", Err(LocationError::Scheme("svn".to_owned()))),
             ("https://a b/", Err(LocationError::Blank)),
+            ("deb.example.org/debian", Err(LocationError::NoScheme)),
+            ("deb.example.org", Err(LocationError::NoScheme)),
+            ("deb.example.org.?x", Err(LocationError::NoScheme)),
+            ("u:p@deb.example.org/x", Err(LocationError::NoScheme)),
+            ("192.0.2.1/x", Err(LocationError::NoScheme)),
+            ("192.0.2.1:8080/x", Err(LocationError::NoScheme)),
+            ("[2001:db8::1]/x", Err(LocationError::NoScheme)),
+            ("localhost/x", Err(LocationError::NoScheme)),
+            ("//h/x", Err(LocationError::NoScheme)),
+            ("https//h/x", Err(LocationError::NoScheme)),
+            ("http/h/x", Err(LocationError::NoScheme)),
+            ("http:h/x", Err(LocationError::HttpUrl)),
+            ("http:/h/x", Err(LocationError::HttpUrl)),
+            ("https:///h/x", Err(LocationError::HttpUrl)),
+            ("https:\\\\h\\x", Err(LocationError::HttpUrl)),
+            ("https://https://h/x", Err(LocationError::HttpUrl)),
             ("https://u:p@h/", Err(LocationError::Credentials)),
             ("https://u@h/", Err(LocationError::Credentials)),
             ("https://h/#x", Err(LocationError::Fragment)),

@@ -156,6 +156,11 @@ pub(super) fn refuse_location(key: &str, err: &LocationError, scope: &mut Scope<
             err.to_string(),
             "a URL begins with https://, a path with a colon in it with ./",
         ),
+        LocationError::NoScheme | LocationError::HttpUrl => scope.refuse_with_hint(
+            key,
+            err.to_string(),
+            "a URL begins with https://HOST or http://HOST, a path with / or ./",
+        ),
         _ => scope.refuse(key, err.to_string()),
     }
 }

@@ -11,8 +11,10 @@ use crate::store::records::ObjectRecord;
 use crate::time::now;
 use crate::upstream::{Expected, UpstreamError};
 
+use super::failures::Failures;
 use super::packages::PackageChecks;
 use super::plan::{Missing, Plan};
+use super::root::Pinned;
 use super::{Session, SyncError};
 
 /// After so many files they are made durable and the store is told, so that an interrupted run is not hashed again.
@@ -38,11 +40,13 @@ pub enum WantKind {
     Other,
 }
 
-/// What a file means that the upstream does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingFiles {
-    AreErrors,
-    AreLeftOut,
+/// What is done about a file that the upstream does not have, or has otherwise than it says.
+#[derive(Clone, Copy)]
+pub enum Absent<'a> {
+    /// It is told of in [`Brought::absent`].
+    LeftOut,
+    /// The others are still fetched, and then it is an error; at once if the upstream has another root by now than this one.
+    Noted(&'a Failures, &'a Pinned),
 }
 
 /// What came of many files, and what did not where that is no error yet.
@@ -70,8 +74,14 @@ pub struct Fetched {
 impl Session<'_> {
     /// Downloads what a plan lacks; returns all of its objects, and what was found out about its packages if they are
     /// checked.
-    pub(super) fn fetch_files(&self, plan: &mut Plan) -> Result<Fetched, SyncError> {
-        let checks = self.check_known_packages(plan)?;
+    pub(super) fn fetch_files(
+        &self,
+        plan: &mut Plan,
+        pinned: &Pinned,
+    ) -> Result<Fetched, SyncError> {
+        let all = (plan.known.len() + plan.wants().len()) as u64;
+        let failures = Failures::among(all);
+        let checks = self.check_known_packages(plan, &failures)?;
         let wants = plan.wants();
         let missing = Missing::of(&wants, self.id(), &self.context.pool.held()?);
         let free = self.context.pool.free_bytes()?;
@@ -82,25 +92,25 @@ impl Session<'_> {
                 free,
             });
         }
-        let fetched = self.fetch(&wants, MissingFiles::AreErrors, checks.as_ref());
-        let fetched = fetched.map(|brought| brought.objects);
-        let mut objects = match &checks {
-            Some(checks) => self.finish_package_checks(checks, fetched)?,
-            None => fetched?,
-        };
+        let absent = Absent::Noted(&failures, pinned);
+        let fetched = self.fetch(&wants, absent, checks.as_ref());
+        if let Some(checks) = &checks {
+            self.record_verdicts(checks)?;
+        }
+        let mut objects = failures.conclude_after(fetched)?.objects;
         objects.extend(&plan.known);
         if let Some(checks) = &checks {
-            self.refuse_impostors(plan, &objects, checks)?;
+            self.refuse_impostors(plan, &objects, checks, &failures)?;
         }
         Ok(Fetched { objects, checks })
     }
 
-    /// Downloads all of these, in parallel, and checks the packages among them. The first error ends it; what had come by
-    /// then stays in the pool.
+    /// Downloads all of these, in parallel, and checks the packages among them. The first error that is not about one file ends
+    /// it; what had come by then stays in the pool.
     pub(super) fn fetch(
         &self,
         wants: &[Want],
-        missing_files: MissingFiles,
+        if_absent: Absent<'_>,
         checks: Option<&PackageChecks>,
     ) -> Result<Brought, SyncError> {
         if wants.is_empty() {
@@ -116,20 +126,36 @@ impl Session<'_> {
             unrecorded: Vec::new(),
         });
         let result = self.in_parallel(wants, |want| {
-            let stored = match self.fetch_one(want, &downloads, missing_files)? {
-                Ok(stored) => stored,
-                Err(error) => {
+            let stored = match (self.fetch_one(want, &downloads)?, if_absent) {
+                (Ok(stored), _) => stored,
+                (Err(error), Absent::LeftOut) => {
                     lock(&arrived).brought.absent.insert(want.digest, error);
                     return Ok(());
                 }
+                (Err(error), Absent::Noted(failures, pinned)) => {
+                    failures.saw(1);
+                    let error = failed(&want.what, error);
+                    if failures.are_none() && self.has_moved(&error, pinned) {
+                        return Err(error);
+                    }
+                    return failures.note(error);
+                }
             };
             self.note(&arrived, want, stored)?;
-            match checks {
+            let checked = match checks {
                 Some(checks) if want.kind == WantKind::Package => {
                     let url = self.upstream.shown(&want.places[0]);
                     self.check_package(checks, &format!("{}, {url}", want.what), stored.object)
                 }
                 _ => Ok(()),
+            };
+            let Absent::Noted(failures, _) = if_absent else {
+                return checked;
+            };
+            failures.saw(1);
+            match checked {
+                Err(refused @ SyncError::PackageRefused { .. }) => failures.note(refused),
+                checked => checked,
             }
         });
         downloads.finish();
@@ -140,6 +166,12 @@ impl Session<'_> {
         let recorded = self.record(&unrecorded);
         result?;
         recorded.map(|()| brought)
+    }
+
+    /// Whether a failure is that of an upstream whose root is another one by now: nothing below the old one is worth its way.
+    fn has_moved(&self, failure: &SyncError, pinned: &Pinned) -> bool {
+        failure.may_be_a_moving_upstream()
+            && (self.root_again()).is_ok_and(|now| now.object != pinned.object)
     }
 
     /// Works on each of many at once. The first error ends it: transfers are stopped, and what was not begun is left.
@@ -173,7 +205,6 @@ impl Session<'_> {
         &self,
         want: &Want,
         downloads: &Downloads,
-        missing_files: MissingFiles,
     ) -> Result<Result<Stored, UpstreamError>, SyncError> {
         self.context.interrupt.check()?;
         // From a run that was killed before it could tell the store.
@@ -198,11 +229,7 @@ impl Session<'_> {
                 Err(source) => return Err(failed(&want.what, source)),
             }
         }
-        let gravest = gravest.expect("a file has at least one place");
-        match missing_files {
-            MissingFiles::AreLeftOut => Ok(Err(gravest)),
-            MissingFiles::AreErrors => Err(failed(&want.what, gravest)),
-        }
+        Ok(Err(gravest.expect("a file has at least one place")))
     }
 
     fn fetch_from(

@@ -17,6 +17,7 @@
 //! Nothing here knows rpm or deb; see [`crate::format::Format`].
 
 mod commit;
+mod failures;
 mod fetch;
 mod freshness;
 mod kept_keys;
@@ -120,9 +121,11 @@ pub enum SyncError {
         "{path} is a file of the upstream, where clients look for the trusted keys ({key_file})"
     )]
     KeyPlace { path: RelPath, key_file: RelPath },
-    /// Messages, one for each.
-    #[error("{}", about_refused(refused))]
-    PackagesRefused { refused: Vec<String> },
+    #[error("{what}")]
+    PackageRefused { what: String },
+    /// Several: of `unseen` further files nothing is known.
+    #[error("{}", failures::about(errors, *unseen))]
+    Files { errors: Vec<SyncError>, unseen: u64 },
     #[error("{needed} bytes are to be downloaded, but the file system of {} has only {free} free", pool.display())]
     NoSpace {
         pool: std::path::PathBuf,
@@ -137,24 +140,6 @@ pub enum SyncError {
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-}
-
-/// One package for itself, several below a line that counts them.
-fn about_refused(refused: &[String]) -> String {
-    match refused {
-        [one] => one.clone(),
-        several => {
-            let rest = if several.len() < packages::REFUSED_MAX {
-                ""
-            } else {
-                ", and the others were not looked at"
-            };
-            several.iter().fold(
-                format!("{} packages are refused{rest}", several.len()),
-                |text, one| format!("{text}\n  {}", one.replace('\n', "\n  ")),
-            )
-        }
-    }
 }
 
 impl SyncError {
@@ -174,15 +159,17 @@ impl SyncError {
 
     /// What would be seen if the upstream had changed since its root was fetched.
     fn may_be_a_moving_upstream(&self) -> bool {
-        matches!(
-            self,
-            Self::Download {
-                source: UpstreamError::Missing { .. }
+        match self {
+            Self::Download { source, .. } => matches!(
+                source,
+                UpstreamError::Missing { .. }
                     | UpstreamError::Mismatch { .. }
-                    | UpstreamError::Denied { status: 403, .. },
-                ..
-            } | Self::IndexMissing { .. }
-        )
+                    | UpstreamError::Denied { status: 403, .. }
+            ),
+            Self::IndexMissing { .. } => true,
+            Self::Files { errors, .. } => errors.iter().any(Self::may_be_a_moving_upstream),
+            _ => false,
+        }
     }
 }
 
@@ -286,7 +273,7 @@ impl<'a> Session<'a> {
     pub fn sync(&self) -> Result<Report, SyncError> {
         let result = self.steadily(|pinned| {
             let mut plan = self.plan_from(pinned)?;
-            let fetched = self.fetch_files(&mut plan)?;
+            let fetched = self.fetch_files(&mut plan, pinned)?;
             self.commit(pinned, &plan, &fetched)
         });
         match result {

@@ -17,11 +17,10 @@ use crate::pool::Stored;
 use crate::store::records::PackageRecord;
 use crate::terminal::escape;
 
+use super::failures::Failures;
 use super::plan::{Plan, described};
 use super::{Session, SyncError};
 
-/// After so many refused packages the others are not looked at.
-pub(super) const REFUSED_MAX: usize = 10;
 /// After so many verdicts the store is told.
 const CHECKPOINT_VERDICTS: usize = 5000;
 
@@ -37,8 +36,6 @@ struct Found {
     good: HashMap<ObjectId, Checked>,
     /// Objects of `good` that the store does not know.
     unrecorded: Vec<ObjectId>,
-    /// Messages.
-    refused: Vec<String>,
 }
 
 /// A good package.
@@ -89,27 +86,6 @@ impl PackageChecks {
     fn lock(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Notes a message; so many are enough.
-    fn refuse(&self, what: String) -> Result<(), SyncError> {
-        let is_enough = {
-            let mut found = self.lock();
-            found.refused.push(what);
-            found.refused.len() >= REFUSED_MAX
-        };
-        if is_enough { self.conclude() } else { Ok(()) }
-    }
-
-    /// Refused packages are an error.
-    fn conclude(&self) -> Result<(), SyncError> {
-        let mut refused = self.lock().refused.clone();
-        if refused.is_empty() {
-            return Ok(());
-        }
-        // Workers find them in any order.
-        refused.sort();
-        Err(SyncError::PackagesRefused { refused })
-    }
 }
 
 impl Session<'_> {
@@ -118,8 +94,11 @@ impl Session<'_> {
     pub(super) fn check_known_packages(
         &self,
         plan: &mut Plan,
+        failures: &Failures,
     ) -> Result<Option<PackageChecks>, SyncError> {
+        let already_known = plan.known.len() as u64;
         if self.repository.trust.packages == PackageCheck::Off {
+            failures.saw(already_known);
             return Ok(None);
         }
         let keyring = self.keyring()?;
@@ -150,43 +129,47 @@ impl Session<'_> {
             .filter(|(_, stored)| !checks.lock().good.contains_key(&stored.object))
             .collect();
         let bytes = unchecked.iter().map(|(_, stored)| stored.size).sum();
+        failures.saw(already_known.saturating_sub(unchecked.len() as u64));
         let label = format!("{} signatures", self.id());
         let progress = (self.context.progress).downloads(&label, unchecked.len() as u64, bytes);
         let damaged: Mutex<Vec<Digest>> = Mutex::default();
         let checked = self.in_parallel(&unchecked, |(file, stored)| {
             let active = progress.file(&escape(file.path.file_name()), Some(stored.size));
-            if let Err(refused) = self.judge_package(&checks, &self.named(file), stored.object)? {
-                if self.context.pool.adopt(stored.object)?.is_some() {
-                    checks.refuse(refused)?;
-                } else {
-                    let mut damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
-                    damaged.push(file.digest);
-                }
-            }
+            let judged = self.judge_package(&checks, &self.named(file), stored.object)?;
             active.add(stored.size);
             active.done();
-            Ok(())
+            if judged.is_err() && self.context.pool.adopt(stored.object)?.is_none() {
+                let mut damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
+                damaged.push(file.digest);
+                return Ok(());
+            }
+            failures.saw(1);
+            match judged {
+                Ok(()) => Ok(()),
+                Err(what) => failures.note(SyncError::PackageRefused { what }),
+            }
         });
         progress.finish();
-        self.finish_package_checks(&checks, checked)?;
+        self.record_verdicts(&checks)?;
+        // The files that are still to come may have failures of their own: those are told with these.
+        if checked.is_err() {
+            failures.conclude_after(checked)?;
+        }
         for digest in damaged.into_inner().unwrap_or_else(PoisonError::into_inner) {
             plan.known.remove(&digest);
         }
         Ok(Some(checks))
     }
 
-    /// Verifies a package that has just come; `what` names it. One that is refused is an error only when it is one too many:
-    /// else [`Self::finish_package_checks`] says so.
+    /// Verifies a package that has just come; `what` names it.
     pub(super) fn check_package(
         &self,
         checks: &PackageChecks,
         what: &str,
         object: ObjectId,
     ) -> Result<(), SyncError> {
-        match self.judge_package(checks, what, object)? {
-            Ok(()) => Ok(()),
-            Err(refused) => checks.refuse(refused),
-        }
+        let judged = self.judge_package(checks, what, object)?;
+        judged.map_err(|what| SyncError::PackageRefused { what })
     }
 
     /// For messages.
@@ -234,7 +217,8 @@ impl Session<'_> {
         Ok(Ok(()))
     }
 
-    fn record_verdicts(&self, checks: &PackageChecks) -> Result<(), SyncError> {
+    /// Remembers what was found so far.
+    pub(super) fn record_verdicts(&self, checks: &PackageChecks) -> Result<(), SyncError> {
         let records: Vec<_> = {
             let mut found = checks.lock();
             let unrecorded = std::mem::take(&mut found.unrecorded);
@@ -258,25 +242,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Remembers the verdicts; refused packages are an error, whatever else went wrong, unless somebody ended the run.
-    pub(super) fn finish_package_checks<T>(
-        &self,
-        checks: &PackageChecks,
-        result: Result<T, SyncError>,
-    ) -> Result<T, SyncError> {
-        self.record_verdicts(checks)?;
-        if !matches!(result, Err(SyncError::Interrupted(_))) {
-            checks.conclude()?;
-        }
-        result
-    }
-
     /// Whether every package of the plan was found good, and is the one that the index says it is.
     pub(super) fn refuse_impostors(
         &self,
         plan: &Plan,
         objects: &HashMap<Digest, Stored>,
         checks: &PackageChecks,
+        failures: &Failures,
     ) -> Result<(), SyncError> {
         for file in &plan.files {
             let (Some(package), Some(stored)) = (&file.package, objects.get(&file.digest)) else {
@@ -287,9 +259,10 @@ impl Session<'_> {
                 Some(checked) => format!("inside it is {}", checked.identity),
                 None => "nobody has verified it".to_owned(),
             };
-            checks.refuse(format!("{}: {impostor}", self.named(file)))?;
+            let what = format!("{}: {impostor}", self.named(file));
+            failures.add(SyncError::PackageRefused { what });
         }
-        checks.conclude()
+        failures.conclude()
     }
 
     /// The keys that signed these packages, and how many each did.

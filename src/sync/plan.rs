@@ -13,7 +13,7 @@ use crate::pool::{Held, Stored};
 use crate::rel_path::RelPath;
 use crate::upstream::UpstreamError;
 
-use super::fetch::{MissingFiles, Want, WantKind, failed};
+use super::fetch::{Absent, Want, WantKind, failed};
 use super::root::Pinned;
 use super::{Session, SyncError};
 
@@ -179,8 +179,10 @@ impl<'a> Session<'a> {
         mut warnings: Vec<String>,
     ) -> Result<Plan, SyncError> {
         let pooled = self.pooled(choice);
-        for index in &choice.indexes {
-            self.refuse_absent(&pooled, index)?;
+        let absent = choice.indexes.iter();
+        let absent = absent.filter_map(|index| self.refuse_absent(&pooled, index).err());
+        if let Some(error) = SyncError::of_files(absent.collect(), 0) {
+            return Err(error);
         }
         let taken = self.format.choose(&pooled)?;
         warnings.extend(taken.warnings);
@@ -295,7 +297,7 @@ impl<'a> Session<'a> {
                 kind: WantKind::Other,
             })
             .collect();
-        let brought = self.fetch(&wants, MissingFiles::AreLeftOut, None)?;
+        let brought = self.fetch(&wants, Absent::LeftOut, None)?;
         objects.extend(brought.objects);
         let mut missing = judge_absent(indexes, &objects, brought.absent)?;
         // Of an upstream in change the same is seen: other bytes, or 403 where it hides what it does not have any more.
@@ -428,6 +430,7 @@ fn judge_absent(
 ) -> Result<BTreeMap<RelPath, UpstreamError>, SyncError> {
     absent.retain(|_, error| !matches!(error, UpstreamError::Missing { .. }));
     let mut left_out = BTreeMap::new();
+    let mut needed = Vec::new();
     for index in indexes {
         let is_needed = index.presence != Presence::Optional && !is_had(indexes, index, objects);
         let mut gravest: Option<UpstreamError> = None;
@@ -445,10 +448,13 @@ fn judge_absent(
             }
         }
         if let Some(source) = gravest {
-            return Err(failed(&format!("index {}", index.name), source));
+            needed.push(failed(&format!("index {}", index.name), source));
         }
     }
-    Ok(left_out)
+    match SyncError::of_files(needed, 0) {
+        Some(error) => Err(error),
+        None => Ok(left_out),
+    }
 }
 
 /// The index and its variant that could not be read, where it has another one that is there.

@@ -159,8 +159,7 @@ fn files_that_cannot_be_read() {
     let missing = Path::new("/nonexistent/chantal");
     assert_eq!(
         load(missing).unwrap_err().to_string(),
-        "configuration directory /nonexistent/chantal does not exist\n\
-         hint: `chantal init` creates it, `--config-dir` names another one"
+        "configuration directory /nonexistent/chantal does not exist"
     );
     assert_eq!(
         error(&[("conf.d", "a file")]),

@@ -46,7 +46,19 @@ fn error(files: Files<'_>) -> String {
         Ok(loaded) => ConfigError::Problems(loaded.problems),
         Err(error) => error,
     };
-    without(&dir, &error.to_string())
+    without(&dir, &told(&error))
+}
+
+/// With the hints.
+fn told(error: &ConfigError) -> String {
+    let ConfigError::Problems(problems) = error else {
+        return error.to_string();
+    };
+    let told = problems.iter().map(|problem| match &problem.hint {
+        Some(hint) => format!("{problem}\nhint: {hint}"),
+        None => problem.to_string(),
+    });
+    told.collect::<Vec<_>>().join("\n\n")
 }
 
 fn warnings(files: Files<'_>) -> Vec<String> {

@@ -49,7 +49,7 @@ fn an_interrupted_download_is_continued_by_the_next_attempt() {
 }
 
 #[test]
-fn nobody_waits_for_large_files_when_the_sync_has_failed() {
+fn nobody_waits_for_large_files_when_the_upstream_fails() {
     for upstream in Upstream::both() {
         let large = Package::new("large", "1-1").raw(&noise(3_000_000));
         let mirror = Mirror::of(upstream.package(large).package(hello()));
@@ -62,8 +62,8 @@ fn nobody_waits_for_large_files_when_the_sync_has_failed() {
             .on_request(&hello, move || site.wait_for(&begun, 1));
         mirror
             .server
-            .fault(&hello, Times::Always, Fault::Status(404));
-        mirror.sync().exits(4).mentions("package hello");
+            .fault(&hello, Times::Always, Fault::Status(503));
+        mirror.sync().exits(3).mentions("package hello");
 
         mirror.server.clear_faults();
         mirror.global("");

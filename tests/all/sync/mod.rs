@@ -6,6 +6,7 @@ mod certificates;
 mod credentials;
 mod deduplication;
 mod downloads;
+mod failures;
 mod interrupted;
 mod key_files;
 mod key_urls;

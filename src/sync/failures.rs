@@ -1,0 +1,198 @@
+//! What is wrong with single files of an upstream is reported together: whoever has to look wants to know of all of it, not of one
+//! file a day.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::SyncError;
+
+/// When so many files have failed, the others are left.
+const ENOUGH: usize = 10;
+/// So many of them are told one by one.
+const TOLD: usize = 10;
+
+/// What is wrong with some of a run's files.
+pub struct Failures {
+    /// How many files are looked at, if nothing ends it early.
+    files: u64,
+    seen: AtomicU64,
+    noted: Mutex<Vec<SyncError>>,
+}
+
+impl Failures {
+    pub fn among(files: u64) -> Self {
+        Self {
+            files,
+            seen: AtomicU64::new(0),
+            noted: Mutex::default(),
+        }
+    }
+
+    /// So many more files were looked at, whatever was found.
+    pub fn saw(&self, files: u64) {
+        self.seen.fetch_add(files, Ordering::Relaxed);
+    }
+
+    /// Notes what is wrong with a file. When it is one too many, all of them are the error that ends the work.
+    pub fn note(&self, failure: SyncError) -> Result<(), SyncError> {
+        let mut noted = self.lock();
+        noted.push(failure);
+        if noted.len() < ENOUGH {
+            return Ok(());
+        }
+        let errors = std::mem::take(&mut *noted);
+        Err(SyncError::Files { errors, unseen: 0 })
+    }
+
+    /// Notes one where going on costs nothing.
+    pub fn add(&self, failure: SyncError) {
+        self.lock().push(failure);
+    }
+
+    pub fn are_none(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// An error, if there is one.
+    pub fn conclude(&self) -> Result<(), SyncError> {
+        match self.together(None) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// With what ended the work on the files, unless that says nothing of them.
+    pub fn conclude_after<T>(&self, result: Result<T, SyncError>) -> Result<T, SyncError> {
+        match result {
+            Ok(value) => self.conclude().map(|()| value),
+            Err(SyncError::Interrupted(interrupted)) => Err(interrupted.into()),
+            Err(SyncError::Files { errors, .. }) => {
+                self.lock().extend(errors);
+                Err(self.together(None).expect("they were noted"))
+            }
+            Err(error) => Err(self.together(Some(error)).expect("there is one")),
+        }
+    }
+
+    /// What was noted, in an order that does not depend on the workers; `last` behind it.
+    fn together(&self, last: Option<SyncError>) -> Option<SyncError> {
+        let mut errors = std::mem::take(&mut *self.lock());
+        errors.sort_by_cached_key(ToString::to_string);
+        errors.extend(last);
+        let unseen = self.files.saturating_sub(self.seen.load(Ordering::Relaxed));
+        SyncError::of_files(errors, unseen)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<SyncError>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SyncError {
+    /// One error of several; one alone stays itself.
+    pub fn of_files(mut errors: Vec<Self>, unseen: u64) -> Option<Self> {
+        match errors.len() {
+            0 | 1 => errors.pop(),
+            _ => Some(Self::Files { errors, unseen }),
+        }
+    }
+}
+
+/// A line that counts them, and each below it.
+pub fn about(errors: &[SyncError], unseen: u64) -> String {
+    let are_refused = |error: &SyncError| matches!(error, SyncError::PackageRefused { .. });
+    let are_files = |error: &SyncError| matches!(error, SyncError::Download { .. });
+    let count = errors.len();
+    let mut text = if errors.iter().all(are_refused) {
+        format!("{count} packages are refused")
+    } else if errors.iter().all(|one| are_refused(one) || are_files(one)) {
+        format!("{count} files cannot be had, or are refused")
+    } else {
+        format!("{count} failures")
+    };
+    match unseen {
+        0 => {}
+        1 => text += ", and one other was not looked at",
+        _ => text += &format!(", and {unseen} others were not looked at"),
+    }
+    for error in errors.iter().take(TOLD) {
+        text += "\n  ";
+        text += &error.to_string().replace('\n', "\n  ");
+    }
+    if let Some(more @ 1..) = count.checked_sub(TOLD) {
+        text += &format!("\n  and {more} more");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interrupt::Interrupted;
+
+    fn refused(number: u64) -> SyncError {
+        SyncError::PackageRefused {
+            what: format!("package {number:02}\n  it is not signed"),
+        }
+    }
+
+    #[test]
+    fn one_alone_stays_itself_and_several_are_counted() {
+        let failures = Failures::among(20);
+        assert!(failures.conclude().is_ok());
+        failures.saw(2);
+        failures.note(refused(7)).unwrap();
+        let alone = failures.conclude().unwrap_err();
+        assert_eq!(alone.to_string(), "package 07\n  it is not signed");
+
+        for number in [3, 1, 2] {
+            failures.saw(1);
+            failures.note(refused(number)).unwrap();
+        }
+        let several = failures.conclude().unwrap_err().to_string();
+        assert_eq!(
+            several.lines().step_by(2).collect::<Vec<_>>(),
+            [
+                "3 packages are refused, and 15 others were not looked at",
+                "    it is not signed",
+                "    it is not signed",
+                "    it is not signed"
+            ]
+        );
+    }
+
+    /// Whatever the workers that were not stopped in time find: nothing is told as if it were all.
+    #[test]
+    fn what_is_not_told_one_by_one_is_counted() {
+        let failures = Failures::among(13);
+        failures.saw(12);
+        for number in 1..10 {
+            failures.note(refused(number)).unwrap();
+        }
+        let ended = failures.note(refused(10));
+        for number in 11..=12 {
+            failures.note(refused(number)).unwrap();
+        }
+        let told = failures.conclude_after(ended).unwrap_err().to_string();
+        assert!(
+            told.starts_with("12 packages are refused, and one other was not looked at\n"),
+            "{told}"
+        );
+        assert!(told.ends_with("\n  and 2 more"), "{told}");
+    }
+
+    #[test]
+    fn what_ended_the_work_stands_last_and_an_interruption_alone() {
+        let failures = Failures::among(1);
+        failures.add(refused(1));
+        let io = std::io::Error::other("the disk is full");
+        let ended = failures.conclude_after::<()>(Err(io.into())).unwrap_err();
+        let told = ended.to_string();
+        assert!(told.starts_with("2 failures"), "{told}");
+        assert!(told.ends_with("\n  the disk is full"), "{told}");
+
+        failures.add(refused(1));
+        let ended = failures.conclude_after::<()>(Err(Interrupted.into()));
+        assert!(matches!(ended, Err(SyncError::Interrupted(_))));
+    }
+}
