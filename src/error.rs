@@ -284,6 +284,7 @@ fn sync_exit(error: &SyncError) -> Exit {
         SyncError::Root(error) => match error {
             RootError::Upstream(error) => upstream_exit(error),
             RootError::NotFound { .. }
+            | RootError::NoDirectory { .. }
             | RootError::SignatureMissing { .. }
             | RootError::SignatureGone { .. }
             | RootError::NotVerified(_) => Exit::Refused,
@@ -390,6 +391,9 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         SyncError::Key(KeyError::File(_) | KeyError::Unusable(_)) => {
             format!("check gpgkey_file or gpgkey_url; {untouched}")
         }
+        SyncError::Root(RootError::NoDirectory { .. }) => format!(
+            "mount it, or correct upstream.url, where a URL begins with https:// or http://; {untouched}"
+        ),
         SyncError::Root(RootError::NotFound { .. }) => {
             "check upstream.url; for APT also distribution".to_owned()
         }
@@ -419,28 +423,7 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         SyncError::Root(RootError::Upstream(error))
         | SyncError::Download { source: error, .. }
         | SyncError::Key(KeyError::Upstream(error)) => upstream_hint(error, untouched)?,
-        SyncError::Freshness(error) => match error {
-            FreshnessError::Expired { .. } => format!(
-                "somebody may be serving an old state; for an archive that no longer moves say `check_valid_until: false`; {untouched}"
-            ),
-            FreshnessError::Future { .. } => format!(
-                "check this machine's clock; if the upstream's is wrong, `check_date: false` lets it pass; {untouched}"
-            ),
-            FreshnessError::UnreadValidUntil { .. } => format!(
-                "apt refuses it too: report it to the upstream; `check_valid_until: false` lets it pass; {untouched}"
-            ),
-            FreshnessError::Undated { .. } => format!(
-                "somebody may be serving an old state; if the upstream no longer writes dates that can be read, `check_date: false` takes its roots without them; {untouched}"
-            ),
-            FreshnessError::Lagging { .. } => {
-                format!(
-                    "one of its servers may not be up to date yet: try again later; {untouched}"
-                )
-            }
-            FreshnessError::RolledBack { .. } => format!(
-                "somebody may be serving an old state; if the upstream really went back, `--allow-rollback` follows it once; {untouched}"
-            ),
-        },
+        SyncError::Freshness(error) => freshness_hint(error, untouched),
         SyncError::IndexMissing { .. } | SyncError::KeepsChanging { .. } => {
             format!("the upstream may be mid-update; try again later; {untouched}")
         }
@@ -474,6 +457,29 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         ),
         _ => return None,
     })
+}
+
+fn freshness_hint(error: &FreshnessError, untouched: &str) -> String {
+    match error {
+        FreshnessError::Expired { .. } => format!(
+            "somebody may be serving an old state; for an archive that no longer moves say `check_valid_until: false`; {untouched}"
+        ),
+        FreshnessError::Future { .. } => format!(
+            "check this machine's clock; if the upstream's is wrong, `check_date: false` lets it pass; {untouched}"
+        ),
+        FreshnessError::UnreadValidUntil { .. } => format!(
+            "apt refuses it too: report it to the upstream; `check_valid_until: false` lets it pass; {untouched}"
+        ),
+        FreshnessError::Undated { .. } => format!(
+            "somebody may be serving an old state; if the upstream no longer writes dates that can be read, `check_date: false` takes its roots without them; {untouched}"
+        ),
+        FreshnessError::Lagging { .. } => {
+            format!("one of its servers may not be up to date yet: try again later; {untouched}")
+        }
+        FreshnessError::RolledBack { .. } => format!(
+            "somebody may be serving an old state; if the upstream really went back, `--allow-rollback` follows it once; {untouched}"
+        ),
+    }
 }
 
 fn upstream_hint(error: &UpstreamError, untouched: &str) -> Option<String> {

@@ -4,10 +4,12 @@
 //! format does not ask for and a terminal would act on ([`escape_json`]). CSV is quoted and otherwise as it is, too: it is for programs.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::cli::OutputFormat;
+use crate::regular_file::named;
 use crate::terminal::{escape, escape_json};
 
 /// Where results go, and in which form.
@@ -78,7 +80,7 @@ fn print_raw(text: &str) -> io::Result<()> {
     match written {
         // `chantal repo list | head`: whoever read has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        written => written.map_err(named(Path::new("standard output"))),
     }
 }
 

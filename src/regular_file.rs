@@ -4,7 +4,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Opens a regular file, perhaps over symbolic links. Errors do not name the path.
@@ -54,6 +54,16 @@ pub fn read_named(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_named(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The mode of a file that others than its owner may read, if they may. Its group is meant to where it is the group that lets this
+/// process read it.
+pub fn open_to_others(metadata: &std::fs::Metadata) -> Option<u32> {
+    let mode = metadata.mode() & 0o7777;
+    let user = rustix::process::geteuid();
+    let by_group = !user.is_root() && user.as_raw() != metadata.uid();
+    let others = if by_group { 0o007 } else { 0o077 };
+    (mode & others != 0).then_some(mode)
 }
 
 /// Nothing has the name that this error is about.

@@ -1,7 +1,6 @@
 //! The configured signing key, for the commands that sign.
 
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Context;
@@ -64,11 +63,10 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, Error> {
         _ => Error::SigningFile(error),
     })?;
     let metadata = file.metadata().map_err(Error::SigningFile)?;
-    if metadata.mode() & 0o077 != 0 {
+    if let Some(mode) = regular_file::open_to_others(&metadata) {
         log::warn!(
-            "{} is open to others (mode {:04o}): whoever reads it can sign in this mirror's name; `chmod 600` closes it",
-            path.display(),
-            metadata.mode() & 0o7777
+            "{} is open to others (mode {mode:04o}): whoever reads it can sign in this mirror's name; `chmod 600` closes it",
+            path.display()
         );
     }
     let mut bytes = Vec::new();

@@ -203,5 +203,6 @@ fn inline(key: &str, written: &Secret, scope: &mut Scope<'_>) -> Option<SecretSo
         scope.refuse(key, "contains a control character");
         return None;
     }
+    scope.warn_if_others_can_read(key, "is a secret", written);
     Some(SecretSource::Inline(secret))
 }

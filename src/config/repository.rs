@@ -135,9 +135,15 @@ fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<Upstre
         scope.refuse(KEY, "is missing");
         return None;
     };
-    let url = scope.secret(KEY, url)?;
+    let written = url;
+    let url = scope.secret(KEY, written)?;
     match UpstreamUrl::parse(url.expose(), scope.dir()) {
-        Ok(upstream) => Some(upstream),
+        Ok(upstream) => {
+            if matches!(&upstream, UpstreamUrl::Http(url) if url.as_url().query().is_some()) {
+                scope.warn_if_others_can_read(KEY, "may hold a secret in its query", written);
+            }
+            Some(upstream)
+        }
         Err(err) => {
             refuse_location(KEY, &err, scope);
             None

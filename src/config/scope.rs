@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::error::{Place, Problem};
 use super::location;
 use super::secret::Secret;
+use crate::regular_file;
 
 /// Looks up an environment variable; a parameter because a test cannot set one safely.
 pub type Environment = dyn Fn(&str) -> Option<String>;
@@ -69,6 +70,20 @@ impl<'a> Scope<'a> {
     pub fn warn(&mut self, key: &str, what: &str) {
         self.warnings
             .push(format!("{}: {key}: {what}", self.file.display()));
+    }
+
+    /// A key whose text is a secret: only its owner should be able to read the file.
+    pub fn warn_if_others_can_read(&mut self, key: &str, what: &str, written: &Secret) {
+        let metadata = std::fs::metadata(self.file).ok();
+        let open_to_others = metadata.and_then(|metadata| regular_file::open_to_others(&metadata));
+        if let Some(mode) = open_to_others
+            && written.is_literal()
+        {
+            let what = format!(
+                "{what}, and the file is open to others (mode {mode:04o}); `chmod 600` closes it"
+            );
+            self.warn(key, &what);
+        }
     }
 
     /// Refuses the keys of features that do not exist yet, where they are set to something.

@@ -41,6 +41,11 @@ impl Secret {
         &self.0
     }
 
+    /// Whether it is all in the text, and nothing of it in the environment.
+    pub fn is_literal(&self) -> bool {
+        self.expand(&|_| None).is_ok()
+    }
+
     /// Replaces `${NAME}` by that environment variable and `$${` by `${`. What a variable holds is taken as it is.
     pub fn expand(&self, environment: &Environment) -> Result<Self, ExpandError> {
         let mut expanded = String::new();

@@ -288,13 +288,15 @@ impl Pool {
     /// Makes everything that was stored so far durable, with one barrier instead of one per file.
     pub fn flush(&self) -> io::Result<()> {
         // Not by its path: another file system may be there by now.
-        rustix::fs::syncfs(self.handle.file())?;
+        let synced = rustix::fs::syncfs(self.handle.file());
+        synced.map_err(|error| regular_file::named(&self.root)(error.into()))?;
         self.check()
     }
 
     /// Bytes that an unprivileged user may still write to the pool's file system.
     pub fn free_bytes(&self) -> io::Result<u64> {
-        let stat = rustix::fs::fstatvfs(self.handle.file())?;
+        let stat = rustix::fs::fstatvfs(self.handle.file());
+        let stat = stat.map_err(|error| regular_file::named(&self.root)(error.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::layout::Layout;
 use super::{Context, PublishError};
 use crate::digest::ObjectId;
+use crate::regular_file::named;
 
 /// How a file got into the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub fn fill(
 ) -> Result<u64, PublishError> {
     let mut made: HashSet<PathBuf> = HashSet::new();
     let mut copied = 0;
-    // Once a link failed because the pool is on another file system, all the others would too.
+    // Once a link failed because of the file systems, all the others would too.
     let mut links_possible = true;
     for (path, stored) in layout.files() {
         context.interrupt.check()?;
@@ -49,7 +50,7 @@ pub fn fill(
             match link(&source, &target)? {
                 Linked::Done => Means::Link,
                 Linked::TooMany => copy(&source, &target)?,
-                Linked::OtherFileSystem => {
+                Linked::Impossible => {
                     links_possible = false;
                     link_from_previous(context, &previous.join(path), object, &source, &target)?
                 }
@@ -63,7 +64,8 @@ pub fn fill(
     }
     if copied > 0 {
         // Links are in the journal when the exchange is; copied bytes are not.
-        rustix::fs::syncfs(fs::File::open(staging)?.file()).map_err(io::Error::from)?;
+        let synced = rustix::fs::syncfs(fs::File::open(staging)?.file());
+        synced.map_err(|error| named(staging)(error.into()))?;
     }
     Ok(copied)
 }
@@ -72,7 +74,8 @@ enum Linked {
     Done,
     /// ext4 allows 65,000 links to one file.
     TooMany,
-    OtherFileSystem,
+    /// The tree is on another file system than the pool, or theirs has no links.
+    Impossible,
 }
 
 fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
@@ -81,11 +84,19 @@ fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
     };
     match Errno::from_io_error(&error) {
         Some(Errno::MLINK) => Ok(Linked::TooMany),
-        Some(Errno::XDEV) => Ok(Linked::OtherFileSystem),
-        Some(Errno::PERM) => Err(PublishError::NotOwner {
-            path: source.to_owned(),
-            owner: fs::metadata(source)?.uid(),
-        }),
+        Some(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Linked::Impossible),
+        Some(Errno::PERM) => {
+            let owner = fs::metadata(source)?.uid();
+            let user = rustix::process::geteuid();
+            // They may make links to it; so it is the file system that cannot, as FAT and exFAT.
+            if user.is_root() || user.as_raw() == owner {
+                return Ok(Linked::Impossible);
+            }
+            Err(PublishError::NotOwner {
+                path: source.to_owned(),
+                owner,
+            })
+        }
         _ => Err(io::Error::new(
             error.kind(),
             format!(
@@ -98,7 +109,7 @@ fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
     }
 }
 
-/// On another file system than the pool: a file that the tree has already need not be copied again.
+/// Where the pool's cannot be linked: a file that the tree has already need not be copied again.
 fn link_from_previous(
     context: Context<'_>,
     previous: &Path,

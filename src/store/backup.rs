@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::{Store, StoreError, WriterLock};
+use crate::regular_file;
 
 pub struct Backup {
     pub path: PathBuf,
@@ -111,6 +112,7 @@ fn are_equal(one: &Path, other: &Path) -> io::Result<bool> {
 
 /// Bytes that an unprivileged user may still write there.
 fn free_bytes(directory: &Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(directory)?;
+    let stat = rustix::fs::statvfs(directory);
+    let stat = stat.map_err(|error| regular_file::named(directory)(error.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

@@ -1,9 +1,10 @@
 //! The root: asked for once, pinned, verified before anything is read from it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::{Asking, RESTARTS_MAX, Session, SyncError};
-use crate::config::RootCheck;
+use crate::config::{RootCheck, UpstreamUrl};
 use crate::digest::ObjectId;
 use crate::format::{Companion, RootSource};
 use crate::manifest::Role;
@@ -16,6 +17,9 @@ use crate::upstream::{Small, UpstreamError, Validators};
 pub enum RootError {
     #[error("there is no repository: none of {} exists", tried.join(", "))]
     NotFound { tried: Vec<String> },
+    /// An upstream that is a path.
+    #[error("there is no directory {}", path.display())]
+    NoDirectory { path: PathBuf },
     #[error("{url} has no signature ({signature} does not exist or is refused)")]
     SignatureMissing { url: String, signature: String },
     /// As above, for a repository that could do without if it always had.
@@ -172,9 +176,12 @@ impl Session<'_> {
                 }
             }
         }
-        Err(match denied {
-            Some(denied) => RootError::Upstream(denied),
-            None => RootError::NotFound { tried },
+        Err(match (denied, &self.repository.upstream) {
+            (Some(denied), _) => RootError::Upstream(denied),
+            (None, UpstreamUrl::File(path)) if !path.is_dir() => {
+                RootError::NoDirectory { path: path.clone() }
+            }
+            (None, _) => RootError::NotFound { tried },
         }
         .into())
     }

@@ -130,8 +130,19 @@ pub fn identity(
 /// What can be said of credentials without asking an upstream, and without running a command.
 pub fn check(credentials: &Credentials) -> Result<(), CredentialError> {
     match credentials {
-        Credentials::ClientCert { .. } => identity(credentials, &Interrupt::default()).map(drop),
-        _ => Ok(()),
+        Credentials::None
+        | Credentials::Basic {
+            password: SecretSource::Command(_),
+            ..
+        }
+        | Credentials::Bearer {
+            token: SecretSource::Command(_),
+        }
+        | Credentials::Header {
+            value: SecretSource::Command(_),
+            ..
+        } => Ok(()),
+        _ => identity(credentials, &Interrupt::default()).map(drop),
     }
 }
 
@@ -223,7 +234,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialErro
 fn private_key(
     path: &Path,
 ) -> Result<(PrivateKey<'static>, PrivateKeyDer<'static>), CredentialError> {
-    let pem = read(path)?;
+    let pem = read_secret(path)?;
     let text = String::from_utf8_lossy(&pem);
     if text.contains("ENCRYPTED") {
         return Err(CredentialError::Encrypted {
@@ -257,7 +268,15 @@ fn lacks(
 fn secret(source: &SecretSource, interrupt: &Interrupt) -> Result<Secret, CredentialError> {
     let printed = match source {
         SecretSource::Inline(secret) => return Ok(secret.clone()),
-        SecretSource::File(path) => read(path)?,
+        SecretSource::File(path) => {
+            let bytes = read_secret(path)?;
+            if bytes.iter().all(u8::is_ascii_whitespace) {
+                return Err(CredentialError::Empty {
+                    path: path.to_owned(),
+                });
+            }
+            bytes
+        }
         SecretSource::Command(command) => printed_by(command, interrupt)?,
     };
     let text = String::from_utf8(printed).map_err(|_| CredentialError::Characters {
@@ -317,6 +336,20 @@ fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, Credentia
         Some((status, _)) => Err(CredentialError::Command(status.to_string())),
         None => Err(Interrupted.into()),
     }
+}
+
+/// What nobody else should be able to read.
+fn read_secret(path: &Path) -> Result<Vec<u8>, CredentialError> {
+    let open_to_others = std::fs::metadata(path)
+        .ok()
+        .and_then(|metadata| regular_file::open_to_others(&metadata));
+    if let Some(mode) = open_to_others {
+        log::warn!(
+            "{} is open to others (mode {mode:04o}): whoever reads it has these credentials; `chmod 600` closes it",
+            path.display()
+        );
+    }
+    read(path)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CredentialError> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::commands::{Context, conclude, signing_key};
-use crate::config::{FormatConfig, Storage};
+use crate::config::{FormatConfig, Storage, UpstreamUrl};
 use crate::error::Error;
 use crate::openpgp::SigningKey;
 use crate::output::table;
@@ -49,7 +49,7 @@ impl From<&SigningKey> for CheckedKey {
 }
 
 /// Whoever gets here has a configuration that was read without an error; warnings were logged. What is left are the files
-/// that it names: keys and certificates. The secrets of upstreams are not asked for.
+/// that it names: keys, certificates, secrets, and upstreams that are paths. Commands that print secrets are not run.
 pub fn check(context: &Context<'_>) -> Result<(), Error> {
     let mut errors = Vec::new();
     let signing_key = signing_key(context).unwrap_or_else(|error| {
@@ -77,6 +77,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
             });
         }
     }
+    errors.extend(absent_upstreams(context));
     if !errors.is_empty() {
         return conclude(errors);
     }
@@ -135,6 +136,32 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
         )
     })?;
     Ok(())
+}
+
+/// Upstreams that are paths, and are not there. Elsewhere than beside the configuration a disk may only be away: that is a warning.
+fn absent_upstreams(context: &Context<'_>) -> Vec<Error> {
+    let enabled = context.config.repositories.iter();
+    let enabled = enabled.filter(|repository| repository.enabled);
+    let mut errors = Vec::new();
+    for repository in enabled {
+        let path = match &repository.upstream {
+            UpstreamUrl::File(path) if !path.is_dir() => path,
+            _ => continue,
+        };
+        let what = format!(
+            "{}: upstream.url: there is no directory {}",
+            repository.file.display(),
+            path.display()
+        );
+        if path.starts_with(context.config_dir) {
+            errors.push(Error::Usage(format!(
+                "{what} (a URL begins with https:// or http://)"
+            )));
+        } else {
+            log::warn!("{what}: is its disk mounted?");
+        }
+    }
+    errors
 }
 
 /// Whatever is wrong with the storage is no fault of the configuration.

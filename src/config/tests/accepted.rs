@@ -408,6 +408,45 @@ fn what_works_but_should_be_known_is_a_warning() {
 }
 
 #[test]
+fn secrets_in_files_that_others_can_read() {
+    let with = |url: &str, token: &str| {
+        format!(
+            "{{name: r, type: rpm, rpm: {{gpgcheck: false}}, upstream: {{url: '{url}'}}, \
+             credentials: {{type: bearer, {token}}}}}"
+        )
+    };
+    let warned = |text: String, mode: u32| {
+        let dir = write(&[("repos.d/r.yaml", &text)]);
+        let file = dir.path().join("repos.d/r.yaml");
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let loaded = load_with(dir.path(), &environment).unwrap();
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        let warnings = loaded.warnings.iter();
+        warnings.map(|text| without(&dir, text)).collect::<Vec<_>>()
+    };
+    let about = |key: &str| {
+        let what = match key {
+            "upstream.url" => "may hold a secret in its query",
+            _ => "is a secret",
+        };
+        format!(
+            "DIR/repos.d/r.yaml: {key}: {what}, and the file is open to others (mode 0644); `chmod 600` closes it"
+        )
+    };
+    let (plain, query) = ("https://h/", "https://h/?k3y=v");
+    for (url, token, keys) in [
+        (plain, "token: t", &["credentials.token"][..]),
+        (query, "token: t", &["upstream.url", "credentials.token"]),
+        (plain, "token: '${TOKEN}'", &[]),
+        (plain, "token_file: /nonexistent", &[]),
+    ] {
+        let expected: Vec<String> = keys.iter().map(|key| about(key)).collect();
+        assert_eq!(warned(with(url, token), 0o644), expected, "{url} {token}");
+        assert!(warned(with(url, token), 0o600).is_empty());
+    }
+}
+
+#[test]
 fn the_examples_load_and_say_the_defaults() {
     let (
         _dir,

@@ -4,6 +4,9 @@ mod accepted;
 mod located;
 mod refused;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::resolved::{Cache, Distribution, Download, Publish, Rpm, Signing, Trust};
 use super::*;
 
@@ -15,7 +18,8 @@ fn write(files: Files<'_>) -> tempfile::TempDir {
     for (name, text) in files {
         let path = dir.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
     }
     dir
 }

@@ -1,6 +1,7 @@
 //! Configurations that cannot be meant: refused with file, line and column before anything is touched.
 
 use std::fs;
+use std::process::Command;
 
 use super::{GLOBAL, SYNC, Scene};
 use crate::kit::chantal::{Chantal, Repository};
@@ -150,4 +151,74 @@ fn files_that_the_configuration_names() {
          error: r: a key: failed to open file `[dir]/config/repos.d/absent.asc`: No such file or directory (os error 2)\n\
          hint: check gpgkey_file or gpgkey_url; the last good state is untouched\n",
     );
+}
+
+/// A path that was meant as a URL, or whose disk is away.
+#[test]
+fn an_upstream_that_is_no_directory() {
+    let chantal = Chantal::new();
+    let upstream = Upstream::rpm();
+    let define = |url: &str| chantal.repository(&Repository::of("r", &upstream, url));
+    let check = || chantal.run(&["config", "check"]);
+    for url in [
+        "deb.example.org/debian",
+        "//deb.example.org/debian",
+        "https//deb.example.org/debian",
+        "192.0.2.1:8080/debian",
+    ] {
+        define(url);
+        check()
+            .exits(2)
+            .mentions("looks like a URL without its scheme")
+            .mentions("hint: a URL begins with https://HOST or http://HOST");
+    }
+    for url in ["htps://deb.example.org/debian", "s3://bucket/debian"] {
+        define(url);
+        check().exits(2).mentions("is not supported");
+    }
+    define("debian");
+    let absent = "upstream.url: there is no directory [dir]/config/repos.d/debian";
+    check().exits(2).mentions(absent);
+    define("../../media/debian");
+    let absent = "upstream.url: there is no directory [dir]/media/debian: is its disk mounted?";
+    check().exits(0).mentions(absent);
+    chantal
+        .run(&["repo", "sync", "--all"])
+        .exits(4)
+        .mentions("error: r: there is no directory [dir]/media/debian\nhint: mount it");
+}
+
+/// What it wrote by then stays, so it is told.
+#[test]
+fn an_init_that_fails_half_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    fs::create_dir(&config).unwrap();
+    // Nothing can be made there.
+    std::os::unix::fs::symlink("nowhere", config.join("repos.d")).unwrap();
+    let config_dir = config.to_str().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_chantal"))
+        .args(["--config-dir", config_dir, "--format", "json", "init"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let written =
+        format!("\n  written before that, and left there: {config_dir}/conf.d/global.yaml\n");
+    assert!(said.contains(&written), "{said}");
+    assert!(config.join("conf.d/global.yaml").exists());
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["exit_code"], 1);
+}
+
+#[test]
+fn several_mistakes_are_told_one_by_one() {
+    let chantal = Chantal::new();
+    chantal.write("config/repos.d/a.yaml", "name: a\ntype: rpn\n");
+    chantal.write("config/repos.d/b.yaml", "name: b\ntype: rpm\n");
+    let output = chantal.run(&["--format", "json", "repo", "list"]).exits(2);
+    let errors = output
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error: [dir]/config/repos.d/"));
+    assert_eq!(errors.count(), 3, "{}", output.stderr);
 }

@@ -118,6 +118,8 @@ fn a_server_in_trouble() {
 #[test]
 fn a_server_that_refuses() {
     for scene in Scene::both() {
+        // So that the first one is told of.
+        scene.chantal.global(&format!("{GLOBAL}  workers: 1\n"));
         let package = scene.built.path_of("hello");
         let root = scene.upstream.root();
         // What is asked for in place of it is refused as well.

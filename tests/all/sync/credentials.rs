@@ -1,6 +1,7 @@
 //! Credentials reach the host that they were configured for, and nothing and nobody else.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::{Mirror, both, hello};
@@ -158,6 +159,35 @@ fn secrets_come_from_files_commands_and_the_environment() {
             .fails_with(0, PLAIN_HTTP);
         mirror.published().assert_same(&mirror.built.mirrored());
     }
+}
+
+/// As of a signing key: whoever can log in could read it.
+#[test]
+fn a_secret_that_others_can_read_is_warned_of() {
+    let warning =
+        "[dir]/password is open to others (mode 0640): whoever reads it has these credentials";
+    let yaml = "credentials:\n  type: basic\n  username: user\n  password_file: ../../password\n";
+    let mirror = Mirror::configured(Upstream::rpm().package(hello()), |repository| {
+        repository.more(yaml)
+    });
+    let password = mirror.chantal.write("password", &format!("{SECRET}\n"));
+    let check = || mirror.chantal.run(&["config", "check"]).exits(0).stderr;
+    assert!(!check().contains("open to others"), "{}", check());
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(check().contains(warning), "{}", check());
+    mirror
+        .server
+        .configure(|options| options.auth = Some(basic()));
+    let said = mirror.sync().exits(0).stderr;
+    assert!(said.contains(warning), "{said}");
+
+    // What is not there, or holds nothing, is not called good.
+    fs::write(&password, "\n").unwrap();
+    let said = mirror.chantal.run(&["config", "check"]).exits(2);
+    said.mentions("password: the file is empty");
+    fs::remove_file(&password).unwrap();
+    let said = mirror.chantal.run(&["config", "check"]).exits(2);
+    said.mentions("No such file");
 }
 
 #[test]

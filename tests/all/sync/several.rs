@@ -111,8 +111,9 @@ fn errors_come_in_the_order_of_the_repositories() {
     }
     let error = |name: &str| {
         format!(
-            "error: {name}: there is no repository: none of [dir]/nowhere/repodata/repomd.xml exists\n\
-             hint: check upstream.url; for APT also distribution\n"
+            "error: {name}: there is no directory [dir]/nowhere\n\
+             hint: mount it, or correct upstream.url, where a URL begins with https:// or http://; \
+             the last good state is untouched\n"
         )
     };
     let message = error("a") + &error("b");
