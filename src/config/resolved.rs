@@ -53,12 +53,14 @@ impl Config {
         files.find(is_meant).map(PathBuf::as_path)
     }
 
-    /// How long files of earlier generations stay in a repository's trees, also when its definition is gone.
+    /// How long files of earlier generations stay in a repository's trees, also when its definition is gone. For ever where a file
+    /// that cannot be used may say how long.
     pub fn keep(&self, repository: &str) -> Duration {
-        self.repository(repository)
-            .map_or(super::repository::KEEP, |repository| {
-                repository.publish.keep
-            })
+        match self.repository(repository) {
+            Some(repository) => repository.publish.keep,
+            None if self.may_be_about(repository).is_some() => Duration::MAX,
+            None => super::repository::KEEP,
+        }
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::server::Server;
@@ -9,7 +12,8 @@ use crate::kit::upstream::{Package, Upstream};
 
 struct Scene {
     chantal: Chantal,
-    _servers: Vec<Server>,
+    /// Of `one` and `other`.
+    servers: Vec<Server>,
 }
 
 /// Two repositories, synced and published.
@@ -23,10 +27,7 @@ fn scene() -> Scene {
         servers.push(server);
     }
     chantal.run(&["repo", "sync", "--all"]).exits(0);
-    Scene {
-        chantal,
-        _servers: servers,
-    }
+    Scene { chantal, servers }
 }
 
 #[test]
@@ -46,15 +47,8 @@ fn whatever_is_wrong_with_a_file_the_others_work() {
             good.replace("name: other", "name: one"),
             "one is already the name in",
         ),
-        (
-            good.replace("latest_path: ", "latest_path: /dev/null/x #"),
-            "",
-        ),
         (format!("{good}\u{0}"), "repos.d/other.yaml"),
     ] {
-        if words.is_empty() {
-            continue;
-        }
         fs::write(&file, &text).unwrap();
         let both = text.contains("name: one");
         let said = scene.chantal.run(&["repo", "list"]).exits(2);
@@ -149,6 +143,71 @@ fn what_it_may_define_is_left_alone() {
     fs::write(&file, good).unwrap();
     let said = chantal.run(&["repo", "sync", "--all"]).exits(0).stdout;
     assert!(said.contains("other: unchanged, 1 package"), "{said}");
+}
+
+/// How long its earlier generations stay is something that only the file says.
+#[test]
+fn its_earlier_generations_stay() {
+    let scene = scene();
+    let chantal = &scene.chantal;
+    let first = |name: &str| chantal.published(name).join("hello-1.0-1.x86_64.rpm");
+    for name in ["one", "other"] {
+        let file = format!("config/repos.d/{name}.yaml");
+        let good = fs::read_to_string(chantal.dir().join(&file)).unwrap();
+        chantal.write(&file, &good.replace("publish:", "publish:\n  keep: 1s"));
+    }
+    for version in ["1.1-1", "1.2-1"] {
+        for server in &scene.servers {
+            let upstream = Upstream::rpm().package(Package::new("hello", version));
+            server.edit(|tree| *tree = upstream.build().tree);
+        }
+        chantal.run(&["repo", "sync", "--all"]).exits(0);
+    }
+    assert!(first("one").exists() && first("other").exists());
+    // The last earlier generation stays anyway; the one before it has had its time.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    chantal.write("config/repos.d/other.yaml", "name: [\n");
+    chantal.run(&["db", "cleanup"]).exits(2);
+    assert!(!first("one").exists());
+    assert!(first("other").exists());
+}
+
+/// Nor is a file that its user may not read.
+#[test]
+fn a_file_that_may_not_be_read() {
+    let scene = scene();
+    let chantal = &scene.chantal;
+    let chmod = |mode: &str, path: &Path| {
+        let done = Command::new("chmod").args(["-R", mode]).arg(path).status();
+        assert!(done.unwrap().success());
+    };
+    chmod("a+rX", chantal.dir());
+    let file = chantal.config().join("repos.d/other.yaml");
+    // Where that user gets to it.
+    let binary = chantal.dir().join("chantal");
+    fs::copy(env!("CARGO_BIN_EXE_chantal"), &binary).unwrap();
+    chmod("755", &binary);
+    let mut list = Command::new(binary);
+    list.arg("--config-dir").arg(chantal.config());
+    list.args(["config", "check"]);
+    if rustix::process::geteuid().is_root() {
+        // Who reads everything.
+        list.uid(65534);
+        chmod("600", &file);
+    } else {
+        chmod("000", &file);
+    }
+    let output = list.output().unwrap();
+    let (said, listed) = (
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout),
+    );
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("repos.d/other.yaml: cannot be read: Permission denied"),
+        "{said}"
+    );
+    assert!(listed.contains("1 repository can be used"), "{listed}");
 }
 
 /// What is wrong with the whole is wrong for all.
