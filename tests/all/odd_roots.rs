@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::clients::{Apt, Dnf, Nginx};
-use crate::kit::keys::Key;
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
@@ -182,23 +181,42 @@ fn an_undated_repomd_does_not_undo_a_dated_one() {
 #[test]
 fn a_suite_without_packages_is_empty() {
     let upstream = deb();
-    let placeholder = with_root(&upstream, |text| {
-        let lines = text.lines().filter(|line| !line.contains("/Packages"));
-        lines.fold(String::new(), |text, line| text + line + "\n")
-    });
-    for more in ["", "filters:\n  exclude: [x]\n"] {
+    let placeholder = |left_out: &[&str]| {
+        with_root(&upstream, |text| {
+            let is_left_out = |line: &&str| left_out.iter().any(|word| line.contains(word));
+            let lines = text.lines().filter(|line| !is_left_out(line));
+            lines.fold(String::new(), |text, line| text + line + "\n")
+        })
+    };
+    let (named, nameless) = (
+        placeholder(&["/Packages"]),
+        placeholder(&["/Packages", "Components:", "Architectures:"]),
+    );
+    let filters = "filters:\n  exclude: [x]\n";
+    for (placeholder, more) in [
+        (&named, ""),
+        (&named, filters),
+        (&nameless, ""),
+        (&nameless, filters),
+    ] {
         let scene = Scene::of(&upstream, placeholder.clone(), more);
+        scene.chantal.run(&["config", "keygen"]).exits(0);
         let said = scene.sync().exits(0);
         assert!(
             said.stderr
                 .contains("it lists no Packages at all: the suite is empty")
         );
         assert!(said.stdout.starts_with("r: 0 packages"), "{}", said.stdout);
-        if more.is_empty() {
-            let server = Server::start_dir(&scene.chantal.published("r"));
-            let Some(apt) = Apt::find() else { return };
-            apt.source(Key::archive(), &format!("{}/ stable main", server.url()));
-            apt.get(&["update"]).exits(0);
+        // With filters the root is ours, and no client takes one that lists nothing.
+        let published = scene.chantal.published("r");
+        let server = Server::start_dir(&published);
+        let Some(apt) = Apt::find() else { return };
+        let keys = std::fs::read(published.join("r-archive-key.gpg")).unwrap();
+        let source = format!("{}/ stable main", server.url());
+        apt.source_signed_by(&keys, "deb", &source);
+        let updated = apt.get(&["update"]).exits(0);
+        if !more.is_empty() {
+            updated.says_on_stderr("");
         }
         // It fills.
         let mut filled = deb();

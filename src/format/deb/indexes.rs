@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::release::{ListedFile, Release};
+use super::release::{ListedFile, Release, last_segment};
 use super::{Apt, Layout, Scope};
 use crate::format::compression::Compression;
 use crate::format::{FormatError, Index, IndexKind, Open, Presence, Variant};
@@ -463,12 +463,6 @@ pub(super) fn component_directory(path: &str) -> Option<&str> {
         }
         end += 1 + rest.find('/')?;
     }
-}
-
-fn last_segment(component: &str) -> &str {
-    component
-        .rsplit_once('/')
-        .map_or(component, |(_, last)| last)
 }
 
 /// zstd unpacks about eight times faster than xz at nearly its size; where it is listed, somebody chose it. Plain comes

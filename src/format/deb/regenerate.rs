@@ -10,7 +10,7 @@ use std::io::{BufRead, Write};
 
 use super::indexes::is_foreign;
 use super::stanza::{Stanzas, with_field};
-use super::{Apt, data, packages, release, sources};
+use super::{Apt, Layout, Scope, data, packages, release, sources};
 use crate::digest::{Algorithm, Hasher};
 use crate::format::compression::Compression;
 use crate::format::regenerate::{Inputs, Unreadable, expect_records};
@@ -56,6 +56,7 @@ pub(super) fn regenerate(
             }
         }
     }
+    writer.write_empty_lists(sink)?;
     writer.finish()
 }
 
@@ -123,6 +124,52 @@ impl Writer<'_> {
             Some(written) => self.publish(name, &written),
             None => Ok(()),
         }
+    }
+
+    /// No client takes a Release that lists nothing: a suite that has no packages yet gets lists without any.
+    fn write_empty_lists(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
+        let is_list = |name: &String| {
+            let (name, _) = Compression::split(name);
+            matches!(name.rsplit('/').next(), Some("Packages" | "Sources"))
+        };
+        if self.listed.keys().any(is_list) {
+            return Ok(());
+        }
+        for name in self.names_of_lists()? {
+            let written = sink.store(&CODECS, &mut |_| Ok(()), &mut |input| {
+                expect_records(&name, 0, Text::Packages.records_of(&name, input)?)
+            })?;
+            self.publish(&name, &written)?;
+        }
+        Ok(())
+    }
+
+    /// What clients of this selection ask for; of everything, what the roots name.
+    fn names_of_lists(&self) -> Result<BTreeSet<String>, FormatError> {
+        if self.apt.layout == Layout::Flat {
+            return Ok(BTreeSet::from(["Packages".to_owned()]));
+        }
+        let selection = &self.apt.selection;
+        let (mut components, mut architectures) = (
+            selection.components.clone(),
+            selection.architectures.clone(),
+        );
+        if self.apt.scope == Scope::Everything {
+            let path = self.apt.root_file("Release");
+            for source in self.sources {
+                let root = release::Release::parse(path.as_str(), source.root)?;
+                components.extend(root.components);
+                architectures.extend(root.architectures);
+            }
+        }
+        let mut names = BTreeSet::new();
+        for component in &components {
+            let directory = release::last_segment(component);
+            for architecture in architectures.iter().filter(|name| *name != "source") {
+                names.insert(format!("{directory}/binary-{architecture}/Packages"));
+            }
+        }
+        Ok(names)
     }
 
     /// Lists and places an index that was written.

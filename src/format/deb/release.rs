@@ -278,6 +278,13 @@ pub(super) fn fields_of(
     Ok(kept)
 }
 
+/// `main` of a component `updates/main`.
+pub(super) fn last_segment(component: &str) -> &str {
+    component
+        .rsplit_once('/')
+        .map_or(component, |(_, last)| last)
+}
+
 /// What several roots list together, as far as it is there.
 struct Lists {
     architectures: Vec<String>,
@@ -313,7 +320,7 @@ impl Lists {
                 }
             }
             for name in root.components {
-                let last = &name[name.rfind('/').map_or(0, |at| at + 1)..];
+                let last = last_segment(&name);
                 let is_there = directories.is_empty()
                     || directories.contains(name.as_str())
                     || directories.contains(last);
