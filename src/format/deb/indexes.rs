@@ -229,9 +229,14 @@ impl<'a> Chooser<'a> {
                 presence,
             });
             match listed {
-                Some(listed) => index
-                    .variants
-                    .push(self.variant(path, listed, compression)?),
+                Some(listed) => {
+                    if let Some(why) = release.overruled.get(path) {
+                        let warning = format!("{}: {path}: {why}, which counts", self.file);
+                        self.warnings.push(warning);
+                    }
+                    let variant = self.variant(path, listed, compression)?;
+                    index.variants.push(variant);
+                }
                 None => {
                     contradicted.insert(name, path.as_str());
                 }

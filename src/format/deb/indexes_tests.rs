@@ -359,24 +359,52 @@ fn a_contradiction_counts_where_the_file_is_needed() {
         warnings,
         ["dists/sid/Release: SHA256 lists 2 files whose paths cannot be mirrored"]
     );
-    // Another variant has the same content.
-    let plain = "main/binary-amd64/Packages";
-    let (indexes, warnings) = open(&format!(
-        " {DIGEST} 1 {plain}\nSHA512:\n {strong} 2 {plain}\n"
-    ))
-    .unwrap();
+    // As in apt, the first line counts, and of sizes that of the strongest list.
+    let (plain, other) = ("main/binary-amd64/Packages", "cd".repeat(32));
+    for (lines, field, kept) in [
+        (
+            format!(" {DIGEST} 1 {plain}\nSHA512:\n {strong} 2 {plain}\n"),
+            "SHA256",
+            (DIGEST, 2),
+        ),
+        (
+            format!(" {DIGEST} 1 {plain}\n {other} 1 {plain}\n"),
+            "SHA256",
+            (DIGEST, 1),
+        ),
+        (
+            format!(" {other} 3 {plain}\n {DIGEST} 1 {plain}\n"),
+            "SHA256",
+            (other.as_str(), 3),
+        ),
+    ] {
+        let (indexes, warnings) = open(&lines).unwrap();
+        let variant = indexes[0]
+            .variants
+            .iter()
+            .find(|v| v.path.as_str().ends_with("/Packages"));
+        let variant = variant.unwrap();
+        assert_eq!(
+            (variant.digest.hex().as_str(), variant.size),
+            (kept.0, Some(kept.1))
+        );
+        assert_eq!(indexes[0].variants.len(), 2);
+        assert_eq!(indexes[0].variants[0].open.size, Some(kept.1));
+        assert_eq!(
+            warnings,
+            [format!(
+                "dists/sid/Release: {plain}: {field} has other content for it than a line before, which counts"
+            )]
+        );
+    }
+    // What cannot be read at all is no reason to do without another variant.
+    let (indexes, warnings) = open(&format!(" abcd 1 {plain}\n")).unwrap();
     assert_eq!(indexes[0].variants.len(), 1);
     assert_eq!(indexes[0].variants[0].open, Open::default());
-    assert_eq!(
-        warnings,
-        [format!(
-            "dists/sid/Release: {plain} is left out: SHA256: \"{plain}\" is listed twice, with other content"
-        )]
-    );
-    // Nothing else does.
+    assert_eq!(warnings.len(), 1);
+    // Where there is none, nothing else does.
     for needed in [
-        format!("SHA512:\n {strong} 6 {plain}.gz\n"),
-        format!(" {DIGEST} 6 {plain}.gz\n"),
+        format!(" abcd 6 {plain}.gz\n"),
         " abcd 1 main/i18n/Translation-en\n".to_owned(),
     ] {
         assert!(open(&needed).is_err(), "{needed}");

@@ -33,6 +33,8 @@ pub struct Release {
     /// Why a line of the lists that names one of these files cannot be believed. It matters where the file is needed: scripts
     /// that append list after list hash Release itself half-written.
     pub contradictions: BTreeMap<RelPath, String>,
+    /// What lines say that do not count, because an earlier or stronger one tells of the same file otherwise.
+    pub overruled: BTreeMap<RelPath, String>,
     /// For the user: oddities that clients read over.
     pub warnings: Vec<String>,
 }
@@ -155,6 +157,7 @@ impl Release {
             all_in_every_packages: no_support.iter().any(|word| word == "Packages"),
             files: BTreeMap::new(),
             contradictions: BTreeMap::new(),
+            overruled: BTreeMap::new(),
             warnings,
         };
         if sha512.is_none() && sha256.is_none() {
@@ -175,7 +178,8 @@ impl Release {
         Ok(release)
     }
 
-    /// Adds a list of files; stronger algorithms come first.
+    /// Adds a list of files; stronger algorithms come first. As in apt, the first line about a file counts in each list, and the size in
+    /// the strongest one.
     fn list(
         &mut self,
         file: &str,
@@ -240,8 +244,8 @@ impl Release {
                 .iter()
                 .find(|other| other.algorithm() == algorithm);
             if listed.size != size || known.is_some_and(|other| *other != digest) {
-                contradicts(format!("{name:?} is listed twice, with other content"));
-                continue;
+                let what = format!("{field} has other content for it than a line before");
+                self.overruled.entry(path).or_insert(what);
             }
             if known.is_none() {
                 listed.digests.push(digest);
