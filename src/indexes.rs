@@ -4,9 +4,10 @@
 //! packed by a thread for each codec while it is written: nothing of it is in memory but a few pieces. Each file is then unpacked
 //! from the pool and compared with what was written, and one of them is read by its format.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::digest::{Algorithm, Digest, Hasher};
@@ -23,6 +24,30 @@ pub struct PooledIndexes<'a> {
     pub all: Vec<Index>,
     /// The files that are there, by what the root declares of them.
     pub objects: HashMap<Digest, Stored>,
+    /// Of these variants that are there, another one is read.
+    set_aside: Mutex<HashSet<Digest>>,
+}
+
+impl<'a> PooledIndexes<'a> {
+    pub fn new(pool: &'a Pool, all: Vec<Index>, objects: HashMap<Digest, Stored>) -> Self {
+        Self {
+            pool,
+            all,
+            objects,
+            set_aside: Mutex::default(),
+        }
+    }
+
+    /// The variant of an index that is read, and the one that would be read in its stead.
+    fn to_read<'i>(&self, index: &'i Index) -> [Option<(&'i Variant, Packed)>; 2] {
+        let set_aside = self
+            .set_aside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let present = self.present(index).into_iter();
+        let mut left = present.filter(|(variant, _)| !set_aside.contains(&variant.digest));
+        [left.next(), left.next()]
+    }
 }
 
 impl Indexes for PooledIndexes<'_> {
@@ -40,6 +65,17 @@ impl Indexes for PooledIndexes<'_> {
             .collect()
     }
 
+    fn set_aside(&self, index: &Index) -> bool {
+        let [Some((variant, _)), Some(_)] = self.to_read(index) else {
+            return false;
+        };
+        let mut set_aside = self
+            .set_aside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        set_aside.insert(variant.digest)
+    }
+
     fn is_intact(&self, index: &Index) -> bool {
         let intact = |(_, packed): &(_, Packed)| self.pool.is_intact(packed.object);
         self.present(index)
@@ -52,7 +88,7 @@ impl Indexes for PooledIndexes<'_> {
         index: &Index,
         work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
-        let Some((variant, packed)) = self.present(index).into_iter().next() else {
+        let [Some((variant, packed)), _] = self.to_read(index) else {
             return Ok(());
         };
         let file = self.pool.open_object(packed.object);

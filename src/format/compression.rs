@@ -31,6 +31,16 @@ const ZSTD_WINDOW_LOG_LIMIT: u32 = 27;
 /// Large enough that hashing and decoding work on whole blocks, not on the lines that a parser takes.
 const BUFFER_SIZE: usize = 64 << 10;
 
+/// Ends of names in compressions that some clients read and chantal does not: such files are mirrored as they are.
+const FOREIGN_SUFFIXES: [&str; 6] = [".lzma", ".lz4", ".lz", ".zck", ".br", ".Z"];
+
+/// Of a name in a compression that is not read, the name without it and what the compression adds.
+pub fn split_foreign(path: &str) -> Option<(&str, &'static str)> {
+    FOREIGN_SUFFIXES
+        .iter()
+        .find_map(|suffix| Some((path.strip_suffix(suffix)?, *suffix)))
+}
+
 impl Compression {
     /// By the end of the file's name; what is unknown is taken as it is.
     pub fn of_path(path: &str) -> Self {

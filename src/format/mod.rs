@@ -154,6 +154,14 @@ pub fn read_text<T, E: From<FormatError>>(
     packed: impl BufRead,
     read: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
 ) -> Result<T, E> {
+    if let Some((_, suffix)) = compression::split_foreign(variant.path.as_str()) {
+        let error = FormatError::Compression {
+            file: variant.path.to_string(),
+            name: name.to_owned(),
+            found: vec![suffix.to_owned()],
+        };
+        return Err(error.into());
+    }
     let opened = compression::IndexText::open(variant.compression, variant.open, packed);
     let mut text = opened.map_err(|source| FormatError::Read {
         file: name.to_owned(),

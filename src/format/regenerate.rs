@@ -90,6 +90,9 @@ pub trait Indexes {
     /// The variants that are there, the one to read first in front. Empty when there is none.
     fn present<'a>(&self, index: &'a Index) -> Vec<(&'a Variant, Packed)>;
 
+    /// From now on an index is read from another of its variants than the one that was read so far; false where it has no other.
+    fn set_aside(&self, index: &Index) -> bool;
+
     /// Whether the files of an index are still what was stored. False where that cannot be told.
     fn is_intact(&self, index: &Index) -> bool;
 
@@ -176,8 +179,8 @@ pub(super) enum Unreadable {
 pub(super) struct Inputs<'i> {
     sources: &'i [Source<'i>],
     pub(super) all: Vec<(usize, &'i Index)>,
-    /// The number of the source that could not be read.
-    failed: Cell<Option<usize>>,
+    /// The index that could not be read.
+    failed: Cell<Option<(usize, &'i Index)>>,
 }
 
 impl<'i> Inputs<'i> {
@@ -197,11 +200,11 @@ impl<'i> Inputs<'i> {
     pub(super) fn read(
         &self,
         number: usize,
-        index: &Index,
+        index: &'i Index,
         work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
         let read = self.sources[number].indexes.read(index, work);
-        read.inspect_err(|_| self.failed.set(Some(number)))
+        read.inspect_err(|_| self.failed.set(Some((number, index))))
     }
 
     /// Makes a new index with `write`; what cannot be read is left out of it or refused. `None` when nothing is left to read.
@@ -220,15 +223,19 @@ impl<'i> Inputs<'i> {
             let Some(failed) = self.failed.get() else {
                 return Err(error);
             };
-            let is_intact = || {
-                let mut indexes = self.all.iter().filter(|(number, _)| *number == failed);
-                indexes.all(|(_, index)| self.sources[failed].indexes.is_intact(index))
-            };
-            if unreadable == Unreadable::IsRefused || !error.is_about_content() || !is_intact() {
+            let (number, index) = failed;
+            let indexes = self.sources[number].indexes;
+            if !error.is_about_content() || !indexes.is_intact(index) {
                 return Err(error);
             }
-            left_out.extend(LeftOut::of(failed, &error));
-            self.all.retain(|(number, _)| *number != failed);
+            if indexes.set_aside(index) {
+                continue;
+            }
+            if unreadable == Unreadable::IsRefused {
+                return Err(error);
+            }
+            left_out.extend(LeftOut::of(number, &error));
+            self.all.retain(|(other, _)| *other != number);
         }
         Ok(None)
     }
@@ -240,6 +247,10 @@ impl LeftOut {
         let (name, reason) = match error {
             FormatError::Malformed { file, what } => (file.clone(), what.clone()),
             FormatError::Read { file, source } => (file.clone(), source.to_string()),
+            FormatError::Compression { name, found, .. } => (
+                name.clone(),
+                format!("{} is not supported", found.join(", ")),
+            ),
             _ => return None,
         };
         Some(Self {
@@ -254,7 +265,7 @@ impl FormatError {
     /// Whether an index is not what it should be, and not the reading of its file has failed.
     pub fn is_about_content(&self) -> bool {
         match self {
-            Self::Malformed { .. } => true,
+            Self::Malformed { .. } | Self::Compression { .. } => true,
             // What decoders make of bytes that they cannot unpack. Errors of the system have other kinds.
             Self::Read { source, .. } => matches!(
                 source.kind(),

@@ -320,7 +320,7 @@ fn pooled<'a>(
             Some((variant.digest, Stored { object, size }))
         })
         .collect();
-    PooledIndexes { pool, all, objects }
+    PooledIndexes::new(pool, all, objects)
 }
 
 /// The packages that indexes name, each file once. The manifest has only one of the packages that share a file.

@@ -316,11 +316,11 @@ impl<'a> Session<'a> {
 
     /// A choice's indexes, to be read.
     pub(super) fn pooled(&self, choice: &Choice) -> PooledIndexes<'a> {
-        PooledIndexes {
-            pool: self.context.pool,
-            all: choice.indexes.clone(),
-            objects: choice.objects.clone(),
-        }
+        PooledIndexes::new(
+            self.context.pool,
+            choice.indexes.clone(),
+            choice.objects.clone(),
+        )
     }
 
     fn refuse_absent(&self, pooled: &PooledIndexes<'_>, index: &Index) -> Result<(), SyncError> {
@@ -337,6 +337,10 @@ impl<'a> Session<'a> {
             .map(|other| other.name[index.name.len()..].to_owned())
             .collect();
         if !found.is_empty() {
+            // Nobody here has to read it.
+            if index.kind == IndexKind::Opaque {
+                return Ok(());
+            }
             return Err(FormatError::Compression {
                 file: "the root".to_owned(),
                 name: index.name.clone(),

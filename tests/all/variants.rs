@@ -1,15 +1,18 @@
 //! Indexes that the upstream has in several forms: one bad form does not lose the index.
 
 use std::fs;
+use std::io::Write as _;
 
 use serde_json::Value;
 
 use crate::clients::apt::OPTIONAL_TARGETS;
+use crate::filters::unpacked;
 use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::clients::{Apt, Dnf};
 use crate::kit::keys::Key;
 use crate::kit::process::Output;
 use crate::kit::server::{Fault, Server, Times};
+use crate::kit::tree::Tree;
 use crate::kit::upstream::{Checksum, Codec, DebExtra, Package, Roots, Upstream, edit_root};
 
 const PACKAGES: &str = "dists/stable/main/binary-amd64/Packages";
@@ -209,6 +212,124 @@ fn a_form_of_the_next_state_is_no_bad_one() {
     );
 }
 
+/// With other bytes under this path, and a Release that declares them.
+fn with_form(upstream: &Upstream, path: &str, bytes: &[u8]) -> Tree {
+    let mut tree = upstream.build().tree;
+    let name = path.strip_prefix("dists/stable/").unwrap();
+    let entry = format!(" {name}");
+    edit_root(&mut tree, |text| {
+        let lines = text.lines().map(|line| {
+            if line.ends_with(&entry) {
+                format!(" {} {}{entry}\n", Checksum::Sha256.hex(bytes), bytes.len())
+            } else {
+                format!("{line}\n")
+            }
+        });
+        lines.collect::<Vec<_>>().concat()
+    });
+    tree.insert(path, bytes.to_vec());
+    tree
+}
+
+/// What only describes packages is read where it is filtered: from another form, if the first one cannot be.
+#[test]
+fn a_filter_reads_another_form() {
+    let upstream = deb().with_deb(|deb| {
+        deb.roots = Roots::InReleaseOnly;
+        deb.listed_only = vec![Codec::Plain];
+        deb.compressions = vec![Codec::Gz, Codec::Xz];
+    });
+    for index in [
+        "main/binary-amd64/Packages",
+        "main/i18n/Translation-en",
+        "main/Contents-amd64",
+        "main/dep11/Components-amd64.yml",
+        "main/cnf/Commands-amd64",
+    ] {
+        let good = Scene::of(&upstream, "filters:\n  include: [hello]\n");
+        good.sync().exits(0);
+        let path = format!("dists/stable/{index}.xz");
+        let wanted = fs::read(good.chantal.published("r").join(&path)).unwrap();
+        let scene = Scene::of(&upstream, "filters:\n  include: [hello]\n");
+        for end in [".gz", ".xz"] {
+            let bad = format!("dists/stable/{index}{end}");
+            scene
+                .server
+                .swap(with_form(&upstream, &bad, b"no such stream"));
+            scene.sync().exits(0);
+            assert_eq!(
+                fs::read(scene.chantal.published("r").join(&path)).unwrap(),
+                wanted,
+                "{bad}"
+            );
+        }
+    }
+}
+
+/// Nobody needs it to be read, or everybody does without.
+#[test]
+fn an_index_that_only_describes_may_be_in_any_compression() {
+    let upstream = deb().with_deb(|deb| deb.roots = Roots::InReleaseOnly);
+    let mut tree = upstream.build().tree;
+    let plain = "dists/stable/main/Contents-amd64";
+    let gz = format!("{plain}.gz");
+    let text = unpacked(&gz, tree.bytes(&gz));
+    let options = lzma_rust2::LzmaOptions::with_preset(1);
+    let mut packer = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, None).unwrap();
+    packer.write_all(text.as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    let entry = format!(
+        " {} {} main/Contents-amd64.lzma\n",
+        Checksum::Sha256.hex(&packed),
+        packed.len()
+    );
+    edit_root(&mut tree, |text| {
+        let lines = text.lines().filter_map(|line| match line {
+            line if line.ends_with("Contents-amd64.xz") => None,
+            line if line.ends_with("Contents-amd64.gz") => Some(entry.clone()),
+            line => Some(format!("{line}\n")),
+        });
+        lines.collect::<Vec<_>>().concat()
+    });
+    tree.retain(|path| !path.starts_with(plain));
+    tree.insert(&format!("{plain}.lzma"), packed);
+    for more in ["", "filters:\n  include: [hello]\n"] {
+        let scene = Scene::of(&upstream, more);
+        scene.server.swap(tree.clone());
+        scene.sync().exits(0);
+        assert_eq!(scene.has(&format!("{plain}.lzma")), more.is_empty());
+        if more.is_empty() {
+            scene.apt_is_content();
+        }
+    }
+
+    let upstream = Upstream::rpm()
+        .package(Package::new("hello", "1.0-1"))
+        .package(Package::new("other", "1-1"));
+    let mut tree = upstream.build().tree;
+    let gz = tree
+        .paths()
+        .iter()
+        .find(|path| path.ends_with("filelists.xml.gz"))
+        .unwrap()
+        .to_string();
+    let lz4 = gz.replace(".gz", ".lz4");
+    edit_root(&mut tree, |root| root.replace(&gz, &lz4));
+    let bytes = tree.bytes(&gz).to_vec();
+    tree.insert(&lz4, bytes);
+    for more in ["", "filters:\n  include: [hello]\n"] {
+        let scene = Scene::of(&upstream, more);
+        scene.server.swap(tree.clone());
+        let said = scene.sync().exits(0).stderr;
+        assert_eq!(scene.has(&lz4), more.is_empty());
+        assert_eq!(
+            said.contains("filelists is left out of the new metadata, for clients cannot read it: .lz4 is not supported"),
+            !more.is_empty(),
+            "{said}"
+        );
+    }
+}
+
 /// The digest is right, and what is inside is not.
 #[test]
 fn a_form_with_other_content_is_left_out() {
@@ -228,20 +349,8 @@ fn a_form_with_other_content_is_left_out() {
                     vec![Codec::Gz, Codec::Bz2]
                 };
             });
-            let mut tree = upstream.build().tree;
             let path = format!("{PACKAGES}{end}");
-            let entry = format!(" main/binary-amd64/Packages{end}");
-            edit_root(&mut tree, |text| {
-                let lines = text.lines().map(|line| {
-                    if line.ends_with(&entry) {
-                        format!(" {} {}{entry}\n", Checksum::Sha256.hex(&bad), bad.len())
-                    } else {
-                        format!("{line}\n")
-                    }
-                });
-                lines.collect::<Vec<_>>().concat()
-            });
-            tree.insert(&path, bad.clone());
+            let tree = with_form(&upstream, &path, &bad);
             for more in ["", "filters:\n  include: [hello]\n"] {
                 let server = Server::start(tree.clone());
                 let chantal = Chantal::new();

@@ -8,21 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::release::{ListedFile, Release, last_segment};
 use super::{Apt, Layout, Scope};
-use crate::format::compression::Compression;
+use crate::format::compression::{Compression, split_foreign};
 use crate::format::{FormatError, Index, IndexKind, Open, Presence, Variant};
 use crate::rel_path::RelPath;
-
-/// Compressions that apt reads and chantal does not: mirrored as they are.
-const FOREIGN_SUFFIXES: [&str; 3] = [".lzma", ".lz4", ".lz"];
 
 pub(super) struct Chosen {
     pub(super) indexes: Vec<Index>,
     pub(super) warnings: Vec<String>,
-}
-
-/// Whether a file is in a compression that is mirrored as it is: what is in it cannot be filtered.
-pub(super) fn is_foreign(name: &str) -> bool {
-    FOREIGN_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// What a listed file is to the selection, by its uncompressed name.
@@ -97,10 +89,8 @@ impl<'a> Chooser<'a> {
         let contradicted = self.release.contradictions.keys().map(RelPath::as_str);
         self.paths().chain(contradicted).any(|path| {
             let (base, _) = Compression::split(path);
-            let foreign = FOREIGN_SUFFIXES
-                .iter()
-                .find_map(|suffix| base.strip_suffix(suffix));
-            let name = foreign.unwrap_or(base).rsplit('/').next();
+            let base = split_foreign(base).map_or(base, |(base, _)| base);
+            let name = base.rsplit('/').next();
             matches!(name, Some("Packages" | "Sources" | "SHA256SUMS"))
         })
     }
@@ -208,11 +198,8 @@ impl<'a> Chooser<'a> {
             .chain(contradictions)
         {
             let (base, compression) = Compression::split(path.as_str());
-            let foreign = FOREIGN_SUFFIXES
-                .iter()
-                .find_map(|suffix| base.strip_suffix(suffix));
-            let (name, role) = match foreign {
-                Some(base) => (
+            let (name, role) = match split_foreign(base) {
+                Some((base, _)) => (
                     path.as_str(),
                     self.role(base)
                         .map(|_| (IndexKind::Opaque, Presence::Optional)),
@@ -273,8 +260,7 @@ impl<'a> Chooser<'a> {
     /// A list of packages that is wanted and cannot be read, though clients may be able to.
     fn refuse_foreign(&self, by_name: &BTreeMap<&str, Index>) -> Result<(), FormatError> {
         let foreign = |path: &'a str| {
-            let mut suffixes = FOREIGN_SUFFIXES.iter();
-            let base = suffixes.find_map(|suffix| path.strip_suffix(suffix))?;
+            let (base, _) = split_foreign(path)?;
             let is_list =
                 matches!(self.role(base), Some((kind, Presence::AnyVariant)) if kind.names_files());
             (is_list && !by_name.contains_key(base)).then_some(base)

@@ -8,11 +8,10 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
-use super::indexes::is_foreign;
 use super::stanza::{Stanzas, with_field};
 use super::{Apt, Layout, Scope, data, packages, release, sources};
 use crate::digest::{Algorithm, Hasher};
-use crate::format::compression::Compression;
+use crate::format::compression::{Compression, split_foreign};
 use crate::format::regenerate::{Inputs, Unreadable, expect_records};
 use crate::format::{
     Chosen, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, RootFormat, Sink, Source,
@@ -79,7 +78,7 @@ impl Writer<'_> {
         sink: &mut dyn Sink,
     ) -> Result<(), FormatError> {
         // It would tell of packages that are not there.
-        if is_foreign(name) {
+        if split_foreign(name).is_some() {
             return Ok(());
         }
         let Some(text) = Text::of(indexes[0].1) else {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::xml::{Child, Record, Records};
 use super::{REPOMD, digest, location};
 use crate::digest::Digest;
-use crate::format::compression::Compression;
+use crate::format::compression::{Compression, split_foreign};
 use crate::format::{FormatError, Index, IndexKind, Open, Packed, Presence, Root, Variant};
 use crate::rel_path::RelPath;
 use quick_xml::escape::escape;
@@ -13,9 +13,6 @@ use quick_xml::escape::escape;
 /// A repository has about 20 types of metadata.
 const INDEXES_LIMIT: usize = 1000;
 const TYPE_LIMIT: usize = 100;
-
-/// Compressions that some clients read and chantal does not.
-const FOREIGN_SUFFIXES: [&str; 6] = [".lzma", ".lz4", ".lz", ".zck", ".br", ".Z"];
 
 pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
     let mut input = bytes;
@@ -113,14 +110,12 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
     let digest_of_file = digest(file, name, checksum)?;
     let compression = Compression::of_path(path.as_str());
     if name == "primary"
-        && let Some(suffix) = FOREIGN_SUFFIXES
-            .iter()
-            .find(|suffix| path.as_str().ends_with(*suffix))
+        && let Some((_, suffix)) = split_foreign(path.as_str())
     {
         return Err(FormatError::Compression {
             file: file.to_owned(),
             name: name.to_owned(),
-            found: vec![(*suffix).to_owned()],
+            found: vec![suffix.to_owned()],
         });
     }
     let mut open = Open {

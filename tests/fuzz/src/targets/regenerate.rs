@@ -72,6 +72,10 @@ impl Indexes for Texts {
         vec![(variant, Packed { object, size: 0 })]
     }
 
+    fn set_aside(&self, _: &Index) -> bool {
+        false
+    }
+
     fn is_intact(&self, _: &Index) -> bool {
         true
     }
