@@ -14,13 +14,13 @@ use crate::kit::clients::{Apt, Dnf, gpgv};
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
-use crate::kit::upstream::{DebExtra, Package, RpmExtra, Upstream};
+use crate::kit::upstream::{DebExtra, Package, RpmExtra, Upstream, edit_root};
 
 /// Two repositories `a` and `b`, synced; merges are published.
 struct Merging {
     chantal: Chantal,
     kind: &'static str,
-    _servers: Vec<Server>,
+    servers: Vec<Server>,
 }
 
 impl Merging {
@@ -40,7 +40,7 @@ impl Merging {
         Self {
             chantal,
             kind,
-            _servers: servers,
+            servers,
         }
     }
 
@@ -246,6 +246,40 @@ fn clients_install_from_a_merge() {
         );
         if let Some(output) = dnf.download(&["hello", "other", "both"]) {
             output.exits(0);
+        }
+    }
+}
+
+/// `group_gz` is `group` in another form, and an upstream may have only one of them.
+#[test]
+fn groups_of_every_source_are_merged_whatever_form_they_have() {
+    let [_, [one, other]] = pair(&[("hello", "1.0-1")], &[("other", "1-1")]);
+    let with_group = |upstream: Upstream, id: &str| {
+        let upstream = upstream.with_rpm(|rpm| rpm.extras = [RpmExtra::Comps].into());
+        upstream.change("group", "<id>kit</id>", format!("<id>{id}</id>"))
+    };
+    let rpm = [with_group(one, "first"), with_group(other, "second")];
+    for (which, form) in [(0, "group"), (1, "group"), (0, "group_gz"), (1, "group_gz")] {
+        let merging = Merging::of(&rpm);
+        let element = |form: &str| format!("<data type=\"{form}\">");
+        merging.servers[which].edit(|tree| {
+            edit_root(tree, |root| {
+                let (before, rest) = root.split_once(&element(form)).unwrap();
+                let (_, after) = rest.split_once("</data>").unwrap();
+                format!("{before}{after}")
+            });
+        });
+        merging.chantal.run(&["repo", "sync", "--all"]).exits(0);
+        merging.run(&["a", "b"], &["--name", "m"]).succeeds();
+        let tree = merging.tree("a/m");
+        let comps = tree
+            .paths()
+            .into_iter()
+            .find(|path| path.ends_with("-comps.xml"));
+        let comps = tree.text(comps.unwrap());
+        for id in ["first", "second"] {
+            let id = format!("<id>{id}</id>");
+            assert!(comps.contains(&id), "{which} {form}: {comps}");
         }
     }
 }

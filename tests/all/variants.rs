@@ -277,11 +277,11 @@ fn an_index_that_only_describes_may_be_in_any_compression() {
     let options = lzma_rust2::LzmaOptions::with_preset(1);
     let mut packer = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, None).unwrap();
     packer.write_all(text.as_bytes()).unwrap();
-    let packed = packer.finish().unwrap();
+    let lzma = packer.finish().unwrap();
     let entry = format!(
         " {} {} main/Contents-amd64.lzma\n",
-        Checksum::Sha256.hex(&packed),
-        packed.len()
+        Checksum::Sha256.hex(&lzma),
+        lzma.len()
     );
     edit_root(&mut tree, |text| {
         let lines = text.lines().filter_map(|line| match line {
@@ -292,7 +292,7 @@ fn an_index_that_only_describes_may_be_in_any_compression() {
         lines.collect::<Vec<_>>().concat()
     });
     tree.retain(|path| !path.starts_with(plain));
-    tree.insert(&format!("{plain}.lzma"), packed);
+    tree.insert(&format!("{plain}.lzma"), lzma);
     for more in ["", "filters:\n  include: [hello]\n"] {
         let scene = Scene::of(&upstream, more);
         scene.server.swap(tree.clone());

@@ -160,11 +160,9 @@ impl<'a> Writer<'a> {
             Kind::Updates => self.elements(name, &["updates", "update"], sink),
             Kind::Modules => self.modules(name, sink),
             Kind::Carried if is_comps(name) && self.sources.len() > 1 => {
-                // Written with `group`, of which it is the compressed twin.
-                if name == "group" || self.of_type("group").next().is_none() {
-                    self.comps(name, sink)?;
-                }
-                Ok(())
+                // Both are written at once.
+                let is_first = name == "group" || self.of_type("group").next().is_none();
+                if is_first { self.comps(sink) } else { Ok(()) }
             }
             Kind::Carried => {
                 self.carry(name);
@@ -248,9 +246,18 @@ impl<'a> Writer<'a> {
     }
 
     /// The groups of all sources; of one that several define, the last one's definition counts.
-    fn comps(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
+    /// The groups of all sources, each with those of its `group`, or of its compressed twin where it has only that.
+    fn comps(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
+        let name = "group";
         let codecs = [Compression::Plain, Compression::Gzip];
-        let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
+        let mut all: Vec<(usize, &Index)> = self.of_type("group").collect();
+        let twins = self.of_type("group_gz");
+        let alone =
+            twins.filter(|(number, _)| !self.of_type("group").any(|(other, _)| other == *number));
+        let alone: Vec<(usize, &Index)> = alone.collect();
+        all.extend(alone);
+        all.sort_by_key(|(number, _)| *number);
+        let mut inputs = Inputs::new(self.sources, all);
         let written = inputs.written(Unreadable::IsLeftOut, &mut self.left_out, |inputs| {
             let mut ids: Vec<HashSet<String>> = Vec::new();
             for (number, index) in &inputs.all {
