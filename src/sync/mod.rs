@@ -249,10 +249,7 @@ impl<'a> Session<'a> {
         };
         let keyring = keys::keyring_at_hand(self.context.config, self.repository)?;
         let selection = keyring.map(|keyring| self.selection(&keyring));
-        // What the upstream did not give is asked for again.
-        let is_comparable = state.upstream == self.origin
-            && Some(state.selection) == selection
-            && state.missing.is_empty();
+        let is_comparable = state.upstream == self.origin && Some(state.selection) == selection;
         Ok(is_comparable.then_some(state))
     }
 

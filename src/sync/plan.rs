@@ -90,24 +90,27 @@ impl Plan {
     /// The files to download, each content once.
     pub fn wants(&self) -> Vec<Want> {
         let is_new = |file: &&Reference| !self.known.contains_key(&file.digest);
-        let mut first: BTreeMap<Digest, &Reference> = BTreeMap::new();
+        // The one that is told of and asked for first, and where else the content should be.
+        let mut by_digest: HashMap<Digest, (&Reference, Vec<&Reference>)> = HashMap::new();
         for file in self.files.iter().filter(is_new) {
-            let known = first.entry(file.digest).or_insert(file);
+            let Some((first, others)) = by_digest.get_mut(&file.digest) else {
+                by_digest.insert(file.digest, (file, Vec::new()));
+                continue;
+            };
             // Whatever else it is called: content that is a package anywhere is checked as one.
-            if known.package.is_none() && file.package.is_some() {
-                *known = file;
-            }
+            let is_better = first.package.is_none() && file.package.is_some();
+            others.push(if is_better {
+                std::mem::replace(first, file)
+            } else {
+                file
+            });
         }
-        let is_first = |file: &&Reference| {
-            let first = first.get(&file.digest);
-            first.is_some_and(|first| std::ptr::eq(*first, *file))
-        };
-        self.files
-            .iter()
-            .filter(is_first)
-            .map(|file| Want {
+        let want = |file: &Reference| {
+            let (first, others) = by_digest.get(&file.digest)?;
+            let places = std::iter::once(file).chain(others.iter().copied());
+            std::ptr::eq(*first, file).then(|| Want {
                 what: described(file),
-                places: vec![file.path.clone()],
+                places: places.map(|file| file.path.clone()).collect(),
                 digest: file.digest,
                 size: file.size,
                 kind: match file.package {
@@ -115,7 +118,8 @@ impl Plan {
                     None => WantKind::Other,
                 },
             })
-            .collect()
+        };
+        self.files.iter().filter_map(want).collect()
     }
 
     pub fn missing(&self, repository: &str, held: &Held) -> Missing {
@@ -275,42 +279,44 @@ impl<'a> Session<'a> {
         let indexes = &choice.indexes;
         let variants = || indexes.iter().flat_map(|index| &index.variants);
         let mut objects = self.known_objects(variants().map(|v| (v.digest, v.size)))?;
-        let mut seen: BTreeSet<Digest> = BTreeSet::new();
-        let wants: Vec<Want> = indexes
-            .iter()
-            .flat_map(|index| index.variants.iter().map(move |variant| (index, variant)))
-            .filter(|(_, variant)| {
-                !objects.contains_key(&variant.digest) && seen.insert(variant.digest)
-            })
-            .map(|(index, variant)| Want {
-                what: format!("index {}", index.name),
+        let mut wants: Vec<Want> = Vec::new();
+        let mut of_digest: HashMap<Digest, usize> = HashMap::new();
+        for index in indexes {
+            for variant in &index.variants {
+                if objects.contains_key(&variant.digest) {
+                    continue;
+                }
+                let want = *of_digest.entry(variant.digest).or_insert_with(|| {
+                    wants.push(Want {
+                        what: format!("index {}", index.name),
+                        places: Vec::new(),
+                        digest: variant.digest,
+                        size: variant.size,
+                        kind: WantKind::Other,
+                    });
+                    wants.len() - 1
+                });
                 // What has its digest in its name cannot change under us.
-                places: variant
-                    .by_hash
-                    .first()
-                    .into_iter()
-                    .chain([&variant.path])
-                    .cloned()
-                    .collect(),
-                digest: variant.digest,
-                size: variant.size,
-                kind: WantKind::Other,
-            })
-            .collect();
+                let places = variant.by_hash.first().into_iter().chain([&variant.path]);
+                wants[want].places.extend(places.cloned());
+            }
+        }
         let brought = self.fetch(&wants, Absent::LeftOut, None)?;
         objects.extend(brought.objects);
-        let mut missing = judge_absent(indexes, &objects, brought.absent)?;
+        let mut absent = brought.absent;
+        let left_out = judge_absent(indexes, &objects, &mut absent)?;
         // Of an upstream in change the same is seen: other bytes, or 403 where it hides what it does not have any more.
-        if let Some(path) = missing.keys().next().cloned()
+        if let Some((path, digest)) = left_out.first_key_value()
             && self.root_again()?.object != pinned.object
-            && let Some(source) = missing.remove(&path)
+            && let Some(source) = absent.remove(digest)
         {
             return Err(failed(&format!("index {path}"), source));
         }
         choice.objects = objects;
-        let missing = missing.into_iter();
-        Ok(missing
-            .map(|(path, source)| (path.to_string(), source.to_string()))
+        let reason = |digest| absent.get(&digest).map(ToString::to_string);
+        let left_out = left_out.into_iter();
+        Ok(left_out
+            .filter_map(|(path, digest)| Some((path.to_string(), reason(digest)?)))
             .collect())
     }
 
@@ -430,32 +436,33 @@ fn is_had(all: &[Index], index: &Index, objects: &HashMap<Digest, Stored>) -> bo
 fn judge_absent(
     indexes: &[Index],
     objects: &HashMap<Digest, Stored>,
-    mut absent: HashMap<Digest, UpstreamError>,
-) -> Result<BTreeMap<RelPath, UpstreamError>, SyncError> {
+    absent: &mut HashMap<Digest, UpstreamError>,
+) -> Result<BTreeMap<RelPath, Digest>, SyncError> {
     absent.retain(|_, error| !matches!(error, UpstreamError::Missing { .. }));
     let mut left_out = BTreeMap::new();
-    let mut needed = Vec::new();
+    // By what has to be told of.
+    let mut needed: BTreeMap<Digest, &str> = BTreeMap::new();
     for index in indexes {
         let is_needed = index.presence != Presence::Optional && !is_had(indexes, index, objects);
-        let mut gravest: Option<UpstreamError> = None;
+        let mut gravest: Option<(Digest, &UpstreamError)> = None;
         for variant in &index.variants {
-            let Some(error) = absent.remove(&variant.digest) else {
+            let Some(error) = absent.get(&variant.digest) else {
                 continue;
             };
             if !is_needed {
-                left_out.insert(variant.path.clone(), error);
-            } else if gravest
-                .as_ref()
-                .is_none_or(|known| error.is_graver_than(known))
-            {
-                gravest = Some(error);
+                left_out.insert(variant.path.clone(), variant.digest);
+            } else if gravest.is_none_or(|(_, known)| error.is_graver_than(known)) {
+                gravest = Some((variant.digest, error));
             }
         }
-        if let Some(source) = gravest {
-            needed.push(failed(&format!("index {}", index.name), source));
+        if let Some((digest, _)) = gravest {
+            needed.entry(digest).or_insert(&index.name);
         }
     }
-    match SyncError::of_files(needed, 0) {
+    let failures = needed.into_iter().filter_map(|(digest, name)| {
+        Some(failed(&format!("index {name}"), absent.remove(&digest)?))
+    });
+    match SyncError::of_files(failures.collect(), 0) {
         Some(error) => Err(error),
         None => Ok(left_out),
     }

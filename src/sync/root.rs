@@ -104,6 +104,8 @@ impl Session<'_> {
                 return Ok(RootAnswer::Unchanged(Unchanged::default()));
             }
         }
+        // What the upstream did not give is asked for again, under whatever root.
+        let state = state.filter(|state| state.missing.is_empty());
         let Some(found) = self.ask_for_root(|path| match state {
             Some(_) if cache.enabled => self.validators(path),
             _ => Ok(None),
@@ -336,13 +338,13 @@ impl Session<'_> {
         verification(&keyring).map_err(|error| RootError::from(error).into())
     }
 
-    /// A signature that cannot be had is no signature, whether it is missing or refused.
+    /// A signature that is missing is no signature, also where the server hides what it does not have. Access that is asked for is
+    /// another matter.
     fn signature(&self, path: &RelPath) -> Result<Option<Vec<u8>>, SyncError> {
         match self.upstream.small(path, None) {
             Ok(Small::Body { bytes, .. }) => Ok(Some(bytes)),
             Ok(Small::Missing | Small::NotModified) => Ok(None),
-            // 400 is what a server says to a client certificate, not to a path.
-            Err(UpstreamError::Denied { status, .. }) if status != 400 => Ok(None),
+            Err(UpstreamError::Denied { status: 403, .. }) => Ok(None),
             Err(error) => Err(RootError::from(error).into()),
         }
     }

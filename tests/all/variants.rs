@@ -134,7 +134,15 @@ fn clients_go_on_with_the_other_forms() {
         let past: Value =
             serde_json::from_str(&scene.chantal.run(&history).exits(0).stdout).unwrap();
         assert_eq!(past[0]["left_out"][0], path.as_str());
-        // It is asked for again, also under the same root.
+        // It is asked for again, also under the same root, but not before it is time to ask for anything.
+        let storage = "storage:\n  base_path: ../../data\n";
+        scene
+            .chantal
+            .global(&format!("{storage}cache:\n  ttl: 1h\n"));
+        scene.server.clear_log();
+        scene.sync().exits(0);
+        assert!(scene.server.requests().is_empty());
+        scene.chantal.global(storage);
         scene.sync().exits(0).mentions("is left out");
         scene.server.clear_faults();
         assert_eq!(scene.sync().exits(0).stderr, "");
@@ -188,6 +196,37 @@ fn access_that_is_refused_to_every_form_is_an_error() {
         .sync()
         .exits(4)
         .mentions("is refused with HTTP status 403");
+}
+
+/// One content under several names is to be had from any of them.
+#[test]
+fn what_two_places_share_is_had_from_either() {
+    // Lists without packages.
+    let upstream = deb().with_deb(|deb| {
+        let empty = ["contrib", "non-free"].map(str::to_owned);
+        deb.components.extend(empty);
+    });
+    let lists = ["contrib", "non-free"]
+        .map(|component| format!("dists/stable/{component}/source/Sources.gz"));
+    let tree = upstream.build().tree;
+    assert_eq!(tree.bytes(&lists[0]), tree.bytes(&lists[1]));
+    for missing in &lists {
+        let server = Server::start(tree.clone());
+        let chantal = Chantal::new();
+        let repository = Repository::of("r", &upstream, &server.url()).format("sources: true");
+        chantal.repository(&repository);
+        for end in ["", ".gz", ".xz"] {
+            let path = missing.replace(".gz", end);
+            server.fault(&path, Times::Always, Fault::Status(404));
+        }
+        assert_eq!(
+            chantal
+                .run(&["repo", "sync", "--repo-id", "r"])
+                .exits(0)
+                .stderr,
+            ""
+        );
+    }
 }
 
 /// An upstream that has just changed gives other bytes too: then its new root counts.

@@ -165,6 +165,12 @@ fn a_signature_that_is_refused() {
          hint: an upstream without signatures needs `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); the last good \
          state is untouched\n",
     );
+    scene.server.clear_faults();
+    scene.server.fault(path, Times::Always, Fault::Status(401));
+    scene.refused(
+        4,
+        "error: r: the root: [server]/repodata/repomd.xml.asc is refused with HTTP status 401\nhint: check credentials\n",
+    );
     scene.recovers();
 }
 
