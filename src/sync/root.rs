@@ -343,8 +343,8 @@ impl Session<'_> {
     fn signature(&self, path: &RelPath) -> Result<Option<Vec<u8>>, SyncError> {
         match self.upstream.small(path, None) {
             Ok(Small::Body { bytes, .. }) => Ok(Some(bytes)),
-            Ok(Small::Missing | Small::NotModified) => Ok(None),
-            Err(UpstreamError::Denied { status: 403, .. }) => Ok(None),
+            Ok(Small::Missing | Small::NotModified)
+            | Err(UpstreamError::Denied { status: 403, .. }) => Ok(None),
             Err(error) => Err(RootError::from(error).into()),
         }
     }
