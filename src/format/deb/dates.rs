@@ -13,7 +13,23 @@ pub(super) fn read(text: &str) -> Option<i64> {
     if text.len() > 100 {
         return None;
     }
-    iso(text).or_else(|| Words::of(text)?.moment())
+    let (text, comment) = without_comment(text)?;
+    if let Some(moment) = iso(&text).or_else(|| Words::of(&text)?.moment()) {
+        return Some(moment);
+    }
+    // `10:00:00 (UTC)`
+    zone_of(comment.trim())?;
+    let text = format!("{text} {comment}");
+    iso(&text).or_else(|| Words::of(&text)?.moment())
+}
+
+/// RFC 2822 lets a comment stand in parentheses: `+0000 (Coordinated Universal Time)`.
+fn without_comment(text: &str) -> Option<(String, &str)> {
+    let Some((before, rest)) = text.split_once('(') else {
+        return Some((text.to_owned(), ""));
+    };
+    let (comment, after) = rest.split_once(')')?;
+    Some((format!("{before} {after}").trim().to_owned(), comment))
 }
 
 /// `2024-05-09T10:00:00Z`, `2024-05-09 10:00:00.5 +02:00`
@@ -150,14 +166,26 @@ fn month_of(name: &str) -> Option<i16> {
     (name.len() >= 3).then(|| i16::try_from(place + 1).ok())?
 }
 
-/// `UTC`, `GMT`, `Z`, `+0800`, `-08:00`, in seconds east of UTC.
+/// `UTC`, `GMT`, `Z`, `+0800`, `-08:00`, `GMT+0800`, `UTC+8`, in seconds east of UTC.
 fn zone_of(word: &str) -> Option<i64> {
-    if ["UTC", "GMT", "UT", "Z"]
-        .iter()
-        .any(|name| word.eq_ignore_ascii_case(name))
-    {
+    const NAMES: [&str; 4] = ["UTC", "GMT", "UT", "Z"];
+    if NAMES.iter().any(|name| word.eq_ignore_ascii_case(name)) {
         return Some(0);
     }
+    // Whoever writes a name before it may write the hours alone.
+    let behind = NAMES[..2].iter().find_map(|name| {
+        let (start, rest) = word.split_at_checked(name.len())?;
+        start.eq_ignore_ascii_case(name).then_some(rest)
+    });
+    if let Some(offset) = behind
+        && let Some(hours) = offset.strip_prefix(['+', '-'])
+        && let Some(hours) = number(hours, 1..=2)
+    {
+        let east = i64::from(hours) * 3600;
+        let east = if offset.starts_with('-') { -east } else { east };
+        return (hours <= 14).then_some(east);
+    }
+    let word = behind.unwrap_or(word);
     let (sign, rest) = match word.split_at_checked(1)? {
         ("+", rest) => (1, rest),
         ("-", rest) => (-1, rest),
@@ -253,6 +281,15 @@ mod tests {
             "2024-05-09 10:00:00 +0000",
             "2024-05-09 10:00:00,5 +0000",
             "2024-05-09T10:00Z",
+            // With the zone in other words, or once more as a comment
+            "Thu May 09 2024 10:00:00 GMT+0000 (Coordinated Universal Time)",
+            "Thu May 09 2024 18:00:00 GMT+0800 (China Standard Time)",
+            "Thu, 09 May 2024 18:00:00 GMT+8",
+            "Thu, 09 May 2024 05:00:00 UTC-05:00",
+            "Thu, 09 May 2024 10:00:00 +0000 (UTC)",
+            "Thu, 09 May 2024 18:00:00 +0800 (UTC)",
+            "Thu, 09 May 2024 10:00:00 (UTC)",
+            "2024-05-09 10:00:00 (GMT)",
         ] {
             assert_eq!(read(text), Some(MAY), "{text:?}");
         }
@@ -287,6 +324,11 @@ mod tests {
             "Thu, 09 May 2024 2025 10:00:00 UTC",
             "Thu, 09 May 2024 10:00:00 11:00:00 UTC",
             "Thu, 09 May 2024 10:00:00 UTC +0800",
+            "Thu, 09 May 2024 10:00:00 GMT+99",
+            "Thu, 09 May 2024 10:00:00 GMT+",
+            "Thu, 09 May 2024 10:00:00 (CEST)",
+            "Thu, 09 May 2024 10:00:00 UTC (",
+            "Thu, 09 (10) May 2024 10:00:00 (UTC)",
             "Thu, 09 10 May 2024 10:00:00 UTC",
             "Thu, May 2024 10:00:00 UTC",
         ] {
