@@ -390,6 +390,9 @@ fn for_each_field(root: &[u8], mut each: impl FnMut(&str, &[u8])) {
             .split(|byte| *byte == b'\n')
             .next()
             .unwrap_or_default();
+        if matches!(first.first(), Some(b' ' | b'\t')) {
+            continue;
+        }
         let is_stray = !first.contains(&b':') && !first.trim_ascii().is_empty();
         // Clients read over a line that is no field, and over the field behind it.
         let is_read_over = is_stray || std::mem::take(&mut is_behind_stray);

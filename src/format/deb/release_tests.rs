@@ -137,6 +137,20 @@ fn a_line_that_is_no_field_takes_the_next_one_with_it() {
 }
 
 #[test]
+fn a_line_folded_below_no_field_is_read_over() {
+    let text = format!(" folded\nSHA256:\n {ONE} 0 Packages\nSuite: x\n");
+    let release = parse(&text).unwrap();
+    assert_eq!(release.files.len(), 1);
+    assert_eq!(
+        release.warnings[1..],
+        ["Release: line 1 is folded below no field: clients read over it"]
+    );
+    let mut fields = Vec::new();
+    for_each_field(text.as_bytes(), |name, _| fields.push(name.to_owned()));
+    assert_eq!(fields, ["SHA256", "Suite"]);
+}
+
+#[test]
 fn a_new_release_keeps_what_is_no_list() {
     let root = format!(
         "Origin: Debian\nSuite: x\nDate: Sat, 11 Jul 2026 10:16:37 UTC\nAcquire-By-Hash: no\n\

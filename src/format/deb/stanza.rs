@@ -76,7 +76,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
     }
 
     /// As [`Self::new`], with lines that are no fields. To apt such a line is the beginning of the next field's name, up to the next
-    /// colon: it and that field do not count, and neither does what is folded below them.
+    /// colon: it and that field do not count, and neither does what is folded below them. What is folded below no field it reads over.
     pub fn as_apt_reads_release(
         file: &'a str,
         text: &'a mut dyn BufRead,
@@ -133,7 +133,15 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                 Line::Blank => {}
                 Line::End => return Ok(None),
                 Line::Folded if !inside => {
-                    return Err(self.malformed("a folded line without a field above it"));
+                    let Strays::AreRead(lines) = &mut self.strays else {
+                        return Err(self.malformed("a folded line without a field above it"));
+                    };
+                    if lines.len() < STRAYS_SHOWN {
+                        lines.push(format!(
+                            "line {} is folded below no field: clients read over it",
+                            self.line_number
+                        ));
+                    }
                 }
                 Line::Folded => {
                     self.copy_line()?;

@@ -476,6 +476,12 @@ fn lists() -> Vec<Case> {
             Agrees,
         ));
     }
+    cases.push(edited(
+        "a folded line before everything",
+        |text| format!(" folded\n{text}"),
+        warned("line 1 is folded below no field: clients read over it"),
+        Agrees,
+    ));
     for list in ["SHA512", "MD5Sum"] {
         cases.push(edited(
             &format!("itself, half-written, in {list} too"),
