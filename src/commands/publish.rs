@@ -311,7 +311,8 @@ fn show(
         Root::Ours(own(context.signing_key()?))
     } else {
         // A key that cannot be read is no obstacle to what needs none.
-        let may_need_it = date.is_some() && (is_ours || showing.manner.older == Older::IsRedated);
+        let may_need_it =
+            format.compares_dates() && (is_ours || showing.manner.older == Older::IsRedated);
         Root::Upstreams {
             date,
             own: own(if may_need_it {

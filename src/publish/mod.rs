@@ -80,14 +80,14 @@ pub enum PublishError {
     NotPublished { path: PathBuf },
     /// Times are in seconds since the epoch.
     #[error(
-        "{path} had a state of {}, this one is of {}: apt ignores a root that is older than the one it knows",
+        "{path} had a state of {}, this one {}: apt ignores a root that is older than the one it knows",
         crate::time::utc(*newest),
-        crate::time::utc(*date)
+        date.map_or("has no date".to_owned(), |date| format!("is of {}", crate::time::utc(date)))
     )]
     Older {
         path: PathBuf,
         newest: i64,
-        date: i64,
+        date: Option<i64>,
     },
     #[error("{path} is a file of the upstream, where clients look for the key that signed this")]
     KeyPlace { path: RelPath },

@@ -43,8 +43,13 @@ pub fn to_show(
     };
     let (own, valid_until) = match request.root {
         Root::AsItIs { date } => return Ok(as_it_is(date)),
-        Root::Upstreams { date, own, older } => match newest.zip(date) {
-            Some((newest, date)) if date < newest && (is_ours || older == Older::IsRedated) => {
+        Root::Upstreams { date, own, older } => match newest {
+            // One without a date is older than any other to clients.
+            Some(newest)
+                if own.format.compares_dates()
+                    && date.is_none_or(|date| date < newest)
+                    && (is_ours || older == Older::IsRedated) =>
+            {
                 if own.key.is_none() {
                     let path = request.tree.to_owned();
                     return Err(PublishError::Older { path, newest, date });

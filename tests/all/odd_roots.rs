@@ -149,6 +149,65 @@ fn the_newest_date_outlives_an_undated_root() {
     );
 }
 
+/// To apt a root without a date is older than any other: it would keep the one that it knows, and not say so.
+#[test]
+fn an_undated_snapshot_gets_a_date_where_a_dated_state_was() {
+    let mut upstream = deb();
+    let undated = with_root(&upstream, |text| {
+        let lines = text.lines().filter(|line| !line.starts_with("Date:"));
+        lines.fold(String::new(), |text, line| text + line + "\n")
+    });
+    let scene = Scene::of(&upstream, undated, "");
+    let chantal = &scene.chantal;
+    scene.sync().exits(0);
+    let create = ["snapshot", "create", "--repo-id", "r", "--name", "undated"];
+    chantal.run(&create).exits(0);
+    upstream.add(Package::new("more", "1-1"));
+    scene.server.swap(upstream.build().tree);
+    scene.sync().exits(0);
+    let place = chantal.dir().join("www/place");
+    let to = place.to_str().unwrap().to_owned();
+    let current = ["publish", "--repo-id", "r", "--to", &to];
+    let snapshot = ["publish", "--snapshot-name", "r/undated", "--to", &to];
+    chantal.run(&current).exits(0);
+    let server = Server::start_dir(&place);
+    let Some(apt) = Apt::find() else { return };
+    let knows = |packages: &str| {
+        let keys = std::fs::read(place.join("r-archive-key.gpg")).unwrap();
+        apt.source_signed_by(&keys, "deb", &format!("{}/ stable main", server.url()));
+        apt.get(&["update"]).exits(0);
+        let mut names: Vec<String> = Vec::new();
+        for name in ["hello", "more"] {
+            let said = apt.get(&["download", "--print-uris", name]);
+            if said.stdout.contains(".deb") {
+                names.push(name.to_owned());
+            }
+        }
+        assert_eq!(names.join(" "), packages);
+    };
+    knows("hello more");
+    chantal
+        .run(&snapshot)
+        .exits(2)
+        .mentions("this one has no date: apt ignores a root that is older than the one it knows");
+    chantal.run(&["config", "keygen"]).exits(0);
+    chantal.run(&snapshot).exits(0);
+    knows("hello");
+    // Where nothing was before it is shown as it is.
+    let other = chantal.dir().join("www/other");
+    chantal
+        .run(&[
+            "publish",
+            "--snapshot-name",
+            "r/undated",
+            "--to",
+            other.to_str().unwrap(),
+        ])
+        .exits(0);
+    let release = std::fs::read_to_string(other.join("dists/stable/InRelease")).unwrap();
+    assert!(!release.contains("Date:"));
+}
+
 #[test]
 fn an_undated_repomd_does_not_undo_a_dated_one() {
     let mut upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
