@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::PoisonError;
 
 use super::{BUFFER, PARTIAL, Pool, Stored};
 use crate::digest::{Algorithm, Hasher};
@@ -45,6 +46,8 @@ impl Made<'_> {
             object,
             size: self.length,
         };
+        let naming = &self.pool.naming;
+        let _naming = naming.lock().unwrap_or_else(PoisonError::into_inner);
         if self.pool.adopt(object)? == Some(stored) {
             return Ok(stored);
         }

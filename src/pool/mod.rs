@@ -57,6 +57,8 @@ pub struct Pool {
     marker: Mutex<Marker>,
     /// By the names in `partial`.
     claims: Mutex<HashMap<String, Claim>>,
+    /// Held while what was made here gets its name.
+    naming: Mutex<()>,
     released: Condvar,
 }
 
@@ -192,20 +194,16 @@ impl Pool {
 
     /// Stores a few bytes that are in memory anyway (roots, keys).
     pub fn add(&self, bytes: &[u8]) -> io::Result<Stored> {
+        let size = bytes.len() as u64;
         let object = ObjectId::of(bytes);
-        if let Begin::Download(mut incoming) =
-            self.begin(object.digest(), "", &Interrupt::default())?
+        if let Some(stored) = self.adopt(object)?
+            && stored.size == size
         {
-            incoming.restart()?;
-            incoming.write(bytes)?;
-            incoming
-                .commit()?
-                .expect("the object's name was computed from these bytes");
+            return Ok(stored);
         }
-        Ok(Stored {
-            object,
-            size: bytes.len() as u64,
-        })
+        let mut made = self.make()?;
+        made.write_all(bytes)?;
+        made.finish()
     }
 
     /// Claims a digest that `repository` declares for a download. Waits while another thread downloads the same: that may be

@@ -109,6 +109,7 @@ impl Pool {
             handle: fs::File::open(root)?,
             marker: Mutex::new(marker),
             claims: Mutex::new(HashMap::new()),
+            naming: Mutex::new(()),
             released: Condvar::new(),
         })
     }

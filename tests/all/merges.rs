@@ -434,7 +434,7 @@ fn killed_while_it_merges_and_switches() {
                     // Knuth's multiplier; the high bits are random enough.
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     // Longer each time: on a busy machine nothing would come to its end.
-                    let delay = Duration::from_micros((seed >> 33) % (15_000 * attempt));
+                    let delay = Duration::from_micros((seed >> 33) % (5_000 * attempt));
                     let mut child = merging.chantal.command(command).spawn().unwrap();
                     thread::sleep(delay);
                     child.kill().unwrap();
