@@ -4,8 +4,11 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::PoisonError;
 
+use fs_err as fs;
+
 use super::{BUFFER, PARTIAL, Pool, Stored};
-use crate::digest::{Algorithm, Hasher};
+use crate::digest::{Algorithm, Hasher, ObjectId};
+use crate::regular_file;
 
 /// How their names in `partial` begin; those of downloads begin with an algorithm.
 pub(super) const MADE: &str = "made-";
@@ -19,6 +22,32 @@ pub struct Made<'a> {
 }
 
 impl Pool {
+    /// Stores a few bytes that are in memory anyway (roots, keys).
+    pub fn add(&self, bytes: &[u8]) -> io::Result<Stored> {
+        let size = bytes.len() as u64;
+        let object = ObjectId::of(bytes);
+        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stored) = self.adopt(object)? {
+            return Ok(stored);
+        }
+        let file = self.root.join(PARTIAL);
+        let file = file.join(format!("{MADE}{}", object.hex()));
+        let write = || {
+            // A killed run may have left one.
+            regular_file::remove(&file)?;
+            fs::write(&file, bytes)?;
+            fs::set_permissions(&file, PermissionsExt::from_mode(0o444))?;
+            self.give_name(&file, object)
+        };
+        match write() {
+            Ok(()) => Ok(Stored { object, size }),
+            Err(error) => {
+                let _ = regular_file::remove(&file);
+                Err(self.explained(error))
+            }
+        }
+    }
+
     /// Begins a file that becomes an object when it is finished.
     pub fn make(&self) -> io::Result<Made<'_>> {
         let file = tempfile::Builder::new()

@@ -192,20 +192,6 @@ impl Pool {
         Ok(hasher.finish().0 == object)
     }
 
-    /// Stores a few bytes that are in memory anyway (roots, keys).
-    pub fn add(&self, bytes: &[u8]) -> io::Result<Stored> {
-        let size = bytes.len() as u64;
-        let object = ObjectId::of(bytes);
-        if let Some(stored) = self.adopt(object)?
-            && stored.size == size
-        {
-            return Ok(stored);
-        }
-        let mut made = self.make()?;
-        made.write_all(bytes)?;
-        made.finish()
-    }
-
     /// Claims a digest that `repository` declares for a download. Waits while another thread downloads the same: that may be
     /// of another repository, which goes on when this one is stopped.
     pub fn begin(

@@ -440,8 +440,7 @@ fn judge_absent(
 ) -> Result<BTreeMap<RelPath, Digest>, SyncError> {
     absent.retain(|_, error| !matches!(error, UpstreamError::Missing { .. }));
     let mut left_out = BTreeMap::new();
-    // By what has to be told of.
-    let mut needed: BTreeMap<Digest, &str> = BTreeMap::new();
+    let mut needed: Vec<(Digest, &str)> = Vec::new();
     for index in indexes {
         let is_needed = index.presence != Presence::Optional && !is_had(indexes, index, objects);
         let mut gravest: Option<(Digest, &UpstreamError)> = None;
@@ -456,7 +455,7 @@ fn judge_absent(
             }
         }
         if let Some((digest, _)) = gravest {
-            needed.entry(digest).or_insert(&index.name);
+            needed.push((digest, &index.name));
         }
     }
     let failures = needed.into_iter().filter_map(|(digest, name)| {

@@ -238,10 +238,10 @@ fn as_nobody(scene: &Scene, args: &[&str]) -> Option<Output> {
     Some(output)
 }
 
-/// Nobody owns everything of the storage but its objects.
+/// Nobody owns the configuration, and everything of the storage but its objects.
 fn give_away(scene: &Scene, with_objects: bool) {
     fs::set_permissions(scene.chantal.dir(), PermissionsExt::from_mode(0o755)).unwrap();
-    let mut paths = vec![scene.chantal.data()];
+    let mut paths = vec![scene.chantal.data(), scene.chantal.config()];
     while let Some(path) = paths.pop() {
         if path.is_dir() {
             paths.extend(
