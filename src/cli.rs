@@ -512,6 +512,9 @@ pub struct PoolTakeOver {
 #[derive(Debug, Subcommand)]
 pub enum Config {
     /// Read the whole configuration and say what it holds
+    ///
+    /// Also opens the keys, certificates and passwords that it names, and warns of secrets that others can read. Commands that print a
+    /// secret are not run, and no upstream is asked.
     Check,
 
     /// Make a key that signs what chantal makes itself, and configure it

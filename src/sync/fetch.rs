@@ -126,7 +126,7 @@ impl Session<'_> {
             unrecorded: Vec::new(),
         });
         let result = self.in_parallel(wants, |want| {
-            let stored = match (self.fetch_one(want, &downloads)?, if_absent) {
+            let stored = match (self.fetch_one(want, &downloads, if_absent)?, if_absent) {
                 (Ok(stored), _) => stored,
                 (Err(error), Absent::LeftOut) => {
                     lock(&arrived).brought.absent.insert(want.digest, error);
@@ -205,6 +205,7 @@ impl Session<'_> {
         &self,
         want: &Want,
         downloads: &Downloads,
+        if_absent: Absent<'_>,
     ) -> Result<Result<Stored, UpstreamError>, SyncError> {
         self.context.interrupt.check()?;
         // From a run that was killed before it could tell the store.
@@ -218,7 +219,10 @@ impl Session<'_> {
             match self.fetch_from(place, want, downloads)? {
                 Ok(stored) => return Ok(Ok(stored)),
                 Err(UpstreamError::Interrupted(error)) => return Err(error.into()),
-                Err(error) if error.is_about_one_file() => {
+                Err(error)
+                    if error.is_about_one_file()
+                        || matches!(if_absent, Absent::LeftOut) && error.is_a_servers_fault() =>
+                {
                     if gravest
                         .as_ref()
                         .is_none_or(|known| error.is_graver_than(known))

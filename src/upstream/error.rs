@@ -86,6 +86,11 @@ impl UpstreamError {
         }
     }
 
+    /// Whether a server said so of one file. Where it still does after all attempts, what else it has may be had.
+    pub fn is_a_servers_fault(&self) -> bool {
+        matches!(self, Self::Status { status, .. } if *status >= 500)
+    }
+
     /// Which of two findings about a file is the one to report.
     pub fn is_graver_than(&self, other: &Self) -> bool {
         let gravity = |error: &Self| match error {

@@ -86,6 +86,7 @@ fn one_bad_form_of_an_index_is_left_out() {
         for (fault, reason) in [
             (Fault::Status(403), "is refused with HTTP status 403"),
             (Fault::Status(406), "answers with HTTP status 406"),
+            (Fault::Status(500), "answers with HTTP status 500"),
             (Fault::Html, "is not what was declared"),
         ] {
             let server = Server::start(deb().build().tree);
@@ -94,6 +95,7 @@ fn one_bad_form_of_an_index_is_left_out() {
             let upstream = deb();
             let repository = Repository::of("r", &upstream, &server.url());
             chantal.repository(&repository.format("sources: true"));
+            chantal.global("storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n");
             let path = format!("dists/stable/{index}.xz");
             server.fault(&path, Times::Always, fault);
             let said = chantal
