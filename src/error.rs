@@ -260,8 +260,7 @@ fn merge_exit(error: &MergeError) -> Exit {
 
 fn stored_exit(error: &StoredError) -> Exit {
     match error {
-        StoredError::UnknownFormat { .. }
-        | StoredError::RootMissing { .. }
+        StoredError::RootMissing { .. }
         | StoredError::ObjectMissing { .. }
         // It was verified and read when it came.
         | StoredError::Root(_)

@@ -56,6 +56,7 @@ mod progress;
 mod publish;
 mod regular_file;
 mod rel_path;
+mod repo_format;
 mod snapshot;
 mod storage;
 mod store;

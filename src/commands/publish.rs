@@ -11,13 +11,13 @@ use crate::commands::Failure;
 use crate::commands::repo::packages_verified;
 use crate::config::{self, PackageCheck, Repository};
 use crate::error::Error;
-use crate::format::RootFormat;
 use crate::interrupt::Interrupt;
 use crate::output::count;
 use crate::publish::{
     self, Absent, Afterwards, Caller, Effort, Older, Outcome, Own, OwnRoot, Removal, Request, Root,
     Summary,
 };
+use crate::repo_format::RepoFormat;
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
 use crate::store::records::{RepositoryRecord, TreeRecord};
@@ -41,7 +41,7 @@ pub struct PublishedTree {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_root_key: Option<String>,
     #[serde(skip)]
-    pub format: String,
+    pub format: RepoFormat,
     /// Until when the upstream's root was valid, if that is past.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired: Option<String>,
@@ -294,10 +294,10 @@ fn show(
     tree: &Path,
 ) -> Result<PublishedTree, Error> {
     let state = showing.state;
-    let format = RootFormat::of(&state.format);
+    let format = state.format;
     let key_name = match context.config.repository(showing.repository) {
         Some(repository) => repository.publish.key_name.clone(),
-        None => config::default_key_name(&state.format, showing.repository),
+        None => config::default_key_name(state.format, showing.repository),
     };
     let own = |key| Own {
         format,
@@ -360,7 +360,7 @@ fn show(
             OwnRoot::SignedBy(key) => Some(key.clone()),
             OwnRoot::None | OwnRoot::Unsigned => None,
         },
-        format: state.format.clone(),
+        format: state.format,
         expired: state
             .root_valid_until
             // A root of ours says no more how long a snapshot is valid.
@@ -547,7 +547,7 @@ pub fn describe(tree: &PublishedTree) -> String {
     match (&tree.own_root_key, tree.own_root) {
         (Some(key), _) => text += &format!("\n  signed with {key}"),
         (None, Some(_)) => {
-            let setting = if tree.format == "apt" {
+            let setting = if tree.format == RepoFormat::Apt {
                 "`Trusted: yes`"
             } else {
                 "`repo_gpgcheck=0`"

@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use glob::Pattern;
 
 use super::scope::Scope;
-use super::written::{self, Type};
+use super::written;
+use crate::repo_format::RepoFormat;
 
 /// Which packages are wanted. Without any criterion: all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,27 +56,25 @@ impl Patterns {
 
 pub(super) fn resolve(
     written: written::Filters,
-    kind: Option<Type>,
+    kind: Option<RepoFormat>,
     scope: &mut Scope<'_>,
 ) -> Filters {
     let foreign = match kind {
-        Some(Type::Apt) => vec![("groups", &written.groups), ("modules", &written.modules)],
-        Some(Type::Rpm) => vec![
+        Some(RepoFormat::Apt) => vec![("groups", &written.groups), ("modules", &written.modules)],
+        Some(RepoFormat::Rpm) => vec![
             ("sections", &written.sections),
             ("priorities", &written.priorities),
         ],
         None => Vec::new(),
     };
-    let kind = if kind == Some(Type::Apt) {
-        "apt"
-    } else {
-        "rpm"
-    };
     for (name, list) in foreign {
         if list.is_some() {
             scope.refuse(
                 &format!("filters.{name}"),
-                format!("does not belong into a repository of type {kind}"),
+                format!(
+                    "does not belong into a repository of type {}",
+                    kind.map_or("", RepoFormat::as_str)
+                ),
             );
         }
     }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use crate::rel_path::RelPath;
+use crate::repo_format::RepoFormat;
 
 use super::location::{LocationError, UpstreamUrl};
 use super::resolved::{
     Apt, Distribution, FormatConfig, Freshness, Publish, RepoId, Repository, Rpm, Trust,
 };
 use super::scope::Scope;
-use super::written::{self, Type};
+use super::written;
 use super::{credentials, filters, trust};
 
 /// How long the files of earlier generations stay where nothing else is said.
@@ -85,10 +86,10 @@ fn publish(
 }
 
 /// What the trusted keys of a repository are called whose definition does not say, or is gone.
-pub fn default_key_name(kind: &str, repository: &str) -> RelPath {
-    let name = match kind {
-        "apt" => format!("{repository}-archive-key"),
-        _ => format!("RPM-GPG-KEY-{repository}"),
+pub fn default_key_name(format: RepoFormat, repository: &str) -> RelPath {
+    let name = match format {
+        RepoFormat::Apt => format!("{repository}-archive-key"),
+        RepoFormat::Rpm => format!("RPM-GPG-KEY-{repository}"),
     };
     RelPath::parse(&name).expect("a repository's name leaves room for it")
 }
@@ -96,21 +97,27 @@ pub fn default_key_name(kind: &str, repository: &str) -> RelPath {
 /// `None` also where the name depends on what was refused already.
 fn key_name(
     written: Option<&str>,
-    kind: Option<Type>,
+    kind: Option<RepoFormat>,
     id: Option<&RepoId>,
     scope: &mut Scope<'_>,
 ) -> Option<RelPath> {
     const KEY: &str = "publish.key_name";
     let (name, longest_ending) = match (written, kind?) {
-        (Some(name), Type::Rpm) => (name.to_owned(), ""),
-        (None, Type::Rpm) => (default_key_name("rpm", id?.as_str()).to_string(), ""),
-        (Some(name), Type::Apt) => {
+        (Some(name), RepoFormat::Rpm) => (name.to_owned(), ""),
+        (None, RepoFormat::Rpm) => (
+            default_key_name(RepoFormat::Rpm, id?.as_str()).to_string(),
+            "",
+        ),
+        (Some(name), RepoFormat::Apt) => {
             let stem = [".gpg", ".asc"]
                 .iter()
                 .find_map(|ending| name.strip_suffix(ending));
             (stem.unwrap_or(name).to_owned(), ".gpg")
         }
-        (None, Type::Apt) => (default_key_name("apt", id?.as_str()).to_string(), ".gpg"),
+        (None, RepoFormat::Apt) => (
+            default_key_name(RepoFormat::Apt, id?.as_str()).to_string(),
+            ".gpg",
+        ),
     };
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
         let written = written.unwrap_or(&name);
@@ -172,7 +179,7 @@ pub(super) fn refuse_location(key: &str, err: &LocationError, scope: &mut Scope<
 }
 
 fn format(
-    kind: Option<Type>,
+    kind: Option<RepoFormat>,
     apt: Option<written::Apt>,
     rpm: Option<written::Rpm>,
     scope: &mut Scope<'_>,
@@ -182,7 +189,7 @@ fn format(
         return None;
     };
     match kind {
-        Type::Apt => {
+        RepoFormat::Apt => {
             if rpm.is_some() {
                 scope.refuse("rpm", "does not belong into a repository of type apt");
             }
@@ -190,7 +197,7 @@ fn format(
             let trust = trust::of_apt(&apt, scope);
             Some((FormatConfig::Apt(resolve_apt(apt, scope)?), trust))
         }
-        Type::Rpm => {
+        RepoFormat::Rpm => {
             if apt.is_some() {
                 scope.refuse("apt", "does not belong into a repository of type rpm");
             }

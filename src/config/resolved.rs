@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::rel_path::RelPath;
+use crate::repo_format::RepoFormat;
 
 use super::filters::Filters;
 use super::location::{KeySource, UpstreamUrl};
@@ -298,10 +299,10 @@ pub enum FormatConfig {
 
 impl FormatConfig {
     /// The `type` of the repository.
-    pub const fn name(&self) -> &'static str {
+    pub const fn kind(&self) -> RepoFormat {
         match self {
-            Self::Apt(_) => "apt",
-            Self::Rpm(_) => "rpm",
+            Self::Apt(_) => RepoFormat::Apt,
+            Self::Rpm(_) => RepoFormat::Rpm,
         }
     }
 }

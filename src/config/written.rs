@@ -12,6 +12,7 @@ use super::filters::Dependencies;
 use super::resolved::{LogFormat, RootCheck};
 use super::secret::Secret;
 use super::values;
+use crate::repo_format::RepoFormat;
 
 /// A file of `conf.d`.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -115,7 +116,7 @@ pub struct Tls {
 pub struct Repository {
     pub name: Option<String>,
     #[serde(rename = "type")]
-    pub kind: Option<Type>,
+    pub kind: Option<RepoFormat>,
     pub enabled: Option<bool>,
     #[serde(deserialize_with = "section")]
     pub upstream: Upstream,
@@ -133,13 +134,6 @@ pub struct Repository {
     #[serde(deserialize_with = "section")]
     pub download: RepositoryDownload,
     pub proxy: Option<Anything>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Type {
-    Rpm,
-    Apt,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]

@@ -25,6 +25,7 @@ use crate::digest::Digest;
 use crate::manifest::Package;
 use crate::openpgp::{Keyring, Passed, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
+use crate::repo_format::RepoFormat;
 use crate::terminal::is_unsafe;
 
 use compression::Compression;
@@ -32,12 +33,11 @@ use compression::Compression;
 pub use regenerate::{
     Chosen, Indexes, LeftOut, Packed, ReadBack, Regenerated, Sink, Source, Taken, Work, Written,
 };
-pub use root::{RootFormat, root_text};
+pub use root::root_text;
 
 /// Everything that sync needs to know of a repository format. All paths are relative to the repository's URL.
 pub trait Format: Send + Sync {
-    /// The `type` of the configuration: `apt`, `rpm`.
-    fn name(&self) -> &'static str;
+    fn kind(&self) -> RepoFormat;
 
     /// The selection as a text that changes exactly when the selection does: a state made by another one is not comparable.
     fn selection(&self) -> String;
@@ -118,30 +118,26 @@ pub fn of(config: &FormatConfig, filters: &Filters) -> Result<Box<dyn Format>, F
     })
 }
 
-/// The format of a state that is stored, by its [`Format::name`] and where its root stands. The configuration that it was made
-/// by may be gone: everything that the root names is selected. `None` for an unknown name.
-pub fn of_state(format: &str, root: &RelPath) -> Option<Box<dyn Format>> {
+/// The format of a state that is stored, by where its root stands. The configuration that it was made by may be gone: everything
+/// that the root names is selected.
+pub fn of_state(format: RepoFormat, root: &RelPath) -> Box<dyn Format> {
     match format {
-        "apt" => Some(Box::new(deb::Apt::everything(root))),
-        "rpm" => Some(Box::new(rpm::Rpm::new(rpm::Selection {
+        RepoFormat::Apt => Box::new(deb::Apt::everything(root)),
+        RepoFormat::Rpm => Box::new(rpm::Rpm::new(rpm::Selection {
             architectures: None,
             sources: true,
             filters: Filters::default(),
-        }))),
-        _ => None,
+        })),
     }
 }
 
 /// Which of two versions is newer; a [`Package::version`] is meant.
 pub type VersionOrder = fn(&str, &str) -> Ordering;
 
-/// The order of versions of a format by its [`Format::name`]: repositories that are stored have a format, also those that the
-/// configuration no longer knows. `None` for an unknown name.
-pub fn version_order(format: &str) -> Option<VersionOrder> {
+pub fn version_order(format: RepoFormat) -> VersionOrder {
     match format {
-        "apt" => Some(deb::version::compare),
-        "rpm" => Some(rpm::evr::compare),
-        _ => None,
+        RepoFormat::Apt => deb::version::compare,
+        RepoFormat::Rpm => rpm::evr::compare,
     }
 }
 
@@ -504,14 +500,13 @@ mod tests {
 
     #[test]
     fn every_format_orders_versions() {
-        let newer = |format: &str, a: &str, b: &str| version_order(format).unwrap()(a, b).is_gt();
-        for format in ["apt", "rpm"] {
+        let newer = |format: RepoFormat, a: &str, b: &str| version_order(format)(a, b).is_gt();
+        for format in [RepoFormat::Apt, RepoFormat::Rpm] {
             assert!(newer(format, "1.10-1", "1.9-2"));
             assert!(newer(format, "1:0.1-1", "1.9-2"));
         }
         // Only dpkg tells separators apart.
-        assert!(newer("apt", "1+a", "1a"));
-        assert!(!newer("rpm", "1+a", "1a"));
-        assert!(version_order("tar").is_none());
+        assert!(newer(RepoFormat::Apt, "1+a", "1a"));
+        assert!(!newer(RepoFormat::Rpm, "1+a", "1a"));
     }
 }

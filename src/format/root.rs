@@ -4,13 +4,7 @@ use super::deb::{self, ValidUntil};
 use super::{FormatError, RootSource, rpm};
 use crate::openpgp::Trusted;
 use crate::rel_path::RelPath;
-
-/// How a format's roots are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootFormat {
-    Deb,
-    Rpm,
-}
+use crate::repo_format::RepoFormat;
 
 /// Where our own key is published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,27 +16,20 @@ pub struct OwnKey {
     pub is_shared: bool,
 }
 
-impl RootFormat {
-    /// By the `type` of the configuration.
-    pub fn of(name: &str) -> Self {
-        match name {
-            "apt" => Self::Deb,
-            _ => Self::Rpm,
-        }
-    }
-
+/// How a format's roots are made.
+impl RepoFormat {
     /// The root among the files of a state that are roots or signatures of one.
     pub fn root_among<'p>(self, paths: impl Iterator<Item = &'p RelPath>) -> Option<RootSource> {
         let mut release = None;
         for path in paths {
             match (self, path.file_name()) {
-                (Self::Deb, "InRelease") => return Some(RootSource::Inline { path: path.clone() }),
-                (Self::Deb, "Release") | (Self::Rpm, "repomd.xml") => release = Some(path),
+                (Self::Apt, "InRelease") => return Some(RootSource::Inline { path: path.clone() }),
+                (Self::Apt, "Release") | (Self::Rpm, "repomd.xml") => release = Some(path),
                 _ => {}
             }
         }
         let path = release?;
-        let ending = if self == Self::Deb { "gpg" } else { "asc" };
+        let ending = if self == Self::Apt { "gpg" } else { "asc" };
         let signature = path.with_file_name(&format!("{}.{ending}", path.file_name()));
         Some(RootSource::Detached {
             path: path.clone(),
@@ -52,13 +39,13 @@ impl RootFormat {
 
     /// Whether clients ignore a root that is older than the one they know.
     pub fn compares_dates(self) -> bool {
-        self == Self::Deb
+        self == Self::Apt
     }
 
     /// When a root that lies somewhere was made, where clients compare that; `None` also for one that cannot be read.
     pub fn date_of(self, source: &RootSource, bytes: &[u8]) -> Option<i64> {
         match self {
-            Self::Deb => {
+            Self::Apt => {
                 let text = root_text(source, bytes).ok()?;
                 deb::Release::parse(source.path().as_str(), &text)
                     .ok()?
@@ -71,7 +58,7 @@ impl RootFormat {
     /// The root with another date. dnf takes the one that is there, whatever its date.
     pub fn dated(self, text: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8> {
         match self {
-            Self::Deb => deb::redated(text, date, valid_until),
+            Self::Apt => deb::redated(text, date, valid_until),
             Self::Rpm => text.to_vec(),
         }
     }
@@ -80,7 +67,7 @@ impl RootFormat {
     pub fn read_back(self, path: &RelPath, text: &[u8]) -> Result<(), FormatError> {
         let file = path.as_str();
         let read = match self {
-            Self::Deb => deb::Release::parse(file, text).map(drop),
+            Self::Apt => deb::Release::parse(file, text).map(drop),
             Self::Rpm => rpm::read_root(file, text).map(drop),
         };
         read.map_err(FormatError::of_written)
@@ -89,7 +76,7 @@ impl RootFormat {
     /// Where the root's text stands by itself.
     pub fn plain(self, source: &RootSource) -> RelPath {
         let name = match self {
-            Self::Deb => "Release",
+            Self::Apt => "Release",
             Self::Rpm => "repomd.xml",
         };
         beside(source, name)
@@ -102,7 +89,7 @@ impl RootFormat {
             signature: beside(source, signature),
         };
         match self {
-            Self::Deb => {
+            Self::Apt => {
                 let path = beside(source, "InRelease");
                 vec![RootSource::Inline { path }, detached("Release.gpg")]
             }
@@ -121,7 +108,7 @@ impl RootFormat {
             })
         };
         let keys = match self {
-            Self::Deb => [
+            Self::Apt => [
                 own(&format!("{key_name}.gpg"), true, true),
                 own(&format!("{key_name}.asc"), false, true),
             ],
@@ -167,16 +154,16 @@ mod tests {
             "dists/x/InRelease",
             "dists/x/Release.gpg",
         ]);
-        let root = RootFormat::Deb.root_among(all.iter()).unwrap();
+        let root = RepoFormat::Apt.root_among(all.iter()).unwrap();
         assert_eq!(root.path().as_str(), "dists/x/InRelease");
         let all = paths(&["Release"]);
-        let root = RootFormat::Deb.root_among(all.iter()).unwrap();
+        let root = RepoFormat::Apt.root_among(all.iter()).unwrap();
         assert_eq!(root.path().as_str(), "Release");
-        let signed: Vec<RootSource> = RootFormat::Deb.forms(&root);
+        let signed: Vec<RootSource> = RepoFormat::Apt.forms(&root);
         assert_eq!(signed[0].path().as_str(), "InRelease");
         let all = paths(&["repodata/repomd.xml.asc", "repodata/repomd.xml"]);
-        let root = RootFormat::Rpm.root_among(all.iter()).unwrap();
+        let root = RepoFormat::Rpm.root_among(all.iter()).unwrap();
         assert_eq!(root.path().as_str(), "repodata/repomd.xml");
-        assert!(RootFormat::Rpm.root_among([].into_iter()).is_none());
+        assert!(RepoFormat::Rpm.root_among([].into_iter()).is_none());
     }
 }

@@ -9,10 +9,11 @@ use std::io::Read;
 use super::{Context, Older, Own, OwnRoot, PublishError, Request, Root};
 use crate::digest::ObjectId;
 use crate::format::deb::ValidUntil;
-use crate::format::{RootFormat, RootSource, root_text};
+use crate::format::{RootSource, root_text};
 use crate::manifest::{self, Built, Entry, Role};
 use crate::openpgp::{Keyring, SigningKey};
 use crate::rel_path::RelPath;
+use crate::repo_format::RepoFormat;
 use crate::store::records::TreeRecord;
 
 /// Roots are fetched whole into memory, and are no larger than that.
@@ -128,7 +129,7 @@ fn replaced(
     Ok(manifest::build(entries)?)
 }
 
-fn among(entries: &[Entry], format: RootFormat) -> Option<RootSource> {
+fn among(entries: &[Entry], format: RepoFormat) -> Option<RootSource> {
     let roots = entries.iter().filter(|entry| entry.role == Role::Root);
     format.root_among(roots.map(|entry| &entry.path))
 }
@@ -137,7 +138,7 @@ fn among(entries: &[Entry], format: RootFormat) -> Option<RootSource> {
 pub fn source(
     context: Context<'_>,
     manifest: ObjectId,
-    format: RootFormat,
+    format: RepoFormat,
 ) -> Result<Option<RootSource>, PublishError> {
     let mut roots = Vec::new();
     context.store.read(|reader| {

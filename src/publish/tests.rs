@@ -6,6 +6,7 @@ use super::recover::recover;
 use super::*;
 use crate::manifest::{self, Entry, Role};
 use crate::rel_path::RelPath;
+use crate::repo_format::RepoFormat;
 use crate::store::records::ObjectRecord;
 
 struct Storage {
@@ -369,7 +370,7 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
     let year_2040 = 2_208_988_800;
     let show = |manifest, date, now| {
         let own = Own {
-            format: RootFormat::Deb,
+            format: RepoFormat::Apt,
             key: None,
             key_name: &key_name,
         };

@@ -11,13 +11,14 @@ use std::thread::ScopedJoinHandle;
 
 use crate::digest::ObjectId;
 use crate::format::deb::with_fields;
-use crate::format::{Format, FormatError, Index, IndexKind, Indexes, RootFormat, Source};
+use crate::format::{Format, FormatError, Index, IndexKind, Indexes, Source};
 use crate::indexes::{PoolSink, PooledIndexes};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::{self, Entry, ManifestError, Package, Role};
 use crate::openpgp::Keyring;
 use crate::pool::{Pool, Stored};
 use crate::rel_path::RelPath;
+use crate::repo_format::RepoFormat;
 use crate::store::records::{ObjectRecord, RepositoryRecord, SnapshotRecord};
 use crate::store::{Store, StoreError, WriterLock};
 use crate::threads;
@@ -88,8 +89,8 @@ pub enum MergeError {
     /// Each with its format.
     #[error("{} is {} and {} is {}: packages of two formats make no repository", first.0, first.1, other.0, other.1)]
     OtherFormat {
-        first: (String, String),
-        other: (String, String),
+        first: (String, RepoFormat),
+        other: (String, RepoFormat),
     },
     #[error("{flat} is a flat repository and {other} is not: their indexes have no common place")]
     OtherLayout { flat: String, other: String },
@@ -148,7 +149,7 @@ pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, Mer
     let new = last.stored.format.regenerate(&sources, &mut sink)?;
     context.interrupt.check()?;
     let root = with_identity(request.identity, new.root);
-    RootFormat::of(last.stored.format.name()).read_back(&new.root_path, &root)?;
+    last.stored.format.kind().read_back(&new.root_path, &root)?;
     let root = (new.root_path, context.pool.add(&root)?);
     let mut made = Made {
         objects: sink.stored,
@@ -210,7 +211,7 @@ fn refuse_what_cannot_be(context: Context<'_>, request: &Request<'_>) -> Result<
     if request.existing == Existing::Refused && existing(context, request)?.is_some() {
         return Err(exists(request));
     }
-    let with_format = |state: &State| (state.full_name(), state.record.format.clone());
+    let with_format = |state: &State| (state.full_name(), state.record.format);
     let first = &request.sources[0];
     let is_other = |state: &&State| state.record.format != first.record.format;
     if let Some(other) = request.sources.iter().find(is_other) {
@@ -228,7 +229,9 @@ fn refuse_what_cannot_be(context: Context<'_>, request: &Request<'_>) -> Result<
     ];
     let given = fields.iter().find(|(_, value)| value.is_some());
     match given {
-        Some((field, _)) if first.record.format == "rpm" => Err(MergeError::NoSuchField { field }),
+        Some((field, _)) if first.record.format == RepoFormat::Rpm => {
+            Err(MergeError::NoSuchField { field })
+        }
         _ => Ok(()),
     }
 }
@@ -241,7 +244,7 @@ fn refuse_other_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
     let flat = inputs.iter().find(is_flat);
     let other = inputs.iter().find(|input| !is_flat(input));
     match (flat, other) {
-        (Some(flat), Some(other)) if other.stored.format.name() == "apt" => {
+        (Some(flat), Some(other)) if other.stored.format.kind() == RepoFormat::Apt => {
             Err(MergeError::OtherLayout {
                 flat: flat.name.clone(),
                 other: other.name.clone(),
@@ -363,7 +366,7 @@ fn other_files(inputs: &[Input<'_>]) -> Vec<Entry> {
     let mut files: BTreeMap<&RelPath, &Entry> = BTreeMap::new();
     for input in inputs
         .iter()
-        .filter(|input| input.stored.format.name() == "apt")
+        .filter(|input| input.stored.format.kind() == RepoFormat::Apt)
     {
         let entries = input.entries.values();
         files.extend(
@@ -478,7 +481,7 @@ fn record(
     let records = || request.sources.iter().map(|source| &source.record);
     let record = SnapshotRecord {
         state: RepositoryRecord {
-            format: request.sources[0].record.format.clone(),
+            format: request.sources[0].record.format,
             // It is of no upstream and no selection, and nothing compares them.
             upstream: ObjectId::of(b""),
             selection: ObjectId::of(b""),

@@ -12,6 +12,7 @@ mod usage;
 use std::fmt;
 
 use crate::config::{RepoId, RepoIdError};
+use crate::repo_format::RepoFormat;
 use crate::store::records::{RepositoryRecord, SnapshotRecord};
 use crate::store::{Reader, Store, StoreError, Transaction, WriterLock};
 
@@ -71,8 +72,8 @@ pub enum SnapshotError {
     /// Each with its format.
     #[error("{} is {} and {} is {}: packages of two formats cannot be compared", from.0, from.1, to.0, to.1)]
     OtherFormat {
-        from: (String, String),
-        to: (String, String),
+        from: (String, RepoFormat),
+        to: (String, RepoFormat),
     },
     #[error("{repository} has no state to make a snapshot of")]
     NeverSynced { repository: String },

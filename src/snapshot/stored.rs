@@ -23,8 +23,6 @@ const ROOT_LIMIT: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoredError {
-    #[error("a state has the format {format:?}, which this chantal does not know")]
-    UnknownFormat { format: String },
     #[error("the root {root} of a state is not in its manifest")]
     RootMissing { root: ObjectId },
     #[error("{path}: object {object} is not in the pool, or damaged")]
@@ -85,15 +83,12 @@ impl StoredState {
             .collect();
         // Over new indexes it is not the one that came from the upstream.
         let roots = entries.values().filter(|entry| entry.role == Role::Root);
-        let root = format::RootFormat::of(&state.format)
+        let root = state
+            .format
             .root_among(roots.map(|entry| &entry.path))
             .and_then(|source| entries.get(source.path()))
             .ok_or(StoredError::RootMissing { root: state.root })?;
-        let format = format::of_state(&state.format, &root.path).ok_or_else(|| {
-            StoredError::UnknownFormat {
-                format: state.format.clone(),
-            }
-        })?;
+        let format = format::of_state(state.format, &root.path);
         let trusted = read_root(pool, root, format.as_ref())?;
         let Root { indexes, .. } = format.open_root(&trusted)?;
         Ok(Self {

@@ -8,6 +8,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{self, ObjectId};
+use crate::repo_format::RepoFormat;
 
 /// Which store it is, and of which pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +49,7 @@ pub fn random_id() -> io::Result<String> {
 /// A repository and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryRecord {
-    /// `rpm` or `apt`.
-    pub format: String,
+    pub format: RepoFormat,
     /// Digest of the upstream's URL and suite: what is remembered of one upstream does not hold for another. (The URL itself may
     /// hold a token.)
     pub upstream: ObjectId,

@@ -219,7 +219,7 @@ impl Session<'_> {
                 && self.repository.trust.root != crate::config::RootCheck::Off
         });
         RepositoryRecord {
-            format: self.format.name().to_owned(),
+            format: self.format.kind(),
             upstream: self.origin,
             selection: self.selection(keyring),
             manifest: built.id,

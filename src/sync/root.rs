@@ -10,6 +10,7 @@ use crate::format::{Companion, RootSource};
 use crate::manifest::Role;
 use crate::openpgp::{Authority, Keyring, Signer, Trusted, VerifyError};
 use crate::rel_path::RelPath;
+use crate::repo_format::RepoFormat;
 use crate::store::records::ValidatorRecord;
 use crate::upstream::{Small, UpstreamError, Validators};
 
@@ -257,7 +258,7 @@ impl Session<'_> {
                     const ARMOR: &[u8] = b"-----BEGIN";
                     !bytes.windows(ARMOR.len()).any(|window| window == ARMOR)
                 };
-                if self.format.name() == "apt" && signed.as_ref().is_some_and(is_binary) {
+                if self.format.kind() == RepoFormat::Apt && signed.as_ref().is_some_and(is_binary) {
                     warnings.push(format!(
                         "{} is not armored: apt 2.6 does not take it",
                         self.upstream.shown(signature)

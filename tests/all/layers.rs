@@ -16,6 +16,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
             "progress",
             "regular_file",
             "rel_path",
+            "repo_format",
             "terminal",
             "threads",
             "time",

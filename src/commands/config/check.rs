@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 use crate::commands::{Context, conclude, signing_key};
-use crate::config::{FormatConfig, Storage, UpstreamUrl};
+use crate::config::{Storage, UpstreamUrl};
 use crate::error::Error;
 use crate::openpgp::SigningKey;
 use crate::output::table;
+use crate::repo_format::RepoFormat;
 use crate::terminal::escape;
 use crate::{storage, sync, time, upstream};
 
@@ -31,7 +32,7 @@ struct CheckedKey {
 struct CheckedRepository {
     repository: String,
     #[serde(rename = "type")]
-    format: &'static str,
+    format: RepoFormat,
     enabled: bool,
     upstream: String,
     file: String,
@@ -91,7 +92,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
             .iter()
             .map(|repository| CheckedRepository {
                 repository: repository.id.to_string(),
-                format: format_name(&repository.format),
+                format: repository.format.kind(),
                 enabled: repository.enabled,
                 upstream: repository.upstream.to_string(),
                 file: repository.file.display().to_string(),
@@ -105,7 +106,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
             .map(|repository| {
                 vec![
                     repository.repository.clone(),
-                    repository.format.to_owned(),
+                    repository.format.to_string(),
                     if repository.enabled { "yes" } else { "no" }.to_owned(),
                     repository.upstream.clone(),
                 ]
@@ -186,11 +187,4 @@ fn describe(key: &CheckedKey) -> String {
         text += &format!(", expires {expires}");
     }
     text + "\n"
-}
-
-pub fn format_name(format: &FormatConfig) -> &'static str {
-    match format {
-        FormatConfig::Apt(_) => "apt",
-        FormatConfig::Rpm(_) => "rpm",
-    }
 }

@@ -3,5 +3,5 @@
 mod check;
 mod keygen;
 
-pub use check::{check, format_name};
+pub use check::check;
 pub use keygen::keygen;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::commands::Context;
-use crate::commands::config::format_name;
 use crate::config::{FormatConfig, PackageCheck, Repository, RootCheck};
 use crate::error::Error;
 use crate::output::{bytes, table};
+use crate::repo_format::RepoFormat;
 use crate::storage;
 use crate::store::records::RepositoryRecord;
 use crate::time::rfc3339;
@@ -17,7 +17,7 @@ use crate::time::rfc3339;
 struct Listed {
     repository: String,
     #[serde(rename = "type")]
-    format: &'static str,
+    format: RepoFormat,
     enabled: bool,
     upstream: String,
     /// How roots are checked: `required`, `auto` or `off`.
@@ -47,7 +47,7 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
             let state = states.get(repository.id.as_str());
             Listed {
                 repository: repository.id.to_string(),
-                format: format_name(&repository.format),
+                format: repository.format.kind(),
                 enabled: repository.enabled,
                 upstream: repository.upstream.to_string(),
                 root_signature: root_check_name(repository.trust.root),
@@ -98,7 +98,7 @@ fn row(listed: &Listed) -> Vec<String> {
     };
     vec![
         listed.repository.clone(),
-        listed.format.to_owned(),
+        listed.format.to_string(),
         if listed.enabled { "yes" } else { "no" }.to_owned(),
         root.to_owned(),
         match (listed.package_signatures, listed.packages_verified) {

@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::list::{package_check_name, packages_verified, root_check_name};
 use crate::cli::OneRepository;
 use crate::commands::Context;
-use crate::commands::config::format_name;
 use crate::config::KeySource;
 use crate::error::Error;
 use crate::openpgp::KeySummary;
 use crate::output::{bytes, fields};
 use crate::publish;
+use crate::repo_format::RepoFormat;
 use crate::storage;
 use crate::sync;
 use crate::time::{now, rfc3339, span};
@@ -21,7 +21,7 @@ use crate::time::{now, rfc3339, span};
 struct Shown {
     repository: String,
     #[serde(rename = "type")]
-    format: &'static str,
+    format: RepoFormat,
     enabled: bool,
     file: String,
     upstream: String,
@@ -144,7 +144,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
         .collect();
     let shown = Shown {
         repository: repository.id.to_string(),
-        format: format_name(&repository.format),
+        format: repository.format.kind(),
         enabled: repository.enabled,
         file: repository.file.display().to_string(),
         upstream: repository.upstream.to_string(),
@@ -191,7 +191,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
 fn describe(shown: &Shown) -> String {
     let mut pairs = vec![
         ("repository", shown.repository.clone()),
-        ("type", shown.format.to_owned()),
+        ("type", shown.format.to_string()),
         (
             "enabled",
             if shown.enabled { "yes" } else { "no" }.to_owned(),

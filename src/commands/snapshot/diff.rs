@@ -7,6 +7,7 @@ use crate::commands::Context;
 use crate::error::Error;
 use crate::output::{bytes, count, fields, table};
 use crate::pool::Pool;
+use crate::repo_format::RepoFormat;
 use crate::snapshot::diff::{self, Advisory, Change, Diff, Reasons, Source};
 use crate::snapshot::{self, SnapshotError, State};
 use crate::storage::{self, StorageError};
@@ -20,7 +21,7 @@ struct Shown {
     from: Side,
     to: Side,
     #[serde(rename = "type")]
-    format: String,
+    format: RepoFormat,
     summary: Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
     packages: Option<Vec<Row>>,
@@ -134,7 +135,7 @@ impl Shown {
         Self {
             from: side(from),
             to: side(to),
-            format: from.record.format.clone(),
+            format: from.record.format,
             summary: summary_of,
             packages,
             advisories,

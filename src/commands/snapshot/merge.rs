@@ -24,7 +24,7 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         Some(name) if sources.iter().any(|source| source.repository == *name) => name.clone(),
         Some(name) => {
             let repository = context.repository(name)?;
-            let format = repository.format.name();
+            let format = repository.format.kind();
             if format != sources[0].record.format {
                 return Err(Error::Usage(format!(
                     "{name} is of type {format}, and the sources are of type {}",

@@ -10,6 +10,7 @@ use crate::commands::publish::shows;
 use crate::commands::repo::show::describe_left_out;
 use crate::error::Error;
 use crate::output::{bytes, count, fields};
+use crate::repo_format::RepoFormat;
 use crate::snapshot::{self, SnapshotError};
 use crate::storage;
 use crate::store::Name;
@@ -20,7 +21,7 @@ struct Shown {
     repository: String,
     snapshot: String,
     #[serde(rename = "type")]
-    format: String,
+    format: RepoFormat,
     description: Option<String>,
     created_at: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -84,7 +85,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
     let shown = Shown {
         repository: snapshot.repository.clone(),
         snapshot: snapshot.name.clone(),
-        format: state.format.clone(),
+        format: state.format,
         description: snapshot.record.description.clone(),
         created_at: rfc3339(snapshot.record.created_at),
         merged_from: snapshot.record.merged_from.clone(),
@@ -118,7 +119,7 @@ fn describe(shown: &Shown) -> String {
             "snapshot",
             format!("{}/{}", shown.repository, shown.snapshot),
         ),
-        ("type", shown.format.clone()),
+        ("type", shown.format.to_string()),
     ];
     pairs.extend(shown.description.clone().map(|text| ("description", text)));
     pairs.push(("created", shown.created_at.clone()));

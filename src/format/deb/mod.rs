@@ -25,6 +25,7 @@ use super::{
 use crate::config::Filters;
 use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
+use crate::repo_format::RepoFormat;
 
 pub use packages::read_origins;
 pub use release::{Release, ValidUntil, redated, with_fields};
@@ -147,8 +148,8 @@ impl Apt {
 }
 
 impl Format for Apt {
-    fn name(&self) -> &'static str {
-        "apt"
+    fn kind(&self) -> RepoFormat {
+        RepoFormat::Apt
     }
 
     fn selection(&self) -> String {

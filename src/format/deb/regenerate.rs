@@ -14,10 +14,11 @@ use crate::digest::{Algorithm, Hasher};
 use crate::format::compression::{Compression, split_foreign};
 use crate::format::regenerate::{Inputs, Unreadable, expect_records};
 use crate::format::{
-    Chosen, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, RootFormat, Sink, Source,
-    Written, not_written,
+    Chosen, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, Sink, Source, Written,
+    not_written,
 };
 use crate::rel_path::RelPath;
+use crate::repo_format::RepoFormat;
 
 const CODECS: [Compression; 2] = [Compression::Gzip, Compression::Xz];
 
@@ -247,7 +248,7 @@ impl Writer<'_> {
             let line = format!(" {} {} {name}\n", packed.object.hex(), packed.size);
             root.extend_from_slice(line.as_bytes());
         }
-        RootFormat::Deb.read_back(&root_path, &root)?;
+        RepoFormat::Apt.read_back(&root_path, &root)?;
         Ok(Regenerated {
             indexes: self.indexes,
             root_path,

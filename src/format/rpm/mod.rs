@@ -29,6 +29,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::manifest::Package;
 use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::{RelPath, RelPathError};
+use crate::repo_format::RepoFormat;
 
 const REPOMD: &str = "repodata/repomd.xml";
 
@@ -68,8 +69,8 @@ impl Rpm {
 }
 
 impl Format for Rpm {
-    fn name(&self) -> &'static str {
-        "rpm"
+    fn kind(&self) -> RepoFormat {
+        RepoFormat::Rpm
     }
 
     fn selection(&self) -> String {

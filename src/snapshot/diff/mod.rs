@@ -14,6 +14,7 @@ use crate::digest::ObjectId;
 use crate::format;
 use crate::manifest::{Entry, Role};
 use crate::pool::Pool;
+use crate::repo_format::RepoFormat;
 use crate::store::{Reader, Store, Transaction};
 
 use super::stored::{StoredError, StoredState};
@@ -60,24 +61,19 @@ struct Different {
 
 /// How `from` became `to`. Both are of one format.
 pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff, SnapshotError> {
-    let format = &from.record.format;
-    if *format != to.record.format {
+    let format = from.record.format;
+    if format != to.record.format {
         return Err(SnapshotError::OtherFormat {
-            from: (from.full_name(), format.clone()),
-            to: (to.full_name(), to.record.format.clone()),
+            from: (from.full_name(), format),
+            to: (to.full_name(), to.record.format),
         });
     }
-    let Some(order) = format::version_order(format) else {
-        return Err(StoredError::UnknownFormat {
-            format: format.clone(),
-        }
-        .into());
-    };
+    let order = format::version_order(format);
     let (old, new) = (from.record.manifest, to.record.manifest);
     let different = store.read(|reader| different(reader, old, new))?;
     let pairs = different.sides.pairs(order);
     let mut diff = Diff {
-        reasons: if format == "rpm" {
+        reasons: if format == RepoFormat::Rpm {
             Reasons::Advisories(Advisories::default())
         } else {
             Reasons::Sources {

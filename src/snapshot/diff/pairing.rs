@@ -205,9 +205,10 @@ fn pair(
 mod tests {
     use super::*;
     use crate::format::version_order;
+    use crate::repo_format::RepoFormat;
 
     /// Each side as `version=file,file`; a file has as many bytes as its name's first letter says (`a` 1, `b` 2, ...).
-    fn pairs(format: &str, from: &[&str], to: &[&str]) -> Vec<String> {
+    fn pairs(format: RepoFormat, from: &[&str], to: &[&str]) -> Vec<String> {
         let mut sides = Sides::default();
         for (side, versions) in [(Side::From, from), (Side::To, to)] {
             for version in versions {
@@ -225,7 +226,7 @@ mod tests {
         }
         let text = |version: Option<String>| version.unwrap_or_else(|| "-".to_owned());
         sides
-            .pairs(version_order(format).unwrap())
+            .pairs(version_order(format))
             .into_iter()
             .map(|pair| {
                 format!(
@@ -280,12 +281,12 @@ mod tests {
             (&["1=a,b"], &["2=a,c"], &["upgraded 1 2 +3 -2"]),
         ];
         for (from, to, expected) in cases {
-            for format in ["apt", "rpm"] {
+            for format in [RepoFormat::Apt, RepoFormat::Rpm] {
                 assert_eq!(pairs(format, from, to), expected, "{from:?} {to:?}");
             }
         }
         assert_eq!(
-            pairs("apt", &["1.0=a", "1.0-0=b"], &["1.0-0=b"]),
+            pairs(RepoFormat::Apt, &["1.0=a", "1.0-0=b"], &["1.0-0=b"]),
             ["removed 1.0 - +0 -1"]
         );
     }
@@ -306,7 +307,7 @@ mod tests {
                     sides.add(side, package, file(name), 10);
                 }
             }
-            let pairs = sides.pairs(version_order("apt").unwrap());
+            let pairs = sides.pairs(version_order(RepoFormat::Apt));
             let change = |pair: Pair| {
                 (
                     pair.change,

@@ -11,7 +11,7 @@ use crate::rel_path::RelPath;
 /// By source, the places in its packages of those that are taken.
 pub(super) fn take(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
     type Found<'p> = (usize, usize, &'p str);
-    let order = version_order(inputs[0].stored.format.name());
+    let compare = version_order(inputs[0].stored.format.kind());
     let mut groups: HashMap<(&str, &str, &str), Vec<Found<'_>>> = HashMap::new();
     for (number, input) in inputs.iter().enumerate() {
         for (place, (package, _)) in input.packages.iter().enumerate() {
@@ -27,7 +27,6 @@ pub(super) fn take(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> 
     }
     let mut taken = vec![Vec::new(); inputs.len()];
     for found in groups.into_values() {
-        let compare = |a: &str, b: &str| order.map_or(a.cmp(b), |order| order(a, b));
         let highest = match strategy {
             Strategy::Latest => found
                 .iter()

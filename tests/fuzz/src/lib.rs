@@ -24,6 +24,8 @@ mod pool;
 mod progress;
 #[path = "../../../src/regular_file.rs"]
 mod regular_file;
+#[path = "../../../src/repo_format.rs"]
+mod repo_format;
 #[path = "../../../src/rel_path.rs"]
 mod rel_path;
 #[path = "../../../src/terminal.rs"]
