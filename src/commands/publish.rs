@@ -294,7 +294,7 @@ fn show(
     tree: &Path,
 ) -> Result<PublishedTree, Error> {
     let state = showing.state;
-    let format = state.format;
+    let format = state.format.rules();
     let key_name = match context.config.repository(showing.repository) {
         Some(repository) => repository.publish.key_name.clone(),
         None => config::default_key_name(state.format, showing.repository),
@@ -547,11 +547,7 @@ pub fn describe(tree: &PublishedTree) -> String {
     match (&tree.own_root_key, tree.own_root) {
         (Some(key), _) => text += &format!("\n  signed with {key}"),
         (None, Some(_)) => {
-            let setting = if tree.format == RepoFormat::Apt {
-                "`Trusted: yes`"
-            } else {
-                "`repo_gpgcheck=0`"
-            };
+            let setting = tree.format.rules().unsigned_setting();
             text += &format!(
                 "\n  not signed, no signing.key_file is configured: clients take it only with {setting}"
             );

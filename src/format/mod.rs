@@ -33,11 +33,96 @@ use compression::Compression;
 pub use regenerate::{
     Chosen, Indexes, LeftOut, Packed, ReadBack, Regenerated, Sink, Source, Taken, Work, Written,
 };
-pub use root::root_text;
+pub use root::{OwnKey, ValidUntil, root_text};
 
-/// Everything that sync needs to know of a repository format. All paths are relative to the repository's URL.
-pub trait Format: Send + Sync {
+/// Which of two versions is newer; a [`Package::version`] is meant.
+pub type VersionOrder = fn(&str, &str) -> Ordering;
+
+/// What all repositories of a format have in common.
+pub trait Format: Sync {
     fn kind(&self) -> RepoFormat;
+
+    /// Selects everything that a root at this place names: the configuration that a stored state was made by may be gone.
+    fn everything(&self, root: &RelPath) -> Box<dyn Selected>;
+
+    fn version_order(&self) -> VersionOrder;
+
+    /// The root among the files of a state that are roots or signatures of one.
+    fn root_among(&self, paths: &mut dyn Iterator<Item = &RelPath>) -> Option<RootSource>;
+
+    /// Whether clients ignore a root that is older than the one they know.
+    fn compares_dates(&self) -> bool;
+
+    /// When a root that lies somewhere was made, where clients compare that; `None` also for one that cannot be read.
+    fn date_of(&self, source: &RootSource, bytes: &[u8]) -> Option<i64>;
+
+    /// The root with another date.
+    fn dated(&self, text: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8>;
+
+    /// Reads a root of our own as clients will, before it is signed.
+    fn read_back(&self, path: &RelPath, text: &[u8]) -> Result<(), FormatError>;
+
+    /// Where the root's text stands by itself.
+    fn plain(&self, source: &RootSource) -> RelPath;
+
+    /// The signed forms that clients look for.
+    fn forms(&self, source: &RootSource) -> Vec<RootSource>;
+
+    /// What clients make of a signature that is a file of its own; `None` when nothing speaks against it.
+    fn objection_to_signature(&self, _signature: &[u8]) -> Option<&'static str> {
+        None
+    }
+
+    /// The trusted keys as this format's clients take them, at the top of a published tree. `name` is `publish.key_name`.
+    fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile>;
+
+    /// Where our own key is published.
+    fn own_keys(&self, key_name: &RelPath) -> Vec<OwnKey>;
+
+    /// What clients need to be told to take a root that nobody signed.
+    fn unsigned_setting(&self) -> &'static str;
+
+    /// Whether a root says what its repository is (suite, codename, origin, label), so that a merge can be called otherwise.
+    fn has_identity(&self) -> bool {
+        false
+    }
+
+    /// The root with other values of such fields.
+    fn with_identity(&self, root: &[u8], _fields: &[(&str, &str)]) -> Vec<u8> {
+        root.to_vec()
+    }
+
+    /// Whether the packages of these indexes lie beside the root. States of both kinds have no common place for their indexes.
+    fn is_flat(&self, _indexes: &[Index]) -> bool {
+        false
+    }
+
+    /// Whether a new state of several has the files of theirs that are no packages (installer images).
+    fn carries_files(&self) -> bool {
+        false
+    }
+
+    /// Whether a key file is about the signature beside it, and not about the repository.
+    fn is_key_of_a_signature(&self, _path: &RelPath) -> bool {
+        false
+    }
+
+    /// What a package says of itself, after its own digests were found right. A format whose packages have no signatures
+    /// inside (apt's are vouched for by their index) is not asked.
+    fn look_inside(&self, _package: &mut dyn Read) -> Result<Inside, PackageError> {
+        Err(PackageError::NotSigned)
+    }
+
+    /// Why an index that nobody reads must not be mirrored, by how its content begins; `None` when nothing speaks against it.
+    fn objection_to(&self, _start: &[u8]) -> Option<&'static str> {
+        None
+    }
+}
+
+/// A repository of a format, as a selection takes it: everything that sync needs to know of it. All paths are relative to the
+/// repository's URL.
+pub trait Selected: Send + Sync {
+    fn format(&self) -> &'static dyn Format;
 
     /// The selection as a text that changes exactly when the selection does: a state made by another one is not comparable.
     fn selection(&self) -> String;
@@ -80,26 +165,22 @@ pub trait Format: Send + Sync {
         Ok(HashMap::new())
     }
 
-    /// What a package says of itself, after its own digests were found right. A format whose packages have no signatures
-    /// inside (apt's are vouched for by their index) is not asked.
-    fn look_inside(&self, _package: &mut dyn Read) -> Result<Inside, PackageError> {
-        Err(PackageError::NotSigned)
-    }
-
-    /// Why an index that nobody reads must not be mirrored, by how its content begins; `None` when nothing speaks against it.
-    fn objection_to(&self, _start: &[u8]) -> Option<&'static str> {
-        None
-    }
-
-    /// The trusted keys as this format's clients take them, at the top of a published tree. `name` is `publish.key_name`.
-    fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile>;
-
     /// Wished architectures that no package has, given the architectures that packages do have.
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String>;
 }
 
-/// The format of a configured repository.
-pub fn of(config: &FormatConfig, filters: &Filters) -> Result<Box<dyn Format>, FormatError> {
+impl RepoFormat {
+    /// What its repositories have in common.
+    pub fn rules(self) -> &'static dyn Format {
+        match self {
+            Self::Apt => &deb::AptFormat,
+            Self::Rpm => &rpm::RpmFormat,
+        }
+    }
+}
+
+/// A configured repository.
+pub fn select(config: &FormatConfig, filters: &Filters) -> Result<Box<dyn Selected>, FormatError> {
     Ok(match config {
         FormatConfig::Apt(apt) => Box::new(deb::Apt::new(deb::Selection {
             distribution: apt.distribution.to_string(),
@@ -116,29 +197,6 @@ pub fn of(config: &FormatConfig, filters: &Filters) -> Result<Box<dyn Format>, F
             filters: filters.clone(),
         })),
     })
-}
-
-/// The format of a state that is stored, by where its root stands. The configuration that it was made by may be gone: everything
-/// that the root names is selected.
-pub fn of_state(format: RepoFormat, root: &RelPath) -> Box<dyn Format> {
-    match format {
-        RepoFormat::Apt => Box::new(deb::Apt::everything(root)),
-        RepoFormat::Rpm => Box::new(rpm::Rpm::new(rpm::Selection {
-            architectures: None,
-            sources: true,
-            filters: Filters::default(),
-        })),
-    }
-}
-
-/// Which of two versions is newer; a [`Package::version`] is meant.
-pub type VersionOrder = fn(&str, &str) -> Ordering;
-
-pub fn version_order(format: RepoFormat) -> VersionOrder {
-    match format {
-        RepoFormat::Apt => deb::version::compare,
-        RepoFormat::Rpm => rpm::evr::compare,
-    }
 }
 
 /// Unpacks one file of the index `name` for `read`, and holds what came out against what the root declares of it.
@@ -500,7 +558,8 @@ mod tests {
 
     #[test]
     fn every_format_orders_versions() {
-        let newer = |format: RepoFormat, a: &str, b: &str| version_order(format)(a, b).is_gt();
+        let newer =
+            |format: RepoFormat, a: &str, b: &str| format.rules().version_order()(a, b).is_gt();
         for format in [RepoFormat::Apt, RepoFormat::Rpm] {
             assert!(newer(format, "1.10-1", "1.9-2"));
             assert!(newer(format, "1:0.1-1", "1.9-2"));

@@ -30,13 +30,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::digest::ObjectId;
-use crate::format::FormatError;
+use crate::format::{Format, FormatError};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::ManifestError;
 use crate::openpgp::{SigningError, SigningKey};
 use crate::pool::Pool;
 use crate::rel_path::RelPath;
-use crate::repo_format::RepoFormat;
 use crate::store::records::{DirectoryId, Staging, TreeRecord};
 use crate::store::{Store, StoreError, WriterLock};
 
@@ -181,7 +180,7 @@ pub enum Root<'a> {
 
 impl Root<'_> {
     /// `None` where the tree gets whatever the manifest has.
-    fn format(&self) -> Option<RepoFormat> {
+    fn format(&self) -> Option<&'static dyn Format> {
         match self {
             Self::AsItIs { .. } => None,
             Self::Upstreams { own, .. } | Self::Ours(own) => Some(own.format),
@@ -202,7 +201,7 @@ pub enum Older {
 /// What a root of ours is made with.
 #[derive(Clone, Copy)]
 pub struct Own<'a> {
-    pub format: RepoFormat,
+    pub format: &'static dyn Format,
     /// `None` leaves it unsigned.
     pub key: Option<&'a SigningKey>,
     /// What the trusted keys are called at the top of the tree.

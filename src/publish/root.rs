@@ -8,12 +8,10 @@ use std::io::Read;
 
 use super::{Context, Older, Own, OwnRoot, PublishError, Request, Root};
 use crate::digest::ObjectId;
-use crate::format::deb::ValidUntil;
-use crate::format::{RootSource, root_text};
+use crate::format::{Format, RootSource, ValidUntil, root_text};
 use crate::manifest::{self, Built, Entry, Role};
 use crate::openpgp::{Keyring, SigningKey};
 use crate::rel_path::RelPath;
-use crate::repo_format::RepoFormat;
 use crate::store::records::TreeRecord;
 
 /// Roots are fetched whole into memory, and are no larger than that.
@@ -129,16 +127,16 @@ fn replaced(
     Ok(manifest::build(entries)?)
 }
 
-fn among(entries: &[Entry], format: RepoFormat) -> Option<RootSource> {
+fn among(entries: &[Entry], format: &dyn Format) -> Option<RootSource> {
     let roots = entries.iter().filter(|entry| entry.role == Role::Root);
-    format.root_among(roots.map(|entry| &entry.path))
+    format.root_among(&mut roots.map(|entry| &entry.path))
 }
 
 /// Where a manifest has its root.
 pub fn source(
     context: Context<'_>,
     manifest: ObjectId,
-    format: RepoFormat,
+    format: &dyn Format,
 ) -> Result<Option<RootSource>, PublishError> {
     let mut roots = Vec::new();
     context.store.read(|reader| {

@@ -370,7 +370,7 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
     let year_2040 = 2_208_988_800;
     let show = |manifest, date, now| {
         let own = Own {
-            format: RepoFormat::Apt,
+            format: RepoFormat::Apt.rules(),
             key: None,
             key_name: &key_name,
         };

@@ -10,8 +10,7 @@ use std::io::{self, Read};
 use std::thread::ScopedJoinHandle;
 
 use crate::digest::ObjectId;
-use crate::format::deb::with_fields;
-use crate::format::{Format, FormatError, Index, IndexKind, Indexes, Source};
+use crate::format::{Format, FormatError, Index, Indexes, Selected, Source};
 use crate::indexes::{PoolSink, PooledIndexes};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::{self, Entry, ManifestError, Package, Role};
@@ -146,10 +145,11 @@ pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, Mer
         pool: context.pool,
         stored: Vec::new(),
     };
-    let new = last.stored.format.regenerate(&sources, &mut sink)?;
+    let new = last.stored.selected.regenerate(&sources, &mut sink)?;
     context.interrupt.check()?;
-    let root = with_identity(request.identity, new.root);
-    last.stored.format.kind().read_back(&new.root_path, &root)?;
+    let format = last.stored.selected.format();
+    let root = with_identity(format, request.identity, new.root);
+    format.read_back(&new.root_path, &root)?;
     let root = (new.root_path, context.pool.add(&root)?);
     let mut made = Made {
         objects: sink.stored,
@@ -229,7 +229,7 @@ fn refuse_what_cannot_be(context: Context<'_>, request: &Request<'_>) -> Result<
     ];
     let given = fields.iter().find(|(_, value)| value.is_some());
     match given {
-        Some((field, _)) if first.record.format == RepoFormat::Rpm => {
+        Some((field, _)) if !first.record.format.rules().has_identity() => {
             Err(MergeError::NoSuchField { field })
         }
         _ => Ok(()),
@@ -238,18 +238,16 @@ fn refuse_what_cannot_be(context: Context<'_>, request: &Request<'_>) -> Result<
 
 fn refuse_other_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
     let is_flat = |input: &&Input<'_>| {
-        let mut all = input.indexes.all.iter();
-        all.any(|index| index.kind == IndexKind::DebPackages && index.name == "Packages")
+        let format = input.stored.selected.format();
+        format.is_flat(&input.indexes.all)
     };
     let flat = inputs.iter().find(is_flat);
     let other = inputs.iter().find(|input| !is_flat(input));
     match (flat, other) {
-        (Some(flat), Some(other)) if other.stored.format.kind() == RepoFormat::Apt => {
-            Err(MergeError::OtherLayout {
-                flat: flat.name.clone(),
-                other: other.name.clone(),
-            })
-        }
+        (Some(flat), Some(other)) => Err(MergeError::OtherLayout {
+            flat: flat.name.clone(),
+            other: other.name.clone(),
+        }),
         _ => Ok(()),
     }
 }
@@ -293,8 +291,8 @@ impl<'a> Input<'a> {
         let by_path = entries.into_iter().map(|entry| (entry.path.clone(), entry));
         let entries: HashMap<RelPath, Entry> = by_path.collect();
         let indexes = pooled(context.pool, &stored, &entries);
-        let streams = stored.format.streams(&indexes)?;
-        let packages = packages(stored.format.as_ref(), &indexes)?;
+        let streams = stored.selected.streams(&indexes)?;
+        let packages = packages(stored.selected.as_ref(), &indexes)?;
         Ok(Self {
             name,
             stored,
@@ -328,7 +326,7 @@ fn pooled<'a>(
 
 /// The packages that indexes name, each file once. The manifest has only one of the packages that share a file.
 fn packages(
-    format: &dyn Format,
+    selected: &dyn Selected,
     indexes: &PooledIndexes<'_>,
 ) -> Result<Vec<(Package, RelPath)>, FormatError> {
     let mut packages = Vec::new();
@@ -346,7 +344,7 @@ fn packages(
             .count()
             > 1;
         indexes.read(index, &mut |text| {
-            format.read_index(index, text, &mut |reference| {
+            selected.read_index(index, text, &mut |reference| {
                 let Some(package) = reference.package else {
                     return Ok(());
                 };
@@ -366,7 +364,7 @@ fn other_files(inputs: &[Input<'_>]) -> Vec<Entry> {
     let mut files: BTreeMap<&RelPath, &Entry> = BTreeMap::new();
     for input in inputs
         .iter()
-        .filter(|input| input.stored.format.kind() == RepoFormat::Apt)
+        .filter(|input| input.stored.selected.format().carries_files())
     {
         let entries = input.entries.values();
         files.extend(
@@ -391,7 +389,12 @@ fn key_files(
             .filter(|entry| entry.role == Role::Key)
         {
             // That one is about a signature which the result does not have.
-            if entry.path.file_name() == "repomd.xml.key" {
+            if input
+                .stored
+                .selected
+                .format()
+                .is_key_of_a_signature(&entry.path)
+            {
                 continue;
             }
             let objects = found.entry(&entry.path).or_default();
@@ -429,7 +432,7 @@ fn key_files(
     Ok(files)
 }
 
-fn with_identity(identity: &Identity, root: Vec<u8>) -> Vec<u8> {
+fn with_identity(format: &dyn Format, identity: &Identity, root: Vec<u8>) -> Vec<u8> {
     let fields: Vec<(&str, &str)> = [
         ("Origin", &identity.origin),
         ("Label", &identity.label),
@@ -442,7 +445,7 @@ fn with_identity(identity: &Identity, root: Vec<u8>) -> Vec<u8> {
     if fields.is_empty() {
         return root;
     }
-    with_fields(&root, &fields)
+    format.with_identity(&root, &fields)
 }
 
 fn entry(path: RelPath, Stored { object, size }: Stored, role: Role) -> Entry {

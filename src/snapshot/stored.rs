@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use crate::digest::ObjectId;
 use crate::format::compression::Compression;
-use crate::format::{self, Format, FormatError, Index, Root, Variant};
+use crate::format::{self, FormatError, Index, Root, Selected, Variant};
 use crate::manifest::{Entry, Role};
 use crate::openpgp::{Trusted, VerifyError};
 use crate::pool::{BUFFER, Pool};
@@ -40,7 +40,7 @@ pub enum StoredError {
 /// A state with what its root says.
 pub struct StoredState {
     /// Selects everything that the root names.
-    pub format: Box<dyn Format>,
+    pub selected: Box<dyn Selected>,
     pub root: Trusted,
     /// Those that the manifest has.
     pub indexes: Vec<StoredIndex>,
@@ -83,16 +83,16 @@ impl StoredState {
             .collect();
         // Over new indexes it is not the one that came from the upstream.
         let roots = entries.values().filter(|entry| entry.role == Role::Root);
-        let root = state
-            .format
-            .root_among(roots.map(|entry| &entry.path))
+        let rules = state.format.rules();
+        let root = rules
+            .root_among(&mut roots.map(|entry| &entry.path))
             .and_then(|source| entries.get(source.path()))
             .ok_or(StoredError::RootMissing { root: state.root })?;
-        let format = format::of_state(state.format, &root.path);
-        let trusted = read_root(pool, root, format.as_ref())?;
-        let Root { indexes, .. } = format.open_root(&trusted)?;
+        let selected = rules.everything(&root.path);
+        let trusted = read_root(pool, root, selected.as_ref())?;
+        let Root { indexes, .. } = selected.open_root(&trusted)?;
         Ok(Self {
-            format,
+            selected,
             root: trusted,
             indexes: indexes
                 .into_iter()
@@ -158,7 +158,7 @@ fn open(pool: &Pool, path: &RelPath, object: ObjectId) -> Result<fs_err::File, S
     Ok(pool.open_object(object)?)
 }
 
-fn read_root(pool: &Pool, root: &Entry, format: &dyn Format) -> Result<Trusted, StoredError> {
+fn read_root(pool: &Pool, root: &Entry, selected: &dyn Selected) -> Result<Trusted, StoredError> {
     let mut bytes = Vec::new();
     let file = open(pool, &root.path, root.object)?;
     file.take(ROOT_LIMIT).read_to_end(&mut bytes)?;
@@ -168,7 +168,7 @@ fn read_root(pool: &Pool, root: &Entry, format: &dyn Format) -> Result<Trusted, 
             object: root.object,
         });
     }
-    let is_inline = format
+    let is_inline = selected
         .roots()
         .iter()
         .any(|source| matches!(source, format::RootSource::Inline { path } if *path == root.path));

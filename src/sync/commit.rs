@@ -135,7 +135,7 @@ impl Session<'_> {
             indexes: &self.pooled(choice),
             chosen: &choice.chosen,
         };
-        let new = self.format.regenerate(&[source], &mut sink)?;
+        let new = self.selected.regenerate(&[source], &mut sink)?;
         let indexes = new.indexes.into_iter().map(|(path, packed)| Entry {
             path,
             object: packed.object,
@@ -180,7 +180,7 @@ impl Session<'_> {
             return Ok(Vec::new());
         }
         let name = &self.repository.publish.key_name;
-        let files = self.format.key_files(name, keyring);
+        let files = self.selected.format().key_files(name, keyring);
         for file in &files {
             let directory = format!("{}/", file.path);
             let id = ObjectId::of(&file.bytes);
@@ -219,7 +219,7 @@ impl Session<'_> {
                 && self.repository.trust.root != crate::config::RootCheck::Off
         });
         RepositoryRecord {
-            format: self.format.kind(),
+            format: self.selected.format().kind(),
             upstream: self.origin,
             selection: self.selection(keyring),
             manifest: built.id,

@@ -14,7 +14,7 @@
 //! - An upstream whose root did not change costs one request. When the trusted keys did change, the state is made anew: the root
 //!   is judged by them, and they are published with it.
 //!
-//! Nothing here knows rpm or deb; see [`crate::format::Format`].
+//! Nothing here knows rpm or deb; see [`crate::format::Selected`].
 
 mod commit;
 mod failures;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use crate::config::{self, Config};
 use crate::digest::ObjectId;
-use crate::format::{self, Format, FormatError};
+use crate::format::{self, FormatError, Selected};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::ManifestError;
 use crate::openpgp::{Keyring, Signer};
@@ -201,7 +201,7 @@ pub enum Preview {
 pub struct Session<'a> {
     context: Context<'a>,
     repository: &'a config::Repository,
-    format: Box<dyn Format>,
+    selected: Box<dyn Selected>,
     upstream: Upstream,
     /// What the upstream's transfers listen to.
     transfers: Interrupt,
@@ -217,18 +217,18 @@ impl<'a> Session<'a> {
         context: Context<'a>,
         repository: &'a config::Repository,
     ) -> Result<Self, SyncError> {
-        let format = format::of(&repository.format, &repository.filters)?;
+        let selected = format::select(&repository.format, &repository.filters)?;
         let transfers = context.interrupt.part();
         let upstream = Upstream::open(context.config, repository, context.limiter, &transfers)
             .map_err(|error| SyncError::from(error).plain())?;
         let previous = context
             .store
             .read(|reader| reader.repository(repository.id.as_str()))?;
-        let origin = origin(repository, format.as_ref());
+        let origin = origin(repository, selected.as_ref());
         Ok(Self {
             context,
             repository,
-            format,
+            selected,
             upstream,
             transfers,
             keys: keys::Keys::default(),
@@ -258,7 +258,7 @@ impl<'a> Session<'a> {
     fn selection(&self, keyring: &Keyring) -> ObjectId {
         let trust = &self.repository.trust;
         identify(&BTreeMap::from([
-            ("format", self.format.selection()),
+            ("format", self.selected.selection()),
             ("keys", keyring.id().to_string()),
             ("key_name", self.repository.publish.key_name.to_string()),
             ("root", format!("{:?}", trust.root)),
@@ -417,12 +417,12 @@ impl<'a> Session<'a> {
     }
 }
 
-fn origin(repository: &config::Repository, format: &dyn Format) -> ObjectId {
+fn origin(repository: &config::Repository, selected: &dyn Selected) -> ObjectId {
     let url = match &repository.upstream {
         config::UpstreamUrl::Http(url) => url.as_url().to_string(),
         config::UpstreamUrl::File(path) => path.display().to_string(),
     };
-    identify(&BTreeMap::from([("url", url), ("suite", format.suite())]))
+    identify(&BTreeMap::from([("url", url), ("suite", selected.suite())]))
 }
 
 fn identify(facts: &BTreeMap<&str, String>) -> ObjectId {

@@ -141,7 +141,7 @@ pub fn described(file: &Reference) -> String {
 impl<'a> Session<'a> {
     /// Downloads the indexes that are new and reads which files they name.
     pub(super) fn plan_from(&self, pinned: &Pinned) -> Result<Plan, SyncError> {
-        let root = self.format.open_root(&pinned.trusted)?;
+        let root = self.selected.open_root(&pinned.trusted)?;
         self.judge_freshness(pinned, &root)?;
         // A key that cannot be had is known before anything is downloaded, even if no root is verified with it.
         self.keyring()?;
@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
         if let Some(error) = SyncError::of_files(absent.collect(), 0) {
             return Err(error);
         }
-        let taken = self.format.choose(&pooled)?;
+        let taken = self.selected.choose(&pooled)?;
         warnings.extend(taken.warnings);
         let chosen = taken.chosen;
         let mut indexes = Vec::new();
@@ -224,7 +224,7 @@ impl<'a> Session<'a> {
         if chosen.as_ref().is_some_and(|chosen| chosen.len() == 0) && !architectures.is_empty() {
             return Err(SyncError::NothingChosen);
         }
-        for architecture in self.format.unmatched_architectures(&architectures) {
+        for architecture in self.selected.unmatched_architectures(&architectures) {
             warnings.push(format!(
                 "architecture {architecture:?} is wished for, but no package has it"
             ));
@@ -259,7 +259,7 @@ impl<'a> Session<'a> {
         let mut start = Vec::new();
         let file = self.context.pool.open_object(object)?;
         file.take(16).read_to_end(&mut start)?;
-        match self.format.objection_to(&start) {
+        match self.selected.format().objection_to(&start) {
             Some(what) => Err(FormatError::Malformed {
                 file: variant.path.to_string(),
                 what: what.to_owned(),
@@ -372,7 +372,7 @@ impl<'a> Session<'a> {
         // The format's errors and ours travel the same way.
         let mut refused = None;
         let read = pooled.read(index, &mut |text| {
-            self.format.read_index(index, text, &mut |file| {
+            self.selected.read_index(index, text, &mut |file| {
                 each(file).map_err(|error| {
                     let what = error.to_string();
                     refused = Some(error);

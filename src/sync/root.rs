@@ -10,7 +10,6 @@ use crate::format::{Companion, RootSource};
 use crate::manifest::Role;
 use crate::openpgp::{Authority, Keyring, Signer, Trusted, VerifyError};
 use crate::rel_path::RelPath;
-use crate::repo_format::RepoFormat;
 use crate::store::records::ValidatorRecord;
 use crate::upstream::{Small, UpstreamError, Validators};
 
@@ -156,7 +155,7 @@ impl Session<'_> {
     ) -> Result<Option<Found>, SyncError> {
         let mut tried = Vec::new();
         let mut denied = None;
-        for source in self.format.roots() {
+        for source in self.selected.roots() {
             let path = source.path();
             let validators = validators(path)?;
             let answer = match self.upstream.small(path, validators.as_ref()) {
@@ -254,16 +253,13 @@ impl Session<'_> {
                         self.upstream.shown(signature)
                     ));
                 }
-                let is_binary = |bytes: &Vec<u8>| {
-                    const ARMOR: &[u8] = b"-----BEGIN";
-                    !bytes.windows(ARMOR.len()).any(|window| window == ARMOR)
-                };
-                if self.format.kind() == RepoFormat::Apt && signed.as_ref().is_some_and(is_binary) {
-                    warnings.push(format!(
-                        "{} is not armored: apt 2.6 does not take it",
-                        self.upstream.shown(signature)
-                    ));
-                }
+                let format = self.selected.format();
+                let objection = signed
+                    .as_deref()
+                    .and_then(|signed| format.objection_to_signature(signed));
+                warnings.extend(
+                    objection.map(|why| format!("{} {why}", self.upstream.shown(signature))),
+                );
                 files.extend(signed.map(|bytes| RootFile {
                     path: signature.clone(),
                     bytes,
@@ -272,7 +268,7 @@ impl Session<'_> {
                 trusted
             }
         };
-        for companion in self.format.companions(&source) {
+        for companion in self.selected.companions(&source) {
             self.add_companion(&companion, &trusted, &mut files, &mut warnings)?;
         }
         Ok(Pinned {

@@ -7,6 +7,7 @@ mod choose;
 mod data;
 mod dates;
 mod dependencies;
+mod format;
 mod indexes;
 mod packages;
 mod regenerate;
@@ -19,16 +20,16 @@ use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use super::{
-    Companion, Format, FormatError, Index, IndexKind, Indexes, KeyFile, Reference, Regenerated,
-    Root, RootSource, Sink, Source, Taken,
+    Companion, Format, FormatError, Index, IndexKind, Indexes, Reference, Regenerated, Root,
+    RootSource, Selected, Sink, Source, Taken,
 };
 use crate::config::Filters;
-use crate::openpgp::{Keyring, Trusted};
+use crate::openpgp::Trusted;
 use crate::rel_path::{RelPath, RelPathError};
-use crate::repo_format::RepoFormat;
 
+pub use format::AptFormat;
 pub use packages::read_origins;
-pub use release::{Release, ValidUntil, redated, with_fields};
+use release::{Release, redated};
 
 /// What of an archive is mirrored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,9 +148,9 @@ impl Apt {
     }
 }
 
-impl Format for Apt {
-    fn kind(&self) -> RepoFormat {
-        RepoFormat::Apt
+impl Selected for Apt {
+    fn format(&self) -> &'static dyn Format {
+        &AptFormat
     }
 
     fn selection(&self) -> String {
@@ -223,18 +224,6 @@ impl Format for Apt {
     }
 
     /// apt tells by the ending whether a keyring is armored.
-    fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile> {
-        let file = |ending: &str, bytes| KeyFile {
-            path: RelPath::parse(&format!("{name}.{ending}"))
-                .expect("the configuration left room for the ending"),
-            bytes,
-        };
-        vec![
-            file("gpg", keyring.to_binary()),
-            file("asc", keyring.to_armored().into_bytes()),
-        ]
-    }
-
     /// Release itself says which architectures it has, except in a flat repository.
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String> {
         if self.layout == Layout::Dists || seen.contains("all") {

@@ -9,16 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
 use super::stanza::{Stanzas, with_field};
-use super::{Apt, Layout, Scope, data, packages, release, sources};
+use super::{Apt, AptFormat, Layout, Scope, data, packages, release, sources};
 use crate::digest::{Algorithm, Hasher};
 use crate::format::compression::{Compression, split_foreign};
 use crate::format::regenerate::{Inputs, Unreadable, expect_records};
 use crate::format::{
-    Chosen, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, Sink, Source, Written,
-    not_written,
+    Chosen, Format, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, Sink, Source,
+    Written, not_written,
 };
 use crate::rel_path::RelPath;
-use crate::repo_format::RepoFormat;
 
 const CODECS: [Compression; 2] = [Compression::Gzip, Compression::Xz];
 
@@ -248,7 +247,7 @@ impl Writer<'_> {
             let line = format!(" {} {} {name}\n", packed.object.hex(), packed.size);
             root.extend_from_slice(line.as_bytes());
         }
-        RepoFormat::Apt.read_back(&root_path, &root)?;
+        AptFormat.read_back(&root_path, &root)?;
         Ok(Regenerated {
             indexes: self.indexes,
             root_path,

@@ -9,6 +9,7 @@ use super::stanza::Stanzas;
 use super::{dates, text};
 use crate::digest::{Algorithm, Digest};
 use crate::format::FormatError;
+use crate::format::ValidUntil;
 use crate::rel_path::RelPath;
 
 /// Ubuntu's lists have about 3,000 files, Debian's 1,500.
@@ -409,13 +410,6 @@ fn for_each_field(root: &[u8], mut each: impl FnMut(&str, &[u8])) {
             each(trimmed, lines);
         }
     }
-}
-
-/// Whether a Release with a new date may be believed as long as the one that it was made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValidUntil {
-    Stays,
-    IsDropped,
 }
 
 /// The same Release with another date, in seconds since the epoch. It pins no keys of the upstream any more.

@@ -11,7 +11,7 @@ use super::{Rpm, architectures, comps, dependencies};
 use crate::config::{Dependencies, Filters};
 use crate::format::closure::{Candidate, Excess, Place, Universe};
 use crate::format::filter::{Candidates, Facts, admits_as_needed, wants, wants_source};
-use crate::format::{Chosen, Format, FormatError, IndexKind, Indexes, Reference, Taken};
+use crate::format::{Chosen, FormatError, IndexKind, Indexes, Reference, Selected, Taken};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 

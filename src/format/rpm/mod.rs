@@ -6,6 +6,7 @@ mod comps;
 mod dependencies;
 pub mod evr;
 mod files;
+mod format;
 mod header;
 mod metered;
 mod modules;
@@ -18,18 +19,19 @@ pub mod updateinfo;
 mod xml;
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
 use super::{
-    Companion, Format, FormatError, Index, IndexKind, Indexes, Inside, KeyFile, PackageError,
-    Reference, Regenerated, Root, RootSource, Sink, Source, Taken,
+    Companion, Format, FormatError, Index, IndexKind, Indexes, Reference, Regenerated, Root,
+    RootSource, Selected, Sink, Source, Taken,
 };
 use crate::config::Filters;
 use crate::digest::{Algorithm, Digest};
 use crate::manifest::Package;
-use crate::openpgp::{Keyring, Trusted};
+use crate::openpgp::Trusted;
 use crate::rel_path::{RelPath, RelPathError};
-use crate::repo_format::RepoFormat;
+
+pub use format::RpmFormat;
 
 const REPOMD: &str = "repodata/repomd.xml";
 
@@ -68,9 +70,9 @@ impl Rpm {
     }
 }
 
-impl Format for Rpm {
-    fn kind(&self) -> RepoFormat {
-        RepoFormat::Rpm
+impl Selected for Rpm {
+    fn format(&self) -> &'static dyn Format {
+        &RpmFormat
     }
 
     fn selection(&self) -> String {
@@ -143,21 +145,6 @@ impl Format for Rpm {
     }
 
     /// Under another name a package would reach clients that nobody has verified.
-    fn objection_to(&self, start: &[u8]) -> Option<&'static str> {
-        package::is_package(start).then_some("it is a package")
-    }
-
-    fn look_inside(&self, package: &mut dyn Read) -> Result<Inside, PackageError> {
-        package::look_inside(package)
-    }
-
-    fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile> {
-        vec![KeyFile {
-            path: name.clone(),
-            bytes: keyring.to_armored_each().into_bytes(),
-        }]
-    }
-
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String> {
         architectures::unmatched(
             self.selection.architectures.as_deref().unwrap_or_default(),
@@ -167,7 +154,7 @@ impl Format for Rpm {
 }
 
 /// Reads a repomd.xml.
-pub(super) fn read_root(file: &str, text: &[u8]) -> Result<Root, FormatError> {
+fn read_root(file: &str, text: &[u8]) -> Result<Root, FormatError> {
     repomd::read(file, text)
 }
 

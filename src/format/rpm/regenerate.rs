@@ -15,16 +15,16 @@ use quick_xml::escape::escape;
 use super::files::{CHILDREN, LOCATION, package, read_primary};
 use super::tag::{namespaces, opened, rehomed, with_attribute};
 use super::xml::{Child, Record, Records};
-use super::{REPOMD, comps, fixed, modules, repomd, updateinfo};
+use super::{REPOMD, RpmFormat, comps, fixed, modules, repomd, updateinfo};
 use crate::digest::ObjectId;
 use crate::format::compression::Compression;
 use crate::format::regenerate::{Inputs, Unreadable, expect_records};
 use crate::format::{
-    Chosen, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, Sink, Source, not_written,
+    Chosen, Format, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, Sink, Source,
+    not_written,
 };
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
-use crate::repo_format::RepoFormat;
 
 const DECLARATION: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
@@ -387,7 +387,7 @@ impl<'a> Writer<'a> {
     fn finish(self) -> Result<Regenerated, FormatError> {
         let last = self.sources.last().expect("there is at least one source");
         let (root_path, root) = (fixed(REPOMD), repomd::write(last.root, &self.data)?);
-        RepoFormat::Rpm.read_back(&root_path, &root)?;
+        RpmFormat.read_back(&root_path, &root)?;
         Ok(Regenerated {
             root,
             indexes: self.indexes,

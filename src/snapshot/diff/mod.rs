@@ -11,7 +11,6 @@ mod reasons;
 use std::collections::HashSet;
 
 use crate::digest::ObjectId;
-use crate::format;
 use crate::manifest::{Entry, Role};
 use crate::pool::Pool;
 use crate::repo_format::RepoFormat;
@@ -68,7 +67,7 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
             to: (to.full_name(), to.record.format),
         });
     }
-    let order = format::version_order(format);
+    let order = format.rules().version_order();
     let (old, new) = (from.record.manifest, to.record.manifest);
     let different = store.read(|reader| different(reader, old, new))?;
     let pairs = different.sides.pairs(order);

@@ -204,7 +204,6 @@ fn pair(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::version_order;
     use crate::repo_format::RepoFormat;
 
     /// Each side as `version=file,file`; a file has as many bytes as its name's first letter says (`a` 1, `b` 2, ...).
@@ -226,7 +225,7 @@ mod tests {
         }
         let text = |version: Option<String>| version.unwrap_or_else(|| "-".to_owned());
         sides
-            .pairs(version_order(format))
+            .pairs(format.rules().version_order())
             .into_iter()
             .map(|pair| {
                 format!(
@@ -307,7 +306,7 @@ mod tests {
                     sides.add(side, package, file(name), 10);
                 }
             }
-            let pairs = sides.pairs(version_order(RepoFormat::Apt));
+            let pairs = sides.pairs(RepoFormat::Apt.rules().version_order());
             let change = |pair: Pair| {
                 (
                     pair.change,

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Input, MergeError, Strategy};
 use crate::digest::ObjectId;
-use crate::format::{Chosen, FormatError, version_order};
+use crate::format::{Chosen, FormatError};
 use crate::manifest::{Entry, Role};
 use crate::rel_path::RelPath;
 
 /// By source, the places in its packages of those that are taken.
 pub(super) fn take(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
     type Found<'p> = (usize, usize, &'p str);
-    let compare = version_order(inputs[0].stored.format.kind());
+    let compare = inputs[0].stored.selected.format().version_order();
     let mut groups: HashMap<(&str, &str, &str), Vec<Found<'_>>> = HashMap::new();
     for (number, input) in inputs.iter().enumerate() {
         for (place, (package, _)) in input.packages.iter().enumerate() {

@@ -3,7 +3,7 @@
 use super::{Verdict, check_path, read_index};
 use crate::config::Filters;
 use crate::format::deb::{Apt, Selection};
-use crate::format::{Format, IndexKind};
+use crate::format::{IndexKind, Selected};
 use crate::openpgp::Trusted;
 
 fn apt(distribution: &str) -> Apt {

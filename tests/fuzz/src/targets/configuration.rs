@@ -58,7 +58,7 @@ fn load_from(directory: &Path, input: &[u8]) -> Verdict {
             .into_iter()
             .flatten()
             .for_each(|path| check_absolute(path));
-        let _format = crate::format::of(&repository.format, &repository.filters);
+        let _selected = crate::format::select(&repository.format, &repository.filters);
     }
     Verdict::Accepted
 }

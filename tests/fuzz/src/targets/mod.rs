@@ -19,7 +19,7 @@ mod replay;
 
 use std::io::{BufRead, BufReader};
 
-use crate::format::{Format, FormatError, Index, IndexKind, Open, Presence, Reference, Variant};
+use crate::format::{FormatError, Index, IndexKind, Open, Presence, Reference, Selected, Variant};
 use crate::rel_path::RelPath;
 
 /// What became of an input.
@@ -83,7 +83,7 @@ fn check_path(path: &RelPath) {
 }
 
 /// Reads an index of this kind as sync does, and once more in small pieces: where reads end must not matter.
-fn read_index(format: &dyn Format, name: &str, kind: IndexKind, text: &[u8]) -> Verdict {
+fn read_index(selected: &dyn Selected, name: &str, kind: IndexKind, text: &[u8]) -> Verdict {
     let index = Index {
         name: name.to_owned(),
         kind,
@@ -97,9 +97,9 @@ fn read_index(format: &dyn Format, name: &str, kind: IndexKind, text: &[u8]) -> 
         }],
         presence: Presence::AnyVariant,
     };
-    let whole = references(format, &index, &mut { text });
+    let whole = references(selected, &index, &mut { text });
     let size = text.len() % 61 + 1;
-    let pieces = references(format, &index, &mut BufReader::with_capacity(size, text));
+    let pieces = references(selected, &index, &mut BufReader::with_capacity(size, text));
     // Of several errors the one that is seen first may be another.
     assert_eq!(
         whole.as_ref().ok(),
@@ -122,12 +122,12 @@ fn read_index(format: &dyn Format, name: &str, kind: IndexKind, text: &[u8]) -> 
 }
 
 fn references(
-    format: &dyn Format,
+    selected: &dyn Selected,
     index: &Index,
     text: &mut dyn BufRead,
 ) -> Result<Vec<Reference>, String> {
     let mut all = Vec::new();
-    format
+    selected
         .read_index(index, text, &mut |reference| {
             all.push(reference);
             Ok(())

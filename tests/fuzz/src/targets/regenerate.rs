@@ -13,8 +13,8 @@ use crate::format::compression::Compression;
 use crate::format::deb::{Apt, Selection};
 use crate::format::rpm::{self, Rpm};
 use crate::format::{
-    Chosen, Format, FormatError, Index, IndexKind, Indexes, Open, Packed, Presence, ReadBack,
-    Reference, Sink, Source, Variant, Work, Written,
+    Chosen, FormatError, Index, IndexKind, Indexes, Open, Packed, Presence, ReadBack, Reference,
+    Selected, Sink, Source, Variant, Work, Written,
 };
 use crate::rel_path::RelPath;
 
@@ -116,12 +116,12 @@ impl Sink for Kept {
 }
 
 fn references(
-    format: &dyn Format,
+    selected: &dyn Selected,
     index: &Index,
     text: &[u8],
 ) -> Result<Vec<Reference>, FormatError> {
     let mut all = Vec::new();
-    format.read_index(index, &mut { text }, &mut |reference| {
+    selected.read_index(index, &mut { text }, &mut |reference| {
         all.push(reference);
         Ok(())
     })?;
@@ -129,9 +129,9 @@ fn references(
 }
 
 /// Takes all packages but the second into new indexes, and reads those again.
-fn regenerate(format: &dyn Format, root: &[u8], texts: &Texts) -> Result<(), FormatError> {
+fn regenerate(selected: &dyn Selected, root: &[u8], texts: &Texts) -> Result<(), FormatError> {
     let list = &texts.all[0];
-    let before = references(format, list, &texts.texts[0])?;
+    let before = references(selected, list, &texts.texts[0])?;
     let mut chosen = Chosen::default();
     let left_out = before.get(1).map(|reference| reference.path.clone());
     let taken = |reference: &Reference| Some(&reference.path) != left_out.as_ref();
@@ -148,8 +148,8 @@ fn regenerate(format: &dyn Format, root: &[u8], texts: &Texts) -> Result<(), For
         chosen: &chosen,
     };
     let mut kept = Kept(Vec::new());
-    format.regenerate(&[source], &mut kept)?;
-    let after = references(format, list, &kept.0[0]).expect("what we wrote can be read");
+    selected.regenerate(&[source], &mut kept)?;
+    let after = references(selected, list, &kept.0[0]).expect("what we wrote can be read");
     let expected: Vec<&Reference> = before.iter().filter(|reference| taken(reference)).collect();
     if list.kind != IndexKind::DebSources {
         assert_eq!(after.iter().collect::<Vec<_>>(), expected);
@@ -162,7 +162,7 @@ fn regenerate(format: &dyn Format, root: &[u8], texts: &Texts) -> Result<(), For
     assert!(after.iter().all(|reference| chosen.has(&reference.path)));
     // Once more it is the same.
     let again = RefCell::new(Kept(Vec::new()));
-    format.regenerate(&[source], &mut *again.borrow_mut())?;
+    selected.regenerate(&[source], &mut *again.borrow_mut())?;
     assert_eq!(again.borrow().0, kept.0);
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::{Verdict, check_path, read_index};
 use crate::config::Filters;
 use crate::format::rpm::updateinfo::{self, Advisory};
 use crate::format::rpm::{Rpm, Selection};
-use crate::format::{Format, IndexKind};
+use crate::format::{IndexKind, Selected};
 use crate::openpgp::{Keyring, Passed, Trusted};
 
 fn rpm() -> Rpm {
@@ -105,7 +105,7 @@ pub fn package(bytes: &[u8]) -> Verdict {
 }
 
 fn package_signatures(package: &mut dyn Read) -> Result<Vec<Passed>, String> {
-    let inside = rpm().look_inside(package);
+    let inside = rpm().format().look_inside(package);
     inside
         .map(|inside| inside.signatures)
         .map_err(|error| error.to_string())
