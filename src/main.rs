@@ -83,7 +83,10 @@ use logging::Verbosity;
 use output::Output;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused_arguments(&error),
+    };
     let mut problems = Vec::new();
     let mut errors = Vec::new();
     let mut written = Vec::new();
@@ -118,6 +121,26 @@ fn main() -> ExitCode {
         None => ExitCode::SUCCESS,
         Some(exit) => ExitCode::from(u8::try_from(exit.code()).expect("exit codes are below 256")),
     }
+}
+
+/// Says what is wrong with the command line, or what it asks to know (`--help`, `--version`).
+fn refused_arguments(error: &clap::Error) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let wants_json = arguments.iter().any(|one| one == "--format=json")
+        || arguments.windows(2).any(|two| two == ["--format", "json"]);
+    let _ = error.print();
+    if error.use_stderr() && wants_json {
+        let rendered = error.render().to_string();
+        let what = rendered.trim().trim_start_matches("error: ");
+        let document = serde_json::json!({
+            "error": what,
+            "hint": "`chantal --help` lists the commands and options",
+            "exit_code": error.exit_code(),
+        });
+        let document = terminal::escape_json(&format!("{document:#}"));
+        let _ = writeln!(std::io::stdout(), "{document}");
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn say(error: &Error) {

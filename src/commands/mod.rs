@@ -120,21 +120,19 @@ impl Context<'_> {
 }
 
 /// What a result says of one repository that failed, beside its error.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Failure {
-    /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What to do, if that can be said.
     hint: Option<String>,
     /// What a run for this repository alone would end with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<i32>,
+    exit_code: i32,
 }
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         Self {
             hint: error.hint(),
-            exit_code: Some(error.exit().code()),
+            exit_code: error.exit().code(),
         }
     }
 }

@@ -57,7 +57,7 @@ struct Published<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(flatten)]
-    failure: Failure,
+    failure: Option<Failure>,
 }
 
 /// A state, and how it is to be shown.
@@ -146,13 +146,13 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
             snapshot: None,
             tree: None,
             error: None,
-            failure: Failure::default(),
+            failure: None,
         };
         match published {
             Ok(tree) => result.tree = Some(tree),
             Err(error) => {
                 result.error = Some(error.to_string());
-                result.failure = Failure::from(&error);
+                result.failure = Some(Failure::from(&error));
                 errors.push(error);
             }
         }
@@ -204,7 +204,7 @@ fn publish_snapshot(
         snapshot: Some(snapshot.name.clone()),
         tree: Some(tree),
         error: None,
-        failure: Failure::default(),
+        failure: None,
     };
     context.output.result(&published, |published| {
         let tree = published.tree.as_ref().map(describe);

@@ -359,6 +359,23 @@ impl Session<'_> {
         }))
     }
 
+    /// What stands beside a root that is verified without it: whatever is wrong with it, clients go on.
+    fn beside_the_root(
+        &self,
+        path: &RelPath,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Vec<u8>>, SyncError> {
+        match self.signature(path) {
+            Err(SyncError::Root(RootError::Upstream(error)))
+                if error.is_about_one_file() || error.is_a_servers_fault() =>
+            {
+                warnings.push(format!("{error}: it is left out"));
+                Ok(None)
+            }
+            answer => answer,
+        }
+    }
+
     fn add_companion(
         &self,
         companion: &Companion,
@@ -368,7 +385,7 @@ impl Session<'_> {
     ) -> Result<(), SyncError> {
         match companion {
             Companion::Opaque { path } => {
-                let Some(bytes) = self.signature(path)? else {
+                let Some(bytes) = self.beside_the_root(path, warnings)? else {
                     return Ok(());
                 };
                 // Clients import it: it must not be anybody else's key than those that were verified with.
@@ -386,7 +403,7 @@ impl Session<'_> {
                 });
             }
             Companion::SameRoot { path, signature } => {
-                let Some(bytes) = self.signature(path)? else {
+                let Some(bytes) = self.beside_the_root(path, warnings)? else {
                     return Ok(());
                 };
                 // Between two requests the upstream may have changed: then this one waits for the next sync.
@@ -397,10 +414,12 @@ impl Session<'_> {
                     ));
                     return Ok(());
                 }
-                let signed = self.signature(signature)?;
-                if self.repository.trust.root == RootCheck::Required {
+                let signed = self.beside_the_root(signature, warnings)?;
+                if self.repository.trust.root == RootCheck::Required
+                    && let Some(signed) = &signed
+                {
                     let verified =
-                        self.verify_detached(path, bytes.clone(), signature, signed.as_deref());
+                        self.verify_detached(path, bytes.clone(), signature, Some(signed));
                     if let Err(error) = verified {
                         log::debug!("{}: {error}", self.id());
                         warnings.push(format!(

@@ -74,7 +74,7 @@ impl UpstreamError {
     pub fn is_about_one_file(&self) -> bool {
         match self {
             Self::Missing { .. } | Self::NotAFile { .. } | Self::Mismatch { .. } => true,
-            Self::Denied { status, .. } => *status == 403,
+            Self::Denied { status, .. } => matches!(status, 401 | 403),
             Self::Status { status, .. } => (400..500).contains(status) && !self.is_transient(),
             Self::Unreachable { .. }
             | Self::Tls { .. }

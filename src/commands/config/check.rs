@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::commands::{Context, conclude, signing_key};
-use crate::config::{Storage, UpstreamUrl};
+use crate::commands::{Context, Failure, conclude, signing_key};
+use crate::config::{Repository, Storage, UpstreamUrl};
 use crate::error::Error;
 use crate::openpgp::SigningKey;
 use crate::output::table;
@@ -16,7 +16,17 @@ struct Checked {
     base_path: String,
     /// `null` when none is configured.
     signing_key: Option<CheckedKey>,
+    /// Without those that `errors` are about.
     repositories: Vec<CheckedRepository>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<CheckedError>,
+}
+
+#[derive(Serialize)]
+struct CheckedError {
+    error: String,
+    #[serde(flatten)]
+    failure: Failure,
 }
 
 #[derive(Serialize)]
@@ -36,6 +46,27 @@ struct CheckedRepository {
     enabled: bool,
     upstream: String,
     file: String,
+}
+
+impl From<&Error> for CheckedError {
+    fn from(error: &Error) -> Self {
+        Self {
+            error: error.to_string(),
+            failure: Failure::from(error),
+        }
+    }
+}
+
+impl From<&Repository> for CheckedRepository {
+    fn from(repository: &Repository) -> Self {
+        Self {
+            repository: repository.id.to_string(),
+            format: repository.format.kind(),
+            enabled: repository.enabled,
+            upstream: repository.upstream.to_string(),
+            file: repository.file.display().to_string(),
+        }
+    }
 }
 
 impl From<&SigningKey> for CheckedKey {
@@ -60,109 +91,66 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
     if let Err(error) = upstream::authorities(context.config) {
         errors.push(Error::Usage(error.to_string()));
     }
+    let mut usable = Vec::new();
     for repository in &context.config.repositories {
-        if let Err(source) = upstream::check_credentials(&repository.credentials)
-            && repository.enabled
-        {
-            errors.push(Error::Sync {
-                repository: repository.id.to_string(),
-                source: source.into(),
-            });
+        let found = if repository.enabled {
+            mistakes(context, repository)
+        } else {
+            Vec::new()
+        };
+        if found.is_empty() {
+            usable.push(repository);
         }
-        if let Err(source) = sync::keys_at_hand(context.config, repository)
-            && repository.enabled
-        {
-            errors.push(Error::Sync {
-                repository: repository.id.to_string(),
-                source: source.into(),
-            });
-        }
+        errors.extend(found);
     }
-    errors.extend(absent_upstreams(context));
-    if !errors.is_empty() {
-        return conclude(errors);
+    if errors.is_empty() {
+        warn_of_storage(&context.config.storage);
     }
-    warn_of_storage(&context.config.storage);
     let checked = Checked {
         base_path: context.config.storage.base_path.display().to_string(),
         signing_key: signing_key.as_ref().map(CheckedKey::from),
-        repositories: context
-            .config
-            .repositories
-            .iter()
-            .map(|repository| CheckedRepository {
-                repository: repository.id.to_string(),
-                format: repository.format.kind(),
-                enabled: repository.enabled,
-                upstream: repository.upstream.to_string(),
-                file: repository.file.display().to_string(),
-            })
-            .collect(),
+        repositories: usable.into_iter().map(CheckedRepository::from).collect(),
+        errors: errors.iter().map(CheckedError::from).collect(),
     };
-    context.output.result(&checked, |checked| {
-        let rows: Vec<Vec<String>> = checked
-            .repositories
-            .iter()
-            .map(|repository| {
-                vec![
-                    repository.repository.clone(),
-                    repository.format.to_string(),
-                    if repository.enabled { "yes" } else { "no" }.to_owned(),
-                    repository.upstream.clone(),
-                ]
-            })
-            .collect();
-        let mut text = String::new();
-        if !rows.is_empty() {
-            text = table(&["REPOSITORY", "TYPE", "ENABLED", "UPSTREAM"], &rows);
-        }
-        text.extend(checked.signing_key.iter().map(describe));
-        let repositories = rows.len() as u64;
-        let noun = if repositories == 1 {
-            "repository"
-        } else {
-            "repositories"
-        };
-        let broken = context.config.broken.len();
-        if broken > 0 {
-            let files = if broken == 1 { "file" } else { "files" };
-            return text
-                + &format!(
-                    "{repositories} {noun} can be used, {broken} {files} of repos.d cannot"
-                );
-        }
-        text + &format!(
-            "the configuration is good: {repositories} {noun}, storage {}",
-            checked.base_path
-        )
-    })?;
-    Ok(())
+    let broken = context.config.broken.len();
+    context
+        .output
+        .result(&checked, |checked| describe(checked, broken))?;
+    conclude(errors)
 }
 
-/// Upstreams that are paths, and are not there. Elsewhere than beside the configuration a disk may only be away: that is a warning.
-fn absent_upstreams(context: &Context<'_>) -> Vec<Error> {
-    let enabled = context.config.repositories.iter();
-    let enabled = enabled.filter(|repository| repository.enabled);
-    let mut errors = Vec::new();
-    for repository in enabled {
-        let path = match &repository.upstream {
-            UpstreamUrl::File(path) if !path.is_dir() => path,
-            _ => continue,
-        };
-        let what = format!(
-            "{}: upstream.url: there is no directory {}",
-            repository.file.display(),
-            path.display()
-        );
-        if path.starts_with(context.config_dir) {
-            errors.push(Error::Usage(format!(
-                "{what} (a URL begins with https:// or http://)"
-            )));
-        } else {
-            log::warn!("{what}: is its disk mounted?");
-        }
+/// What keeps an enabled repository from working.
+fn mistakes(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
+    let of_sync = |source| Error::Sync {
+        repository: repository.id.to_string(),
+        source,
+    };
+    let credentials = upstream::check_credentials(&repository.credentials);
+    let keys = sync::keys_at_hand(context.config, repository);
+    let mut found = Vec::new();
+    found.extend(credentials.err().map(|source| of_sync(source.into())));
+    found.extend(keys.err().map(|source| of_sync(source.into())));
+    found.extend(absent_upstream(context, repository));
+    found
+}
+
+/// An upstream that is a path, and is not there. Elsewhere than beside the configuration a disk may only be away: that is a warning.
+fn absent_upstream(context: &Context<'_>, repository: &Repository) -> Option<Error> {
+    let path = match &repository.upstream {
+        UpstreamUrl::File(path) if !path.is_dir() => path,
+        _ => return None,
+    };
+    let what = format!(
+        "{}: upstream.url: there is no directory {}",
+        repository.file.display(),
+        path.display()
+    );
+    if path.starts_with(context.config_dir) {
+        let what = format!("{what} (a URL begins with https:// or http://)");
+        return Some(Error::Usage(what));
     }
-    errors
+    log::warn!("{what}: is its disk mounted?");
+    None
 }
 
 /// Whatever is wrong with the storage is no fault of the configuration.
@@ -177,7 +165,45 @@ fn warn_of_storage(places: &Storage) {
     }
 }
 
-fn describe(key: &CheckedKey) -> String {
+fn describe(checked: &Checked, broken: usize) -> String {
+    let rows: Vec<Vec<String>> = checked
+        .repositories
+        .iter()
+        .map(|repository| {
+            vec![
+                repository.repository.clone(),
+                repository.format.to_string(),
+                if repository.enabled { "yes" } else { "no" }.to_owned(),
+                repository.upstream.clone(),
+            ]
+        })
+        .collect();
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text = table(&["REPOSITORY", "TYPE", "ENABLED", "UPSTREAM"], &rows);
+    }
+    text.extend(checked.signing_key.iter().map(described));
+    let repositories = rows.len();
+    let noun = if repositories == 1 {
+        "repository"
+    } else {
+        "repositories"
+    };
+    if broken > 0 {
+        let files = if broken == 1 { "file" } else { "files" };
+        text += &format!("{repositories} {noun} can be used, {broken} {files} of repos.d cannot");
+    } else if checked.errors.is_empty() {
+        text += &format!(
+            "the configuration is good: {repositories} {noun}, storage {}",
+            checked.base_path
+        );
+    } else if repositories > 0 {
+        text += &format!("{repositories} {noun} can be used");
+    }
+    text
+}
+
+fn described(key: &CheckedKey) -> String {
     let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)"));
     let mut text = format!("signing key {} {user_id}", key.fingerprint);
     if key.signing_fingerprint != key.fingerprint {

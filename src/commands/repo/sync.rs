@@ -43,7 +43,7 @@ struct Synced {
     snapshot: Option<Created>,
     error: Option<String>,
     #[serde(flatten)]
-    failure: Failure,
+    failure: Option<Failure>,
 }
 
 /// A trusted key that signed the root.
@@ -78,7 +78,7 @@ struct Planned {
     warnings: Vec<String>,
     error: Option<String>,
     #[serde(flatten)]
-    failure: Failure,
+    failure: Option<Failure>,
 }
 
 /// One run over several repositories.
@@ -221,7 +221,7 @@ impl Run<'_> {
         }) {
             synced.outcome = "failed";
             synced.error = Some(error.to_string());
-            synced.failure = Failure::from(&error);
+            synced.failure = Some(Failure::from(&error));
             self.fail(error);
         } else if let Err(error) = self.context.output.step(&describe(&synced)) {
             self.fail(error.into());
@@ -313,7 +313,7 @@ impl Run<'_> {
         }) {
             planned.outcome = "failed";
             planned.error = Some(error.to_string());
-            planned.failure = Failure::from(&error);
+            planned.failure = Some(Failure::from(&error));
             self.fail(error);
         }
         planned
@@ -344,7 +344,7 @@ impl Run<'_> {
                     let error = sync::SyncError::NoSpace { pool, needed, free };
                     let error = failed(repository, error);
                     planned.error = Some(error.to_string());
-                    planned.failure = Failure::from(&error);
+                    planned.failure = Some(Failure::from(&error));
                     self.fail(error);
                 }
                 planned.warnings = plan.warnings;

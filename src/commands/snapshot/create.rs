@@ -27,7 +27,7 @@ pub struct Created {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(flatten)]
-    pub failure: Failure,
+    pub failure: Option<Failure>,
 }
 
 pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), Error> {
@@ -56,7 +56,7 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
                 Ok(tree) => made.published = Some(tree),
                 Err(error) => {
                     made.error = Some(error.to_string());
-                    made.failure = Failure::from(&error);
+                    made.failure = Some(Failure::from(&error));
                     errors.push(error);
                 }
             }
@@ -184,7 +184,7 @@ impl Created {
             bytes: state.bytes,
             published: None,
             error: None,
-            failure: Failure::default(),
+            failure: None,
         }
     }
 

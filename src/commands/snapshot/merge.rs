@@ -80,7 +80,7 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
             Ok(tree) => created.published = Some(tree),
             Err(error) => {
                 created.error = Some(error.to_string());
-                created.failure = Failure::from(&error);
+                created.failure = Some(Failure::from(&error));
                 failed = Some(error);
             }
         }

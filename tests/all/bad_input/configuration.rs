@@ -222,3 +222,29 @@ fn several_mistakes_are_told_one_by_one() {
         .filter(|line| line.starts_with("error: [dir]/config/repos.d/"));
     assert_eq!(errors.count(), 3, "{}", output.stderr);
 }
+
+/// Also of what is wrong with the command line itself, and beside what is right.
+#[test]
+fn every_failure_is_in_the_document() {
+    let chantal = Chantal::new();
+    let upstream = Upstream::rpm();
+    chantal.repository(&Repository::of("good", &upstream, "../../media/good"));
+    fs::create_dir_all(chantal.dir().join("media/good")).unwrap();
+    chantal.repository(&Repository::of("bad", &upstream, "nowhere"));
+    let output = chantal
+        .run(&["--format", "json", "config", "check"])
+        .exits(2);
+    let document = output.json();
+    assert_eq!(document["repositories"].as_array().unwrap().len(), 1);
+    assert_eq!(document["repositories"][0]["repository"], "good");
+    assert_eq!(document["errors"][0]["exit_code"], 2);
+    assert!(document["errors"][0].get("hint").is_some());
+    let text = chantal.run(&["config", "check"]).exits(2).stdout;
+    assert!(text.ends_with("1 repository can be used\n"), "{text}");
+
+    let output = chantal.run(&["--format", "json", "bogus"]).exits(2);
+    let document = output.json();
+    assert_eq!(document["exit_code"], 2);
+    assert!(document["error"].as_str().unwrap().contains("bogus"));
+    assert_eq!(chantal.run(&["bogus"]).exits(2).stdout, "");
+}

@@ -3,7 +3,7 @@
 use super::{Mirror, both, hello};
 use crate::kit::chantal::Repository;
 use crate::kit::keys::Key;
-use crate::kit::server::Server;
+use crate::kit::server::{Fault, Server, Times};
 use crate::kit::tls::{Authority, ClientCertificate};
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Built, Package, Roots, Signing, Upstream};
@@ -357,6 +357,30 @@ fn a_release_of_another_moment_is_left_out() {
     mirror
         .published()
         .assert_same(&expected_without(&mirror, release));
+
+    // Without one there is nothing to say.
+    let mirror = Mirror::of(Upstream::deb().package(hello()));
+    mirror
+        .server
+        .edit(|tree| tree.retain(|path| path != signature));
+    mirror.sync().succeeds();
+    mirror
+        .published()
+        .assert_same(&expected_without(&mirror, signature));
+
+    // Clients do without both of them.
+    for (path, left_out) in [(signature, signature), (release, "dists/stable/Release")] {
+        let mirror = Mirror::of(Upstream::deb().package(hello()));
+        mirror.global("download:\n  retries: 0\n");
+        mirror.server.fault(path, Times::Always, Fault::Status(500));
+        mirror.sync().fails_with(
+            0,
+            &format!("warning: r: [server]/{path} answers with HTTP status 500: it is left out\n"),
+        );
+        mirror
+            .published()
+            .assert_same(&expected_without(&mirror, left_out));
+    }
 }
 
 fn expected_without(mirror: &Mirror, start: &str) -> Tree {
