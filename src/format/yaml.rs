@@ -101,7 +101,7 @@ pub(super) fn each_document(
             continue;
         }
         if document.is_begun() {
-            document.content.extend_from_slice(&line);
+            document.content.extend_from_slice(without_tab(&line));
             continue;
         }
         let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
@@ -117,6 +117,15 @@ pub(super) fn each_document(
             document.content.extend_from_slice(line);
         }
     }
+}
+
+/// A blank line or a comment without the tabs that it begins with: libyaml takes none there, and they mean nothing.
+fn without_tab(line: &[u8]) -> &[u8] {
+    if line.starts_with(b"\t") && is_blank(line) {
+        let start = line.iter().position(|byte| !matches!(byte, b'\t' | b' '));
+        return &line[start.unwrap_or(0)..];
+    }
+    line
 }
 
 /// What follows a border at the start of a line; `None` where it is none.
@@ -195,6 +204,14 @@ mod tests {
         ] {
             assert_eq!(documents(text), [text], "{text:?}");
         }
+    }
+
+    #[test]
+    fn tabs_that_mean_nothing_are_dropped() {
+        assert_eq!(
+            documents("---\na: 1\n\t\nb: |\n  \tc\n\t # d\n\t\n---\ne: 2\n"),
+            ["---\na: 1\n\nb: |\n  \tc\n# d\n\n", "---\ne: 2\n"]
+        );
     }
 
     #[test]

@@ -62,11 +62,18 @@ pub fn recover(
         let is_leftover = record
             .leftover
             .is_some_and(|leftover| leftover.is_same(found));
-        if is_leftover && !is_exchanged && was_being_unpublished(tree, &record)? {
+        let was_shown = record.manifest.is_some();
+        if is_leftover && !is_exchanged && was_shown && was_being_unpublished(tree, &record)? {
             record.forget_content();
             put(context, tree, &record)?;
         }
         check_lock(context)?;
+        if is_staged && !is_exchanged && !was_shown {
+            // Killed behind the removal, nobody could tell it from one whose disk is away.
+            record.staging = None;
+            record.leftover = Some(found);
+            put(context, tree, &record)?;
+        }
         if is_exchanged || is_staged || is_leftover {
             remove(staging)?;
         } else {

@@ -357,6 +357,32 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
     }
 }
 
+/// The run that ends a first publishing is killed around the removal of what was staged: nothing was ever shown, so nothing is missing.
+#[test]
+fn a_run_killed_while_it_ends_a_first_publishing_is_ended() {
+    for is_removed in [false, true] {
+        let storage = Storage::new();
+        let manifest = storage.manifest(&[("root", "1")]);
+        let (tree, interrupt) = (storage.tree(), Interrupt::default());
+        let staging = staging_path(&tree).unwrap();
+        let record = || storage.store.read(|reader| reader.tree(&tree)).unwrap();
+        storage.publish(manifest, 0).unwrap();
+        let mut killed = record().unwrap();
+        fs::rename(&tree, &staging).unwrap();
+        killed.manifest = None;
+        killed.directory = None;
+        killed.leftover = identity(&staging).unwrap();
+        put(storage.context(&interrupt, 1), &tree, &killed).unwrap();
+        if is_removed {
+            fs::remove_dir_all(&staging).unwrap();
+        }
+        let recovered = recover(storage.context(&interrupt, 1), &tree, &staging).unwrap();
+        assert!(recovered.is_none() && record().is_none() && !staging.exists());
+        storage.publish(manifest, 2).unwrap();
+        assert_eq!(storage.files(), ["root"]);
+    }
+}
+
 /// A root of ours that was dated under a clock that was ahead: clients refuse it, and must not have to wait for its year.
 #[test]
 fn a_date_of_the_future_does_not_bind_later_roots() {

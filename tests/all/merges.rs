@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -435,10 +436,12 @@ fn killed_while_it_merges_and_switches() {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     // Longer each time: on a busy machine nothing would come to its end.
                     let delay = Duration::from_micros((seed >> 33) % (5_000 * attempt));
-                    let mut child = merging.chantal.command(command).spawn().unwrap();
+                    let mut child = merging.chantal.command(command);
+                    let mut child = child.stderr(Stdio::piped()).spawn().unwrap();
                     thread::sleep(delay);
                     child.kill().unwrap();
-                    let code = child.wait().unwrap().code();
+                    let output = child.wait_with_output().unwrap();
+                    let code = output.status.code();
                     merging.chantal.run(&["snapshot", "list"]).succeeds();
                     if prod.exists() {
                         merging.is_whole(&prod);
@@ -447,7 +450,8 @@ fn killed_while_it_merges_and_switches() {
                         None => kills += 1,
                         // It came too late to be killed, or a killed run had made the snapshot.
                         Some(code) => {
-                            assert!([0, 2].contains(&code), "{code}");
+                            let said = String::from_utf8_lossy(&output.stderr);
+                            assert!([0, 2].contains(&code), "{code}: {said}");
                             ended += 1;
                             break;
                         }

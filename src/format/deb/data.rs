@@ -53,8 +53,8 @@ pub(super) fn copy(
     out: Out<'_>,
 ) -> Result<(), FormatError> {
     match about {
-        About::Descriptions => copy_stanzas("Package", file, input, names, is_continued, out),
-        About::Commands => copy_stanzas("name", file, input, names, is_continued, out),
+        About::Descriptions => copy_stanzas("Package", file, input, names, None, out),
+        About::Commands => copy_stanzas("name", file, input, names, Some(is_continued), out),
         About::Files => copy_lines(file, input, names, out),
         About::Components => copy_documents(file, input, names, is_continued, out),
     }
@@ -88,26 +88,34 @@ pub(super) fn count(about: About, file: &str, input: &mut dyn BufRead) -> Result
     Ok(count)
 }
 
-/// A stanza without a name is a header.
+/// A stanza without a name is a header, of which only the first text's is kept. Where there are no headers (`None`) it is an error:
+/// apt gives up everything for a description without its package.
 fn copy_stanzas(
     field: &'static str,
     file: &str,
     input: &mut dyn BufRead,
     names: &HashSet<String>,
-    is_continued: bool,
+    is_continued: Option<bool>,
     mut out: Out<'_>,
 ) -> Result<(), FormatError> {
     let mut stanzas = Stanzas::copying(file, input, [field]);
-    while let Some([name]) = stanzas.next()? {
-        let is_kept = match name {
-            Some(name) => std::str::from_utf8(name).is_ok_and(|name| names.contains(name)),
-            None => !is_continued,
+    loop {
+        let above = stanzas.line_number();
+        let Some([name]) = stanzas.next()? else {
+            return Ok(());
+        };
+        let is_kept = match (name.filter(|name| !name.is_empty()), is_continued) {
+            (Some(name), _) => std::str::from_utf8(name).is_ok_and(|name| names.contains(name)),
+            (None, Some(is_continued)) => !is_continued,
+            (None, None) => {
+                let what = format!("the stanza behind line {above} has no {field}");
+                return Err(FormatError::malformed(file, what));
+            }
         };
         if is_kept {
             out.write_stanza(stanzas.copy())?;
         }
     }
-    Ok(())
 }
 
 /// `PATH  SECTION/PACKAGE,SECTION/PACKAGE`; older archives put an explanation before it, which names no package.
@@ -159,6 +167,9 @@ fn copy_documents(
     let mut is_first = true;
     let mut is_behind_another = is_continued;
     yaml::each_document(file, input, DOCUMENT_LIMIT, &mut |document| {
+        if std::str::from_utf8(document.content()).is_err() {
+            return Err(FormatError::malformed(file, "it is not UTF-8"));
+        }
         let is_kept = match package_of(document.content()) {
             Some(name) => names.contains(name),
             None => is_first && !is_continued,

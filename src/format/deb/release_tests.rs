@@ -49,7 +49,7 @@ fn refuses_what_cannot_be_believed() {
              (sha256, sha384 or sha512; rpm also sha1)",
         ),
         (
-            "SHA256:\nSHA256:\n",
+            "SHA256:\nSHA256: x\n",
             "Release: line 2: a stanza has the field SHA256 twice",
         ),
         (

@@ -124,8 +124,17 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         let mut current = None;
         // The line of a stray one that no colon has followed yet.
         let mut stray = None;
+        // What a field said above that is there again, and the error that it is unless it says the same.
+        let mut above: Option<(usize, Vec<u8>, FormatError)> = None;
         loop {
-            match self.read_line()? {
+            let line = self.read_line()?;
+            if !matches!(line, Line::Folded)
+                && let Some((field, text, error)) = above.take()
+                && self.values[field].text != text
+            {
+                return Err(error);
+            }
+            match line {
                 Line::Blank | Line::End if inside && stray.is_some() => {
                     return Err(self.malformed("a line is neither a field nor folded"));
                 }
@@ -175,10 +184,11 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                     current = self.wanted(name_end);
                     if let Some(field) = current {
                         if self.values[field].present {
-                            return Err(self.malformed(format!(
-                                "a stanza has the field {} twice",
-                                self.names[field]
-                            )));
+                            let name = self.names[field];
+                            let error =
+                                self.malformed(format!("a stanza has the field {name} twice"));
+                            let text = std::mem::take(&mut self.values[field].text);
+                            above = Some((field, text, error));
                         }
                         self.values[field].present = true;
                         self.append(field, name_end + 1)?;

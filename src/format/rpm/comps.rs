@@ -44,6 +44,11 @@ pub(super) fn read_ids(
     })
 }
 
+/// Reads all of it as clients do.
+pub(super) fn check(file: &str, text: &mut dyn BufRead, kind: &str) -> Result<(), FormatError> {
+    each_element(file, kind, text, &mut |_, _| Ok(()))
+}
+
 /// How many elements of these kinds it has.
 pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatError> {
     let lists = KINDS.map(|kind| [kind]);
@@ -69,6 +74,10 @@ pub(super) fn each_element(
     let mut records = Records::copying(file, text, &path, ["id"]);
     while let Some((_, [id])) = records.next()? {
         let id = id.map(|id| id.text).unwrap_or_default();
+        // dnf ends over one that has none.
+        if id.is_empty() && kind != "langpacks" {
+            return Err(FormatError::malformed(file, format!("a {kind} has no id")));
+        }
         each(format!("{kind} {id}"), records.copy())?;
     }
     Ok(())

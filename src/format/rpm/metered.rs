@@ -4,11 +4,12 @@
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
+use super::decoded::Decoded;
 use crate::format::members::read_buffered;
 
 /// Ends in an error when one event takes more than its share: quick-xml would buffer a text node of any size.
 pub(super) struct Metered<'a> {
-    text: &'a mut dyn BufRead,
+    text: Decoded<'a>,
     left: usize,
     /// What one event may take, for messages.
     limit: usize,
@@ -99,13 +100,18 @@ impl Tape {
 impl<'a> Metered<'a> {
     pub(super) fn new(text: &'a mut dyn BufRead, tape: Option<Tape>) -> Self {
         Self {
-            text,
+            text: Decoded::new(text),
             left: 0,
             limit: 0,
             consumed: 0,
             tape,
             stand_in: None,
         }
+    }
+
+    /// Makes characters of ISO-8859-1 of single bytes that are not UTF-8.
+    pub(super) fn decode_any_bytes(&mut self) {
+        self.text.decode_any_bytes();
     }
 
     /// Takes any bytes where there is text.
@@ -131,7 +137,7 @@ impl BufRead for Metered<'_> {
         let available = match &mut self.stand_in {
             None => self.text.fill_buf()?,
             Some(stand_in) => {
-                stand_in.fill(self.text)?;
+                stand_in.fill(&mut self.text)?;
                 &stand_in.shown[stand_in.consumed..]
             }
         };

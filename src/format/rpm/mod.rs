@@ -3,6 +3,7 @@
 mod architectures;
 mod choose;
 mod comps;
+mod decoded;
 mod dependencies;
 pub mod evr;
 mod files;

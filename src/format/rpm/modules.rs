@@ -12,6 +12,16 @@ use crate::manifest::Package;
 /// The longest real documents have some 200 KB.
 const DOCUMENT_LIMIT: usize = 16 << 20;
 
+/// The types of documents that libmodulemd reads.
+const KNOWN: [&str; 6] = [
+    "modulemd",
+    "modulemd-packager",
+    "modulemd-defaults",
+    "modulemd-translations",
+    "modulemd-obsoletes",
+    "modulemd-stream",
+];
+
 /// What of a document says which packages it is about.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -173,8 +183,27 @@ fn each_document(file: &str, text: &mut dyn BufRead, each: Each<'_>) -> Result<(
         let document: Document = serde_yaml::from_str(text).map_err(|_| {
             FormatError::malformed(file, "a document is not YAML of the form that modulemd has")
         })?;
+        if !KNOWN.contains(&document.document.as_str()) {
+            let kind: String = document.document.chars().take(60).collect();
+            let what = format!(
+                "a document is of the type {kind:?}, for which clients give up all of them"
+            );
+            return Err(FormatError::malformed(file, what));
+        }
+        if has_other_line_breaks(text) {
+            let what = "a document has a line break that only some readers of YAML know (U+0085, U+2028, U+2029)";
+            return Err(FormatError::malformed(file, what));
+        }
         each(written, &document)
     })
+}
+
+/// To YAML 1.1, which clients read, these end a line and a comment. Only inside of quotes does that change nothing much.
+fn has_other_line_breaks(text: &str) -> bool {
+    let is_break = |c| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
+    text.lines()
+        .filter(|line| line.contains(is_break))
+        .any(|line| !line.contains('"') && !line.contains('\''))
 }
 
 #[cfg(test)]
@@ -245,6 +274,18 @@ mod tests {
         for text in ["- a\n- b\n", "data: [1\n", "data:\n  artifacts: 7\n"] {
             let read = read_streams("modules", &mut text.as_bytes(), &mut HashMap::new());
             assert!(read.is_err(), "{text}");
+        }
+        for (text, words) in [
+            ("document: modulemd-foo\n", "of the type \"modulemd-foo\""),
+            ("data: {}\n", "of the type \"\""),
+            (
+                "document: modulemd\n# \u{85} x\n",
+                "a line break that only some",
+            ),
+        ] {
+            let read = read_streams("modules", &mut text.as_bytes(), &mut HashMap::new());
+            let error = read.unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
         }
         let read = read_streams("modules", &mut &b"a: \xff\n"[..], &mut HashMap::new());
         assert!(read.is_err());

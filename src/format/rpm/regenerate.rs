@@ -164,6 +164,7 @@ impl<'a> Writer<'a> {
                 let is_first = name == "group" || self.of_type("group").next().is_none();
                 if is_first { self.comps(sink) } else { Ok(()) }
             }
+            Kind::Carried if is_comps(name) && !self.can_be_read(name)? => Ok(()),
             Kind::Carried => {
                 self.carry(name);
                 Ok(())
@@ -245,8 +246,22 @@ impl<'a> Writer<'a> {
         self.add(name, written)
     }
 
-    /// The groups of all sources; of one that several define, the last one's definition counts.
-    /// The groups of all sources, each with those of its `group`, or of its compressed twin where it has only that.
+    /// Whether clients can read the groups that are carried; what they cannot is left out.
+    fn can_be_read(&mut self, name: &str) -> Result<bool, FormatError> {
+        let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
+        let read = inputs.written(Unreadable::IsLeftOut, &mut self.left_out, |inputs| {
+            for (number, index) in &inputs.all {
+                for kind in comps::KINDS {
+                    inputs.read(*number, index, &mut |text| comps::check(name, text, kind))?;
+                }
+            }
+            Ok(())
+        });
+        Ok(read?.is_some())
+    }
+
+    /// The groups of all sources, each with those of its `group`, or of its compressed twin where it has only that; of one that
+    /// several define, the last one's definition counts.
     fn comps(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
         let name = "group";
         let codecs = [Compression::Plain, Compression::Gzip];
@@ -481,7 +496,12 @@ impl Elements<'_> {
     ) -> Result<(), FormatError> {
         let mut records = Records::copying(self.name, text, path, CHILDREN);
         if Kind::of(self.name) != Kind::Primary {
-            records = records.with_any_bytes();
+            // In a new index of several, the byte of one would end what clients read of the others.
+            records = if self.all.len() > 1 {
+                records.with_bytes_decoded()
+            } else {
+                records.with_any_bytes()
+            };
         }
         let mut record = records.next()?;
         let own = namespaces(records.root_tag());

@@ -81,12 +81,19 @@ pub fn read(
     Ok(())
 }
 
-/// An advisory with only those of its packages that are there; `None` when it had some, and none of them is.
+/// An advisory with only those of its packages that are there; `None` when it had some, and none of them is, and for one without
+/// an id, over which dnf ends.
 pub(super) fn reduced(
     file: &str,
     update: &[u8],
     is_there: &dyn Fn(&Package) -> bool,
 ) -> Result<Option<Vec<u8>>, FormatError> {
+    let mut text = update;
+    let mut whole = Records::new(file, &mut text, &["update"], ["id"]).with_any_bytes();
+    let has_id = |id: &Option<Child>| id.as_ref().is_some_and(|id| !id.text.is_empty());
+    if !whole.next()?.is_some_and(|(_, [id])| has_id(&id)) {
+        return Ok(None);
+    }
     let mut text = update;
     let path = ["update", "pkglist", "collection", "package"];
     let mut records = Records::new(file, &mut text, &path, []).with_any_bytes();

@@ -14,6 +14,7 @@ use quick_xml::XmlVersion;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
+use super::decoded::LATIN_1;
 use super::metered::{Metered, Tape};
 use crate::format::FormatError;
 
@@ -186,6 +187,12 @@ impl<'a, const N: usize> Records<'a, N> {
     /// copy has the bytes.
     pub fn with_any_bytes(mut self) -> Self {
         self.reader.get_mut().show_any_bytes();
+        self
+    }
+
+    /// As [`Self::with_any_bytes`], but such a byte is read, and copied, as the character that ISO-8859-1 has for it.
+    pub fn with_bytes_decoded(mut self) -> Self {
+        self.reader.get_mut().decode_any_bytes();
         self
     }
 
@@ -379,15 +386,13 @@ impl<'a, const N: usize> Records<'a, N> {
             return Ok(());
         };
         let encoding = encoding.map_err(|error| xml_error(self.file, &error.into()))?;
-        if ["UTF-8", "UTF8", "US-ASCII"]
-            .iter()
-            .any(|name| encoding.eq_ignore_ascii_case(name))
-        {
+        let mut read = ["UTF-8", "UTF8", "US-ASCII"].into_iter().chain(LATIN_1);
+        if read.any(|name| encoding.eq_ignore_ascii_case(name)) {
             return Ok(());
         }
         let encoding = shortened(&encoding);
         Err(self.malformed(format!(
-            "it declares the encoding {encoding}, only UTF-8 is read"
+            "it declares the encoding {encoding}, only UTF-8 and ISO-8859-1 are read"
         )))
     }
 

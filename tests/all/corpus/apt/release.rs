@@ -299,6 +299,12 @@ fn lists() -> Vec<Case> {
             Differs("apt reads the first one"),
         ),
         edited(
+            "two Components, the same",
+            |text| text.replace("Components: main\n", "Components: main\nComponents: main\n"),
+            Accepted,
+            Agrees,
+        ),
+        edited(
             "two Dates",
             |text| text.replace("Date:", "Date: Thu, 01 Jan 2026 00:00:00 UTC\nDate:"),
             malformed("line 7: a stanza has the field Date twice"),

@@ -51,6 +51,13 @@ fn fields() -> Vec<Case> {
     };
     let mut cases = vec![
         of(
+            "two Filename, the same",
+            "Filename",
+            |value| format!("Filename: {value}\nFilename: {value}"),
+            Accepted,
+            Agrees,
+        ),
+        of(
             "two Filename",
             "Filename",
             |value| format!("Filename: pool/evil.deb\nFilename: {value}"),

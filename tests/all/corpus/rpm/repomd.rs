@@ -430,7 +430,7 @@ fn files() -> Vec<Case> {
         edited(
             "UTF-16",
             |text| text.replace("UTF-8", "UTF-16"),
-            malformed("it declares the encoding UTF-16, only UTF-8 is read"),
+            malformed("it declares the encoding UTF-16, only UTF-8 and ISO-8859-1 are read"),
             Agrees,
         ),
         Case::content(

@@ -1,0 +1,220 @@
+//! XML in ISO-8859-1 made into UTF-8, which is what all the rest reads and writes.
+//!
+//! Clients decode what an index declares, and some vendors' tools declare ISO-8859-1. Where several indexes become one, single bytes
+//! that are no UTF-8 are decoded as well: libsolv ends there without a word, and what another source says would be lost.
+
+use std::io::{self, BufRead};
+
+/// A declaration has some 60 bytes.
+const DECLARATION_LIMIT: usize = 256;
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// What `encoding` may say for ISO-8859-1, in lowercase.
+pub(super) const LATIN_1: [&str; 4] = ["iso-8859-1", "iso8859-1", "iso_8859-1", "latin1"];
+
+pub(super) struct Decoded<'a> {
+    text: &'a mut dyn BufRead,
+    encoding: Encoding,
+    /// Whether bytes that are no UTF-8 are decoded too.
+    any_bytes: bool,
+    /// Bytes of the text that are not decoded yet: the beginning of a character, or of the text.
+    taken: Vec<u8>,
+    shown: Vec<u8>,
+    /// How much of it was consumed.
+    consumed: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    /// Its declaration is yet to be read.
+    Unknown,
+    Utf8,
+    Latin1,
+}
+
+impl<'a> Decoded<'a> {
+    pub(super) fn new(text: &'a mut dyn BufRead) -> Self {
+        Self {
+            text,
+            encoding: Encoding::Unknown,
+            any_bytes: false,
+            taken: Vec::new(),
+            shown: Vec::new(),
+            consumed: 0,
+        }
+    }
+
+    pub(super) fn decode_any_bytes(&mut self) {
+        self.any_bytes = true;
+    }
+
+    /// Whether there is nothing to decode any more, and nothing left of what was.
+    fn is_plain(&self) -> bool {
+        self.encoding == Encoding::Utf8
+            && !self.any_bytes
+            && self.taken.is_empty()
+            && self.consumed == self.shown.len()
+    }
+
+    /// Takes what the text has at hand; false at its end.
+    fn take(&mut self) -> io::Result<bool> {
+        let available = self.text.fill_buf()?;
+        let length = available.len();
+        self.taken.extend_from_slice(available);
+        self.text.consume(length);
+        Ok(length > 0)
+    }
+
+    /// Shows more when everything that is shown is consumed.
+    fn fill(&mut self) -> io::Result<()> {
+        while self.consumed == self.shown.len() {
+            self.shown.clear();
+            self.consumed = 0;
+            let mut is_end = !self.take()?;
+            while self.encoding == Encoding::Unknown {
+                match declared(&self.taken, is_end) {
+                    Some(encoding) => self.encoding = encoding,
+                    None => is_end = !self.take()?,
+                }
+            }
+            if self.taken.is_empty() {
+                break;
+            }
+            self.show(is_end);
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, is_end: bool) {
+        let taken = std::mem::take(&mut self.taken);
+        match self.encoding {
+            Encoding::Latin1 => decode(&taken, &mut self.shown),
+            _ if !self.any_bytes => self.shown = taken,
+            _ => {
+                for chunk in taken.utf8_chunks() {
+                    self.shown.extend_from_slice(chunk.valid().as_bytes());
+                    let invalid = chunk.invalid();
+                    let is_last =
+                        std::ptr::eq(invalid.as_ptr_range().end, taken.as_ptr_range().end);
+                    // The rest of a character may be yet to come.
+                    let may_go_on = std::str::from_utf8(invalid)
+                        .is_err_and(|error| error.error_len().is_none());
+                    if is_last && !is_end && may_go_on {
+                        self.taken = invalid.to_vec();
+                        return;
+                    }
+                    decode(invalid, &mut self.shown);
+                }
+            }
+        }
+    }
+}
+
+/// What a text declares that begins so; `None` where more of it must be seen.
+fn declared(start: &[u8], is_whole: bool) -> Option<Encoding> {
+    const BEGINNING: &[u8] = b"<?xml";
+    let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
+    let common = text.len().min(BEGINNING.len());
+    if text[..common] != BEGINNING[..common] {
+        let may_be_a_mark = BYTE_ORDER_MARK.starts_with(start) && !is_whole;
+        return (!may_be_a_mark).then_some(Encoding::Utf8);
+    }
+    let end = text.windows(2).position(|two| two == b"?>");
+    let Some(end) = end else {
+        let is_enough = is_whole || text.len() > DECLARATION_LIMIT;
+        return is_enough.then_some(Encoding::Utf8);
+    };
+    let declaration = String::from_utf8_lossy(&text[..end]).to_ascii_lowercase();
+    let value = declaration.split_once("encoding").map(|(_, rest)| rest);
+    let value = value.map(|rest| rest.trim_start().trim_start_matches('=').trim());
+    let value = value.and_then(|rest| {
+        let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        rest[1..].split(quote).next()
+    });
+    Some(match value {
+        Some(value) if LATIN_1.contains(&value) => Encoding::Latin1,
+        _ => Encoding::Utf8,
+    })
+}
+
+/// Every byte of ISO-8859-1 is the character of its number.
+fn decode(bytes: &[u8], out: &mut Vec<u8>) {
+    for &byte in bytes {
+        let mut utf8 = [0; 2];
+        out.extend_from_slice(char::from(byte).encode_utf8(&mut utf8).as_bytes());
+    }
+}
+
+impl io::Read for Decoded<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        crate::format::members::read_buffered(self, into)
+    }
+}
+
+impl BufRead for Decoded<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.is_plain() {
+            return self.text.fill_buf();
+        }
+        self.fill()?;
+        Ok(&self.shown[self.consumed..])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if self.consumed < self.shown.len() {
+            self.consumed = (self.consumed + amount).min(self.shown.len());
+        } else {
+            self.text.consume(amount);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Read as _};
+
+    use super::*;
+
+    fn decoded(bytes: &[u8], size: usize, any_bytes: bool) -> Vec<u8> {
+        let mut text = BufReader::with_capacity(size, bytes);
+        let mut reader = Decoded::new(&mut text);
+        if any_bytes {
+            reader.decode_any_bytes();
+        }
+        let mut out = Vec::new();
+        reader.read_to_end(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn what_is_declared_is_decoded_however_it_comes() {
+        for size in [1, 2, 3, 7, 1000] {
+            for encoding in ["ISO-8859-1", "iso8859-1", "Latin1"] {
+                let start = format!("<?xml version='1.0' encoding = \"{encoding}\"?><a>");
+                let text = [start.as_bytes(), b"M\xfcller</a>"].concat();
+                let expected = format!("{start}M\u{fc}ller</a>");
+                assert_eq!(decoded(&text, size, false), expected.as_bytes());
+            }
+            for text in [
+                &b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><a>M\xfcller</a>"[..],
+                b"<?xml version=\"1.0\"?><a>iso-8859-1 \xfc</a>",
+                b"<a>\xfc</a>",
+                b"\xef\xbb\xbf<?xml version='1.0'?><a/>",
+                b"\xef\xbb",
+                b"<?x",
+                b"",
+            ] {
+                assert_eq!(decoded(text, size, false), text, "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_characters_where_that_is_asked_for() {
+        for size in [1, 2, 3, 7, 1000] {
+            let text = b"a\xfcb\xe2\x82\xacc\xe2\x82d\xf0\x9f";
+            let expected = "a\u{fc}b\u{20ac}c\u{e2}\u{82}d\u{f0}\u{9f}";
+            assert_eq!(decoded(text, size, true), expected.as_bytes(), "{size}");
+        }
+    }
+}
