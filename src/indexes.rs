@@ -216,6 +216,7 @@ fn read_stored(
     };
     let file = pool.open_object(packed.object).map_err(failed)?;
     let declared = Open {
+        also: None,
         digest: Some(open.object.digest()),
         size: Some(open.size),
     };

@@ -200,7 +200,7 @@ pub struct IndexText<'r> {
     compression: Compression,
     decoder: Box<dyn Read + 'r>,
     declared: Open,
-    hasher: Option<Hasher>,
+    hashers: [Option<Hasher>; 2],
     buffer: Box<[u8]>,
     /// The unread part of the buffer.
     unread: std::ops::Range<usize>,
@@ -235,9 +235,8 @@ impl<'r> IndexText<'r> {
                 .decoder(packed)
                 .map_err(|error| compression.explain(error))?,
             declared,
-            hasher: declared
-                .digest
-                .map(|digest| Hasher::new(digest.algorithm())),
+            hashers: [declared.digest, declared.also]
+                .map(|digest| Some(Hasher::new(digest?.algorithm()))),
             buffer: vec![0; BUFFER_SIZE].into(),
             unread: 0..0,
             total: 0,
@@ -261,9 +260,12 @@ impl<'r> IndexText<'r> {
                 got: self.total,
             });
         }
-        if let (Some(expected), Some(hasher)) = (self.declared.digest, self.hasher) {
-            let (_, got) = hasher.finish();
-            if expected != got {
+        let declared = [self.declared.digest, self.declared.also];
+        for (expected, hasher) in declared.into_iter().zip(self.hashers) {
+            if let (Some(expected), Some(hasher)) = (expected, hasher)
+                && let (_, got) = hasher.finish()
+                && expected != got
+            {
                 return Err(OpenError::Digest {
                     expected: Box::new(expected),
                     got: Box::new(got),
@@ -293,7 +295,7 @@ impl<'r> IndexText<'r> {
                 format!("uncompressed it has more than {what}"),
             ));
         }
-        if let Some(hasher) = &mut self.hasher {
+        for hasher in self.hashers.iter_mut().flatten() {
             hasher.update(&self.buffer[..length]);
         }
         self.unread = 0..length;
@@ -487,6 +489,7 @@ mod tests {
                     let packed = [&member[..], tail].concat();
                     let packed = io::BufReader::with_capacity(capacity, &packed[..]);
                     let declared = Open {
+                        also: None,
                         digest: Some(ObjectId::of(content.as_bytes()).digest()),
                         size: Some(content.len() as u64),
                     };
@@ -508,6 +511,7 @@ mod tests {
     fn what_is_declared_is_a_limit_and_is_verified() {
         let content = vec![b'x'; 1_000_000];
         let right = Open {
+            also: None,
             digest: Some(ObjectId::of(&content).digest()),
             size: Some(1_000_000),
         };
@@ -528,6 +532,7 @@ mod tests {
                 "uncompressed it has more than the 1000 bytes that the root declares"
             );
             let longer = Open {
+                also: None,
                 size: Some(u64::MAX),
                 digest: None,
             };
@@ -536,6 +541,7 @@ mod tests {
                 Err(OpenError::Size { got: 1_000_000, .. })
             ));
             let other = Open {
+                also: None,
                 digest: Digest::from_bytes(Algorithm::Sha1, &[7; 20]),
                 size: None,
             };

@@ -344,6 +344,8 @@ pub struct Variant {
     pub by_hash: Vec<RelPath>,
     /// What the root declares of the file as it is transferred: SHA-256 if it is among the digests, else the strongest.
     pub digest: Digest,
+    /// Another one that the root declares: clients check each.
+    pub also: Option<Digest>,
     /// In bytes, as transferred.
     pub size: Option<u64>,
     pub compression: Compression,
@@ -355,6 +357,7 @@ pub struct Variant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
     pub digest: Option<Digest>,
+    pub also: Option<Digest>,
     pub size: Option<u64>,
 }
 

@@ -35,7 +35,7 @@ use std::time::Duration;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-use crate::digest::{Digest, Hasher, ObjectId};
+use crate::digest::{Algorithm, Digest, Hasher, ObjectId};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::regular_file;
 
@@ -166,6 +166,13 @@ impl Pool {
             self.object_path(object).display()
         );
         Ok(None)
+    }
+
+    /// Another digest of an object.
+    pub fn digest_of(&self, object: ObjectId, algorithm: Algorithm) -> io::Result<Digest> {
+        let mut hasher = Hasher::new(algorithm);
+        hash(&mut self.open_object(object)?, &mut hasher)?;
+        Ok(hasher.finish().1)
     }
 
     /// What an object's file really is, and its size in bytes.

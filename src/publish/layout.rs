@@ -1,8 +1,10 @@
 //! Which files a tree consists of: a manifest's, and those that earlier generations leave behind.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::digest::ObjectId;
+use crate::format::compression::Compression;
 use crate::manifest::{Entry, Role};
 use crate::pool::Stored;
 use crate::store::records::{Generation, TreeRecord};
@@ -19,11 +21,22 @@ impl Layout {
     /// The manifest's files, and those of earlier generations that do not stand in their way.
     pub fn new(reader: &Reader, manifest: ObjectId, earlier: &[Generation]) -> Transaction<Self> {
         let mut layout = Self::default();
-        layout.add(reader, manifest, |_, _| true)?;
+        // Uncompressed names.
+        let indexes = RefCell::new(HashSet::new());
+        layout.add(reader, manifest, |_, entry| {
+            if entry.role == Role::Index {
+                indexes.borrow_mut().insert(uncompressed(entry).to_owned());
+            }
+            true
+        })?;
+        let indexes = indexes.into_inner();
         let own = layout.len();
         for generation in earlier {
             layout.add(reader, generation.manifest, |layout, entry| {
-                stays(entry) && layout.has_room_for(entry.path.as_str())
+                // A form of an index that there is now without it has the bytes of before: clients may prefer it.
+                let is_old_form =
+                    entry.role == Role::Index && indexes.contains(uncompressed(entry));
+                stays(entry) && !is_old_form && layout.has_room_for(entry.path.as_str())
             })?;
         }
         layout.retained = (layout.len() - own) as u64;
@@ -96,6 +109,10 @@ impl Layout {
             .any(|(end, _)| self.has(&path[..end]));
         !self.has_directory(path) && !through_file
     }
+}
+
+fn uncompressed(entry: &Entry) -> &str {
+    Compression::split(entry.path.as_str()).0
 }
 
 /// A root that is no longer there upstream must not seem current here, and neither must a key.

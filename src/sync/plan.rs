@@ -304,6 +304,12 @@ impl<'a> Session<'a> {
         let brought = self.fetch(&wants, Absent::LeftOut, None)?;
         objects.extend(brought.objects);
         let mut absent = brought.absent;
+        for variant in indexes.iter().flat_map(|index| &index.variants) {
+            if let Some(error) = self.contradiction(variant, &objects)? {
+                objects.remove(&variant.digest);
+                absent.insert(variant.digest, error);
+            }
+        }
         let left_out = judge_absent(indexes, &objects, &mut absent)?;
         // Of an upstream in change the same is seen: other bytes, or 403 where it hides what it does not have any more.
         if let Some((path, digest)) = left_out.first_key_value()
@@ -318,6 +324,37 @@ impl<'a> Session<'a> {
         Ok(left_out
             .filter_map(|(path, digest)| Some((path.to_string(), reason(digest)?)))
             .collect())
+    }
+
+    /// What the root declares of a file that is there beside what it was held against, and that it is not.
+    fn contradiction(
+        &self,
+        variant: &Variant,
+        objects: &HashMap<Digest, Stored>,
+    ) -> Result<Option<UpstreamError>, SyncError> {
+        let (Some(also), Some(stored)) = (variant.also, objects.get(&variant.digest)) else {
+            return Ok(None);
+        };
+        let object = stored.object;
+        let store = self.context.store;
+        let known = store.read(|reader| reader.object_with(&also, self.id()))?;
+        if known == Some(object) {
+            return Ok(None);
+        }
+        let got = self.context.pool.digest_of(object, also.algorithm())?;
+        if got == also {
+            store.write(self.context.lock, |writer| {
+                writer.put_alias(&also, self.id(), object)
+            })?;
+            return Ok(None);
+        }
+        Ok(Some(UpstreamError::Mismatch {
+            url: self.upstream.shown(&variant.path),
+            expected: also,
+            expected_size: variant.size,
+            got: Some(got),
+            got_size: stored.size,
+        }))
     }
 
     /// A choice's indexes, to be read.

@@ -307,6 +307,65 @@ fn a_filter_reads_another_form() {
     }
 }
 
+/// apt holds a file against every digest that Release lists of it.
+#[test]
+fn every_digest_of_an_index_must_hold() {
+    let upstream = deb().with_deb(|deb| {
+        deb.roots = Roots::InReleaseOnly;
+        deb.listed_only = vec![Codec::Plain];
+    });
+    let good = upstream.build().tree;
+    let plain = "main/binary-amd64/Packages";
+    // With a list of SHA-512, of which those of some files are others'.
+    let with_sha512 = |wrong: &[&str]| {
+        let mut tree = good.clone();
+        let names = [".gz", ".xz"].map(|end| format!("{plain}{end}"));
+        let mut list = "SHA512:\n".to_owned();
+        for name in names.iter().map(String::as_str).chain([plain]) {
+            let path = format!("dists/stable/{name}");
+            let bytes = if name == plain {
+                let gz = format!("{path}.gz");
+                unpacked(&gz, good.bytes(&gz)).into_bytes()
+            } else {
+                good.bytes(&path).to_vec()
+            };
+            let other = wrong.contains(&name);
+            let hex = if other {
+                "0".repeat(128)
+            } else {
+                Checksum::Sha512.hex(&bytes)
+            };
+            list += &format!(" {hex} {} {name}\n", bytes.len());
+        }
+        edit_root(&mut tree, |text| {
+            text.replace("SHA256:\n", &format!("{list}SHA256:\n"))
+        });
+        tree
+    };
+    let (gz, xz) = (format!("{plain}.gz"), format!("{plain}.xz"));
+    for (wrong, is_taken) in [
+        (&[][..], true),
+        (&[xz.as_str()], true),
+        (&[gz.as_str(), &xz], false),
+        (&[plain], false),
+    ] {
+        let scene = Scene::of(&upstream, "");
+        scene.sync().exits(0);
+        let before = scene.chantal.published_tree("r");
+        scene.server.swap(with_sha512(wrong));
+        if is_taken {
+            scene.sync().exits(0);
+            assert_eq!(scene.has(&format!("dists/stable/{xz}")), wrong.is_empty());
+            scene.apt_is_content();
+            // What is known to hold is not read again.
+            assert!(scene.sync().exits(0).stdout.contains("unchanged"));
+        } else {
+            scene.sync().exits(4).mentions(" sha512 ");
+            scene.chantal.published_tree("r").assert_same(&before);
+        }
+    }
+}
+
 /// Nobody needs it to be read, or everybody does without.
 #[test]
 fn an_index_that_only_describes_may_be_in_any_compression() {

@@ -313,10 +313,12 @@ impl<'a> Chooser<'a> {
             path: at(path.as_str())?,
             by_hash,
             digest: listed.digest(),
+            also: listed.also(),
             size: Some(listed.size),
             compression,
             open: Open {
                 digest: open.map(ListedFile::digest),
+                also: open.and_then(ListedFile::also),
                 size: open.map(|open| open.size),
             },
         })

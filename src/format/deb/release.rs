@@ -58,6 +58,12 @@ impl ListedFile {
             .find(|digest| digest.object_id().is_some());
         *named.unwrap_or(&self.digests[0])
     }
+
+    /// Another one that is listed.
+    pub fn also(&self) -> Option<Digest> {
+        let first = self.digest();
+        self.digests.iter().copied().find(|digest| *digest != first)
+    }
 }
 
 /// Whether a file under this name would be a list of packages, were it not for its path.

@@ -210,6 +210,7 @@ mod tests {
             name: "SHA256SUMS".to_owned(),
             kind: IndexKind::DebInstallerSums,
             variants: vec![Variant {
+                also: None,
                 path: RelPath::parse(path).unwrap(),
                 by_hash: Vec::new(),
                 digest: Digest::parse(Algorithm::Sha256, A).unwrap(),

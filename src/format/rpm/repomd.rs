@@ -119,6 +119,7 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
         });
     }
     let mut open = Open {
+        also: None,
         // One that cannot be trusted proves nothing, but what is downloaded is proved without it.
         digest: open_checksum.and_then(|checksum| digest(file, name, Some(checksum)).ok()),
         size: super::size(file, name, "open-size", text(open_size).as_deref())?,
@@ -128,6 +129,7 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
         // What is not compressed is its own content. A codec that is not read here (zchunk) has a declaration of what
         // nobody unpacks.
         open = Open {
+            also: None,
             digest: Some(digest_of_file),
             size,
         };
@@ -143,6 +145,7 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
             path,
             by_hash: Vec::new(),
             digest: digest_of_file,
+            also: None,
             size,
             compression,
             open,

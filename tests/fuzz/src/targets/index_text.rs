@@ -34,7 +34,11 @@ fn unpack(compression: Compression, input: &[u8]) -> Verdict {
         u16::MAX => None,
         size => Some(u64::from(size)),
     };
-    let declared = Open { digest: None, size };
+    let declared = Open {
+        digest: None,
+        also: None,
+        size,
+    };
     let Ok(mut text) = IndexText::open(compression, declared, packed) else {
         return Verdict::Refused;
     };
@@ -63,6 +67,7 @@ fn unpack(compression: Compression, input: &[u8]) -> Verdict {
     let wrong = Digest::from_bytes(Algorithm::Sha256, &[0; 32]).expect("32 bytes");
     let verified = |digest, size| {
         let declared = Open {
+            also: None,
             digest: Some(digest),
             size,
         };

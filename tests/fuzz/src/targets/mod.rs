@@ -88,6 +88,7 @@ fn read_index(selected: &dyn Selected, name: &str, kind: IndexKind, text: &[u8])
         name: name.to_owned(),
         kind,
         variants: vec![Variant {
+            also: None,
             path: RelPath::parse("dists/stable/index").expect("a plain path"),
             by_hash: Vec::new(),
             digest: crate::digest::ObjectId::of(text).digest(),

@@ -46,6 +46,7 @@ impl Texts {
                     name: (*name).to_owned(),
                     kind: *kind,
                     variants: vec![Variant {
+                        also: None,
                         path: RelPath::parse("index").expect("a plain path"),
                         by_hash: Vec::new(),
                         digest: ObjectId::of(text).digest(),
