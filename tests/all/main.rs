@@ -8,6 +8,7 @@ mod bad_input;
 mod bench;
 mod broken_files;
 mod clients;
+mod compressions;
 mod corpus;
 mod dependencies;
 mod diff;

@@ -1,7 +1,6 @@
 //! Indexes that the upstream has in several forms: one bad form does not lose the index.
 
 use std::fs;
-use std::io::Write as _;
 
 use serde_json::Value;
 
@@ -15,16 +14,16 @@ use crate::kit::server::{Fault, Server, Times};
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Checksum, Codec, DebExtra, Package, Roots, Upstream, edit_root};
 
-const PACKAGES: &str = "dists/stable/main/binary-amd64/Packages";
+pub const PACKAGES: &str = "dists/stable/main/binary-amd64/Packages";
 
-struct Scene {
-    chantal: Chantal,
-    server: Server,
+pub struct Scene {
+    pub chantal: Chantal,
+    pub server: Server,
     upstream: Upstream,
 }
 
 impl Scene {
-    fn of(upstream: &Upstream, more: &str) -> Self {
+    pub fn of(upstream: &Upstream, more: &str) -> Self {
         let server = Server::start(upstream.build().tree);
         let chantal = Chantal::new();
         chantal.hide_server(&server);
@@ -37,16 +36,16 @@ impl Scene {
         }
     }
 
-    fn sync(&self) -> Output {
+    pub fn sync(&self) -> Output {
         self.chantal.run(&["repo", "sync", "--repo-id", "r"])
     }
 
-    fn has(&self, path: &str) -> bool {
+    pub fn has(&self, path: &str) -> bool {
         self.chantal.published("r").join(path).exists()
     }
 
     /// apt finds everything that it looks for.
-    fn apt_is_content(&self) {
+    pub fn apt_is_content(&self) {
         let server = Server::start_dir(&self.chantal.published("r"));
         let Some(apt) = Apt::find() else { return };
         apt.config(OPTIONAL_TARGETS);
@@ -57,7 +56,7 @@ impl Scene {
 }
 
 /// Without by-hash names, which are asked for first.
-fn deb() -> Upstream {
+pub fn deb() -> Upstream {
     Upstream::deb()
         .package(Package::new("hello", "1.0-1"))
         .with_deb(|deb| {
@@ -366,70 +365,6 @@ fn every_digest_of_an_index_must_hold() {
     }
 }
 
-/// Nobody needs it to be read, or everybody does without.
-#[test]
-fn an_index_that_only_describes_may_be_in_any_compression() {
-    let upstream = deb().with_deb(|deb| deb.roots = Roots::InReleaseOnly);
-    let mut tree = upstream.build().tree;
-    let plain = "dists/stable/main/Contents-amd64";
-    let gz = format!("{plain}.gz");
-    let text = unpacked(&gz, tree.bytes(&gz));
-    let options = lzma_rust2::LzmaOptions::with_preset(1);
-    let mut packer = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, None).unwrap();
-    packer.write_all(text.as_bytes()).unwrap();
-    let lzma = packer.finish().unwrap();
-    let entry = format!(
-        " {} {} main/Contents-amd64.lzma\n",
-        Checksum::Sha256.hex(&lzma),
-        lzma.len()
-    );
-    edit_root(&mut tree, |text| {
-        let lines = text.lines().filter_map(|line| match line {
-            line if line.ends_with("Contents-amd64.xz") => None,
-            line if line.ends_with("Contents-amd64.gz") => Some(entry.clone()),
-            line => Some(format!("{line}\n")),
-        });
-        lines.collect::<Vec<_>>().concat()
-    });
-    tree.retain(|path| !path.starts_with(plain));
-    tree.insert(&format!("{plain}.lzma"), lzma);
-    for more in ["", "filters:\n  include: [hello]\n"] {
-        let scene = Scene::of(&upstream, more);
-        scene.server.swap(tree.clone());
-        scene.sync().exits(0);
-        assert_eq!(scene.has(&format!("{plain}.lzma")), more.is_empty());
-        if more.is_empty() {
-            scene.apt_is_content();
-        }
-    }
-
-    let upstream = Upstream::rpm()
-        .package(Package::new("hello", "1.0-1"))
-        .package(Package::new("other", "1-1"));
-    let mut tree = upstream.build().tree;
-    let gz = tree
-        .paths()
-        .iter()
-        .find(|path| path.ends_with("filelists.xml.gz"))
-        .unwrap()
-        .to_string();
-    let lz4 = gz.replace(".gz", ".lz4");
-    edit_root(&mut tree, |root| root.replace(&gz, &lz4));
-    let bytes = tree.bytes(&gz).to_vec();
-    tree.insert(&lz4, bytes);
-    for more in ["", "filters:\n  include: [hello]\n"] {
-        let scene = Scene::of(&upstream, more);
-        scene.server.swap(tree.clone());
-        let said = scene.sync().exits(0).stderr;
-        assert_eq!(scene.has(&lz4), more.is_empty());
-        assert_eq!(
-            said.contains("filelists is left out of the new metadata, for clients cannot read it: .lz4 is not supported"),
-            !more.is_empty(),
-            "{said}"
-        );
-    }
-}
-
 /// The digest is right, and what is inside is not.
 #[test]
 fn a_form_with_other_content_is_left_out() {
@@ -463,39 +398,6 @@ fn a_form_with_other_content_is_left_out() {
                     assert!(!chantal.published("r").join(&path).exists());
                 }
             }
-        }
-    }
-}
-
-/// As tapes and tools that write whole blocks leave them.
-#[test]
-fn zeros_behind_an_index_are_padding() {
-    for zeros in [1, 17, 512, 70_000] {
-        for codec in [Codec::Gz, Codec::Bz2] {
-            let upstream = deb().with_deb(|deb| {
-                deb.compressions = vec![codec];
-                deb.padding = zeros;
-            });
-            for more in ["", "filters:\n  include: [hello]\n"] {
-                let scene = Scene::of(&upstream, more);
-                assert_eq!(scene.sync().exits(0).stderr, "", "{codec:?} {zeros} {more}");
-                if more.is_empty() {
-                    scene.apt_is_content();
-                }
-            }
-        }
-        let upstream = Upstream::rpm()
-            .package(Package::new("hello", "1.0-1"))
-            .with_rpm(|rpm| rpm.padding = zeros);
-        for more in ["", "filters:\n  include: [hello]\n"] {
-            let scene = Scene::of(&upstream, more);
-            assert_eq!(scene.sync().exits(0).stderr, "");
-            let server = Server::start_dir(&scene.chantal.published("r"));
-            let Some(dnf) = Dnf::find() else { return };
-            dnf.repository("kit", &server.url(), None);
-            dnf.run(&["repoquery", "--queryformat", "%{name}"])
-                .exits(0)
-                .mentions("hello");
         }
     }
 }
@@ -567,47 +469,6 @@ fn a_twin_of_a_list_may_be_missing() {
         let scene = Scene::of(&upstream, "");
         scene.server.swap(tree);
         scene.sync().exits(4);
-    }
-}
-
-#[test]
-fn a_compression_that_is_not_read_is_named() {
-    for listed in [vec![], vec![Codec::Plain]] {
-        let upstream = deb().with_deb(|deb| deb.listed_only.clone_from(&listed));
-        let mut tree = upstream.build().tree;
-        for (end, other) in [(".xz", ".lzma"), (".gz", ".lz4")] {
-            let [old, new] = [end, other].map(|end| format!("Packages{end}"));
-            edit_root(&mut tree, |text| text.replace(&old, &new));
-            let bytes = tree.bytes(&format!("{PACKAGES}{end}")).to_vec();
-            tree.insert(&format!("{PACKAGES}{other}"), bytes);
-        }
-        let scene = Scene::of(&upstream, "");
-        scene.server.swap(tree);
-        let file = if listed.is_empty() {
-            "dists/stable/Release"
-        } else {
-            "the root"
-        };
-        assert_eq!(
-            scene.sync().exits(4).stderr,
-            format!(
-                "error: r: {file}: main/binary-amd64/Packages is there only as .lz4, .lzma: that compression is not supported \
-                 (gz, xz, bz2, zst and none are)\nhint: ask the upstream for an index that is packed otherwise; the last good \
-                 state is untouched\n"
-            )
-        );
-    }
-    let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
-    for end in [".lzma", ".lz4", ".zck"] {
-        let mut tree = upstream.build().tree;
-        edit_root(&mut tree, |root| {
-            root.replace("-primary.xml.gz", &format!("-primary.xml{end}"))
-        });
-        let scene = Scene::of(&upstream, "");
-        scene.server.swap(tree);
-        scene.sync().exits(4).mentions(&format!(
-            "primary is there only as {end}: that compression is not supported"
-        ));
     }
 }
 
