@@ -66,7 +66,10 @@ pub fn init(
     written: &mut Vec<String>,
 ) -> Result<(), Error> {
     let created = !storage::is_made(&config.storage).unwrap_or(false);
-    let storage = Storage::init(&config.storage)?;
+    let storage = Storage::init(&config.storage).inspect_err(|_| {
+        let left = storage::half_made(&config.storage).into_iter();
+        written.extend(left.map(|path| path.display().to_string()));
+    })?;
     let examples = written.clone();
     if created {
         written.push(config.storage.base_path.display().to_string());

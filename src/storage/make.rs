@@ -74,6 +74,15 @@ struct Site<'a> {
     lock: WriterLock,
 }
 
+/// What a run that failed has left of a storage: the next one goes on with it.
+pub fn half_made(places: &Places) -> Vec<PathBuf> {
+    let is_noted = places.base_path.join(NOTE).exists();
+    let staging = staging(&places.base_path);
+    let base = is_noted.then(|| places.base_path.clone());
+    let staging = staging.exists().then_some(staging);
+    base.into_iter().chain(staging).collect()
+}
+
 /// Makes a storage, and opens it. `None`: another run made or moved something meanwhile; look again.
 pub fn make(
     places: &Places,

@@ -21,7 +21,7 @@ use crate::time;
 
 use make::{Maker, exists};
 
-pub use make::Obstacle;
+pub use make::{Obstacle, half_made};
 pub use ownership::{Doubt, Standing, TakeOver};
 
 #[derive(Debug, thiserror::Error)]

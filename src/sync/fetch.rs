@@ -86,11 +86,11 @@ impl Session<'_> {
         let missing = Missing::of(&wants, self.id(), &self.context.pool.held()?);
         let free = self.context.pool.free_bytes()?;
         if missing.remaining() > free {
-            return Err(SyncError::NoSpace {
+            failures.conclude_after(Err(SyncError::NoSpace {
                 pool: self.context.pool.root().to_owned(),
                 needed: missing.remaining(),
                 free,
-            });
+            }))?;
         }
         let absent = Absent::Noted(&failures, pinned);
         let fetched = self.fetch(&wants, absent, checks.as_ref());

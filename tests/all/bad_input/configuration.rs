@@ -211,6 +211,24 @@ fn an_init_that_fails_half_way() {
 }
 
 #[test]
+fn half_a_storage_is_told_of() {
+    let chantal = Chantal::new();
+    chantal
+        .global("storage:\n  base_path: ../../data\ndatabase:\n  path: /proc/nope/chantal.redb\n");
+    let said = chantal.run(&["init"]).exits(1).stderr;
+    let left: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("  written before that, and left there: "))
+        .flat_map(|paths| paths.split(", "))
+        .collect();
+    assert!(!left.is_empty(), "{said}");
+    for path in left {
+        let path = path.replace("[dir]", chantal.dir().to_str().unwrap());
+        assert!(std::path::Path::new(&path).exists(), "{path}");
+    }
+}
+
+#[test]
 fn several_mistakes_are_told_one_by_one() {
     let chantal = Chantal::new();
     chantal.write("config/repos.d/a.yaml", "name: a\ntype: rpn\n");
