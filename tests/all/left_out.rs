@@ -182,6 +182,38 @@ fn what_only_describes_packages_never_stops_a_filter() {
     }
 }
 
+/// Clients decode what an index declares.
+#[test]
+fn what_is_declared_to_be_latin_1_is_read() {
+    const UTF_8: &str = "encoding=\"UTF-8\"";
+    let declared = |upstream: Upstream, index| {
+        upstream.change(index, UTF_8, UTF_8.replace("UTF-8", "ISO-8859-1"))
+    };
+    let upstream = declared(declared(rpm(), "updateinfo"), "primary").change(
+        "updateinfo",
+        "fixed",
+        b"M\xfcller".to_vec(),
+    );
+    for more in ["", "filters:\n  exclude: [other]\n"] {
+        let (chantal, _server) = mirror(&upstream, more);
+        assert_eq!(sync(&chantal).exits(0).stderr, "");
+        let tree = chantal.published_tree("r");
+        let paths = tree.paths();
+        let path = paths
+            .iter()
+            .find(|path| path.contains("updateinfo"))
+            .unwrap();
+        if more.is_empty() {
+            continue;
+        }
+        let text = crate::filters::unpacked(path, tree.bytes(path));
+        assert!(
+            text.contains("M\u{fc}ller") && text.contains(UTF_8),
+            "{text}"
+        );
+    }
+}
+
 /// Where a client would be shown other packages without it, nothing is left out.
 #[test]
 fn what_says_which_packages_there_are_is_refused() {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::json;
 
+use crate::filters::unpacked;
 use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::clients::{Apt, Dnf, gpgv};
 use crate::kit::process::Output;
@@ -249,6 +250,24 @@ fn clients_install_from_a_merge() {
             output.exits(0);
         }
     }
+}
+
+/// libsolv ends without a word where a byte is not UTF-8: what the other source says stands behind it.
+#[test]
+fn a_byte_of_one_source_does_not_end_the_other() {
+    let [_, [one, other]] = pair(&[("hello", "1.0-1")], &[("other", "1-1")]);
+    let file = b"<file>/srv/M\xfcller</file></package>";
+    let one = one.change("filelists", "</package>", file.to_vec());
+    let merging = Merging::of(&[one, other]);
+    let tree = merging.merged("keep-all");
+    let path = tree
+        .paths()
+        .into_iter()
+        .find(|path| path.contains("filelists"))
+        .unwrap()
+        .to_owned();
+    let text = unpacked(&path, tree.bytes(&path));
+    assert!(text.contains("/srv/M\u{fc}ller"), "{text}");
 }
 
 /// `group_gz` is `group` in another form, and an upstream may have only one of them.
