@@ -11,18 +11,17 @@ use crate::exit::Exit;
 use crate::format::FormatError;
 use crate::interrupt::Interrupted;
 use crate::manifest::ManifestError;
-use crate::openpgp::{SigningError, SigningKeyError, VerifyError};
+use crate::openpgp::{SigningKeyError, VerifyError};
+use crate::pool::exit_of_io;
 use crate::publish::PublishError;
 use crate::snapshot::merge::MergeError;
 use crate::snapshot::{SnapshotError, StoredError};
 use crate::storage::StorageError;
 use crate::store::StoreError;
-use crate::sync::{FreshnessError, KeyError, RootError, SyncError};
-use crate::upstream::{CredentialError, TlsFailure, UpstreamError};
+use crate::sync::{FreshnessError, KeyError, RootError, SyncError, most_severe};
+use crate::upstream::{TlsFailure, UpstreamError};
 
-use storage::{
-    io_exit, io_hint, lock_exit, lock_hint, storage_exit, storage_hint, store_exit, store_hint,
-};
+use storage::{io_hint, lock_hint, storage_hint, store_hint};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -105,25 +104,15 @@ impl Error {
             | Self::StillConfigured { .. }
             | Self::SigningKey { .. }
             | Self::SigningFile(_) => Exit::Usage,
-            Self::Storage(error) => storage_exit(error),
-            Self::Sync { source, .. } => sync_exit(source),
-            Self::Publish { source, .. } => publish_exit(source),
-            Self::Snapshot(error) => match error {
-                SnapshotError::NotFound { .. }
-                | SnapshotError::Ambiguous { .. }
-                | SnapshotError::NoState { .. }
-                | SnapshotError::AmbiguousState { .. }
-                | SnapshotError::OtherFormat { .. }
-                | SnapshotError::Exists { .. } => Exit::Usage,
-                SnapshotError::Stored(error) => stored_exit(error),
-                SnapshotError::NeverSynced { .. } => Exit::Other,
-                SnapshotError::Store(error) => store_exit(error),
-            },
-            Self::Merge(error) => merge_exit(error),
+            Self::Storage(error) => error.exit(),
+            Self::Sync { source, .. } => source.exit(),
+            Self::Publish { source, .. } => source.exit(),
+            Self::Snapshot(error) => error.exit(),
+            Self::Merge(error) => error.exit(),
             Self::Interrupted(_) => Exit::Interrupted,
             Self::HalfMade { source, .. } => source.exit(),
             Self::Several { exit, .. } => *exit,
-            Self::Io(error) => io_exit(error),
+            Self::Io(error) => exit_of_io(error),
             Self::Internal { .. } | Self::NeverSynced { .. } => Exit::Other,
         }
     }
@@ -240,145 +229,10 @@ fn signing_key_hint(error: &SigningKeyError) -> String {
     }
 }
 
-fn merge_exit(error: &MergeError) -> Exit {
-    match error {
-        MergeError::Exists { .. }
-        | MergeError::OtherFormat { .. }
-        | MergeError::OtherLayout { .. }
-        | MergeError::NoSuchField { .. } => Exit::Usage,
-        MergeError::Stored { source, .. } => stored_exit(source),
-        MergeError::NotListed { .. } => Exit::Damaged,
-        MergeError::Format(FormatError::Write { source: error, .. }) | MergeError::Io(error) => {
-            io_exit(error)
-        }
-        MergeError::Format(FormatError::ReadBack { .. }) => Exit::Other,
-        MergeError::Format(_) | MergeError::Manifest(_) => Exit::Refused,
-        MergeError::Interrupted(_) => Exit::Interrupted,
-        MergeError::Store(error) => store_exit(error),
-    }
-}
-
-fn stored_exit(error: &StoredError) -> Exit {
-    match error {
-        StoredError::RootMissing { .. }
-        | StoredError::ObjectMissing { .. }
-        // It was verified and read when it came.
-        | StoredError::Root(_)
-        | StoredError::Format(_) => Exit::Damaged,
-        StoredError::Store(error) => store_exit(error),
-        StoredError::Io(error) => io_exit(error),
-    }
-}
-
-fn sync_exit(error: &SyncError) -> Exit {
-    match error {
-        SyncError::Files { errors, .. } => gravest_of(errors).map_or(Exit::Refused, sync_exit),
-        SyncError::Key(error) => match error {
-            KeyError::File(_) | KeyError::Unusable(_) => Exit::Usage,
-            KeyError::Kept(error) => io_exit(error),
-            KeyError::Lock(error) => lock_exit(error),
-            KeyError::Missing { .. } | KeyError::Replaced { .. } => Exit::Refused,
-            KeyError::Upstream(error) => upstream_exit(error),
-        },
-        SyncError::Root(error) => match error {
-            RootError::Upstream(error) => upstream_exit(error),
-            RootError::NotFound { .. }
-            | RootError::NoDirectory { .. }
-            | RootError::SignatureMissing { .. }
-            | RootError::SignatureGone { .. }
-            | RootError::NotVerified(_) => Exit::Refused,
-        },
-        SyncError::Freshness(error) => match error {
-            FreshnessError::Lagging { .. } => Exit::Unreachable,
-            FreshnessError::Expired { .. }
-            | FreshnessError::UnreadValidUntil { .. }
-            | FreshnessError::Undated { .. }
-            | FreshnessError::Future { .. }
-            | FreshnessError::RolledBack { .. } => Exit::Refused,
-        },
-        SyncError::Format(error) => match error {
-            FormatError::Write { source, .. } => io_exit(source),
-            FormatError::ReadBack { .. } => Exit::Other,
-            // As a wrong suite is, which is not found.
-            FormatError::NotThere { .. }
-            | FormatError::Compression { .. }
-            | FormatError::Malformed { .. }
-            | FormatError::Path { .. }
-            | FormatError::NoDigest { .. }
-            | FormatError::Read { .. } => Exit::Refused,
-        },
-        SyncError::Download { source, .. } => upstream_exit(source),
-        SyncError::KeepsChanging { .. } => Exit::Unreachable,
-        SyncError::IndexMissing { .. }
-        | SyncError::TwoContents { .. }
-        | SyncError::SizeConflict { .. }
-        | SyncError::PackageRefused { .. }
-        | SyncError::KeyPlace { .. }
-        | SyncError::Manifest(_) => Exit::Refused,
-        SyncError::Store(error) => store_exit(error),
-        SyncError::Credentials(CredentialError::Interrupted(_)) | SyncError::Interrupted(_) => {
-            Exit::Interrupted
-        }
-        SyncError::Credentials(_) | SyncError::NothingChosen => Exit::Usage,
-        SyncError::Io(error) => io_exit(error),
-        SyncError::NoSpace { .. } => Exit::Other,
-    }
-}
-
-/// The first of those that the exit code is about.
-fn gravest_of(errors: &[SyncError]) -> Option<&SyncError> {
-    errors
-        .iter()
-        .rev()
-        .max_by_key(|error| sync_exit(error).gravity())
-}
-
-fn upstream_exit(error: &UpstreamError) -> Exit {
-    match error {
-        UpstreamError::Status { status, .. } if *status < 500 && *status != 429 => Exit::Refused,
-        UpstreamError::Status { .. } | UpstreamError::Unreachable { .. } => Exit::Unreachable,
-        UpstreamError::Tls { .. } | UpstreamError::UnknownHost { .. } => Exit::Usage,
-        UpstreamError::Missing { .. }
-        | UpstreamError::NotAFile { .. }
-        | UpstreamError::Denied { .. }
-        | UpstreamError::Redirect { .. }
-        | UpstreamError::TooLarge { .. }
-        | UpstreamError::Mismatch { .. } => Exit::Refused,
-        UpstreamError::Interrupted(_) => Exit::Interrupted,
-        UpstreamError::Local(error) => io_exit(error),
-    }
-}
-
-fn publish_exit(error: &PublishError) -> Exit {
-    match error {
-        PublishError::Occupied { .. }
-        | PublishError::ForeignFiles { .. }
-        | PublishError::SymbolicLink { .. }
-        | PublishError::NoName { .. }
-        | PublishError::NotPublished { .. }
-        | PublishError::Older { .. }
-        | PublishError::Signing(SigningError::Expired { .. } | SigningError::Time { .. })
-        | PublishError::MountPoint { .. } => Exit::Usage,
-        PublishError::KeyPlace { .. } | PublishError::Root(_) | PublishError::Signing(_) => {
-            Exit::Refused
-        }
-        PublishError::TreeMissing { .. }
-        | PublishError::NeighbourMissing { .. }
-        | PublishError::NotMounted { .. }
-        | PublishError::ObjectMissing { .. }
-        | PublishError::NoRoot { .. }
-        | PublishError::Manifest(_) => Exit::Damaged,
-        PublishError::Store(error) => store_exit(error),
-        PublishError::Interrupted(_) => Exit::Interrupted,
-        PublishError::Io(error) => io_exit(error),
-        PublishError::NotOwner { .. } => Exit::Other,
-    }
-}
-
 fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
     let untouched = "the last good state is untouched";
     Some(match error {
-        SyncError::Files { errors, .. } => sync_hint(repository, gravest_of(errors)?)?,
+        SyncError::Files { errors, .. } => sync_hint(repository, most_severe(errors)?)?,
         SyncError::Key(KeyError::Replaced { .. }) => format!(
             "if the new keys are genuine, `chantal repo trust --repo-id {repository}` accepts them; {untouched}"
         ),

@@ -1,7 +1,5 @@
 //! Exit codes: what a run ends with, as scripts see it.
 
-use crate::interrupt;
-
 /// What a run ends with. README.md and `--help` document the same list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -23,7 +21,8 @@ impl Exit {
             Self::Refused => 4,
             Self::Damaged => 5,
             Self::Busy => 6,
-            Self::Interrupted => interrupt::EXIT_CODE,
+            // As shells expect it of Ctrl-C.
+            Self::Interrupted => 130,
         }
     }
 

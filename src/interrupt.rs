@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// Exit code after an interruption, as shells expect it of Ctrl-C.
-pub const EXIT_CODE: i32 = 130;
+use crate::exit::Exit;
 
 /// Whether the user wants this run to end, or somebody this part of it.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +26,8 @@ impl Interrupt {
         let flag = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal still finds the flag unset here.
-            signal_hook::flag::register_conditional_shutdown(signal, EXIT_CODE, Arc::clone(&flag))?;
+            let code = Exit::Interrupted.code();
+            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&flag))?;
             signal_hook::flag::register(signal, Arc::clone(&flag))?;
         }
         Ok(Self {

@@ -2,68 +2,9 @@
 
 use std::io;
 
-use super::Exit;
-use crate::pool::{PoolAway, PoolError};
+use crate::pool::PoolError;
 use crate::storage::StorageError;
 use crate::store::{LockError, StoreError};
-
-pub fn storage_exit(error: &StorageError) -> Exit {
-    match error {
-        StorageError::NotTheOwner { .. } => Exit::Usage,
-        StorageError::Absent { .. }
-        | StorageError::OtherStore { .. }
-        | StorageError::Owned { .. }
-        | StorageError::Guest { .. }
-        | StorageError::BaseAway { .. }
-        | StorageError::StoreGone { .. } => Exit::Damaged,
-        StorageError::Store(error) => store_exit(error),
-        StorageError::Pool(error) => match error {
-            PoolError::Io(error) => io_exit(error),
-            PoolError::Occupied { .. } => Exit::Usage,
-            PoolError::Absent { .. }
-            | PoolError::NoMarker { .. }
-            | PoolError::Layout { .. }
-            | PoolError::MarkerLine { .. }
-            | PoolError::Foreign { .. } => Exit::Damaged,
-        },
-        StorageError::Lock(error) => lock_exit(error),
-        StorageError::Io(error) => io_exit(error),
-    }
-}
-
-pub fn lock_exit(error: &LockError) -> Exit {
-    match error {
-        LockError::Busy { .. } => Exit::Busy,
-        // Waiting does not help: the file was replaced, or the whole storage.
-        LockError::Lost { .. } | LockError::NotAFile { .. } => Exit::Damaged,
-        LockError::Io { source, .. } => io_exit(source),
-    }
-}
-
-pub fn io_exit(error: &io::Error) -> Exit {
-    if PoolAway::is_in(error) {
-        Exit::Damaged
-    } else {
-        Exit::Other
-    }
-}
-
-pub fn store_exit(error: &StoreError) -> Exit {
-    match error {
-        StoreError::Absent { .. }
-        | StoreError::Newer { .. }
-        | StoreError::Older { .. }
-        | StoreError::Damaged { .. }
-        | StoreError::Record { .. }
-        | StoreError::Database { .. } => Exit::Damaged,
-        // Nothing is lost: it works again when it can be written.
-        StoreError::Full { .. } | StoreError::NoRoom { .. } | StoreError::Unrepaired { .. } => {
-            Exit::Other
-        }
-        StoreError::Lock(error) => lock_exit(error),
-        StoreError::Io(error) => io_exit(error),
-    }
-}
 
 pub fn storage_hint(error: &StorageError) -> Option<String> {
     Some(match error {

@@ -22,8 +22,10 @@ use std::io::{self, BufRead, Read};
 
 use crate::config::{Filters, FormatConfig};
 use crate::digest::Digest;
+use crate::exit::Exit;
 use crate::manifest::Package;
 use crate::openpgp::{Keyring, Passed, Trusted};
+use crate::pool::exit_of_io;
 use crate::rel_path::{RelPath, RelPathError};
 use crate::repo_format::RepoFormat;
 use crate::terminal::is_unsafe;
@@ -459,6 +461,23 @@ pub enum FormatError {
         file: String,
         source: std::io::Error,
     },
+}
+
+impl FormatError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Write { source, .. } => exit_of_io(source),
+            // A fault of chantal itself.
+            Self::ReadBack { .. } => Exit::Other,
+            // As a wrong suite is, which is not found.
+            Self::NotThere { .. }
+            | Self::Compression { .. }
+            | Self::Malformed { .. }
+            | Self::Path { .. }
+            | Self::NoDigest { .. }
+            | Self::Read { .. } => Exit::Refused,
+        }
+    }
 }
 
 /// What a package says of itself.

@@ -16,7 +16,7 @@
 //! - A weak digest says something only to the repository that declared it: others neither wait for its download nor
 //!   continue it.
 //! - A pool whose disk leaves while it is used leaves nothing where its path leads then: no directory above `sha256/ab` is ever made,
-//!   and the error says so ([`PoolAway`]).
+//!   and the error says so ([`place::PoolAway`]).
 //! - One download per digest at a time within the process; one process at a time by the writers' lock.
 
 mod contents;
@@ -41,7 +41,7 @@ use crate::regular_file;
 
 pub use marker::{Marker, Owner};
 pub use partials::{Held, Partial, PartialKind};
-pub use place::{PoolAway, PoolError};
+pub use place::{PoolError, exit_of_io};
 
 const OBJECTS: &str = "sha256";
 const PARTIAL: &str = "partial";

@@ -10,6 +10,7 @@ use fs_err as fs;
 
 use super::marker::{self, Marker, Owner};
 use super::{OBJECTS, PARTIAL, Pool, contents, create_dir};
+use crate::exit::Exit;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
@@ -45,11 +46,34 @@ pub enum PoolError {
     Io(#[from] io::Error),
 }
 
+impl PoolError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Io(error) => exit_of_io(error),
+            Self::Occupied { .. } => Exit::Usage,
+            Self::Absent { .. }
+            | Self::NoMarker { .. }
+            | Self::Layout { .. }
+            | Self::MarkerLine { .. }
+            | Self::Foreign { .. } => Exit::Damaged,
+        }
+    }
+}
+
 /// Inside an [`io::Error`]: the pool's disk was there when it was opened, and is not any more.
 #[derive(Debug, thiserror::Error)]
 #[error("the pool {path} is not there any more: is the file system mounted?")]
 pub struct PoolAway {
     path: PathBuf,
+}
+
+/// What a run ends with over an I/O error.
+pub fn exit_of_io(error: &io::Error) -> Exit {
+    if PoolAway::is_in(error) {
+        Exit::Damaged
+    } else {
+        Exit::Other
+    }
 }
 
 impl PoolAway {

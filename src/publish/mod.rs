@@ -30,11 +30,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::digest::ObjectId;
+use crate::exit::Exit;
 use crate::format::{Format, FormatError};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::ManifestError;
 use crate::openpgp::{SigningError, SigningKey};
-use crate::pool::Pool;
+use crate::pool::{Pool, exit_of_io};
 use crate::rel_path::RelPath;
 use crate::store::records::{DirectoryId, Staging, TreeRecord};
 use crate::store::{Store, StoreError, WriterLock};
@@ -109,6 +110,32 @@ pub enum PublishError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl PublishError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Occupied { .. }
+            | Self::ForeignFiles { .. }
+            | Self::SymbolicLink { .. }
+            | Self::NoName { .. }
+            | Self::NotPublished { .. }
+            | Self::Older { .. }
+            | Self::Signing(SigningError::Expired { .. } | SigningError::Time { .. })
+            | Self::MountPoint { .. } => Exit::Usage,
+            Self::KeyPlace { .. } | Self::Root(_) | Self::Signing(_) => Exit::Refused,
+            Self::TreeMissing { .. }
+            | Self::NeighbourMissing { .. }
+            | Self::NotMounted { .. }
+            | Self::ObjectMissing { .. }
+            | Self::NoRoot { .. }
+            | Self::Manifest(_) => Exit::Damaged,
+            Self::Store(error) => error.exit(),
+            Self::Interrupted(_) => Exit::Interrupted,
+            Self::Io(error) => exit_of_io(error),
+            Self::NotOwner { .. } => Exit::Other,
+        }
+    }
 }
 
 fn and_more(count: usize) -> String {

@@ -10,12 +10,13 @@ use std::io::{self, Read};
 use std::thread::ScopedJoinHandle;
 
 use crate::digest::ObjectId;
+use crate::exit::Exit;
 use crate::format::{Format, FormatError, Index, Indexes, Selected, Source};
 use crate::indexes::{PoolSink, PooledIndexes};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::{self, Entry, ManifestError, Package, Role};
 use crate::openpgp::Keyring;
-use crate::pool::{Pool, Stored};
+use crate::pool::{Pool, Stored, exit_of_io};
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 use crate::store::records::{ObjectRecord, RepositoryRecord, SnapshotRecord};
@@ -109,6 +110,24 @@ pub enum MergeError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl MergeError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Exists { .. }
+            | Self::OtherFormat { .. }
+            | Self::OtherLayout { .. }
+            | Self::NoSuchField { .. } => Exit::Usage,
+            Self::Stored { source, .. } => source.exit(),
+            Self::NotListed { .. } => Exit::Damaged,
+            Self::Format(error) => error.exit(),
+            Self::Io(error) => exit_of_io(error),
+            Self::Manifest(_) => Exit::Refused,
+            Self::Interrupted(_) => Exit::Interrupted,
+            Self::Store(error) => error.exit(),
+        }
+    }
 }
 
 /// A source, opened.

@@ -12,6 +12,7 @@ mod usage;
 use std::fmt;
 
 use crate::config::{RepoId, RepoIdError};
+use crate::exit::Exit;
 use crate::repo_format::RepoFormat;
 use crate::store::records::{RepositoryRecord, SnapshotRecord};
 use crate::store::{Reader, Store, StoreError, Transaction, WriterLock};
@@ -81,6 +82,22 @@ pub enum SnapshotError {
     Stored(#[from] StoredError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl SnapshotError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotFound { .. }
+            | Self::Ambiguous { .. }
+            | Self::NoState { .. }
+            | Self::AmbiguousState { .. }
+            | Self::OtherFormat { .. }
+            | Self::Exists { .. } => Exit::Usage,
+            Self::Stored(error) => error.exit(),
+            Self::NeverSynced { .. } => Exit::Other,
+            Self::Store(error) => error.exit(),
+        }
+    }
 }
 
 fn only(known: &[String]) -> String {

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 
 use crate::digest::ObjectId;
+use crate::exit::Exit;
 use crate::format::compression::Compression;
 use crate::format::{self, FormatError, Index, Root, Selected, Variant};
 use crate::manifest::{Entry, Role};
 use crate::openpgp::{Trusted, VerifyError};
-use crate::pool::{BUFFER, Pool};
+use crate::pool::{BUFFER, Pool, exit_of_io};
 use crate::rel_path::RelPath;
 use crate::store::records::RepositoryRecord;
 use crate::store::{Store, StoreError};
@@ -35,6 +36,20 @@ pub enum StoredError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl StoredError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::RootMissing { .. }
+            | Self::ObjectMissing { .. }
+            // It was verified and read when it came.
+            | Self::Root(_)
+            | Self::Format(_) => Exit::Damaged,
+            Self::Store(error) => error.exit(),
+            Self::Io(error) => exit_of_io(error),
+        }
+    }
 }
 
 /// A state with what its root says.

@@ -14,7 +14,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Storage as Places};
+use crate::exit::Exit;
 use crate::mounts;
+use crate::pool::exit_of_io;
 use crate::pool::{Marker, Owner, Pool, PoolError};
 use crate::store::{LockError, Migrated, Store, StoreError, WriterLock};
 use crate::time;
@@ -68,6 +70,24 @@ pub enum StorageError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl StorageError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotTheOwner { .. } => Exit::Usage,
+            Self::Absent { .. }
+            | Self::OtherStore { .. }
+            | Self::Owned { .. }
+            | Self::Guest { .. }
+            | Self::BaseAway { .. }
+            | Self::StoreGone { .. } => Exit::Damaged,
+            Self::Store(error) => error.exit(),
+            Self::Pool(error) => error.exit(),
+            Self::Lock(error) => error.exit(),
+            Self::Io(error) => exit_of_io(error),
+        }
+    }
 }
 
 fn because(obstacle: Option<&Obstacle>) -> String {

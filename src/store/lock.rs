@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::exit::Exit;
+use crate::pool::exit_of_io;
 use crate::regular_file::is_absent;
 
 const NAME: &str = "chantal.lock";
@@ -55,6 +57,17 @@ pub enum LockError {
     NotAFile { path: PathBuf },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+}
+
+impl LockError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Busy { .. } => Exit::Busy,
+            // Waiting does not help: the file was replaced, or the whole storage.
+            Self::Lost { .. } | Self::NotAFile { .. } => Exit::Damaged,
+            Self::Io { source, .. } => exit_of_io(source),
+        }
+    }
 }
 
 impl WriterLock {

@@ -23,6 +23,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use crate::exit::Exit;
+use crate::pool::exit_of_io;
 use records::Identity;
 use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
 
@@ -91,6 +93,23 @@ pub enum StoreError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl StoreError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Absent { .. }
+            | Self::Newer { .. }
+            | Self::Older { .. }
+            | Self::Damaged { .. }
+            | Self::Record { .. }
+            | Self::Database { .. } => Exit::Damaged,
+            // Nothing is lost: it works again when it can be written.
+            Self::Full { .. } | Self::NoRoom { .. } | Self::Unrepaired { .. } => Exit::Other,
+            Self::Lock(error) => error.exit(),
+            Self::Io(error) => exit_of_io(error),
+        }
+    }
 }
 
 /// What goes wrong inside a transaction, before the store's path is added.

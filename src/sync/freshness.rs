@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::config::Freshness;
 use crate::digest::ObjectId;
+use crate::exit::Exit;
 use crate::format::Root;
 use crate::store::records::RepositoryRecord;
 use crate::time::utc;
@@ -44,6 +45,19 @@ pub enum FreshnessError {
         "the upstream went back: its root is of {found}, the last one that was synced of {known}"
     )]
     RolledBack { found: Age, known: Age },
+}
+
+impl FreshnessError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Lagging { .. } => Exit::Unreachable,
+            Self::Expired { .. }
+            | Self::UnreadValidUntil { .. }
+            | Self::Undated { .. }
+            | Self::Future { .. }
+            | Self::RolledBack { .. } => Exit::Refused,
+        }
+    }
 }
 
 /// What a root says of its age. Of two roots the one with the later date is newer, at the same date the one with the higher

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Session;
 use super::kept_keys::Kept;
 use crate::config::{self, Config, HttpUrl, KeySource};
+use crate::exit::Exit;
 use crate::openpgp::{KeySummary, Keyring, KeyringError, Policy};
+use crate::pool::exit_of_io;
 use crate::regular_file;
 use crate::store::{LockError, WriterLock};
 use crate::upstream::{Small, Upstream, UpstreamError};
@@ -38,6 +40,18 @@ pub enum KeyError {
         kept: Vec<String>,
         found: Vec<String>,
     },
+}
+
+impl KeyError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::File(_) | Self::Unusable(_) => Exit::Usage,
+            Self::Kept(error) => exit_of_io(error),
+            Self::Lock(error) => error.exit(),
+            Self::Missing { .. } | Self::Replaced { .. } => Exit::Refused,
+            Self::Upstream(error) => error.exit(),
+        }
+    }
 }
 
 impl KeyError {

@@ -31,11 +31,13 @@ use std::sync::Arc;
 
 use crate::config::{self, Config};
 use crate::digest::ObjectId;
+use crate::exit::Exit;
 use crate::format::{self, FormatError, Selected};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::ManifestError;
 use crate::openpgp::{Keyring, Signer};
 use crate::pool::Pool;
+use crate::pool::exit_of_io;
 use crate::progress::Progress;
 use crate::rel_path::RelPath;
 use crate::store::records::{HistoryRecord, RepositoryRecord, SyncOutcome};
@@ -140,6 +142,39 @@ pub enum SyncError {
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl SyncError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Files { errors, .. } => most_severe(errors).map_or(Exit::Refused, Self::exit),
+            Self::Key(error) => error.exit(),
+            Self::Root(error) => error.exit(),
+            Self::Freshness(error) => error.exit(),
+            Self::Format(error) => error.exit(),
+            Self::Download { source, .. } => source.exit(),
+            Self::KeepsChanging { .. } => Exit::Unreachable,
+            Self::IndexMissing { .. }
+            | Self::TwoContents { .. }
+            | Self::SizeConflict { .. }
+            | Self::PackageRefused { .. }
+            | Self::KeyPlace { .. }
+            | Self::Manifest(_) => Exit::Refused,
+            Self::Store(error) => error.exit(),
+            Self::Credentials(CredentialError::Interrupted(_)) | Self::Interrupted(_) => {
+                Exit::Interrupted
+            }
+            Self::Credentials(_) | Self::NothingChosen => Exit::Usage,
+            Self::Io(error) => exit_of_io(error),
+            Self::NoSpace { .. } => Exit::Other,
+        }
+    }
+}
+
+/// The first of those that the exit code is about.
+pub fn most_severe(errors: &[SyncError]) -> Option<&SyncError> {
+    let latest_first = errors.iter().rev();
+    latest_first.max_by_key(|error| error.exit().gravity())
 }
 
 impl SyncError {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::{Asking, RESTARTS_MAX, Session, SyncError};
 use crate::config::{RootCheck, UpstreamUrl};
 use crate::digest::ObjectId;
+use crate::exit::Exit;
 use crate::format::{Companion, RootSource};
 use crate::manifest::Role;
 use crate::openpgp::{Authority, Keyring, Signer, Trusted, VerifyError};
@@ -31,6 +32,19 @@ pub enum RootError {
     NotVerified(#[from] VerifyError),
     #[error("the root: {0}")]
     Upstream(#[from] UpstreamError),
+}
+
+impl RootError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Upstream(error) => error.exit(),
+            Self::NotFound { .. }
+            | Self::NoDirectory { .. }
+            | Self::SignatureMissing { .. }
+            | Self::SignatureGone { .. }
+            | Self::NotVerified(_) => Exit::Refused,
+        }
+    }
 }
 
 impl RootError {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::TlsFailure;
 use crate::digest::Digest;
+use crate::exit::Exit;
 use crate::interrupt::Interrupted;
+use crate::pool::exit_of_io;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
@@ -50,6 +52,24 @@ pub enum UpstreamError {
     /// Trouble on our side of the wire: the pool's disk.
     #[error(transparent)]
     Local(#[from] io::Error),
+}
+
+impl UpstreamError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Status { status, .. } if *status < 500 && *status != 429 => Exit::Refused,
+            Self::Status { .. } | Self::Unreachable { .. } => Exit::Unreachable,
+            Self::Tls { .. } | Self::UnknownHost { .. } => Exit::Usage,
+            Self::Missing { .. }
+            | Self::NotAFile { .. }
+            | Self::Denied { .. }
+            | Self::Redirect { .. }
+            | Self::TooLarge { .. }
+            | Self::Mismatch { .. } => Exit::Refused,
+            Self::Interrupted(_) => Exit::Interrupted,
+            Self::Local(error) => exit_of_io(error),
+        }
+    }
 }
 
 fn about(digest: &Digest, size: Option<u64>) -> String {

@@ -12,6 +12,8 @@ mod config;
 mod digest;
 #[path = "../../../src/format/mod.rs"]
 mod format;
+#[path = "../../../src/exit.rs"]
+mod exit;
 #[path = "../../../src/interrupt.rs"]
 mod interrupt;
 #[path = "../../../src/manifest.rs"]
