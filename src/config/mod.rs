@@ -16,6 +16,7 @@
 //! cannot be used still counts as a repository with an unknown name and unknown publish paths ([`Config::broken`]).
 
 mod credentials;
+mod criteria;
 mod error;
 mod examples;
 mod filters;
@@ -48,7 +49,8 @@ pub use resolved::{
 };
 pub use secret::{Secret, SecretSource};
 
-use scope::{Environment, Scope};
+use scope::Scope;
+use secret::Environment;
 
 /// A configuration, and what its author should know although it works.
 #[derive(Debug)]

@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 
-use super::location::{LocationError, UpstreamUrl};
+use super::location::UpstreamUrl;
 use super::resolved::{
     Apt, Distribution, FormatConfig, Freshness, Publish, RepoId, Repository, Rpm, Trust,
 };
 use super::scope::Scope;
 use super::written;
-use super::{credentials, filters, trust};
+use super::{credentials, criteria, trust};
 
 /// How long the files of earlier generations stay where nothing else is said.
 pub(super) const KEEP: Duration = Duration::from_hours(24);
@@ -28,7 +28,7 @@ pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Re
     let publish = publish(&written.publish, key_name, scope);
     let upstream = upstream(&written.upstream, scope);
     let credentials = credentials::resolve(written.credentials, upstream.as_ref(), scope);
-    let filters = filters::resolve(written.filters, written.kind, scope);
+    let filters = criteria::resolve(written.filters, written.kind, scope);
     let format = format(written.kind, written.apt, written.rpm, scope);
     let (format, mut trust) = format?;
     trust.allow_weak_signatures = written.allow_weak_signatures.unwrap_or(false);
@@ -152,29 +152,9 @@ fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<Upstre
             Some(upstream)
         }
         Err(err) => {
-            refuse_location(KEY, &err, scope);
+            scope.refuse_location(KEY, &err);
             None
         }
-    }
-}
-
-/// Also for the URLs of keys.
-pub(super) fn refuse_location(key: &str, err: &LocationError, scope: &mut Scope<'_>) {
-    match err {
-        LocationError::Credentials => {
-            scope.refuse_with_hint(key, err.to_string(), "set them under `credentials`");
-        }
-        LocationError::Scheme(_) => scope.refuse_with_hint(
-            key,
-            err.to_string(),
-            "a URL begins with https://, a path with a colon in it with ./",
-        ),
-        LocationError::NoScheme | LocationError::HttpUrl => scope.refuse_with_hint(
-            key,
-            err.to_string(),
-            "a URL begins with https://HOST or http://HOST, a path with / or ./",
-        ),
-        _ => scope.refuse(key, err.to_string()),
     }
 }
 

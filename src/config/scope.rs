@@ -3,12 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{Place, Problem};
-use super::location;
-use super::secret::Secret;
+use super::location::{self, LocationError};
+use super::secret::{Environment, Secret};
 use crate::regular_file;
-
-/// Looks up an environment variable; a parameter because a test cannot set one safely.
-pub type Environment = dyn Fn(&str) -> Option<String>;
 
 /// A resolving function returns `None` for what is not set and for what it refused: it goes on either way, so
 /// that one run finds all problems, and the result of a scope with problems is never used.
@@ -83,6 +80,26 @@ impl<'a> Scope<'a> {
                 "{what}, and the file is open to others (mode {mode:04o}); `chmod 600` closes it"
             );
             self.warn(key, &what);
+        }
+    }
+
+    /// A URL, of an upstream or a key.
+    pub fn refuse_location(&mut self, key: &str, err: &LocationError) {
+        match err {
+            LocationError::Credentials => {
+                self.refuse_with_hint(key, err.to_string(), "set them under `credentials`");
+            }
+            LocationError::Scheme(_) => self.refuse_with_hint(
+                key,
+                err.to_string(),
+                "a URL begins with https://, a path with a colon in it with ./",
+            ),
+            LocationError::NoScheme | LocationError::HttpUrl => self.refuse_with_hint(
+                key,
+                err.to_string(),
+                "a URL begins with https://HOST or http://HOST, a path with / or ./",
+            ),
+            _ => self.refuse(key, err.to_string()),
         }
     }
 

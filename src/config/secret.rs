@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
 
-use super::scope::Environment;
+/// Looks up an environment variable; a parameter because a test cannot set one safely.
+pub type Environment = dyn Fn(&str) -> Option<String>;
 
 /// A password, a token or a header's value.
 #[derive(Clone, PartialEq, Eq)]

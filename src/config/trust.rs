@@ -1,7 +1,6 @@
 //! Whose signatures count: `gpgcheck`, `repo_gpgcheck` and `gpgkey_*` of both formats.
 
 use super::location::{KeySource, LocationError};
-use super::repository::refuse_location;
 use super::resolved::{Fingerprint, PackageCheck, RootCheck, Trust};
 use super::scope::Scope;
 use super::written::{self, OnBadPackage};
@@ -100,7 +99,7 @@ impl WrittenKeys<'_> {
                 Ok(source) => keys.push(source),
                 // Where an upstream's go: not under `credentials`, which are for the upstream.
                 Err(err @ LocationError::Credentials) => scope.refuse(&key, err.to_string()),
-                Err(err) => refuse_location(&key, &err, scope),
+                Err(err) => scope.refuse_location(&key, &err),
             }
         }
         keys

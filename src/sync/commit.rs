@@ -16,7 +16,7 @@ use crate::time::now;
 
 use super::fetch::Fetched;
 use super::packages::PackageSigner;
-use super::plan::{Choice, Plan};
+use super::planned::{Choice, Plan};
 use super::root::Pinned;
 use super::{Report, Session, SyncError};
 

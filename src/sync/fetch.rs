@@ -13,32 +13,12 @@ use crate::upstream::{Expected, UpstreamError};
 
 use super::failures::Failures;
 use super::packages::PackageChecks;
-use super::plan::{Missing, Plan};
+use super::planned::{Missing, Plan, Want, WantKind, failed};
 use super::root::Pinned;
 use super::{Session, SyncError};
 
 /// After so many files they are made durable and the store is told, so that an interrupted run is not hashed again.
 const CHECKPOINT_FILES: usize = 5000;
-
-/// A content to download.
-#[derive(Debug)]
-pub struct Want {
-    /// For messages.
-    pub what: String,
-    /// Where the upstream may have it; the next one is asked when it is not at the one before.
-    pub places: Vec<RelPath>,
-    pub digest: Digest,
-    /// In bytes, as declared.
-    pub size: Option<u64>,
-    pub kind: WantKind,
-}
-
-/// What a file is once it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WantKind {
-    Package,
-    Other,
-}
 
 /// What is done about a file that the upstream does not have, or has otherwise than it says.
 #[derive(Clone, Copy)]
@@ -289,13 +269,6 @@ impl Session<'_> {
             Ok(())
         })?;
         Ok(())
-    }
-}
-
-pub fn failed(what: &str, source: UpstreamError) -> SyncError {
-    SyncError::Download {
-        what: what.to_owned(),
-        source,
     }
 }
 

@@ -10,12 +10,63 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::keys::{KeyError, urls};
-use crate::config::{self, Config, HttpUrl, RepoId};
+use crate::config::{self, Config, HttpUrl, KeySource, RepoId};
 use crate::digest::ObjectId;
-use crate::openpgp::Keyring;
+use crate::exit::Exit;
+use crate::openpgp::{Keyring, KeyringError};
+use crate::pool::exit_of_io;
 use crate::regular_file;
-use crate::store::WriterLock;
+use crate::store::{LockError, WriterLock};
+use crate::upstream::UpstreamError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("a key is missing: {url} does not exist")]
+    Missing { url: String },
+    #[error("a key: {0}")]
+    Upstream(UpstreamError),
+    #[error("a key: {0}")]
+    File(io::Error),
+    /// In our own storage.
+    #[error("the kept keys: {0}")]
+    Kept(io::Error),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Unusable(#[from] KeyringError),
+    #[error("{url} now has other keys: expected {}, got {}", kept.join(", "), found.join(", "))]
+    Replaced {
+        url: String,
+        kept: Vec<String>,
+        found: Vec<String>,
+    },
+}
+
+impl KeyError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::File(_) | Self::Unusable(_) => Exit::Usage,
+            Self::Kept(error) => exit_of_io(error),
+            Self::Lock(error) => error.exit(),
+            Self::Missing { .. } | Self::Replaced { .. } => Exit::Refused,
+            Self::Upstream(error) => error.exit(),
+        }
+    }
+}
+
+impl KeyError {
+    /// Whether it is the URL's fault, so that keys which are kept may be used instead.
+    pub fn is_of_the_url(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Unusable(_) => true,
+            Self::Upstream(error) => !matches!(
+                error,
+                UpstreamError::Interrupted(_) | UpstreamError::Local(_)
+            ),
+            Self::File(_) | Self::Kept(_) | Self::Lock(_) | Self::Replaced { .. } => false,
+        }
+    }
+}
 
 const LINE: &str = "chantal: keys from the URL with sha256 ";
 /// The one line of files that did not tell URLs apart: the sha256 is of all of them, in their order.
@@ -205,4 +256,12 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         std::fs::rename(&new, path)
     };
     write().inspect_err(|_| drop(std::fs::remove_file(&new)))
+}
+
+pub(super) fn urls(repository: &config::Repository) -> impl Iterator<Item = &HttpUrl> {
+    let sources = repository.trust.keys.iter();
+    sources.filter_map(|source| match source {
+        KeySource::Http(url) => Some(url),
+        KeySource::File(_) => None,
+    })
 }

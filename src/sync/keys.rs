@@ -6,67 +6,15 @@
 //! ([`accept`]): else whoever controls the URL could replace the trust. A known URL that cannot be had is a warning, and the kept
 //! keys are used.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Session;
-use super::kept_keys::Kept;
+use super::kept_keys::{Kept, KeyError, urls};
 use crate::config::{self, Config, HttpUrl, KeySource};
-use crate::exit::Exit;
-use crate::openpgp::{KeySummary, Keyring, KeyringError, Policy};
-use crate::pool::exit_of_io;
+use crate::openpgp::{KeySummary, Keyring, Policy};
 use crate::regular_file;
-use crate::store::{LockError, WriterLock};
-use crate::upstream::{Small, Upstream, UpstreamError};
-
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    #[error("a key is missing: {url} does not exist")]
-    Missing { url: String },
-    #[error("a key: {0}")]
-    Upstream(UpstreamError),
-    #[error("a key: {0}")]
-    File(io::Error),
-    /// In our own storage.
-    #[error("the kept keys: {0}")]
-    Kept(io::Error),
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    #[error(transparent)]
-    Unusable(#[from] KeyringError),
-    #[error("{url} now has other keys: expected {}, got {}", kept.join(", "), found.join(", "))]
-    Replaced {
-        url: String,
-        kept: Vec<String>,
-        found: Vec<String>,
-    },
-}
-
-impl KeyError {
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::File(_) | Self::Unusable(_) => Exit::Usage,
-            Self::Kept(error) => exit_of_io(error),
-            Self::Lock(error) => error.exit(),
-            Self::Missing { .. } | Self::Replaced { .. } => Exit::Refused,
-            Self::Upstream(error) => error.exit(),
-        }
-    }
-}
-
-impl KeyError {
-    /// Whether it is the URL's fault, so that keys which are kept may be used instead.
-    fn is_of_the_url(&self) -> bool {
-        match self {
-            Self::Missing { .. } | Self::Unusable(_) => true,
-            Self::Upstream(error) => !matches!(
-                error,
-                UpstreamError::Interrupted(_) | UpstreamError::Local(_)
-            ),
-            Self::File(_) | Self::Kept(_) | Self::Lock(_) | Self::Replaced { .. } => false,
-        }
-    }
-}
+use crate::store::WriterLock;
+use crate::upstream::{Small, Upstream};
 
 /// The keys of one run: loaded when they are first needed, so that their URLs are asked at most once.
 #[derive(Default)]
@@ -283,12 +231,4 @@ fn narrowed(mut keyring: Keyring, repository: &config::Repository) -> Result<Key
     Ok(keyring.with_policy(Policy {
         allow_weak_signatures: trust.allow_weak_signatures,
     }))
-}
-
-pub(super) fn urls(repository: &config::Repository) -> impl Iterator<Item = &HttpUrl> {
-    let sources = repository.trust.keys.iter();
-    sources.filter_map(|source| match source {
-        KeySource::Http(url) => Some(url),
-        KeySource::File(_) => None,
-    })
 }

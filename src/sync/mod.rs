@@ -24,6 +24,7 @@ mod kept_keys;
 mod keys;
 mod packages;
 mod plan;
+mod planned;
 mod root;
 
 use std::collections::BTreeMap;
@@ -46,10 +47,11 @@ use crate::time::now;
 use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
 pub use freshness::{FreshnessError, Rollback};
+pub use kept_keys::KeyError;
 pub use kept_keys::{file_of as keys_file, forget as forget_keys};
-pub use keys::{KeyError, accept as accept_keys, at_hand as keys_at_hand};
+pub use keys::{accept as accept_keys, at_hand as keys_at_hand};
 pub use packages::PackageSigner;
-pub use plan::Plan;
+pub use planned::Plan;
 pub use root::RootError;
 
 use root::{Pinned, RootAnswer, Unchanged};

@@ -18,7 +18,7 @@ use crate::store::records::PackageRecord;
 use crate::terminal::escape;
 
 use super::failures::Failures;
-use super::plan::{Plan, described};
+use super::planned::{Plan, described};
 use super::{Session, SyncError};
 
 /// After so many verdicts the store is told.

@@ -9,134 +9,14 @@ use crate::format::{
 };
 use crate::indexes::PooledIndexes;
 use crate::manifest::{Entry, Package, Role};
-use crate::pool::{Held, Stored};
+use crate::pool::Stored;
 use crate::rel_path::RelPath;
 use crate::upstream::UpstreamError;
 
-use super::fetch::{Absent, Want, WantKind, failed};
+use super::fetch::Absent;
+use super::planned::{Choice, Plan, Want, WantKind, failed};
 use super::root::Pinned;
 use super::{Session, SyncError};
-
-/// What a new state consists of beside its root, and what of it is not in the pool yet.
-#[derive(Debug)]
-pub struct Plan {
-    /// When the upstream made its root, as it says itself; seconds since the epoch.
-    pub root_date: Option<i64>,
-    /// Until when that root may be believed, as it says itself.
-    pub root_valid_until: Option<i64>,
-    /// Its number among the upstream's states, if it has one.
-    pub root_revision: Option<u64>,
-    /// Indexes, with the paths that they are published under. They are in the pool already.
-    pub indexes: Vec<Entry>,
-    /// Packages and other files that indexes name, in path order.
-    pub files: Vec<Reference>,
-    /// What the pool holds of `files`.
-    pub known: HashMap<Digest, Stored>,
-    /// What is left out makes new indexes; `None` where the upstream's own are mirrored.
-    pub choice: Option<Choice>,
-    /// Files that the root lists and that could not be had, by path, where others have the same content.
-    pub missing: BTreeMap<String, String>,
-    pub warnings: Vec<String>,
-}
-
-/// The packages that the selection takes, and the upstream's indexes, which name more than those.
-#[derive(Debug)]
-pub struct Choice {
-    pub chosen: Chosen,
-    pub indexes: Vec<Index>,
-    pub objects: HashMap<Digest, Stored>,
-}
-
-/// What is left to download.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Missing {
-    /// Different contents, which is also the number of requests if nothing fails.
-    pub files: u64,
-    /// As declared.
-    pub bytes: u64,
-    /// Of these, what interrupted downloads have already.
-    pub held: u64,
-}
-
-impl Missing {
-    pub fn of(wants: &[Want], repository: &str, held: &Held) -> Self {
-        let mut missing = Self {
-            files: wants.len() as u64,
-            bytes: 0,
-            held: 0,
-        };
-        for want in wants {
-            let size = want.size.unwrap_or(0);
-            let held = held.of(want.digest, repository).min(size);
-            // Declared sizes: any two of them may be more than a number holds.
-            missing.bytes = missing.bytes.saturating_add(size);
-            missing.held = missing.held.saturating_add(held);
-        }
-        missing
-    }
-
-    /// Bytes that are still to come, and need room.
-    pub fn remaining(&self) -> u64 {
-        self.bytes.saturating_sub(self.held)
-    }
-}
-
-impl Plan {
-    pub fn packages(&self) -> u64 {
-        let packages = self.files.iter().filter(|file| file.package.is_some());
-        packages.count() as u64
-    }
-
-    /// The files to download, each content once.
-    pub fn wants(&self) -> Vec<Want> {
-        let is_new = |file: &&Reference| !self.known.contains_key(&file.digest);
-        // The one that is told of and asked for first, and where else the content should be.
-        let mut by_digest: HashMap<Digest, (&Reference, Vec<&Reference>)> = HashMap::new();
-        for file in self.files.iter().filter(is_new) {
-            let Some((first, others)) = by_digest.get_mut(&file.digest) else {
-                by_digest.insert(file.digest, (file, Vec::new()));
-                continue;
-            };
-            // Whatever else it is called: content that is a package anywhere is checked as one.
-            let is_better = first.package.is_none() && file.package.is_some();
-            others.push(if is_better {
-                std::mem::replace(first, file)
-            } else {
-                file
-            });
-        }
-        let want = |file: &Reference| {
-            let (first, others) = by_digest.get(&file.digest)?;
-            let places = std::iter::once(file).chain(others.iter().copied());
-            std::ptr::eq(*first, file).then(|| Want {
-                what: described(file),
-                places: places.map(|file| file.path.clone()).collect(),
-                digest: file.digest,
-                size: file.size,
-                kind: match file.package {
-                    Some(_) => WantKind::Package,
-                    None => WantKind::Other,
-                },
-            })
-        };
-        self.files.iter().filter_map(want).collect()
-    }
-
-    pub fn missing(&self, repository: &str, held: &Held) -> Missing {
-        Missing::of(&self.wants(), repository, held)
-    }
-}
-
-/// For messages.
-pub fn described(file: &Reference) -> String {
-    match &file.package {
-        Some(package) => format!(
-            "package {} {} ({})",
-            package.name, package.version, package.architecture
-        ),
-        None => file.path.to_string(),
-    }
-}
 
 impl<'a> Session<'a> {
     /// Downloads the indexes that are new and reads which files they name.

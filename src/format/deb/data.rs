@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{BufRead, Read};
 
-use super::regenerate::Out;
+use super::out::Out;
 use super::stanza::Stanzas;
 use crate::format::{FormatError, yaml};
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::release::{ListedFile, Release, last_segment};
+use super::release::{ListedFile, Release, component_directory, last_segment};
 use super::{Apt, Layout, Scope};
 use crate::format::compression::{Compression, split_foreign};
 use crate::format::{FormatError, Index, IndexKind, Open, Presence, Variant};
@@ -436,25 +436,6 @@ impl<'a> Chooser<'a> {
                 }
             }
         }
-    }
-}
-
-/// The component that a path lies in: what stands before the first directory that archives have in one.
-pub(super) fn component_directory(path: &str) -> Option<&str> {
-    let mut end = path.find('/')?;
-    loop {
-        let rest = &path[end + 1..];
-        let segment = rest.split_once('/').map_or(rest, |(segment, _)| segment);
-        let is_inside = matches!(
-            segment,
-            "source" | "i18n" | "dep11" | "cnf" | "debian-installer"
-        ) || ["binary-", "installer-", "Contents-"]
-            .iter()
-            .any(|start| segment.starts_with(start));
-        if is_inside {
-            return Some(&path[..end]);
-        }
-        end += 1 + rest.find('/')?;
     }
 }
 

@@ -9,6 +9,7 @@ mod dates;
 mod dependencies;
 mod format;
 mod indexes;
+mod out;
 mod packages;
 mod regenerate;
 mod release;

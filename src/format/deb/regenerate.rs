@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
+use super::out::Out;
 use super::stanza::{Stanzas, with_field};
 use super::{Apt, AptFormat, Layout, Scope, data, packages, release, sources};
 use crate::digest::{Algorithm, Hasher};
@@ -15,7 +16,7 @@ use crate::format::compression::{Compression, split_foreign};
 use crate::format::regenerate::{Inputs, Unreadable, expect_records};
 use crate::format::{
     Chosen, Format, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, Sink, Source,
-    Written, not_written,
+    Written,
 };
 use crate::rel_path::RelPath;
 
@@ -295,38 +296,6 @@ impl Text {
             Self::About(about) => count = data::count(about, name, input)?,
         }
         Ok(count)
-    }
-}
-
-/// Where an index is written to, and what it is called in messages.
-pub(super) struct Out<'o> {
-    pub(super) name: &'o str,
-    pub(super) file: &'o mut dyn Write,
-    /// How many records were written.
-    pub(super) count: &'o Cell<u64>,
-}
-
-impl Out<'_> {
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
-        self.file
-            .write_all(bytes)
-            .map_err(|source| not_written(self.name, source))
-    }
-
-    /// Notes that a record was written.
-    pub(super) fn note_record(&self) {
-        self.count.set(self.count.get() + 1);
-    }
-
-    /// A stanza, its end and the blank line behind it.
-    pub(super) fn write_stanza(&mut self, stanza: &[u8]) -> Result<(), FormatError> {
-        self.note_record();
-        self.write(stanza)?;
-        self.write(if stanza.ends_with(b"\n") {
-            b"\n"
-        } else {
-            b"\n\n"
-        })
     }
 }
 

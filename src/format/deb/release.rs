@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::indexes::component_directory;
 use super::stanza::Stanzas;
 use super::{dates, text};
 use crate::digest::{Algorithm, Digest};
@@ -287,6 +286,25 @@ pub(super) fn fields_of(
         }
     });
     Ok(kept)
+}
+
+/// The component that a path lies in: what stands before the first directory that archives have in one.
+pub(super) fn component_directory(path: &str) -> Option<&str> {
+    let mut end = path.find('/')?;
+    loop {
+        let rest = &path[end + 1..];
+        let segment = rest.split_once('/').map_or(rest, |(segment, _)| segment);
+        let is_inside = matches!(
+            segment,
+            "source" | "i18n" | "dep11" | "cnf" | "debian-installer"
+        ) || ["binary-", "installer-", "Contents-"]
+            .iter()
+            .any(|start| segment.starts_with(start));
+        if is_inside {
+            return Some(&path[..end]);
+        }
+        end += 1 + rest.find('/')?;
+    }
 }
 
 /// `main` of a component `updates/main`.
