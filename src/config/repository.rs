@@ -1,20 +1,15 @@
 //! `repos.d`: from a file to a [`Repository`].
 
-use std::time::Duration;
-
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 
 use super::location::UpstreamUrl;
 use super::resolved::{
-    Apt, Distribution, FormatConfig, Freshness, Publish, RepoId, Repository, Rpm, Trust,
+    Apt, Distribution, FormatConfig, Freshness, KEEP, Publish, RepoId, Repository, Rpm, Trust,
 };
 use super::scope::Scope;
 use super::written;
 use super::{credentials, criteria, trust};
-
-/// How long the files of earlier generations stay where nothing else is said.
-pub(super) const KEEP: Duration = Duration::from_hours(24);
 
 pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Repository> {
     refuse_unsupported(&written, scope);

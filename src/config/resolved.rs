@@ -12,6 +12,9 @@ use super::filters::Filters;
 use super::location::{KeySource, UpstreamUrl};
 use super::secret::SecretSource;
 
+/// How long the files of earlier generations stay where nothing else is said.
+pub(super) const KEEP: Duration = Duration::from_hours(24);
+
 #[derive(Debug)]
 pub struct Config {
     pub storage: Storage,
@@ -60,7 +63,7 @@ impl Config {
         match self.repository(repository) {
             Some(repository) => repository.publish.keep,
             None if self.may_be_about(repository).is_some() => Duration::MAX,
-            None => super::repository::KEEP,
+            None => KEEP,
         }
     }
 }

@@ -15,8 +15,24 @@ use pgp::types::{
 use super::composite::{Verifier, is_composite};
 use super::hasher::is_collision_resistant;
 use super::packets::{self, FramingError, Packets, RawPacket};
-use super::standing::{KeyProblem, Revocation, Standing};
-use super::verify::Claim;
+use super::passing::Claim;
+use super::problem::{KeyProblem, Revocation};
+
+/// What a certificate's own signatures say about one of its keys.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) created: i64,
+    pub(super) expires: Option<i64>,
+    pub(super) revoked: Option<Revocation>,
+    pub(super) signing: Signing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signing {
+    Allowed,
+    NotMeantFor,
+    NoBackSignature,
+}
 
 /// The largest user id, as in gpg. Each of its signatures costs a pass over it.
 pub(super) const MAX_USER_ID_BYTES: usize = 2048;

@@ -8,10 +8,9 @@ use pgp::packet::Signature;
 use crate::digest::ObjectId;
 
 use super::armor::{self, ArmorError};
-use super::certificate::{Certificate, Found, Key, KeySummary, UnusableKey};
+use super::certificate::{Certificate, Found, Key, KeySummary, Standing, UnusableKey};
 use super::packets::FramingError;
-use super::standing::{KeyProblem, Standing};
-use super::verify::Problem;
+use super::problem::{KeyProblem, Problem};
 
 /// The largest key file. The keyring of all keys that Debian ever used for archives is below 100 KB.
 const MAX_KEYRING_BYTES: usize = 8 << 20;

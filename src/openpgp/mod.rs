@@ -24,6 +24,7 @@ mod hasher;
 mod keyring;
 mod packets;
 mod passing;
+mod problem;
 mod secret;
 mod signing;
 mod standing;
@@ -39,7 +40,8 @@ pub use generate::{GenerateError, SigningKeyKind};
 pub use hasher::{HashAlgorithm, Hasher, is_collision_resistant};
 pub use keyring::{Keyring, KeyringError, Policy};
 pub use passing::{Passed, Passing};
-pub use signing::{SigningError, SigningKey, SigningKeyError};
+pub use problem::SigningKeyError;
+pub use signing::{SigningError, SigningKey};
 pub use trusted::{Authority, Signer, Trusted};
 pub use verify::VerifyError;
 

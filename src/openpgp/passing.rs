@@ -8,7 +8,18 @@ use pgp::types::{KeyVersion, Tag, VerifyingKey};
 
 use super::hasher::Hasher;
 use super::packets::Packets;
-use super::verify::Problem;
+use super::problem::Problem;
+
+/// A signature, and what it claims to have been made over.
+pub(super) enum Claim<'a> {
+    Bytes {
+        signature: &'a Signature,
+        data: &'a [u8],
+    },
+    Passed(&'a Hashed),
+    /// Not a signature that could count.
+    Void(&'a Problem),
+}
 
 /// A signature whose bytes are passing by.
 #[derive(Debug)]

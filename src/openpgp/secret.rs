@@ -20,7 +20,7 @@ use pgp::types::{
 use super::armor;
 use super::certificate::{Certificate, Found};
 use super::packets::{self, Packets, RawPacket};
-use super::signing::SigningKeyError;
+use super::problem::SigningKeyError;
 
 /// The largest file; an exported key of many years has a few kilobytes.
 const MAX_BYTES: usize = 1 << 20;

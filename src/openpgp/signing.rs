@@ -13,13 +13,13 @@ use pgp::packet::{Signature, SignatureConfig, SignatureType, Subpacket, Subpacke
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, KeyVersion, Password, PublicParams, Tag, Timestamp};
 
-use super::armor::{self, ArmorError};
+use super::armor;
 use super::certificate::{Certificate, Key, KeySummary};
 use super::cleartext;
 use super::keyring::Keyring;
-use super::packets::{self, FramingError};
+use super::packets;
+use super::problem::{KeyProblem, SigningKeyError, Unfit, UnfitKey};
 use super::secret::{SecretFile, SecretPart, UnlockedKey};
-use super::standing::KeyProblem;
 
 /// What all clients know, and good for every size of key.
 const HASH: HashAlgorithm = HashAlgorithm::Sha512;
@@ -33,57 +33,6 @@ pub struct SigningKey {
     secret: UnlockedKey,
     /// In seconds since the epoch.
     expires: Option<i64>,
-}
-
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SigningKeyError {
-    #[error("it has {size} bytes, more than the {limit} that a secret key may have")]
-    TooLarge { size: usize, limit: usize },
-    #[error("it is not an exported OpenPGP key")]
-    NotAKey,
-    #[error("the armor is damaged: {0}")]
-    Armor(ArmorError),
-    #[error("it is damaged: {0}")]
-    Framing(FramingError),
-    #[error("it is a public key, which cannot sign")]
-    Public,
-    #[error("it holds no secret key that can be used{}", super::listed(skipped))]
-    Unsupported { skipped: Vec<String> },
-    #[error("it holds several secret keys: {}", fingerprints.join(", "))]
-    Several { fingerprints: Vec<String> },
-    #[error("nothing in it may sign{}", super::listed(unfit))]
-    NothingMaySign { unfit: Vec<UnfitKey> },
-    #[error("the key {fingerprint} is protected by a passphrase, and none is given")]
-    NoPassphrase { fingerprint: String },
-    #[error("the passphrase does not open the key {fingerprint}")]
-    WrongPassphrase { fingerprint: String },
-    #[error("the key {fingerprint} is protected in a way that is not supported")]
-    Protection { fingerprint: String },
-    #[error("the secret part of the key {fingerprint} is damaged")]
-    Damaged { fingerprint: String },
-}
-
-/// Why one key of several does not sign.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnfitKey {
-    pub fingerprint: String,
-    pub why: Unfit,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    #[error("{0}")]
-    Key(KeyProblem),
-    #[error("its secret part is not in the file")]
-    Absent,
-    #[error("clients do not know its algorithm, {algorithm}")]
-    Algorithm { algorithm: String },
-}
-
-impl fmt::Display for UnfitKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.fingerprint, self.why)
-    }
 }
 
 /// Why something was not signed.

@@ -9,55 +9,9 @@ use pgp::packet::{KeyFlags, RevocationCode, Signature, SignatureType, SubpacketD
 use pgp::types::{KeyDetails, Tag};
 
 use super::armor::Raw;
-use super::certificate::{Certificate, Key, Signatures, Subkey};
+use super::certificate::{Certificate, Key, Signatures, Signing, Standing, Subkey};
 use super::composite::Verifier;
-
-/// What a certificate's own signatures say about one of its keys.
-#[derive(Clone, Debug)]
-pub(super) struct Standing {
-    created: i64,
-    expires: Option<i64>,
-    revoked: Option<Revocation>,
-    signing: Signing,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signing {
-    Allowed,
-    NotMeantFor,
-    NoBackSignature,
-}
-
-/// That a key is revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revocation {
-    /// In seconds since the epoch.
-    pub at: i64,
-    /// The key may be in a stranger's hands: nothing that it signed counts, whenever it was. Otherwise it was only
-    /// retired or replaced, and counts until then.
-    pub compromised: bool,
-}
-
-/// Why a key's signatures do not count. Times are in seconds since the epoch.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyProblem {
-    #[error("the key has no valid self-signature")]
-    NoSelfSignature,
-    #[error("its primary key does not vouch for it")]
-    NoBinding,
-    #[error("the subkey does not vouch for its primary key")]
-    NoBackSignature,
-    #[error("the key is not meant for signing")]
-    NotForSigning,
-    #[error("the key is valid only from {}", crate::time::utc(*from))]
-    NotYetValid { from: i64 },
-    #[error("the key expired on {}", crate::time::utc(*at))]
-    Expired { at: i64 },
-    #[error("the key was revoked on {}", crate::time::utc(revocation.at))]
-    Revoked { revocation: Revocation },
-    #[error("a {algorithm} key of {bits} bits is too weak")]
-    Weak { algorithm: &'static str, bits: u16 },
-}
+use super::problem::{KeyProblem, Revocation};
 
 impl Certificate {
     /// What the certificate says about one of its keys, as far as it was said by `now`.

@@ -17,7 +17,8 @@ use rand::rngs::StdRng;
 
 use super::armor::Raw;
 use super::packets;
-use super::verify::{Problem, Rejection};
+use super::problem::Problem;
+use super::verify::Rejection;
 use super::{Keyring, Trusted, VerifyError};
 
 /// When keys are made, in seconds since the epoch.

@@ -18,8 +18,9 @@ use super::cleartext::{ClearSigned, CleartextError};
 use super::hasher;
 use super::keyring::Keyring;
 use super::packets::{FramingError, Packets};
-use super::passing::{Hashed, Passed};
-use super::standing::{self, KeyProblem};
+use super::passing::{Claim, Passed};
+use super::problem::{KeyProblem, Problem};
+use super::standing;
 use super::trusted::{Signer, Trusted};
 
 /// The largest clear-signed file; those of the big archives are below half a megabyte.
@@ -79,39 +80,6 @@ pub struct Rejection {
     pub problem: Problem,
 }
 
-/// Times are in seconds since the epoch.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    #[error("the key is not among the trusted keys")]
-    UnknownKey,
-    #[error("the key is among the trusted keys, but cannot be used: {reason}")]
-    UnusableKey { reason: String },
-    #[error("the signature names no key")]
-    Anonymous,
-    #[error("the signature packet is damaged")]
-    Malformed,
-    #[error("signatures of version {version} are not supported")]
-    Version { version: u8 },
-    #[error("the signature is of type 0x{kind:02x}, which is not for files")]
-    WrongType { kind: u8 },
-    #[error("the signature is bad: these bytes, or the signature, were changed")]
-    Bad,
-    #[error("the digest {digest} is too weak")]
-    WeakDigest { digest: String },
-    #[error("the digest {digest} is not supported")]
-    UnknownDigest { digest: String },
-    #[error("the signature does not say when it was made")]
-    Undated,
-    #[error("the signature was made in the future, on {}", crate::time::utc(*made))]
-    Future { made: i64 },
-    #[error("the signature expired on {}", crate::time::utc(*at))]
-    Expired { at: i64 },
-    #[error("the signature is older than its key, which was made on {}", crate::time::utc(*key_made))]
-    OlderThanKey { key_made: i64 },
-    #[error("{0}")]
-    Key(KeyProblem),
-}
-
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {
@@ -134,17 +102,6 @@ impl VerifyError {
             _ => false,
         }
     }
-}
-
-/// A signature, and what it claims to have been made over.
-pub(super) enum Claim<'a> {
-    Bytes {
-        signature: &'a Signature,
-        data: &'a [u8],
-    },
-    Passed(&'a Hashed),
-    /// Not a signature that could count.
-    Void(&'a Problem),
 }
 
 /// When a key must have been good for its signatures to count.

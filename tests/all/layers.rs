@@ -84,13 +84,17 @@ fn layer_of(module: &str) -> Option<usize> {
 
 /// Names that follow `crate::` in code, `use crate::{a, b::c}` included.
 fn imports(source: &str) -> Vec<String> {
+    names_after("crate::", source)
+}
+
+fn names_after(prefix: &str, source: &str) -> Vec<String> {
     let code: String = source
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"))
         .flat_map(|line| [line, "\n"])
         .collect();
     let mut names = Vec::new();
-    for (start, found) in code.match_indices("crate::") {
+    for (start, found) in code.match_indices(prefix) {
         if code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
             continue;
         }
@@ -164,6 +168,48 @@ fn layers_point_one_way() {
     wrong.sort();
     wrong.dedup();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Inside of a folder as well files import one way: what two of them need stands below both. The folder's own `mod.rs` is above all
+/// of them.
+#[test]
+fn there_are_no_circles_inside_of_folders() {
+    let files = sources("src");
+    let mut folders: BTreeMap<&str, BTreeMap<&str, Vec<String>>> = BTreeMap::new();
+    for (path, text) in &files {
+        let Some((folder, file)) = path.rsplit_once('/') else {
+            continue;
+        };
+        let name = file.trim_end_matches(".rs");
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let inside = folder.strip_prefix("src").unwrap().replace('/', "::");
+        let mut used = names_after("super::", code);
+        used.extend(names_after(&format!("crate{inside}::"), code));
+        if !["mod", "tests", "testing"].contains(&name) {
+            folders.entry(folder).or_default().insert(name, used);
+        }
+    }
+    let mut circles = Vec::new();
+    for (folder, files) in &folders {
+        for start in files.keys() {
+            let (mut waiting, mut seen) = (vec![*start], Vec::new());
+            while let Some(file) = waiting.pop() {
+                let used = files[file].iter().map(String::as_str);
+                for next in used.filter(|next| *next != file && files.contains_key(next)) {
+                    if next == *start {
+                        circles.push(format!(
+                            "{folder}: {start} is imported by {file}, which it imports"
+                        ));
+                    }
+                    if !seen.contains(&next) {
+                        seen.push(next);
+                        waiting.push(next);
+                    }
+                }
+            }
+        }
+    }
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
 /// Or the test above would not see it.

@@ -1,12 +1,12 @@
 //! Verdicts over keys: what a certificate says about itself decides whether a genuine signature counts.
 
 use super::*;
+use crate::openpgp::problem::Problem;
 use crate::openpgp::testing::{
     DATA, Gpgv, MADE, SIGNED, TestKey, TestSubkey, USER_ID, because, check, key_expires_after,
     may_only_certify, may_sign,
 };
 use crate::openpgp::testing::{Extra, NOW};
-use crate::openpgp::verify::Problem;
 
 const EXPIRED: Result<(), Problem> = Err(Problem::Key(KeyProblem::Expired {
     at: MADE as i64 + 100,
