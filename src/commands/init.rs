@@ -66,9 +66,12 @@ pub fn init(
     written: &mut Vec<String>,
 ) -> Result<(), Error> {
     let created = !storage::is_made(&config.storage).unwrap_or(false);
+    let before = storage::half_made(&config.storage);
     let storage = Storage::init(&config.storage).inspect_err(|_| {
         let left = storage::half_made(&config.storage).into_iter();
-        written.extend(left.map(|path| path.display().to_string()));
+        // What another run is making is not this one's.
+        let own = left.filter(|path| !before.contains(path));
+        written.extend(own.map(|path| path.display().to_string()));
     })?;
     let examples = written.clone();
     if created {

@@ -257,7 +257,9 @@ fn a_pool_path_that_holds_something_else() {
     chantal.write("photos/1.jpg", "family");
     chantal.run(&["init"]).says("").fails_with(
         2,
-        "error: [dir]/photos is not empty and not a pool\nhint: name an empty or new directory as storage.pool_path\n",
+        "error: [dir]/photos is not empty and not a pool\n\
+         \x20 written before that, and left there: [dir]/.data.chantal-new\n\
+         hint: name an empty or new directory as storage.pool_path\n",
     );
     assert_eq!(
         fs::read_dir(chantal.dir().join("photos")).unwrap().count(),
