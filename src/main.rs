@@ -8,13 +8,13 @@
 //! ```
 //!
 //! - [`sync`] takes one repository from its root to a new state. [`upstream`] brings bytes, [`openpgp`] says which of them may
-//!   be believed, a [`format::Format`] says what they refer to, [`pool`] keeps them.
+//!   be believed, a [`format::Selected`] repository says what they refer to, [`pool`] keeps them.
 //! - A state is a [`manifest`]: an immutable list of every published path. Everything after sync works on manifests, whatever
 //!   the format.
 //! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest. A
 //!   [`snapshot`] is a further name for one. [`cleanup`] takes away what nothing names.
 //! - Where the upstream's indexes name more than is wanted (filters, merges), a format writes new ones
-//!   ([`format::Format::regenerate`]) by streaming the old ones and copying the chosen packages' own bytes; [`indexes`] reads and
+//!   ([`format::Selected::regenerate`]) by streaming the old ones and copying the chosen packages' own bytes; [`indexes`] reads and
 //!   stores them. The root over them is dated and signed when it is published, not before: it must be newer than what its place had.
 //!
 //! # Layers

@@ -8,7 +8,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::format::{FormatError, Package, Reference};
 use crate::rel_path::RelPath;
 
-/// What [`reference`] reads.
+/// What [`reference()`] reads.
 pub(super) const FIELDS: [&str; 7] = [
     "Package",
     "Version",
