@@ -12,8 +12,7 @@ use crate::kit::upstream::{Package, Upstream};
 
 struct Scene {
     chantal: Chantal,
-    /// Of `one` and `other`.
-    servers: Vec<Server>,
+    _servers: Vec<Server>,
 }
 
 /// Two repositories, synced and published.
@@ -27,7 +26,10 @@ fn scene() -> Scene {
         servers.push(server);
     }
     chantal.run(&["repo", "sync", "--all"]).exits(0);
-    Scene { chantal, servers }
+    Scene {
+        chantal,
+        _servers: servers,
+    }
 }
 
 #[test]
@@ -143,33 +145,6 @@ fn what_it_may_define_is_left_alone() {
     fs::write(&file, good).unwrap();
     let said = chantal.run(&["repo", "sync", "--all"]).exits(0).stdout;
     assert!(said.contains("other: unchanged, 1 package"), "{said}");
-}
-
-/// How long its earlier generations stay is something that only the file says.
-#[test]
-fn its_earlier_generations_stay() {
-    let scene = scene();
-    let chantal = &scene.chantal;
-    let first = |name: &str| chantal.published(name).join("hello-1.0-1.x86_64.rpm");
-    for name in ["one", "other"] {
-        let file = format!("config/repos.d/{name}.yaml");
-        let good = fs::read_to_string(chantal.dir().join(&file)).unwrap();
-        chantal.write(&file, &good.replace("publish:", "publish:\n  keep: 1s"));
-    }
-    for version in ["1.1-1", "1.2-1"] {
-        for server in &scene.servers {
-            let upstream = Upstream::rpm().package(Package::new("hello", version));
-            server.edit(|tree| *tree = upstream.build().tree);
-        }
-        chantal.run(&["repo", "sync", "--all"]).exits(0);
-    }
-    assert!(first("one").exists() && first("other").exists());
-    // The last earlier generation stays anyway; the one before it has had its time.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
-    chantal.write("config/repos.d/other.yaml", "name: [\n");
-    chantal.run(&["db", "cleanup"]).exits(2);
-    assert!(!first("one").exists());
-    assert!(first("other").exists());
 }
 
 /// Nor is a file that its user may not read.

@@ -1,5 +1,7 @@
 //! Files that cannot be read or parsed: where it says so, and what it never shows.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -180,4 +182,20 @@ fn files_that_cannot_be_read() {
         without(&dir, &err),
         "DIR/conf.d/a.yaml: cannot be read: stream did not contain valid UTF-8"
     );
+}
+
+/// How long the earlier generations of its repository stay is something that only the file says.
+#[test]
+fn what_a_broken_file_may_say_is_not_assumed() {
+    let one = ("repos.d/one.yaml", apt(", publish: {keep: 5s}"));
+    let keep = |files: Files<'_>, name: &str| {
+        let dir = write(files);
+        let loaded = load_with(dir.path(), &environment).unwrap();
+        loaded.config.keep(name)
+    };
+    let (one, broken) = ((one.0, one.1.as_str()), ("repos.d/other.yaml", "name: [\n"));
+    assert_eq!(keep(&[one], "r"), Duration::from_secs(5));
+    assert_eq!(keep(&[one], "gone"), Duration::from_hours(24));
+    assert_eq!(keep(&[one, broken], "r"), Duration::from_secs(5));
+    assert_eq!(keep(&[one, broken], "gone"), Duration::MAX);
 }
