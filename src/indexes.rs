@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::digest::{Algorithm, Digest, Hasher};
@@ -38,12 +38,14 @@ impl<'a> PooledIndexes<'a> {
         }
     }
 
+    fn lock_set_aside(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        let set_aside = self.set_aside.lock();
+        set_aside.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The variant of an index that is read, and the one that would be read in its stead.
     fn to_read<'i>(&self, index: &'i Index) -> [Option<(&'i Variant, Packed)>; 2] {
-        let set_aside = self
-            .set_aside
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let set_aside = self.lock_set_aside();
         let present = self.present(index).into_iter();
         let mut left = present.filter(|(variant, _)| !set_aside.contains(&variant.digest));
         [left.next(), left.next()]
@@ -69,11 +71,7 @@ impl Indexes for PooledIndexes<'_> {
         let [Some((variant, _)), Some(_)] = self.to_read(index) else {
             return false;
         };
-        let mut set_aside = self
-            .set_aside
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        set_aside.insert(variant.digest)
+        self.lock_set_aside().insert(variant.digest)
     }
 
     fn is_intact(&self, index: &Index) -> bool {

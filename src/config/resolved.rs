@@ -57,8 +57,8 @@ impl Config {
         files.find(is_meant).map(PathBuf::as_path)
     }
 
-    /// How long files of earlier generations stay in a repository's trees, also when its definition is gone. For ever where a file
-    /// that cannot be used may say how long.
+    /// How long files of earlier generations are kept in a repository's trees, also when it is no longer configured. Without limit
+    /// where an unusable file may configure it.
     pub fn keep(&self, repository: &str) -> Duration {
         match self.repository(repository) {
             Some(repository) => repository.publish.keep,

@@ -81,7 +81,7 @@ pub trait Format: Sync {
     /// Where our own key is published.
     fn own_keys(&self, key_name: &RelPath) -> Vec<OwnKey>;
 
-    /// What clients need to be told to take a root that nobody signed.
+    /// The client setting that accepts an unsigned root.
     fn unsigned_setting(&self) -> &'static str;
 
     /// Whether a root says what its repository is (suite, codename, origin, label), so that a merge can be called otherwise.
@@ -115,7 +115,7 @@ pub trait Format: Sync {
         Err(PackageError::NotSigned)
     }
 
-    /// Why an index that nobody reads must not be mirrored, by how its content begins; `None` when nothing speaks against it.
+    /// Why an index that is not parsed must not be mirrored, judged by its first bytes; `None` if it may be.
     fn objection_to(&self, _start: &[u8]) -> Option<&'static str> {
         None
     }

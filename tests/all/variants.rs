@@ -16,6 +16,15 @@ use crate::kit::upstream::{Checksum, Codec, DebExtra, Package, Roots, Upstream, 
 
 pub const PACKAGES: &str = "dists/stable/main/binary-amd64/Packages";
 
+/// What clients of this architecture read, but sources.
+const INDEXES: [&str; 5] = [
+    "main/binary-amd64/Packages",
+    "main/i18n/Translation-en",
+    "main/Contents-amd64",
+    "main/dep11/Components-amd64.yml",
+    "main/cnf/Commands-amd64",
+];
+
 pub struct Scene {
     pub chantal: Chantal,
     pub server: Server,
@@ -74,14 +83,7 @@ pub fn deb() -> Upstream {
 /// Whatever is wrong with one form of an index: the other one is enough, and what is wrong is told.
 #[test]
 fn one_bad_form_of_an_index_is_left_out() {
-    for index in [
-        "main/binary-amd64/Packages",
-        "main/i18n/Translation-en",
-        "main/Contents-amd64",
-        "main/dep11/Components-amd64.yml",
-        "main/cnf/Commands-amd64",
-        "main/source/Sources",
-    ] {
+    for index in INDEXES.into_iter().chain(["main/source/Sources"]) {
         for (fault, reason) in [
             (Fault::Status(403), "is refused with HTTP status 403"),
             (Fault::Status(406), "answers with HTTP status 406"),
@@ -279,13 +281,7 @@ fn a_filter_reads_another_form() {
         deb.listed_only = vec![Codec::Plain];
         deb.compressions = vec![Codec::Gz, Codec::Xz];
     });
-    for index in [
-        "main/binary-amd64/Packages",
-        "main/i18n/Translation-en",
-        "main/Contents-amd64",
-        "main/dep11/Components-amd64.yml",
-        "main/cnf/Commands-amd64",
-    ] {
+    for index in INDEXES {
         let good = Scene::of(&upstream, "filters:\n  include: [hello]\n");
         good.sync().exits(0);
         let path = format!("dists/stable/{index}.xz");

@@ -172,7 +172,7 @@ fn zone_of(word: &str) -> Option<i64> {
     if NAMES.iter().any(|name| word.eq_ignore_ascii_case(name)) {
         return Some(0);
     }
-    // Whoever writes a name before it may write the hours alone.
+    // Behind a name the hours alone are enough.
     let behind = NAMES[..2].iter().find_map(|name| {
         let (start, rest) = word.split_at_checked(name.len())?;
         start.eq_ignore_ascii_case(name).then_some(rest)

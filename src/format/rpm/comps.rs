@@ -44,11 +44,6 @@ pub(super) fn read_ids(
     })
 }
 
-/// Reads all of it as clients do.
-pub(super) fn check(file: &str, text: &mut dyn BufRead, kind: &str) -> Result<(), FormatError> {
-    each_element(file, kind, text, &mut |_, _| Ok(()))
-}
-
 /// How many elements of these kinds it has.
 pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatError> {
     let lists = KINDS.map(|kind| [kind]);

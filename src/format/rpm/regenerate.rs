@@ -250,9 +250,12 @@ impl<'a> Writer<'a> {
     fn can_be_read(&mut self, name: &str) -> Result<bool, FormatError> {
         let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
         let read = inputs.written(Unreadable::IsLeftOut, &mut self.left_out, |inputs| {
+            let mut ids = HashSet::new();
             for (number, index) in &inputs.all {
                 for kind in comps::KINDS {
-                    inputs.read(*number, index, &mut |text| comps::check(name, text, kind))?;
+                    inputs.read(*number, index, &mut |text| {
+                        comps::read_ids(name, kind, text, &mut ids)
+                    })?;
                 }
             }
             Ok(())
