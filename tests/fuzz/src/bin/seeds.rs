@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use chantal_fuzz::seeds;
+use chantal::fuzzing::{TARGETS, seeds};
 
 fn main() {
     let directory = std::env::args_os()
@@ -12,11 +12,11 @@ fn main() {
     let mut written: BTreeMap<&str, usize> = BTreeMap::new();
     for (target, name, bytes) in seeds::all() {
         let directory = Path::new(&directory).join(target);
-        fs_err::create_dir_all(&directory).expect("a directory is made");
-        fs_err::write(directory.join(name), bytes).expect("a file is written");
+        std::fs::create_dir_all(&directory).expect("a directory is made");
+        std::fs::write(directory.join(name), bytes).expect("a file is written");
         *written.entry(target).or_default() += 1;
     }
-    for (target, _) in chantal_fuzz::targets::TARGETS {
+    for (target, _) in TARGETS {
         assert!(written.contains_key(target), "{target} has no seed");
     }
 }

@@ -60,13 +60,13 @@ fn advisories(text: &mut dyn BufRead) -> Result<Vec<Advisory>, String> {
 
 /// Who signed the packages of `fixtures/openpgp`.
 static KEYS: LazyLock<Keyring> = LazyLock::new(|| {
-    let keys = include_bytes!("../../../../fixtures/openpgp/packages.asc");
+    let keys = include_bytes!("../../fixtures/openpgp/packages.asc");
     Keyring::parse(keys, "packages.asc").expect("a good keyring")
 });
 
 /// The package that they signed, before it was signed.
 const PACKAGE: &[u8] =
-    include_bytes!("../../../../fixtures/upstream/rpm/Packages/tiny-data-2.1-1.noarch.rpm");
+    include_bytes!("../../fixtures/upstream/rpm/Packages/tiny-data-2.1-1.noarch.rpm");
 const LEAD_LENGTH: usize = 96;
 
 /// Header and payload, which is what signatures are over.

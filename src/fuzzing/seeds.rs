@@ -11,11 +11,11 @@ use pgp::types::KeyVersion;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use super::TARGETS;
 use crate::digest::ObjectId;
 use crate::format::compression::Compression;
 use crate::manifest::{Entry, Package, Role, build};
 use crate::rel_path::RelPath;
-use crate::targets::TARGETS;
 
 /// Target, name and content.
 pub type Seed = (&'static str, String, Vec<u8>);
@@ -44,7 +44,7 @@ pub fn all() -> Vec<Seed> {
 }
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
 /// Below a directory that may be absent.

@@ -1,8 +1,8 @@
 //! What is fuzzed: a function for each parser, which reads the way a sync reads and checks what comes out.
 //!
 //! A parser may refuse anything. It must not panic, hang, take memory for sizes that are only declared, or let through what
-//! its type promises not to hold: that is asserted here. `.ci/fuzz` feeds these functions by libFuzzer; `replay` feeds them
-//! all of `fixtures/fuzz` in every `cargo test`.
+//! its type promises not to hold: that is asserted here. `.ci/fuzz` feeds these functions by libFuzzer (`tests/fuzz` holds its
+//! programs); `replay` feeds them all of `fixtures/fuzz` in every `cargo test`.
 
 mod apt;
 mod configuration;
@@ -16,6 +16,8 @@ mod signatures;
 
 #[cfg(test)]
 mod replay;
+#[cfg(fuzzing)]
+pub mod seeds;
 
 use std::io::{BufRead, BufReader};
 

@@ -9,11 +9,11 @@ use crate::openpgp::{Authority, Keyring, Policy, SigningKey, Trusted};
 pub const NOW: i64 = 1_735_689_600;
 
 /// What all signatures of `fixtures/openpgp` are over.
-const TEXT: &[u8] = include_bytes!("../../../../fixtures/openpgp/text");
+const TEXT: &[u8] = include_bytes!("../../fixtures/openpgp/text");
 
 /// RSA, DSA, ECDSA and Ed25519 with subkeys; each signed [`TEXT`] and nothing else.
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
-    let keys = include_bytes!("../../../../fixtures/openpgp/keyring.asc");
+    let keys = include_bytes!("../../fixtures/openpgp/keyring.asc");
     Keyring::parse(keys, "keyring.asc")
         .expect("a good keyring")
         .with_policy(Policy {
@@ -52,10 +52,10 @@ pub fn keyring(input: &[u8]) -> Verdict {
     assert_eq!(first.fingerprints(), fingerprints[..1]);
     // Damaged keys meet good signatures.
     for signature in [
-        include_bytes!("../../../../fixtures/openpgp/rsa.sig").as_slice(),
-        include_bytes!("../../../../fixtures/openpgp/dsa.sig").as_slice(),
-        include_bytes!("../../../../fixtures/openpgp/ecdsa.sig").as_slice(),
-        include_bytes!("../../../../fixtures/openpgp/eddsa.sig").as_slice(),
+        include_bytes!("../../fixtures/openpgp/rsa.sig").as_slice(),
+        include_bytes!("../../fixtures/openpgp/dsa.sig").as_slice(),
+        include_bytes!("../../fixtures/openpgp/ecdsa.sig").as_slice(),
+        include_bytes!("../../fixtures/openpgp/eddsa.sig").as_slice(),
     ] {
         let _verdict = keyring.verify_detached(TEXT.to_vec(), signature, "text", NOW);
     }

@@ -1,0 +1,72 @@
+//! chantal mirrors RPM and APT repositories for networks that have no internet.
+//!
+//! # The way of the data
+//!
+//! ```text
+//! config -> upstream (fetch, resume, verify) -> format (root, indexes, packages) -> plan -> pool -> manifest
+//!        -> store (one transaction) -> publish (stage, exchange)
+//! ```
+//!
+//! - [`sync`] takes one repository from its root to a new state. [`upstream`] brings bytes, [`openpgp`] says which of them may
+//!   be believed, a [`format::Selected`] repository says what they refer to, [`pool`] keeps them.
+//! - A state is a [`manifest`]: an immutable list of every published path. Everything after sync works on manifests, whatever
+//!   the format.
+//! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest. A
+//!   [`snapshot`] is a further name for one. [`cleanup`] takes away what nothing names.
+//! - Where the upstream's indexes name more than is wanted (filters, merges), a format writes new ones
+//!   ([`format::Selected::regenerate`]) by streaming the old ones and copying the chosen packages' own bytes; [`indexes`] reads and
+//!   stores them. The root over them is dated and signed when it is published, not before: it must be newer than what its place had.
+//!
+//! # Layers
+//!
+//! A module imports only from lower layers; `tests/all/layers.rs` holds the list and checks it.
+//!
+//! # Invariants
+//!
+//! - Verified before parsed: parsers take [`openpgp::Trusted`], or readers over bytes whose digest a trusted root vouches for.
+//! - Whole before named: an object's name is given after its digest was checked, and the store names it after it is durable.
+//! - One transaction makes a state; one rename makes a published tree. Killed anywhere, the old state and tree are intact.
+//! - A place that is not there is not empty: a base path, store, pool or published tree that is missing may be on a disk that is not
+//!   mounted, and nothing is made in its stead. A pool belongs to one store; a lock counts while its path names it.
+//! - What is read from the store is checked first ([`store`]); a wait on the network ends with an interruption or its deadline
+//!   ([`upstream`]).
+//! - Published files are the upstream's own, byte for byte; beside them stand the trusted keys for clients, and nothing
+//!   of the upstream's in their place. New indexes (see above) and a root that clients would find too old are ours, and signed so.
+//! - No path from an upstream reaches a URL or the file system except as a [`rel_path::RelPath`].
+//! - Credentials go to the host they were configured for and nowhere else.
+//! - Memory does not grow with the size of an index's text.
+
+mod cleanup;
+mod cli;
+mod commands;
+mod config;
+mod digest;
+mod error;
+mod exit;
+mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod indexes;
+mod interrupt;
+mod logging;
+mod manifest;
+mod mounts;
+mod openpgp;
+mod output;
+mod pool;
+mod progress;
+mod publish;
+mod regular_file;
+mod rel_path;
+mod repo_format;
+mod run;
+mod snapshot;
+mod storage;
+mod store;
+mod sync;
+mod terminal;
+mod threads;
+mod time;
+mod upstream;
+
+pub use run::run;

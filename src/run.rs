@@ -1,0 +1,206 @@
+//! One run of the program: from the command line to the exit code.
+//!
+//! Errors are shown here, once: on standard error, and as a JSON document on standard output where the result would have been one.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::commands::Context;
+use crate::error::Error;
+use crate::logging::Verbosity;
+use crate::output::Output;
+use crate::{cli, commands, config, logging, terminal};
+
+/// The program: reads the command line and does what it says. The exit codes are those of [`crate::exit::Exit`].
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused_arguments(&error),
+    };
+    let mut problems = Vec::new();
+    let mut errors = Vec::new();
+    let mut written = Vec::new();
+    let result = start(&cli, &mut problems, &mut written).map_err(|source| match written.len() {
+        0 => source,
+        _ => Error::HalfMade {
+            written,
+            source: Box::new(source),
+        },
+    });
+    // Of repositories that the run had to do without.
+    let broken =
+        (!problems.is_empty()).then(|| Error::Config(config::ConfigError::Problems(problems)));
+    match (result, broken) {
+        // What is wrong with its file says it all.
+        (Err(Error::Unusable { .. }), Some(broken)) => {
+            report(&cli, &broken);
+            errors.push(broken);
+        }
+        (result, broken) => {
+            if let Err(error) = result {
+                report(&cli, &error);
+                errors.push(error);
+            }
+            if let Some(broken) = broken {
+                say(&broken);
+                errors.push(broken);
+            }
+        }
+    }
+    match Error::gravest(&errors) {
+        None => ExitCode::SUCCESS,
+        Some(exit) => ExitCode::from(u8::try_from(exit.code()).expect("exit codes are below 256")),
+    }
+}
+
+/// Says what is wrong with the command line, or what it asks to know (`--help`, `--version`).
+fn refused_arguments(error: &clap::Error) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let wants_json = arguments.iter().any(|one| one == "--format=json")
+        || arguments.windows(2).any(|two| two == ["--format", "json"]);
+    let _ = error.print();
+    if error.use_stderr() && wants_json {
+        let rendered = error.render().to_string();
+        let what = rendered.trim().trim_start_matches("error: ");
+        let document = serde_json::json!({
+            "error": what,
+            "hint": "`chantal --help` lists the commands and options",
+            "exit_code": error.exit_code(),
+        });
+        let document = terminal::escape_json(&format!("{document:#}"));
+        let _ = writeln!(std::io::stdout(), "{document}");
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn say(error: &Error) {
+    let message = terminal::escape_lines(&error.render());
+    let _ = writeln!(std::io::stderr(), "{message}");
+}
+
+/// Says why the run failed. That nobody can hear it must not change the exit code.
+fn report(cli: &Cli, error: &Error) {
+    say(error);
+    // With several repositories, the result was printed and has their errors.
+    if cli.format == cli::OutputFormat::Json && !matches!(error, Error::Several { .. }) {
+        let mut document = serde_json::json!({
+            "error": error.to_string(),
+            "hint": error.hint(),
+            "exit_code": error.exit().code(),
+        });
+        let parts = error.parts();
+        if parts.len() > 1 {
+            let parts = parts.iter();
+            document["errors"] = parts
+                .map(|(what, hint)| serde_json::json!({"error": what, "hint": hint}))
+                .collect();
+        }
+        let document = terminal::escape_json(&format!("{document:#}"));
+        let _ = writeln!(std::io::stdout(), "{document}");
+    }
+}
+
+/// `problems` gets what is wrong with files of `repos.d` that the run does without, `written` what `init` has made so far.
+fn start(
+    cli: &Cli,
+    problems: &mut Vec<config::Problem>,
+    written: &mut Vec<String>,
+) -> Result<(), Error> {
+    let has_csv = matches!(cli.command, Command::Snapshot(cli::Snapshot::Diff(_)));
+    if cli.format == cli::OutputFormat::Csv && !has_csv {
+        return Err(Error::Usage(
+            "--format csv is for `snapshot diff` only: take text or json".to_owned(),
+        ));
+    }
+    let output = Output {
+        format: cli.format,
+        quiet: cli.quiet,
+    };
+    if let Command::Generate(cli::Generate::Man(arguments)) = &cli.command {
+        return commands::generate::man(arguments);
+    }
+    if matches!(cli.command, Command::Init) {
+        commands::init::write_examples(&cli.config_dir, written)?;
+    }
+    let mut loaded = config::load(&cli.config_dir)?;
+    problems.append(&mut loaded.problems);
+    let verbosity = match (cli.quiet, cli.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::AsConfigured,
+        (false, times) => Verbosity::Verbose(times),
+    };
+    if matches!(cli.command, Command::Init) {
+        commands::init::make_log_directory(&loaded.config)?;
+    }
+    let progress = logging::start(&loaded.config.logging, verbosity)?;
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let config_dir = config::absolute(&cli.config_dir)?;
+    let context = Context {
+        config: &loaded.config,
+        config_dir: &config_dir,
+        output,
+        progress,
+        key: std::sync::OnceLock::new(),
+    };
+    let result = dispatch(&cli.command, &context, written);
+    context.progress.clear();
+    if let (Err(error), Some(_)) = (&result, &loaded.config.logging.file) {
+        // Standard error has it anyway; whoever reads the log file finds why the run ended there too.
+        log::error!("{error}");
+    }
+    result
+}
+
+fn dispatch(
+    command: &Command,
+    context: &Context<'_>,
+    written: &mut Vec<String>,
+) -> Result<(), Error> {
+    match command {
+        Command::Init => commands::init::init(context.config, context.output, written),
+        Command::Repo(cli::Repo::Sync(arguments)) => commands::repo::sync(context, arguments),
+        Command::Repo(cli::Repo::List) => commands::repo::list(context),
+        Command::Repo(cli::Repo::Show(arguments)) => commands::repo::show(context, arguments),
+        Command::Repo(cli::Repo::Trust(arguments)) => commands::repo::trust(context, arguments),
+        Command::Repo(cli::Repo::Remove(arguments)) => commands::repo::remove(context, arguments),
+        Command::Repo(cli::Repo::History(arguments)) => commands::repo::history(context, arguments),
+        Command::Snapshot(cli::Snapshot::Create(arguments)) => {
+            commands::snapshot::create(context, arguments)
+        }
+        Command::Snapshot(cli::Snapshot::List(arguments)) => {
+            commands::snapshot::list(context, arguments)
+        }
+        Command::Snapshot(cli::Snapshot::Show(arguments)) => {
+            commands::snapshot::show(context, arguments)
+        }
+        Command::Snapshot(cli::Snapshot::Diff(arguments)) => {
+            commands::snapshot::diff(context, arguments)
+        }
+        Command::Snapshot(cli::Snapshot::Merge(arguments)) => {
+            commands::snapshot::merge(context, arguments)
+        }
+        Command::Snapshot(cli::Snapshot::Delete(arguments)) => {
+            commands::snapshot::delete(context, arguments)
+        }
+        Command::Publish(arguments) => commands::publish::publish(context, arguments),
+        Command::Unpublish(arguments) => commands::publish::unpublish(context, arguments),
+        Command::Db(cli::Db::Cleanup(arguments)) => commands::db::cleanup(context, arguments),
+        Command::Db(cli::Db::Migrate) => commands::db::migrate(context),
+        Command::Db(cli::Db::Stats) => commands::db::stats(context),
+        Command::Pool(cli::Pool::TakeOver(arguments)) => {
+            commands::pool::take_over(context, arguments)
+        }
+        Command::Config(cli::Config::Check) => commands::config::check(context),
+        Command::Config(cli::Config::Keygen(arguments)) => {
+            commands::config::keygen(context, arguments)
+        }
+        Command::Generate(cli::Generate::Man(_)) => {
+            unreachable!("handled before the configuration is read")
+        }
+    }
+}
