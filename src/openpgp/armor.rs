@@ -4,6 +4,9 @@
 //! line is reported to callers that do not want it. The checksum is not read: RFC 9580 forbids to reject anything
 //! because of it, and signatures prove more.
 
+use base64::alphabet;
+use base64::engine::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use pgp::armor::BlockType;
 use pgp::ser::Serialize;
 
@@ -116,53 +119,37 @@ fn label<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
     line.strip_prefix(start)?.strip_suffix(DASHES)
 }
 
-/// Decodes base64 line by line.
+/// Decodes base64 line by line, so that errors can name the line.
 #[derive(Default)]
 struct Base64 {
     bytes: Vec<u8>,
-    bits: u32,
-    bit_count: u32,
-    digits: usize,
-    padding: usize,
+    /// Digits that wait for the rest of their group of four.
+    pending: Vec<u8>,
+    is_padded: bool,
 }
+
+/// The last digit of a padded group may have further bits, as gpg allows.
+const ENGINE: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 impl Base64 {
     /// False when the line holds anything but base64.
     fn push_line(&mut self, line: &[u8]) -> bool {
-        line.iter().all(|digit| self.push(*digit))
-    }
-
-    fn push(&mut self, digit: u8) -> bool {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                self.padding += 1;
-                return self.padding <= 2;
-            }
-            _ => return false,
-        };
-        if self.padding > 0 {
+        if self.is_padded && !line.is_empty() {
             return false;
         }
-        self.digits += 1;
-        self.bits = (self.bits << 6 | u32::from(value)) & 0xffff;
-        self.bit_count += 6;
-        if self.bit_count >= 8 {
-            self.bit_count -= 8;
-            self.bytes.push((self.bits >> self.bit_count & 0xff) as u8);
-        }
-        true
+        self.pending.extend_from_slice(line);
+        let rest = self.pending.split_off(self.pending.len() / 4 * 4);
+        let groups = std::mem::replace(&mut self.pending, rest);
+        self.is_padded = groups.ends_with(b"=");
+        ENGINE.decode_vec(groups, &mut self.bytes).is_ok()
     }
 
     /// `None` when the end is missing.
     fn finish(self) -> Option<Vec<u8>> {
-        (self.digits + self.padding)
-            .is_multiple_of(4)
-            .then_some(self.bytes)
+        self.pending.is_empty().then_some(self.bytes)
     }
 }
 
