@@ -1,6 +1,6 @@
 //! Cleanup: what no state, snapshot or published tree needs is found first, shown, and then taken away.
 //!
-//! - The caller holds the writers' lock, so nothing is on its way into the pool: there is no time to wait for.
+//! - The caller holds the storage alone, so nothing is on its way into the pool: there is no time to wait for.
 //! - The store forgets first, in one transaction, and files go after it: killed in between, a file is left that nothing
 //!   names, and the next cleanup finds it. Never is something named that is not there.
 //! - Each file is removed only while the lock is held: it may have been taken away from this run.
@@ -14,8 +14,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
 use crate::digest::ObjectId;
-use crate::pool::{Partial, PartialKind, Pool};
-use crate::store::{LockError, Name, Reader, Store, StoreError, Transaction, WriterLock};
+use crate::lock::LockError;
+use crate::pool::{Partial, PartialKind, Pool, PoolError};
+use crate::storage::Storage;
+use crate::store::{Name, Reader, Store, StoreError, Transaction};
 
 /// Younger ones may be continued by the next sync.
 const STALE: Duration = Duration::from_hours(24);
@@ -26,6 +28,8 @@ pub enum CleanupError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Lock(#[from] LockError),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -120,15 +124,11 @@ pub fn plan(
 }
 
 /// Takes away what the plan lists, and makes the store small again.
-pub fn apply(
-    store: &Store,
-    lock: &WriterLock,
-    pool: &Pool,
-    plan: &Plan,
-) -> Result<(), CleanupError> {
+pub fn apply(storage: &Storage, plan: &Plan) -> Result<(), CleanupError> {
+    let Storage { pool, locks, .. } = storage;
     let needed = &plan.needed;
     pool.check()?;
-    let generation = store.write(lock, |writer| {
+    let generation = storage.write(|writer| {
         writer.retain(&needed.manifests, &needed.chunks, &needed.objects)?;
         let mut identity = writer.identity()?;
         identity.adopting = plan.adopting;
@@ -139,19 +139,16 @@ pub fn apply(
         Ok(identity.generation)
     })?;
     if !plan.objects.is_empty() {
-        lock.check()?;
-        pool.raise_generation(generation)?;
+        pool.raise_generation(locks, generation)?;
     }
     for (object, _) in &plan.objects {
-        // Another run that got a lock of its own may be about to name it.
-        lock.check()?;
-        pool.remove(*object)?;
+        pool.remove(locks, *object)?;
     }
     for partial in &plan.partials {
-        lock.check()?;
-        partial.remove()?;
+        partial.remove(locks)?;
     }
-    store.compact(lock)?;
+    locks.remove_unused()?;
+    storage.store.compact(locks)?;
     Ok(())
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::RepoId;
+use crate::config::{RepoId, parse_duration};
+use crate::lock::Wait;
 use crate::snapshot::{Reference, SnapshotName, StateReference};
 
 /// In every command's help below what is its own.
@@ -74,7 +75,7 @@ pub enum Command {
     /// Nothing that exists is overwritten. Run it with the disks mounted: no other command makes a storage, because a disk that is
     /// not mounted looks like one that was never made. Only where the configuration says `storage.create: true` the first sync makes
     /// it, if nothing has its name and no disk seems to be missing.
-    Init,
+    Init(Waiting),
 
     /// Sync and list repositories
     #[command(subcommand)]
@@ -116,6 +117,32 @@ pub enum Command {
     Generate(Generate),
 }
 
+/// Of every command that changes something.
+#[derive(Debug, Args)]
+pub struct Waiting {
+    /// Wait for another run that is in the way, for at most TIME (30s, 10m, 2h), or as long as it takes
+    ///
+    /// Without this option such a command ends at once with exit code 6.
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ALWAYS,
+        value_parser = wait
+    )]
+    pub wait: Option<Wait>,
+}
+
+const ALWAYS: &str = "always";
+
+fn wait(text: &str) -> Result<Wait, String> {
+    match text {
+        ALWAYS => Ok(Wait::Always),
+        _ => parse_duration(text).map(Wait::UpTo),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Repo {
     /// Bring repositories to their upstream's state, and publish them
@@ -138,7 +165,7 @@ pub enum Repo {
     /// Keys that a `gpgkey_url` has the first time are trusted and kept; a sync that has something new to verify takes updates of them.
     /// When the URL has other keys, syncs fail until somebody who knows that the change is genuine says so with this command. Keys
     /// that the URLs no longer have are not trusted any more, nor are those that `gpgkey_fingerprints` does not name.
-    Trust(OneRepository),
+    Trust(RepoTrust),
 
     /// Forget a repository that is not configured any more, and take away what is published of its state
     ///
@@ -172,7 +199,7 @@ pub struct RepoSync {
 
     /// Show what would be downloaded, and change no state and no published tree
     ///
-    /// New indexes are downloaded for it; they stay in the pool for the sync to use.
+    /// New indexes are downloaded for it, to the cache's directory. Nothing in the storage is locked or changed.
     #[arg(long)]
     pub dry_run: bool,
 
@@ -186,6 +213,9 @@ pub struct RepoSync {
 
     #[command(flatten)]
     pub snapshot: SyncedSnapshot,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -219,6 +249,9 @@ pub struct RepoRemove {
 
     #[command(flatten)]
     pub absent: ForgetAbsent,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -233,6 +266,15 @@ pub struct OneRepository {
     /// Name of the repository
     #[arg(long = "repo-id", value_name = "NAME")]
     pub repo_id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RepoTrust {
+    #[command(flatten)]
+    pub repository: OneRepository,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -294,6 +336,9 @@ pub struct SnapshotCreate {
     /// Do not publish it below `snapshots_path`
     #[arg(long)]
     pub no_publish: bool,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -368,6 +413,9 @@ pub struct SnapshotMerge {
     /// Do not publish it below `snapshots_path`
     #[arg(long)]
     pub no_publish: bool,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 /// One line that is not empty, with nothing around it.
@@ -400,6 +448,9 @@ pub struct SnapshotDelete {
 
     #[command(flatten)]
     pub absent: ForgetAbsent,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -432,6 +483,9 @@ pub struct Publish {
     /// A published tree that is not there may be on a disk that is not mounted. Without this option nothing is made in its place.
     #[arg(long)]
     pub recreate: bool,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -441,6 +495,9 @@ pub struct Unpublish {
 
     #[command(flatten)]
     pub absent: ForgetAbsent,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -472,7 +529,7 @@ pub enum Db {
     /// A copy of the store is made beside it first. Every command that changes the storage does the same by itself; commands that only
     /// look at it read an older store as it is. Afterwards the earlier chantal refuses the store: to go back, put the copy in its place
     /// while nothing runs.
-    Migrate,
+    Migrate(Waiting),
 
     /// Say how much is in the pool, and what sharing saves
     Stats,
@@ -490,6 +547,9 @@ pub struct DbCleanup {
     /// until this is given once, cleanup keeps all objects that were there then.
     #[arg(long)]
     pub forget_unknown: bool,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Subcommand)]
@@ -507,6 +567,9 @@ pub struct PoolTakeOver {
     /// The id of the store that the pool belongs to now, as the error names it
     #[arg(long, value_name = "ID")]
     pub from: String,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
 }
 
 #[derive(Debug, Subcommand)]

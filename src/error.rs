@@ -10,6 +10,7 @@ use crate::config::ConfigError;
 use crate::exit::Exit;
 use crate::format::FormatError;
 use crate::interrupt::Interrupted;
+use crate::lock::LockError;
 use crate::manifest::ManifestError;
 use crate::openpgp::{SigningKeyError, VerifyError};
 use crate::pool::exit_of_io;
@@ -83,9 +84,16 @@ impl From<CleanupError> for Error {
     fn from(error: CleanupError) -> Self {
         match error {
             CleanupError::Store(error) => error.into(),
-            CleanupError::Lock(error) => Self::Storage(error.into()),
+            CleanupError::Lock(error) => error.into(),
+            CleanupError::Pool(error) => Self::Storage(error.into()),
             CleanupError::Io(error) => error.into(),
         }
+    }
+}
+
+impl From<LockError> for Error {
+    fn from(error: LockError) -> Self {
+        Self::Storage(error.into())
     }
 }
 
@@ -236,7 +244,7 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         SyncError::Key(KeyError::Replaced { .. }) => format!(
             "if the new keys are genuine, `chantal repo trust --repo-id {repository}` accepts them; {untouched}"
         ),
-        SyncError::Key(KeyError::Lock(error)) => lock_hint(error)?,
+        SyncError::Key(KeyError::Lock(error)) | SyncError::Lock(error) => lock_hint(error)?,
         SyncError::Key(KeyError::Missing { .. }) => "check gpgkey_url".to_owned(),
         SyncError::Key(KeyError::Upstream(UpstreamError::Redirect { .. })) => {
             "name the address that it leads to as gpgkey_url".to_owned()
@@ -394,6 +402,7 @@ fn tls_hint(failure: &TlsFailure) -> &'static str {
 
 fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
     Some(match error {
+        PublishError::Lock(error) => lock_hint(error)?,
         PublishError::Occupied { .. } => {
             "move it away, or name another publish path (what was published elsewhere and moved here with its storage can be \
              removed); nothing was changed"

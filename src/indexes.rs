@@ -16,6 +16,7 @@ use crate::format::{
     self, FormatError, Index, Indexes, Open, Packed, ReadBack, Sink, Variant, Work, Written,
 };
 use crate::pool::{BUFFER, Pool, Stored};
+use crate::storage::Storage;
 use crate::threads;
 
 /// The indexes of a root, as far as their files are in the pool.
@@ -101,7 +102,7 @@ impl Indexes for PooledIndexes<'_> {
 
 /// Stores new indexes in the pool.
 pub struct PoolSink<'a> {
-    pub pool: &'a Pool,
+    pub storage: &'a Storage,
     /// What was stored so far.
     pub stored: Vec<Stored>,
 }
@@ -117,7 +118,7 @@ impl Sink for PoolSink<'_> {
         work: Work<'_>,
         read_back: ReadBack<'_>,
     ) -> Result<Written, FormatError> {
-        let pool = self.pool;
+        let Storage { pool, locks, .. } = self.storage;
         let written = thread::scope(|scope| {
             let mut senders = Vec::new();
             let mut packers = Vec::new();
@@ -125,7 +126,7 @@ impl Sink for PoolSink<'_> {
                 let (sender, pieces) = sync_channel::<std::sync::Arc<[u8]>>(WAITING);
                 senders.push(sender);
                 let pack = move || -> io::Result<Stored> {
-                    let mut encoder = Encoder::new(codec, pool.make()?)?;
+                    let mut encoder = Encoder::new(codec, pool.make(locks)?)?;
                     for piece in pieces {
                         encoder.write_all(&piece)?;
                     }
@@ -178,7 +179,7 @@ impl Sink for PoolSink<'_> {
 impl PoolSink<'_> {
     /// Unpacks every file of what was written, each in a thread of its own; the first one is read as well.
     fn compare(&self, written: &Written, read_back: ReadBack<'_>) -> Result<(), FormatError> {
-        let pool = self.pool;
+        let pool = &self.storage.pool;
         let Some((&first, others)) = written.packed.split_first() else {
             return Ok(());
         };
@@ -287,11 +288,12 @@ mod tests {
     #[test]
     fn what_is_stored_is_read_again_and_equal_texts_are_equal_files() {
         let dir = tempfile::tempdir().unwrap();
-        let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
+        let storage = Storage::test(&dir.path().join("storage"));
+        let pool = &storage.pool;
         let text = "Package: hello\nVersion: 1\n\n".repeat(30_000);
         let store = || {
             let mut sink = PoolSink {
-                pool: &pool,
+                storage: &storage,
                 stored: Vec::new(),
             };
             let mut write = |out: &mut dyn Write| {
@@ -326,9 +328,9 @@ mod tests {
     #[test]
     fn an_error_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
+        let storage = Storage::test(&dir.path().join("storage"));
         let mut sink = PoolSink {
-            pool: &pool,
+            storage: &storage,
             stored: Vec::new(),
         };
         let mut write = |out: &mut dyn Write| {
@@ -357,14 +359,15 @@ mod tests {
     #[test]
     fn what_is_stored_must_be_what_was_written() {
         let dir = tempfile::tempdir().unwrap();
-        let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
+        let storage = Storage::test(&dir.path().join("storage"));
+        let pool = &storage.pool;
         let of = |bytes: &[u8]| {
-            let Stored { object, size } = pool.add(bytes).unwrap();
+            let Stored { object, size } = pool.add(&storage.locks, bytes).unwrap();
             Packed { object, size }
         };
         let read = |codec, bytes: &[u8]| {
             let packed = (codec, of(bytes));
-            read_stored(&pool, packed, of(b"text"), &mut |_| Ok(()))
+            read_stored(pool, packed, of(b"text"), &mut |_| Ok(()))
         };
         assert!(read(Compression::Plain, b"text").is_ok());
         for (codec, bytes) in [

@@ -48,6 +48,7 @@ mod format;
 pub mod fuzzing;
 mod indexes;
 mod interrupt;
+mod lock;
 mod logging;
 mod manifest;
 mod mounts;

@@ -122,7 +122,7 @@ fn start(
     if let Command::Generate(cli::Generate::Man(arguments)) = &cli.command {
         return commands::generate::man(arguments);
     }
-    if matches!(cli.command, Command::Init) {
+    if matches!(cli.command, Command::Init(_)) {
         commands::init::write_examples(&cli.config_dir, written)?;
     }
     let mut loaded = config::load(&cli.config_dir)?;
@@ -132,7 +132,7 @@ fn start(
         (false, 0) => Verbosity::AsConfigured,
         (false, times) => Verbosity::Verbose(times),
     };
-    if matches!(cli.command, Command::Init) {
+    if matches!(cli.command, Command::Init(_)) {
         commands::init::make_log_directory(&loaded.config)?;
     }
     let progress = logging::start(&loaded.config.logging, verbosity)?;
@@ -162,7 +162,7 @@ fn dispatch(
     written: &mut Vec<String>,
 ) -> Result<(), Error> {
     match command {
-        Command::Init => commands::init::init(context.config, context.output, written),
+        Command::Init(waiting) => commands::init::init(context, waiting, written),
         Command::Repo(cli::Repo::Sync(arguments)) => commands::repo::sync(context, arguments),
         Command::Repo(cli::Repo::List) => commands::repo::list(context),
         Command::Repo(cli::Repo::Show(arguments)) => commands::repo::show(context, arguments),
@@ -190,7 +190,7 @@ fn dispatch(
         Command::Publish(arguments) => commands::publish::publish(context, arguments),
         Command::Unpublish(arguments) => commands::publish::unpublish(context, arguments),
         Command::Db(cli::Db::Cleanup(arguments)) => commands::db::cleanup(context, arguments),
-        Command::Db(cli::Db::Migrate) => commands::db::migrate(context),
+        Command::Db(cli::Db::Migrate(waiting)) => commands::db::migrate(context, waiting),
         Command::Db(cli::Db::Stats) => commands::db::stats(context),
         Command::Pool(cli::Pool::TakeOver(arguments)) => {
             commands::pool::take_over(context, arguments)

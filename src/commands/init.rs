@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::cli::Waiting;
+use crate::commands::{Context, requester};
 use crate::config::{self, EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 use crate::error::Error;
-use crate::output::Output;
 use crate::storage::{self, Storage};
 
 #[derive(Serialize)]
@@ -61,13 +62,15 @@ pub fn make_log_directory(config: &config::Config) -> Result<(), Error> {
 
 /// `written` has what was written before.
 pub fn init(
-    config: &config::Config,
-    output: Output,
+    context: &Context<'_>,
+    waiting: &Waiting,
     written: &mut Vec<String>,
 ) -> Result<(), Error> {
+    let Context { config, output, .. } = context;
+    let requester = requester("init", waiting)?;
     let created = !storage::is_made(&config.storage).unwrap_or(false);
     let before = storage::half_made(&config.storage);
-    let storage = Storage::init(&config.storage).inspect_err(|_| {
+    let storage = Storage::init(&config.storage, &requester).inspect_err(|_| {
         let left = storage::half_made(&config.storage).into_iter();
         // What another run is making is not this one's.
         let own = left.filter(|path| !before.contains(path));

@@ -16,9 +16,11 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
-use crate::cli::Which;
+use crate::cli::{Waiting, Which};
 use crate::config::{Config, Repository, absolute, in_the_way, real};
 use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::lock::Requester;
 use crate::openpgp::SigningKey;
 use crate::output::Output;
 use crate::progress::Progress;
@@ -117,6 +119,15 @@ impl Context<'_> {
             None => Ok(path),
         }
     }
+}
+
+/// The run of a command, which listens to interruptions from now on.
+pub fn requester(command: &'static str, waiting: &Waiting) -> Result<Requester, Error> {
+    Ok(Requester {
+        command,
+        wait: waiting.wait.unwrap_or_default(),
+        interrupt: Interrupt::listen()?,
+    })
 }
 
 /// What a result says of one repository that failed, beside its error.

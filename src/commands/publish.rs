@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Context, conclude};
+use super::{Context, conclude, requester};
 use crate::cli;
 use crate::commands::Failure;
 use crate::commands::repo::packages_verified;
 use crate::config::{self, PackageCheck, Repository};
 use crate::error::Error;
-use crate::interrupt::Interrupt;
+use crate::lock::Requester;
 use crate::output::count;
 use crate::publish::{
     self, Absent, Afterwards, Caller, Effort, Older, Outcome, Own, OwnRoot, Removal, Request, Root,
@@ -110,7 +110,8 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
         .transpose()?;
     if let Some(reference) = &arguments.what.snapshot_name {
         let manner = Manner::command(arguments, Older::IsRedated);
-        return publish_snapshot(context, reference, to, manner);
+        let requester = requester("publish", &arguments.waiting)?;
+        return publish_snapshot(context, reference, to, manner, &requester);
     }
     let repositories = context.chosen(&arguments.what.repo_ids, arguments.what.all)?;
     if to.is_some() && repositories.len() > 1 {
@@ -118,19 +119,19 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
             "--to is one place, and these are several repositories".to_owned(),
         ));
     }
-    let interrupt = Interrupt::listen()?;
-    let storage = Storage::open(&context.config.storage, "publish")?;
+    let requester = requester("publish", &arguments.waiting)?;
+    let storage = Storage::open(&context.config.storage, &requester)?;
     let mut results = Vec::new();
     let mut errors = Vec::new();
     for repository in repositories {
         let published = match (&to, repository.publish.latest_path.as_deref()) {
             (Some(to), _) => refuse_taken(context, &storage, to).and_then(|()| {
                 let manner = Manner::command(arguments, Older::IsRedated);
-                state_at(context, &storage, &interrupt, repository, to, manner)
+                state_at(context, &storage, repository, to, manner)
             }),
             (None, Some(tree)) => {
                 let manner = Manner::command(arguments, Older::IsFollowed);
-                state_at(context, &storage, &interrupt, repository, tree, manner)
+                state_at(context, &storage, repository, tree, manner)
             }
             (None, None) if arguments.what.all => continue,
             (None, None) => {
@@ -179,17 +180,17 @@ fn publish_snapshot(
     reference: &snapshot::Reference,
     to: Option<PathBuf>,
     manner: Manner,
+    requester: &Requester,
 ) -> Result<(), Error> {
-    let interrupt = Interrupt::listen()?;
-    let storage = Storage::open(&context.config.storage, "publish")?;
+    let storage = Storage::open(&context.config.storage, requester)?;
     let snapshot = snapshot::find(&storage.store, reference)?;
     let tree = match to {
         Some(to) => {
             refuse_taken(context, &storage, &to)?;
-            snapshot_at(context, &storage, &interrupt, &snapshot, &to, manner)?
+            snapshot_at(context, &storage, &snapshot, &to, manner)?
         }
         None => match snapshot_path(context, &snapshot) {
-            Some(path) => snapshot_at(context, &storage, &interrupt, &snapshot, &path, manner)?,
+            Some(path) => snapshot_at(context, &storage, &snapshot, &path, manner)?,
             None => {
                 return Err(Error::Usage(format!(
                     "{} has no publish.snapshots_path: say where with --to",
@@ -229,7 +230,6 @@ pub fn snapshot_path(context: &Context<'_>, snapshot: &Snapshot) -> Option<PathB
 pub fn snapshot_at(
     context: &Context<'_>,
     storage: &Storage,
-    interrupt: &Interrupt,
     snapshot: &Snapshot,
     tree: &Path,
     manner: Manner,
@@ -248,14 +248,13 @@ pub fn snapshot_at(
         keep: context.config.keep(&snapshot.repository),
         manner,
     };
-    show(context, storage, interrupt, &showing, tree)
+    show(context, storage, &showing, tree)
 }
 
 /// Publishes a repository's last good state.
 pub fn state_at(
     context: &Context<'_>,
     storage: &Storage,
-    interrupt: &Interrupt,
     repository: &Repository,
     tree: &Path,
     manner: Manner,
@@ -275,7 +274,7 @@ pub fn state_at(
         keep: repository.publish.keep,
         manner,
     };
-    show(context, storage, interrupt, &showing, tree)
+    show(context, storage, &showing, tree)
 }
 
 /// Whoever turned gpgcheck on since would take what is published for verified. `what` is the repository or the snapshot.
@@ -289,7 +288,6 @@ fn warn_of_unverified(repository: &Repository, what: &str, state: &RepositoryRec
 fn show(
     context: &Context<'_>,
     storage: &Storage,
-    interrupt: &Interrupt,
     showing: &Showing<'_>,
     tree: &Path,
 ) -> Result<PublishedTree, Error> {
@@ -333,11 +331,9 @@ fn show(
         keep: showing.keep,
         effort: showing.manner.effort,
     };
-    let outcome = publish::publish(publishing(storage, interrupt), request).map_err(|source| {
-        Error::Publish {
-            repository: showing.repository.to_owned(),
-            source,
-        }
+    let outcome = publish::publish(storage, request).map_err(|source| Error::Publish {
+        repository: showing.repository.to_owned(),
+        source,
     })?;
     let unpublished = outcome == Outcome::NotWanted;
     let (changed, summary) = match outcome {
@@ -368,17 +364,6 @@ fn show(
             .filter(|until| *until <= now())
             .map(rfc3339),
     })
-}
-
-/// What publishing needs of an open storage.
-pub fn publishing<'a>(storage: &'a Storage, interrupt: &'a Interrupt) -> publish::Context<'a> {
-    publish::Context {
-        store: &storage.store,
-        lock: &storage.lock,
-        pool: &storage.pool,
-        interrupt,
-        now: now(),
-    }
 }
 
 /// A tree is replaced as a whole: none may lie in another. Nor is one replaced that a file which cannot be used may define.
@@ -417,8 +402,8 @@ struct Unpublished {
 }
 
 pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<(), Error> {
-    let interrupt = Interrupt::listen()?;
-    let storage = Storage::open(&context.config.storage, "unpublish")?;
+    let requester = requester("unpublish", &arguments.waiting)?;
+    let storage = Storage::open(&context.config.storage, &requester)?;
     let mut all = storage.store.read(crate::store::Reader::trees)?;
     all.retain(|_, tree| tree.is_on_disk());
     let mut chosen: Vec<(&PathBuf, &TreeRecord)> = Vec::new();
@@ -454,14 +439,7 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     let mut errors = Vec::new();
     let absent = absent(&arguments.absent);
     for (path, tree) in chosen {
-        let removed = take_away(
-            &storage,
-            &interrupt,
-            path,
-            tree,
-            Afterwards::NotWanted,
-            absent,
-        );
+        let removed = take_away(&storage, path, tree, Afterwards::NotWanted, absent);
         match removed {
             Ok(removal) => gone.push(Unpublished {
                 path: path.display().to_string(),
@@ -511,17 +489,14 @@ pub fn shows(tree: &TreeRecord, snapshot: &Snapshot) -> bool {
 /// Takes one published tree away.
 pub fn take_away(
     storage: &Storage,
-    interrupt: &Interrupt,
     path: &Path,
     tree: &TreeRecord,
     afterwards: Afterwards,
     absent: Absent,
 ) -> Result<Removal, Error> {
-    publish::unpublish(publishing(storage, interrupt), path, afterwards, absent).map_err(|source| {
-        Error::Publish {
-            repository: tree.repository.clone(),
-            source,
-        }
+    publish::unpublish(storage, path, afterwards, absent).map_err(|source| Error::Publish {
+        repository: tree.repository.clone(),
+        source,
     })
 }
 

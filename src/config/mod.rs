@@ -48,6 +48,7 @@ pub use resolved::{
     RepoIdError, Repository, RootCheck, Storage,
 };
 pub use secret::{Secret, SecretSource};
+pub use values::parse_duration;
 
 use scope::Scope;
 use secret::Environment;

@@ -117,7 +117,8 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit.trim_start()))
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A number of seconds, or a number with a unit: `30s`, `5m`, `24h`, `30d`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     number_and_unit(text)
         .and_then(|(number, unit)| {
             let unit_secs = match unit {

@@ -2,9 +2,10 @@
 
 use std::io;
 
+use crate::lock::LockError;
 use crate::pool::PoolError;
 use crate::storage::StorageError;
-use crate::store::{LockError, StoreError};
+use crate::store::StoreError;
 
 pub fn storage_hint(error: &StorageError) -> Option<String> {
     Some(match error {
@@ -52,12 +53,13 @@ pub fn storage_hint(error: &StorageError) -> Option<String> {
 
 pub fn lock_hint(error: &LockError) -> Option<String> {
     match error {
-        LockError::Busy { .. } => Some("wait for it to end".to_owned()),
+        LockError::Busy { .. } => Some("wait for it to end, or let the command wait: --wait".to_owned()),
         LockError::Lost { .. } => Some(
             "run the command again; never remove the lock file: it is free as soon as its holder ends, however it ends"
                 .to_owned(),
         ),
-        LockError::NotAFile { .. } | LockError::Io { .. } => None,
+        LockError::Io { source, .. } => io_hint(source),
+        LockError::NotAFile { .. } | LockError::Interrupted(_) => None,
     }
 }
 
@@ -72,6 +74,7 @@ pub fn store_hint(error: &StoreError) -> Option<String> {
         StoreError::Unrepaired { .. } => {
             "it needs to be writable, with room on its file system; nothing is lost".to_owned()
         }
+        StoreError::Busy { .. } => "wait for it to end".to_owned(),
         StoreError::Lock(error) => lock_hint(error)?,
         StoreError::Io(error) => io_hint(error)?,
         StoreError::Absent { .. } | StoreError::Database { .. } => return None,

@@ -11,6 +11,7 @@ use super::Verdict;
 use crate::config;
 use crate::digest::ObjectId;
 use crate::interrupt::Interrupt;
+use crate::lock::{Locks, Mode, Requester, Wait};
 use crate::pool::{Begin, Pool};
 use crate::progress::Progress;
 use crate::rel_path::RelPath;
@@ -124,7 +125,13 @@ fn download(upstream: &Upstream, path: &RelPath, pool: &Path) -> Verdict {
     let object = ObjectId::of(FILE);
     // A new one, because a pool remembers what it brought.
     let pool = Pool::open(pool, POOL_ID).expect("it was made before");
-    let begun = pool.begin(object.digest(), "a", &Interrupt::default());
+    let requester = Requester {
+        command: "fuzz",
+        wait: Wait::No,
+        interrupt: Interrupt::default(),
+    };
+    let locks = Locks::acquire(pool.root(), Mode::Shared, &requester).expect("it is shared");
+    let begun = pool.begin(&locks, object.digest(), "a", &Interrupt::default());
     let Begin::Download(mut incoming) = begun.expect("a partial file") else {
         panic!("nobody downloaded it");
     };

@@ -137,7 +137,9 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 impl Base64 {
     /// False when the line holds anything but base64.
     fn push_line(&mut self, line: &[u8]) -> bool {
-        if self.is_padded && !line.is_empty() {
+        let digits = alphabet::STANDARD.as_str().as_bytes();
+        let is_digit = |byte: &u8| *byte == b'=' || digits.contains(byte);
+        if self.is_padded && !line.is_empty() || !line.iter().all(is_digit) {
             return false;
         }
         self.pending.extend_from_slice(line);

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::{OBJECTS, Pool};
+use super::{OBJECTS, Pool, PoolError};
 use crate::digest::{Algorithm, Hasher, ObjectId};
+use crate::lock::Locks;
 use crate::regular_file::{self, is_absent};
 
 impl Pool {
@@ -70,8 +71,10 @@ impl Pool {
     }
 
     /// Takes an object's file away. The store must not name it any more.
-    pub fn remove(&self, object: ObjectId) -> io::Result<()> {
-        regular_file::remove(&self.object_path(object))
+    pub fn remove(&self, locks: &Locks, object: ObjectId) -> Result<(), PoolError> {
+        // Another run that got a lock of its own may be about to name it.
+        locks.check()?;
+        Ok(regular_file::remove(&self.object_path(object))?)
     }
 }
 

@@ -4,11 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::PoisonError;
 
-use fs_err as fs;
-
 use super::{BUFFER, PARTIAL, Pool, Stored};
 use crate::digest::{Algorithm, Hasher, ObjectId};
-use crate::regular_file;
+use crate::lock::Locks;
 
 /// How their names in `partial` begin; those of downloads begin with an algorithm.
 pub(super) const MADE: &str = "made-";
@@ -23,33 +21,17 @@ pub struct Made<'a> {
 
 impl Pool {
     /// Stores a few bytes that are in memory anyway (roots, keys).
-    pub fn add(&self, bytes: &[u8]) -> io::Result<Stored> {
-        let size = bytes.len() as u64;
-        let object = ObjectId::of(bytes);
-        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stored) = self.adopt(object)? {
+    pub fn add(&self, locks: &Locks, bytes: &[u8]) -> io::Result<Stored> {
+        if let Some(stored) = self.adopt(ObjectId::of(bytes))? {
             return Ok(stored);
         }
-        let file = self.root.join(PARTIAL);
-        let file = file.join(format!("{MADE}{}", object.hex()));
-        let write = || {
-            // A killed run may have left one.
-            regular_file::remove(&file)?;
-            fs::write(&file, bytes)?;
-            fs::set_permissions(&file, PermissionsExt::from_mode(0o444))?;
-            self.give_name(&file, object)
-        };
-        match write() {
-            Ok(()) => Ok(Stored { object, size }),
-            Err(error) => {
-                let _ = regular_file::remove(&file);
-                Err(self.explained(error))
-            }
-        }
+        let mut made = self.make(locks)?;
+        made.write_all(bytes)?;
+        made.finish().map_err(|error| self.explained(error))
     }
 
-    /// Begins a file that becomes an object when it is finished.
-    pub fn make(&self) -> io::Result<Made<'_>> {
+    /// Begins a file that becomes an object when it is finished. Its name until then is its own: other runs may be making the same.
+    pub fn make(&self, _held: &Locks) -> io::Result<Made<'_>> {
         let file = tempfile::Builder::new()
             .prefix(MADE)
             .tempfile_in(self.root.join(PARTIAL))
@@ -107,13 +89,15 @@ impl Write for Made<'_> {
 mod tests {
     use super::*;
     use crate::digest::ObjectId;
+    use crate::lock::{Mode, Requester};
 
     #[test]
     fn what_is_made_is_stored_once_under_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
+        let locks = Locks::acquire(dir.path(), Mode::Exclusive, &Requester::test()).unwrap();
         for _ in 0..2 {
-            let mut made = pool.make().unwrap();
+            let mut made = pool.make(&locks).unwrap();
             made.write_all(b"hello ").unwrap();
             made.write_all(b"world").unwrap();
             let stored = made.finish().unwrap();
@@ -121,7 +105,7 @@ mod tests {
             assert_eq!(stored.size, 11);
             assert_eq!(pool.size_of(stored.object).unwrap(), Some(11));
         }
-        drop(pool.make().unwrap());
+        drop(pool.make(&locks).unwrap());
         assert!(pool.partials().unwrap().is_empty());
     }
 }

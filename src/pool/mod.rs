@@ -17,28 +17,29 @@
 //!   continue it.
 //! - A pool whose disk leaves while it is used leaves nothing where its path leads then: no directory above `sha256/ab` is ever made,
 //!   and the error says so ([`place::PoolAway`]).
-//! - One download per digest at a time within the process; one process at a time by the writers' lock.
+//! - One download per digest at a time: threads of a process wait for each other, runs by a lock on the partial file.
+//! - What changes the pool takes the locks of the run ([`crate::lock::Locks`]); nothing is removed but by a run that holds the storage alone.
 
 mod contents;
+mod incoming;
 mod made;
 mod marker;
 mod partials;
 mod place;
 
 use std::collections::HashMap;
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use fs_err as fs;
-use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::digest::{Algorithm, Digest, Hasher, ObjectId};
-use crate::interrupt::{Interrupt, Interrupted};
 use crate::regular_file;
 
+pub use incoming::{Begin, Incoming};
 pub use marker::{Marker, Owner};
 pub use partials::{Held, Partial, PartialKind};
 pub use place::{PoolError, exit_of_io};
@@ -60,6 +61,8 @@ pub struct Pool {
     /// Held while what was made here gets its name.
     naming: Mutex<()>,
     released: Condvar,
+    /// A pool whose objects are found here too. Nothing is written to it.
+    lower: Option<Box<Pool>>,
 }
 
 /// What this process did about a digest.
@@ -78,39 +81,6 @@ pub struct Stored {
     pub size: u64,
 }
 
-/// What [`Pool::begin`] found.
-pub enum Begin<'a> {
-    /// Another thread of this process stored it meanwhile.
-    Present(Stored),
-    Download(Box<Incoming<'a>>),
-    /// While another thread was downloading it.
-    Interrupted(Interrupted),
-}
-
-/// A file on its way into the pool. Dropping it keeps the bytes for a later resume.
-pub struct Incoming<'a> {
-    pool: &'a Pool,
-    expected: Digest,
-    /// In `partial`.
-    name: String,
-    path: PathBuf,
-    file: fs::File,
-    hasher: Hasher,
-    length: u64,
-    /// Whether some of it was there before, or came with another answer than the rest.
-    is_resumed: bool,
-    /// What the server recognises the file by that the bytes are of.
-    validator: Option<String>,
-}
-
-/// The bytes were not the ones that were expected.
-#[derive(Debug)]
-pub struct Mismatch {
-    pub got: Digest,
-    /// In bytes.
-    pub length: u64,
-}
-
 impl Pool {
     /// Gives a whole file its final name. Of the directories above it only the last is ever made: where the pool is not, nothing is.
     fn give_name(&self, file: &Path, object: ObjectId) -> io::Result<()> {
@@ -126,8 +96,31 @@ impl Pool {
         fs::rename(file, &target).map_err(|error| self.explained(error))
     }
 
+    /// The same pool, in which also the objects of another one are found: what is written goes here.
+    #[must_use]
+    pub fn over(self, lower: Self) -> Self {
+        Self {
+            lower: Some(Box::new(lower)),
+            ..self
+        }
+    }
+
+    /// The pool that the downloads of a run go to in the end, where this one is only scratch over it.
+    pub fn lowest(&self) -> &Self {
+        self.lower.as_deref().map_or(self, Self::lowest)
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where an object's file is to be read.
+    fn found_at(&self, object: ObjectId) -> PathBuf {
+        let own = self.object_path(object);
+        match &self.lower {
+            Some(lower) if fs::symlink_metadata(&own).is_err() => lower.found_at(object),
+            _ => own,
+        }
     }
 
     pub fn object_path(&self, object: ObjectId) -> PathBuf {
@@ -140,7 +133,7 @@ impl Pool {
 
     /// The size in bytes of an object's file; `None` when there is none. Says nothing of its content.
     pub fn size_of(&self, object: ObjectId) -> io::Result<Option<u64>> {
-        match fs::symlink_metadata(self.object_path(object)) {
+        match fs::symlink_metadata(self.found_at(object)) {
             Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -149,7 +142,7 @@ impl Pool {
     }
 
     pub fn open_object(&self, object: ObjectId) -> io::Result<fs::File> {
-        regular_file::open_named(&self.object_path(object))
+        regular_file::open_named(&self.found_at(object))
     }
 
     /// An object whose file is there but which the store does not vouch for: hashed again, and only then believed.
@@ -199,83 +192,6 @@ impl Pool {
         Ok(hasher.finish().0 == object)
     }
 
-    /// Claims a digest that `repository` declares for a download. Waits while another thread downloads the same: that may be
-    /// of another repository, which goes on when this one is stopped.
-    pub fn begin(
-        &self,
-        expected: Digest,
-        repository: &str,
-        interrupt: &Interrupt,
-    ) -> io::Result<Begin<'_>> {
-        let name = partial_name(expected, repository);
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match claims.get(&name) {
-                Some(Claim::Busy) => {
-                    if let Err(interrupted) = interrupt.check() {
-                        return Ok(Begin::Interrupted(interrupted));
-                    }
-                    let waited = self.released.wait_timeout(claims, SLICE);
-                    claims = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                Some(Claim::Stored(stored)) => return Ok(Begin::Present(*stored)),
-                None => break,
-            }
-        }
-        claims.insert(name.clone(), Claim::Busy);
-        drop(claims);
-        match self.open_partial(expected, &name) {
-            Ok(incoming) => Ok(Begin::Download(Box::new(incoming))),
-            Err(error) => {
-                self.release(&name, None);
-                Err(error)
-            }
-        }
-    }
-
-    fn open_partial(&self, expected: Digest, name: &str) -> io::Result<Incoming<'_>> {
-        let path = self.root.join(PARTIAL).join(name);
-        let mut file = fs::OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-            .open(&path)
-            .map_err(|error| self.explained(error))?;
-        if !file.metadata()?.is_file() {
-            let why = format!("{} is not a regular file", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        }
-        let mut hasher = Hasher::new(expected.algorithm());
-        // What an interrupted run left counts only for what it hashes to.
-        let length = hash(&mut file, &mut hasher)?;
-        let validator = match length {
-            0 => None,
-            _ => partials::take_validator(&file),
-        };
-        Ok(Incoming {
-            pool: self,
-            expected,
-            name: name.to_owned(),
-            path,
-            file,
-            hasher,
-            length,
-            is_resumed: length > 0,
-            validator,
-        })
-    }
-
-    fn release(&self, name: &str, stored: Option<Stored>) {
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        match stored {
-            Some(stored) => claims.insert(name.to_owned(), Claim::Stored(stored)),
-            None => claims.remove(name),
-        };
-        self.released.notify_all();
-    }
-
     /// Makes everything that was stored so far durable, with one barrier instead of one per file.
     pub fn flush(&self) -> io::Result<()> {
         // Not by its path: another file system may be there by now.
@@ -289,108 +205,6 @@ impl Pool {
         let stat = rustix::fs::fstatvfs(self.handle.file());
         let stat = stat.map_err(|error| regular_file::named(&self.root)(error.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
-}
-
-impl Incoming<'_> {
-    /// Bytes that are there already, from an interrupted download.
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// Forgets what is there.
-    pub fn restart(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.rewind()?;
-        self.hasher = Hasher::new(self.expected.algorithm());
-        self.length = 0;
-        self.is_resumed = false;
-        self.validator = None;
-        Ok(())
-    }
-
-    /// What comes next continues what is there.
-    pub fn resume(&mut self) {
-        self.is_resumed = true;
-    }
-
-    pub fn is_resumed(&self) -> bool {
-        self.is_resumed
-    }
-
-    /// For `If-Range`, while there is something to continue.
-    pub fn validator(&self) -> Option<&str> {
-        self.validator.as_deref().filter(|_| self.length > 0)
-    }
-
-    pub fn set_validator(&mut self, validator: Option<&str>) {
-        self.validator = validator.map(str::to_owned);
-    }
-
-    /// Whether what is there so far is what was expected.
-    pub fn is_expected(&self) -> bool {
-        self.hasher.clone().finish().1 == self.expected
-    }
-
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Checks the digest and gives the file its final name. Wrong bytes are thrown away, and so is a second copy of what
-    /// the pool has: published trees link to the first one.
-    pub fn commit(mut self) -> io::Result<Result<Stored, Mismatch>> {
-        self.validator = None;
-        let hasher = std::mem::replace(&mut self.hasher, Hasher::new(self.expected.algorithm()));
-        let (object, got) = hasher.finish();
-        if got != self.expected {
-            fs::remove_file(&self.path)?;
-            return Ok(Err(Mismatch {
-                got,
-                length: self.length,
-            }));
-        }
-        self.file
-            .file()
-            .set_permissions(PermissionsExt::from_mode(0o444))?;
-        let is_there = self.pool.size_of(object)? == Some(self.length)
-            && self.pool.rehash(object)?.0 == object;
-        if is_there {
-            fs::remove_file(&self.path)?;
-        } else {
-            self.pool.give_name(&self.path, object)?;
-        }
-        let stored = Stored {
-            object,
-            size: self.length,
-        };
-        self.pool.release(&self.name, Some(stored));
-        Ok(Ok(stored))
-    }
-}
-
-impl Drop for Incoming<'_> {
-    fn drop(&mut self) {
-        if self.length == 0 {
-            // Nothing to resume; a leftover empty file would only be clutter. After a commit the name is gone anyway.
-            let _ = std::fs::remove_file(&self.path);
-        }
-        // Only now: what is written for each download costs all of them. A run that is killed leaves none, and what it left is
-        // continued without.
-        if let Some(validator) = self.validator() {
-            partials::keep_validator(&self.file, validator);
-        }
-        let mut claims = self
-            .pool
-            .claims
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if matches!(claims.get(&self.name), Some(Claim::Busy)) {
-            claims.remove(&self.name);
-        }
-        self.pool.released.notify_all();
     }
 }
 
@@ -429,8 +243,12 @@ fn hash(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::digest::Algorithm;
+    use crate::interrupt::Interrupt;
+    use crate::lock::{Locks, Mode, Requester};
 
     const ID: &str = "0123";
 
@@ -440,8 +258,16 @@ mod tests {
         (dir, pool)
     }
 
+    fn locks() -> Locks {
+        let dir = tempfile::tempdir().unwrap();
+        Locks::acquire(dir.path(), Mode::Exclusive, &Requester::test()).unwrap()
+    }
+
     fn incoming(pool: &Pool, expected: Digest) -> Box<Incoming<'_>> {
-        match pool.begin(expected, "r", &Interrupt::default()).unwrap() {
+        match pool
+            .begin(&locks(), expected, "r", &Interrupt::default())
+            .unwrap()
+        {
             Begin::Download(incoming) => incoming,
             Begin::Present(stored) => panic!("already there: {stored:?}"),
             Begin::Interrupted(_) => unreachable!("nobody interrupts it"),
@@ -451,7 +277,7 @@ mod tests {
     #[test]
     fn an_object_appears_whole_and_read_only() {
         let (_dir, pool) = pool();
-        let stored = pool.add(b"hello").unwrap();
+        let stored = pool.add(&locks(), b"hello").unwrap();
         let path = pool.object_path(stored.object);
         assert_eq!(fs::read(&path).unwrap(), b"hello");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
@@ -476,7 +302,8 @@ mod tests {
         second.write(b"lo").unwrap();
         assert_eq!(second.commit().unwrap().unwrap().size, 5);
         assert!(matches!(
-            pool.begin(expected, "r", &Interrupt::default()).unwrap(),
+            pool.begin(&locks(), expected, "r", &Interrupt::default())
+                .unwrap(),
             Begin::Present(_)
         ));
     }
@@ -489,7 +316,7 @@ mod tests {
         let interrupt = Interrupt::default().part();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let begun = pool.begin(expected, "r", &interrupt).unwrap();
+                let begun = pool.begin(&locks(), expected, "r", &interrupt).unwrap();
                 matches!(begun, Begin::Interrupted(_))
             });
             std::thread::sleep(Duration::from_millis(20));
@@ -502,7 +329,7 @@ mod tests {
     #[test]
     fn a_second_copy_does_not_replace_a_good_first_one() {
         let (_dir, pool) = pool();
-        let stored = pool.add(b"hello").unwrap();
+        let stored = pool.add(&locks(), b"hello").unwrap();
         let path = pool.object_path(stored.object);
         let inode = || fs::metadata(&path).unwrap().ino();
         let first = inode();
@@ -550,7 +377,7 @@ mod tests {
     #[test]
     fn a_damaged_object_is_not_adopted() {
         let (_dir, pool) = pool();
-        let stored = pool.add(b"hello").unwrap();
+        let stored = pool.add(&locks(), b"hello").unwrap();
         assert_eq!(pool.adopt(stored.object).unwrap(), Some(stored));
         let path = pool.object_path(stored.object);
         fs::remove_file(&path).unwrap();
@@ -564,7 +391,7 @@ mod tests {
         let (_dir, pool) = pool();
         fs::remove_dir(pool.root().join("partial")).unwrap();
         let pool = Pool::open(pool.root(), ID).unwrap();
-        pool.add(b"hello").unwrap();
+        pool.add(&locks(), b"hello").unwrap();
     }
 
     #[test]

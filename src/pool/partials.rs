@@ -12,8 +12,9 @@ use std::time::SystemTime;
 use fs_err as fs;
 
 use super::made::MADE;
-use super::{PARTIAL, Pool, partial_name};
+use super::{PARTIAL, Pool, PoolError, partial_name};
 use crate::digest::Digest;
+use crate::lock::Locks;
 use crate::regular_file;
 
 const VALIDATOR: &str = "user.chantal.validator";
@@ -96,8 +97,9 @@ impl Pool {
 
 impl Partial {
     /// Removes it: a run that wants the file begins anew.
-    pub fn remove(&self) -> io::Result<()> {
-        regular_file::remove(&self.path)
+    pub fn remove(&self, locks: &Locks) -> Result<(), PoolError> {
+        locks.check()?;
+        Ok(regular_file::remove(&self.path)?)
     }
 }
 

@@ -11,6 +11,7 @@ use fs_err as fs;
 use super::marker::{self, Marker, Owner};
 use super::{OBJECTS, PARTIAL, Pool, contents, create_dir};
 use crate::exit::Exit;
+use crate::lock::{LockError, Locks};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
@@ -42,6 +43,9 @@ pub enum PoolError {
     },
     #[error("the marker {} has no line {line:?} that can be read", path.join(marker::NAME).display())]
     MarkerLine { path: PathBuf, line: &'static str },
+    /// Found when something was to be removed: nothing was.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -50,6 +54,7 @@ impl PoolError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Io(error) => exit_of_io(error),
+            Self::Lock(error) => error.exit(),
             Self::Occupied { .. } => Exit::Usage,
             Self::Absent { .. }
             | Self::NoMarker { .. }
@@ -135,6 +140,7 @@ impl Pool {
             claims: Mutex::new(HashMap::new()),
             naming: Mutex::new(()),
             released: Condvar::new(),
+            lower: None,
         })
     }
 
@@ -144,7 +150,9 @@ impl Pool {
     }
 
     /// Notes the store that the pool belongs to.
-    pub fn set_owner(&self, owner: Owner) -> io::Result<()> {
+    pub fn set_owner(&self, locks: &Locks, owner: Owner) -> Result<(), PoolError> {
+        let _lock = locks.pool_marker()?;
+        locks.check()?;
         self.check()?;
         let mut marker = self.marker();
         let noted = Marker {
@@ -157,13 +165,16 @@ impl Pool {
     }
 
     /// Notes the generation of the store that is about to remove objects.
-    pub fn raise_generation(&self, generation: u64) -> io::Result<()> {
+    pub fn raise_generation(&self, locks: &Locks, generation: u64) -> Result<(), PoolError> {
         let owner = self.owner();
         owner.map_or(Ok(()), |owner| {
-            self.set_owner(Owner {
-                generation,
-                ..owner
-            })
+            self.set_owner(
+                locks,
+                Owner {
+                    generation,
+                    ..owner
+                },
+            )
         })
     }
 

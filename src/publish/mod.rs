@@ -32,13 +32,15 @@ use std::time::Duration;
 use crate::digest::ObjectId;
 use crate::exit::Exit;
 use crate::format::{Format, FormatError};
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::interrupt::Interrupted;
+use crate::lock::LockError;
 use crate::manifest::ManifestError;
 use crate::openpgp::{SigningError, SigningKey};
-use crate::pool::{Pool, exit_of_io};
+use crate::pool::exit_of_io;
 use crate::rel_path::RelPath;
+use crate::storage::Storage;
+use crate::store::StoreError;
 use crate::store::records::{DirectoryId, Staging, TreeRecord};
-use crate::store::{Store, StoreError, WriterLock};
 
 pub use generations::outlived;
 pub use presence::is_missing;
@@ -49,6 +51,9 @@ use directory::{identity, make_parents, remove, staging_path};
 use layout::Layout;
 use presence::Presence;
 use root::Shown;
+
+/// How long a sync waits for another run that is publishing at the same place: that takes seconds, and the sync may have taken hours.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -107,6 +112,8 @@ pub enum PublishError {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -132,6 +139,7 @@ impl PublishError {
             | Self::Manifest(_) => Exit::Damaged,
             Self::Store(error) => error.exit(),
             Self::Interrupted(_) => Exit::Interrupted,
+            Self::Lock(error) => error.exit(),
             Self::Io(error) => exit_of_io(error),
             Self::NotOwner { .. } => Exit::Other,
         }
@@ -145,15 +153,19 @@ fn and_more(count: usize) -> String {
     }
 }
 
-/// What publishing needs of the storage.
+/// One piece of work: all of its times are the same.
 #[derive(Clone, Copy)]
-pub struct Context<'a> {
-    pub store: &'a Store,
-    pub lock: &'a WriterLock,
-    pub pool: &'a Pool,
-    pub interrupt: &'a Interrupt,
+struct Context<'a> {
+    storage: &'a Storage,
     /// Seconds since the epoch.
-    pub now: i64,
+    now: i64,
+}
+
+impl<'a> Context<'a> {
+    fn new(storage: &'a Storage) -> Self {
+        let now = crate::time::now();
+        Self { storage, now }
+    }
 }
 
 /// What is to be shown where.
@@ -266,8 +278,17 @@ pub enum OwnRoot {
 }
 
 /// Makes `request.tree` show `request.manifest`.
-pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, PublishError> {
+pub fn publish(storage: &Storage, request: Request<'_>) -> Result<Outcome, PublishError> {
+    publish_now(Context::new(storage), request)
+}
+
+fn publish_now(context: Context<'_>, request: Request<'_>) -> Result<Outcome, PublishError> {
     let tree = request.tree;
+    let locks = &context.storage.locks;
+    let _lock = match request.caller {
+        Caller::Command => locks.tree(tree)?,
+        Caller::Sync => locks.tree_patiently(tree, PATIENCE)?,
+    };
     let staging = staging_path(tree)?;
     let record = recover::recover(context, tree, &staging)?;
     if request.caller == Caller::Sync && record.as_ref().is_some_and(|record| !record.wanted) {
@@ -298,7 +319,7 @@ pub fn publish(context: Context<'_>, request: Request<'_>) -> Result<Outcome, Pu
     };
     let earlier = generations::kept(record.as_ref(), manifest, request.keep, context.now);
     let layout = context
-        .store
+        .storage
         .read(|reader| Layout::new(reader, manifest, &earlier))?;
 
     let shown = TreeRecord {
@@ -406,13 +427,13 @@ fn shows_already(record: &TreeRecord, request: &Request<'_>) -> bool {
 
 /// A run that lost the lock exchanges and removes nothing: another one may be at work there.
 fn check_lock(context: Context<'_>) -> Result<(), StoreError> {
-    Ok(context.lock.check()?)
+    Ok(context.storage.locks.check()?)
 }
 
 fn put(context: Context<'_>, tree: &Path, record: &TreeRecord) -> Result<(), StoreError> {
     context
-        .store
-        .write(context.lock, |writer| writer.put_tree(tree, record))
+        .storage
+        .write(|writer| writer.put_tree(tree, record))
 }
 
 #[cfg(test)]

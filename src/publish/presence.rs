@@ -223,7 +223,7 @@ fn unrecorded(
 
 fn strays(context: Context<'_>, tree: &Path, record: &TreeRecord) -> Result<Strays, PublishError> {
     let known = context
-        .store
+        .storage
         .read(|reader| Layout::of_everything_recorded(reader, record))?;
     let strays = refuse_foreign_files(context, tree, &known)?;
     if strays == Strays::OfThePool {
@@ -254,15 +254,18 @@ fn shows_everything(
         return Ok(false);
     };
     let layout = context
-        .store
+        .storage
         .read(|reader| Layout::new(reader, manifest, &record.earlier))?;
     for (path, stored) in layout.files() {
-        context.interrupt.check()?;
+        context.storage.interrupt.check()?;
         let path = tree.join(path);
         let is_there = match depth {
             Depth::Size => fs::symlink_metadata(&path)
                 .is_ok_and(|found| found.is_file() && found.len() == stored.size),
-            Depth::Bytes => context.pool.holds_same_bytes(stored.object, &path)?,
+            Depth::Bytes => context
+                .storage
+                .pool
+                .holds_same_bytes(stored.object, &path)?,
         };
         if !is_there {
             return Ok(false);
@@ -287,7 +290,7 @@ fn refuse_where_a_disk_is_away(context: Context<'_>, tree: &Path) -> Result<(), 
     let Some(here) = identity(&above)? else {
         return Ok(());
     };
-    let trees = context.store.read(crate::store::Reader::trees)?;
+    let trees = context.storage.read(crate::store::Reader::trees)?;
     let next = |path: &Path| {
         path.strip_prefix(&above)
             .ok()?

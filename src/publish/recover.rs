@@ -7,10 +7,13 @@ use fs_err as fs;
 use super::directory::{identity, is_empty, remove, staging_path};
 use super::strays::is_of_the_pool;
 use super::{Context, PublishError, check_lock, exchange, generations, put};
+use crate::storage::Storage;
 use crate::store::records::{Generation, TreeRecord};
 
 /// Ends what a killed run began at a tree: its staging directory is removed then.
-pub fn recover_at(context: Context<'_>, tree: &Path) -> Result<(), PublishError> {
+pub fn recover_at(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
+    let _lock = storage.locks.tree(tree)?;
+    let context = Context::new(storage);
     recover(context, tree, &staging_path(tree)?).map(drop)
 }
 
@@ -20,7 +23,7 @@ pub fn recover(
     tree: &Path,
     staging: &Path,
 ) -> Result<Option<TreeRecord>, PublishError> {
-    let Some(mut record) = context.store.read(|reader| reader.tree(tree))? else {
+    let Some(mut record) = context.storage.read(|reader| reader.tree(tree))? else {
         if identity(staging)?.is_some() {
             remove_unrecorded(context, staging)?;
         }
@@ -99,9 +102,7 @@ fn settle(
     }
     // Its first publishing came to nothing.
     if record.manifest.is_none() && record.staging.is_none() && record.wanted {
-        context
-            .store
-            .write(context.lock, |writer| writer.remove_tree(tree))?;
+        context.storage.write(|writer| writer.remove_tree(tree))?;
         return Ok(None);
     }
     let is_corrected = generations::correct_times(&mut record, context.now);
@@ -145,7 +146,7 @@ pub fn give_up(context: Context<'_>, tree: &Path, staging: &Path, before: Option
         // Where the lock is lost, what has that name may be another run's.
         check_lock(context)?;
         remove(staging)?;
-        context.store.write(context.lock, |writer| match before {
+        context.storage.write(|writer| match before {
             Some(record) => writer.put_tree(tree, record),
             None => writer.remove_tree(tree),
         })?;

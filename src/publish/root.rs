@@ -66,8 +66,8 @@ pub fn to_show(
     let built = replaced(context, request.manifest, own, date, valid_until)?;
     // What names it is recorded when it is published; until then a cleanup would only make the next run do this again.
     context
-        .store
-        .write(context.lock, |writer| writer.put_made(&built, context.now))?;
+        .storage
+        .write(|writer| writer.put_made(&built, context.now))?;
     Ok(Shown {
         manifest: built.id,
         own: match own.key {
@@ -87,7 +87,7 @@ fn replaced(
     valid_until: ValidUntil,
 ) -> Result<Built, PublishError> {
     let mut entries = Vec::new();
-    context.store.read(|reader| {
+    context.storage.read(|reader| {
         reader.each_entry(manifest, &mut |entry| {
             entries.push(entry);
             Ok(())
@@ -110,7 +110,7 @@ fn replaced(
         entry.role != Role::Root && !files.iter().any(|(path, _, _)| *path == entry.path)
     });
     for (path, bytes, role) in files {
-        let stored = context.pool.add(&bytes)?;
+        let stored = context.storage.pool.add(&context.storage.locks, &bytes)?;
         if role == Role::Root {
             // Two roots of one second would have one Last-Modified, and the second be taken for the first.
             set_modified(context, stored.object, date)?;
@@ -123,7 +123,7 @@ fn replaced(
             package: None,
         });
     }
-    context.pool.flush()?;
+    context.storage.pool.flush()?;
     Ok(manifest::build(entries)?)
 }
 
@@ -139,7 +139,7 @@ pub fn source(
     format: &dyn Format,
 ) -> Result<Option<RootSource>, PublishError> {
     let mut roots = Vec::new();
-    context.store.read(|reader| {
+    context.storage.read(|reader| {
         reader.each_entry(manifest, &mut |entry| {
             if entry.role == Role::Root {
                 roots.push(entry);
@@ -152,7 +152,7 @@ pub fn source(
 
 fn set_modified(context: Context<'_>, object: ObjectId, time: i64) -> Result<(), PublishError> {
     let since = std::time::Duration::from_secs(u64::try_from(time).unwrap_or(0));
-    let file = context.pool.open_object(object)?;
+    let file = context.storage.pool.open_object(object)?;
     Ok(file
         .file()
         .set_modified(std::time::SystemTime::UNIX_EPOCH + since)?)
@@ -160,7 +160,7 @@ fn set_modified(context: Context<'_>, object: ObjectId, time: i64) -> Result<(),
 
 fn read(context: Context<'_>, entry: &Entry) -> Result<Vec<u8>, PublishError> {
     let mut bytes = Vec::new();
-    let file = context.pool.open_object(entry.object)?;
+    let file = context.storage.pool.open_object(entry.object)?;
     file.take(ROOT_LIMIT).read_to_end(&mut bytes)?;
     if ObjectId::of(&bytes) != entry.object {
         return Err(PublishError::ObjectMissing {

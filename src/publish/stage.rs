@@ -33,9 +33,9 @@ pub fn fill(
     // Once a link failed because of the file systems, all the others would too.
     let mut links_possible = true;
     for (path, stored) in layout.files() {
-        context.interrupt.check()?;
+        context.storage.interrupt.check()?;
         let object = stored.object;
-        if context.pool.size_of(object)? != Some(stored.size) {
+        if context.storage.pool.size_of(object)? != Some(stored.size) {
             return Err(PublishError::ObjectMissing {
                 path: path.to_owned(),
                 object,
@@ -45,7 +45,7 @@ pub fn fill(
         if let Some(parent) = target.parent() {
             make_parents(parent, staging, &mut made)?;
         }
-        let source = context.pool.object_path(object);
+        let source = context.storage.pool.object_path(object);
         let means = if links_possible {
             match link(&source, &target)? {
                 Linked::Done => Means::Link,
@@ -117,7 +117,9 @@ fn link_from_previous(
     source: &Path,
     target: &Path,
 ) -> Result<Means, PublishError> {
-    if context.pool.holds_same_bytes(object, previous)? && fs::hard_link(previous, target).is_ok() {
+    if context.storage.pool.holds_same_bytes(object, previous)?
+        && fs::hard_link(previous, target).is_ok()
+    {
         return Ok(Means::Link);
     }
     copy(source, target)

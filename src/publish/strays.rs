@@ -26,12 +26,12 @@ pub fn refuse_foreign_files(
     tree: &Path,
     known: &Layout,
 ) -> Result<Strays, PublishError> {
-    let mut pool = PoolFiles::new(context.pool);
+    let mut pool = PoolFiles::new(&context.storage.pool);
     let mut foreign: Vec<PathBuf> = Vec::new();
     let mut strays = Strays::None;
     let mut directories = vec![tree.to_owned()];
     while let Some(directory) = directories.pop() {
-        context.interrupt.check()?;
+        context.storage.interrupt.check()?;
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;
             let path = entry.path();

@@ -9,37 +9,25 @@ use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 use crate::store::records::ObjectRecord;
 
-struct Storage {
+struct Scene {
     dir: tempfile::TempDir,
-    store: Store,
-    lock: WriterLock,
-    pool: Pool,
+    storage: Storage,
 }
 
-impl Storage {
+impl Scene {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::create(&dir.path().join("store"), "id").unwrap();
-        let lock = WriterLock::acquire(dir.path(), "test").unwrap();
-        let pool = Pool::create(&dir.path().join("pool"), "id").unwrap();
-        Self {
-            dir,
-            store,
-            lock,
-            pool,
-        }
+        let storage = Storage::test(&dir.path().join("storage"));
+        Self { dir, storage }
     }
 
     fn tree(&self) -> PathBuf {
         self.dir.path().join("www/latest")
     }
 
-    fn context<'a>(&'a self, interrupt: &'a Interrupt, now: i64) -> Context<'a> {
+    fn context(&self, now: i64) -> Context<'_> {
         Context {
-            store: &self.store,
-            lock: &self.lock,
-            pool: &self.pool,
-            interrupt,
+            storage: &self.storage,
             now,
         }
     }
@@ -48,7 +36,11 @@ impl Storage {
         let entries = files
             .iter()
             .map(|(path, content)| {
-                let stored = self.pool.add(content.as_bytes()).unwrap();
+                let stored = self
+                    .storage
+                    .pool
+                    .add(&self.storage.locks, content.as_bytes())
+                    .unwrap();
                 Entry {
                     path: RelPath::parse(path).unwrap(),
                     object: stored.object,
@@ -63,8 +55,8 @@ impl Storage {
             })
             .collect();
         let built = manifest::build(entries).unwrap();
-        self.store
-            .write(&self.lock, |writer| {
+        self.storage
+            .write(|writer| {
                 for chunk in &built.chunks {
                     writer.put_object(
                         chunk.0,
@@ -82,8 +74,8 @@ impl Storage {
 
     fn publish(&self, manifest: ObjectId, now: i64) -> Result<Outcome, PublishError> {
         let tree = self.tree();
-        publish(
-            self.context(&Interrupt::default(), now),
+        publish_now(
+            self.context(now),
             Request {
                 caller: Caller::Command,
                 tree: &tree,
@@ -123,14 +115,14 @@ impl Storage {
 
 #[test]
 fn earlier_generations_stay_for_their_time_but_not_their_roots() {
-    let storage = Storage::new();
-    let first = storage.manifest(&[("root", "1"), ("a/1", "a"), ("b", "b")]);
-    let second = storage.manifest(&[("root", "2"), ("a/2", "a")]);
-    let third = storage.manifest(&[("a/3", "a")]);
-    storage.publish(first, 0).unwrap();
-    assert_eq!(storage.publish(first, 5).unwrap(), Outcome::Unchanged);
+    let scene = Scene::new();
+    let first = scene.manifest(&[("root", "1"), ("a/1", "a"), ("b", "b")]);
+    let second = scene.manifest(&[("root", "2"), ("a/2", "a")]);
+    let third = scene.manifest(&[("a/3", "a")]);
+    scene.publish(first, 0).unwrap();
+    assert_eq!(scene.publish(first, 5).unwrap(), Outcome::Unchanged);
     assert_eq!(
-        storage.publish(second, 10).unwrap(),
+        scene.publish(second, 10).unwrap(),
         Outcome::Published(Summary {
             files: 4,
             copied: 0,
@@ -138,56 +130,56 @@ fn earlier_generations_stay_for_their_time_but_not_their_roots() {
             root: OwnRoot::None,
         })
     );
-    assert_eq!(storage.files(), ["a/1", "a/2", "b", "root"]);
-    assert_eq!(fs::read(storage.tree().join("root")).unwrap(), b"2");
+    assert_eq!(scene.files(), ["a/1", "a/2", "b", "root"]);
+    assert_eq!(fs::read(scene.tree().join("root")).unwrap(), b"2");
     // The third has no root: an old one must not stand in for it.
-    storage.publish(third, 50).unwrap();
-    assert_eq!(storage.files(), ["a/1", "a/2", "a/3", "b"]);
+    scene.publish(third, 50).unwrap();
+    assert_eq!(scene.files(), ["a/1", "a/2", "a/3", "b"]);
     // A hundred seconds after it was replaced the first is gone; the last one always stays.
-    storage.publish(first, 500).unwrap();
-    assert_eq!(storage.files(), ["a/1", "a/3", "b", "root"]);
+    scene.publish(first, 500).unwrap();
+    assert_eq!(scene.files(), ["a/1", "a/3", "b", "root"]);
 }
 
 #[test]
 fn what_is_not_ours_stays() {
-    let storage = Storage::new();
-    let manifest = storage.manifest(&[("root", "1")]);
-    fs::create_dir_all(storage.tree()).unwrap();
-    fs::write(storage.tree().join("thesis.tex"), "years of work").unwrap();
+    let scene = Scene::new();
+    let manifest = scene.manifest(&[("root", "1")]);
+    fs::create_dir_all(scene.tree()).unwrap();
+    fs::write(scene.tree().join("thesis.tex"), "years of work").unwrap();
     assert!(matches!(
-        storage.publish(manifest, 0),
+        scene.publish(manifest, 0),
         Err(PublishError::Occupied { .. })
     ));
-    assert_eq!(storage.files(), ["thesis.tex"]);
+    assert_eq!(scene.files(), ["thesis.tex"]);
 
-    fs::remove_file(storage.tree().join("thesis.tex")).unwrap();
+    fs::remove_file(scene.tree().join("thesis.tex")).unwrap();
     // An empty directory is no one's work.
-    storage.publish(manifest, 0).unwrap();
-    fs::write(storage.tree().join("index.html"), "hand-made").unwrap();
-    let next = storage.manifest(&[("root", "2")]);
-    let error = storage.publish(next, 1).unwrap_err();
+    scene.publish(manifest, 0).unwrap();
+    fs::write(scene.tree().join("index.html"), "hand-made").unwrap();
+    let next = scene.manifest(&[("root", "2")]);
+    let error = scene.publish(next, 1).unwrap_err();
     assert!(
         matches!(error, PublishError::ForeignFiles { count: 1, .. }),
         "{error}"
     );
-    assert_eq!(storage.files(), ["index.html", "root"]);
+    assert_eq!(scene.files(), ["index.html", "root"]);
 }
 
 #[test]
 fn a_run_killed_around_the_exchange_is_understood() {
-    let storage = Storage::new();
-    let first = storage.manifest(&[("root", "1"), ("a", "a")]);
-    let second = storage.manifest(&[("root", "2")]);
-    let tree = storage.tree();
+    let scene = Scene::new();
+    let first = scene.manifest(&[("root", "1"), ("a", "a")]);
+    let second = scene.manifest(&[("root", "2")]);
+    let tree = scene.tree();
     let staging = staging_path(&tree).unwrap();
     for (shown, exchanged) in [(first, false), (first, true)] {
-        storage.publish(shown, 0).unwrap();
+        scene.publish(shown, 0).unwrap();
         // What a kill leaves: the record of what was going on, and a staging directory before or after the exchange.
         fs::create_dir_all(&staging).unwrap();
         fs::write(staging.join("root"), "2").unwrap();
         let directory = identity(&staging).unwrap().unwrap();
-        let mut record = storage
-            .store
+        let mut record = scene
+            .storage
             .read(|reader| reader.tree(&tree))
             .unwrap()
             .unwrap();
@@ -197,11 +189,11 @@ fn a_run_killed_around_the_exchange_is_understood() {
             root_key: None,
             directory,
         });
-        put(storage.context(&Interrupt::default(), 1), &tree, &record).unwrap();
+        put(scene.context(1), &tree, &record).unwrap();
         if exchanged {
             exchange::exchange(&staging, &tree).unwrap();
         }
-        let outcome = storage.publish(second, 2).unwrap();
+        let outcome = scene.publish(second, 2).unwrap();
         assert_eq!(outcome == Outcome::Unchanged, exchanged);
         assert_eq!(fs::read(tree.join("root")).unwrap(), b"2");
         assert!(!staging.exists());
@@ -210,13 +202,13 @@ fn a_run_killed_around_the_exchange_is_understood() {
 
 #[test]
 fn a_symbolic_link_is_refused() {
-    let storage = Storage::new();
-    let manifest = storage.manifest(&[("root", "1")]);
-    fs::create_dir_all(storage.dir.path().join("www")).unwrap();
-    fs::create_dir_all(storage.dir.path().join("elsewhere")).unwrap();
-    std::os::unix::fs::symlink(storage.dir.path().join("elsewhere"), storage.tree()).unwrap();
+    let scene = Scene::new();
+    let manifest = scene.manifest(&[("root", "1")]);
+    fs::create_dir_all(scene.dir.path().join("www")).unwrap();
+    fs::create_dir_all(scene.dir.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(scene.dir.path().join("elsewhere"), scene.tree()).unwrap();
     assert!(matches!(
-        storage.publish(manifest, 0),
+        scene.publish(manifest, 0),
         Err(PublishError::SymbolicLink { .. })
     ));
 }
@@ -224,17 +216,16 @@ fn a_symbolic_link_is_refused() {
 /// The next run ends what the first began, and is killed while it takes the old tree away.
 #[test]
 fn a_run_killed_while_it_ends_another_is_ended() {
-    let storage = Storage::new();
-    let first = storage.manifest(&[("root", "1")]);
-    let second = storage.manifest(&[("root", "2")]);
-    storage.publish(first, 0).unwrap();
-    let tree = storage.tree();
+    let scene = Scene::new();
+    let first = scene.manifest(&[("root", "1")]);
+    let second = scene.manifest(&[("root", "2")]);
+    scene.publish(first, 0).unwrap();
+    let tree = scene.tree();
     let staging = staging_path(&tree).unwrap();
-    storage.publish(second, 10).unwrap();
-    let interrupt = Interrupt::default();
-    let context = storage.context(&interrupt, 20);
-    let mut record = storage
-        .store
+    scene.publish(second, 10).unwrap();
+    let context = scene.context(20);
+    let mut record = scene
+        .storage
         .read(|reader| reader.tree(&tree))
         .unwrap()
         .unwrap();
@@ -256,8 +247,8 @@ fn a_run_killed_while_it_ends_another_is_ended() {
     // The run that ends it is killed when it has told the store, and taken half of the old tree away.
     let recovered = recover(context, &tree, &staging).unwrap().unwrap();
     assert!(recovered.staging.is_none() && !staging.exists());
-    let recorded = storage
-        .store
+    let recorded = scene
+        .storage
         .read(|reader| reader.tree(&tree))
         .unwrap()
         .unwrap();
@@ -268,19 +259,25 @@ fn a_run_killed_while_it_ends_another_is_ended() {
 }
 
 fn forget(context: Context<'_>, tree: &Path) -> Result<Removal, PublishError> {
-    unpublish(context, tree, Afterwards::Nothing, Absent::Refused)
+    unpublish(context.storage, tree, Afterwards::Nothing, Absent::Refused)
 }
 
 #[test]
 fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
-    let storage = Storage::new();
-    let manifest = storage.manifest(&[("root", "1"), ("a", "a")]);
-    let (tree, interrupt) = (storage.tree(), Interrupt::default());
+    let scene = Scene::new();
+    let manifest = scene.manifest(&[("root", "1"), ("a", "a")]);
+    let tree = scene.tree();
     let staging = staging_path(&tree).unwrap();
-    let context = || storage.context(&interrupt, 1);
-    let record = || storage.store.read(|reader| reader.tree(&tree)).unwrap();
+    let context = || scene.context(1);
+    let record = || {
+        scene
+            .storage
+            .store
+            .read(|reader| reader.tree(&tree))
+            .unwrap()
+    };
     let leave = |steps: u8| {
-        storage.publish(manifest, 0).unwrap();
+        scene.publish(manifest, 0).unwrap();
         let mut left = record().unwrap();
         left.leftover = identity(&tree).unwrap();
         put(context(), &tree, &left).unwrap();
@@ -303,13 +300,13 @@ fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
     }
     for steps in 0..=3 {
         leave(steps);
-        storage.publish(manifest, 2).unwrap();
-        assert_eq!(storage.files(), ["a", "root"], "after {steps} steps");
+        scene.publish(manifest, 2).unwrap();
+        assert_eq!(scene.files(), ["a", "root"], "after {steps} steps");
         forget(context(), &tree).unwrap();
     }
     // A disk that is away takes the staging directory with it.
     leave(0);
-    let away = storage.dir.path().join("away");
+    let away = scene.dir.path().join("away");
     fs::rename(tree.parent().unwrap(), &away).unwrap();
     assert!(matches!(
         forget(context(), &tree),
@@ -321,16 +318,16 @@ fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
 
 #[test]
 fn a_first_publishing_that_was_killed_can_be_taken_away() {
-    let storage = Storage::new();
-    let manifest = storage.manifest(&[("root", "1")]);
-    let (tree, interrupt) = (storage.tree(), Interrupt::default());
+    let scene = Scene::new();
+    let manifest = scene.manifest(&[("root", "1")]);
+    let tree = scene.tree();
     let staging = staging_path(&tree).unwrap();
     for is_away in [false, true] {
-        storage.publish(manifest, 0).unwrap();
-        let context = storage.context(&interrupt, 1);
+        scene.publish(manifest, 0).unwrap();
+        let context = scene.context(1);
         let directory = identity(&tree).unwrap().unwrap();
-        let mut record = storage
-            .store
+        let mut record = scene
+            .storage
             .read(|reader| reader.tree(&tree))
             .unwrap()
             .unwrap();
@@ -361,36 +358,42 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
 #[test]
 fn a_run_killed_while_it_ends_a_first_publishing_is_ended() {
     for is_removed in [false, true] {
-        let storage = Storage::new();
-        let manifest = storage.manifest(&[("root", "1")]);
-        let (tree, interrupt) = (storage.tree(), Interrupt::default());
+        let scene = Scene::new();
+        let manifest = scene.manifest(&[("root", "1")]);
+        let tree = scene.tree();
         let staging = staging_path(&tree).unwrap();
-        let record = || storage.store.read(|reader| reader.tree(&tree)).unwrap();
-        storage.publish(manifest, 0).unwrap();
+        let record = || {
+            scene
+                .storage
+                .store
+                .read(|reader| reader.tree(&tree))
+                .unwrap()
+        };
+        scene.publish(manifest, 0).unwrap();
         let mut killed = record().unwrap();
         fs::rename(&tree, &staging).unwrap();
         killed.manifest = None;
         killed.directory = None;
         killed.leftover = identity(&staging).unwrap();
-        put(storage.context(&interrupt, 1), &tree, &killed).unwrap();
+        put(scene.context(1), &tree, &killed).unwrap();
         if is_removed {
             fs::remove_dir_all(&staging).unwrap();
         }
-        let recovered = recover(storage.context(&interrupt, 1), &tree, &staging).unwrap();
+        let recovered = recover(scene.context(1), &tree, &staging).unwrap();
         assert!(recovered.is_none() && record().is_none() && !staging.exists());
-        storage.publish(manifest, 2).unwrap();
-        assert_eq!(storage.files(), ["root"]);
+        scene.publish(manifest, 2).unwrap();
+        assert_eq!(scene.files(), ["root"]);
     }
 }
 
 /// A root of ours that was dated under a clock that was ahead: clients refuse it, and must not have to wait for its year.
 #[test]
 fn a_date_of_the_future_does_not_bind_later_roots() {
-    let storage = Storage::new();
-    let tree = storage.tree();
+    let scene = Scene::new();
+    let tree = scene.tree();
     let (first, second) = (
-        storage.manifest(&[("root", "1")]),
-        storage.manifest(&[("root", "2")]),
+        scene.manifest(&[("root", "1")]),
+        scene.manifest(&[("root", "2")]),
     );
     let key_name = RelPath::parse("key").unwrap();
     let year_2040 = 2_208_988_800;
@@ -414,7 +417,7 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
             keep: Duration::ZERO,
             effort: Effort::Always,
         };
-        publish(storage.context(&Interrupt::default(), now), request)
+        publish_now(scene.context(now), request)
     };
     show(first, year_2040, year_2040).unwrap();
     assert!(matches!(
@@ -431,16 +434,28 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
 /// The run that publishes a place again after it was unpublished is killed behind the exchange: syncs go on with it.
 #[test]
 fn a_place_that_is_published_again_is_wanted_again() {
-    let storage = Storage::new();
-    let manifest = storage.manifest(&[("root", "1")]);
-    let (tree, interrupt) = (storage.tree(), Interrupt::default());
-    let context = || storage.context(&interrupt, 1);
-    let record = || storage.store.read(|reader| reader.tree(&tree)).unwrap();
-    storage.publish(manifest, 0).unwrap();
-    unpublish(context(), &tree, Afterwards::NotWanted, Absent::Refused).unwrap();
+    let scene = Scene::new();
+    let manifest = scene.manifest(&[("root", "1")]);
+    let tree = scene.tree();
+    let context = || scene.context(1);
+    let record = || {
+        scene
+            .storage
+            .store
+            .read(|reader| reader.tree(&tree))
+            .unwrap()
+    };
+    scene.publish(manifest, 0).unwrap();
+    unpublish(
+        &scene.storage,
+        &tree,
+        Afterwards::NotWanted,
+        Absent::Refused,
+    )
+    .unwrap();
     let before = record().unwrap();
     assert!(!before.wanted && !before.is_on_disk());
-    storage.publish(manifest, 1).unwrap();
+    scene.publish(manifest, 1).unwrap();
     let shown = record().unwrap();
     let directory = shown.directory.unwrap();
     let killed = pending(Some(&before), &shown, Some(directory));
@@ -448,5 +463,5 @@ fn a_place_that_is_published_again_is_wanted_again() {
     let staging = staging_path(&tree).unwrap();
     let recovered = recover(context(), &tree, &staging).unwrap().unwrap();
     assert!(recovered.wanted && recovered.manifest == Some(manifest));
-    assert_eq!(storage.files(), ["root"]);
+    assert_eq!(scene.files(), ["root"]);
 }

@@ -11,6 +11,7 @@ use super::presence::{Glance, glance};
 use super::recover::recover;
 use super::strays::refuse_foreign_files;
 use super::{Context, PublishError, check_lock, put};
+use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
 /// What is remembered of a place once its tree is removed.
@@ -40,18 +41,20 @@ pub enum Removal {
 
 /// Removes a tree. Killed anywhere, the tree is either whole or out of sight, and the next run ends the work.
 pub fn unpublish(
-    context: Context<'_>,
+    storage: &Storage,
     tree: &Path,
     afterwards: Afterwards,
     absent: Absent,
 ) -> Result<Removal, PublishError> {
+    let _lock = storage.locks.tree(tree)?;
+    let context = Context::new(storage);
     let staging = staging_path(tree)?;
     let mut removal = Removal::Removed;
     let not_published = || PublishError::NotPublished {
         path: tree.to_owned(),
     };
     let mut record = context
-        .store
+        .storage
         .read(|reader| reader.tree(tree))?
         .ok_or_else(not_published)?;
     if is_out_of_sight(&record, tree, &staging)? {
@@ -79,14 +82,12 @@ pub fn unpublish(
     }
     match afterwards {
         Afterwards::NotWanted => {
-            if let Some(mut record) = context.store.read(|reader| reader.tree(tree))? {
+            if let Some(mut record) = context.storage.read(|reader| reader.tree(tree))? {
                 record.leftover = None;
                 put(context, tree, &record)?;
             }
         }
-        Afterwards::Nothing => context
-            .store
-            .write(context.lock, |writer| writer.remove_tree(tree))?,
+        Afterwards::Nothing => context.storage.write(|writer| writer.remove_tree(tree))?,
     }
     Ok(removal)
 }
@@ -103,7 +104,7 @@ fn take_away(
         return Ok(fs::remove_dir(tree)?);
     }
     let known = context
-        .store
+        .storage
         .read(|reader| Layout::of_everything_recorded(reader, record))?;
     refuse_foreign_files(context, tree, &known)?;
     // Recorded first: what is found under the staging name later is then known to be ours.

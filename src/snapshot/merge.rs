@@ -13,14 +13,15 @@ use crate::digest::ObjectId;
 use crate::exit::Exit;
 use crate::format::{Format, FormatError, Index, Indexes, Selected, Source};
 use crate::indexes::{PoolSink, PooledIndexes};
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::interrupt::Interrupted;
 use crate::manifest::{self, Entry, ManifestError, Package, Role};
 use crate::openpgp::Keyring;
 use crate::pool::{Pool, Stored, exit_of_io};
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
+use crate::storage::Storage;
+use crate::store::StoreError;
 use crate::store::records::{ObjectRecord, RepositoryRecord, SnapshotRecord};
-use crate::store::{Store, StoreError, WriterLock};
 use crate::threads;
 
 use super::stored::{StoredError, StoredState};
@@ -45,17 +46,6 @@ pub struct Identity {
     pub codename: Option<String>,
     pub origin: Option<String>,
     pub label: Option<String>,
-}
-
-/// What a merge needs of the storage.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
-    pub store: &'a Store,
-    pub lock: &'a WriterLock,
-    pub pool: &'a Pool,
-    pub interrupt: &'a Interrupt,
-    /// Seconds since the epoch.
-    pub now: i64,
 }
 
 /// What is to be made.
@@ -143,10 +133,10 @@ struct Input<'a> {
 }
 
 /// Makes the snapshot, in one transaction at the end.
-pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, MergeError> {
-    refuse_what_cannot_be(context, &request)?;
-    let inputs = open_all(context, request.sources)?;
-    context.interrupt.check()?;
+pub fn merge(storage: &Storage, request: Request<'_>) -> Result<Snapshot, MergeError> {
+    refuse_what_cannot_be(storage, &request)?;
+    let inputs = open_all(storage, request.sources)?;
+    storage.interrupt.check()?;
     refuse_other_layouts(&inputs)?;
     let taken = take(&inputs, request.strategy);
     let chosen = place(&inputs, &taken)?;
@@ -161,15 +151,15 @@ pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, Mer
         .collect();
     let last = inputs.last().expect("there is at least one source");
     let mut sink = PoolSink {
-        pool: context.pool,
+        storage,
         stored: Vec::new(),
     };
     let new = last.stored.selected.regenerate(&sources, &mut sink)?;
-    context.interrupt.check()?;
+    storage.interrupt.check()?;
     let format = last.stored.selected.format();
     let root = with_identity(format, request.identity, new.root);
     format.read_back(&new.root_path, &root)?;
-    let root = (new.root_path, context.pool.add(&root)?);
+    let root = (new.root_path, storage.pool.add(&storage.locks, &root)?);
     let mut made = Made {
         objects: sink.stored,
         root: root.1.object,
@@ -192,13 +182,13 @@ pub fn merge(context: Context<'_>, request: Request<'_>) -> Result<Snapshot, Mer
         })
         .collect();
     entries.push(entry(root.0, root.1, Role::Root));
-    for (path, stored) in key_files(context, &inputs)? {
+    for (path, stored) in key_files(storage, &inputs)? {
         made.objects.push(stored);
         entries.push(entry(path, stored, Role::Key));
     }
     entries.extend(packages_of(&inputs, &taken, &chosen));
     entries.extend(other_files(&inputs));
-    record(context, &request, entries, made)
+    record(storage, &request, entries, made)
 }
 
 /// What a merge has made.
@@ -211,12 +201,10 @@ struct Made {
 }
 
 fn existing(
-    context: Context<'_>,
+    storage: &Storage,
     request: &Request<'_>,
 ) -> Result<Option<SnapshotRecord>, MergeError> {
-    Ok(context
-        .store
-        .read(|reader| reader.snapshot(request.repository, request.name.as_str()))?)
+    Ok(storage.read(|reader| reader.snapshot(request.repository, request.name.as_str()))?)
 }
 
 fn exists(request: &Request<'_>) -> MergeError {
@@ -226,8 +214,8 @@ fn exists(request: &Request<'_>) -> MergeError {
     }
 }
 
-fn refuse_what_cannot_be(context: Context<'_>, request: &Request<'_>) -> Result<(), MergeError> {
-    if request.existing == Existing::Refused && existing(context, request)?.is_some() {
+fn refuse_what_cannot_be(storage: &Storage, request: &Request<'_>) -> Result<(), MergeError> {
+    if request.existing == Existing::Refused && existing(storage, request)?.is_some() {
         return Err(exists(request));
     }
     let with_format = |state: &State| (state.full_name(), state.record.format);
@@ -272,9 +260,9 @@ fn refuse_other_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
 }
 
 /// Unpacking and reading is half of what a merge takes time for, and the sources have nothing to do with each other.
-fn open_all<'a>(context: Context<'a>, sources: &[State]) -> Result<Vec<Input<'a>>, MergeError> {
+fn open_all<'a>(storage: &'a Storage, sources: &[State]) -> Result<Vec<Input<'a>>, MergeError> {
     std::thread::scope(|scope| {
-        let open = |source| move || Input::open(context, source);
+        let open = |source| move || Input::open(storage, source);
         let threads: Vec<_> = sources
             .iter()
             .map(|source| threads::start(scope, "merge-source", open(source)))
@@ -293,23 +281,23 @@ fn open_all<'a>(context: Context<'a>, sources: &[State]) -> Result<Vec<Input<'a>
 }
 
 impl<'a> Input<'a> {
-    fn open(context: Context<'a>, state: &State) -> Result<Self, MergeError> {
+    fn open(storage: &'a Storage, state: &State) -> Result<Self, MergeError> {
         let name = state.full_name();
         let mut entries = Vec::new();
-        context.store.read(|reader| {
+        storage.read(|reader| {
             reader.each_entry(state.record.manifest, &mut |entry| {
                 entries.push(entry);
                 Ok(())
             })
         })?;
-        let stored = StoredState::of_entries(context.pool, &state.record, &entries);
+        let stored = StoredState::of_entries(&storage.pool, &state.record, &entries);
         let stored = stored.map_err(|source| MergeError::Stored {
             state: name.clone(),
             source,
         })?;
         let by_path = entries.into_iter().map(|entry| (entry.path.clone(), entry));
         let entries: HashMap<RelPath, Entry> = by_path.collect();
-        let indexes = pooled(context.pool, &stored, &entries);
+        let indexes = pooled(&storage.pool, &stored, &entries);
         let streams = stored.selected.streams(&indexes)?;
         let packages = packages(stored.selected.as_ref(), &indexes)?;
         Ok(Self {
@@ -397,7 +385,7 @@ fn other_files(inputs: &[Input<'_>]) -> Vec<Entry> {
 
 /// The keys for clients; what several sources call by one name holds the keys of all of them.
 fn key_files(
-    context: Context<'_>,
+    storage: &Storage,
     inputs: &[Input<'_>],
 ) -> Result<Vec<(RelPath, Stored)>, MergeError> {
     let mut found: BTreeMap<&RelPath, Vec<ObjectId>> = BTreeMap::new();
@@ -428,7 +416,7 @@ fn key_files(
         let mut last = Vec::new();
         for object in &objects {
             last.clear();
-            context.pool.open_object(*object)?.read_to_end(&mut last)?;
+            storage.pool.open_object(*object)?.read_to_end(&mut last)?;
             // What is no keyring is taken as it is.
             let Ok(parsed) = Keyring::parse(&last, path.as_str()) else {
                 continue;
@@ -446,7 +434,7 @@ fn key_files(
             Some(keyring) if objects.len() > 1 => keyring.to_armored_each().into_bytes(),
             _ => last,
         };
-        files.push((path.clone(), context.pool.add(&bytes)?));
+        files.push((path.clone(), storage.pool.add(&storage.locks, &bytes)?));
     }
     Ok(files)
 }
@@ -479,7 +467,7 @@ fn entry(path: RelPath, Stored { object, size }: Stored, role: Role) -> Entry {
 
 /// Makes it durable, and then a snapshot.
 fn record(
-    context: Context<'_>,
+    storage: &Storage,
     request: &Request<'_>,
     entries: Vec<Entry>,
     made: Made,
@@ -490,7 +478,7 @@ fn record(
         name: request.name.as_str().to_owned(),
         record,
     };
-    if let Some(record) = existing(context, request)? {
+    if let Some(record) = existing(storage, request)? {
         // A snapshot is never changed.
         return if record.state.manifest == built.id {
             Ok(snapshot(record))
@@ -498,7 +486,8 @@ fn record(
             Err(exists(request))
         };
     }
-    context.pool.flush()?;
+    storage.pool.flush()?;
+    let now = crate::time::now();
     let totals = built.manifest.totals();
     let records = || request.sources.iter().map(|source| &source.record);
     let record = SnapshotRecord {
@@ -514,7 +503,7 @@ fn record(
             root_valid_until: None,
             root_revision: None,
             synced_at: records().map(|record| record.synced_at).max().unwrap_or(0),
-            checked_at: context.now,
+            checked_at: now,
             signed_by: Vec::new(),
             packages_signed_by: BTreeMap::new(),
             regenerated: true,
@@ -525,19 +514,27 @@ fn record(
             bytes: totals.bytes,
         },
         description: request.description.map(ToOwned::to_owned),
-        created_at: context.now,
+        created_at: now,
         merged_from: request.sources.iter().map(State::full_name).collect(),
     };
-    context.store.write(context.lock, |writer| {
+    let is_taken = storage.write(|writer| {
         for stored in &made.objects {
             let record = ObjectRecord {
                 size: stored.size,
-                verified_at: context.now,
+                verified_at: now,
             };
             writer.put_object(stored.object, record)?;
         }
         writer.put_manifest(&built)?;
-        writer.put_snapshot(request.repository, request.name.as_str(), &record)
+        // Another run may have made one meanwhile.
+        let is_taken = writer.has_snapshot(request.repository, request.name.as_str())?;
+        if !is_taken {
+            writer.put_snapshot(request.repository, request.name.as_str(), &record)?;
+        }
+        Ok(is_taken)
     })?;
+    if is_taken {
+        return Err(exists(request));
+    }
     Ok(snapshot(record))
 }

@@ -14,8 +14,9 @@ use std::fmt;
 use crate::config::{RepoId, RepoIdError};
 use crate::exit::Exit;
 use crate::repo_format::RepoFormat;
+use crate::storage::Storage;
 use crate::store::records::{RepositoryRecord, SnapshotRecord};
-use crate::store::{Reader, Store, StoreError, Transaction, WriterLock};
+use crate::store::{Reader, Store, StoreError, Transaction};
 
 pub use states::{State, StateReference, find_state};
 pub use stored::StoredError;
@@ -203,20 +204,20 @@ pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotEr
 
 /// Gives the current states of these repositories one name: all of them, or none.
 pub fn create(
-    store: &Store,
-    lock: &WriterLock,
+    storage: &Storage,
     repositories: &[&str],
     name: &SnapshotName,
     description: Option<&str>,
     now: i64,
 ) -> Result<Vec<Snapshot>, SnapshotError> {
-    let found: Vec<(Option<RepositoryRecord>, Option<SnapshotRecord>)> = store.read(|reader| {
-        let find = |repository: &&str| {
-            let state = reader.repository(repository)?;
-            Ok((state, reader.snapshot(repository, name.as_str())?))
-        };
-        repositories.iter().map(find).collect()
-    })?;
+    let found: Vec<(Option<RepositoryRecord>, Option<SnapshotRecord>)> =
+        storage.read(|reader| {
+            let find = |repository: &&str| {
+                let state = reader.repository(repository)?;
+                Ok((state, reader.snapshot(repository, name.as_str())?))
+            };
+            repositories.iter().map(find).collect()
+        })?;
     let mut created = Vec::new();
     for (repository, (state, existing)) in repositories.iter().zip(found) {
         let repository = (*repository).to_owned();
@@ -238,12 +239,25 @@ pub fn create(
             },
         });
     }
-    store.write(lock, |writer| {
-        created.iter().try_for_each(|snapshot| {
-            writer.put_snapshot(&snapshot.repository, &snapshot.name, &snapshot.record)
-        })
+    let taken = storage.write(|writer| {
+        for snapshot in &created {
+            // Another run may have made one meanwhile.
+            if writer.has_snapshot(&snapshot.repository, &snapshot.name)? {
+                return Ok(Some(snapshot.repository.clone()));
+            }
+        }
+        for snapshot in &created {
+            writer.put_snapshot(&snapshot.repository, &snapshot.name, &snapshot.record)?;
+        }
+        Ok(None)
     })?;
-    Ok(created)
+    match taken {
+        Some(repository) => Err(SnapshotError::Exists {
+            repository,
+            name: name.clone(),
+        }),
+        None => Ok(created),
+    }
 }
 
 #[cfg(test)]

@@ -15,13 +15,15 @@ use fs_err as fs;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
-use super::{Standing, Storage, StorageError, ownership};
-use crate::config::Storage as Places;
+use super::{Purpose, Standing, Storage, StorageError, ownership};
+use crate::config::{Config, Storage as Places};
+use crate::interrupt::Interrupt;
+use crate::lock::{LockError, Locks, Mode, Requester};
 use crate::mounts;
 use crate::pool::{Marker, Pool};
 use crate::regular_file::{self, is_absent};
 use crate::store::records::{Identity, random_id};
-use crate::store::{LockError, Reader, Store, WriterLock};
+use crate::store::{Reader, Store};
 use crate::time;
 
 /// In a storage that is not complete yet.
@@ -39,6 +41,18 @@ pub enum Maker<'a> {
     Init,
     /// The pool's store may be there all the same.
     TakeOver,
+}
+
+impl<'a> Maker<'a> {
+    pub fn of_sync(config: &'a Config) -> Self {
+        if config.storage.create {
+            Self::Sync {
+                log_file: config.logging.file.as_deref(),
+            }
+        } else {
+            Self::Nobody
+        }
+    }
 }
 
 /// Why `storage.create` makes no storage.
@@ -71,7 +85,8 @@ struct Site<'a> {
     places: &'a Places,
     /// Where what belongs into the base path is made.
     directory: PathBuf,
-    lock: WriterLock,
+    locks: Locks,
+    interrupt: Interrupt,
 }
 
 /// What a run that failed has left of a storage: the next one goes on with it.
@@ -86,7 +101,7 @@ pub fn half_made(places: &Places) -> Vec<PathBuf> {
 /// Makes a storage, and opens it. `None`: another run made or moved something meanwhile; look again.
 pub fn make(
     places: &Places,
-    command: &str,
+    requester: &Requester,
     maker: Maker<'_>,
 ) -> Result<Option<Storage>, StorageError> {
     let base_path = &places.base_path;
@@ -95,7 +110,7 @@ pub fn make(
     let directory = if in_place { base_path } else { &staging };
     if let Some(refused) = refusal(places, maker, directory)? {
         // Another run may be making it right now.
-        WriterLock::probe(directory, base_path)?;
+        Locks::probe(directory, base_path)?;
         if exists(&places.database_path)? || exists(base_path)? != in_place {
             return Ok(None);
         }
@@ -107,12 +122,12 @@ pub fn make(
         }
         create_dir(&staging)?;
     }
-    let lock = match WriterLock::acquire_in(directory, base_path, command) {
+    let locks = match Locks::acquire_in(directory, base_path, Mode::Exclusive, requester) {
         // It has its name by now.
         Err(LockError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(None);
         }
-        lock => lock?,
+        locks => locks?,
     };
     if exists(&places.database_path)? {
         return Ok(None);
@@ -125,22 +140,43 @@ pub fn make(
     let site = Site {
         places,
         directory: directory.clone(),
-        lock,
+        locks,
+        interrupt: requester.interrupt.clone(),
     };
     site.build().map(Some)
 }
 
 /// What a run that was killed left undone of a storage that was complete but for that.
-pub fn finish(base_path: &Path, store: &Store, pool: &Pool) -> Result<(), StorageError> {
+pub fn finish(
+    base_path: &Path,
+    store: &Store,
+    pool: &Pool,
+    locks: &Locks,
+) -> Result<(), StorageError> {
     let Some(note) = read_note(base_path)? else {
         return Ok(());
     };
     let identity = store.read(Reader::identity)?;
     if identity.store == note.store {
-        pool.set_owner(ownership::owner(store, &identity)?)?;
+        pool.set_owner(locks, ownership::owner(store, &identity)?)?;
     }
     regular_file::remove(&base_path.join(NOTE))?;
     Ok(())
+}
+
+/// What a sync that finds no storage is refused over.
+pub fn refuse_to_sync(config: &Config) -> Result<(), StorageError> {
+    let base_path = &config.storage.base_path;
+    let staging = staging(base_path);
+    let directory = if exists(base_path)? {
+        base_path
+    } else {
+        &staging
+    };
+    match refusal(&config.storage, Maker::of_sync(config), directory)? {
+        Some(refused) => Err(refused),
+        None => Ok(()),
+    }
 }
 
 fn refusal(
@@ -219,21 +255,22 @@ impl Site<'_> {
             self.make_store(&note)?;
         }
         if self.directory != places.base_path {
-            self.lock.check()?;
+            self.locks.check()?;
             fs::File::open(&self.directory)?.sync_all()?;
             give_name(&self.directory, &places.base_path)?;
             self.directory.clone_from(&places.base_path);
-            self.lock.moved_to(&places.base_path);
+            self.locks.moved_to(&places.base_path);
         }
         self.make_store(&note)?;
         let store = Store::open_older(&places.database_path)?;
         let pool = Pool::open(&places.pool_path, &note.pool)?;
-        finish(&places.base_path, &store, &pool)?;
+        finish(&places.base_path, &store, &pool, &self.locks)?;
         Ok(Storage {
-            lock: self.lock,
             store,
             pool,
-            standing: Standing::Owner,
+            locks: self.locks,
+            interrupt: self.interrupt,
+            purpose: Purpose::Change(Standing::Owner),
         })
     }
 

@@ -4,9 +4,10 @@
 //!   allows to ([`make`]); every other command that needs one fails where none is, and leaves nothing there.
 //! - A pool belongs to one store ([`ownership`]).
 //! - Store and pool name the same id. A store without its pool is damaged; nothing is made up in its place.
-//! - A command that changes the storage gets its store in this program's schema version: an older one is migrated first. One that
-//!   only reads takes it as it is.
+//! - A command that changes the storage gets its store in this program's schema version: an older one is migrated first, by a run
+//!   that holds the storage alone. One that only reads takes it as it is.
 
+pub mod dry_run;
 mod make;
 mod ownership;
 
@@ -15,10 +16,12 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Storage as Places};
 use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::lock::{LockError, Locks, Mode, Requester};
 use crate::mounts;
 use crate::pool::exit_of_io;
 use crate::pool::{Marker, Owner, Pool, PoolError};
-use crate::store::{LockError, Migrated, Store, StoreError, WriterLock};
+use crate::store::{Migrated, Reader, Store, StoreError, Transaction, Writer};
 use crate::time;
 
 use make::{Maker, exists};
@@ -96,40 +99,79 @@ fn because(obstacle: Option<&Obstacle>) -> String {
     })
 }
 
-/// A storage that this process alone may change.
+/// An open storage, which this run may change as far as its locks reach ([`crate::lock`]).
 pub struct Storage {
-    pub lock: WriterLock,
     pub store: Store,
     pub pool: Pool,
-    standing: Standing,
+    pub locks: Locks,
+    pub interrupt: Interrupt,
+    purpose: Purpose,
+}
+
+/// What it was opened for.
+enum Purpose {
+    Change(Standing),
+    /// The store is read only, and the pool is a scratch one over the real one ([`dry_run`]).
+    DryRun {
+        /// Removed at the end.
+        _directory: Option<tempfile::TempDir>,
+    },
 }
 
 impl Storage {
-    /// Opens the storage for a command that changes it.
-    pub fn open(places: &Places, command: &str) -> Result<Self, StorageError> {
-        Self::open_and_tell(places, command, Maker::Nobody)
+    /// Opens the storage for a command that shares it with others.
+    pub fn open(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
+        Self::open_and_tell(places, requester, Mode::Shared, Maker::Nobody)
+    }
+
+    /// Opens the storage for a command that needs it alone.
+    pub fn open_alone(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
+        Self::open_and_tell(places, requester, Mode::Exclusive, Maker::Nobody)
     }
 
     /// Opens the storage for a sync, and makes it where `storage.create` allows that.
-    pub fn open_to_sync(config: &Config, command: &str) -> Result<Self, StorageError> {
-        let maker = if config.storage.create {
-            Maker::Sync {
-                log_file: config.logging.file.as_deref(),
-            }
-        } else {
-            Maker::Nobody
-        };
-        Self::open_and_tell(&config.storage, command, maker)
+    pub fn open_to_sync(config: &Config, requester: &Requester) -> Result<Self, StorageError> {
+        let maker = Maker::of_sync(config);
+        Self::open_and_tell(&config.storage, requester, Mode::Shared, maker)
     }
 
     /// Makes what is missing of the storage, and opens it.
-    pub fn init(places: &Places) -> Result<Self, StorageError> {
-        Self::open_and_tell(places, "init", Maker::Init)
+    pub fn init(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
+        Self::open_and_tell(places, requester, Mode::Exclusive, Maker::Init)
     }
 
     /// Opens a storage for the command that only migrates its store, and says what was done.
-    pub fn migrate(places: &Places) -> Result<(Self, Option<Migrated>), StorageError> {
-        Self::open_as(places, "db migrate", Maker::Nobody)
+    pub fn migrate(
+        places: &Places,
+        requester: &Requester,
+    ) -> Result<(Self, Option<Migrated>), StorageError> {
+        Self::open_as(places, requester, Mode::Exclusive, Maker::Nobody)
+    }
+
+    /// A consistent view of the store.
+    pub fn read<T>(&self, work: impl FnOnce(&Reader) -> Transaction<T>) -> Result<T, StoreError> {
+        self.store.read(work)
+    }
+
+    /// Changes the store in one transaction.
+    pub fn write<T>(&self, work: impl FnOnce(&Writer) -> Transaction<T>) -> Result<T, StoreError> {
+        assert!(!self.is_dry_run(), "a dry run changes nothing");
+        self.store.write(&self.locks, work)
+    }
+
+    /// Notes what only saves the next run work. A dry run notes nothing.
+    pub fn remember(
+        &self,
+        work: impl FnOnce(&Writer) -> Transaction<()>,
+    ) -> Result<(), StoreError> {
+        if self.is_dry_run() {
+            return Ok(());
+        }
+        self.store.write(&self.locks, work)
+    }
+
+    pub fn is_dry_run(&self) -> bool {
+        matches!(self.purpose, Purpose::DryRun { .. })
     }
 
     /// Opens the storage, or makes a new one, and makes its store the owner of the pool, which belongs to the store `from`. `tell` gets to
@@ -137,9 +179,9 @@ impl Storage {
     pub fn take_over(
         places: &Places,
         from: &str,
+        requester: &Requester,
         tell: &mut dyn FnMut(&TakeOver) -> io::Result<()>,
     ) -> Result<(Self, TakeOver), StorageError> {
-        const COMMAND: &str = "pool take-over";
         let root = &places.pool_path;
         let marker = Marker::read(root)?.ok_or_else(|| PoolError::Absent { path: root.clone() })?;
         if marker.id() != from {
@@ -150,77 +192,89 @@ impl Storage {
             });
         }
         while !exists(&places.database_path)? {
-            if let Some(storage) = make::make(places, COMMAND, Maker::TakeOver)? {
+            if let Some(storage) = make::make(places, requester, Maker::TakeOver)? {
                 let taken = ownership::compare(&storage.store, &marker)?;
                 tell(&taken)?;
                 return Ok((storage, taken));
             }
         }
-        let lock = WriterLock::acquire(&places.base_path, COMMAND)?;
+        let locks = Locks::acquire(&places.base_path, Mode::Exclusive, requester)?;
         let store = Store::open_older(&places.database_path)?;
-        announce(&store, store.migrate(&lock)?.as_ref());
+        announce(&store, store.migrate(&locks)?.as_ref());
         let taken = ownership::compare(&store, &marker)?;
         tell(&taken)?;
-        let pool = ownership::take_over(&store, &lock, root, &marker)?;
-        let standing = Standing::Owner;
-        Ok((
-            Self {
-                lock,
-                store,
-                pool,
-                standing,
-            },
-            taken,
-        ))
+        let pool = ownership::take_over(&store, &locks, root, &marker)?;
+        let storage = Self {
+            store,
+            pool,
+            locks,
+            interrupt: requester.interrupt.clone(),
+            purpose: Purpose::Change(Standing::Owner),
+        };
+        Ok((storage, taken))
     }
 
     /// Before objects are deleted: whether the pool is this store's.
     pub fn may_delete(&self) -> Result<(), StorageError> {
-        match &self.standing {
-            Standing::Owner => Ok(()),
-            Standing::Guest { why, store } => Err(StorageError::Guest {
-                why: why.clone(),
-                store: store.clone(),
-            }),
+        match &self.purpose {
+            Purpose::Change(standing) => may_delete(standing),
+            Purpose::DryRun { .. } => Ok(()),
         }
     }
 
     fn open_and_tell(
         places: &Places,
-        command: &str,
+        requester: &Requester,
+        mode: Mode,
         maker: Maker<'_>,
     ) -> Result<Self, StorageError> {
-        let (storage, migrated) = Self::open_as(places, command, maker)?;
+        let (storage, migrated) = Self::open_as(places, requester, mode, maker)?;
         announce(&storage.store, migrated.as_ref());
-        if let Standing::Guest { why, store } = &storage.standing {
-            log::warn!("{why}; `db cleanup` refuses until `chantal pool take-over --from {store}`");
+        if let Purpose::Change(standing) = &storage.purpose {
+            warn_of_doubt(standing);
         }
         Ok(storage)
     }
 
     fn open_as(
         places: &Places,
-        command: &str,
+        requester: &Requester,
+        mode: Mode,
         maker: Maker<'_>,
     ) -> Result<(Self, Option<Migrated>), StorageError> {
+        let mut migrated = None;
         loop {
             if exists(&places.database_path)? {
-                return Self::open_made(places, command, maker);
+                let is_older = Store::open_older(&places.database_path)?.is_older()?;
+                if !is_older || mode == Mode::Exclusive {
+                    let (storage, now) = Self::open_made(places, requester, mode, maker)?;
+                    if let Some(storage) = storage {
+                        return Ok((storage, migrated.or(now)));
+                    }
+                } else {
+                    // Alone, and from the start: a lock that is shared is not upgraded.
+                    migrated = Self::open_made(places, requester, Mode::Exclusive, maker)?.1;
+                }
+                continue;
             }
             if maker != Maker::Init {
                 refuse_a_lost_store(places)?;
             }
-            if let Some(storage) = make::make(places, command, maker)? {
-                return Ok((storage, None));
+            match make::make(places, requester, maker)? {
+                Some(storage) if mode == Mode::Exclusive => return Ok((storage, None)),
+                // Others may have it too from now on.
+                Some(_) | None => {}
             }
         }
     }
 
+    /// `None`: the store must be migrated first.
     fn open_made(
         places: &Places,
-        command: &str,
+        requester: &Requester,
+        mode: Mode,
         maker: Maker<'_>,
-    ) -> Result<(Self, Option<Migrated>), StorageError> {
+    ) -> Result<(Option<Self>, Option<Migrated>), StorageError> {
         let base_path = &places.base_path;
         // Where the store lies elsewhere: writing the lock would write on the mount point.
         if is_away(base_path)? {
@@ -232,20 +286,26 @@ impl Storage {
             }
             fs_err::create_dir_all(base_path)?;
         }
-        let lock = WriterLock::acquire(base_path, command)?;
+        let locks = Locks::acquire(base_path, mode, requester)?;
         let store = Store::open_older(&places.database_path)?;
-        let id = store.read(crate::store::Reader::pool_id)?;
+        let id = store.read(Reader::pool_id)?;
         let pool = Pool::open(&places.pool_path, &id)?;
-        let migrated = store.migrate(&lock)?;
-        make::finish(base_path, &store, &pool)?;
-        let standing = ownership::stand(&store, &pool, &lock)?;
+        let migrated = match mode {
+            Mode::Exclusive => store.migrate(&locks)?,
+            // Another one was put there meanwhile.
+            Mode::Shared if store.is_older()? => return Ok((None, None)),
+            Mode::Shared => None,
+        };
+        make::finish(base_path, &store, &pool, &locks)?;
+        let standing = ownership::stand(&store, &pool, &locks)?;
         let storage = Self {
-            lock,
             store,
             pool,
-            standing,
+            locks,
+            interrupt: requester.interrupt.clone(),
+            purpose: Purpose::Change(standing),
         };
-        Ok((storage, migrated))
+        Ok((Some(storage), migrated))
     }
 }
 
@@ -267,6 +327,45 @@ fn announce(store: &Store, migrated: Option<&Migrated>) {
             backup.display()
         );
     }
+}
+
+fn warn_of_doubt(standing: &Standing) {
+    if let Standing::Guest { why, store } = standing {
+        log::warn!("{why}; `db cleanup` refuses until `chantal pool take-over --from {store}`");
+    }
+}
+
+fn may_delete(standing: &Standing) -> Result<(), StorageError> {
+    match standing {
+        Standing::Owner => Ok(()),
+        Standing::Guest { why, store } => Err(StorageError::Guest {
+            why: why.clone(),
+            store: store.clone(),
+        }),
+    }
+}
+
+/// Opens store and pool for a cleanup that only says what it would remove.
+pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageError> {
+    if !is_made(places)? {
+        return Err(StorageError::Absent {
+            base_path: places.base_path.clone(),
+            obstacle: None,
+        });
+    }
+    let store = Store::open(&places.database_path)?;
+    let id = store.read(Reader::pool_id)?;
+    let pool = Pool::open(&places.pool_path, &id)?;
+    if !store.is_older()? {
+        let standing = ownership::judge(&store, &pool)?;
+        warn_of_doubt(&standing);
+        may_delete(&standing)?;
+    }
+    if let Err(error @ LockError::Busy { .. }) = Locks::probe(&places.base_path, &places.base_path)
+    {
+        log::warn!("{error}; what it has not named yet counts as not needed here");
+    }
+    Ok((store, pool))
 }
 
 /// Opens the store for a command that only reads. `None`: there is no storage, and that was said.
@@ -319,6 +418,21 @@ fn is_away(directory: &Path) -> io::Result<bool> {
 }
 
 #[cfg(test)]
+impl Storage {
+    /// A new, empty one.
+    pub fn test(directory: &Path) -> Self {
+        let places = Places {
+            base_path: directory.to_owned(),
+            pool_path: directory.join("pool"),
+            cache_path: directory.join("cache"),
+            database_path: directory.join("chantal.redb"),
+            create: false,
+        };
+        Self::init(&places, &Requester::test()).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -338,13 +452,13 @@ mod tests {
         let places = places(&dir.path().join("deep/new"));
         assert!(open_to_read(&places).unwrap().is_none());
         assert!(matches!(
-            Storage::open(&places, "test"),
+            Storage::open(&places, &Requester::test()),
             Err(StorageError::Absent { .. })
         ));
         assert!(!dir.path().join("deep").exists());
-        drop(Storage::init(&places).unwrap());
-        drop(Storage::init(&places).unwrap());
-        drop(Storage::open(&places, "test").unwrap());
+        drop(Storage::init(&places, &Requester::test()).unwrap());
+        drop(Storage::init(&places, &Requester::test()).unwrap());
+        drop(Storage::open(&places, &Requester::test()).unwrap());
         assert!(open_to_read(&places).unwrap().is_some());
     }
 
@@ -353,37 +467,37 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let places = places(dir.path());
         assert!(matches!(
-            Storage::open(&places, "test"),
+            Storage::open(&places, &Requester::test()),
             Err(StorageError::Absent { .. })
         ));
         assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
-        drop(Storage::init(&places).unwrap());
-        drop(Storage::open(&places, "test").unwrap());
+        drop(Storage::init(&places, &Requester::test()).unwrap());
+        drop(Storage::open(&places, &Requester::test()).unwrap());
     }
 
     #[test]
     fn half_a_storage_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let places = places(&dir.path().join("s"));
-        let storage = Storage::init(&places).unwrap();
-        storage.pool.add(b"object").unwrap();
+        let storage = Storage::init(&places, &Requester::test()).unwrap();
+        storage.pool.add(&storage.locks, b"object").unwrap();
         drop(storage);
 
         let aside = dir.path().join("aside");
         fs_err::rename(&places.pool_path, &aside).unwrap();
         assert!(matches!(
-            Storage::open(&places, "test"),
+            Storage::open(&places, &Requester::test()),
             Err(StorageError::Pool(PoolError::Absent { .. }))
         ));
         fs_err::rename(&aside, &places.pool_path).unwrap();
 
         fs_err::remove_file(&places.database_path).unwrap();
         assert!(matches!(
-            Storage::open(&places, "test"),
+            Storage::open(&places, &Requester::test()),
             Err(StorageError::StoreGone { .. })
         ));
         // `init` begins a new store over the old objects.
-        let storage = Storage::init(&places).unwrap();
+        let storage = Storage::init(&places, &Requester::test()).unwrap();
         assert!(Pool::holds_objects(storage.pool.root()).unwrap());
     }
 }

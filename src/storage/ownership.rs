@@ -10,10 +10,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Storage, StorageError};
+use super::{Purpose, Storage, StorageError};
+use crate::lock::Locks;
 use crate::pool::{Marker, Owner, Pool};
 use crate::store::records::{Identity, random_id};
-use crate::store::{Reader, Store, WriterLock};
+use crate::store::{Reader, Store};
 use crate::time;
 
 /// The marker's `last used` is written again when it is that old.
@@ -65,21 +66,11 @@ pub struct TakeOver {
     pub was_used: bool,
 }
 
-/// How a store that is opened to change it stands to its pool. Notes it as the owner where it is, and nobody else was.
-pub fn stand(store: &Store, pool: &Pool, lock: &WriterLock) -> Result<Standing, StorageError> {
+/// How a store stands to its pool. Another one's pool is an error.
+pub fn judge(store: &Store, pool: &Pool) -> Result<Standing, StorageError> {
     let identity = store.read(Reader::identity)?;
     let here = owner(store, &identity)?;
     let Some(noted) = pool.owner() else {
-        if identity.generation > 0 {
-            // The marker was lost and made again by hand. It cannot say any more whether this store came out of a backup.
-            store.write(lock, |writer| {
-                writer.put_identity(&Identity {
-                    adopting: Some(time::now()),
-                    ..identity
-                })
-            })?;
-        }
-        pool.set_owner(here)?;
         return Ok(Standing::Owner);
     };
     if noted.store != here.store {
@@ -89,58 +80,84 @@ pub fn stand(store: &Store, pool: &Pool, lock: &WriterLock) -> Result<Standing, 
             owner: noted,
         });
     }
-    let is_behind = here.generation < noted.generation;
-    let restored = identity.restored.or(is_behind.then_some(here.generation));
-    if restored != identity.restored {
-        // What is synced from now on raises its generation, and does not bring back what it does not know.
-        store.write(lock, |writer| {
-            writer.put_identity(&Identity {
-                restored,
-                ..identity
-            })
-        })?;
-    }
-    let doubt = if let Some(generation) = restored {
-        Some(Doubt::Behind {
+    let why = if let Some(generation) = restored(&identity, &noted) {
+        Doubt::Behind {
             store: here.at,
             generation,
             noted: noted.generation,
-        })
+        }
     } else if (&here.at, &here.host) != (&noted.at, &noted.host) {
-        Some(Doubt::Elsewhere {
+        Doubt::Elsewhere {
             store: here.at,
             host: here.host,
             noted: noted.at,
             noted_host: noted.host,
-        })
-    } else {
-        if here.generation != noted.generation || here.last_used - noted.last_used >= NOTED_FOR {
-            pool.set_owner(here)?;
         }
-        None
+    } else {
+        return Ok(Standing::Owner);
     };
-    Ok(match doubt {
-        Some(why) => Standing::Guest {
-            why,
-            store: noted.store,
-        },
-        None => Standing::Owner,
+    Ok(Standing::Guest {
+        why,
+        store: noted.store,
     })
+}
+
+/// The generation with which the store came out of a backup, if it did.
+fn restored(identity: &Identity, noted: &Owner) -> Option<u64> {
+    let is_behind = identity.generation < noted.generation;
+    identity
+        .restored
+        .or(is_behind.then_some(identity.generation))
+}
+
+/// The same for a store that is opened to change it. Notes it as the owner where it is, and nobody else was.
+pub fn stand(store: &Store, pool: &Pool, locks: &Locks) -> Result<Standing, StorageError> {
+    let standing = judge(store, pool)?;
+    let identity = store.read(Reader::identity)?;
+    let here = owner(store, &identity)?;
+    let Some(noted) = pool.owner() else {
+        if identity.generation > 0 {
+            // The marker was lost and made again by hand. It cannot say any more whether this store came out of a backup.
+            store.write(locks, |writer| {
+                writer.put_identity(&Identity {
+                    adopting: Some(time::now()),
+                    ..writer.identity()?
+                })
+            })?;
+        }
+        pool.set_owner(locks, here)?;
+        return Ok(Standing::Owner);
+    };
+    let restored = restored(&identity, &noted);
+    if restored != identity.restored {
+        // What is synced from now on raises its generation, and does not bring back what it does not know.
+        store.write(locks, |writer| {
+            writer.put_identity(&Identity {
+                restored,
+                ..writer.identity()?
+            })
+        })?;
+    }
+    let is_old = here.last_used - noted.last_used >= NOTED_FOR;
+    if standing == Standing::Owner && (here.generation != noted.generation || is_old) {
+        pool.set_owner(locks, here)?;
+    }
+    Ok(standing)
 }
 
 /// Brings the marker to the store's generation, where this store owns the pool.
 pub fn follow(storage: &Storage) -> Result<(), StorageError> {
-    if storage.standing != Standing::Owner {
+    let Purpose::Change(Standing::Owner) = storage.purpose else {
         return Ok(());
-    }
+    };
     let generation = storage.store.read(Reader::identity)?.generation;
     if storage
         .pool
         .owner()
         .is_some_and(|noted| noted.generation < generation)
     {
-        storage.lock.check()?;
-        storage.pool.raise_generation(generation)?;
+        let Storage { pool, locks, .. } = storage;
+        pool.raise_generation(locks, generation)?;
     }
     Ok(())
 }
@@ -189,12 +206,12 @@ pub fn compare(store: &Store, marker: &Marker) -> Result<TakeOver, StorageError>
 /// Makes the store the owner of the pool with this marker. Killed between the two writes: the marker still names the former one.
 pub fn take_over(
     store: &Store,
-    lock: &WriterLock,
+    locks: &Locks,
     root: &Path,
     marker: &Marker,
 ) -> Result<Pool, StorageError> {
     let fresh_id = random_id()?;
-    let identity = store.write(lock, |writer| {
+    let identity = store.write(locks, |writer| {
         let mut identity = writer.identity()?;
         identity.pool.clone_from(&marker.pool);
         identity.adopting = Some(time::now());
@@ -211,6 +228,6 @@ pub fn take_over(
         Ok(identity)
     })?;
     let pool = Pool::open(root, &marker.pool)?;
-    pool.set_owner(owner(store, &identity)?)?;
+    pool.set_owner(locks, owner(store, &identity)?)?;
     Ok(pool)
 }

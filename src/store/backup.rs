@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::{Store, StoreError, WriterLock};
+use super::{Store, StoreError};
+use crate::lock::Locks;
 use crate::regular_file;
 
 pub struct Backup {
@@ -30,8 +31,8 @@ impl Backup {
 }
 
 /// Copies the store, whose file nobody may write meanwhile.
-pub fn make(store: &Store, lock: &WriterLock, version: u32) -> Result<Backup, StoreError> {
-    lock.check()?;
+pub fn make(store: &Store, locks: &Locks, version: u32) -> Result<Backup, StoreError> {
+    locks.check()?;
     let path = store.path();
     let mut number = 1;
     let copy = loop {

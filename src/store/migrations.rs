@@ -17,8 +17,9 @@ use super::records::{
     ValidatorRecord,
 };
 use super::seal::{Form, Shown, damaged, digested, seal, unseal_json};
-use super::{Store, StoreError, Transaction, WriterLock, backup, tables};
+use super::{Store, StoreError, Transaction, backup, tables};
 use crate::digest::ObjectId;
+use crate::lock::Locks;
 
 /// Makes a store of the version after it out of one of its own version.
 type Step = fn(&WriteTransaction) -> Transaction<()>;
@@ -36,8 +37,13 @@ pub struct Migrated {
 }
 
 impl Store {
-    /// Brings an older store to the schema version that this program writes. `None`: it has it.
-    pub fn migrate(&self, lock: &WriterLock) -> Result<Option<Migrated>, StoreError> {
+    /// Whether it has to be migrated before it can be written.
+    pub fn is_older(&self) -> Result<bool, StoreError> {
+        Ok(self.schema_version()? < tables::SCHEMA_VERSION)
+    }
+
+    /// Brings an older store to the schema version that this program writes. `None`: it has it. The caller holds the storage alone.
+    pub fn migrate(&self, locks: &Locks) -> Result<Option<Migrated>, StoreError> {
         let from = self.schema_version()?;
         if from == tables::SCHEMA_VERSION {
             return Ok(None);
@@ -49,12 +55,12 @@ impl Store {
                 path: self.path.clone(),
                 what: format!("there never was a schema version {from}"),
             })?;
-        let backup = backup::make(self, lock, from)?;
+        let backup = backup::make(self, locks, from)?;
         let migrated = steps
             .iter()
             .zip(from + 1..)
             .try_for_each(|(step, version)| {
-                self.write(lock, |writer| {
+                self.write(locks, |writer| {
                     step(&writer.0)?;
                     tables::set_schema_version(&writer.0, version)
                 })

@@ -1,7 +1,8 @@
 //! The store: one redb file that names what the pool holds and what each repository's state is.
 //!
-//! - Writers hold the [`WriterLock`]: one command at a time changes a storage. The file is open for writing only for the
-//!   length of a transaction ([`Store::write`]), so readers work while a sync runs.
+//! - Writers hold [`Locks`]. The file is open for writing only for the length of a transaction ([`Store::write`]), so readers work
+//!   while a sync runs, and several runs write in turn: one that finds another's transaction under way waits for its end. What a
+//!   transaction changes it reads itself: what was read before it may be another run's by now.
 //! - A transaction is all or nothing; what it names was flushed to disk before ([`crate::pool::Pool::flush`]).
 //! - After a crash the first opener repairs: a reader that finds the file in need of it opens it for writing once.
 //! - What can be asked is [`Reader`]'s, what can be changed [`Writer`]'s; [`tables`] is the only place that knows how keys and values look on disk, and holds the schema version.
@@ -10,7 +11,6 @@
 //!   [migrated](migrations), and a copy of what it was stays beside it ([`backup`]).
 
 mod backup;
-mod lock;
 mod migrations;
 mod reader;
 pub mod records;
@@ -22,18 +22,23 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::exit::Exit;
+use crate::lock::{LockError, Locks};
 use crate::pool::exit_of_io;
 use records::Identity;
-use redb::{ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
-pub use lock::{LockError, WriterLock};
 pub use migrations::Migrated;
 pub use reader::Name;
 
 /// redb's own default is 1 GiB.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long the transaction of another run is waited for: the longest ones take seconds, on slow disks a minute.
+const TURN_MAX: Duration = Duration::from_mins(2);
+const TURN_PAUSE: Duration = Duration::from_millis(10);
 
 pub struct Store {
     path: PathBuf,
@@ -83,6 +88,8 @@ pub enum StoreError {
     /// A writer was killed, and what it left can only be put in order by writing.
     #[error("the store {path} must be repaired after a crash, and cannot be: {why}")]
     Unrepaired { path: PathBuf, why: String },
+    #[error("the store {path} is busy: another run has been writing it for {} seconds", TURN_MAX.as_secs())]
+    Busy { path: PathBuf },
     #[error("the store {path}: {source}")]
     Database {
         path: PathBuf,
@@ -106,6 +113,7 @@ impl StoreError {
             | Self::Database { .. } => Exit::Damaged,
             // Nothing is lost: it works again when it can be written.
             Self::Full { .. } | Self::NoRoom { .. } | Self::Unrepaired { .. } => Exit::Other,
+            Self::Busy { .. } => Exit::Busy,
             Self::Lock(error) => error.exit(),
             Self::Io(error) => exit_of_io(error),
         }
@@ -242,13 +250,9 @@ impl Store {
         let _access = self.access.read().unwrap_or_else(PoisonError::into_inner);
         self.explained(guarded(|| {
             let database = match builder().open_read_only(&self.path) {
-                // A writer was killed. Opening for writing repairs; if one is writing right now, this fails as busy.
+                // A writer was killed. Opening for writing repairs.
                 Err(redb::DatabaseError::RepairAborted) => {
-                    drop(
-                        builder()
-                            .open(&self.path)
-                            .map_err(|error| unrepaired(&error))?,
-                    );
+                    drop(open_in_turn(&self.path).map_err(|error| unrepaired(&error))?);
                     builder()
                         .open_read_only(&self.path)
                         .map_err(|error| unrepaired(&error))?
@@ -264,27 +268,27 @@ impl Store {
     /// Changes the store in one transaction. An error changes nothing, nor does a lock that is not held any more.
     pub fn write<T>(
         &self,
-        lock: &WriterLock,
+        locks: &Locks,
         work: impl FnOnce(&Writer) -> Transaction<T>,
     ) -> Result<T, StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
         self.explained(guarded(|| {
-            lock.check()?;
-            let database = builder().open(&self.path)?;
+            locks.check()?;
+            let database = open_in_turn(&self.path)?;
             let writer = Writer(database.begin_write()?);
             let result = work(&writer)?;
-            lock.check()?;
+            locks.check()?;
             writer.0.commit()?;
             Ok(result)
         }))
     }
 
     /// Gives room that is no longer needed back to the file system.
-    pub fn compact(&self, lock: &WriterLock) -> Result<(), StoreError> {
+    pub fn compact(&self, locks: &Locks) -> Result<(), StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
         self.explained(guarded(|| {
-            lock.check()?;
-            let mut database = builder().open(&self.path)?;
+            locks.check()?;
+            let mut database = open_in_turn(&self.path)?;
             database.compact()?;
             Ok(())
         }))
@@ -298,6 +302,9 @@ impl Store {
     fn explained<T>(&self, result: Transaction<T>) -> Result<T, StoreError> {
         result.map_err(|error| match error {
             TransactionError::Database(source) => match *source {
+                redb::Error::DatabaseAlreadyOpen => StoreError::Busy {
+                    path: self.path.clone(),
+                },
                 redb::Error::Corrupted(what) => StoreError::Damaged {
                     path: self.path.clone(),
                     what,
@@ -343,6 +350,19 @@ impl Store {
     }
 }
 
+/// Opens the file for writing, after the transaction of another run if one is under way.
+fn open_in_turn(path: &Path) -> Result<Database, redb::DatabaseError> {
+    let started = Instant::now();
+    loop {
+        match builder().open(path) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) if started.elapsed() < TURN_MAX => {
+                std::thread::sleep(TURN_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
 fn unrepaired(error: &redb::DatabaseError) -> TransactionError {
     TransactionError::Unrepaired(error.to_string())
 }
@@ -368,11 +388,12 @@ mod tests {
     use super::records::{HistoryRecord, ObjectRecord, ValidatorRecord};
     use super::*;
     use crate::digest::{Algorithm, Digest, ObjectId};
+    use crate::lock::{Mode, Requester};
 
-    fn store() -> (tempfile::TempDir, Store, WriterLock) {
+    fn store() -> (tempfile::TempDir, Store, Locks) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::create(&dir.path().join("chantal.redb"), "pool-1").unwrap();
-        let lock = WriterLock::acquire(dir.path(), "test").unwrap();
+        let lock = Locks::acquire(dir.path(), Mode::Exclusive, &Requester::test()).unwrap();
         (dir, store, lock)
     }
 

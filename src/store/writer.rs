@@ -169,6 +169,12 @@ impl Writer {
         self.put_validators(repository, &BTreeMap::new())
     }
 
+    pub fn has_snapshot(&self, repository: &str, name: &str) -> Transaction<bool> {
+        let table = self.0.open_table(tables::SNAPSHOT_TO_RECORD)?;
+        let row = table.get((repository, name))?;
+        Ok(row.is_some())
+    }
+
     pub fn put_snapshot(
         &self,
         repository: &str,

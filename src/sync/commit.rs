@@ -58,8 +58,8 @@ impl Session<'_> {
         let made: Vec<Entry> = entries.iter().filter(is_new).cloned().collect();
         let built = manifest::build(entries)?;
         let change = self.change_to(&built)?;
-        self.context.interrupt.check()?;
-        self.context.pool.flush()?;
+        self.context.storage.interrupt.check()?;
+        self.context.storage.pool.flush()?;
 
         // Of another root, or by other settings, the same files may come out.
         let changed = self.previous.as_ref().map(|state| state.manifest) != Some(built.id);
@@ -89,7 +89,7 @@ impl Session<'_> {
             left_out: state.absent().into_keys().collect(),
         };
         let validators = self.validator_records(pinned.source.path(), &pinned.validators);
-        self.context.store.write(self.context.lock, |writer| {
+        self.context.storage.write(|writer| {
             for entry in &made {
                 writer.put_object(
                     entry.object,
@@ -127,7 +127,7 @@ impl Session<'_> {
         entries: &mut Vec<Entry>,
     ) -> Result<BTreeMap<String, String>, SyncError> {
         let mut sink = PoolSink {
-            pool: self.context.pool,
+            storage: self.context.storage,
             stored: Vec::new(),
         };
         let source = Source {
@@ -164,7 +164,11 @@ impl Session<'_> {
     }
 
     fn add_to_pool(&self, path: &RelPath, bytes: &[u8], role: Role) -> Result<Entry, SyncError> {
-        let stored = self.context.pool.add(bytes)?;
+        let stored = self
+            .context
+            .storage
+            .pool
+            .add(&self.context.storage.locks, bytes)?;
         Ok(Entry {
             path: path.clone(),
             object: stored.object,
@@ -258,7 +262,7 @@ impl Session<'_> {
         let new: HashSet<ObjectId> = built.manifest.chunks.iter().map(|chunk| chunk.id).collect();
         let mut gone: HashSet<(String, ObjectId)> = HashSet::new();
         let mut shared: HashSet<ObjectId> = HashSet::new();
-        self.context.store.read(|reader| {
+        self.context.storage.read(|reader| {
             for ChunkRef { id, .. } in reader.manifest(previous.manifest)?.chunks {
                 if new.contains(&id) {
                     shared.insert(id);

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::pool::{Begin, Held, Stored};
 use crate::progress::Downloads;
 use crate::rel_path::RelPath;
+use crate::storage::Storage;
 use crate::store::records::ObjectRecord;
 use crate::time::now;
 use crate::upstream::{Expected, UpstreamError};
@@ -63,11 +64,11 @@ impl Session<'_> {
         let failures = Failures::among(all);
         let checks = self.check_known_packages(plan, &failures)?;
         let wants = plan.wants();
-        let missing = Missing::of(&wants, self.id(), &self.context.pool.held()?);
-        let free = self.context.pool.free_bytes()?;
+        let missing = Missing::of(&wants, self.id(), &self.context.storage.pool.held()?);
+        let free = self.context.storage.pool.free_bytes()?;
         if missing.remaining() > free {
             failures.conclude_after(Err(SyncError::NoSpace {
-                pool: self.context.pool.root().to_owned(),
+                pool: self.context.storage.pool.root().to_owned(),
                 needed: missing.remaining(),
                 free,
             }))?;
@@ -187,10 +188,10 @@ impl Session<'_> {
         downloads: &Downloads,
         if_absent: Absent<'_>,
     ) -> Result<Result<Stored, UpstreamError>, SyncError> {
-        self.context.interrupt.check()?;
+        self.context.storage.interrupt.check()?;
         // From a run that was killed before it could tell the store.
         if let Some(object) = want.digest.object_id()
-            && let Some(stored) = self.context.pool.adopt(object)?
+            && let Some(stored) = self.context.storage.pool.adopt(object)?
         {
             return Ok(Ok(stored));
         }
@@ -222,8 +223,8 @@ impl Session<'_> {
         want: &Want,
         downloads: &Downloads,
     ) -> Result<Result<Stored, UpstreamError>, SyncError> {
-        let pool = self.context.pool;
-        let incoming = match pool.begin(want.digest, self.id(), &self.transfers)? {
+        let Storage { pool, locks, .. } = self.context.storage;
+        let incoming = match pool.begin(locks, want.digest, self.id(), &self.transfers)? {
             Begin::Present(stored) => return Ok(Ok(stored)),
             Begin::Interrupted(interrupted) => return Ok(Err(interrupted.into())),
             Begin::Download(incoming) => incoming,
@@ -258,9 +259,9 @@ impl Session<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        self.context.pool.flush()?;
+        self.context.storage.pool.flush()?;
         let verified_at = now();
-        self.context.store.write(self.context.lock, |writer| {
+        self.context.storage.remember(|writer| {
             for (digest, stored) in batch {
                 let size = stored.size;
                 writer.put_object(stored.object, ObjectRecord { size, verified_at })?;

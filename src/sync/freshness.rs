@@ -154,7 +154,7 @@ impl Session<'_> {
     fn was_synced(&self, root: ObjectId) -> Result<bool, SyncError> {
         let history = self
             .context
-            .store
+            .storage
             .read(|reader| reader.history(self.id(), usize::MAX))?;
         Ok(history.iter().any(|sync| sync.root == Some(root)))
     }

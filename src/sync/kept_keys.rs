@@ -13,10 +13,10 @@ use fs_err as fs;
 use crate::config::{self, Config, HttpUrl, KeySource, RepoId};
 use crate::digest::ObjectId;
 use crate::exit::Exit;
+use crate::lock::{LockError, Locks};
 use crate::openpgp::{Keyring, KeyringError};
 use crate::pool::exit_of_io;
 use crate::regular_file;
-use crate::store::{LockError, WriterLock};
 use crate::upstream::UpstreamError;
 
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +142,7 @@ impl Kept {
         &self,
         config: &Config,
         repository: &config::Repository,
-        lock: &WriterLock,
+        locks: &Locks,
     ) -> Result<(), KeyError> {
         let path = path(config, repository);
         let text = self.text();
@@ -153,7 +153,7 @@ impl Kept {
         if !self.keyring.fingerprints().is_empty() {
             Keyring::parse(text.as_bytes(), &path.display().to_string())?;
         }
-        lock.check()?;
+        locks.check()?;
         // Not what is above it: that is made with the storage.
         match fs::create_dir(config.storage.keyrings_path()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Session;
 use super::kept_keys::{Kept, KeyError, urls};
 use crate::config::{self, Config, HttpUrl, KeySource};
+use crate::lock::Locks;
 use crate::openpgp::{KeySummary, Keyring, Policy};
 use crate::regular_file;
-use crate::store::WriterLock;
 use crate::upstream::{Small, Upstream};
 
 /// The keys of one run: loaded when they are first needed, so that their URLs are asked at most once.
@@ -90,7 +90,9 @@ impl Session<'_> {
         }
         let keyring = narrowed(keyring, repository)?;
         kept.retain(|fingerprint| is_wanted(fingerprint, repository));
-        kept.write(config, repository, self.context.lock)?;
+        if !self.context.storage.is_dry_run() {
+            kept.write(config, repository, &self.context.storage.locks)?;
+        }
         let about = |failure: &KeyError| format!("the kept keys are used: {failure}");
         warnings.extend(failures.iter().map(about));
         Ok(keyring)
@@ -138,7 +140,7 @@ pub fn accept(
     config: &Config,
     repository: &config::Repository,
     upstream: &Upstream,
-    lock: &WriterLock,
+    locks: &Locks,
 ) -> Result<Accepted, KeyError> {
     let before = Kept::read(config, repository)?;
     let mut after = Kept::default();
@@ -150,7 +152,7 @@ pub fn accept(
     }
     narrowed(all, repository)?;
     after.remember(&before);
-    after.write(config, repository, lock)?;
+    after.write(config, repository, locks)?;
     let now = crate::time::now();
     let before = only_named(before.keyring().clone(), repository);
     Ok(Accepted {

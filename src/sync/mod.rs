@@ -35,14 +35,15 @@ use crate::digest::ObjectId;
 use crate::exit::Exit;
 use crate::format::{self, FormatError, Selected};
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::lock::{Guard, LockError};
 use crate::manifest::ManifestError;
 use crate::openpgp::{Keyring, Signer};
-use crate::pool::Pool;
 use crate::pool::exit_of_io;
 use crate::progress::Progress;
 use crate::rel_path::RelPath;
+use crate::storage::Storage;
+use crate::store::StoreError;
 use crate::store::records::{HistoryRecord, RepositoryRecord, SyncOutcome};
-use crate::store::{Store, StoreError, WriterLock};
 use crate::time::now;
 use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
@@ -64,13 +65,10 @@ const RESTARTS_MAX: u32 = 3;
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub config: &'a Config,
-    pub store: &'a Store,
-    pub lock: &'a WriterLock,
-    pub pool: &'a Pool,
+    pub storage: &'a Storage,
     /// Downloads of all repositories share these threads.
     pub workers: &'a rayon::ThreadPool,
     pub progress: &'a Progress,
-    pub interrupt: &'a Interrupt,
     pub limiter: Option<&'a Arc<Limiter>>,
     pub asking: Asking,
     pub rollback: Rollback,
@@ -139,6 +137,8 @@ pub enum SyncError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -162,6 +162,7 @@ impl SyncError {
             | Self::PackageRefused { .. }
             | Self::KeyPlace { .. }
             | Self::Manifest(_) => Exit::Refused,
+            Self::Lock(error) => error.exit(),
             Self::Store(error) => error.exit(),
             Self::Credentials(CredentialError::Interrupted(_)) | Self::Interrupted(_) => {
                 Exit::Interrupted
@@ -243,7 +244,9 @@ pub struct Session<'a> {
     /// What the upstream's transfers listen to.
     transfers: Interrupt,
     keys: keys::Keys,
+    /// Read under the lock: nobody else changes it meanwhile.
     previous: Option<RepositoryRecord>,
+    _lock: Option<Guard<'a>>,
     /// URL and suite: states of another one say nothing about this upstream.
     origin: ObjectId,
     started: i64,
@@ -255,11 +258,17 @@ impl<'a> Session<'a> {
         repository: &'a config::Repository,
     ) -> Result<Self, SyncError> {
         let selected = format::select(&repository.format, &repository.filters)?;
-        let transfers = context.interrupt.part();
+        let transfers = context.storage.interrupt.part();
         let upstream = Upstream::open(context.config, repository, context.limiter, &transfers)
             .map_err(|error| SyncError::from(error).plain())?;
+        let storage = context.storage;
+        let lock = if storage.is_dry_run() {
+            None
+        } else {
+            Some(storage.locks.repository(repository.id.as_str())?)
+        };
         let previous = context
-            .store
+            .storage
             .read(|reader| reader.repository(repository.id.as_str()))?;
         let origin = origin(repository, selected.as_ref());
         Ok(Self {
@@ -270,6 +279,7 @@ impl<'a> Session<'a> {
             transfers,
             keys: keys::Keys::default(),
             previous,
+            _lock: lock,
             origin,
             started: now(),
         })
@@ -322,7 +332,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Finds out what [`Self::sync`] would do. Indexes that are new are downloaded for it and stay in the pool.
+    /// Finds out what [`Self::sync`] would do. Indexes that are new are downloaded for it.
     pub fn preview(&self) -> Result<Preview, SyncError> {
         let plan = self
             .steadily(|pinned| self.plan_from(pinned))
@@ -415,7 +425,7 @@ impl<'a> Session<'a> {
             packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
             ..HistoryRecord::default()
         };
-        self.context.store.write(self.context.lock, |writer| {
+        self.context.storage.write(|writer| {
             writer.put_repository(self.id(), &state)?;
             if let Some(validators) = &unchanged.validators {
                 writer.put_validators(self.id(), validators)?;
@@ -445,9 +455,10 @@ impl<'a> Session<'a> {
             bytes_downloaded,
             ..HistoryRecord::default()
         };
-        let written = self.context.store.write(self.context.lock, |writer| {
-            writer.add_history(self.id(), &record)
-        });
+        let written = self
+            .context
+            .storage
+            .write(|writer| writer.add_history(self.id(), &record));
         if let Err(error) = written {
             log::warn!("{}: the failure could not be noted: {error}", self.id());
         }

@@ -115,7 +115,7 @@ impl Session<'_> {
             .filter_map(|file| Some((file, *plan.known.get(&file.digest)?)))
             .filter(|(_, stored)| seen.insert(stored.object))
             .collect();
-        checks.lock().good = self.context.store.read(|reader| {
+        checks.lock().good = self.context.storage.read(|reader| {
             let mut good = HashMap::new();
             for (_, Stored { object, .. }) in &known {
                 if let Some(record) = reader.package(*object, checks.keyring_id)? {
@@ -138,7 +138,7 @@ impl Session<'_> {
             let judged = self.judge_package(&checks, &self.named(file), stored.object)?;
             active.add(stored.size);
             active.done();
-            if judged.is_err() && self.context.pool.adopt(stored.object)?.is_none() {
+            if judged.is_err() && self.context.storage.pool.adopt(stored.object)?.is_none() {
                 let mut damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
                 damaged.push(file.digest);
                 return Ok(());
@@ -184,8 +184,8 @@ impl Session<'_> {
         what: &str,
         object: ObjectId,
     ) -> Result<Result<(), String>, SyncError> {
-        self.context.interrupt.check()?;
-        let mut file = self.context.pool.open_object(object)?;
+        self.context.storage.interrupt.check()?;
+        let mut file = self.context.storage.pool.open_object(object)?;
         let inside = match self.selected.format().look_inside(&mut file) {
             Ok(inside) => inside,
             Err(PackageError::Io(error)) => return Err(error.into()),
@@ -233,7 +233,7 @@ impl Session<'_> {
         if records.is_empty() {
             return Ok(());
         }
-        self.context.store.write(self.context.lock, |writer| {
+        self.context.storage.write(|writer| {
             for (object, record) in &records {
                 writer.put_package(*object, checks.keyring_id, record)?;
             }

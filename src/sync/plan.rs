@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
         let mut files: BTreeMap<RelPath, Reference> = BTreeMap::new();
         let mut architectures: BTreeSet<String> = BTreeSet::new();
         for index in &choice.indexes {
-            self.context.interrupt.check()?;
+            self.context.storage.interrupt.check()?;
             if chosen.is_none() {
                 indexes.extend(entries_of(&pooled, index));
             }
@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
         object: ObjectId,
     ) -> Result<(), SyncError> {
         let mut start = Vec::new();
-        let file = self.context.pool.open_object(object)?;
+        let file = self.context.storage.pool.open_object(object)?;
         file.take(16).read_to_end(&mut start)?;
         match self.selected.format().objection_to(&start) {
             Some(what) => Err(FormatError::Malformed {
@@ -216,16 +216,18 @@ impl<'a> Session<'a> {
             return Ok(None);
         };
         let object = stored.object;
-        let store = self.context.store;
-        let known = store.read(|reader| reader.object_with(&also, self.id()))?;
+        let storage = self.context.storage;
+        let known = storage.read(|reader| reader.object_with(&also, self.id()))?;
         if known == Some(object) {
             return Ok(None);
         }
-        let got = self.context.pool.digest_of(object, also.algorithm())?;
+        let got = self
+            .context
+            .storage
+            .pool
+            .digest_of(object, also.algorithm())?;
         if got == also {
-            store.write(self.context.lock, |writer| {
-                writer.put_alias(&also, self.id(), object)
-            })?;
+            storage.remember(|writer| writer.put_alias(&also, self.id(), object))?;
             return Ok(None);
         }
         Ok(Some(UpstreamError::Mismatch {
@@ -240,7 +242,7 @@ impl<'a> Session<'a> {
     /// A choice's indexes, to be read.
     pub(super) fn pooled(&self, choice: &Choice) -> PooledIndexes<'a> {
         PooledIndexes::new(
-            self.context.pool,
+            &self.context.storage.pool,
             choice.indexes.clone(),
             choice.objects.clone(),
         )
@@ -311,7 +313,7 @@ impl<'a> Session<'a> {
         &self,
         contents: impl Iterator<Item = (Digest, Option<u64>)>,
     ) -> Result<HashMap<Digest, Stored>, SyncError> {
-        let recorded = self.context.store.read(|reader| {
+        let recorded = self.context.storage.read(|reader| {
             let mut recorded = HashMap::new();
             for (digest, _) in contents {
                 if let Some(object) = reader.object_with(&digest, self.id())?
@@ -325,7 +327,7 @@ impl<'a> Session<'a> {
         })?;
         let mut known = HashMap::new();
         for (digest, stored) in recorded {
-            if self.context.pool.size_of(stored.object)? == Some(stored.size) {
+            if self.context.storage.pool.size_of(stored.object)? == Some(stored.size) {
                 known.insert(digest, stored);
             } else {
                 log::warn!(

@@ -206,7 +206,7 @@ impl Session<'_> {
         let max_age = self.context.config.cache.max_age.as_secs();
         let record = self
             .context
-            .store
+            .storage
             .read(|reader| reader.validator(self.id(), path.as_str()))?;
         Ok(record
             .filter(|record| {

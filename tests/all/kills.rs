@@ -94,7 +94,12 @@ impl Scene {
         assert_eq!(names(&pool), ["CHANTAL-POOL", "partial", "sha256"]);
         assert_eq!(
             names(&self.chantal.data()),
-            ["chantal.lock", "chantal.redb", "pool"]
+            ["chantal.lock", "chantal.redb", "locks", "pool"]
+        );
+        let locks = names(&self.chantal.data().join("locks"));
+        assert!(
+            !locks.iter().any(|name| name.starts_with("run-")),
+            "{locks:?}"
         );
     }
 
@@ -497,19 +502,27 @@ fn a_second_run_is_told_who_is_first() {
         scene.server.fault(&path, Times::Always, Fault::Stall(10));
         let first = scene.chantal.spawn(&SYNC);
         scene.server.wait_for(&path, 1);
-        let lock = fs::read_to_string(scene.chantal.data().join("chantal.lock")).unwrap();
-        let lock: serde_json::Value = serde_json::from_str(&lock).unwrap();
+        let lock = scene.chantal.data().join("locks/repository-r.lock");
+        let lock: serde_json::Value = serde_json::from_slice(&fs::read(lock).unwrap()).unwrap();
         let since = jiff::Timestamp::from_second(lock["since"].as_i64().unwrap()).unwrap();
-        for args in [&SYNC[..], &["publish", "--all"], &["init"]] {
+        for (args, of, what) in [
+            (&SYNC[..], "r: ", "repository r"),
+            (&["init"], "", "[dir]/data"),
+            (&["db", "cleanup"], "", "[dir]/data"),
+            (&["db", "migrate", "--wait=0"], "", "[dir]/data"),
+        ] {
             scene.chantal.run(args).says("").fails_with(
                 6,
                 &format!(
-                    "error: another run is changing [dir]/data: `repo sync`, process {}, since {since}\n\
-                     hint: wait for it to end\n",
+                    "error: {of}another run is changing {what}: `repo sync`, process {}, since {since}\n\
+                     hint: wait for it to end, or let the command wait: --wait\n",
                     lock["pid"]
                 ),
             );
         }
+        // What needs neither the repository nor the storage for itself.
+        scene.chantal.run(&["publish", "--all"]).succeeds();
+        scene.shows_the_old();
         for args in [
             &["repo", "list"][..],
             &["repo", "show", "--repo-id", "r"],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules of `src`, the lowest layer first. A module imports from itself and from lower layers, never from its own or a
 /// higher one. Put a new module as low as what it imports allows and as high as what it means demands.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("what a run ends with", &["exit"]),
     (
         "words: what everything else speaks in",
@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "time",
         ],
     ),
+    ("who may change what", &["lock"]),
     (
         "one thing each: what is configured, believed, kept, listed",
         &["config", "manifest", "openpgp", "pool"],
@@ -30,10 +31,11 @@ const LAYERS: [(&str, &[&str]); 10] = [
         "bytes and their meaning: from upstreams, of rpm and deb, in the database; disks",
         &["format", "mounts", "store", "upstream"],
     ),
+    ("a storage: found, made, locked, opened", &["storage"]),
     ("indexes in the pool, read and written", &["indexes"]),
     (
         "the work: repositories become states, states become trees",
-        &["cleanup", "publish", "snapshot", "storage", "sync"],
+        &["cleanup", "publish", "snapshot", "sync"],
     ),
     (
         "what users write and what goes wrong",

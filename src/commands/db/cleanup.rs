@@ -8,17 +8,15 @@ use serde::Serialize;
 
 use crate::cleanup::{self, Plan, Unknown};
 use crate::cli::DbCleanup;
-use crate::commands::publish::publishing;
-use crate::commands::{Context, conclude};
+use crate::commands::{Context, conclude, requester};
 use crate::config::Config;
 use crate::digest::ObjectId;
 use crate::error::Error;
-use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
 use crate::publish::{self, Caller, Effort, Request, Root};
-use crate::storage::Storage;
+use crate::storage::{self, Storage, dry_run};
 use crate::store::records::TreeRecord;
-use crate::store::{Name, Reader};
+use crate::store::{Name, Reader, Store};
 use crate::time::{now, rfc3339};
 
 /// What is, or would be, taken away.
@@ -41,75 +39,98 @@ struct Cleaned {
 }
 
 pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error> {
-    let interrupt = Interrupt::listen()?;
-    let storage = Storage::open(&context.config.storage, "db cleanup")?;
-    storage.may_delete()?;
     let unknown = if arguments.forget_unknown {
         Unknown::Forget
     } else {
         Unknown::Keep
     };
-    let plan = |is_leaving: &dyn Fn(&Name, ObjectId) -> bool| {
-        let (store, pool) = (&storage.store, &storage.pool);
-        cleanup::plan(store, pool, SystemTime::now(), unknown, is_leaving)
-    };
-    let mut trees = storage.store.read(Reader::trees)?;
+    if arguments.dry_run {
+        return preview(context, unknown);
+    }
+    let requester = requester("db cleanup", &arguments.waiting)?;
+    let places = &context.config.storage;
+    let storage = Storage::open_alone(places, &requester)?;
+    storage.may_delete()?;
     // A tree that cannot be tended keeps what it needs; the rest is cleaned up.
     let mut errors = Vec::new();
-    if !arguments.dry_run {
-        for (path, tree) in &trees {
-            // Also where the tree is not there: what a killed first publishing staged may be.
-            let recovered = publish::recover_at(publishing(&storage, &interrupt), path);
-            errors.extend(recovered.err().map(|source| failed(tree, source)));
-        }
-        trees = storage.store.read(Reader::trees)?;
+    for (path, tree) in &storage.read(Reader::trees)? {
+        // Also where the tree is not there: what a killed first publishing staged may be.
+        let recovered = publish::recover_at(&storage, path);
+        errors.extend(recovered.err().map(|source| failed(tree, source)));
     }
-    // What is on a disk that is away is not looked at, and stays.
-    trees.retain(|path, tree| {
-        tree.manifest.is_some() && publish::is_missing(path, tree).is_ok_and(|missing| !missing)
-    });
+    let trees = present_trees(&storage.store)?;
     let mut leaving = leaving(context.config, &trees);
     let store_before = storage.store.size()?;
-    let plan = if arguments.dry_run {
-        let is_leaving = |name: &Name, manifest: ObjectId| match name {
-            Name::Tree { path, .. } => leaving
-                .get(path)
-                .is_some_and(|gone| gone.contains(&manifest)),
-            _ => false,
-        };
-        plan(&is_leaving)?
-    } else {
-        leaving.retain(|path, _| {
-            let tidied = tidy(context.config, &storage, &interrupt, path, &trees[path]);
-            let is_tidy = tidied.is_ok();
-            errors.extend(tidied.err());
-            is_tidy
-        });
-        interrupt.check()?;
-        let plan = plan(&|_, _| false)?;
-        cleanup::apply(&storage.store, &storage.lock, &storage.pool, &plan)?;
-        plan
-    };
+    leaving.retain(|path, _| {
+        let tidied = tidy(context.config, &storage, path, &trees[path]);
+        let is_tidy = tidied.is_ok();
+        errors.extend(tidied.err());
+        is_tidy
+    });
+    storage.interrupt.check()?;
+    let (store, pool) = (&storage.store, &storage.pool);
+    let plan = cleanup::plan(store, pool, SystemTime::now(), unknown, |_, _| false)?;
+    cleanup::apply(&storage, &plan)?;
+    dry_run::clear(places, &requester)?;
     let cleaned = Cleaned {
-        dry_run: arguments.dry_run,
-        objects: plan.objects.len() as u64,
-        partial_downloads: plan.partials.len() as u64,
-        manifests: plan.manifests,
-        bytes: plan.bytes(),
-        objects_kept: plan.kept(),
-        objects_unknown: plan.unknown.0,
-        bytes_unknown: plan.unknown.1,
-        trees: leaving
-            .keys()
-            .map(|path| path.display().to_string())
-            .collect(),
-        store_before,
         store_after: storage.store.size()?,
+        ..Cleaned::of(&plan, &leaving, store_before)
     };
     context
         .output
         .result(&cleaned, |cleaned| describe(cleaned, &plan))?;
     conclude(errors)
+}
+
+/// Says what would be removed. Other runs may be at work meanwhile.
+fn preview(context: &Context<'_>, unknown: Unknown) -> Result<(), Error> {
+    let (store, pool) = storage::open_to_plan_cleanup(&context.config.storage)?;
+    let leaving = leaving(context.config, &present_trees(&store)?);
+    let is_leaving = |name: &Name, manifest: ObjectId| match name {
+        Name::Tree { path, .. } => leaving
+            .get(path)
+            .is_some_and(|gone| gone.contains(&manifest)),
+        _ => false,
+    };
+    let plan = cleanup::plan(&store, &pool, SystemTime::now(), unknown, is_leaving)?;
+    let cleaned = Cleaned {
+        dry_run: true,
+        ..Cleaned::of(&plan, &leaving, store.size()?)
+    };
+    context
+        .output
+        .result(&cleaned, |cleaned| describe(cleaned, &plan))?;
+    Ok(())
+}
+
+/// What is on a disk that is away is not looked at, and stays.
+fn present_trees(store: &Store) -> Result<BTreeMap<PathBuf, TreeRecord>, Error> {
+    let mut trees = store.read(Reader::trees)?;
+    trees.retain(|path, tree| {
+        tree.manifest.is_some() && publish::is_missing(path, tree).is_ok_and(|missing| !missing)
+    });
+    Ok(trees)
+}
+
+impl Cleaned {
+    fn of(plan: &Plan, leaving: &BTreeMap<PathBuf, BTreeSet<ObjectId>>, store_bytes: u64) -> Self {
+        Self {
+            dry_run: false,
+            objects: plan.objects.len() as u64,
+            partial_downloads: plan.partials.len() as u64,
+            manifests: plan.manifests,
+            bytes: plan.bytes(),
+            objects_kept: plan.kept(),
+            objects_unknown: plan.unknown.0,
+            bytes_unknown: plan.unknown.1,
+            trees: leaving
+                .keys()
+                .map(|path| path.display().to_string())
+                .collect(),
+            store_before: store_bytes,
+            store_after: store_bytes,
+        }
+    }
 }
 
 /// By tree, the manifests of generations that need not stay any longer.
@@ -132,7 +153,6 @@ fn leaving(
 fn tidy(
     config: &Config,
     storage: &Storage,
-    interrupt: &Interrupt,
     path: &std::path::Path,
     tree: &TreeRecord,
 ) -> Result<(), Error> {
@@ -150,8 +170,7 @@ fn tidy(
         keep: config.keep(&tree.repository),
         effort: Effort::Always,
     };
-    publish::publish(publishing(storage, interrupt), request)
-        .map_err(|source| failed(tree, source))?;
+    publish::publish(storage, request).map_err(|source| failed(tree, source))?;
     Ok(())
 }
 

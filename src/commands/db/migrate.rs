@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::commands::Context;
+use crate::cli::Waiting;
+use crate::commands::{Context, requester};
 use crate::error::Error;
 use crate::storage::Storage;
 
@@ -16,9 +17,10 @@ struct Migration {
     backup: Option<String>,
 }
 
-pub fn migrate(context: &Context<'_>) -> Result<(), Error> {
+pub fn migrate(context: &Context<'_>, waiting: &Waiting) -> Result<(), Error> {
+    let requester = requester("db migrate", waiting)?;
     let places = &context.config.storage;
-    let (storage, migrated) = Storage::migrate(places)?;
+    let (storage, migrated) = Storage::migrate(places, &requester)?;
     let to = storage.store.schema_version()?;
     let migration = Migration {
         store: places.database_path.display().to_string(),

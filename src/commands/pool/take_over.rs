@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::PoolTakeOver;
-use crate::commands::Context;
+use crate::commands::{Context, requester};
 use crate::error::Error;
 use crate::pool::Owner;
 use crate::storage::{Storage, TakeOver};
@@ -53,6 +53,7 @@ impl Party {
 
 pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), Error> {
     let output = context.output;
+    let requester = requester("pool take-over", &arguments.waiting)?;
     let mut tell = |taken: &TakeOver| {
         let from = taken.from.as_ref().map(|owner| Party::of(owner, true));
         let to = Party::of(&taken.to, taken.was_used);
@@ -63,7 +64,7 @@ pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), 
         output.step(&format!("from {from}\nto {}", to.describe()))
     };
     let places = &context.config.storage;
-    let (storage, taken) = Storage::take_over(places, &arguments.from, &mut tell)?;
+    let (storage, taken) = Storage::take_over(places, &arguments.from, &requester, &mut tell)?;
     let taken = Taken {
         pool: storage.pool.root().display().to_string(),
         from: taken.from.as_ref().map(|owner| Party::of(owner, true)),

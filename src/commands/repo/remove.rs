@@ -11,15 +11,14 @@ use serde::Serialize;
 
 use crate::cli::RepoRemove;
 use crate::commands::publish::{absent, take_away};
-use crate::commands::{Context, conclude};
+use crate::commands::{Context, conclude, requester};
 use crate::config::{RepoId, Storage as Places};
 use crate::digest::ObjectId;
 use crate::error::Error;
-use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
 use crate::publish::{Afterwards, Removal as TreeRemoval};
 use crate::snapshot::{self, Snapshot};
-use crate::storage::{self, Storage, StorageError};
+use crate::storage::{self, Storage};
 use crate::store::records::{RepositoryRecord, TreeRecord};
 use crate::store::{Name, Reader, Store, Transaction};
 use crate::sync;
@@ -90,17 +89,17 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
         context.output.result(&plan.removal(arguments), describe)?;
         return Ok(());
     }
-    let interrupt = Interrupt::listen()?;
-    let storage = Storage::open(places, "repo remove")?;
+    let requester = requester("repo remove", &arguments.waiting)?;
+    let storage = Storage::open(places, &requester)?;
+    let _lock = storage.locks.repository(id.as_str())?;
     let plan = plan(&storage.store, places, arguments)?;
     let mut removal = plan.removal(arguments);
     removal.trees.clear();
     let mut errors = Vec::new();
     for (path, tree) in &plan.trees {
-        interrupt.check()?;
+        storage.interrupt.check()?;
         let removed = take_away(
             &storage,
-            &interrupt,
             path,
             tree,
             Afterwards::Nothing,
@@ -122,7 +121,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
     }
     // What is still published needs its name: nothing else would keep its objects.
     if errors.is_empty() {
-        storage.store.write(&storage.lock, |writer| {
+        storage.write(|writer| {
             writer.remove_repository(id.as_str())?;
             if plan.deletes_snapshots {
                 for snapshot in &plan.snapshots {
@@ -131,7 +130,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
             }
             Ok(())
         })?;
-        storage.lock.check().map_err(StorageError::from)?;
+        storage.locks.check()?;
         sync::forget_keys(places, id)?;
         removal.removed = true;
     }

@@ -9,14 +9,13 @@ use serde::Serialize;
 use crate::cli::RepoSync;
 use crate::commands::publish::{self, Manner, PublishedTree};
 use crate::commands::snapshot::{self, Created};
-use crate::commands::{Context, Failure, conclude};
+use crate::commands::{Context, Failure, conclude, requester};
 use crate::config::Repository;
 use crate::error::Error;
-use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
 use crate::publish::{Caller, Effort, Older};
 use crate::snapshot::SnapshotName;
-use crate::storage::Storage;
+use crate::storage::{Storage, dry_run};
 use crate::sync::{self, Asking, Preview, Report, Rollback, Session};
 use crate::terminal::escape;
 use crate::threads;
@@ -86,15 +85,18 @@ struct Run<'a> {
     context: &'a Context<'a>,
     arguments: &'a RepoSync,
     storage: &'a Storage,
-    interrupt: &'a Interrupt,
     sync: sync::Context<'a>,
     errors: Mutex<Vec<Error>>,
 }
 
 pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
     let repositories = context.repositories(&arguments.which)?;
-    let interrupt = Interrupt::listen()?;
-    let storage = Storage::open_to_sync(context.config, "repo sync")?;
+    let requester = requester("repo sync", &arguments.waiting)?;
+    let storage = if arguments.dry_run {
+        dry_run::open(context.config, &requester)?
+    } else {
+        Storage::open_to_sync(context.config, &requester)?
+    };
     let workers = threads::pool("download", context.config.download.workers)?;
     let limiter = context
         .config
@@ -105,15 +107,11 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
         context,
         arguments,
         storage: &storage,
-        interrupt: &interrupt,
         sync: sync::Context {
             config: context.config,
-            store: &storage.store,
-            lock: &storage.lock,
-            pool: &storage.pool,
+            storage: &storage,
             workers: &workers,
             progress: &context.progress,
-            interrupt: &interrupt,
             limiter: limiter.as_ref(),
             rollback: if arguments.allow_rollback {
                 Rollback::Allowed
@@ -177,7 +175,7 @@ impl Run<'_> {
                         let Some((index, repository)) = next else {
                             return;
                         };
-                        if let Err(error) = self.interrupt.check() {
+                        if let Err(error) = self.storage.interrupt.check() {
                             self.fail(error.into());
                             return;
                         }
@@ -257,7 +255,6 @@ impl Run<'_> {
             synced.published = Some(publish::state_at(
                 self.context,
                 self.storage,
-                self.interrupt,
                 repository,
                 tree,
                 manner,
@@ -267,7 +264,6 @@ impl Run<'_> {
             synced.snapshot = Some(snapshot::of_synced(
                 self.context,
                 self.storage,
-                self.interrupt,
                 repository,
                 &name,
             )?);
@@ -326,12 +322,13 @@ impl Run<'_> {
             .preview()
             .map_err(|source| failed(repository, source))?;
         (planned.requests_made, _) = session.traffic();
-        planned.free_before = self.storage.pool.free_bytes()?;
+        let pool = self.storage.pool.lowest();
+        planned.free_before = pool.free_bytes()?;
         planned.free_after = planned.free_before;
         match preview {
             Preview::Unchanged => planned.outcome = "unchanged",
             Preview::Change(plan) => {
-                let held = self.storage.pool.held()?;
+                let held = pool.held()?;
                 let missing = plan.missing(repository.id.as_str(), &held);
                 planned.outcome = "change";
                 planned.packages = plan.packages();
@@ -340,7 +337,7 @@ impl Run<'_> {
                 planned.free_after = planned.free_before.saturating_sub(planned.bytes);
                 let (needed, free) = (planned.bytes, planned.free_before);
                 if needed > free {
-                    let pool = self.storage.pool.root().to_owned();
+                    let pool = pool.root().to_owned();
                     let error = sync::SyncError::NoSpace { pool, needed, free };
                     let error = failed(repository, error);
                     planned.error = Some(error.to_string());

@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use crate::cli::OneRepository;
-use crate::commands::Context;
+use crate::cli::RepoTrust;
+use crate::commands::{Context, requester};
 use crate::config::KeySource;
 use crate::error::Error;
-use crate::interrupt::Interrupt;
 use crate::openpgp::KeySummary;
 use crate::storage::Storage;
 use crate::sync::{self, SyncError};
@@ -32,8 +31,8 @@ struct Key {
     problem: Option<String>,
 }
 
-pub fn trust(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Error> {
-    let repository = context.repository(&arguments.repo_id)?;
+pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> {
+    let repository = context.repository(&arguments.repository.repo_id)?;
     let from_urls = |source: &KeySource| matches!(source, KeySource::Http(_));
     if !repository.trust.keys.iter().any(from_urls) {
         return Err(Error::Usage(format!(
@@ -45,12 +44,13 @@ pub fn trust(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Err
         repository: repository.id.to_string(),
         source,
     };
-    let interrupt = Interrupt::listen()?;
+    let requester = requester("repo trust", &arguments.waiting)?;
+    let storage = Storage::open(&context.config.storage, &requester)?;
     // Nobody else may be about to keep keys of this repository.
-    let storage = Storage::open(&context.config.storage, "repo trust")?;
-    let upstream = Upstream::open(context.config, repository, None, &interrupt)
+    let _lock = storage.locks.repository(repository.id.as_str())?;
+    let upstream = Upstream::open(context.config, repository, None, &storage.interrupt)
         .map_err(|error| failed(error.into()))?;
-    let accepted = sync::accept_keys(context.config, repository, &upstream, &storage.lock)
+    let accepted = sync::accept_keys(context.config, repository, &upstream, &storage.locks)
         .map_err(|error| failed(error.into()))?;
 
     let is_in = |keys: &[KeySummary], key: &KeySummary| {

@@ -4,10 +4,9 @@ use serde::Serialize;
 
 use crate::cli::SnapshotCreate;
 use crate::commands::publish::{Manner, PublishedTree, describe, snapshot_at, snapshot_path};
-use crate::commands::{Context, Failure, conclude};
+use crate::commands::{Context, Failure, conclude, requester};
 use crate::config::Repository;
 use crate::error::Error;
-use crate::interrupt::Interrupt;
 use crate::output::{bytes, count};
 use crate::publish::Effort;
 use crate::snapshot::{self, Snapshot, SnapshotName};
@@ -32,8 +31,8 @@ pub struct Created {
 
 pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), Error> {
     let repositories = context.repositories(&arguments.which)?;
-    let interrupt = Interrupt::listen()?;
-    let storage = Storage::open(&context.config.storage, "snapshot create")?;
+    let requester = requester("snapshot create", &arguments.waiting)?;
+    let storage = Storage::open(&context.config.storage, &requester)?;
     let names: Vec<&str> = repositories
         .iter()
         .map(|repository| repository.id.as_str())
@@ -52,7 +51,7 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
             && let Some(path) = snapshot_path(context, &snapshot)
         {
             let manner = Manner::new_snapshot(effort);
-            match snapshot_at(context, &storage, &interrupt, &snapshot, &path, manner) {
+            match snapshot_at(context, &storage, &snapshot, &path, manner) {
                 Ok(tree) => made.published = Some(tree),
                 Err(error) => {
                     made.error = Some(error.to_string());
@@ -74,7 +73,6 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
 pub fn of_synced(
     context: &Context<'_>,
     storage: &Storage,
-    interrupt: &Interrupt,
     repository: &Repository,
     name: &SnapshotName,
 ) -> Result<Created, Error> {
@@ -89,7 +87,7 @@ pub fn of_synced(
     let mut created = Created::of(snapshot);
     if let Some(path) = snapshot_path(context, snapshot) {
         let manner = Manner::new_snapshot(*effort);
-        let tree = snapshot_at(context, storage, interrupt, snapshot, &path, manner)?;
+        let tree = snapshot_at(context, storage, snapshot, &path, manner)?;
         created.published = Some(tree);
     }
     Ok(created)
@@ -123,14 +121,7 @@ impl New<'_> {
             .copied()
             .filter(|id| !is_made(id))
             .collect();
-        let new = snapshot::create(
-            &storage.store,
-            &storage.lock,
-            &missing,
-            self.name,
-            self.description,
-            now(),
-        )?;
+        let new = snapshot::create(storage, &missing, self.name, self.description, now())?;
         let mut made: Vec<(Snapshot, Effort)> =
             new.into_iter().map(|new| (new, Effort::Always)).collect();
         if is_unfinished {

@@ -4,9 +4,8 @@ use serde::Serialize;
 
 use crate::cli::SnapshotDelete;
 use crate::commands::publish::{absent, became, shows, snapshot_path, take_away};
-use crate::commands::{Context, conclude};
+use crate::commands::{Context, conclude, requester};
 use crate::error::Error;
-use crate::interrupt::Interrupt;
 use crate::publish::{Afterwards, Removal};
 use crate::snapshot;
 use crate::storage::Storage;
@@ -23,8 +22,8 @@ struct Deleted {
 }
 
 pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), Error> {
-    let interrupt = Interrupt::listen()?;
-    let storage = Storage::open(&context.config.storage, "snapshot delete")?;
+    let requester = requester("snapshot delete", &arguments.waiting)?;
+    let storage = Storage::open(&context.config.storage, &requester)?;
     let mut snapshots = Vec::new();
     // All of them are there, or nothing is deleted.
     for reference in &arguments.names {
@@ -54,7 +53,7 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
         let mut failed = None;
         for (path, tree) in trees.iter().filter(|(_, tree)| shows(tree, &snapshot)) {
             let forget = Afterwards::Nothing;
-            match take_away(&storage, &interrupt, path, tree, forget, absent) {
+            match take_away(&storage, path, tree, forget, absent) {
                 Ok(removal) => {
                     let path = path.display().to_string();
                     lines.push(became(&path, removal == Removal::Forgotten));
@@ -68,9 +67,7 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
             errors.push(error);
             continue;
         }
-        storage.store.write(&storage.lock, |writer| {
-            writer.remove_snapshot(&snapshot.repository, &snapshot.name)
-        })?;
+        storage.write(|writer| writer.remove_snapshot(&snapshot.repository, &snapshot.name))?;
         deleted.push(Deleted {
             repository: snapshot.repository,
             snapshot: snapshot.name,

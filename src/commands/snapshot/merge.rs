@@ -3,18 +3,16 @@
 use super::create::{Created, is_unpublished};
 use crate::cli::{MergeStrategy, SnapshotMerge};
 use crate::commands::publish::{Manner, snapshot_at, snapshot_path};
-use crate::commands::{Context, Failure};
+use crate::commands::{Context, Failure, requester};
 use crate::error::Error;
-use crate::interrupt::Interrupt;
 use crate::publish::Effort;
 use crate::snapshot::merge::{self, Existing, Identity, Request, Strategy};
 use crate::snapshot::{Snapshot, State, find_state};
 use crate::storage::Storage;
-use crate::time::now;
 
 pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Error> {
-    let interrupt = Interrupt::listen()?;
-    let storage = Storage::open(&context.config.storage, "snapshot merge")?;
+    let requester = requester("snapshot merge", &arguments.waiting)?;
+    let storage = Storage::open(&context.config.storage, &requester)?;
     let mut sources: Vec<State> = Vec::new();
     for reference in &arguments.sources {
         sources.push(find_state(&storage.store, reference)?);
@@ -59,14 +57,7 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
             Existing::Refused
         },
     };
-    let merging = merge::Context {
-        store: &storage.store,
-        lock: &storage.lock,
-        pool: &storage.pool,
-        interrupt: &interrupt,
-        now: now(),
-    };
-    let snapshot = merge::merge(merging, request)?;
+    let snapshot = merge::merge(&storage, request)?;
     for warning in snapshot.record.state.warnings() {
         log::warn!("{repository}/{}: {warning}", snapshot.name);
     }
@@ -76,7 +67,7 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         && let Some(path) = snapshot_path(context, &snapshot)
     {
         let manner = Manner::new_snapshot(Effort::Always);
-        match snapshot_at(context, &storage, &interrupt, &snapshot, &path, manner) {
+        match snapshot_at(context, &storage, &snapshot, &path, manner) {
             Ok(tree) => created.published = Some(tree),
             Err(error) => {
                 created.error = Some(error.to_string());

@@ -338,9 +338,13 @@ fn first_runs_at_the_same_time() {
                 Some(0) => done += 1,
                 Some(6) => {
                     busy += 1;
-                    let holder = output.stderr.contains("data: `repo sync`, process ")
-                        || output.stderr.contains("data: `init`, process ");
-                    assert!(holder, "{output:?}");
+                    let holders = [
+                        "data: `repo sync`, process ",
+                        "repository r: `repo sync`, process ",
+                        "data: `init`, process ",
+                    ];
+                    let is_named = |holder: &&str| output.stderr.contains(holder);
+                    assert!(holders.iter().any(is_named), "{output:?}");
                 }
                 _ => panic!("{output:?}"),
             }
@@ -366,7 +370,7 @@ fn a_storage_that_is_being_made_is_busy() {
             6,
             &format!(
                 "error: another run is changing [dir]/data: `repo sync`, process {pid}, since 1970-01-01T00:00:00Z\n\
-                 hint: wait for it to end\n"
+                 hint: wait for it to end, or let the command wait: --wait\n"
             ),
         );
     }

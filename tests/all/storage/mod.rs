@@ -5,6 +5,7 @@ mod damage;
 mod lock;
 mod odd_files;
 mod ownership;
+mod side_by_side;
 mod threads;
 
 use std::fs;

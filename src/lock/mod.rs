@@ -1,0 +1,465 @@
+//! Who may change what, while others work.
+//!
+//! | command | storage | further locks |
+//! |---|---|---|
+//! | `repo sync` | shared | the repository, while it is synced; the trees it publishes |
+//! | `repo trust`, `repo remove` | shared | the repository; the trees that go |
+//! | `snapshot create`, `merge`, `delete` | shared | the trees that are published or go |
+//! | `publish`, `unpublish` | shared | the trees |
+//! | `init`, `db cleanup`, `db migrate`, `pool take-over` | exclusive | |
+//! | `--dry-run`, and whatever only reads | none | |
+//!
+//! - The order is always the same: the storage, one repository, one tree, one partial file ([`crate::pool`]) or the marker. Nobody who holds a
+//!   later one waits for an earlier one, and nobody holds two of a kind, so no two runs wait for each other.
+//! - The storage's lock is never upgraded: who needs it alone takes it alone from the start. While it is held alone nothing is on
+//!   its way into the pool, so what nothing names can be deleted.
+//! - Rows that are written under the shared lock are read again in the transaction that changes them ([`crate::store`]).
+//! - Every lock is checked before anything is deleted or committed: a lock file that was removed or replaced ends the run
+//!   ([`LockError::Lost`]).
+//!
+//! ```text
+//! {base_path}/chantal.lock                      the storage
+//! {base_path}/locks/run-<pid>-<n>.lock          who shares it, held and removed by that run
+//! {base_path}/locks/repository-<name>.lock      one repository
+//! {base_path}/locks/tree-<sha256 of path>.lock  one published tree
+//! {base_path}/locks/pool-marker.lock            the pool's marker, while it is written
+//! ```
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::ObjectId;
+use crate::exit::Exit;
+use crate::interrupt::{Interrupt, Interrupted};
+
+use file::{Attempt, LockFile, Probe};
+
+pub use file::Mode;
+
+const NAME: &str = "chantal.lock";
+/// Of the locks below the storage's.
+const DIRECTORY: &str = "locks";
+
+/// Between taking a lock and saying so a holder needs less than that.
+const SILENCE_MAX: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(5);
+const MARKER_WAIT: Duration = Duration::from_secs(30);
+/// While a lock is waited for.
+const LONG_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub pid: u32,
+    /// The command, as `repo sync`.
+    pub command: String,
+    /// Seconds since the epoch.
+    pub since: i64,
+}
+
+/// How long a run waits for a lock that another one holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// It fails at once.
+    #[default]
+    No,
+    UpTo(Duration),
+    /// Until it is interrupted.
+    Always,
+}
+
+/// A run that takes locks.
+#[derive(Clone, Debug)]
+pub struct Requester {
+    /// Its command, as `repo sync`.
+    pub command: &'static str,
+    pub wait: Wait,
+    pub interrupt: Interrupt,
+}
+
+/// What a lock is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Locked {
+    /// The storage at this base path.
+    Storage(PathBuf),
+    Repository(String),
+    Tree(PathBuf),
+    /// The file that says whose the pool is.
+    PoolMarker,
+}
+
+impl std::fmt::Display for Locked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Storage(base_path) => write!(f, "{}", base_path.display()),
+            Self::Repository(id) => write!(f, "repository {id}"),
+            Self::Tree(path) => write!(f, "the published tree {}", path.display()),
+            Self::PoolMarker => f.write_str("the pool's marker"),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("another run is changing {what}: {}", describe(holder.as_ref()))]
+    Busy {
+        what: Locked,
+        holder: Option<Holder>,
+    },
+    /// Another run may hold a lock of its own by now.
+    #[error(
+        "the lock file {path} was removed or replaced while this run held it: nothing more was changed"
+    )]
+    Lost { path: PathBuf },
+    #[error("{path} is not a regular file")]
+    NotAFile { path: PathBuf },
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+}
+
+impl LockError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Busy { .. } => Exit::Busy,
+            // Waiting does not help: the file was replaced, or the whole storage.
+            Self::Lost { .. } | Self::NotAFile { .. } => Exit::Damaged,
+            Self::Interrupted(_) => Exit::Interrupted,
+            Self::Io { .. } => Exit::Other,
+        }
+    }
+}
+
+/// The locks that a run holds.
+#[derive(Debug)]
+pub struct Locks {
+    base_path: PathBuf,
+    requester: Requester,
+    /// What it writes into the files of its locks.
+    holder: Holder,
+    mode: Mode,
+    storage: LockFile,
+    /// Says who shares the storage's lock: that one's text can name one run only.
+    run: Option<LockFile>,
+    /// Of repositories and trees, by the files' names.
+    held: Mutex<BTreeMap<String, LockFile>>,
+}
+
+/// Frees the lock of a repository or tree when it is dropped.
+#[derive(Debug)]
+pub struct Guard<'a> {
+    locks: &'a Locks,
+    name: String,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.locks.held().remove(&self.name);
+    }
+}
+
+impl Locks {
+    /// Takes a storage's lock.
+    pub fn acquire(base_path: &Path, mode: Mode, requester: &Requester) -> Result<Self, LockError> {
+        Self::acquire_in(base_path, base_path, mode, requester)
+    }
+
+    /// Takes the lock of a storage that is being made in `directory`, and will be at `base_path`.
+    pub fn acquire_in(
+        directory: &Path,
+        base_path: &Path,
+        mode: Mode,
+        requester: &Requester,
+    ) -> Result<Self, LockError> {
+        let path = directory.join(NAME);
+        let what = Locked::Storage(base_path.to_owned());
+        let sharers = || sharer(directory);
+        let mut storage = wait_for(&path, mode, requester, &what, &sharers)?;
+        let mut run = None;
+        let holder = requester.holder();
+        match mode {
+            Mode::Exclusive => storage.sign(&holder),
+            Mode::Shared => {
+                remove_dead_runs(directory);
+                run = match name_run(directory, requester, &what) {
+                    Ok(mut file) => {
+                        file.sign(&holder);
+                        Some(file)
+                    }
+                    // It only tells others who is at work.
+                    Err(LockError::Io { source, .. })
+                        if source.kind() == io::ErrorKind::StorageFull =>
+                    {
+                        None
+                    }
+                    Err(error) => return Err(error),
+                };
+            }
+        }
+        Ok(Self {
+            base_path: base_path.to_owned(),
+            requester: requester.clone(),
+            holder,
+            mode,
+            storage,
+            run,
+            held: Mutex::default(),
+        })
+    }
+
+    /// Says who holds the lock in `directory`, if a run does.
+    pub fn probe(directory: &Path, base_path: &Path) -> Result<(), LockError> {
+        match LockFile::probe(&directory.join(NAME), Mode::Exclusive)? {
+            Probe::Free => Ok(()),
+            Probe::Held(holder) => Err(LockError::Busy {
+                what: Locked::Storage(base_path.to_owned()),
+                holder: sharer(directory).or(holder),
+            }),
+        }
+    }
+
+    /// Takes the lock of one repository.
+    pub fn repository(&self, id: &str) -> Result<Guard<'_>, LockError> {
+        let name = format!("repository-{id}.lock");
+        self.take(name, &Locked::Repository(id.to_owned()), &self.requester)
+    }
+
+    /// Takes the lock of one published tree, by its absolute path.
+    pub fn tree(&self, path: &Path) -> Result<Guard<'_>, LockError> {
+        self.tree_as(path, &self.requester)
+    }
+
+    /// Takes the lock of a published tree, and waits for it at least that long: a run that did its work does not throw it away over
+    /// another one that is about to be done.
+    pub fn tree_patiently(&self, path: &Path, at_least: Duration) -> Result<Guard<'_>, LockError> {
+        let wait = match self.requester.wait {
+            Wait::Always => Wait::Always,
+            Wait::UpTo(longer) if longer > at_least => Wait::UpTo(longer),
+            Wait::No | Wait::UpTo(_) => Wait::UpTo(at_least),
+        };
+        let requester = Requester {
+            wait,
+            ..self.requester.clone()
+        };
+        self.tree_as(path, &requester)
+    }
+
+    /// Takes the lock under which the pool's marker is written: that is done in no time, by whoever opens or closes the storage.
+    pub fn pool_marker(&self) -> Result<Guard<'_>, LockError> {
+        let patient = Requester {
+            wait: Wait::UpTo(MARKER_WAIT),
+            ..self.requester.clone()
+        };
+        self.take("pool-marker.lock".to_owned(), &Locked::PoolMarker, &patient)
+    }
+
+    fn tree_as(&self, path: &Path, requester: &Requester) -> Result<Guard<'_>, LockError> {
+        let digest = ObjectId::of(path.as_os_str().as_encoded_bytes());
+        let name = format!("tree-{digest}.lock");
+        self.take(name, &Locked::Tree(path.to_owned()), requester)
+    }
+
+    fn take(
+        &self,
+        name: String,
+        what: &Locked,
+        requester: &Requester,
+    ) -> Result<Guard<'_>, LockError> {
+        let path = in_directory(&self.base_path, &name)?;
+        let mut file = wait_for(&path, Mode::Exclusive, requester, what, &|| None)?;
+        file.sign(&self.holder);
+        self.held().insert(name.clone(), file);
+        Ok(Guard { locks: self, name })
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, LockFile>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the path of each lock still names the locked file.
+    pub fn check(&self) -> Result<(), LockError> {
+        self.storage.check()?;
+        if let Some(run) = &self.run {
+            run.check()?;
+        }
+        self.held().values().try_for_each(LockFile::check)
+    }
+
+    /// Removes the files of locks that no run holds. Nobody can be about to take one while the storage's lock is held alone.
+    pub fn remove_unused(&self) -> io::Result<()> {
+        if self.mode != Mode::Exclusive {
+            return Ok(());
+        }
+        let files = match fs_err::read_dir(self.base_path.join(DIRECTORY)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            files => files?,
+        };
+        for file in files {
+            let path = file?.path();
+            if path.extension().is_some_and(|end| end == "lock")
+                && let Ok(Attempt::Taken(lock)) = LockFile::attempt(&path, Mode::Exclusive)
+            {
+                lock.remove();
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory that holds the lock files was renamed.
+    pub fn moved_to(&mut self, base_path: &Path) {
+        base_path.clone_into(&mut self.base_path);
+        self.storage.moved_to(base_path.join(NAME));
+    }
+}
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        if let Some(run) = self.run.take() {
+            run.remove();
+        }
+    }
+}
+
+impl Requester {
+    #[cfg(test)]
+    pub fn test() -> Self {
+        Self {
+            command: "test",
+            wait: Wait::No,
+            interrupt: Interrupt::default(),
+        }
+    }
+
+    fn holder(&self) -> Holder {
+        Holder {
+            pid: std::process::id(),
+            command: self.command.to_owned(),
+            since: crate::time::now(),
+        }
+    }
+}
+
+impl Wait {
+    fn is_over(self, waited: Duration) -> bool {
+        match self {
+            Self::No => true,
+            Self::UpTo(limit) => waited >= limit,
+            Self::Always => false,
+        }
+    }
+}
+
+/// Takes a lock as soon as it is free. `others` says who holds it where its text does not.
+fn wait_for(
+    path: &Path,
+    mode: Mode,
+    requester: &Requester,
+    what: &Locked,
+    others: &dyn Fn() -> Option<Holder>,
+) -> Result<LockFile, LockError> {
+    let started = Instant::now();
+    let mut is_told = false;
+    loop {
+        let holder = match LockFile::attempt(path, mode)? {
+            Attempt::Taken(lock) => return Ok(lock),
+            Attempt::Busy(holder) => others().or(holder),
+        };
+        requester.interrupt.check()?;
+        let waited = started.elapsed();
+        // Its name is waited for: a holder writes that right after locking.
+        let is_named = holder.is_some() || waited >= SILENCE_MAX;
+        if requester.wait.is_over(waited) && is_named {
+            return Err(LockError::Busy {
+                what: what.clone(),
+                holder,
+            });
+        }
+        if is_named && !is_told {
+            is_told = true;
+            log::info!(
+                "waiting for another run that is changing {what}: {}",
+                describe(holder.as_ref())
+            );
+        }
+        std::thread::sleep(if is_told { LONG_PAUSE } else { PAUSE });
+    }
+}
+
+/// Makes and locks the file that says of a run that it shares the storage's lock.
+fn name_run(directory: &Path, requester: &Requester, what: &Locked) -> Result<LockFile, LockError> {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let number = RUNS.fetch_add(1, Ordering::Relaxed);
+    let name = format!("run-{}-{number}.lock", std::process::id());
+    let path = in_directory(directory, &name)?;
+    // Nobody else has this name, but one who looks at it for a moment.
+    let quick = Requester {
+        wait: Wait::UpTo(SILENCE_MAX),
+        ..requester.clone()
+    };
+    wait_for(&path, Mode::Exclusive, &quick, what, &|| None)
+}
+
+/// A run that shares the lock of the storage in this directory.
+fn sharer(directory: &Path) -> Option<Holder> {
+    runs(directory).find_map(|path| match LockFile::probe(&path, Mode::Shared) {
+        Ok(Probe::Held(holder)) => holder,
+        Ok(Probe::Free) | Err(_) => None,
+    })
+}
+
+/// Removes what runs left that were killed. A run whose file goes before it has locked it makes another one.
+fn remove_dead_runs(directory: &Path) {
+    for path in runs(directory) {
+        if let Ok(Attempt::Taken(dead)) = LockFile::attempt(&path, Mode::Exclusive) {
+            dead.remove();
+        }
+    }
+}
+
+/// The files of runs that share the storage's lock, or did.
+fn runs(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(directory.join(DIRECTORY));
+    let files = files.into_iter().flatten().flatten();
+    files
+        .filter(|file| file.file_name().as_encoded_bytes().starts_with(b"run-"))
+        .map(|file| file.path())
+}
+
+/// The path of a lock below the storage's; the directory is made where it is not there, but nothing above it.
+fn in_directory(base_path: &Path, name: &str) -> Result<PathBuf, LockError> {
+    let directory = base_path.join(DIRECTORY);
+    match std::fs::create_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(|source| LockError::Io {
+            path: directory.clone(),
+            source,
+        })?,
+    }
+    Ok(directory.join(name))
+}
+
+fn describe(holder: Option<&Holder>) -> String {
+    match holder {
+        Some(holder) => {
+            format!(
+                "`{}`, process {}, since {}",
+                holder.command,
+                holder.pid,
+                crate::time::rfc3339(holder.since)
+            )
+        }
+        None => "it did not say what it does".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! A storage as a dry run sees it: nothing in it is locked or changed.
+//!
+//! What a dry run downloads, indexes that tell what would be downloaded, goes to `{cache_path}/dry-run`: a pool of its own, in which
+//! also the objects of the real one are found. It may be deleted at any time; `db cleanup` does. Dry runs share it by a lock of its
+//! own.
+//!
+//! Where a storage is not made yet and the first sync would make it, it is an empty one in a temporary directory.
+
+use std::path::Path;
+
+use super::make;
+use super::{Purpose, Storage, StorageError, is_made, ownership, warn_of_doubt};
+use crate::config::{Config, Storage as Places};
+use crate::lock::{Locks, Mode, Requester};
+use crate::pool::{Marker, Pool};
+use crate::store::records::{Identity, random_id};
+use crate::store::{Reader, Store};
+
+/// Below the cache's directory.
+const SCRATCH: &str = "dry-run";
+/// Of its pool, which belongs to no store.
+const POOL_ID: &str = "dry-run";
+
+/// Opens the storage of a sync that only says what it would do.
+pub fn open(config: &Config, requester: &Requester) -> Result<Storage, StorageError> {
+    let places = &config.storage;
+    if !is_made(places)? {
+        return open_new(config, requester);
+    }
+    let store = Store::open(&places.database_path)?;
+    let id = store.read(Reader::pool_id)?;
+    let pool = Pool::open(&places.pool_path, &id)?;
+    // What the sync would be refused over.
+    if !store.is_older()? {
+        warn_of_doubt(&ownership::judge(&store, &pool)?);
+    }
+    let scratch = places.cache_path.join(SCRATCH);
+    fs_err::create_dir_all(&scratch)?;
+    over(&scratch, store, pool, requester, None)
+}
+
+/// As if it had just been made.
+fn open_new(config: &Config, requester: &Requester) -> Result<Storage, StorageError> {
+    make::refuse_to_sync(config)?;
+    let directory = tempfile::tempdir()?;
+    let id = random_id()?;
+    let identity = Identity {
+        store: id.clone(),
+        pool: id.clone(),
+        generation: 0,
+        adopting: None,
+        restored: None,
+    };
+    let store = Store::create_as(&directory.path().join("chantal.redb"), &identity)?;
+    let pool = Pool::create(&directory.path().join("pool"), &id)?;
+    let scratch = directory.path().join(SCRATCH);
+    fs_err::create_dir(&scratch)?;
+    over(&scratch, store, pool, requester, Some(directory))
+}
+
+fn over(
+    scratch: &Path,
+    store: Store,
+    pool: Pool,
+    requester: &Requester,
+    directory: Option<tempfile::TempDir>,
+) -> Result<Storage, StorageError> {
+    let locks = Locks::acquire(scratch, Mode::Shared, requester)?;
+    let own = scratch.join("pool");
+    let own = match Marker::read(&own)? {
+        Some(_) => Pool::open(&own, POOL_ID)?,
+        None => Pool::create(&own, POOL_ID)?,
+    };
+    Ok(Storage {
+        store,
+        pool: own.over(pool),
+        locks,
+        interrupt: requester.interrupt.clone(),
+        purpose: Purpose::DryRun {
+            _directory: directory,
+        },
+    })
+}
+
+/// Removes what dry runs left, unless one is under way. The caller holds the storage alone.
+pub fn clear(places: &Places, requester: &Requester) -> Result<(), StorageError> {
+    let scratch = places.cache_path.join(SCRATCH);
+    if !scratch.try_exists()? {
+        return Ok(());
+    }
+    let at_once = Requester {
+        wait: crate::lock::Wait::No,
+        ..requester.clone()
+    };
+    if let Ok(_locks) = Locks::acquire(&scratch, Mode::Exclusive, &at_once) {
+        fs_err::remove_dir_all(&scratch)?;
+    }
+    Ok(())
+}
