@@ -164,6 +164,7 @@ impl Needed {
             let chunks = reader.manifest(*manifest)?.chunks;
             needed.chunks.extend(chunks.iter().map(|chunk| chunk.id));
         }
+        needed.objects.extend(reader.keyrings()?);
         for chunk in &needed.chunks {
             let entries = reader.chunk(*chunk)?;
             needed

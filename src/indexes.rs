@@ -16,6 +16,7 @@ use crate::format::{
     self, FormatError, Index, Indexes, Open, Packed, ReadBack, Sink, Variant, Work, Written,
 };
 use crate::pool::{BUFFER, Pool, Stored};
+use crate::rel_path::RelPath;
 use crate::storage::Storage;
 use crate::threads;
 
@@ -37,6 +38,13 @@ impl<'a> PooledIndexes<'a> {
             objects,
             set_aside: Mutex::default(),
         }
+    }
+
+    /// The files that are read, one of each index, by the paths that the root has for them.
+    pub fn read_ones(&self) -> Vec<(RelPath, Packed)> {
+        let read = self.all.iter().filter_map(|index| self.to_read(index)[0]);
+        read.map(|(variant, packed)| (variant.path.clone(), packed))
+            .collect()
     }
 
     fn lock_set_aside(&self) -> MutexGuard<'_, HashSet<Digest>> {

@@ -20,7 +20,7 @@ use crate::publish::{
 use crate::repo_format::RepoFormat;
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
-use crate::store::records::{RepositoryRecord, TreeRecord};
+use crate::store::records::{RepositoryRecord, StateRecord, TreeRecord};
 use crate::time::{now, rfc3339};
 
 /// What happened to a published tree.
@@ -64,7 +64,7 @@ struct Published<'a> {
 struct Showing<'a> {
     repository: &'a str,
     snapshot: Option<&'a str>,
-    state: &'a RepositoryRecord,
+    state: &'a StateRecord,
     keep: Duration,
     manner: Manner,
 }
@@ -260,7 +260,7 @@ pub fn state_at(
     manner: Manner,
 ) -> Result<PublishedTree, Error> {
     let id = repository.id.as_str();
-    let state = storage
+    let RepositoryRecord { state, .. } = storage
         .store
         .read(|reader| reader.repository(id))?
         .ok_or_else(|| Error::NeverSynced {
@@ -278,7 +278,7 @@ pub fn state_at(
 }
 
 /// Whoever turned gpgcheck on since would take what is published for verified. `what` is the repository or the snapshot.
-fn warn_of_unverified(repository: &Repository, what: &str, state: &RepositoryRecord) {
+fn warn_of_unverified(repository: &Repository, what: &str, state: &StateRecord) {
     let is_wanted = repository.trust.packages == PackageCheck::Required;
     if is_wanted && packages_verified(repository, Some(state)) == Some(false) {
         log::warn!("{what}: its packages were not verified: it was synced without gpgcheck");
@@ -302,7 +302,7 @@ fn show(
         key,
         key_name: &key_name,
     };
-    let date = state.root_date.filter(|_| format.compares_dates());
+    let date = state.date().filter(|_| format.compares_dates());
     let shown = storage.store.read(|reader| reader.tree(tree))?;
     let is_ours = shown.is_some_and(|tree| tree.source.is_some());
     let root = if state.regenerated {
@@ -358,7 +358,7 @@ fn show(
         },
         format: state.format,
         expired: state
-            .root_valid_until
+            .valid_until()
             // A root of ours says no more how long a snapshot is valid.
             .filter(|_| summary.root == OwnRoot::None || showing.snapshot.is_none())
             .filter(|until| *until <= now())

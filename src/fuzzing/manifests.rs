@@ -3,7 +3,7 @@
 //! An input is a chunk or a manifest, told apart by how it begins.
 
 use super::{Verdict, check_path};
-use crate::manifest::{CHUNK_ENTRIES_MAX, Manifest, build, decode_chunk};
+use crate::manifest::{CHUNK_ENTRIES_MAX, Manifest, Version, build_as, decode_chunk};
 
 pub fn manifest(input: &[u8]) -> Verdict {
     if let Ok(manifest) = Manifest::decode(input) {
@@ -20,7 +20,12 @@ pub fn manifest(input: &[u8]) -> Verdict {
         check_path(&entry.path);
     }
     // A chunk may hold what no whole manifest may: a file whose directory is a file.
-    let Ok(built) = build(entries.clone()) else {
+    let version = if input.starts_with(b"chantal chunk 1") {
+        Version::One
+    } else {
+        Version::Two
+    };
+    let Ok(built) = build_as(version, entries.clone()) else {
         return Verdict::Refused;
     };
     let mut again = Vec::new();

@@ -21,7 +21,7 @@ use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 use crate::storage::Storage;
 use crate::store::StoreError;
-use crate::store::records::{ObjectRecord, RepositoryRecord, SnapshotRecord};
+use crate::store::records::{ObjectRecord, RootRecord, SnapshotRecord, StateRecord};
 use crate::threads;
 
 use super::stored::{StoredError, StoredState};
@@ -160,9 +160,17 @@ pub fn merge(storage: &Storage, request: Request<'_>) -> Result<Snapshot, MergeE
     let root = with_identity(format, request.identity, new.root);
     format.read_back(&new.root_path, &root)?;
     let root = (new.root_path, storage.pool.add(&storage.locks, &root)?);
+    let dates = request.sources.iter();
     let mut made = Made {
         objects: sink.stored,
-        root: root.1.object,
+        root: RootRecord {
+            path: Some(root.0.clone()),
+            object: root.1.object,
+            date: dates.filter_map(|source| source.record.date()).max(),
+            valid_until: None,
+            revision: None,
+            signed_by: Vec::new(),
+        },
         left_out: BTreeMap::new(),
     };
     made.objects.push(root.1);
@@ -195,7 +203,7 @@ pub fn merge(storage: &Storage, request: Request<'_>) -> Result<Snapshot, MergeE
 struct Made {
     /// New files in the pool.
     objects: Vec<Stored>,
-    root: ObjectId,
+    root: RootRecord,
     /// Indexes of the sources that are not in the new ones, and why.
     left_out: BTreeMap<String, String>,
 }
@@ -491,27 +499,19 @@ fn record(
     let totals = built.manifest.totals();
     let records = || request.sources.iter().map(|source| &source.record);
     let record = SnapshotRecord {
-        state: RepositoryRecord {
+        state: StateRecord {
             format: request.sources[0].record.format,
-            // It is of no upstream and no selection, and nothing compares them.
-            upstream: ObjectId::of(b""),
-            selection: ObjectId::of(b""),
             manifest: built.id,
-            root: made.root,
-            root_date: records().filter_map(|record| record.root_date).max(),
-            newest_root_date: None,
-            root_valid_until: None,
-            root_revision: None,
-            synced_at: records().map(|record| record.synced_at).max().unwrap_or(0),
-            checked_at: now,
-            signed_by: Vec::new(),
-            packages_signed_by: BTreeMap::new(),
+            roots: vec![made.root],
             regenerated: true,
+            evidence: None,
+            keyring: None,
+            packages_signed_by: BTreeMap::new(),
             left_out: made.left_out,
             missing: BTreeMap::new(),
-            was_signed: false,
             packages: totals.packages,
             bytes: totals.bytes,
+            synced_at: records().map(|record| record.synced_at).max().unwrap_or(0),
         },
         description: request.description.map(ToOwned::to_owned),
         created_at: now,

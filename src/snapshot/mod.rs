@@ -15,7 +15,7 @@ use crate::config::{RepoId, RepoIdError};
 use crate::exit::Exit;
 use crate::repo_format::RepoFormat;
 use crate::storage::Storage;
-use crate::store::records::{RepositoryRecord, SnapshotRecord};
+use crate::store::records::{SnapshotRecord, StateRecord};
 use crate::store::{Reader, Store, StoreError, Transaction};
 
 pub use states::{State, StateReference, find_state};
@@ -210,14 +210,14 @@ pub fn create(
     description: Option<&str>,
     now: i64,
 ) -> Result<Vec<Snapshot>, SnapshotError> {
-    let found: Vec<(Option<RepositoryRecord>, Option<SnapshotRecord>)> =
-        storage.read(|reader| {
-            let find = |repository: &&str| {
-                let state = reader.repository(repository)?;
-                Ok((state, reader.snapshot(repository, name.as_str())?))
-            };
-            repositories.iter().map(find).collect()
-        })?;
+    let found: Vec<(Option<StateRecord>, Option<SnapshotRecord>)> = storage.read(|reader| {
+        let find = |repository: &&str| {
+            let record = reader.repository(repository)?;
+            let state = record.map(|record| record.state);
+            Ok((state, reader.snapshot(repository, name.as_str())?))
+        };
+        repositories.iter().map(find).collect()
+    })?;
     let mut created = Vec::new();
     for (repository, (state, existing)) in repositories.iter().zip(found) {
         let repository = (*repository).to_owned();

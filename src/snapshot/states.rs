@@ -5,7 +5,7 @@ use std::fmt;
 use super::{LATEST, NameError, Reference, SnapshotError, list};
 use crate::config::RepoId;
 use crate::store::Store;
-use crate::store::records::RepositoryRecord;
+use crate::store::records::StateRecord;
 
 /// `REPOSITORY/NAME`, `REPOSITORY/latest`, or one of `NAME` and `REPOSITORY` where only one of them can be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct State {
     pub repository: String,
     /// `None` for the repository's current state.
     pub snapshot: Option<String>,
-    pub record: RepositoryRecord,
+    pub record: StateRecord,
 }
 
 impl StateReference {
@@ -77,7 +77,7 @@ pub fn find_state(store: &Store, reference: &StateReference) -> Result<State, Sn
     let current = repositories.into_iter().map(|(repository, record)| State {
         repository,
         snapshot: None,
-        record,
+        record: record.state,
     });
     let named = snapshots.into_iter().map(|snapshot| State {
         repository: snapshot.repository,

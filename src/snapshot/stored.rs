@@ -16,7 +16,7 @@ use crate::manifest::{Entry, Role};
 use crate::openpgp::{Trusted, VerifyError};
 use crate::pool::{BUFFER, Pool, exit_of_io};
 use crate::rel_path::RelPath;
-use crate::store::records::RepositoryRecord;
+use crate::store::records::StateRecord;
 use crate::store::{Store, StoreError};
 
 /// Twice what the largest roots have that a sync takes.
@@ -24,8 +24,8 @@ const ROOT_LIMIT: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoredError {
-    #[error("the root {root} of a state is not in its manifest")]
-    RootMissing { root: ObjectId },
+    #[error("manifest {manifest} of a state has no root")]
+    RootMissing { manifest: ObjectId },
     #[error("{path}: object {object} is not in the pool, or damaged")]
     ObjectMissing { path: RelPath, object: ObjectId },
     #[error(transparent)]
@@ -71,7 +71,7 @@ pub struct StoredIndex {
 
 impl StoredState {
     /// Of the whole manifest, which is read once.
-    pub fn open(store: &Store, pool: &Pool, state: &RepositoryRecord) -> Result<Self, StoredError> {
+    pub fn open(store: &Store, pool: &Pool, state: &StateRecord) -> Result<Self, StoredError> {
         let entries = store.read(|reader| {
             let mut entries = Vec::new();
             reader.each_entry(state.manifest, &mut |entry| {
@@ -88,7 +88,7 @@ impl StoredState {
     /// Of those entries of its manifest that were read already; the root must be among them.
     pub fn of_entries(
         pool: &Pool,
-        state: &RepositoryRecord,
+        state: &StateRecord,
         entries: &[Entry],
     ) -> Result<Self, StoredError> {
         let entries: BTreeMap<&RelPath, &Entry> = entries
@@ -102,7 +102,9 @@ impl StoredState {
         let root = rules
             .root_among(&mut roots.map(|entry| &entry.path))
             .and_then(|source| entries.get(source.path()))
-            .ok_or(StoredError::RootMissing { root: state.root })?;
+            .ok_or(StoredError::RootMissing {
+                manifest: state.manifest,
+            })?;
         let selected = rules.everything(&root.path);
         let trusted = read_root(pool, root, selected.as_ref())?;
         let Root { indexes, .. } = selected.open_root(&trusted)?;

@@ -10,13 +10,14 @@ use std::borrow::Borrow;
 use std::path::PathBuf;
 
 use redb::{Key, ReadableTable as _, TableDefinition, WriteTransaction};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::records::{
-    HistoryRecord, Identity, PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
-    ValidatorRecord,
+    HistoryRecord, Identity, PackageRecord, RepositoryRecord, RepositoryRecord3, SnapshotRecord,
+    SnapshotRecord3, TreeRecord, ValidatorRecord,
 };
-use super::seal::{Form, Shown, damaged, digested, seal, unseal_json};
+use super::seal::{Form, Shown, damaged, digested, seal, seal_json, unseal_json};
 use super::{Store, StoreError, Transaction, backup, tables};
 use crate::digest::ObjectId;
 use crate::lock::Locks;
@@ -25,7 +26,8 @@ use crate::lock::Locks;
 type Step = fn(&WriteTransaction) -> Transaction<()>;
 
 /// From version 1, from version 2, and so on.
-const STEPS: [Step; tables::SCHEMA_VERSION as usize - 1] = [make_all_tables, seal_all_rows];
+const STEPS: [Step; tables::SCHEMA_VERSION as usize - 1] =
+    [make_all_tables, seal_all_rows, make_states];
 
 /// What was done to an older store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +97,8 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
             digested(&table, ObjectId(*id.value()), bytes.value())?;
         }
     }
-    seal_rows::<_, RepositoryRecord>(transaction, tables::REPOSITORY_TO_RECORD)?;
-    seal_rows::<_, SnapshotRecord>(transaction, tables::SNAPSHOT_TO_RECORD)?;
+    seal_rows::<_, RepositoryRecord3>(transaction, tables::REPOSITORY_TO_RECORD)?;
+    seal_rows::<_, SnapshotRecord3>(transaction, tables::SNAPSHOT_TO_RECORD)?;
     seal_rows::<_, TreeRecord>(transaction, tables::TREE_TO_RECORD)?;
     seal_rows::<_, HistoryRecord>(transaction, tables::SYNC_TO_RECORD)?;
     seal_rows::<_, ValidatorRecord>(transaction, tables::PATH_TO_VALIDATOR)?;
@@ -116,6 +118,48 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
         restored: None,
     };
     tables::put_identity(transaction, &identity)
+}
+
+/// From 3 to 4.
+fn make_states(transaction: &WriteTransaction) -> Transaction<()> {
+    replace_rows::<_, RepositoryRecord3, RepositoryRecord>(
+        transaction,
+        tables::REPOSITORY_TO_RECORD,
+    )?;
+    replace_rows::<_, SnapshotRecord3, SnapshotRecord>(transaction, tables::SNAPSHOT_TO_RECORD)?;
+    // They only save a download.
+    transaction.delete_table(tables::PATH_TO_VALIDATOR)?;
+    transaction.open_table(tables::ORIGIN_TO_VALIDATOR)?;
+    Ok(())
+}
+
+/// Makes new records of those in a table. There are few.
+fn replace_rows<K, Old, New>(
+    transaction: &WriteTransaction,
+    table: TableDefinition<'static, K, &'static [u8]>,
+) -> Transaction<()>
+where
+    K: Key + 'static,
+    for<'k> K::SelfType<'k>: Shown + Borrow<K::SelfType<'k>>,
+    Old: DeserializeOwned + Into<New>,
+    New: Serialize,
+{
+    let replaced: TableDefinition<'static, K, &'static [u8]> = TableDefinition::new("replaced");
+    {
+        let old = transaction.open_table(table)?;
+        let mut rows = transaction.open_table(replaced)?;
+        for row in old.iter()? {
+            let (key, value) = row?;
+            let key = key.value();
+            let record: Old = unseal_json(Form::Sealed, &table, &key, value.value())?;
+            // Its check is that of the name that it will have.
+            let row = seal_json(&table, &key, &record.into());
+            rows.insert(key, row.as_slice())?;
+        }
+    }
+    transaction.delete_table(table)?;
+    transaction.rename_table(replaced, table)?;
+    Ok(())
 }
 
 /// Writes a table anew, row by row: there may be more rows than memory has room for.

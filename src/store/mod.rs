@@ -152,6 +152,8 @@ pub type Transaction<T> = Result<T, TransactionError>;
 /// A consistent view of the store.
 pub struct Reader {
     transaction: ReadTransaction,
+    /// The schema version of the store.
+    version: u32,
     /// How its rows look.
     form: seal::Form,
 }
@@ -260,8 +262,13 @@ impl Store {
                 opened => opened?,
             };
             let transaction = database.begin_read()?;
-            let form = tables::form(tables::schema_version(&transaction)?);
-            work(&Reader { transaction, form })
+            let version = tables::schema_version(&transaction)?;
+            let form = tables::form(version);
+            work(&Reader {
+                transaction,
+                version,
+                form,
+            })
         }))
     }
 
@@ -507,6 +514,7 @@ mod tests {
         let digest = |digit: &str| Digest::parse(Algorithm::Sha1, &digit.repeat(40)).unwrap();
         let digests = [digest("0"), digest("f")];
         let names = ["a", "a.b", "ab", "A"];
+        let origin = ObjectId::of(b"http://h/");
         let validator = ValidatorRecord {
             etag: None,
             last_modified: None,
@@ -521,7 +529,7 @@ mod tests {
                     writer.add_history(name, &HistoryRecord::default())?;
                     writer.add_history(name, &HistoryRecord::default())?;
                     let validators = [("root".to_owned(), validator.clone())];
-                    writer.put_validators(name, &validators.into())?;
+                    writer.put_validators(name, origin, &validators.into())?;
                 }
                 writer.remove_repository("a")
             })
@@ -536,7 +544,7 @@ mod tests {
                     }
                     let syncs = reader.history(name, usize::MAX)?.len();
                     assert_eq!(syncs, if is_there { 2 } else { 0 }, "{name}");
-                    let validator = reader.validator(name, "root")?;
+                    let validator = reader.validator(name, origin, "root")?;
                     assert_eq!(validator.is_some(), is_there, "{name}");
                 }
                 let known: Vec<String> = reader.known_repositories()?.into_iter().collect();

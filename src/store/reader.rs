@@ -8,8 +8,8 @@ use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::de::DeserializeOwned;
 
 use super::records::{
-    HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord,
-    TreeRecord, ValidatorRecord,
+    HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, RepositoryRecord3,
+    SnapshotRecord, SnapshotRecord3, TreeRecord, ValidatorRecord,
 };
 use super::seal::{Form, Shown, damaged, digested, unseal, unseal_json};
 use super::{Reader, Transaction, tables};
@@ -89,7 +89,7 @@ impl Reader {
         if row.is_none() {
             self.repositories()?;
         }
-        row.map(|row| self.json(&tables::REPOSITORY_TO_RECORD, &repository, row.value()))
+        row.map(|row| self.repository_in(repository, row.value()))
             .transpose()
     }
 
@@ -100,10 +100,18 @@ impl Reader {
             .map(|row| {
                 let (key, value) = row?;
                 let key = key.value();
-                let record = self.json(&tables::REPOSITORY_TO_RECORD, &key, value.value())?;
-                Ok((key.to_owned(), record))
+                Ok((key.to_owned(), self.repository_in(key, value.value())?))
             })
             .collect()
+    }
+
+    fn repository_in(&self, key: &str, value: &[u8]) -> Transaction<RepositoryRecord> {
+        let table = &tables::REPOSITORY_TO_RECORD;
+        if self.version < tables::STATES_SINCE {
+            let old: RepositoryRecord3 = self.json(table, &key, value)?;
+            return Ok(old.into());
+        }
+        self.json(table, &key, value)
     }
 
     pub fn manifest(&self, id: ObjectId) -> Transaction<Manifest> {
@@ -135,8 +143,8 @@ impl Reader {
         let Some(row) = table.get(&id.0)? else {
             return Err(damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, MISSING));
         };
-        let bytes = digested(&tables::CHUNK_TO_ENTRIES, id, row.value())?;
-        manifest::decode_chunk(bytes)
+        let bytes = tables::decompress_chunk(id, row.value())?;
+        manifest::decode_chunk(digested(&tables::CHUNK_TO_ENTRIES, id, &bytes)?)
             .map_err(|error| damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, &error.to_string()))
     }
 
@@ -227,12 +235,22 @@ impl Reader {
         Ok((manifests.len()?, chunks.len()?))
     }
 
-    pub fn validator(&self, repository: &str, path: &str) -> Transaction<Option<ValidatorRecord>> {
-        let table = self.transaction.open_table(tables::PATH_TO_VALIDATOR)?;
-        let key = (repository, path);
+    /// What the server at `origin` gave with the file at a path below it.
+    pub fn validator(
+        &self,
+        repository: &str,
+        origin: ObjectId,
+        path: &str,
+    ) -> Transaction<Option<ValidatorRecord>> {
+        if self.version < tables::STATES_SINCE {
+            // They only save a download.
+            return Ok(None);
+        }
+        let table = self.transaction.open_table(tables::ORIGIN_TO_VALIDATOR)?;
+        let key = (repository, &origin.0, path);
         table
             .get(key)?
-            .map(|row| self.json(&tables::PATH_TO_VALIDATOR, &key, row.value()))
+            .map(|row| self.json(&tables::ORIGIN_TO_VALIDATOR, &key, row.value()))
             .transpose()
     }
 
@@ -316,7 +334,7 @@ impl Reader {
         if row.is_none() {
             self.snapshots()?;
         }
-        row.map(|row| self.json(&tables::SNAPSHOT_TO_RECORD, &key, row.value()))
+        row.map(|row| self.snapshot_in(key, row.value()))
             .transpose()
     }
 
@@ -330,10 +348,19 @@ impl Reader {
             .map(|row| {
                 let (key, value) = row?;
                 let key = key.value();
-                let record = self.json(&tables::SNAPSHOT_TO_RECORD, &key, value.value())?;
+                let record = self.snapshot_in(key, value.value())?;
                 Ok(((key.0.to_owned(), key.1.to_owned()), record))
             })
             .collect()
+    }
+
+    fn snapshot_in(&self, key: (&str, &str), value: &[u8]) -> Transaction<SnapshotRecord> {
+        let table = &tables::SNAPSHOT_TO_RECORD;
+        if self.version < tables::STATES_SINCE {
+            let old: SnapshotRecord3 = self.json(table, &key, value)?;
+            return Ok(old.into());
+        }
+        self.json(table, &key, value)
     }
 
     fn snapshots_table(&self) -> Transaction<Option<Snapshots>> {
@@ -344,15 +371,26 @@ impl Reader {
         }
     }
 
-    /// Every manifest that something names, once for each name: states, snapshots, published trees with their earlier
-    /// generations.
+    /// The objects that hold the keys which states were verified by.
+    pub fn keyrings(&self) -> Transaction<BTreeSet<ObjectId>> {
+        let repositories = self.repositories()?.into_values();
+        let snapshots = self.snapshots()?.into_values();
+        let states = repositories.map(|record| record.state);
+        let states = states.chain(snapshots.map(|record| record.state));
+        Ok(states.filter_map(|state| state.keyring).collect())
+    }
+
+    /// Every manifest that something names, once for each name: states and snapshots with their evidence, published trees with their
+    /// earlier generations.
     pub fn names(&self) -> Transaction<Vec<(Name, ObjectId)>> {
         let mut names = Vec::new();
         for (repository, record) in self.repositories()? {
-            names.push((Name::State { repository }, record.manifest));
+            let name = Name::State { repository };
+            names.extend(record.state.manifests().map(|id| (name.clone(), id)));
         }
         for ((repository, name), record) in self.snapshots()? {
-            names.push((Name::Snapshot { repository, name }, record.state.manifest));
+            let name = Name::Snapshot { repository, name };
+            names.extend(record.state.manifests().map(|id| (name.clone(), id)));
         }
         for (path, tree) in self.trees()? {
             let name = || Name::Tree {

@@ -42,6 +42,12 @@ impl Shown for (&str, &str) {
     }
 }
 
+impl Shown for (&str, &[u8; 32], &str) {
+    fn shown(&self) -> String {
+        format!("{}/{}/{}", self.0, digest::hex(self.1), self.2)
+    }
+}
+
 impl Shown for (&str, u64) {
     fn shown(&self) -> String {
         format!("{}/{}", self.0, self.1)

@@ -4,6 +4,7 @@
 //! Records that are few are JSON, so that a field can be added with a default; records that are many (objects,
 //! digests) have a fixed binary form. Before either stands the row's check.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +27,12 @@ use super::{Transaction, TransactionError};
 ///   chantal that only knows version 1 would call damage.
 /// - 3: every row carries a check of itself ([`super::seal`]), and the version another one in a row of its own. Objects and aliases
 ///   are in new tables, as their values have another length. The store has an id and a generation.
-pub const SCHEMA_VERSION: u32 = 3;
+/// - 4: a state is a record of its own, in repositories and snapshots, with its roots, evidence and keyring. Validators are of one
+///   origin. Manifests may be of version 2, whose chunks are compressed.
+pub const SCHEMA_VERSION: u32 = 4;
+
+/// The first version with [`super::records::StateRecord`].
+pub const STATES_SINCE: u32 = 4;
 
 /// The first version whose rows carry checks.
 const SEALED_SINCE: u32 = 3;
@@ -71,7 +77,10 @@ pub const OBJECT_TO_PLAIN_RECORD: TableDefinition<&[u8; 32], [u8; 16]> =
     TableDefinition::new("object_to_record");
 pub const DIGEST_TO_PLAIN_OBJECT: TableDefinition<&[u8], [u8; 32]> =
     TableDefinition::new("digest_to_object");
-/// Keys are (repository, path below the upstream's URL).
+/// Keys are (repository, digest of the URL, path below that URL).
+pub const ORIGIN_TO_VALIDATOR: TableDefinition<(&str, &[u8; 32], &str), &[u8]> =
+    TableDefinition::new("origin_to_validator");
+/// The same before version 4. Keys are (repository, path).
 pub const PATH_TO_VALIDATOR: TableDefinition<(&str, &str), &[u8]> =
     TableDefinition::new("path_to_validator");
 /// Keys are the bytes of the published tree's absolute path.
@@ -97,7 +106,7 @@ pub fn create_all(transaction: &WriteTransaction, identity: &Identity) -> Transa
     transaction.open_table(CHUNK_TO_ENTRIES)?;
     transaction.open_table(OBJECT_TO_RECORD)?;
     transaction.open_table(DIGEST_TO_OBJECT)?;
-    transaction.open_table(PATH_TO_VALIDATOR)?;
+    transaction.open_table(ORIGIN_TO_VALIDATOR)?;
     transaction.open_table(TREE_TO_RECORD)?;
     transaction.open_table(SYNC_TO_RECORD)?;
     transaction.open_table(PACKAGE_TO_RECORD)?;
@@ -209,6 +218,37 @@ fn meta(
         .get(key)?
         .map(|value| Ok(unseal(form, &META, &key, value.value())?.to_vec()))
         .transpose()
+}
+
+/// Chunks of manifests are stored as zstd frames; those of before schema version 4 as they are. In either case their id is the SHA-256
+/// of the chunk itself.
+pub struct ChunkCompressor(zstd::bulk::Compressor<'static>);
+
+/// The usual one: half of a chunk are digests, which no level makes smaller.
+const CHUNK_LEVEL: i32 = 3;
+/// More than the largest chunk has: 4,096 entries with paths of 3,000 bytes.
+const CHUNK_BYTES_MAX: usize = 32 << 20;
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+impl ChunkCompressor {
+    pub fn new() -> Transaction<Self> {
+        let compressor = zstd::bulk::Compressor::new(CHUNK_LEVEL).map_err(redb::Error::Io)?;
+        Ok(Self(compressor))
+    }
+
+    pub fn compress(&mut self, chunk: &[u8]) -> Transaction<Vec<u8>> {
+        Ok(self.0.compress(chunk).map_err(redb::Error::Io)?)
+    }
+}
+
+pub fn decompress_chunk(id: ObjectId, row: &[u8]) -> Transaction<Cow<'_, [u8]>> {
+    if !row.starts_with(&ZSTD_MAGIC) {
+        return Ok(Cow::Borrowed(row));
+    }
+    let chunk = zstd::bulk::decompress(row, CHUNK_BYTES_MAX);
+    let chunk = chunk
+        .map_err(|error| damaged(&CHUNK_TO_ENTRIES, &&id.0, &format!("{UNREADABLE}: {error}")))?;
+    Ok(Cow::Owned(chunk))
 }
 
 /// One byte for the algorithm, for SHA-1 the repository and a NUL, then the digest.

@@ -40,13 +40,15 @@ impl Writer {
 
     pub fn put_manifest(&self, built: &Built) -> Transaction<()> {
         let mut chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
+        let mut compressor = tables::ChunkCompressor::new()?;
         for (id, encoded) in &built.chunks {
+            let row = compressor.compress(encoded)?;
             // One that is there may be damaged.
             let is_there = chunks
                 .get(&id.0)?
-                .is_some_and(|chunk| chunk.value() == encoded.as_slice());
+                .is_some_and(|chunk| chunk.value() == row.as_slice());
             if !is_there {
-                chunks.insert(&id.0, encoded.as_slice())?;
+                chunks.insert(&id.0, row.as_slice())?;
             }
         }
         let mut manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
@@ -108,19 +110,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Replaces what is known of a repository's paths.
+    /// Replaces what is known of a repository's paths at an origin. Of others nothing is known any more.
     pub fn put_validators(
         &self,
         repository: &str,
+        origin: ObjectId,
         validators: &BTreeMap<String, ValidatorRecord>,
     ) -> Transaction<()> {
-        let mut table = self.0.open_table(tables::PATH_TO_VALIDATOR)?;
-        table.retain(|(owner, _), _| owner != repository)?;
+        self.remove_validators(repository)?;
+        let mut table = self.0.open_table(tables::ORIGIN_TO_VALIDATOR)?;
         for (path, record) in validators {
-            let key = (repository, path.as_str());
-            let row = seal_json(&tables::PATH_TO_VALIDATOR, &key, record);
+            let key = (repository, &origin.0, path.as_str());
+            let row = seal_json(&tables::ORIGIN_TO_VALIDATOR, &key, record);
             table.insert(key, row.as_slice())?;
         }
+        Ok(())
+    }
+
+    fn remove_validators(&self, repository: &str) -> Transaction<()> {
+        let mut table = self.0.open_table(tables::ORIGIN_TO_VALIDATOR)?;
+        table.retain(|(owner, _, _), _| owner != repository)?;
         Ok(())
     }
 
@@ -166,7 +175,7 @@ impl Writer {
         table.retain_in(aliases.start.as_slice()..aliases.end.as_slice(), |_, _| {
             false
         })?;
-        self.put_validators(repository, &BTreeMap::new())
+        self.remove_validators(repository)
     }
 
     pub fn has_snapshot(&self, repository: &str, name: &str) -> Transaction<bool> {

@@ -6,12 +6,16 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::digest::ObjectId;
-use crate::format::{KeyFile, Source};
+use crate::format::{KeyFile, Packed, Source};
 use crate::indexes::PoolSink;
-use crate::manifest::{self, Built, ChunkRef, Entry, Role};
+use crate::manifest::{self, Built, ChunkRef, Entry, Role, Version};
 use crate::openpgp::Keyring;
+use crate::pool::Stored;
 use crate::rel_path::RelPath;
-use crate::store::records::{HistoryRecord, ObjectRecord, RepositoryRecord, SyncOutcome};
+use crate::storage::Storage;
+use crate::store::records::{
+    HistoryRecord, ObjectRecord, RepositoryRecord, RootRecord, StateRecord, SyncOutcome,
+};
 use crate::time::now;
 
 use super::fetch::Fetched;
@@ -27,6 +31,18 @@ struct Change {
     removed: u64,
 }
 
+/// What a state consists of, beside the packages, that is in the pool now.
+struct Made {
+    built: Built,
+    /// What new indexes were made from.
+    evidence: Option<Built>,
+    keyring: Option<ObjectId>,
+    /// Indexes of the upstream's that are not in the new ones, and why.
+    left_out: BTreeMap<String, String>,
+    /// Those that the store does not know yet.
+    objects: Vec<Stored>,
+}
+
 impl Session<'_> {
     /// Makes the plan's files the repository's state.
     pub(super) fn commit(
@@ -35,39 +51,19 @@ impl Session<'_> {
         plan: &Plan,
         fetched: &Fetched,
     ) -> Result<Report, SyncError> {
-        let mut entries = plan.indexes.clone();
-        entries.extend(named_entries(plan, fetched));
-        let mut left_out = BTreeMap::new();
-        match &plan.choice {
-            None => {
-                for file in &pinned.files {
-                    entries.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
-                }
-            }
-            Some(choice) => left_out = self.regenerate(pinned, choice, &mut entries)?,
-        }
         let keyring = self.keyring()?;
-        for file in self.key_files(&keyring, &entries)? {
-            entries.push(self.add_to_pool(&file.path, &file.bytes, Role::Key)?);
-        }
-        let is_new = |entry: &&Entry| match entry.role {
-            Role::Root | Role::Key => true,
-            Role::Index => plan.choice.is_some(),
-            Role::Package | Role::File => false,
-        };
-        let made: Vec<Entry> = entries.iter().filter(is_new).cloned().collect();
-        let built = manifest::build(entries)?;
-        let change = self.change_to(&built)?;
+        let made = self.make(pinned, plan, fetched, &keyring)?;
+        let change = self.change_to(&made.built)?;
         self.context.storage.interrupt.check()?;
         self.context.storage.pool.flush()?;
 
+        let built = &made.built;
         // Of another root, or by other settings, the same files may come out.
-        let changed = self.previous.as_ref().map(|state| state.manifest) != Some(built.id);
+        let before = self.previous.as_ref().map(|known| known.state.manifest);
+        let changed = before != Some(built.id);
         let package_signers = self.signers_of_packages(plan, fetched)?;
-        let state = RepositoryRecord {
-            left_out,
-            ..self.state(pinned, plan, &built, &package_signers, &keyring)
-        };
+        let known = self.known(pinned, plan, &made, &package_signers, &keyring);
+        let state = &known.state;
         let (requests, bytes_downloaded) = self.traffic();
         let record = HistoryRecord {
             started: self.started,
@@ -84,31 +80,32 @@ impl Session<'_> {
             packages_removed: change.removed,
             requests,
             bytes_downloaded,
-            signed_by: state.signed_by.clone(),
+            signed_by: state.signed_by(),
             packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
             left_out: state.absent().into_keys().collect(),
         };
         let validators = self.validator_records(pinned.source.path(), &pinned.validators);
         self.context.storage.write(|writer| {
-            for entry in &made {
-                writer.put_object(
-                    entry.object,
-                    ObjectRecord {
-                        size: entry.size,
-                        verified_at: self.started,
-                    },
-                )?;
+            for stored in &made.objects {
+                let record = ObjectRecord {
+                    size: stored.size,
+                    verified_at: self.started,
+                };
+                writer.put_object(stored.object, record)?;
             }
-            writer.put_manifest(&built)?;
-            writer.put_repository(self.id(), &state)?;
-            writer.put_validators(self.id(), &validators)?;
+            writer.put_manifest(built)?;
+            if let Some(evidence) = &made.evidence {
+                writer.put_manifest(evidence)?;
+            }
+            writer.put_repository(self.id(), &known)?;
+            writer.put_validators(self.id(), self.origin, &validators)?;
             writer.add_history(self.id(), &record)
         })?;
         let warnings = plan.warnings.iter().cloned().chain(state.warnings());
         Ok(Report {
             changed,
             warnings: warnings.collect(),
-            state,
+            state: known.state,
             signers: pinned.signers().to_vec(),
             package_signers,
             packages_added: change.added,
@@ -118,14 +115,81 @@ impl Session<'_> {
         })
     }
 
-    /// New indexes over the chosen packages, and a root that nobody has signed: publishing dates and signs it. Returns what is left
-    /// out of them.
+    /// Everything that the state names and that was not downloaded as it is.
+    fn make(
+        &self,
+        pinned: &Pinned,
+        plan: &Plan,
+        fetched: &Fetched,
+        keyring: &Keyring,
+    ) -> Result<Made, SyncError> {
+        let mut objects = Vec::new();
+        let mut roots = Vec::new();
+        for file in &pinned.files {
+            roots.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
+        }
+        let mut entries = plan.indexes.clone();
+        entries.extend(named_entries(plan, fetched));
+        let (mut evidence, mut left_out) = (None, BTreeMap::new());
+        match &plan.choice {
+            None => entries.extend(roots.iter().cloned()),
+            Some(choice) => {
+                let (new, absent) = self.regenerate(pinned, choice)?;
+                objects.extend(new.iter().map(stored));
+                entries.extend(new);
+                left_out = absent;
+                let read = self.pooled(choice).read_ones().into_iter();
+                let chosen_from = roots.iter().cloned().chain(read.map(index_entry));
+                evidence = Some(manifest::build(chosen_from.collect())?);
+            }
+        }
+        objects.extend(roots.iter().map(stored));
+        for file in self.key_files(keyring, &entries)? {
+            let entry = self.add_to_pool(&file.path, &file.bytes, Role::Key)?;
+            objects.push(stored(&entry));
+            entries.push(entry);
+        }
+        let keys = keyring.to_binary();
+        let keyring = if keys.is_empty() {
+            None
+        } else {
+            let Storage { pool, locks, .. } = self.context.storage;
+            let keyring = pool.add(locks, &keys)?;
+            objects.push(keyring);
+            Some(keyring.object)
+        };
+        Ok(Made {
+            built: self.build(entries)?,
+            evidence,
+            keyring,
+            left_out,
+            objects,
+        })
+    }
+
+    /// The manifest of these entries. Where the previous one lists the same it stays, also if it is of an earlier version: nothing
+    /// changed.
+    fn build(&self, entries: Vec<Entry>) -> Result<Built, SyncError> {
+        if let Some(previous) = self.previous.as_ref().map(|known| known.state.manifest) {
+            let storage = self.context.storage;
+            let version = storage.read(|reader| Ok(reader.manifest(previous)?.version))?;
+            if version != Version::default() {
+                let same = manifest::build_as(version, entries.clone())?;
+                if same.id == previous {
+                    return Ok(same);
+                }
+            }
+        }
+        Ok(manifest::build(entries)?)
+    }
+
+    /// New indexes over the chosen packages, and a root that nobody has signed: publishing dates and signs it. Returns them, and what
+    /// is left out of them.
     fn regenerate(
         &self,
         pinned: &Pinned,
         choice: &Choice,
-        entries: &mut Vec<Entry>,
-    ) -> Result<BTreeMap<String, String>, SyncError> {
+    ) -> Result<(Vec<Entry>, BTreeMap<String, String>), SyncError> {
         let mut sink = PoolSink {
             storage: self.context.storage,
             stored: Vec::new(),
@@ -136,17 +200,11 @@ impl Session<'_> {
             chosen: &choice.chosen,
         };
         let new = self.selected.regenerate(&[source], &mut sink)?;
-        let indexes = new.indexes.into_iter().map(|(path, packed)| Entry {
-            path,
-            object: packed.object,
-            size: packed.size,
-            role: Role::Index,
-            package: None,
-        });
-        entries.extend(indexes);
+        let mut entries: Vec<Entry> = new.indexes.into_iter().map(index_entry).collect();
         entries.push(self.add_to_pool(&new.root_path, &new.root, Role::Root)?);
         let left_out = new.left_out.into_iter();
-        Ok(left_out.map(|index| (index.name, index.reason)).collect())
+        let left_out = left_out.map(|index| (index.name, index.reason)).collect();
+        Ok((entries, left_out))
     }
 
     /// Nobody where packages are not checked.
@@ -202,52 +260,57 @@ impl Session<'_> {
         Ok(files)
     }
 
-    fn state(
+    /// What is known of the repository from now on.
+    fn known(
         &self,
         pinned: &Pinned,
         plan: &Plan,
-        built: &Built,
+        made: &Made,
         package_signers: &[PackageSigner],
         keyring: &Keyring,
     ) -> RepositoryRecord {
-        let totals = built.manifest.totals();
-        let signed_by: Vec<String> = pinned
-            .signers()
-            .iter()
-            .map(|signer| signer.fingerprint.clone())
-            .collect();
-        let was_signed = self.previous.as_ref().is_some_and(|state| {
+        let totals = made.built.manifest.totals();
+        let signers = pinned.signers().iter();
+        let root = RootRecord {
+            path: Some(pinned.source.path().clone()),
+            object: pinned.object,
+            date: plan.root_date,
+            valid_until: plan.root_valid_until,
+            revision: plan.root_revision,
+            signed_by: signers.map(|signer| signer.fingerprint.clone()).collect(),
+        };
+        let was_signed = self.previous.as_ref().is_some_and(|known| {
             // An explicit `off` is the administrator's word that it need not be signed any more.
-            state.was_signed
-                && state.upstream == self.origin
+            known.was_signed
+                && known.origin == self.origin
                 && self.repository.trust.root != crate::config::RootCheck::Off
         });
         RepositoryRecord {
-            format: self.selected.format().kind(),
-            upstream: self.origin,
+            origin: self.origin,
             selection: self.selection(keyring),
-            manifest: built.id,
-            root: pinned.object,
-            root_date: plan.root_date,
+            checked_at: self.started,
+            was_signed: was_signed || !root.signed_by.is_empty(),
             newest_root_date: match plan.root_date {
                 Some(_) => None,
                 None => self.newest_known_date(),
             },
-            root_valid_until: plan.root_valid_until,
-            root_revision: plan.root_revision,
-            synced_at: self.started,
-            checked_at: self.started,
-            regenerated: plan.choice.is_some(),
-            left_out: BTreeMap::new(),
-            missing: plan.missing.clone(),
-            was_signed: was_signed || !signed_by.is_empty(),
-            signed_by,
-            packages_signed_by: package_signers
-                .iter()
-                .map(|signer| (signer.fingerprint.clone(), signer.packages))
-                .collect(),
-            packages: totals.packages,
-            bytes: totals.bytes,
+            state: StateRecord {
+                format: self.selected.format().kind(),
+                manifest: made.built.id,
+                roots: vec![root],
+                regenerated: plan.choice.is_some(),
+                evidence: made.evidence.as_ref().map(|evidence| evidence.id),
+                keyring: made.keyring,
+                packages_signed_by: package_signers
+                    .iter()
+                    .map(|signer| (signer.fingerprint.clone(), signer.packages))
+                    .collect(),
+                left_out: made.left_out.clone(),
+                missing: plan.missing.clone(),
+                packages: totals.packages,
+                bytes: totals.bytes,
+                synced_at: self.started,
+            },
         }
     }
 
@@ -263,7 +326,7 @@ impl Session<'_> {
         let mut gone: HashSet<(String, ObjectId)> = HashSet::new();
         let mut shared: HashSet<ObjectId> = HashSet::new();
         self.context.storage.read(|reader| {
-            for ChunkRef { id, .. } in reader.manifest(previous.manifest)?.chunks {
+            for ChunkRef { id, .. } in reader.manifest(previous.state.manifest)?.chunks {
                 if new.contains(&id) {
                     shared.insert(id);
                 } else {
@@ -285,6 +348,23 @@ impl Session<'_> {
         }
         change.removed = gone.len() as u64;
         Ok(change)
+    }
+}
+
+fn stored(entry: &Entry) -> Stored {
+    Stored {
+        object: entry.object,
+        size: entry.size,
+    }
+}
+
+fn index_entry((path, Packed { object, size }): (RelPath, Packed)) -> Entry {
+    Entry {
+        path,
+        object,
+        size,
+        role: Role::Index,
+        package: None,
     }
 }
 

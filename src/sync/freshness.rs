@@ -9,7 +9,7 @@ use crate::config::Freshness;
 use crate::digest::ObjectId;
 use crate::exit::Exit;
 use crate::format::Root;
-use crate::store::records::RepositoryRecord;
+use crate::store::records::{RepositoryRecord, StateRecord};
 use crate::time::utc;
 
 use super::root::Pinned;
@@ -101,7 +101,7 @@ impl Session<'_> {
             return Err(FreshnessError::UnreadValidUntil { text }.into());
         }
         let Some(state) = self.previous.as_ref().filter(|state| {
-            state.upstream == self.origin && self.context.rollback == Rollback::Refused
+            state.origin == self.origin && self.context.rollback == Rollback::Refused
         }) else {
             return Ok(());
         };
@@ -109,13 +109,13 @@ impl Session<'_> {
             let known = self.newest_known_date().filter(|_| asked.check_date);
             return match known {
                 // An old root that was signed before the upstream wrote dates would undo what came since.
-                Some(known) if root.date.is_none() && pinned.object != state.root => {
+                Some(known) if root.date.is_none() && !state.state.has_root(pinned.object) => {
                     Err(FreshnessError::Undated { known }.into())
                 }
                 _ => Ok(()),
             };
         };
-        if pinned.object == state.root || !found.is_older_than(known) {
+        if state.state.has_root(pinned.object) || !found.is_older_than(known) {
             return Ok(());
         }
         Err(match self.was_synced(pinned.object)? {
@@ -132,21 +132,18 @@ impl Session<'_> {
     /// The newest date of the roots that were taken of this upstream, by a run that does not go back.
     pub(super) fn newest_known_date(&self) -> Option<i64> {
         let state = self.previous.as_ref()?;
-        let counts = state.upstream == self.origin && self.context.rollback == Rollback::Refused;
-        state
-            .root_date
-            .or(state.newest_root_date)
-            .filter(|_| counts)
+        let counts = state.origin == self.origin && self.context.rollback == Rollback::Refused;
+        newest_date(state).filter(|_| counts)
     }
 
     /// Judges the root of the last good state again, which the upstream still has: time has passed.
-    pub(super) fn judge_unchanged(&self, state: &RepositoryRecord) -> Result<(), SyncError> {
+    pub(super) fn judge_unchanged(&self, state: &StateRecord) -> Result<(), SyncError> {
         let asked = Freshness {
             // It was not from the future then, and is less so now.
             check_date: false,
             ..self.repository.freshness
         };
-        let valid_until = state.root_valid_until;
+        let valid_until = state.valid_until();
         Ok(judge_dates(asked, None, valid_until, self.started)?)
     }
 
@@ -187,11 +184,16 @@ fn ages(root: &Root, state: &RepositoryRecord) -> Option<(Age, Age)> {
         revision: root.revision,
     };
     let known = Age {
-        date: state.root_date.or(state.newest_root_date)?,
+        date: newest_date(state)?,
         // Of an undated root it belongs to no date.
-        revision: state.root_revision.filter(|_| state.root_date.is_some()),
+        revision: state.state.dated_revision(),
     };
     Some((found, known))
+}
+
+/// The date of the newest root that was taken.
+fn newest_date(record: &RepositoryRecord) -> Option<i64> {
+    record.state.date().or(record.newest_root_date)
 }
 
 #[cfg(test)]

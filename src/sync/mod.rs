@@ -43,7 +43,7 @@ use crate::progress::Progress;
 use crate::rel_path::RelPath;
 use crate::storage::Storage;
 use crate::store::StoreError;
-use crate::store::records::{HistoryRecord, RepositoryRecord, SyncOutcome};
+use crate::store::records::{HistoryRecord, RepositoryRecord, StateRecord, SyncOutcome};
 use crate::time::now;
 use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
@@ -216,7 +216,7 @@ impl SyncError {
 pub struct Report {
     pub changed: bool,
     /// The state now.
-    pub state: RepositoryRecord,
+    pub state: StateRecord,
     pub signers: Vec<Signer>,
     /// Empty where packages are not checked, or nothing changed.
     pub package_signers: Vec<PackageSigner>,
@@ -296,7 +296,7 @@ impl<'a> Session<'a> {
         };
         let keyring = keys::keyring_at_hand(self.context.config, self.repository)?;
         let selection = keyring.map(|keyring| self.selection(&keyring));
-        let is_comparable = state.upstream == self.origin && Some(state.selection) == selection;
+        let is_comparable = state.origin == self.origin && Some(state.selection) == selection;
         Ok(is_comparable.then_some(state))
     }
 
@@ -391,10 +391,11 @@ impl<'a> Session<'a> {
 
     /// The upstream still has the root that the state was derived from.
     fn unchanged(&self, unchanged: &Unchanged) -> Result<Report, SyncError> {
-        let mut state = self
+        let mut known = self
             .previous
             .clone()
             .expect("only a known state can be unchanged");
+        let state = known.state.clone();
         self.judge_unchanged(&state)?;
         let (requests, bytes_downloaded) = self.traffic();
         let report = |state| Report {
@@ -412,7 +413,7 @@ impl<'a> Session<'a> {
             // `cache.ttl` answered: nothing was learnt.
             return Ok(report(state));
         }
-        state.checked_at = self.started;
+        known.checked_at = self.started;
         let record = HistoryRecord {
             started: self.started,
             finished: now(),
@@ -421,14 +422,14 @@ impl<'a> Session<'a> {
             packages: state.packages,
             requests,
             bytes_downloaded,
-            signed_by: state.signed_by.clone(),
+            signed_by: state.signed_by(),
             packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
             ..HistoryRecord::default()
         };
         self.context.storage.write(|writer| {
-            writer.put_repository(self.id(), &state)?;
+            writer.put_repository(self.id(), &known)?;
             if let Some(validators) = &unchanged.validators {
-                writer.put_validators(self.id(), validators)?;
+                writer.put_validators(self.id(), self.origin, validators)?;
             }
             writer.add_history(self.id(), &record)
         })?;
@@ -445,12 +446,13 @@ impl<'a> Session<'a> {
     /// A failed sync is part of the history too; failing to write it down must not hide why.
     fn remember_failure(&self, error: &SyncError) {
         let (requests, bytes_downloaded) = self.traffic();
+        let previous = self.previous.as_ref().map(|record| &record.state);
         let record = HistoryRecord {
             started: self.started,
             finished: now(),
             outcome: SyncOutcome::Failed(error.to_string()),
-            manifest: self.previous.as_ref().map(|state| state.manifest),
-            packages: self.previous.as_ref().map_or(0, |state| state.packages),
+            manifest: previous.map(|state| state.manifest),
+            packages: previous.map_or(0, |state| state.packages),
             requests,
             bytes_downloaded,
             ..HistoryRecord::default()

@@ -119,7 +119,7 @@ impl Session<'_> {
             }
         }
         // What the upstream did not give is asked for again, under whatever root.
-        let state = state.filter(|state| state.missing.is_empty());
+        let state = state.filter(|record| record.state.missing.is_empty());
         let Some(found) = self.ask_for_root(|path| match state {
             Some(_) if cache.enabled => self.validators(path),
             _ => Ok(None),
@@ -128,7 +128,7 @@ impl Session<'_> {
             return Ok(RootAnswer::Unchanged(Unchanged::default()));
         };
         // A server without validators sends the whole root: its bytes say as well that nothing changed.
-        if state.is_some_and(|state| state.root == ObjectId::of(&found.bytes)) {
+        if state.is_some_and(|record| record.state.has_root(ObjectId::of(&found.bytes))) {
             let records = self.validator_records(found.source.path(), &found.validators);
             return Ok(RootAnswer::Unchanged(Unchanged {
                 validators: Some(records),
@@ -207,7 +207,7 @@ impl Session<'_> {
         let record = self
             .context
             .storage
-            .read(|reader| reader.validator(self.id(), path.as_str()))?;
+            .read(|reader| reader.validator(self.id(), self.origin, path.as_str()))?;
         Ok(record
             .filter(|record| {
                 let age = self.started.saturating_sub(record.stored_at);
@@ -319,7 +319,7 @@ impl Session<'_> {
         let was_signed = self
             .previous
             .as_ref()
-            .is_some_and(|state| state.was_signed && state.upstream == self.origin);
+            .is_some_and(|state| state.was_signed && state.origin == self.origin);
         let url = || self.upstream.shown(path);
         match (trust.root, signed) {
             (RootCheck::Off, _) => Ok(Trusted::unsigned(bytes)),

@@ -17,7 +17,7 @@ use crate::kit::upstream::Checksum;
 
 const LIST: [&str; 2] = ["repo", "list"];
 const MIGRATE: [&str; 2] = ["db", "migrate"];
-const MIGRATED: &str = "warning: the store [dir]/data/chantal.redb was migrated from schema version 1 to 3; \
+const MIGRATED: &str = "warning: the store [dir]/data/chantal.redb was migrated from schema version 1 to 4; \
                         what it was is kept in [dir]/data/chantal.redb.schema-1.bak\n";
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
@@ -79,9 +79,27 @@ fn of_version_2_at_its_end() -> Chantal {
     chantal
 }
 
+/// The store of the last chantal that wrote version 3; see `fixtures/store-v3-last/make.sh`.
+fn of_version_3_at_its_end() -> Chantal {
+    let chantal = of_version_2_at_its_end();
+    let objects = fixture("store-v3-last/pool");
+    Tree::read(&objects).write_to(&chantal.data().join("pool"));
+    fs::write(store(&chantal), unpacked("store-v3-last/chantal.redb.gz")).unwrap();
+    chantal.write(
+        "config/repos.d/served.yaml",
+        "name: served\ntype: apt\nupstream:\n  url: http://127.0.0.1:8765/apt\napt:\n  distribution: stable\n  \
+         gpgkey_file: key.asc\nfilters:\n  exclude: [none-such]\npublish:\n  latest_path: ../../www/served\n",
+    );
+    chantal
+}
+
 /// The last ones of each version, and the version.
-fn last_ones() -> [(u32, fn() -> Chantal); 2] {
-    [(1, of_version_1_at_its_end), (2, of_version_2_at_its_end)]
+fn last_ones() -> [(u32, fn() -> Chantal); 3] {
+    [
+        (1, of_version_1_at_its_end),
+        (2, of_version_2_at_its_end),
+        (3, of_version_3_at_its_end),
+    ]
 }
 
 fn unpacked(path: &str) -> Vec<u8> {
@@ -195,7 +213,7 @@ fn a_store_of_version_1_is_written() {
     chantal
         .run(&["repo", "sync", "--repo-id", "tiny-rpm"])
         .fails_with(
-            3,
+            4,
             &format!("{MIGRATED}error: {error}\nhint: try again later; the last good state is untouched\n"),
         );
     let history = [
@@ -245,7 +263,7 @@ fn migrating_keeps_everything() {
         let bytes = fs::read(store(&chantal)).unwrap();
 
         chantal.run(&MIGRATE).succeeds().says(&format!(
-            "the store [dir]/data/chantal.redb was migrated from schema version {from} to 3\n\
+            "the store [dir]/data/chantal.redb was migrated from schema version {from} to 4\n\
              what it was is kept in [dir]/data/chantal.redb.schema-{from}.bak\n"
         ));
         assert_eq!(everything(&chantal), before);
@@ -253,16 +271,16 @@ fn migrating_keeps_everything() {
         assert_eq!(beside(&chantal), ["chantal.redb", &backup]);
         let backup = chantal.data().join(backup);
         assert!(fs::read(&backup).unwrap() == bytes);
-        assert_eq!(version(&store(&chantal)), 3);
+        assert_eq!(version(&store(&chantal)), 4);
 
-        let current = "the store [dir]/data/chantal.redb is current: schema version 3\n";
+        let current = "the store [dir]/data/chantal.redb is current: schema version 4\n";
         chantal.run(&MIGRATE).succeeds().says(current);
         let json = [&["--format", "json"], &MIGRATE[..]].concat();
         assert_eq!(
             chantal.run(&json).succeeds().json(),
             serde_json::json!({
                 "store": "[dir]/data/chantal.redb",
-                "from": 3, "to": 3, "backup": null,
+                "from": 4, "to": 4, "backup": null,
             })
         );
         is_used_like_any_other(&chantal, from);
@@ -283,8 +301,8 @@ fn is_used_like_any_other(chantal: &Chantal, from: u32) {
         .run(&[&snapshot[..], &["prod"]].concat())
         .succeeds()
         .says("tiny-apt/tested: published at [dir]/prod (9 files)\n");
-    for (repository, files) in [("signed", 6), ("chosen", 6)] {
-        if repository == "chosen" && from == 1 {
+    for (repository, since, files) in [("signed", 1, 6), ("chosen", 2, 6), ("served", 3, 13)] {
+        if from < since {
             continue;
         }
         chantal
@@ -348,11 +366,11 @@ fn nothing_to_migrate() {
     );
     assert!(!chantal.data().exists());
     chantal.run(&["init"]).exits(0);
-    assert_eq!(version(&store(&chantal)), 3);
+    assert_eq!(version(&store(&chantal)), 4);
     chantal
         .run(&MIGRATE)
         .succeeds()
-        .says("the store [dir]/data/chantal.redb is current: schema version 3\n");
+        .says("the store [dir]/data/chantal.redb is current: schema version 4\n");
     assert_eq!(beside(&chantal), ["chantal.redb"]);
 }
 
@@ -393,7 +411,7 @@ fn an_earlier_copy_is_never_overwritten() {
     for _ in 0..2 {
         fs::write(store(&chantal), &bytes).unwrap();
         chantal.run(&MIGRATE).succeeds().says(
-            "the store [dir]/data/chantal.redb was migrated from schema version 1 to 3\n\
+            "the store [dir]/data/chantal.redb was migrated from schema version 1 to 4\n\
              what it was is kept in [dir]/data/chantal.redb.schema-1.2.bak\n",
         );
     }
@@ -473,7 +491,7 @@ fn killed_while_it_migrates() {
         }
         chantal.run(&MIGRATE).succeeds();
         assert_eq!(&everything(&chantal), expected, "round {round}");
-        assert_eq!(version(&store(&chantal)), 3);
+        assert_eq!(version(&store(&chantal)), 4);
         let backup = chantal
             .data()
             .join(format!("chantal.redb.schema-{from}.bak"));

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::output::{bytes, table};
 use crate::repo_format::RepoFormat;
 use crate::storage;
-use crate::store::records::RepositoryRecord;
+use crate::store::records::StateRecord;
 use crate::time::rfc3339;
 
 #[derive(Serialize)]
@@ -44,7 +44,8 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
         .repositories
         .iter()
         .map(|repository| {
-            let state = states.get(repository.id.as_str());
+            let record = states.get(repository.id.as_str());
+            let state = record.map(|record| &record.state);
             Listed {
                 repository: repository.id.to_string(),
                 format: repository.format.kind(),
@@ -56,11 +57,9 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
                 packages: state.map(|state| state.packages),
                 bytes: state.map(|state| state.bytes),
                 synced_at: state.map(|state| rfc3339(state.synced_at)),
-                checked_at: state.map(|state| rfc3339(state.checked_at)),
+                checked_at: record.map(|record| rfc3339(record.checked_at)),
                 manifest: state.map(|state| state.manifest.to_string()),
-                signed_by: state
-                    .map(|state| state.signed_by.clone())
-                    .unwrap_or_default(),
+                signed_by: state.map(StateRecord::signed_by).unwrap_or_default(),
             }
         })
         .collect();
@@ -127,10 +126,7 @@ pub fn package_check_name(repository: &Repository) -> Option<&'static str> {
 
 /// Whether the packages of a state were verified when it was made. What the configuration asks for now holds for the next sync.
 /// `None` without a state, and for a format whose packages have no signatures inside.
-pub fn packages_verified(
-    repository: &Repository,
-    state: Option<&RepositoryRecord>,
-) -> Option<bool> {
+pub fn packages_verified(repository: &Repository, state: Option<&StateRecord>) -> Option<bool> {
     package_check_name(repository)?;
     state.map(|state| state.packages == 0 || !state.packages_signed_by.is_empty())
 }

@@ -19,13 +19,13 @@ use crate::output::{bytes, count};
 use crate::publish::{Afterwards, Removal as TreeRemoval};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::{self, Storage};
-use crate::store::records::{RepositoryRecord, TreeRecord};
+use crate::store::records::{StateRecord, TreeRecord};
 use crate::store::{Name, Reader, Store, Transaction};
 use crate::sync;
 
 /// Everything that is known of a repository, and what becomes of it.
 struct Plan {
-    state: Option<RepositoryRecord>,
+    state: Option<StateRecord>,
     syncs: usize,
     snapshots: Vec<Snapshot>,
     deletes_snapshots: bool,
@@ -211,7 +211,7 @@ impl Plan {
         }
         let freed = snapshot::usage(reader, &going, &staying)?;
         Ok(Self {
-            state: reader.repository(repository)?,
+            state: reader.repository(repository)?.map(|record| record.state),
             syncs: reader.history(repository, usize::MAX)?.len(),
             snapshots: snapshot::list(reader, Some(repository))?,
             deletes_snapshots,

@@ -7,13 +7,14 @@ use serde::Serialize;
 use super::list::{package_check_name, packages_verified, root_check_name};
 use crate::cli::OneRepository;
 use crate::commands::Context;
-use crate::config::KeySource;
+use crate::config::{self, KeySource};
 use crate::error::Error;
 use crate::openpgp::KeySummary;
 use crate::output::{bytes, fields};
 use crate::publish;
 use crate::repo_format::RepoFormat;
 use crate::storage;
+use crate::store::records::RepositoryRecord;
 use crate::sync;
 use crate::time::{now, rfc3339, span};
 
@@ -126,7 +127,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
         repository: id.to_owned(),
         source: error.into(),
     })?;
-    let state = record.as_ref().map(|record| record.manifest);
+    let state = record.as_ref().map(|record| record.state.manifest);
     let own = || trees.iter().filter(|(_, tree)| tree.repository == id);
     let mut published = Vec::new();
     for (path, tree) in own().filter(|(_, tree)| tree.manifest.is_some()) {
@@ -166,26 +167,33 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
             .as_ref()
             .map(|path| path.display().to_string()),
         auto_publish: repository.publish.auto,
-        state: record.map(|record| State {
-            packages_verified: packages_verified(repository, Some(&record)),
-            left_out: record.absent(),
-            manifest: record.manifest.to_string(),
-            packages: record.packages,
-            bytes: record.bytes,
-            upstream_date: record.root_date.map(rfc3339),
-            upstream_age_seconds: record.root_date.map(|date| now().saturating_sub(date)),
-            newest_upstream_date: record.newest_root_date.map(rfc3339),
-            upstream_valid_until: record.root_valid_until.map(rfc3339),
-            synced_at: rfc3339(record.synced_at),
-            checked_at: rfc3339(record.checked_at),
-            signed_by: record.signed_by,
-            packages_signed_by: record.packages_signed_by,
-        }),
+        state: record.map(|record| State::of(repository, record)),
         published,
         unpublished,
     };
     context.output.result(&shown, describe)?;
     Ok(())
+}
+
+impl State {
+    fn of(repository: &config::Repository, record: RepositoryRecord) -> Self {
+        let state = record.state;
+        Self {
+            packages_verified: packages_verified(repository, Some(&state)),
+            left_out: state.absent(),
+            manifest: state.manifest.to_string(),
+            packages: state.packages,
+            bytes: state.bytes,
+            upstream_date: state.date().map(rfc3339),
+            upstream_age_seconds: state.date().map(|date| now().saturating_sub(date)),
+            newest_upstream_date: record.newest_root_date.map(rfc3339),
+            upstream_valid_until: state.valid_until().map(rfc3339),
+            synced_at: rfc3339(state.synced_at),
+            checked_at: rfc3339(record.checked_at),
+            signed_by: state.signed_by(),
+            packages_signed_by: state.packages_signed_by,
+        }
+    }
 }
 
 fn describe(shown: &Shown) -> String {

@@ -145,7 +145,7 @@ impl New<'_> {
                 && self.repositories.contains(&snapshot.repository.as_str())
                 && states
                     .get(&snapshot.repository)
-                    .is_some_and(|state| state.manifest == snapshot.record.state.manifest)
+                    .is_some_and(|record| record.state.manifest == snapshot.record.state.manifest)
         };
         Ok(all.into_iter().filter(is_same).collect())
     }

@@ -42,7 +42,7 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
                 repository: snapshot.repository,
                 snapshot: snapshot.name,
                 created_at: rfc3339(snapshot.record.created_at),
-                upstream_date: state.root_date.map(rfc3339),
+                upstream_date: state.date().map(rfc3339),
                 packages: state.packages,
                 bytes: state.bytes,
                 manifest: state.manifest.to_string(),

@@ -59,7 +59,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
     let state = &snapshot.record.state;
     let (usage, trees) = store.read(|reader| {
         let trees = reader.trees()?;
-        let own: BTreeSet<_> = [state.manifest].into();
+        let own: BTreeSet<_> = state.manifests().collect();
         // Its own trees go with it.
         let is_its_own = |name: &Name| match name {
             Name::State { .. } => false,
@@ -90,9 +90,9 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
         created_at: rfc3339(snapshot.record.created_at),
         merged_from: snapshot.record.merged_from.clone(),
         synced_at: rfc3339(state.synced_at),
-        upstream_date: state.root_date.map(rfc3339),
-        upstream_valid_until: state.root_valid_until.map(rfc3339),
-        signed_by: state.signed_by.clone(),
+        upstream_date: state.date().map(rfc3339),
+        upstream_valid_until: state.valid_until().map(rfc3339),
+        signed_by: state.signed_by(),
         packages_signed_by: state.packages_signed_by.clone(),
         left_out: state.absent(),
         packages: state.packages,

@@ -84,7 +84,11 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
         is_any: old != new,
         warnings: Vec::new(),
     };
-    if diff.pairs.is_empty() && from.record.root == to.record.root {
+    let roots = |state: &State| -> Vec<ObjectId> {
+        let roots = state.record.roots.iter();
+        roots.map(|root| root.object).collect()
+    };
+    if diff.pairs.is_empty() && roots(from) == roots(to) {
         return Ok(diff);
     }
     let opened = |state: &State, metadata: &[Entry]| match StoredState::of_entries(

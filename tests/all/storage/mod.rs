@@ -221,7 +221,7 @@ fn a_store_of_a_newer_chantal() {
     scene.all_fail(
         &[&SYNC, &PUBLISH, &LIST, &["init"]],
         5,
-        "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 3: \
+        "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 4: \
          it was written by a newer one\nhint: use the chantal that wrote it, or a newer one\n",
     );
     set_version(&store, 3);
@@ -238,7 +238,7 @@ fn a_store_that_is_too_old_to_be_read() {
     scene.all_fail(
         &[&LIST, &["snapshot", "list"], &["db", "stats"]],
         5,
-        "error: the store [dir]/data/chantal.redb has schema version 0, which this chantal can only read after migrating it to 3\n\
+        "error: the store [dir]/data/chantal.redb has schema version 0, which this chantal can only read after migrating it to 4\n\
          hint: run `chantal db migrate`\n",
     );
     scene.all_fail(

@@ -2,13 +2,17 @@
 //!
 //! Fields may be added, with a default; a field that changes its meaning needs a new schema version.
 
-use std::collections::BTreeMap;
+mod state;
+mod until_version_3;
+
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{self, ObjectId};
-use crate::repo_format::RepoFormat;
+
+pub use state::{RepositoryRecord, RootRecord, SnapshotRecord, StateRecord};
+pub use until_version_3::{RepositoryRecord3, SnapshotRecord3};
 
 /// Which store it is, and of which pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,75 +50,6 @@ pub fn random_id() -> io::Result<String> {
     Ok(digest::hex(&bytes))
 }
 
-/// A repository and its state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepositoryRecord {
-    pub format: RepoFormat,
-    /// Digest of the upstream's URL and suite: what is remembered of one upstream does not hold for another. (The URL itself may
-    /// hold a token.)
-    pub upstream: ObjectId,
-    /// Digest of everything in the configuration that shapes the state: selection, keys, how strictly signatures are checked.
-    pub selection: ObjectId,
-    /// The manifest of the last good sync.
-    pub manifest: ObjectId,
-    /// The root file that the state was derived from.
-    pub root: ObjectId,
-    /// When the upstream made that root, as it says itself.
-    pub root_date: Option<i64>,
-    /// Where that root says no date: the newest date of the roots that were taken before it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_root_date: Option<i64>,
-    /// Until when that root may be believed, as it says itself.
-    pub root_valid_until: Option<i64>,
-    /// Its number among the upstream's states, if it has one.
-    pub root_revision: Option<u64>,
-    /// When the state was taken.
-    pub synced_at: i64,
-    /// When the upstream last said that this is still its state.
-    pub checked_at: i64,
-    /// Fingerprints of the trusted keys that signed the root; empty when it is unsigned.
-    pub signed_by: Vec<String>,
-    /// By fingerprint of a trusted key, how many packages it signed; empty where packages are not checked.
-    #[serde(default)]
-    pub packages_signed_by: BTreeMap<String, u64>,
-    /// Whether the indexes are new ones, because the selection leaves packages out: publishing makes the root over them.
-    #[serde(default)]
-    pub regenerated: bool,
-    /// Indexes of the upstream's that new ones were not made from, because no client can read them: by name, what is wrong with
-    /// them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub left_out: BTreeMap<String, String>,
-    /// Files that the root lists and that the upstream did not give as it declares them, where others have the same content: by
-    /// path, what was wrong. The next sync asks for them again.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub missing: BTreeMap<String, String>,
-    /// Once this upstream was verified, a missing signature is an error.
-    pub was_signed: bool,
-    pub packages: u64,
-    /// Sum of the sizes of all published paths.
-    pub bytes: u64,
-}
-
-impl RepositoryRecord {
-    /// What the published metadata lacks of the upstream's, and why: by index or path.
-    pub fn absent(&self) -> BTreeMap<String, String> {
-        let all = self.left_out.iter().chain(&self.missing);
-        all.map(|(name, reason)| (name.clone(), reason.clone()))
-            .collect()
-    }
-
-    /// For the user, in whose metadata something is missing.
-    pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
-        let left_out = self.left_out.iter().map(|(name, reason)| {
-            format!("{name} is left out of the new metadata, for clients cannot read it: {reason}")
-        });
-        let missing = self.missing.iter().map(|(path, reason)| {
-            format!("{path} is left out, for clients can do without it: {reason}")
-        });
-        left_out.chain(missing)
-    }
-}
-
 /// What is known of an object beyond its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectRecord {
@@ -142,18 +77,6 @@ pub struct ValidatorRecord {
     pub last_modified: Option<String>,
     /// When the body came.
     pub stored_at: i64,
-}
-
-/// A name for a state, which never changes again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotRecord {
-    /// As it was.
-    pub state: RepositoryRecord,
-    pub description: Option<String>,
-    pub created_at: i64,
-    /// The states that it was merged from, `REPOSITORY/NAME` each; empty where it is one state.
-    #[serde(default)]
-    pub merged_from: Vec<String>,
 }
 
 /// A published tree.
