@@ -271,7 +271,11 @@ impl Key {
         let form = PacketForm::of(self.hash, Self::MADE);
         let lifetime = |time| Duration::from_secs(time - Self::MADE);
         let expiry = self.expires_at.map(lifetime);
-        let says: Vec<SubpacketData> = [may(true, self.subkey.is_none())]
+        let uses: &[Use] = match self.subkey {
+            Some(_) => &[Use::Certify],
+            None => &[Use::Certify, Use::Sign],
+        };
+        let says: Vec<SubpacketData> = [may(uses)]
             .into_iter()
             .chain(expiry.map(SubpacketData::KeyExpirationTime))
             .collect();
@@ -309,7 +313,7 @@ impl Key {
             .sign_primary_key_binding(subkey, subkey.public_key(), &password, primary.public_key())
             .unwrap();
         let says = [
-            may(false, true),
+            may(&[Use::Sign]),
             SubpacketData::EmbeddedSignature(Box::new(back)),
         ];
         let binding = config(primary, SignatureType::SubkeyBinding, form, &says)
@@ -382,10 +386,17 @@ fn material(algorithm: Algorithm) -> (PubKeyInner, SecretParams) {
     (inner, secret)
 }
 
-fn may(certify: bool, sign: bool) -> SubpacketData {
+/// What a key says that it is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Certify,
+    Sign,
+}
+
+fn may(uses: &[Use]) -> SubpacketData {
     let mut flags = KeyFlags::default();
-    flags.set_certify(certify);
-    flags.set_sign(sign);
+    flags.set_certify(uses.contains(&Use::Certify));
+    flags.set_sign(uses.contains(&Use::Sign));
     SubpacketData::KeyFlags(flags)
 }
 

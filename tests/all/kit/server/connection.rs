@@ -73,8 +73,11 @@ fn handle(site: &Site, mut request: Request, stream: &mut dyn Stream) -> io::Res
         header(name, value);
     }
     let has_body = !is_head && answer.status != 304;
-    let chunked = options.framing == Framing::Chunked && answer.status == 200;
-    if chunked {
+    let framing = match answer.status {
+        200 => options.framing,
+        _ => Framing::ContentLength,
+    };
+    if framing == Framing::Chunked {
         header("Transfer-Encoding", "chunked");
     } else if answer.status != 304 {
         header("Content-Length", &answer.body().len().to_string());
@@ -84,7 +87,7 @@ fn handle(site: &Site, mut request: Request, stream: &mut dyn Stream) -> io::Res
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
-    if has_body && let After::Close = send_body(site, &answer, chunked, stream)? {
+    if has_body && let After::Close = send_body(site, &answer, framing, stream)? {
         return Ok(After::Close);
     }
     stream.flush()?;
@@ -125,33 +128,33 @@ impl RawAnswer<'_> {
 fn send_body(
     site: &Site,
     answer: &Answer,
-    chunked: bool,
+    framing: Framing,
     stream: &mut dyn Stream,
 ) -> io::Result<After> {
     let body = answer.body();
     match answer.sending {
-        Sending::Whole => write_part(body, chunked, stream)?,
+        Sending::Whole => write_part(body, framing, stream)?,
         Sending::Truncated(after) => {
-            write_part(&body[..after.min(body.len())], chunked, stream)?;
+            write_part(&body[..after.min(body.len())], framing, stream)?;
             stream.flush()?;
             return Ok(After::Close);
         }
         Sending::Stalled(after) => {
             let (first, rest) = body.split_at(after.min(body.len()));
-            write_part(first, chunked, stream)?;
+            write_part(first, framing, stream)?;
             stream.flush()?;
             site.stall();
-            write_part(rest, chunked, stream)?;
+            write_part(rest, framing, stream)?;
         }
     }
-    if chunked {
+    if framing == Framing::Chunked {
         stream.write_all(b"0\r\n\r\n")?;
     }
     Ok(After::KeepOpen)
 }
 
-fn write_part(bytes: &[u8], chunked: bool, stream: &mut dyn Stream) -> io::Result<()> {
-    if !chunked {
+fn write_part(bytes: &[u8], framing: Framing, stream: &mut dyn Stream) -> io::Result<()> {
+    if framing == Framing::ContentLength {
         return stream.write_all(bytes);
     }
     for chunk in bytes.chunks(16 * 1024) {
