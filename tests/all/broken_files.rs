@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::chantal::Chantal;
+use crate::kit::mirror::beside;
 use crate::kit::server::Server;
 use crate::kit::upstream::{Package, Upstream};
 
@@ -21,8 +22,7 @@ fn scene() -> Scene {
     let mut servers = Vec::new();
     for name in ["one", "other"] {
         let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
-        let server = Server::start(upstream.build().tree);
-        chantal.repository(&Repository::of(name, &upstream, &server.url()));
+        let (_, server) = beside(&chantal, name, &upstream, |repository| repository);
         servers.push(server);
     }
     chantal.run(&["repo", "sync", "--all"]).exits(0);

@@ -6,7 +6,7 @@ use crate::filters::unpacked;
 use crate::kit::clients::Dnf;
 use crate::kit::server::Server;
 use crate::kit::upstream::{Checksum, Codec, Package, Roots, Upstream, edit_root};
-use crate::variants::{PACKAGES, Scene, deb};
+use crate::variants::{PACKAGES, apt_is_content, deb, has, mirror_of};
 
 /// Nobody needs it to be read, or everybody does without.
 #[test]
@@ -36,12 +36,12 @@ fn an_index_that_only_describes_may_be_in_any_compression() {
     tree.retain(|path| !path.starts_with(plain));
     tree.insert(&format!("{plain}.lzma"), lzma);
     for more in ["", "filters:\n  include: [hello]\n"] {
-        let scene = Scene::of(&upstream, more);
-        scene.server.swap(tree.clone());
-        scene.sync().exits(0);
-        assert_eq!(scene.has(&format!("{plain}.lzma")), more.is_empty());
+        let mirror = mirror_of(&upstream, more);
+        mirror.server.swap(tree.clone());
+        mirror.sync().exits(0);
+        assert_eq!(has(&mirror, &format!("{plain}.lzma")), more.is_empty());
         if more.is_empty() {
-            scene.apt_is_content();
+            apt_is_content(&mirror);
         }
     }
 
@@ -60,10 +60,10 @@ fn an_index_that_only_describes_may_be_in_any_compression() {
     let bytes = tree.bytes(&gz).to_vec();
     tree.insert(&lz4, bytes);
     for more in ["", "filters:\n  include: [hello]\n"] {
-        let scene = Scene::of(&upstream, more);
-        scene.server.swap(tree.clone());
-        let said = scene.sync().exits(0).stderr;
-        assert_eq!(scene.has(&lz4), more.is_empty());
+        let mirror = mirror_of(&upstream, more);
+        mirror.server.swap(tree.clone());
+        let said = mirror.sync().exits(0).stderr;
+        assert_eq!(has(&mirror, &lz4), more.is_empty());
         assert_eq!(
             said.contains("filelists is left out of the new metadata, for clients cannot read it: .lz4 is not supported"),
             !more.is_empty(),
@@ -83,15 +83,15 @@ fn a_compression_that_is_not_read_is_named() {
             let bytes = tree.bytes(&format!("{PACKAGES}{end}")).to_vec();
             tree.insert(&format!("{PACKAGES}{other}"), bytes);
         }
-        let scene = Scene::of(&upstream, "");
-        scene.server.swap(tree);
+        let mirror = mirror_of(&upstream, "");
+        mirror.server.swap(tree);
         let file = if listed.is_empty() {
             "dists/stable/Release"
         } else {
             "the root"
         };
         assert_eq!(
-            scene.sync().exits(4).stderr,
+            mirror.sync().exits(4).stderr,
             format!(
                 "error: r: {file}: main/binary-amd64/Packages is there only as .lz4, .lzma: that compression is not supported \
                  (gz, xz, bz2, zst and none are)\nhint: ask the upstream for an index that is packed otherwise; the last good \
@@ -105,9 +105,9 @@ fn a_compression_that_is_not_read_is_named() {
         edit_root(&mut tree, |root| {
             root.replace("-primary.xml.gz", &format!("-primary.xml{end}"))
         });
-        let scene = Scene::of(&upstream, "");
-        scene.server.swap(tree);
-        scene.sync().exits(4).mentions(&format!(
+        let mirror = mirror_of(&upstream, "");
+        mirror.server.swap(tree);
+        mirror.sync().exits(4).mentions(&format!(
             "primary is there only as {end}: that compression is not supported"
         ));
     }
@@ -123,10 +123,14 @@ fn zeros_behind_an_index_are_padding() {
                 deb.padding = zeros;
             });
             for more in ["", "filters:\n  include: [hello]\n"] {
-                let scene = Scene::of(&upstream, more);
-                assert_eq!(scene.sync().exits(0).stderr, "", "{codec:?} {zeros} {more}");
+                let mirror = mirror_of(&upstream, more);
+                assert_eq!(
+                    mirror.sync().exits(0).stderr,
+                    "",
+                    "{codec:?} {zeros} {more}"
+                );
                 if more.is_empty() {
-                    scene.apt_is_content();
+                    apt_is_content(&mirror);
                 }
             }
         }
@@ -134,9 +138,9 @@ fn zeros_behind_an_index_are_padding() {
             .package(Package::new("hello", "1.0-1"))
             .with_rpm(|rpm| rpm.padding = zeros);
         for more in ["", "filters:\n  include: [hello]\n"] {
-            let scene = Scene::of(&upstream, more);
-            assert_eq!(scene.sync().exits(0).stderr, "");
-            let server = Server::start_dir(&scene.chantal.published("r"));
+            let mirror = mirror_of(&upstream, more);
+            assert_eq!(mirror.sync().exits(0).stderr, "");
+            let server = Server::start_dir(&mirror.chantal.published("r"));
             let Some(dnf) = Dnf::find() else { return };
             dnf.repository("kit", &server.url(), None);
             dnf.run(&["repoquery", "--queryformat", "%{name}"])

@@ -1,7 +1,7 @@
 //! `filters.with_dependencies`: what the chosen packages need of the same repository comes with them, and nothing else does.
 
-use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::server::Server;
+use crate::kit::chantal::Repository;
+use crate::kit::mirror::Mirror;
 use crate::kit::upstream::{DebExtra, Package, Upstream};
 
 /// The names and versions of the packages that a repository `r` with these filters publishes, and what the sync said on stderr.
@@ -10,14 +10,11 @@ fn mirrored(
     filters: &str,
     define: impl FnOnce(Repository) -> Repository,
 ) -> (Vec<String>, String) {
-    let server = Server::start(upstream.build().tree);
-    let chantal = Chantal::new();
-    let repository = Repository::of("r", upstream, &server.url());
-    chantal.repository(&define(
-        repository.more(&format!("filters:\n  {filters}\n")),
-    ));
-    let said = chantal.run(&["repo", "sync", "--repo-id", "r"]).exits(0);
-    let tree = chantal.published_tree("r");
+    let filters = format!("filters:\n  {filters}\n");
+    let mirror =
+        Mirror::of(upstream.clone()).defined(|repository| define(repository.more(&filters)));
+    let said = mirror.sync().exits(0);
+    let tree = mirror.tree();
     let mut names: Vec<String> = tree
         .paths()
         .iter()

@@ -5,69 +5,37 @@ use std::fs;
 use serde_json::json;
 
 use crate::kit::chantal::{Chantal, NO_STORAGE, Repository};
+use crate::kit::mirror::Mirror;
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::upstream::{Checksum, Codec, DebExtra, Package, Roots, RpmExtra, Upstream};
 
-/// A repository `r`, synced.
-struct Mirror {
-    upstream: Upstream,
-    server: Server,
-    chantal: Chantal,
+/// A repository `r`, synced and not published.
+fn synced(upstream: Upstream) -> Mirror {
+    with(upstream, |repository| repository)
 }
 
-impl Mirror {
-    fn of(upstream: Upstream) -> Self {
-        Self::with(upstream, |repository| repository)
-    }
+fn with(upstream: Upstream, change: fn(Repository) -> Repository) -> Mirror {
+    Mirror::of(upstream)
+        .defined(|repository| change(repository.unpublished()))
+        .synced()
+}
 
-    fn with(upstream: Upstream, change: fn(Repository) -> Repository) -> Self {
-        let server = Server::start(upstream.build().tree);
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        let mirror = Self {
-            upstream,
-            server,
-            chantal,
-        };
-        mirror.chantal.repository(&change(mirror.repository("r")));
-        mirror.sync();
-        mirror
-    }
+/// The next day's upstream, synced.
+fn next(mirror: &mut Mirror, change: impl FnOnce(&mut Upstream)) {
+    mirror.next(change);
+    mirror.run(&["repo", "sync", "--all"]).succeeds();
+}
 
-    fn repository(&self, name: &str) -> Repository {
-        Repository::of(name, &self.upstream, &self.server.url()).unpublished()
-    }
+fn diff(mirror: &Mirror, from: &str, to: &str, more: &[&str]) -> Output {
+    let args = ["snapshot", "diff", "--from", from, "--to", to];
+    mirror.run(&[&args[..], more].concat())
+}
 
-    fn run(&self, args: &[&str]) -> Output {
-        self.chantal.run(args)
-    }
-
-    fn sync(&self) {
-        self.run(&["repo", "sync", "--all"]).succeeds();
-    }
-
-    fn snapshot(&self, name: &str) {
-        self.run(&["snapshot", "create", "--repo-id", "r", "--name", name])
-            .succeeds();
-    }
-
-    /// The next day's upstream, synced.
-    fn next(&mut self, change: impl FnOnce(&mut Upstream)) {
-        self.upstream.bump_date();
-        change(&mut self.upstream);
-        self.server.swap(self.upstream.build().tree);
-        self.sync();
-    }
-
-    fn diff(&self, from: &str, to: &str, more: &[&str]) -> Output {
-        let args = ["snapshot", "diff", "--from", from, "--to", to];
-        self.run(&[&args[..], more].concat())
-    }
-
-    fn json(&self, from: &str, to: &str) -> serde_json::Value {
-        self.diff(from, to, &["--format", "json"]).succeeds().json()
-    }
+fn json_diff(mirror: &Mirror, from: &str, to: &str) -> serde_json::Value {
+    diff(mirror, from, to, &["--format", "json"])
+        .succeeds()
+        .json()
 }
 
 fn raw(name: &str, version: &str, size: usize) -> Package {
@@ -90,9 +58,9 @@ fn changed(upstream: Upstream) -> Mirror {
     ]
     .into_iter()
     .fold(upstream, Upstream::package);
-    let mut mirror = Mirror::of(upstream);
+    let mut mirror = synced(upstream);
     mirror.snapshot("old");
-    mirror.next(|upstream| {
+    next(&mut mirror, |upstream| {
         upstream.remove("gone");
         upstream.replace(raw("down", "2.0-1", 41));
         upstream.replace(raw("rebuilt", "1-1", 25));
@@ -156,9 +124,11 @@ fn every_kind_of_change_is_told() {
                 "{table}\n{counts}0 new advisories about what changed, 0 about nothing that changed, 0 gone\n"
             )
         };
-        mirror.diff("old", "new", &[]).succeeds().says(&text);
-        mirror.diff("r/old", "r", &[]).succeeds().says(&text);
-        mirror.diff("r/old", "r/latest", &[]).succeeds().says(&text);
+        diff(&mirror, "old", "new", &[]).succeeds().says(&text);
+        diff(&mirror, "r/old", "r", &[]).succeeds().says(&text);
+        diff(&mirror, "r/old", "r/latest", &[])
+            .succeeds()
+            .says(&text);
 
         let csv: String = CSV
             .split_inclusive('\n')
@@ -171,12 +141,11 @@ fn every_kind_of_change_is_told() {
                 }
             })
             .collect();
-        mirror
-            .diff("old", "new", &["--format", "csv"])
+        diff(&mirror, "old", "new", &["--format", "csv"])
             .succeeds()
             .says(&csv);
 
-        let told = mirror.json("old", "new");
+        let told = json_diff(&mirror, "old", "new");
         assert_eq!(told["type"], mirror.upstream.kind());
         assert_eq!(told["from"]["snapshot"], "old");
         assert_eq!(told["to"]["packages"], 8);
@@ -195,7 +164,7 @@ fn every_kind_of_change_is_told() {
         assert_eq!(told["sources"].is_null(), !is_apt);
 
         // The other way round what came goes.
-        let back = mirror.json("new", "old");
+        let back = json_diff(&mirror, "new", "old");
         for (one, other) in [
             ("added", "removed"),
             ("upgraded", "downgraded"),
@@ -210,7 +179,7 @@ fn every_kind_of_change_is_told() {
 #[test]
 fn a_summary_has_numbers_only() {
     let [apt, rpm] = Upstream::both().map(changed);
-    apt.diff("old", "new", &["--summary"]).succeeds().says(
+    diff(&apt, "old", "new", &["--summary"]).succeeds().says(
         "added            2\n\
          removed          2\n\
          upgraded         2\n\
@@ -220,15 +189,14 @@ fn a_summary_has_numbers_only() {
          bytes removed    2.04 KiB\n\
          source packages  6\n",
     );
-    rpm.diff("old", "new", &["--summary", "--format", "csv"])
+    diff(&rpm, "old", "new", &["--summary", "--format", "csv"])
         .succeeds()
         .says(
             "what,number\r\nadded,2\r\nremoved,2\r\nupgraded,2\r\ndowngraded,1\r\nrebuilt,1\r\n\
              bytes added,4144\r\nbytes removed,2088\r\nnew advisories,0\r\ntheir CVEs,0\r\n\
              new advisories about nothing that changed,0\r\nadvisories gone,0\r\n",
         );
-    let told = apt
-        .diff("old", "new", &["--summary", "--format", "json"])
+    let told = diff(&apt, "old", "new", &["--summary", "--format", "json"])
         .succeeds()
         .json();
     assert_eq!(told["summary"]["upgraded"], 2);
@@ -241,17 +209,15 @@ fn a_summary_has_numbers_only() {
 #[test]
 fn where_no_package_differs_that_is_said() {
     for upstream in Upstream::both() {
-        let mut mirror = Mirror::of(upstream.package(raw("hello", "1.0-1", 10)));
+        let mut mirror = synced(upstream.package(raw("hello", "1.0-1", 10)));
         mirror.snapshot("old");
-        let csv = |mirror: &Mirror| mirror.diff("old", "r", &["--format", "csv"]).succeeds();
-        mirror
-            .diff("old", "r", &[])
+        let csv = |mirror: &Mirror| diff(mirror, "old", "r", &["--format", "csv"]).succeeds();
+        diff(&mirror, "old", "r", &[])
             .succeeds()
             .says("nothing differs\n");
-        assert_eq!(mirror.json("old", "r")["summary"]["identical"], true);
-        mirror.next(|_| {});
-        mirror
-            .diff("old", "r", &[])
+        assert_eq!(json_diff(&mirror, "old", "r")["summary"]["identical"], true);
+        next(&mut mirror, |_| {});
+        diff(&mirror, "old", "r", &[])
             .succeeds()
             .says("no package differs; other files do\n");
         assert_eq!(csv(&mirror).stdout.lines().count(), 1);
@@ -261,7 +227,7 @@ fn where_no_package_differs_that_is_said() {
 #[test]
 fn states_are_named_without_doubt() {
     let mirror = changed(Upstream::rpm());
-    let diff = |from: &str, to: &str| mirror.diff(from, to, &[]);
+    let diff = |from: &str, to: &str| diff(&mirror, from, to, &[]);
     diff("old", "nowhere").fails_with(
         2,
         "error: there is no snapshot or state nowhere, only r/latest, r/new, r/old\n",
@@ -285,7 +251,7 @@ fn states_are_named_without_doubt() {
     mirror
         .chantal
         .repository(&Repository::of("a", &other, &server.url()).unpublished());
-    mirror.sync();
+    mirror.run(&["repo", "sync", "--all"]).succeeds();
     diff("old", "a").fails_with(
         2,
         "error: r/old is rpm and a/latest is apt: packages of two formats cannot be compared\n",
@@ -317,9 +283,9 @@ fn nothing_else_has_csv() {
 fn a_definition_that_is_gone_is_not_missed() {
     for upstream in Upstream::both() {
         let mirror = changed(upstream);
-        let before = mirror.diff("old", "new", &[]).succeeds().stdout;
+        let before = diff(&mirror, "old", "new", &[]).succeeds().stdout;
         fs::remove_file(mirror.chantal.config().join("repos.d/r.yaml")).unwrap();
-        mirror.diff("old", "new", &[]).succeeds().says(&before);
+        diff(&mirror, "old", "new", &[]).succeeds().says(&before);
     }
 }
 
@@ -334,15 +300,17 @@ fn repositories_of_one_upstream_can_be_compared() {
                 .component("extra")
                 .field("Source: src"),
         );
-    let mirror = Mirror::with(upstream, |repository| {
+    let mirror = with(upstream, |repository| {
         repository.format("components: [main]")
     });
-    mirror.chantal.repository(&mirror.repository("all"));
-    mirror.sync();
-    let told = mirror.json("r", "all");
+    mirror
+        .chantal
+        .repository(&Repository::of("all", &mirror.upstream, &mirror.server.url()).unpublished());
+    mirror.run(&["repo", "sync", "--all"]).succeeds();
+    let told = json_diff(&mirror, "r", "all");
     assert_eq!(told["packages"].as_array().unwrap().len(), 1);
     assert_eq!(told["packages"][0]["source"], "src");
-    assert_eq!(mirror.json("all", "r")["summary"]["removed"], 1);
+    assert_eq!(json_diff(&mirror, "all", "r")["summary"]["removed"], 1);
 }
 
 fn advisory(id: &str, more: &str, packages: &[(&str, &str)]) -> String {
@@ -371,9 +339,9 @@ fn new_advisories_about_what_changed_are_shown() {
         rpm.extras.insert(RpmExtra::Updateinfo);
         rpm.advisories = Some(known.clone() + &advisory("GONE", "", &[("up", "1")]));
     });
-    let mut mirror = Mirror::of(upstream);
+    let mut mirror = synced(upstream);
     mirror.snapshot("old");
-    mirror.next(|upstream| {
+    next(&mut mirror, |upstream| {
         upstream.replace(raw("up", "3-1", 10));
         upstream.add(raw("came", "1-1", 10));
         let two = format!(
@@ -397,7 +365,7 @@ fn new_advisories_about_what_changed_are_shown() {
             .concat(),
         );
     });
-    mirror.diff("old", "r", &[]).succeeds().says(
+    diff(&mirror, "old", "r", &[]).succeeds().says(
         "CHANGE    PACKAGE  ARCHITECTURE  FROM  TO   SIZE\n\
          added     came     noarch        -     1-1  +10 B\n\
          upgraded  up       noarch        1-1   3-1  0 B\n\
@@ -409,7 +377,7 @@ fn new_advisories_about_what_changed_are_shown() {
          1 added, 0 removed, 1 upgraded, 0 downgraded, 0 rebuilt: +10 B (10 B come, 0 B go)\n\
          2 new advisories about what changed, 3 about nothing that changed, 1 gone\n",
     );
-    let told = mirror.json("old", "r");
+    let told = json_diff(&mirror, "old", "r");
     assert_eq!(
         told["advisories"],
         json!([
@@ -433,7 +401,7 @@ fn new_advisories_about_what_changed_are_shown() {
         told["packages"][1]["advisories"],
         json!(["BETWEEN", "EXACT"])
     );
-    let csv = mirror.diff("old", "r", &["--format", "csv"]).succeeds();
+    let csv = diff(&mirror, "old", "r", &["--format", "csv"]).succeeds();
     assert!(
         csv.stdout.ends_with(
             "upgraded,up,noarch,1-1,3-1,0,0,,BETWEEN EXACT,\
@@ -449,13 +417,13 @@ fn new_advisories_about_what_changed_are_shown() {
 fn advisories_that_cannot_be_read_hide_no_package() {
     let upstream = Upstream::rpm().package(raw("up", "1-1", 10));
     let upstream = upstream.with_rpm(|rpm| rpm.extras = [RpmExtra::Updateinfo].into());
-    let mut mirror = Mirror::of(upstream);
+    let mut mirror = synced(upstream);
     mirror.snapshot("old");
-    mirror.next(|upstream| {
+    next(&mut mirror, |upstream| {
         upstream.replace(raw("up", "2-1", 10));
         upstream.rpm_mut().advisories = Some("<update/>".to_owned());
     });
-    let diff = mirror.diff("old", "r", &[]).exits(0);
+    let diff = diff(&mirror, "old", "r", &[]).exits(0);
     assert!(diff.stdout.contains("upgraded  up"), "{}", diff.stdout);
     assert_eq!(
         diff.stderr,
@@ -485,15 +453,15 @@ fn source_packages_behind_the_changed_ones() {
             .package(built_from(raw("a-bin", "1.0-1+b1", 10), "a (1.0-1)"))
             .package(built_from(raw("a-lib", "5:1-1", 10), "a (1.0-1)"))
             .package(raw("own", "1-1", 10));
-        let mut mirror = Mirror::of(upstream);
+        let mut mirror = synced(upstream);
         mirror.snapshot("old");
-        mirror.next(|upstream| {
+        next(&mut mirror, |upstream| {
             upstream.replace(built_from(raw("a-bin", "1.0-1+b2", 11), "a (1.0-1)"));
             upstream.replace(built_from(raw("a-lib", "5:2-1", 12), "a (1.0-2)"));
             upstream.replace(raw("own", "2-1", 13));
             upstream.add(built_from(raw("b-bin", "3-1", 14), "b"));
         });
-        let told = mirror.json("old", "r");
+        let told = json_diff(&mirror, "old", "r");
         assert_eq!(
             told["sources"],
             json!([
@@ -516,10 +484,12 @@ fn source_packages_behind_the_changed_ones() {
 fn a_source_package_is_one_however_many_files_it_has() {
     let upstream = Upstream::deb().package(raw("hello", "1.0-1", 10));
     let upstream = upstream.with_deb(|deb| deb.extras = [DebExtra::Sources].into());
-    let mut mirror = Mirror::with(upstream, |repository| repository.format("sources: true"));
+    let mut mirror = with(upstream, |repository| repository.format("sources: true"));
     mirror.snapshot("old");
-    mirror.next(|upstream| upstream.replace(raw("hello", "1.0-2", 10)));
-    let told = mirror.json("old", "r");
+    next(&mut mirror, |upstream| {
+        upstream.replace(raw("hello", "1.0-2", 10));
+    });
+    let told = json_diff(&mirror, "old", "r");
     let rows: Vec<[&str; 3]> = told["packages"]
         .as_array()
         .unwrap()
@@ -552,10 +522,12 @@ fn a_source_package_is_one_however_many_files_it_has() {
 #[test]
 fn only_the_index_that_is_meant_is_read() {
     let upstream = Upstream::deb().package(raw("hello", "1.0-1", 10));
-    let mut mirror = Mirror::of(upstream);
+    let mut mirror = synced(upstream);
     mirror.snapshot("old");
-    mirror.next(|upstream| upstream.replace(raw("hello", "2.0-1", 10)));
-    let before = mirror.diff("old", "r", &[]).succeeds().stdout;
+    next(&mut mirror, |upstream| {
+        upstream.replace(raw("hello", "2.0-1", 10));
+    });
+    let before = diff(&mirror, "old", "r", &[]).succeeds().stdout;
     let built = mirror.upstream.build();
     let object = |end: &str| {
         let hex = Checksum::Sha256.hex(built.tree.bytes(&built.ending(end)));
@@ -563,12 +535,12 @@ fn only_the_index_that_is_meant_is_read() {
         pool.join(&hex[..2]).join(hex)
     };
     fs::remove_file(object("Packages.xz")).unwrap();
-    mirror.diff("old", "r", &[]).succeeds().says(&before);
+    diff(&mirror, "old", "r", &[]).succeeds().says(&before);
 
     let gz = object("Packages.gz");
     fs::remove_file(&gz).unwrap();
     fs::write(&gz, Codec::Gz.compress(b"Package: hello\n")).unwrap();
-    let stderr = mirror.diff("old", "r", &[]).exits(5).stderr;
+    let stderr = diff(&mirror, "old", "r", &[]).exits(5).stderr;
     let expected =
         "error: main/binary-amd64/Packages: uncompressed it has 15 bytes, the root declares ";
     assert!(stderr.starts_with(expected), "{stderr}");
@@ -581,7 +553,7 @@ fn an_index_that_the_pool_lost_is_said() {
         let pool = mirror.chantal.data().join("pool/sha256");
         fs::remove_dir_all(&pool).unwrap();
         fs::create_dir(&pool).unwrap();
-        let stderr = mirror.diff("old", "new", &[]).exits(5).stderr;
+        let stderr = diff(&mirror, "old", "new", &[]).exits(5).stderr;
         assert!(
             stderr.contains("is not in the pool, or damaged"),
             "{stderr}"

@@ -2,78 +2,47 @@
 
 use std::io::Read;
 
-use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::process::Output;
-use crate::kit::server::Server;
+use crate::kit::chantal::Repository;
+use crate::kit::mirror::Mirror;
 use crate::kit::tree::Tree;
-use crate::kit::upstream::{ArchitectureAll, Built, Codec, DebExtra, Package, RpmExtra, Upstream};
+use crate::kit::upstream::{ArchitectureAll, Codec, DebExtra, Package, RpmExtra, Upstream};
 
-/// A repository `r` with filters, synced and published.
-struct Filtered {
-    chantal: Chantal,
-    server: Server,
-    built: Built,
+/// A repository `r` with filters, or something else of its definition, synced and published.
+fn filtered(upstream: &Upstream, more: &str) -> Mirror {
+    let mirror = unsynced(upstream, more);
+    mirror.sync().exits(0);
+    mirror
 }
 
-impl Filtered {
-    fn of(upstream: &Upstream, more: &str) -> Self {
-        let filtered = Self::unsynced(upstream, more, |repository| repository);
-        filtered.sync().exits(0);
-        filtered
-    }
+fn unsynced(upstream: &Upstream, more: &str) -> Mirror {
+    Mirror::of(upstream.clone()).defined(|repository| repository.more(more))
+}
 
-    fn unsynced(
-        upstream: &Upstream,
-        more: &str,
-        define: impl FnOnce(Repository) -> Repository,
-    ) -> Self {
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        let repository = Repository::of("r", upstream, &server.url());
-        chantal.repository(&define(repository.more(more)));
-        Self {
-            chantal,
-            server,
-            built,
-        }
-    }
+/// The names of the packages that are published, without their versions.
+fn packages(mirror: &Mirror) -> Vec<String> {
+    let tree = mirror.tree();
+    let mut names: Vec<String> = tree
+        .paths()
+        .iter()
+        .filter(|path| has_end(path, &[".deb", ".rpm"]))
+        .map(|path| path.rsplit('/').next().unwrap())
+        .map(|file| file.trim_end_matches(".deb").trim_end_matches(".rpm"))
+        .map(str::to_owned)
+        .collect();
+    // `hello` before `hello-data` in both formats.
+    names.sort_by_key(|name| name.replace('_', "-0"));
+    names
+}
 
-    fn sync(&self) -> Output {
-        self.chantal.run(&["repo", "sync", "--repo-id", "r"])
-    }
-
-    fn tree(&self) -> Tree {
-        self.chantal.published_tree("r")
-    }
-
-    /// The names of the packages that are published, without their versions.
-    fn packages(&self) -> Vec<String> {
-        let tree = self.tree();
-        let mut names: Vec<String> = tree
-            .paths()
-            .iter()
-            .filter(|path| has_end(path, &[".deb", ".rpm"]))
-            .map(|path| path.rsplit('/').next().unwrap())
-            .map(|file| file.trim_end_matches(".deb").trim_end_matches(".rpm"))
-            .map(str::to_owned)
-            .collect();
-        // `hello` before `hello-data` in both formats.
-        names.sort_by_key(|name| name.replace('_', "-0"));
-        names
-    }
-
-    /// The text of a published index.
-    fn text(&self, end: &str) -> String {
-        let tree = self.tree();
-        let path = tree
-            .paths()
-            .into_iter()
-            .find(|path| path.ends_with(end))
-            .unwrap_or_else(|| panic!("no {end} in {:?}", tree.paths()));
-        unpacked(path, tree.bytes(path))
-    }
+/// The text of a published index.
+fn text(mirror: &Mirror, end: &str) -> String {
+    let tree = mirror.tree();
+    let path = tree
+        .paths()
+        .into_iter()
+        .find(|path| path.ends_with(end))
+        .unwrap_or_else(|| panic!("no {end} in {:?}", tree.paths()));
+    unpacked(path, tree.bytes(path))
 }
 
 fn has_end(path: &str, ends: &[&str]) -> bool {
@@ -113,12 +82,11 @@ fn mixed(upstream: Upstream) -> Upstream {
 #[test]
 fn names_choose_what_is_downloaded_and_listed() {
     for upstream in Upstream::both().map(mixed) {
-        let filtered = Filtered::of(
+        let mirror = filtered(
             &upstream,
             "filters:\n  include: ['hello*', other]\n  exclude: ['*r']\n",
         );
-        let names: Vec<String> = filtered
-            .packages()
+        let names: Vec<String> = packages(&mirror)
             .iter()
             .map(|name| name.split(['_', '.']).next().unwrap().to_owned())
             .collect();
@@ -127,7 +95,7 @@ fn names_choose_what_is_downloaded_and_listed() {
             _ => ["hello-1", "hello-data-2"],
         };
         assert_eq!(names, expected);
-        let requests = filtered.server.request_lines();
+        let requests = mirror.server.request_lines();
         assert!(
             !requests
                 .iter()
@@ -135,15 +103,15 @@ fn names_choose_what_is_downloaded_and_listed() {
             "{requests:?}"
         );
         // An upstream that did not change costs one request.
-        filtered.server.clear_log();
-        filtered.sync().succeeds();
-        assert_eq!(filtered.server.request_lines().len(), 1);
+        mirror.server.clear_log();
+        mirror.sync().succeeds();
+        assert_eq!(mirror.server.request_lines().len(), 1);
     }
 }
 
 /// Stanzas and elements are the upstream's own, byte for byte.
 #[test]
-fn what_is_taken_is_copied_byte_for_byte() {
+fn what_is_taken_of_apt_is_copied_byte_for_byte() {
     let deb = mixed(Upstream::deb()).with_deb(|deb| {
         deb.languages.push("en".to_owned());
         deb.extras.extend([
@@ -153,10 +121,12 @@ fn what_is_taken_is_copied_byte_for_byte() {
             DebExtra::Sources,
         ]);
     });
-    let filtered = Filtered::unsynced(&deb, "filters:\n  exclude: [other]\n", |repository| {
-        repository.format("sources: true")
+    let mirror = Mirror::of(deb.clone()).defined(|repository| {
+        repository
+            .more("filters:\n  exclude: [other]\n")
+            .format("sources: true")
     });
-    filtered.sync().exits(0);
+    mirror.sync().exits(0);
     for (name, separator) in [
         ("main/binary-amd64/Packages.xz", "\n\n"),
         ("main/source/Sources.xz", "\n\n"),
@@ -166,8 +136,8 @@ fn what_is_taken_is_copied_byte_for_byte() {
         ("main/cnf/Commands-amd64.xz", "\n\n"),
     ] {
         let upstreams = format!("dists/stable/{name}");
-        let before = unpacked(name, filtered.built.tree.bytes(&upstreams));
-        let after = filtered.text(&upstreams);
+        let before = unpacked(name, mirror.built.tree.bytes(&upstreams));
+        let after = text(&mirror, &upstreams);
         assert!(before.contains("other"), "{name}: {before}");
         let about_other = |part: &&str| {
             part.lines()
@@ -183,7 +153,10 @@ fn what_is_taken_is_copied_byte_for_byte() {
         let ended = |parts: Vec<&str>| parts.join(separator).trim_end().to_owned();
         assert_eq!(ended(parts), ended(expected), "{name}");
     }
+}
 
+#[test]
+fn what_is_taken_of_rpm_is_copied_byte_for_byte() {
     let rpm = mixed(Upstream::rpm()).with_rpm(|rpm| {
         rpm.extras = [
             RpmExtra::Updateinfo,
@@ -192,7 +165,7 @@ fn what_is_taken_is_copied_byte_for_byte() {
         ]
         .into();
     });
-    let filtered = Filtered::of(&rpm, "filters:\n  exclude: [other]\n");
+    let mirror = filtered(&rpm, "filters:\n  exclude: [other]\n");
     for (name, tag) in [
         ("primary", "</package>\n"),
         ("filelists", "</package>\n"),
@@ -200,9 +173,9 @@ fn what_is_taken_is_copied_byte_for_byte() {
         ("updateinfo", "</update>\n"),
     ] {
         let end = format!("-{name}.xml.gz");
-        let path = filtered.built.ending(&end);
-        let before = unpacked(&path, filtered.built.tree.bytes(&path));
-        let after = filtered.text(&end);
+        let path = mirror.built.ending(&end);
+        let before = unpacked(&path, mirror.built.tree.bytes(&path));
+        let after = text(&mirror, &end);
         let whole = |part: &str| part.trim_end().ends_with(tag.trim_end());
         let elements: Vec<&str> = after
             .split_inclusive(tag)
@@ -224,11 +197,8 @@ fn what_is_taken_is_copied_byte_for_byte() {
         assert_eq!(root, counted.split_inclusive('>').next().unwrap());
     }
     for carried in ["comps.xml", "comps.xml.gz", "productid", "kit-data.txt.gz"] {
-        let path = filtered.built.ending(carried);
-        assert_eq!(
-            filtered.tree().bytes(&path),
-            filtered.built.tree.bytes(&path)
-        );
+        let path = mirror.built.ending(carried);
+        assert_eq!(mirror.tree().bytes(&path), mirror.built.tree.bytes(&path));
     }
 }
 
@@ -237,16 +207,13 @@ fn what_is_taken_is_copied_byte_for_byte() {
 fn a_filter_that_leaves_nothing_out_has_our_root_too() {
     for upstream in Upstream::both().map(mixed) {
         let filters = "filters:\n  exclude: [nothing-has-this-name]\n";
-        let filtered = Filtered::unsynced(&upstream, filters, |repository| repository);
-        filtered.chantal.run(&["config", "keygen"]).exits(0);
-        let said = filtered.sync().succeeds().stdout;
+        let mirror = unsynced(&upstream, filters);
+        mirror.chantal.run(&["config", "keygen"]).exits(0);
+        let said = mirror.sync().succeeds().stdout;
         assert!(said.contains("\n  signed with "), "{said}");
-        assert_eq!(filtered.packages().len(), 4);
+        assert_eq!(packages(&mirror).len(), 4);
         let root = upstream.root();
-        assert_ne!(
-            filtered.tree().bytes(&root),
-            filtered.built.tree.bytes(&root)
-        );
+        assert_ne!(mirror.tree().bytes(&root), mirror.built.tree.bytes(&root));
     }
 }
 
@@ -265,46 +232,40 @@ fn without_its_filters_a_repository_does_not_freeze_its_clients() {
     };
     for has_key in [true, false] {
         let upstream = mixed(Upstream::deb());
-        let filtered =
-            Filtered::unsynced(&upstream, "filters:\n  exclude: [other]\n", |repository| {
-                repository
-            });
+        let mirror = unsynced(&upstream, "filters:\n  exclude: [other]\n");
         if has_key {
-            filtered.chantal.run(&["config", "keygen"]).exits(0);
+            mirror.chantal.run(&["config", "keygen"]).exits(0);
         }
-        filtered.sync().succeeds();
-        let before = filtered.tree();
-        let repository = Repository::of("r", &upstream, &filtered.server.url());
-        filtered.chantal.repository(&repository);
+        mirror.sync().succeeds();
+        let before = mirror.tree();
+        let repository = Repository::of("r", &upstream, &mirror.server.url());
+        mirror.chantal.repository(&repository);
         if has_key {
-            let said = filtered.sync().succeeds().stdout;
+            let said = mirror.sync().succeeds().stdout;
             assert!(said.contains("\n  signed with "), "{said}");
-            assert!(date(&filtered.tree()) > date(&before));
-            assert_eq!(filtered.packages().len(), 4);
+            assert!(date(&mirror.tree()) > date(&before));
+            assert_eq!(packages(&mirror).len(), 4);
             // And that is what it stays, as long as the upstream has nothing newer.
-            let said = filtered.sync().succeeds().stdout;
+            let said = mirror.sync().succeeds().stdout;
             assert!(said.starts_with("r: unchanged"), "{said}");
         } else {
-            let stderr = filtered.sync().exits(2).stderr;
+            let stderr = mirror.sync().exits(2).stderr;
             assert!(
                 stderr.contains("apt ignores a root that is older"),
                 "{stderr}"
             );
-            filtered.tree().assert_same(&before);
+            mirror.tree().assert_same(&before);
         }
     }
     // dnf takes what is there.
     let upstream = mixed(Upstream::rpm());
-    let filtered = Filtered::of(&upstream, "filters:\n  exclude: [other]\n");
-    filtered
+    let mirror = filtered(&upstream, "filters:\n  exclude: [other]\n");
+    mirror
         .chantal
-        .repository(&Repository::of("r", &upstream, &filtered.server.url()));
-    filtered.sync().succeeds();
+        .repository(&Repository::of("r", &upstream, &mirror.server.url()));
+    mirror.sync().succeeds();
     let root = upstream.root();
-    assert_eq!(
-        filtered.tree().bytes(&root),
-        filtered.built.tree.bytes(&root)
-    );
+    assert_eq!(mirror.tree().bytes(&root), mirror.built.tree.bytes(&root));
 }
 
 #[test]
@@ -319,8 +280,8 @@ fn the_newest_versions_are_kept() {
             };
             upstream.add(Package::new("p", version).at(&path));
         }
-        let filtered = Filtered::of(&upstream, "filters:\n  newest: 2\n");
-        let packages = filtered.packages();
+        let mirror = filtered(&upstream, "filters:\n  newest: 2\n");
+        let packages = self::packages(&mirror);
         assert_eq!(packages.len(), 2, "{packages:?}");
         for version in ["1.10-1", "1_0.1-1"] {
             let is_there = packages.iter().any(|name| name.contains(version));
@@ -360,9 +321,8 @@ fn apt_is_filtered_by_section_priority_source_and_size() {
         ("source_packages: [csrc]\n  include: [a]", &["a", "c"]),
         ("max_size: 4000", &["a", "b", "c"]),
     ] {
-        let filtered = Filtered::of(&upstream, &format!("filters:\n  {filters}\n"));
-        let names: Vec<String> = filtered
-            .packages()
+        let mirror = filtered(&upstream, &format!("filters:\n  {filters}\n"));
+        let names: Vec<String> = packages(&mirror)
             .iter()
             .map(|name| name.split('_').next().unwrap().to_owned())
             .collect();
@@ -401,9 +361,9 @@ fn rpm_is_filtered_by_group_module_and_architecture() {
             &["p-1-1.i686", "p-1-1.src"],
         ),
     ] {
-        let filtered = Filtered::of(&upstream, filters);
-        assert_eq!(filtered.packages(), expected, "{filters}");
-        let modules = filtered.text("-modules.yaml.gz");
+        let mirror = filtered(&upstream, filters);
+        assert_eq!(packages(&mirror), expected, "{filters}");
+        let modules = text(&mirror, "-modules.yaml.gz");
         let has_modular = expected.iter().any(|name| name.contains(".module"));
         assert_eq!(
             modules.contains("stream: \"2.10\""),
@@ -415,29 +375,28 @@ fn rpm_is_filtered_by_group_module_and_architecture() {
         ("sources: false", vec!["p-1-1.i686"]),
         ("architectures: [aarch64]", vec!["p-1-1.src"]),
     ] {
-        let filtered = Filtered::unsynced(&upstream, "filters:\n  include: [p]\n", |repository| {
-            repository.format(line)
-        });
-        filtered.sync().exits(0);
-        assert_eq!(filtered.packages(), expected, "{line}");
+        let mirror = Mirror::of(upstream.clone())
+            .defined(|repository| repository.more("filters:\n  include: [p]\n").format(line));
+        mirror.sync().exits(0);
+        assert_eq!(packages(&mirror), expected, "{line}");
     }
 }
 
 #[test]
 fn a_filter_that_takes_nothing_is_refused_and_loses_nothing() {
     for upstream in Upstream::both().map(mixed) {
-        let filtered = Filtered::of(&upstream, "");
-        let before = filtered.tree();
-        let repository = Repository::of("r", &upstream, &filtered.server.url());
-        filtered
+        let mirror = filtered(&upstream, "");
+        let before = mirror.tree();
+        let repository = Repository::of("r", &upstream, &mirror.server.url());
+        mirror
             .chantal
             .repository(&repository.more("filters:\n  include: [helo]\n"));
-        filtered.sync().fails_with(
+        mirror.sync().fails_with(
             2,
             "error: r: the upstream has packages, and the configuration takes none of them\n\
              hint: widen the filters, or correct a name in them; the last good state is untouched\n",
         );
-        filtered.tree().assert_same(&before);
+        mirror.tree().assert_same(&before);
     }
 }
 
@@ -446,7 +405,7 @@ fn a_filter_that_takes_nothing_is_refused_and_loses_nothing() {
 fn equal_input_gives_equal_indexes() {
     for upstream in Upstream::both().map(mixed) {
         let filters = "filters:\n  exclude: [other]\n";
-        let [one, two] = [(); 2].map(|()| Filtered::of(&upstream, filters).tree());
+        let [one, two] = [(); 2].map(|()| filtered(&upstream, filters).tree());
         let indexes = |tree: &Tree| {
             let mut tree = tree.clone();
             tree.retain(|path| !path.ends_with("Release"));
@@ -460,11 +419,8 @@ fn equal_input_gives_equal_indexes() {
 #[test]
 fn without_a_key_the_command_says_what_clients_must_set() {
     for upstream in Upstream::both().map(mixed) {
-        let filtered =
-            Filtered::unsynced(&upstream, "filters:\n  exclude: [other]\n", |repository| {
-                repository
-            });
-        let said = filtered.sync().succeeds().stdout;
+        let mirror = unsynced(&upstream, "filters:\n  exclude: [other]\n");
+        let said = mirror.sync().succeeds().stdout;
         let setting = match upstream.kind() {
             "apt" => "`Trusted: yes`",
             _ => "`repo_gpgcheck=0`",
@@ -473,7 +429,7 @@ fn without_a_key_the_command_says_what_clients_must_set() {
             "  not signed, no signing.key_file is configured: clients take it only with {setting}\n"
         );
         assert!(said.ends_with(&line), "{said}");
-        let tree = filtered.tree();
+        let tree = mirror.tree();
         for signature in [
             "InRelease",
             "Release.gpg",
@@ -492,8 +448,8 @@ fn what_would_contradict_the_selection_is_left_out() {
         rpm.compression = Codec::Zst;
         rpm.extras = [RpmExtra::Prestodelta, RpmExtra::Key].into();
     });
-    let filtered = Filtered::of(&upstream, "filters:\n  exclude: [other]\n");
-    let tree = filtered.tree();
+    let mirror = filtered(&upstream, "filters:\n  exclude: [other]\n");
+    let tree = mirror.tree();
     let left: Vec<&str> = tree
         .paths()
         .into_iter()
@@ -511,12 +467,12 @@ fn what_would_contradict_the_selection_is_left_out() {
 #[test]
 fn a_filtered_tree_shows_the_current_state() {
     for upstream in Upstream::both() {
-        let filtered = Filtered::of(&mixed(upstream), "filters: {include: [hello]}\n");
+        let mirror = filtered(&mixed(upstream), "filters: {include: [hello]}\n");
         let show = ["repo", "show", "--repo-id", "r"];
         let json = [&["--format", "json"], &show[..]].concat();
-        let shown = filtered.chantal.run(&json).succeeds().json();
+        let shown = mirror.chantal.run(&json).succeeds().json();
         assert_eq!(shown["published"][0]["current"], true);
-        let shown = filtered.chantal.run(&show).succeeds();
+        let shown = mirror.chantal.run(&show).succeeds();
         shown.mentions("[dir]/www/r/latest (current, ");
     }
 }

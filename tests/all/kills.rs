@@ -9,23 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::server::{Fault, Server, Times};
+use crate::kit::mirror::{Mirror, ONE_BY_ONE, SYNC};
+use crate::kit::server::{Fault, Times};
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Built, Checksum, Package, Upstream};
 
-const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
 const PACKAGES: usize = 12;
-/// One download after the other, so that it is known which ones were done.
-const GLOBAL: &str = "storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n  workers: 1\n";
 
 /// An upstream in its first generation, and what it will have in its second: every package is another then.
 struct Scene {
-    upstream: Upstream,
+    mirror: Mirror,
     old: Built,
-    new: Built,
-    server: Server,
-    chantal: Chantal,
 }
 
 fn package(number: usize, version: usize) -> Package {
@@ -38,29 +32,17 @@ impl Scene {
     fn of(upstream: Upstream) -> Self {
         let mut upstream = upstream;
         upstream.packages = (0..PACKAGES).map(|number| package(number, 1)).collect();
-        let old = upstream.build();
-        let server = Server::start(old.tree.clone());
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        chantal.global(GLOBAL);
-        chantal.repository(&Repository::of("r", &upstream, &server.url()));
-        chantal.run(&SYNC).succeeds();
-        upstream.bump_date();
-        upstream.packages = (0..PACKAGES).map(|number| package(number, 2)).collect();
-        let new = upstream.build();
-        server.swap(new.tree.clone());
-        server.clear_log();
-        Self {
-            upstream,
-            old,
-            new,
-            server,
-            chantal,
-        }
+        let mut mirror = Mirror::of(upstream).configured(ONE_BY_ONE).synced();
+        let old = mirror.built.clone();
+        mirror.next(|upstream| {
+            upstream.packages = (0..PACKAGES).map(|number| package(number, 2)).collect();
+        });
+        mirror.server.clear_log();
+        Self { mirror, old }
     }
 
     fn published(&self) -> PathBuf {
-        self.chantal.published("r")
+        self.mirror.published()
     }
 
     /// The tree shows the old generation exactly.
@@ -73,7 +55,7 @@ impl Scene {
     #[track_caller]
     fn shows_the_new(&self) {
         let mut expected = retained(&self.old);
-        expected.merge("", &self.new.mirrored());
+        expected.merge("", &self.mirror.built.mirrored());
         Tree::read(&self.published()).assert_same(&expected);
     }
 
@@ -89,14 +71,14 @@ impl Scene {
             names
         };
         assert_eq!(names(self.published().parent().unwrap()), ["latest"]);
-        let pool = self.chantal.data().join("pool");
+        let pool = self.mirror.chantal.data().join("pool");
         assert_eq!(names(&pool.join("partial")), [""; 0]);
         assert_eq!(names(&pool), ["CHANTAL-POOL", "partial", "sha256"]);
         assert_eq!(
-            names(&self.chantal.data()),
+            names(&self.mirror.chantal.data()),
             ["chantal.lock", "chantal.redb", "locks", "pool"]
         );
-        let locks = names(&self.chantal.data().join("locks"));
+        let locks = names(&self.mirror.chantal.data().join("locks"));
         assert!(
             !locks.iter().any(|name| name.starts_with("run-")),
             "{locks:?}"
@@ -106,7 +88,7 @@ impl Scene {
     /// How often each path was asked for, keys aside.
     fn asked(&self) -> BTreeMap<String, usize> {
         let mut asked = BTreeMap::new();
-        for request in self.server.requests() {
+        for request in self.mirror.server.requests() {
             *asked.entry(request.path).or_insert(0) += 1;
         }
         asked
@@ -115,7 +97,7 @@ impl Scene {
     /// Packages of the new generation in the order in which they are downloaded.
     fn packages(&self) -> Vec<String> {
         let mut paths: Vec<String> = (0..PACKAGES)
-            .map(|number| self.new.path_of(&format!("p{number:02}")))
+            .map(|number| self.mirror.built.path_of(&format!("p{number:02}")))
             .collect();
         paths.sort();
         paths
@@ -123,16 +105,17 @@ impl Scene {
 
     /// The index that lists the packages, as it is asked for first.
     fn index(&self) -> String {
-        let lines = self.new.tree.paths();
-        let index = match self.upstream.kind() {
+        let lines = self.mirror.built.tree.paths();
+        let index = match self.mirror.upstream.kind() {
             "apt" => {
                 let bytes = self
-                    .new
+                    .mirror
+                    .built
                     .tree
                     .bytes("dists/stable/main/binary-amd64/Packages.xz");
-                lines
-                    .into_iter()
-                    .find(|path| path.contains("by-hash") && self.new.tree.bytes(path) == bytes)
+                lines.into_iter().find(|path| {
+                    path.contains("by-hash") && self.mirror.built.tree.bytes(path) == bytes
+                })
             }
             _ => lines
                 .into_iter()
@@ -142,7 +125,7 @@ impl Scene {
     }
 
     fn signature(&self) -> &'static str {
-        match self.upstream.kind() {
+        match self.mirror.upstream.kind() {
             "apt" => "dists/stable/Release.gpg",
             _ => "repodata/repomd.xml.asc",
         }
@@ -150,7 +133,7 @@ impl Scene {
 
     /// Until a file of this length is being downloaded: a request is entered before its body is sent.
     fn wait_for_partial(&self, length: usize) {
-        let partial = self.chantal.data().join("pool/partial");
+        let partial = self.mirror.chantal.data().join("pool/partial");
         let start = Instant::now();
         let is_there = || {
             let mut files = fs::read_dir(&partial).unwrap().flatten();
@@ -167,15 +150,17 @@ impl Scene {
 
     /// Kills a sync that waits for the rest of this file.
     fn kill_at(&self, path: &str, after: usize) {
-        self.server.fault(path, Times::Always, Fault::Stall(after));
-        let running = self.chantal.spawn(&SYNC);
-        self.server.wait_for(path, 1);
+        self.mirror
+            .server
+            .fault(path, Times::Always, Fault::Stall(after));
+        let running = self.mirror.chantal.spawn(&SYNC);
+        self.mirror.server.wait_for(path, 1);
         if self.packages().iter().any(|package| package == path) {
             self.wait_for_partial(after);
         }
         running.kill();
-        self.server.clear_faults();
-        self.server.release();
+        self.mirror.server.clear_faults();
+        self.mirror.server.release();
     }
 }
 
@@ -212,8 +197,8 @@ impl Client {
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicUsize::new(0)),
         );
-        let root = scene.upstream.root();
-        let generations = [&scene.old, &scene.new]
+        let root = scene.mirror.upstream.root();
+        let generations = [&scene.old, &scene.mirror.built]
             .map(|built| (built.tree.bytes(&root).to_vec(), retained(built)));
         let (stopped, counted, published) = (stop.clone(), rounds.clone(), scene.published());
         let thread = thread::spawn(move || {
@@ -273,7 +258,7 @@ fn killed_while_it_waits_for_the_server() {
         let client = Client::start(&scene);
         let packages = scene.packages();
         let points = [
-            scene.upstream.root(),
+            scene.mirror.upstream.root(),
             scene.signature().to_owned(),
             scene.index(),
             packages[0].clone(),
@@ -281,7 +266,7 @@ fn killed_while_it_waits_for_the_server() {
             packages[PACKAGES - 1].clone(),
         ];
         for (place, path) in points.iter().enumerate() {
-            scene.server.clear_log();
+            scene.mirror.server.clear_log();
             scene.kill_at(path, 10);
             scene.shows_the_old();
             // Once the indexes are there, only packages are asked for; each of them once, over all runs.
@@ -294,14 +279,14 @@ fn killed_while_it_waits_for_the_server() {
                 );
             }
         }
-        scene.server.clear_log();
-        scene.chantal.run(&SYNC).succeeds();
+        scene.mirror.server.clear_log();
+        scene.mirror.chantal.run(&SYNC).succeeds();
         let asked = scene.asked();
         assert_eq!(asked.get(&packages[PACKAGES - 1]), Some(&1));
         for package in &packages[..PACKAGES - 1] {
             assert_eq!(asked.get(package), None, "{package} was there");
         }
-        let resumed = scene.server.requests_of(&packages[PACKAGES - 1]);
+        let resumed = scene.mirror.server.requests_of(&packages[PACKAGES - 1]);
         assert_eq!(resumed[0].header("range"), Some("bytes=10-"));
         scene.shows_the_new();
         scene.left_no_clutter();
@@ -321,12 +306,12 @@ fn killed_at_any_moment() {
             // Knuth's multiplier; the high bits are random enough.
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let delay = Duration::from_micros((seed >> 33) % 60_000);
-            let mut child = scene.chantal.command(&SYNC).spawn().unwrap();
+            let mut child = scene.mirror.chantal.command(&SYNC).spawn().unwrap();
             thread::sleep(delay);
             child.kill().unwrap();
             child.wait().unwrap();
-            let root = fs::read(scene.published().join(scene.upstream.root())).unwrap();
-            let is_new = root == scene.new.tree.bytes(&scene.upstream.root());
+            let root = fs::read(scene.published().join(scene.mirror.upstream.root())).unwrap();
+            let is_new = root == scene.mirror.built.tree.bytes(&scene.mirror.upstream.root());
             assert!(
                 is_new || !changed,
                 "round {round}: the old generation came back"
@@ -337,9 +322,9 @@ fn killed_at_any_moment() {
             } else {
                 scene.shows_the_old();
             }
-            scene.chantal.run(&["repo", "list"]).succeeds();
+            scene.mirror.chantal.run(&["repo", "list"]).succeeds();
         }
-        scene.chantal.run(&SYNC).succeeds();
+        scene.mirror.chantal.run(&SYNC).succeeds();
         scene.shows_the_new();
         scene.left_no_clutter();
         for (path, count) in scene.asked() {
@@ -374,7 +359,7 @@ fn kill_while_it_publishes(upstream: Upstream) -> usize {
                 .map(|meta| (meta.ctime(), meta.ctime_nsec()))
         };
         let before = stamp();
-        let mut child = scene.chantal.command(&SYNC).spawn().unwrap();
+        let mut child = scene.mirror.chantal.command(&SYNC).spawn().unwrap();
         while stamp() == before && child.try_wait().unwrap().is_none() {
             thread::yield_now();
         }
@@ -383,18 +368,18 @@ fn kill_while_it_publishes(upstream: Upstream) -> usize {
         if child.wait().unwrap().code().is_none() {
             kills += 1;
         }
-        let root = fs::read(scene.published().join(scene.upstream.root())).unwrap();
-        if root == scene.new.tree.bytes(&scene.upstream.root()) {
+        let root = fs::read(scene.published().join(scene.mirror.upstream.root())).unwrap();
+        if root == scene.mirror.built.tree.bytes(&scene.mirror.upstream.root()) {
             scene.shows_the_new();
             break;
         }
         scene.shows_the_old();
     }
-    scene.server.clear_log();
-    scene.chantal.run(&SYNC).succeeds();
+    scene.mirror.server.clear_log();
+    scene.mirror.chantal.run(&SYNC).succeeds();
     // The state was committed before it was published: one question is all that is left.
-    let root = scene.upstream.root();
-    let mut lines = scene.server.request_lines();
+    let root = scene.mirror.upstream.root();
+    let mut lines = scene.mirror.server.request_lines();
     // A killed run's last question may reach the server only now.
     lines.dedup();
     assert_eq!(lines, [format!("GET {root} 304")]);
@@ -409,11 +394,13 @@ fn kill_while_it_publishes(upstream: Upstream) -> usize {
 fn killed_in_the_first_sync() {
     for upstream in Upstream::both() {
         let upstream = upstream.package(package(1, 1)).package(package(2, 1));
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let chantal = Chantal::new();
-        chantal.global(GLOBAL);
-        chantal.repository(&Repository::of("r", &upstream, &server.url()));
+        let Mirror {
+            upstream,
+            built,
+            server,
+            chantal,
+            ..
+        } = Mirror::of(upstream).configured(ONE_BY_ONE);
         for path in [upstream.root(), built.path_of("p01"), built.path_of("p02")] {
             server.fault(&path, Times::Always, Fault::Stall(5));
             let running = chantal.spawn(&SYNC);
@@ -437,27 +424,29 @@ fn interrupted() {
         let scene = Scene::of(upstream);
         let packages = scene.packages();
         scene
+            .mirror
             .server
             .fault(&packages[5], Times::Always, Fault::Stall(10));
-        let running = scene.chantal.spawn(&SYNC);
-        scene.server.wait_for(&packages[5], 1);
+        let running = scene.mirror.chantal.spawn(&SYNC);
+        scene.mirror.server.wait_for(&packages[5], 1);
         running.interrupt();
-        scene.server.clear_faults();
-        scene.server.release();
+        scene.mirror.server.clear_faults();
+        scene.mirror.server.release();
         running
             .wait()
             .fails_with(130, "error: r: interrupted\n")
             .says("");
         scene.shows_the_old();
         let list = scene
+            .mirror
             .chantal
             .run(&["--format", "json", "repo", "list"])
             .succeeds()
             .json();
         assert_eq!(list[0]["packages"], PACKAGES);
 
-        scene.server.clear_log();
-        scene.chantal.run(&SYNC).succeeds();
+        scene.mirror.server.clear_log();
+        scene.mirror.chantal.run(&SYNC).succeeds();
         let asked = scene.asked();
         for package in &packages[..5] {
             assert_eq!(asked.get(package), None, "{package} was there");
@@ -475,9 +464,12 @@ fn interrupted() {
 fn interrupted_twice() {
     let scene = Scene::of(Upstream::deb());
     let path = scene.packages()[5].clone();
-    scene.server.fault(&path, Times::Always, Fault::Stall(10));
-    let mut running = scene.chantal.spawn(&SYNC);
-    scene.server.wait_for(&path, 1);
+    scene
+        .mirror
+        .server
+        .fault(&path, Times::Always, Fault::Stall(10));
+    let mut running = scene.mirror.chantal.spawn(&SYNC);
+    scene.mirror.server.wait_for(&path, 1);
     let start = Instant::now();
     while running.is_running() {
         // Two signals that come together count as one: more are sent until one finds the first one done.
@@ -487,9 +479,9 @@ fn interrupted_twice() {
     }
     running.wait().fails_with(130, "").says("");
     scene.shows_the_old();
-    scene.server.clear_faults();
-    scene.server.release();
-    scene.chantal.run(&SYNC).succeeds();
+    scene.mirror.server.clear_faults();
+    scene.mirror.server.release();
+    scene.mirror.chantal.run(&SYNC).succeeds();
     scene.shows_the_new();
     scene.left_no_clutter();
 }
@@ -499,10 +491,10 @@ fn a_second_run_is_told_who_is_first() {
     for upstream in Upstream::both() {
         let scene = Scene::of(upstream);
         let path = scene.packages()[3].clone();
-        scene.server.fault(&path, Times::Always, Fault::Stall(10));
-        let first = scene.chantal.spawn(&SYNC);
-        scene.server.wait_for(&path, 1);
-        let lock = scene.chantal.data().join("locks/repository-r.lock");
+        scene.mirror.server.fault(&path, Times::Always, Fault::Stall(10));
+        let first = scene.mirror.chantal.spawn(&SYNC);
+        scene.mirror.server.wait_for(&path, 1);
+        let lock = scene.mirror.chantal.data().join("locks/repository-r.lock");
         let lock: serde_json::Value = serde_json::from_slice(&fs::read(lock).unwrap()).unwrap();
         let since = jiff::Timestamp::from_second(lock["since"].as_i64().unwrap()).unwrap();
         for (args, of, what) in [
@@ -511,7 +503,7 @@ fn a_second_run_is_told_who_is_first() {
             (&["db", "cleanup"], "", "[dir]/data"),
             (&["db", "migrate", "--wait=0"], "", "[dir]/data"),
         ] {
-            scene.chantal.run(args).says("").fails_with(
+            scene.mirror.chantal.run(args).says("").fails_with(
                 6,
                 &format!(
                     "error: {of}another run is changing {what}: `repo sync`, process {}, since {since}\n\
@@ -521,17 +513,17 @@ fn a_second_run_is_told_who_is_first() {
             );
         }
         // What needs neither the repository nor the storage for itself.
-        scene.chantal.run(&["publish", "--all"]).succeeds();
+        scene.mirror.chantal.run(&["publish", "--all"]).succeeds();
         scene.shows_the_old();
         for args in [
             &["repo", "list"][..],
             &["repo", "show", "--repo-id", "r"],
             &["repo", "history", "--repo-id", "r"],
         ] {
-            scene.chantal.run(args).succeeds();
+            scene.mirror.chantal.run(args).succeeds();
         }
-        scene.server.clear_faults();
-        scene.server.release();
+        scene.mirror.server.clear_faults();
+        scene.mirror.server.release();
         first.wait().succeeds();
         scene.shows_the_new();
     }
@@ -542,20 +534,27 @@ fn a_second_run_is_told_who_is_first() {
 fn readers_after_a_kill() {
     for upstream in Upstream::both() {
         let scene = Scene::of(upstream);
-        let before = scene.chantal.run(&["repo", "list"]).succeeds().stdout;
+        let before = scene
+            .mirror
+            .chantal
+            .run(&["repo", "list"])
+            .succeeds()
+            .stdout;
         scene.kill_at(&scene.packages()[3], 10);
         scene
+            .mirror
             .chantal
             .run(&["repo", "list"])
             .succeeds()
             .says(&before);
         for noun in ["show", "history"] {
             scene
+                .mirror
                 .chantal
                 .run(&["repo", noun, "--repo-id", "r"])
                 .succeeds();
         }
-        scene.chantal.run(&SYNC).succeeds();
+        scene.mirror.chantal.run(&SYNC).succeeds();
         scene.shows_the_new();
     }
 }

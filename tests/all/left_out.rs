@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mirror::{Mirror, SYNC};
+use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::upstream::{DebExtra, Package, RpmExtra, Upstream};
 
@@ -34,31 +36,28 @@ fn deb() -> Upstream {
         })
 }
 
-fn mirror(upstream: &Upstream, more: &str) -> (Chantal, Server) {
-    let server = Server::start(upstream.build().tree);
-    let chantal = Chantal::new();
-    let repository = Repository::of("r", upstream, &server.url());
-    chantal.repository(&repository.more(more));
-    (chantal, server)
-}
-
-fn sync(chantal: &Chantal) -> crate::kit::process::Output {
-    chantal.run(&["repo", "sync", "--repo-id", "r"])
+fn sync(chantal: &Chantal) -> Output {
+    chantal.run(&SYNC)
 }
 
 fn json(chantal: &Chantal, args: &[&str]) -> Value {
     let args = [&["--format", "json"], args].concat();
-    serde_json::from_str(&chantal.run(&args).exits(0).stdout).unwrap()
+    chantal.run(&args).exits(0).json()
+}
+
+fn mirror_of(upstream: &Upstream, more: &str) -> Mirror {
+    Mirror::of(upstream.clone()).defined(|repository| repository.more(more))
 }
 
 #[test]
 fn a_filter_does_without_advisories_that_cannot_be_read() {
     let upstream = rpm().change("updateinfo", "</severity>", "</severty>");
-    let (chantal, _server) = mirror(&upstream, "filters:\n  exclude: [other]\n");
+    let mirror = mirror_of(&upstream, "filters:\n  exclude: [other]\n");
+    let chantal = &mirror.chantal;
     let warning = format!(
         "warning: r: updateinfo is left out of the new metadata, for clients cannot read it: {TYPO}\n"
     );
-    assert_eq!(sync(&chantal).exits(0).stderr, warning);
+    assert_eq!(sync(chantal).exits(0).stderr, warning);
     let tree = chantal.published_tree("r");
     assert!(!tree.paths().iter().any(|path| path.contains("updateinfo")));
     assert!(!tree.text("repodata/repomd.xml").contains("updateinfo"));
@@ -69,7 +68,7 @@ fn a_filter_does_without_advisories_that_cannot_be_read() {
         .find(|line| line.starts_with("left out"))
         .unwrap();
     assert!(line.ends_with(&format!("updateinfo ({TYPO})")), "{line}");
-    let shown: Value = json(&chantal, &show);
+    let shown: Value = json(chantal, &show);
     assert_eq!(shown["state"]["left_out"]["updateinfo"], TYPO);
     let history = ["repo", "history", "--repo-id", "r"];
     let said = chantal.run(&history).exits(0).stdout;
@@ -77,12 +76,12 @@ fn a_filter_does_without_advisories_that_cannot_be_read() {
         said.trim_end().ends_with("changed, left out: updateinfo"),
         "{said}"
     );
-    let past: Value = json(&chantal, &history);
+    let past: Value = json(chantal, &history);
     assert_eq!(past[0]["left_out"][0], "updateinfo");
     chantal
         .run(&["snapshot", "create", "--repo-id", "r", "--name", "s"])
         .exits(0);
-    let shown: Value = json(&chantal, &["snapshot", "show", "--name", "r/s"]);
+    let shown: Value = json(chantal, &["snapshot", "show", "--name", "r/s"]);
     assert_eq!(shown["left_out"]["updateinfo"], TYPO);
 }
 
@@ -90,19 +89,20 @@ fn a_filter_does_without_advisories_that_cannot_be_read() {
 #[test]
 fn an_index_comes_back_when_it_is_mended() {
     let upstream = rpm().change("updateinfo", "</severity>", "</severty>");
-    let (chantal, server) = mirror(&upstream, "filters:\n  exclude: [other]\n");
-    sync(&chantal).exits(0);
+    let mirror = mirror_of(&upstream, "filters:\n  exclude: [other]\n");
+    let (chantal, server) = (&mirror.chantal, &mirror.server);
+    sync(chantal).exits(0);
     let mut upstream = rpm();
     upstream.bump_date();
     server.swap(upstream.build().tree);
-    assert_eq!(sync(&chantal).exits(0).stderr, "");
+    assert_eq!(sync(chantal).exits(0).stderr, "");
     assert!(
         chantal
             .published_tree("r")
             .text("repodata/repomd.xml")
             .contains("updateinfo")
     );
-    let shown: Value = json(&chantal, &["repo", "show", "--repo-id", "r"]);
+    let shown: Value = json(chantal, &["repo", "show", "--repo-id", "r"]);
     assert!(shown["state"].get("left_out").is_none());
 }
 
@@ -110,8 +110,9 @@ fn an_index_comes_back_when_it_is_mended() {
 #[test]
 fn a_verbatim_mirror_has_it_as_it_is() {
     let upstream = rpm().change("updateinfo", "</severity>", "</severty>");
-    let (chantal, _server) = mirror(&upstream, "");
-    assert_eq!(sync(&chantal).exits(0).stderr, "");
+    let mirror = mirror_of(&upstream, "");
+    let chantal = &mirror.chantal;
+    assert_eq!(sync(chantal).exits(0).stderr, "");
     let tree = chantal.published_tree("r");
     assert!(tree.paths().iter().any(|path| path.contains("updateinfo")));
 }
@@ -163,8 +164,9 @@ fn what_only_describes_packages_never_stops_a_filter() {
             "main/i18n/Translation-en",
         ),
     ] {
-        let (chantal, _server) = mirror(&upstream, "filters:\n  exclude: [other]\n");
-        let said = sync(&chantal).exits(0).stderr;
+        let mirror = mirror_of(&upstream, "filters:\n  exclude: [other]\n");
+        let chantal = &mirror.chantal;
+        let said = sync(chantal).exits(0).stderr;
         let start = format!("warning: r: {name} is left out of the new metadata");
         // Of groups both forms are.
         let forms = if name == "group" { 2 } else { 1 };
@@ -195,8 +197,9 @@ fn what_is_declared_to_be_latin_1_is_read() {
         b"M\xfcller".to_vec(),
     );
     for more in ["", "filters:\n  exclude: [other]\n"] {
-        let (chantal, _server) = mirror(&upstream, more);
-        assert_eq!(sync(&chantal).exits(0).stderr, "");
+        let mirror = mirror_of(&upstream, more);
+        let chantal = &mirror.chantal;
+        assert_eq!(sync(chantal).exits(0).stderr, "");
         let tree = chantal.published_tree("r");
         let paths = tree.paths();
         let path = paths
@@ -246,8 +249,9 @@ fn what_says_which_packages_there_are_is_refused() {
             "group",
         ),
     ] {
-        let (chantal, _server) = mirror(&upstream, more);
-        let said = sync(&chantal).exits(4).stderr;
+        let mirror = mirror_of(&upstream, more);
+        let chantal = &mirror.chantal;
+        let said = sync(chantal).exits(4).stderr;
         assert!(said.starts_with(&format!("error: r: {name}: ")), "{said}");
         assert!(!chantal.published("r").exists());
     }
@@ -256,8 +260,9 @@ fn what_says_which_packages_there_are_is_refused() {
 #[test]
 fn deltas_that_cannot_be_read_do_not_stop_a_filter() {
     let upstream = rpm().change("prestodelta", "<size>", "<size>x");
-    let (chantal, _server) = mirror(&upstream, "filters:\n  exclude: [other]\n");
-    assert_eq!(sync(&chantal).exits(0).stderr, "");
+    let mirror = mirror_of(&upstream, "filters:\n  exclude: [other]\n");
+    let chantal = &mirror.chantal;
+    assert_eq!(sync(chantal).exits(0).stderr, "");
 }
 
 #[test]
@@ -311,9 +316,10 @@ fn a_merge_keeps_what_it_can_read() {
 #[test]
 fn damaged_objects_are_not_left_out() {
     let upstream = rpm();
-    let (chantal, _server) = mirror(&upstream, "");
+    let mirror = mirror_of(&upstream, "");
+    let chantal = &mirror.chantal;
     chantal.run(&["config", "keygen"]).exits(0);
-    sync(&chantal).exits(0);
+    sync(chantal).exits(0);
     chantal
         .run(&["snapshot", "create", "--repo-id", "r", "--name", "s"])
         .exits(0);

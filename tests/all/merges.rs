@@ -11,8 +11,9 @@ use base64::Engine as _;
 use serde_json::json;
 
 use crate::filters::unpacked;
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::chantal::Chantal;
 use crate::kit::clients::{Apt, Dnf, gpgv};
+use crate::kit::mirror::beside;
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
@@ -31,10 +32,10 @@ impl Merging {
         let kind = upstreams[0].kind();
         let mut servers = Vec::new();
         for (name, upstream) in ["a", "b"].into_iter().zip(upstreams) {
-            let server = Server::start(upstream.build().tree);
-            let repository = Repository::of(name, upstream, &server.url()).unpublished();
-            let publish = format!("publish:\n  snapshots_path: ../../www/{name}\n");
-            chantal.repository(&repository.more(&publish));
+            let places = format!("publish:\n  snapshots_path: ../../www/{name}\n");
+            let (_, server) = beside(&chantal, name, upstream, |repository| {
+                repository.unpublished().more(&places)
+            });
             servers.push(server);
         }
         chantal.run(&["repo", "sync", "--all"]).exits(0);

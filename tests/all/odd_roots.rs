@@ -4,38 +4,27 @@ use serde_json::Value;
 
 use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::clients::{Apt, Dnf, Nginx};
-use crate::kit::process::Output;
+use crate::kit::mirror::Mirror;
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Package, Roots, Upstream, edit_root};
 
 const RELEASE: &str = "dists/stable/Release";
 
-struct Scene {
-    chantal: Chantal,
-    server: Server,
+/// A mirror of a tree that is not what the upstream would have.
+fn mirror_of(upstream: &Upstream, tree: Tree, more: &str) -> Mirror {
+    let mirror = Mirror::of(upstream.clone()).defined(|repository| repository.more(more));
+    mirror.server.swap(tree);
+    mirror
 }
 
-impl Scene {
-    fn of(upstream: &Upstream, tree: Tree, more: &str) -> Self {
-        let server = Server::start(tree);
-        let chantal = Chantal::new();
-        let repository = Repository::of("r", upstream, &server.url());
-        chantal.repository(&repository.more(more));
-        Self { chantal, server }
-    }
-
-    fn sync(&self) -> Output {
-        self.chantal.run(&["repo", "sync", "--repo-id", "r"])
-    }
-
-    fn show(&self) -> (String, Value) {
-        let show = ["repo", "show", "--repo-id", "r"];
-        let text = self.chantal.run(&show).exits(0).stdout;
-        let json = [&show[..], &["--format", "json"]].concat();
-        let json = self.chantal.run(&json).exits(0).stdout;
-        (text, serde_json::from_str(&json).unwrap())
-    }
+/// What `repo show` says, as text and as JSON.
+fn show(mirror: &Mirror) -> (String, Value) {
+    let show = ["repo", "show", "--repo-id", "r"];
+    let text = mirror.run(&show).exits(0).stdout;
+    let json = [&show[..], &["--format", "json"]].concat();
+    let json = mirror.run(&json).exits(0).stdout;
+    (text, serde_json::from_str(&json).unwrap())
 }
 
 fn deb() -> Upstream {
@@ -64,15 +53,15 @@ fn dated(text: &str, date: Option<&str>) -> String {
 fn an_undated_root_is_taken_until_there_was_a_dated_one() {
     let mut upstream = deb();
     let garbage = with_root(&upstream, |text| dated(text, Some("yesterday")));
-    let scene = Scene::of(&upstream, garbage, "");
-    let said = scene.sync().exits(0).stderr;
+    let mirror = mirror_of(&upstream, garbage, "");
+    let said = mirror.sync().exits(0).stderr;
     assert_eq!(
         said,
         format!(
             "warning: r: {RELEASE}: Date is \"yesterday\", which is not a date: it counts as missing\n"
         )
     );
-    let (text, json) = scene.show();
+    let (text, json) = show(&mirror);
     let line = text
         .lines()
         .find(|line| line.starts_with("upstream's date"))
@@ -84,14 +73,14 @@ fn an_undated_root_is_taken_until_there_was_a_dated_one() {
     assert!(json["state"]["upstream_date"].is_null());
     // A dated one, and the undated one again.
     upstream.add(Package::new("more", "1"));
-    scene.server.swap(with_root(&upstream, str::to_owned));
-    assert_eq!(scene.sync().exits(0).stderr, "");
+    mirror.server.swap(with_root(&upstream, str::to_owned));
+    assert_eq!(mirror.sync().exits(0).stderr, "");
     upstream.remove("more");
     for date in [None, Some("yesterday"), Some("2024-05-09 10:00:00")] {
-        scene
+        mirror
             .server
             .swap(with_root(&upstream, |text| dated(text, date)));
-        let said = scene.sync().exits(4).stderr;
+        let said = mirror.sync().exits(4).stderr;
         assert!(
             said.starts_with(
                 "error: r: the root says no date that can be read, and the last dated one"
@@ -115,35 +104,35 @@ fn the_newest_date_outlives_an_undated_root() {
     let old = jiff::Timestamp::from_second(upstream.date - 10 * 86_400)
         .unwrap()
         .to_string();
-    let scene = Scene::of(
+    let mirror = mirror_of(
         &upstream,
         with_root(&upstream, |text| dated(text, Some(&new))),
         "check_date: false\n",
     );
-    assert_eq!(scene.sync().exits(0).stderr, "");
+    assert_eq!(mirror.sync().exits(0).stderr, "");
     for label in ["one", "two"] {
         let undated = with_root(&upstream, |text| {
             dated(text, None).replace("Label: Kit", &format!("Label: {label}"))
         });
-        scene.server.swap(undated);
-        scene.sync().exits(0).mentions("it has no Date");
-        let (text, json) = scene.show();
+        mirror.server.swap(undated);
+        mirror.sync().exits(0).mentions("it has no Date");
+        let (text, json) = show(&mirror);
         assert_eq!(json["state"]["newest_upstream_date"], new.as_str());
         assert!(
             text.contains(&format!("not given (before it {new})")),
             "{text}"
         );
     }
-    scene
+    mirror
         .server
         .swap(with_root(&upstream, |text| dated(text, Some(&old))));
-    scene.sync().exits(4).mentions("the upstream went back");
-    scene.server.swap(with_root(&upstream, |text| {
+    mirror.sync().exits(4).mentions("the upstream went back");
+    mirror.server.swap(with_root(&upstream, |text| {
         dated(text, Some(&new)).replace("Label: Kit", "Label: x")
     }));
-    scene.sync().exits(0);
+    mirror.sync().exits(0);
     assert!(
-        scene.show().1["state"]
+        show(&mirror).1["state"]
             .get("newest_upstream_date")
             .is_none()
     );
@@ -157,14 +146,14 @@ fn an_undated_snapshot_gets_a_date_where_a_dated_state_was() {
         let lines = text.lines().filter(|line| !line.starts_with("Date:"));
         lines.fold(String::new(), |text, line| text + line + "\n")
     });
-    let scene = Scene::of(&upstream, undated, "");
-    let chantal = &scene.chantal;
-    scene.sync().exits(0);
+    let mirror = mirror_of(&upstream, undated, "");
+    let chantal = &mirror.chantal;
+    mirror.sync().exits(0);
     let create = ["snapshot", "create", "--repo-id", "r", "--name", "undated"];
     chantal.run(&create).exits(0);
     upstream.add(Package::new("more", "1-1"));
-    scene.server.swap(upstream.build().tree);
-    scene.sync().exits(0);
+    mirror.server.swap(upstream.build().tree);
+    mirror.sync().exits(0);
     let place = chantal.dir().join("www/place");
     let to = place.to_str().unwrap().to_owned();
     let current = ["publish", "--repo-id", "r", "--to", &to];
@@ -211,26 +200,23 @@ fn an_undated_snapshot_gets_a_date_where_a_dated_state_was() {
 #[test]
 fn an_undated_repomd_does_not_undo_a_dated_one() {
     let mut upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
-    let built = |upstream: &Upstream, is_dated: bool| {
+    let undated = |upstream: &Upstream| {
         with_root(upstream, |root| {
-            if is_dated {
-                return root.to_owned();
-            }
             root.replace("timestamp>", "x-timestamp>")
                 .replace("revision>", "x-revision>")
         })
     };
-    let scene = Scene::of(&upstream, built(&upstream, false), "");
-    scene
+    let mirror = mirror_of(&upstream, undated(&upstream), "");
+    mirror
         .sync()
         .exits(0)
         .mentions("it has no timestamps: syncs cannot tell an older one from a newer one");
     upstream.add(Package::new("more", "1-1"));
-    scene.server.swap(built(&upstream, true));
-    assert_eq!(scene.sync().exits(0).stderr, "");
+    mirror.server.swap(upstream.build().tree);
+    assert_eq!(mirror.sync().exits(0).stderr, "");
     upstream.remove("more");
-    scene.server.swap(built(&upstream, false));
-    scene
+    mirror.server.swap(undated(&upstream));
+    mirror
         .sync()
         .exits(4)
         .mentions("the root says no date that can be read");
@@ -258,16 +244,16 @@ fn a_suite_without_packages_is_empty() {
         (&nameless, ""),
         (&nameless, filters),
     ] {
-        let scene = Scene::of(&upstream, placeholder.clone(), more);
-        scene.chantal.run(&["config", "keygen"]).exits(0);
-        let said = scene.sync().exits(0);
+        let mirror = mirror_of(&upstream, placeholder.clone(), more);
+        mirror.chantal.run(&["config", "keygen"]).exits(0);
+        let said = mirror.sync().exits(0);
         assert!(
             said.stderr
                 .contains("it lists no Packages at all: the suite is empty")
         );
         assert!(said.stdout.starts_with("r: 0 packages"), "{}", said.stdout);
         // With filters the root is ours, and no client takes one that lists nothing.
-        let published = scene.chantal.published("r");
+        let published = mirror.chantal.published("r");
         let server = Server::start_dir(&published);
         let Some(apt) = Apt::find() else { return };
         let keys = std::fs::read(published.join("r-archive-key.gpg")).unwrap();
@@ -280,8 +266,8 @@ fn a_suite_without_packages_is_empty() {
         // It fills.
         let mut filled = deb();
         filled.bump_date();
-        scene.server.swap(filled.build().tree);
-        let said = scene.sync().exits(0).stdout;
+        mirror.server.swap(filled.build().tree);
+        let said = mirror.sync().exits(0).stdout;
         assert!(said.starts_with("r: 1 package"), "{said}");
     }
 }

@@ -7,27 +7,36 @@ mod restored;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::chantal::Repository;
+use crate::kit::mirror::{Mirror, NO_RETRIES, PUBLISH, SYNC};
 use crate::kit::process::{self, Output};
-use crate::kit::server::Server;
 use crate::kit::tree::{Tree, inodes};
 use crate::kit::upstream::{Built, Package, Upstream};
 
-const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
-const PUBLISH: [&str; 3] = ["publish", "--repo-id", "r"];
-const GLOBAL: &str = "storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n";
-
 /// A repository `r` whose upstream moves on: in each generation `hello` is another package and `only-N` is there.
 struct Scene {
-    upstream: Upstream,
-    server: Server,
-    chantal: Chantal,
-    repository: Repository,
+    mirror: Mirror,
     generations: Vec<Built>,
+}
+
+/// Its mirror's fields and methods are its own.
+impl Deref for Scene {
+    type Target = Mirror;
+
+    fn deref(&self) -> &Mirror {
+        &self.mirror
+    }
+}
+
+impl DerefMut for Scene {
+    fn deref_mut(&mut self) -> &mut Mirror {
+        &mut self.mirror
+    }
 }
 
 impl Scene {
@@ -37,19 +46,13 @@ impl Scene {
             .package(Package::new("data", "1.0-1").independent())
             .package(Package::new("hello", "1.0-1"))
             .package(Package::new("only-1", "1.0-1"));
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        chantal.global(GLOBAL);
-        let repository = configure(Repository::of("r", &upstream, &server.url()));
-        chantal.repository(&repository);
+        let mirror = Mirror::of(upstream)
+            .configured(NO_RETRIES)
+            .defined(configure);
+        let generations = vec![mirror.built.clone()];
         Self {
-            upstream,
-            server,
-            chantal,
-            repository,
-            generations: vec![built],
+            mirror,
+            generations,
         }
     }
 
@@ -63,24 +66,13 @@ impl Scene {
 
     fn move_on(&mut self) {
         let number = self.generations.len();
-        self.upstream.bump_date();
-        self.upstream.remove(&format!("only-{number}"));
         let next = number + 1;
-        self.upstream
-            .add(Package::new(&format!("only-{next}"), "1.0-1"));
-        self.upstream
-            .replace(Package::new("hello", &format!("{next}.0-1")));
-        let built = self.upstream.build();
-        self.server.swap(built.tree.clone());
-        self.generations.push(built);
-    }
-
-    fn sync(&self) -> Output {
-        self.chantal.run(&SYNC).succeeds()
-    }
-
-    fn published(&self) -> PathBuf {
-        self.chantal.published("r")
+        self.mirror.next(|upstream| {
+            upstream.remove(&format!("only-{number}"));
+            upstream.add(Package::new(&format!("only-{next}"), "1.0-1"));
+            upstream.replace(Package::new("hello", &format!("{next}.0-1")));
+        });
+        self.generations.push(self.mirror.built.clone());
     }
 
     /// The last generation, and of the ones before it, the latest first, what has another name and is no root.
@@ -151,7 +143,7 @@ fn earlier_generations_stay_while_they_are_kept() {
     for mut scene in Scene::both(|repository| repository) {
         for earlier in 1..4 {
             scene.move_on();
-            scene.sync();
+            scene.sync().succeeds();
             Tree::read(&scene.published()).assert_same(&scene.expected(earlier));
         }
     }
@@ -163,12 +155,12 @@ fn the_generation_before_stays_even_if_nothing_is_kept() {
     for mut scene in Scene::both(|repository| repository.keep("0s")) {
         for _ in 1..4 {
             scene.move_on();
-            scene.sync();
+            scene.sync().succeeds();
             Tree::read(&scene.published()).assert_same(&scene.expected(1));
         }
         // An unchanged upstream is no new generation.
         let before = inodes(&scene.published());
-        scene.sync();
+        scene.sync().succeeds();
         assert_eq!(inodes(&scene.published()), before);
     }
 }
@@ -187,7 +179,7 @@ fn indexes_of_the_earlier_root_are_reachable() {
             .collect();
         assert!(!names.is_empty());
         scene.move_on();
-        scene.sync();
+        scene.sync().succeeds();
         for name in names {
             let published = fs::read(scene.published().join(name)).unwrap();
             assert_eq!(published, first.tree.bytes(name));
@@ -195,7 +187,7 @@ fn indexes_of_the_earlier_root_are_reachable() {
         let package = first.path_of("only-1");
         assert!(scene.published().join(&package).exists());
         scene.move_on();
-        scene.sync();
+        scene.sync().succeeds();
         assert!(!scene.published().join(&package).exists());
     }
 }
@@ -204,11 +196,11 @@ fn indexes_of_the_earlier_root_are_reachable() {
 #[test]
 fn a_root_that_is_gone_upstream_does_not_linger() {
     let mut scene = Scene::new(Upstream::deb(), |repository| repository);
-    scene.sync();
+    scene.sync().succeeds();
     assert!(scene.published().join("dists/stable/InRelease").exists());
     scene.upstream.deb_mut().roots = crate::kit::upstream::Roots::DetachedOnly;
     scene.move_on();
-    scene.sync();
+    scene.sync().succeeds();
     assert!(!scene.published().join("dists/stable/InRelease").exists());
     assert!(scene.published().join("dists/stable/Release.gpg").exists());
 }
@@ -237,7 +229,7 @@ fn another_place_in_the_configuration() {
         let moved = scene.repository.clone().unpublished();
         let moved = moved.more("publish:\n  latest_path: ../../www/moved\n");
         scene.chantal.repository(&moved);
-        scene.sync();
+        scene.sync().succeeds();
         let tree = scene.chantal.dir().join("www/moved");
         Tree::read(&tree).assert_same(&scene.expected(0));
         // The earlier place is left as it is: clients may use it until somebody takes it away.
@@ -247,7 +239,7 @@ fn another_place_in_the_configuration() {
             before.keys().collect::<Vec<_>>()
         );
         scene.move_on();
-        scene.sync();
+        scene.sync().succeeds();
         Tree::read(&tree).assert_same(&scene.expected(1));
         assert!(
             !scene
@@ -294,7 +286,7 @@ fn only_when_told_so() {
         Tree::read(&scene.published()).assert_same(&scene.expected(0));
         let before = inodes(&scene.published());
         scene.move_on();
-        scene.sync();
+        scene.sync().succeeds();
         assert_eq!(inodes(&scene.published()), before);
         scene.chantal.run(&PUBLISH).succeeds();
         Tree::read(&scene.published()).assert_same(&scene.expected(1));

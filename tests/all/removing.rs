@@ -1,14 +1,13 @@
 //! `repo remove`: a repository that left the configuration is forgotten, and nothing else is.
 
 use std::fs;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::process::Output;
+use crate::kit::chantal::Chantal;
+use crate::kit::mirror::{Mirror, beside};
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Package, Upstream};
@@ -18,31 +17,23 @@ const LISTS: [&[&str]; 3] = [&["repo", "list"], &["snapshot", "list"], &["db", "
 
 /// Two repositories that have a package in common: `r`, with more of its own, and `other`. Both are synced.
 struct Scene {
-    upstream: Upstream,
-    server: Server,
+    mirror: Mirror,
+    _server: Server,
     /// What is published of the other one.
     other: Tree,
-    chantal: Chantal,
 }
 
 impl Scene {
     fn of(upstream: Upstream) -> Self {
         let shared = upstream.package(Package::new("shared", "1.0-1"));
-        let other = Server::start(shared.build().tree.clone());
-        let upstream = shared.clone().package(Package::new("own", "2.0-1"));
-        let server = Server::start(upstream.build().tree.clone());
-        let chantal = Chantal::new();
-        chantal.repository(&Repository::of("other", &shared, &other.url()));
-        let mut scene = Self {
-            upstream,
-            server,
-            other: Tree::new(),
-            chantal,
-        };
-        scene.define("");
-        scene.run(&["repo", "sync", "--all"]).succeeds();
-        scene.other = scene.chantal.published_tree("other");
-        scene
+        let mirror = Mirror::of(shared.clone().package(Package::new("own", "2.0-1")));
+        let (_, server) = beside(&mirror.chantal, "other", &shared, |repository| repository);
+        mirror.run(&["repo", "sync", "--all"]).succeeds();
+        Self {
+            other: mirror.chantal.published_tree("other"),
+            mirror,
+            _server: server,
+        }
     }
 
     fn both() -> [Self; 2] {
@@ -50,39 +41,22 @@ impl Scene {
     }
 
     fn define(&self, more: &str) {
-        let repository = Repository::of("r", &self.upstream, &self.server.url());
-        self.chantal.repository(&repository.more(more));
+        let repository = self.mirror.usual().more(more);
+        self.mirror.chantal.repository(&repository);
     }
 
     /// It leaves the configuration.
     fn undefine(&self) {
-        fs::remove_file(self.chantal.config().join("repos.d/r.yaml")).unwrap();
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.chantal.run(args)
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        let args = [&["--format", "json"], args].concat();
-        self.run(&args).succeeds().json()
-    }
-
-    fn snapshot(&self, name: &str) {
-        self.run(&["snapshot", "create", "--repo-id", "r", "--name", name])
-            .succeeds();
-    }
-
-    fn www(&self, path: &str) -> PathBuf {
-        self.chantal.dir().join("www").join(path)
+        fs::remove_file(self.mirror.chantal.config().join("repos.d/r.yaml")).unwrap();
     }
 
     #[track_caller]
     fn other_is_whole(&self) {
-        self.chantal
+        self.mirror
+            .chantal
             .published_tree("other")
             .assert_same(&self.other);
-        let shown = self.json(&["repo", "show", "--repo-id", "other"]);
+        let shown = self.mirror.json(&["repo", "show", "--repo-id", "other"]);
         assert_eq!(shown["state"]["packages"], 1);
     }
 }
@@ -90,55 +64,76 @@ impl Scene {
 #[test]
 fn all_of_it_goes_and_nothing_of_others() {
     for scene in Scene::both() {
-        scene.chantal.write("data/gpgkeys/r.asc", "kept keys");
-        scene.chantal.write("data/gpgkeys/r.asc.new", "half of");
-        let theirs = scene.chantal.write("data/gpgkeys/r.asc.asc", "of `r.asc`");
+        scene
+            .mirror
+            .chantal
+            .write("data/gpgkeys/r.asc", "kept keys");
+        scene
+            .mirror
+            .chantal
+            .write("data/gpgkeys/r.asc.new", "half of");
+        let theirs = scene
+            .mirror
+            .chantal
+            .write("data/gpgkeys/r.asc.asc", "of `r.asc`");
         scene.undefine();
-        let latest = scene.chantal.published("r");
+        let latest = scene.mirror.chantal.published("r");
         let tree = Tree::read(&latest);
 
-        let planned = scene.json(&[&REMOVE[..], &["--dry-run"]].concat());
+        let planned = scene.mirror.json(&[&REMOVE[..], &["--dry-run"]].concat());
         assert_eq!(planned["packages"], 2);
         assert_eq!(planned["syncs"], 1);
         assert_eq!(planned["removed"], false);
         assert_eq!(planned["trees"], json!(["[dir]/www/r/latest"]));
         Tree::read(&latest).assert_same(&tree);
         let said = scene
+            .mirror
             .run(&[&REMOVE[..], &["--dry-run"]].concat())
             .succeeds();
         let said = said.mentions("r: would forget its state (2 packages, ");
         let said = said.mentions("), 1 sync, its keys ([dir]/data/gpgkeys/r.asc)\n");
         said.mentions("\n  [dir]/www/r/latest would be taken away\n  nothing else needs ");
 
-        let said = scene.run(&REMOVE).succeeds();
+        let said = scene.mirror.run(&REMOVE).succeeds();
         let said = said.mentions("r: forgets its state (2 packages, ");
         said.mentions("\n  [dir]/www/r/latest is taken away\n  nothing else needs ")
             .mentions(" frees that afterwards\nr is forgotten\n");
         assert!(!latest.exists());
         assert_eq!(fs::read_dir(latest.parent().unwrap()).unwrap().count(), 0);
-        assert!(!scene.chantal.data().join("gpgkeys/r.asc").exists());
-        assert!(!scene.chantal.data().join("gpgkeys/r.asc.new").exists());
+        assert!(!scene.mirror.chantal.data().join("gpgkeys/r.asc").exists());
+        assert!(
+            !scene
+                .mirror
+                .chantal
+                .data()
+                .join("gpgkeys/r.asc.new")
+                .exists()
+        );
         assert!(theirs.exists());
 
         // What was said to be free then is, to the byte.
-        let cleaned = scene.json(&["db", "cleanup"]);
+        let cleaned = scene.mirror.json(&["db", "cleanup"]);
         assert!(planned["bytes"].as_u64().unwrap() > 0);
         assert_eq!(cleaned["bytes"], planned["bytes"]);
         assert_eq!(cleaned["objects"], planned["objects"]);
         scene.other_is_whole();
 
-        scene.run(&REMOVE).says("").fails_with(
+        scene.mirror.run(&REMOVE).says("").fails_with(
             2,
             "error: nothing is known of a repository r, only of other\n",
         );
         // When it comes back it is a new one.
         scene.define("");
         scene
+            .mirror
             .run(&["repo", "history", "--repo-id", "r"])
             .succeeds()
             .says("r was never synced\n");
-        scene.run(&["repo", "sync", "--repo-id", "r"]).succeeds();
-        scene.chantal.published_tree("r").assert_same(&tree);
+        scene
+            .mirror
+            .run(&["repo", "sync", "--repo-id", "r"])
+            .succeeds();
+        scene.mirror.chantal.published_tree("r").assert_same(&tree);
     }
 }
 
@@ -147,13 +142,13 @@ fn what_is_configured_is_refused() {
     let scene = Scene::of(Upstream::deb());
     let refused = "error: r is still configured ([dir]/config/repos.d/r.yaml)\n\
                    hint: only what left the configuration is removed: take the file away first\n";
-    scene.run(&REMOVE).says("").fails_with(2, refused);
+    scene.mirror.run(&REMOVE).says("").fails_with(2, refused);
     scene.define("enabled: false\n");
     for more in [&[][..], &["--dry-run"], &["--snapshots", "--force"]] {
         let args = [&REMOVE[..], more].concat();
-        scene.run(&args).says("").fails_with(2, refused);
+        scene.mirror.run(&args).says("").fails_with(2, refused);
     }
-    assert!(scene.chantal.published("r").exists());
+    assert!(scene.mirror.chantal.published("r").exists());
 
     let empty = Chantal::new();
     empty.run(&REMOVE).says("").fails_with(
@@ -177,29 +172,34 @@ fn what_is_configured_is_refused() {
 #[test]
 fn snapshots_stay_unless_they_are_meant() {
     for scene in Scene::both() {
-        scene.snapshot("a");
-        scene.snapshot("b");
-        let prod = scene.www("prod");
+        scene.mirror.snapshot("a");
+        scene.mirror.snapshot("b");
+        let prod = scene.mirror.www("prod");
         let to = prod.display().to_string();
         scene
+            .mirror
             .run(&["publish", "--snapshot-name", "r/a", "--to", &to])
             .succeeds();
         let tree = Tree::read(&prod);
         scene.undefine();
 
-        let removed = scene.json(&REMOVE);
+        let removed = scene.mirror.json(&REMOVE);
         assert_eq!(removed["removed"], true);
         assert_eq!(removed["snapshots_kept"], json!(["r/a", "r/b"]));
         assert_eq!(removed["snapshots_deleted"], json!([]));
         assert_eq!(removed["bytes"], 0, "the snapshots need all of it");
         assert!(removed["kept_bytes"].as_u64().unwrap() > 0);
-        assert!(!scene.chantal.published("r").exists());
-        scene.run(&["db", "cleanup"]).succeeds();
+        assert!(!scene.mirror.chantal.published("r").exists());
+        scene.mirror.run(&["db", "cleanup"]).succeeds();
         Tree::read(&prod).assert_same(&tree);
-        scene.run(&["snapshot", "show", "--name", "r/b"]).succeeds();
+        scene
+            .mirror
+            .run(&["snapshot", "show", "--name", "r/b"])
+            .succeeds();
 
         // It is still known by them.
         scene
+            .mirror
             .run(&[&REMOVE[..], &["--dry-run"]].concat())
             .succeeds()
             .mentions("r: would forget nothing\n")
@@ -207,20 +207,20 @@ fn snapshots_stay_unless_they_are_meant() {
         let with = [&REMOVE[..], &["--snapshots"]].concat();
         let refused = "error: snapshots of r are published at [dir]/www/prod: publish something else there first, \
                        or take them away with --force\n";
-        scene.run(&with).says("").fails_with(2, refused);
+        scene.mirror.run(&with).says("").fails_with(2, refused);
         let dry_run = [&with[..], &["--dry-run"]].concat();
-        scene.run(&dry_run).says("").fails_with(2, refused);
+        scene.mirror.run(&dry_run).says("").fails_with(2, refused);
         Tree::read(&prod).assert_same(&tree);
 
         let force = [&with[..], &["--force"]].concat();
-        let removed = scene.json(&force);
+        let removed = scene.mirror.json(&force);
         assert_eq!(removed["removed"], true);
         assert_eq!(removed["trees"], json!(["[dir]/www/prod"]));
         assert_eq!(removed["snapshots_deleted"], json!(["r/a", "r/b"]));
         assert!(!prod.exists());
-        let cleaned = scene.json(&["db", "cleanup"]);
+        let cleaned = scene.mirror.json(&["db", "cleanup"]);
         assert_eq!(cleaned["bytes"], removed["bytes"]);
-        scene.run(&REMOVE).exits(2);
+        scene.mirror.run(&REMOVE).exits(2);
         scene.other_is_whole();
     }
 }
@@ -229,32 +229,35 @@ fn snapshots_stay_unless_they_are_meant() {
 #[test]
 fn a_tree_that_is_away_keeps_it() {
     for scene in Scene::both() {
-        let to = scene.www("disk/r").display().to_string();
+        let to = scene.mirror.www("disk/r").display().to_string();
         scene
+            .mirror
             .run(&["publish", "--repo-id", "r", "--to", &to])
             .succeeds();
-        let tree = Tree::read(&scene.www("disk/r"));
+        let tree = Tree::read(&scene.mirror.www("disk/r"));
         scene.undefine();
-        fs::rename(scene.www("disk/r"), scene.www("away")).unwrap();
+        fs::rename(scene.mirror.www("disk/r"), scene.mirror.www("away")).unwrap();
         let away = "error: r: [dir]/www/disk/r was published, but is not there: is its file system mounted?\n\
                     hint: mount it; if it is lost, `chantal publish` with --recreate publishes it again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n";
-        let said = scene.run(&REMOVE).fails_with(5, away);
+        let said = scene.mirror.run(&REMOVE).fails_with(5, away);
         assert_eq!(
             said.stdout,
             "r is kept: 1 of its published trees could not be removed\n  [dir]/www/r/latest is taken away\n"
         );
         assert!(!said.stdout.contains("r is forgotten"), "{said:?}");
-        let json = scene.run(&[&["--format", "json"], &REMOVE[..]].concat());
+        let json = scene
+            .mirror
+            .run(&[&["--format", "json"], &REMOVE[..]].concat());
         let json = json.exits(5).json();
         assert_eq!(json["removed"], false);
         assert_eq!(json["packages"], 2, "its state is still there");
         assert_eq!(json["errors"].as_array().unwrap().len(), 1);
 
-        fs::rename(scene.www("away"), scene.www("disk/r")).unwrap();
-        scene.run(&["db", "cleanup"]).succeeds();
-        Tree::read(&scene.www("disk/r")).assert_same(&tree);
-        scene.run(&REMOVE).succeeds();
-        assert!(!scene.www("disk/r").exists());
+        fs::rename(scene.mirror.www("away"), scene.mirror.www("disk/r")).unwrap();
+        scene.mirror.run(&["db", "cleanup"]).succeeds();
+        Tree::read(&scene.mirror.www("disk/r")).assert_same(&tree);
+        scene.mirror.run(&REMOVE).succeeds();
+        assert!(!scene.mirror.www("disk/r").exists());
         scene.other_is_whole();
     }
 }
@@ -265,12 +268,18 @@ fn killed_while_it_removes() {
     let mut seed: u64 = 0x5eed;
     let (mut kills, mut ended) = (0, 0);
     for scene in Scene::both() {
-        let tree = Tree::read(&scene.chantal.published("r"));
+        let tree = Tree::read(&scene.mirror.chantal.published("r"));
         for round in 0..8 {
             scene.define("");
-            scene.run(&["repo", "sync", "--repo-id", "r"]).succeeds();
-            scene.snapshot("s");
-            scene.chantal.write("data/gpgkeys/r.asc", "kept keys");
+            scene
+                .mirror
+                .run(&["repo", "sync", "--repo-id", "r"])
+                .succeeds();
+            scene.mirror.snapshot("s");
+            scene
+                .mirror
+                .chantal
+                .write("data/gpgkeys/r.asc", "kept keys");
             scene.undefine();
             let remove = [&REMOVE[..], &["--snapshots"]].concat();
             for attempt in 1.. {
@@ -278,16 +287,16 @@ fn killed_while_it_removes() {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 // Longer each time: on a busy machine nothing would come to its end.
                 let delay = Duration::from_micros((seed >> 33) % (10_000 * attempt));
-                let mut child = scene.chantal.command(&remove).spawn().unwrap();
+                let mut child = scene.mirror.chantal.command(&remove).spawn().unwrap();
                 thread::sleep(delay);
                 child.kill().unwrap();
                 let code = child.wait().unwrap().code();
-                let latest = scene.chantal.published("r");
+                let latest = scene.mirror.chantal.published("r");
                 if latest.exists() {
                     Tree::read(&latest).assert_same(&tree);
                 }
                 for list in LISTS {
-                    scene.run(list).succeeds();
+                    scene.mirror.run(list).succeeds();
                 }
                 match code {
                     None => kills += 1,
@@ -299,14 +308,15 @@ fn killed_while_it_removes() {
                     }
                 }
             }
-            scene.run(&remove).fails_with(
+            scene.mirror.run(&remove).fails_with(
                 2,
                 "error: nothing is known of a repository r, only of other\n",
             );
-            let www = scene.www("r");
+            let www = scene.mirror.www("r");
             assert_eq!(fs::read_dir(www).unwrap().count(), 0, "round {round}");
-            assert!(!scene.chantal.data().join("gpgkeys/r.asc").exists());
+            assert!(!scene.mirror.chantal.data().join("gpgkeys/r.asc").exists());
             scene
+                .mirror
                 .run(&["snapshot", "list"])
                 .succeeds()
                 .says("there are no snapshots\n");

@@ -1,77 +1,45 @@
 //! Snapshots: states that stay, wherever they are published.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::process::Output;
-use crate::kit::server::Server;
+use crate::kit::mirror::Mirror;
 use crate::kit::tree::{Tree, inodes};
-use crate::kit::upstream::{Built, Package, Upstream};
+use crate::kit::upstream::{Package, Upstream};
 
 /// A repository `r` with a place for snapshots, synced.
-struct Mirror {
-    upstream: Upstream,
-    built: Built,
-    server: Server,
-    chantal: Chantal,
+fn synced(upstream: Upstream) -> Mirror {
+    Mirror::of(upstream)
+        .defined(|repository| with_places(repository, "r", ""))
+        .synced()
 }
 
-impl Mirror {
-    fn of(upstream: Upstream) -> Self {
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        let mirror = Self {
-            upstream,
-            built,
-            server,
-            chantal,
-        };
-        mirror.define("r", "");
-        mirror.run(&["repo", "sync", "--all"]).succeeds();
-        mirror
-    }
+/// With both places of a repository of that name, and further lines of `publish`.
+fn with_places(repository: Repository, name: &str, publish: &str) -> Repository {
+    let places = format!(
+        "publish:\n  latest_path: ../../www/{name}/latest\n  snapshots_path: ../../www/{name}/snapshots\n{publish}"
+    );
+    repository.unpublished().more(&places)
+}
 
-    fn define(&self, name: &str, publish: &str) {
-        let path = format!(
-            "publish:\n  latest_path: ../../www/{name}/latest\n  snapshots_path: ../../www/{name}/snapshots\n{publish}"
-        );
-        let repository = Repository::of(name, &self.upstream, &self.server.url());
-        self.chantal
-            .repository(&repository.unpublished().more(&path));
-    }
+/// The next day's upstream, synced: the package has another name every day.
+fn next(mirror: &mut Mirror) {
+    mirror.next(|upstream| {
+        let old = upstream.packages[0].name.clone();
+        upstream.remove(&old);
+        upstream.add(Package::new(&format!("new-{old}"), "2-1"));
+    });
+    mirror.sync().succeeds();
+}
 
-    fn run(&self, args: &[&str]) -> Output {
-        self.chantal.run(args)
-    }
-
-    fn www(&self, path: &str) -> PathBuf {
-        self.chantal.dir().join("www").join(path)
-    }
-
-    fn tree(&self, path: &str) -> Tree {
-        Tree::read(&self.www(path))
-    }
-
-    /// The next day's upstream, synced: the package has another name every day.
-    fn next(&mut self) {
-        self.upstream.bump_date();
-        let old = self.upstream.packages[0].name.clone();
-        self.upstream.remove(&old);
-        self.upstream
-            .add(Package::new(&format!("new-{old}"), "2-1"));
-        self.built = self.upstream.build();
-        self.server.swap(self.built.tree.clone());
-        self.run(&["repo", "sync", "--repo-id", "r"]).succeeds();
-    }
+fn tree(mirror: &Mirror, path: &str) -> Tree {
+    Tree::read(&mirror.www(path))
 }
 
 fn both() -> [Mirror; 2] {
-    Upstream::both().map(|upstream| Mirror::of(upstream.package(Package::new("hello", "1.0-1"))))
+    Upstream::both().map(|upstream| synced(upstream.package(Package::new("hello", "1.0-1"))))
 }
 
 #[test]
@@ -81,7 +49,7 @@ fn a_snapshot_stays_when_its_repository_moves_on() {
         mirror
             .run(&["snapshot", "create", "--repo-id", "r", "--name", "tested"])
             .succeeds();
-        mirror.tree("r/snapshots/tested").assert_same(&before);
+        tree(&mirror, "r/snapshots/tested").assert_same(&before);
         let links = inodes(&mirror.www("r/latest"));
         assert_eq!(
             inodes(&mirror.www("r/snapshots/tested")),
@@ -89,8 +57,8 @@ fn a_snapshot_stays_when_its_repository_moves_on() {
             "no file is copied"
         );
 
-        mirror.next();
-        mirror.tree("r/snapshots/tested").assert_same(&before);
+        next(&mut mirror);
+        tree(&mirror, "r/snapshots/tested").assert_same(&before);
         let list = ["--format", "json", "snapshot", "list"];
         let listed = mirror.run(&list).succeeds().json();
         assert_eq!(listed.as_array().unwrap().len(), 1);
@@ -105,7 +73,7 @@ fn a_snapshot_stays_when_its_repository_moves_on() {
         mirror
             .run(&["publish", "--snapshot-name", "r/tested"])
             .succeeds();
-        mirror.tree("r/snapshots/tested").assert_same(&before);
+        tree(&mirror, "r/snapshots/tested").assert_same(&before);
 
         mirror
             .run(&["snapshot", "delete", "--name", "tested"])
@@ -140,7 +108,7 @@ fn what_a_snapshot_takes_for_itself() {
         let package = mirror.built.path_of("hello");
         let size = mirror.built.tree.bytes(&package).len() as u64;
 
-        mirror.next();
+        next(&mut mirror);
         // The published tree keeps the last generation's files for a while.
         assert_eq!(mirror.run(&show).succeeds().json()["own_bytes"], 0);
         mirror.run(&["unpublish", "--repo-id", "r"]).succeeds();
@@ -171,8 +139,12 @@ fn what_a_snapshot_takes_for_itself() {
 
 #[test]
 fn all_repositories_get_the_name_or_none() {
-    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
-    mirror.define("other", "");
+    let mirror = synced(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    mirror.chantal.repository(&with_places(
+        Repository::of("other", &mirror.upstream, &mirror.server.url()),
+        "other",
+        "",
+    ));
     let create = ["snapshot", "create", "--all", "--name", "n"];
     mirror.run(&create).fails_with(
         1,
@@ -231,13 +203,13 @@ fn a_place_is_switched_from_snapshot_to_snapshot() {
         };
         create(&mirror, "one");
         let one = mirror.built.mirrored();
-        mirror.next();
+        next(&mut mirror);
         create(&mirror, "two");
         let two = mirror.built.mirrored();
         publish(&mirror, "one").succeeds();
-        mirror.tree("prod").assert_same(&one);
+        tree(&mirror, "prod").assert_same(&one);
         publish(&mirror, "two").succeeds();
-        let shown = mirror.tree("prod");
+        let shown = tree(&mirror, "prod");
         for (path, bytes) in two.iter() {
             assert_eq!(shown.bytes(path), bytes, "{path}");
         }
@@ -252,19 +224,19 @@ fn a_place_is_switched_from_snapshot_to_snapshot() {
                 stderr.contains("apt ignores a root that is older than the one it knows"),
                 "{stderr}"
             );
-            mirror.tree("prod").assert_same(&shown);
+            tree(&mirror, "prod").assert_same(&shown);
         } else {
             back.succeeds();
-            let shown = mirror.tree("prod");
+            let shown = tree(&mirror, "prod");
             assert_eq!(
                 shown.bytes("repodata/repomd.xml"),
                 one.bytes("repodata/repomd.xml")
             );
         }
         // The snapshot's own place is not touched by any of it, and a sync does not touch `prod`.
-        let before = mirror.tree("prod");
-        mirror.next();
-        mirror.tree("prod").assert_same(&before);
+        let before = tree(&mirror, "prod");
+        next(&mut mirror);
+        tree(&mirror, "prod").assert_same(&before);
         mirror
             .run(&["unpublish", "--path", &prod])
             .succeeds()
@@ -283,9 +255,7 @@ fn a_sync_makes_a_snapshot_of_what_it_brought() {
         let named = [&sync[..], &["--snapshot-name", "named"]].concat();
         let said = mirror.run(&named).succeeds().stdout;
         assert!(said.contains("  snapshot r/named: 1 package, "), "{said}");
-        mirror
-            .tree("r/snapshots/named")
-            .assert_same(&mirror.built.mirrored());
+        tree(&mirror, "r/snapshots/named").assert_same(&mirror.built.mirrored());
         mirror.run(&sync).succeeds();
         let listed = mirror.run(&["--format", "json", "snapshot", "list"]).json();
         let name = listed[1]["snapshot"].as_str().unwrap();
@@ -299,7 +269,7 @@ fn a_sync_makes_a_snapshot_of_what_it_brought() {
 
 #[test]
 fn what_stands_in_the_way_stays() {
-    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let mirror = synced(Upstream::rpm().package(Package::new("hello", "1.0-1")));
     mirror
         .run(&["snapshot", "create", "--repo-id", "r", "--name", "n"])
         .succeeds();
@@ -351,7 +321,7 @@ fn what_stands_in_the_way_stays() {
 /// A link on the way leads where it leads.
 #[test]
 fn links_on_the_way_hide_nothing() {
-    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let mirror = synced(Upstream::rpm().package(Package::new("hello", "1.0-1")));
     mirror
         .run(&["snapshot", "create", "--repo-id", "r", "--name", "n"])
         .succeeds();
@@ -374,7 +344,7 @@ fn links_on_the_way_hide_nothing() {
 /// A disk that is not mounted is no reason to forget what is on it.
 #[test]
 fn a_tree_that_is_away_is_not_forgotten() {
-    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let mirror = synced(Upstream::rpm().package(Package::new("hello", "1.0-1")));
     let prod = mirror.www("disk/prod").display().to_string();
     mirror
         .run(&[
@@ -429,7 +399,7 @@ fn names_that_are_none() {
 
 /// Everything that a cleanup must leave as it is.
 fn needed(mirror: &Mirror) -> [Tree; 2] {
-    [mirror.tree("r/latest"), mirror.tree("r/snapshots")]
+    [tree(mirror, "r/latest"), tree(mirror, "r/snapshots")]
 }
 
 fn pool_size(mirror: &Mirror) -> usize {
@@ -448,7 +418,7 @@ fn cleanup_removes_what_nothing_names() {
             .run(&["snapshot", "create", "--repo-id", "r", "--name", "a"])
             .succeeds();
         for _ in 0..3 {
-            mirror.next();
+            next(&mut mirror);
         }
         let stats = run(&mirror, &["--format", "json", "db", "stats"]);
         let unneeded =
@@ -457,7 +427,7 @@ fn cleanup_removes_what_nothing_names() {
             unneeded, 0,
             "the tree's earlier generations are kept for a day: {stats}"
         );
-        mirror.define("r", "  keep: 0s\n");
+        mirror.define(|repository| with_places(repository, "r", "  keep: 0s\n"));
         let before = needed(&mirror);
         let (pool, planned) = (pool_size(&mirror), run(&mirror, &DRY));
         assert_eq!(pool_size(&mirror), pool, "a dry run removes nothing");
@@ -488,7 +458,7 @@ fn cleanup_removes_what_nothing_names() {
         mirror
             .run(&["repo", "sync", "--repo-id", "r", "--refresh"])
             .succeeds();
-        let latest = mirror.tree("r/latest");
+        let latest = tree(&mirror, "r/latest");
         for (path, bytes) in mirror.built.mirrored().iter() {
             assert_eq!(latest.bytes(path), bytes, "{path}");
         }
@@ -497,7 +467,7 @@ fn cleanup_removes_what_nothing_names() {
 
 #[test]
 fn cleanup_takes_stale_downloads_and_leaves_other_peoples_files() {
-    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let mirror = synced(Upstream::rpm().package(Package::new("hello", "1.0-1")));
     let pool = mirror.chantal.data().join("pool");
     let [old, young] = ["sha256-old", "sha256-young"].map(|name| pool.join("partial").join(name));
     for path in [&old, &young] {
@@ -531,11 +501,11 @@ fn cleanup_takes_stale_downloads_and_leaves_other_peoples_files() {
 /// What a disk that is not mounted shows stays needed, and nothing is published in its place.
 #[test]
 fn cleanup_leaves_trees_that_are_away() {
-    let mut mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let mut mirror = synced(Upstream::rpm().package(Package::new("hello", "1.0-1")));
     for _ in 0..3 {
-        mirror.next();
+        next(&mut mirror);
     }
-    mirror.define("r", "  keep: 0s\n");
+    mirror.define(|repository| with_places(repository, "r", "  keep: 0s\n"));
     fs::rename(mirror.www("r/latest"), mirror.www("away")).unwrap();
     let before = pool_size(&mirror);
     let clean = ["--format", "json", "db", "cleanup"];
@@ -551,7 +521,7 @@ fn cleanup_leaves_trees_that_are_away() {
 
 #[test]
 fn cleanup_refuses_another_pool() {
-    let mirror = Mirror::of(Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let mirror = synced(Upstream::rpm().package(Package::new("hello", "1.0-1")));
     let marker = mirror.chantal.data().join("pool/CHANTAL-POOL");
     let text = fs::read_to_string(&marker).unwrap();
     fs::remove_file(&marker).unwrap();

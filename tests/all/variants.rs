@@ -9,7 +9,7 @@ use crate::filters::unpacked;
 use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::clients::{Apt, Dnf};
 use crate::kit::keys::Key;
-use crate::kit::process::Output;
+use crate::kit::mirror::Mirror;
 use crate::kit::server::{Fault, Server, Times};
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Checksum, Codec, DebExtra, Package, Roots, Upstream, edit_root};
@@ -25,43 +25,22 @@ const INDEXES: [&str; 5] = [
     "main/cnf/Commands-amd64",
 ];
 
-pub struct Scene {
-    pub chantal: Chantal,
-    pub server: Server,
-    upstream: Upstream,
+pub fn mirror_of(upstream: &Upstream, more: &str) -> Mirror {
+    Mirror::of(upstream.clone()).defined(|repository| repository.more(more))
 }
 
-impl Scene {
-    pub fn of(upstream: &Upstream, more: &str) -> Self {
-        let server = Server::start(upstream.build().tree);
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        let repository = Repository::of("r", upstream, &server.url());
-        chantal.repository(&repository.more(more));
-        Self {
-            chantal,
-            server,
-            upstream: upstream.clone(),
-        }
-    }
+pub fn has(mirror: &Mirror, path: &str) -> bool {
+    mirror.published().join(path).exists()
+}
 
-    pub fn sync(&self) -> Output {
-        self.chantal.run(&["repo", "sync", "--repo-id", "r"])
-    }
-
-    pub fn has(&self, path: &str) -> bool {
-        self.chantal.published("r").join(path).exists()
-    }
-
-    /// apt finds everything that it looks for.
-    pub fn apt_is_content(&self) {
-        let server = Server::start_dir(&self.chantal.published("r"));
-        let Some(apt) = Apt::find() else { return };
-        apt.config(OPTIONAL_TARGETS);
-        apt.source(Key::archive(), &format!("{}/ stable main", server.url()));
-        apt.get(&["update"]).exits(0);
-        apt.get(&["download", "hello"]).exits(0);
-    }
+/// apt finds everything that it looks for.
+pub fn apt_is_content(mirror: &Mirror) {
+    let server = Server::start_dir(&mirror.published());
+    let Some(apt) = Apt::find() else { return };
+    apt.config(OPTIONAL_TARGETS);
+    apt.source(Key::archive(), &format!("{}/ stable main", server.url()));
+    apt.get(&["update"]).exits(0);
+    apt.get(&["download", "hello"]).exits(0);
 }
 
 /// Without by-hash names, which are asked for first.
@@ -120,13 +99,16 @@ fn one_bad_form_of_an_index_is_left_out() {
 #[test]
 fn clients_go_on_with_the_other_forms() {
     for bad in [".xz", ".gz"] {
-        let scene = Scene::of(&deb(), "");
+        let mirror = mirror_of(&deb(), "");
         let path = format!("{PACKAGES}{bad}");
-        scene.server.fault(&path, Times::Always, Fault::Status(403));
-        scene.sync().exits(0);
-        scene.apt_is_content();
+        mirror
+            .server
+            .fault(&path, Times::Always, Fault::Status(403));
+        mirror.sync().exits(0);
+        apt_is_content(&mirror);
         let show = ["repo", "show", "--repo-id", "r", "--format", "json"];
-        let shown: Value = serde_json::from_str(&scene.chantal.run(&show).exits(0).stdout).unwrap();
+        let shown: Value =
+            serde_json::from_str(&mirror.chantal.run(&show).exits(0).stdout).unwrap();
         assert!(
             shown["state"]["left_out"][&path]
                 .as_str()
@@ -135,22 +117,22 @@ fn clients_go_on_with_the_other_forms() {
         );
         let history = ["repo", "history", "--repo-id", "r", "--format", "json"];
         let past: Value =
-            serde_json::from_str(&scene.chantal.run(&history).exits(0).stdout).unwrap();
+            serde_json::from_str(&mirror.chantal.run(&history).exits(0).stdout).unwrap();
         assert_eq!(past[0]["left_out"][0], path.as_str());
         // It is asked for again, also under the same root, but not before it is time to ask for anything.
         let storage = "storage:\n  base_path: ../../data\n";
-        scene
+        mirror
             .chantal
             .global(&format!("{storage}cache:\n  ttl: 1h\n"));
-        scene.server.clear_log();
-        scene.sync().exits(0);
-        assert!(scene.server.requests().is_empty());
-        scene.chantal.global(storage);
-        scene.sync().exits(0).mentions("is left out");
-        scene.server.clear_faults();
-        assert_eq!(scene.sync().exits(0).stderr, "");
-        assert!(scene.has(&path));
-        assert!(scene.sync().exits(0).stdout.contains("unchanged"));
+        mirror.server.clear_log();
+        mirror.sync().exits(0);
+        assert!(mirror.server.requests().is_empty());
+        mirror.chantal.global(storage);
+        mirror.sync().exits(0).mentions("is left out");
+        mirror.server.clear_faults();
+        assert_eq!(mirror.sync().exits(0).stderr, "");
+        assert!(has(&mirror, &path));
+        assert!(mirror.sync().exits(0).stdout.contains("unchanged"));
     }
 }
 
@@ -159,43 +141,47 @@ fn clients_go_on_with_the_other_forms() {
 fn a_plain_name_that_is_refused_is_not_missed() {
     let upstream = deb().with_deb(|deb| deb.listed_only = vec![Codec::Plain]);
     for fault in [Fault::Status(403), Fault::Status(404), Fault::Html] {
-        let scene = Scene::of(&upstream, "");
-        scene.server.fault(PACKAGES, Times::Always, fault);
-        scene.sync().exits(0);
-        scene.apt_is_content();
+        let mirror = mirror_of(&upstream, "");
+        mirror.server.fault(PACKAGES, Times::Always, fault);
+        mirror.sync().exits(0);
+        apt_is_content(&mirror);
     }
 }
 
 #[test]
 fn access_that_is_refused_to_every_form_is_an_error() {
     for status in [401, 403] {
-        let scene = Scene::of(&deb(), "");
+        let mirror = mirror_of(&deb(), "");
         for end in [".xz", ".gz"] {
             let path = format!("{PACKAGES}{end}");
-            scene
+            mirror
                 .server
                 .fault(&path, Times::Always, Fault::Status(status));
         }
-        let said = scene.sync().exits(4).stderr;
+        let said = mirror.sync().exits(4).stderr;
         let start = format!("error: r: index main/binary-amd64/Packages: [server]/{PACKAGES}");
         let what = format!(" is refused with HTTP status {status}\nhint: ");
         assert!(said.starts_with(&start) && said.contains(&what), "{said}");
     }
     // Where one form is refused, whatever for, the other one is enough.
-    let scene = Scene::of(&deb(), "");
+    let mirror = mirror_of(&deb(), "");
     let path = format!("{PACKAGES}.gz");
-    scene.server.fault(&path, Times::Always, Fault::Status(401));
-    scene
+    mirror
+        .server
+        .fault(&path, Times::Always, Fault::Status(401));
+    mirror
         .sync()
         .exits(0)
         .mentions("is refused with HTTP status 401");
     // Of several findings the gravest is told.
-    let scene = Scene::of(&deb(), "");
-    scene.server.fault(&path, Times::Always, Fault::Status(403));
-    scene
+    let mirror = mirror_of(&deb(), "");
+    mirror
+        .server
+        .fault(&path, Times::Always, Fault::Status(403));
+    mirror
         .server
         .fault(&format!("{PACKAGES}.xz"), Times::Always, Fault::Status(404));
-    scene
+    mirror
         .sync()
         .exits(4)
         .mentions("is refused with HTTP status 403");
@@ -236,20 +222,20 @@ fn what_two_places_share_is_had_from_either() {
 #[test]
 fn a_form_of_the_next_state_is_no_bad_one() {
     let mut upstream = deb();
-    let scene = Scene::of(&upstream, "");
+    let mirror = mirror_of(&upstream, "");
     upstream.bump_date();
     upstream.add(Package::new("more", "1"));
     let next = upstream.build().tree;
     let path = format!("{PACKAGES}.gz");
     // All of it is there before the first answer for this file.
-    let site = scene.server.site();
+    let site = mirror.server.site();
     let tree = next.clone();
-    scene.server.on_request(&path, move || site.swap(tree));
-    let said = scene.sync().exits(0);
+    mirror.server.on_request(&path, move || site.swap(tree));
+    let said = mirror.sync().exits(0);
     assert_eq!(said.stderr, "");
     assert!(said.stdout.starts_with("r: 2 packages"), "{}", said.stdout);
     assert_eq!(
-        fs::read(scene.chantal.published("r").join(&path)).unwrap(),
+        fs::read(mirror.chantal.published("r").join(&path)).unwrap(),
         next.bytes(&path)
     );
 }
@@ -282,19 +268,19 @@ fn a_filter_reads_another_form() {
         deb.compressions = vec![Codec::Gz, Codec::Xz];
     });
     for index in INDEXES {
-        let good = Scene::of(&upstream, "filters:\n  include: [hello]\n");
+        let good = mirror_of(&upstream, "filters:\n  include: [hello]\n");
         good.sync().exits(0);
         let path = format!("dists/stable/{index}.xz");
         let wanted = fs::read(good.chantal.published("r").join(&path)).unwrap();
-        let scene = Scene::of(&upstream, "filters:\n  include: [hello]\n");
+        let mirror = mirror_of(&upstream, "filters:\n  include: [hello]\n");
         for end in [".gz", ".xz"] {
             let bad = format!("dists/stable/{index}{end}");
-            scene
+            mirror
                 .server
                 .swap(with_form(&upstream, &bad, b"no such stream"));
-            scene.sync().exits(0);
+            mirror.sync().exits(0);
             assert_eq!(
-                fs::read(scene.chantal.published("r").join(&path)).unwrap(),
+                fs::read(mirror.chantal.published("r").join(&path)).unwrap(),
                 wanted,
                 "{bad}"
             );
@@ -344,19 +330,22 @@ fn every_digest_of_an_index_must_hold() {
         (&[gz.as_str(), &xz], false),
         (&[plain], false),
     ] {
-        let scene = Scene::of(&upstream, "");
-        scene.sync().exits(0);
-        let before = scene.chantal.published_tree("r");
-        scene.server.swap(with_sha512(wrong));
+        let mirror = mirror_of(&upstream, "");
+        mirror.sync().exits(0);
+        let before = mirror.chantal.published_tree("r");
+        mirror.server.swap(with_sha512(wrong));
         if is_taken {
-            scene.sync().exits(0);
-            assert_eq!(scene.has(&format!("dists/stable/{xz}")), wrong.is_empty());
-            scene.apt_is_content();
+            mirror.sync().exits(0);
+            assert_eq!(
+                has(&mirror, &format!("dists/stable/{xz}")),
+                wrong.is_empty()
+            );
+            apt_is_content(&mirror);
             // What is known to hold is not read again.
-            assert!(scene.sync().exits(0).stdout.contains("unchanged"));
+            assert!(mirror.sync().exits(0).stdout.contains("unchanged"));
         } else {
-            scene.sync().exits(4).mentions(" sha512 ");
-            scene.chantal.published_tree("r").assert_same(&before);
+            mirror.sync().exits(4).mentions(" sha512 ");
+            mirror.chantal.published_tree("r").assert_same(&before);
         }
     }
 }
@@ -404,16 +393,16 @@ fn an_inrelease_that_is_refused_may_be_absent() {
     let upstream = Upstream::deb()
         .package(Package::new("hello", "1.0-1"))
         .with_deb(|deb| deb.roots = Roots::DetachedOnly);
-    let scene = Scene::of(&upstream, "");
+    let mirror = mirror_of(&upstream, "");
     let root = "dists/stable/InRelease";
-    scene.server.fault(root, Times::Always, Fault::Status(403));
-    assert_eq!(scene.sync().exits(0).stderr, "");
-    scene.apt_is_content();
-    scene
+    mirror.server.fault(root, Times::Always, Fault::Status(403));
+    assert_eq!(mirror.sync().exits(0).stderr, "");
+    apt_is_content(&mirror);
+    mirror
         .server
         .fault("dists/stable/Release", Times::Always, Fault::Status(404));
-    scene.server.edit(|_| {});
-    let said = scene
+    mirror.server.edit(|_| {});
+    let said = mirror
         .chantal
         .run(&["repo", "sync", "--repo-id", "r", "--refresh"])
         .exits(4)
@@ -424,7 +413,7 @@ fn an_inrelease_that_is_refused_may_be_absent() {
         ),
         "{said}"
     );
-    drop(scene.upstream);
+    drop(mirror.upstream);
 }
 
 /// The database and zchunk forms repeat the lists for other clients.
@@ -443,17 +432,17 @@ fn a_twin_of_a_list_may_be_missing() {
         edit_root(&mut tree, |root| {
             root.replace("</repomd>", &element("primary_db", path))
         });
-        let scene = Scene::of(&upstream, "");
-        scene.server.swap(tree.clone());
+        let mirror = mirror_of(&upstream, "");
+        mirror.server.swap(tree.clone());
         if let Some(fault) = &fault {
-            scene
+            mirror
                 .server
                 .edit(|tree| tree.insert(path, b"none".to_vec()));
-            scene.server.fault(path, Times::Always, fault.clone());
+            mirror.server.fault(path, Times::Always, fault.clone());
         }
-        scene.sync().exits(0);
-        assert!(!scene.has(path));
-        let server = Server::start_dir(&scene.chantal.published("r"));
+        mirror.sync().exits(0);
+        assert!(!has(&mirror, path));
+        let server = Server::start_dir(&mirror.chantal.published("r"));
         if let Some(dnf) = Dnf::find() {
             dnf.repository("kit", &server.url(), None);
             dnf.run(&["repoquery"]).exits(0).mentions("hello");
@@ -462,9 +451,9 @@ fn a_twin_of_a_list_may_be_missing() {
         edit_root(&mut tree, |root| {
             root.replace("primary_db", "other-thing_db")
         });
-        let scene = Scene::of(&upstream, "");
-        scene.server.swap(tree);
-        scene.sync().exits(4);
+        let mirror = mirror_of(&upstream, "");
+        mirror.server.swap(tree);
+        mirror.sync().exits(4);
     }
 }
 
@@ -474,7 +463,7 @@ fn a_binary_signature_is_told_of() {
     let upstream = Upstream::deb()
         .package(Package::new("hello", "1.0-1"))
         .with_deb(|deb| deb.roots = Roots::DetachedOnly);
-    let scene = Scene::of(&upstream, "");
+    let mirror = mirror_of(&upstream, "");
     let signature = "dists/stable/Release.gpg";
     let armored = upstream.build().tree.bytes(signature).to_vec();
     let text = String::from_utf8(armored).unwrap();
@@ -484,19 +473,19 @@ fn a_binary_signature_is_told_of() {
         .take_while(|line| !line.starts_with(['=', '-']))
         .collect();
     let binary = base64(&body);
-    scene.server.edit(|tree| tree.insert(signature, binary));
+    mirror.server.edit(|tree| tree.insert(signature, binary));
     assert_eq!(
-        scene.sync().exits(0).stderr,
+        mirror.sync().exits(0).stderr,
         "warning: r: [server]/dists/stable/Release.gpg is not armored: apt 2.6 does not take it\n"
     );
-    let server = Server::start_dir(&scene.chantal.published("r"));
+    let server = Server::start_dir(&mirror.chantal.published("r"));
     let Some(apt) = Apt::find() else { return };
     apt.source(Key::archive(), &format!("{}/ stable main", server.url()));
     let version = apt.get(&["--version"]).exits(0).stdout;
     if version.starts_with("apt 2.") {
         apt.get(&["update"]).exits(100);
     }
-    assert!(fs::metadata(scene.chantal.published("r").join(signature)).is_ok());
+    assert!(fs::metadata(mirror.chantal.published("r").join(signature)).is_ok());
 }
 
 fn base64(text: &str) -> Vec<u8> {

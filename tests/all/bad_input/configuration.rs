@@ -3,9 +3,12 @@
 use std::fs;
 use std::process::Command;
 
-use super::{GLOBAL, SYNC, Scene};
+use super::Scene;
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mirror::SYNC;
 use crate::kit::upstream::Upstream;
+
+const GLOBAL: &str = "storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n";
 
 #[test]
 fn a_repository_with_a_mistake() {

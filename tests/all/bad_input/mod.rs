@@ -10,17 +10,12 @@ mod trust;
 mod unreachable;
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
-use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::process::Output;
-use crate::kit::server::Server;
+use crate::kit::chantal::Repository;
+use crate::kit::mirror::{Mirror, NO_RETRIES};
 use crate::kit::tree::{Inode, inodes};
-use crate::kit::upstream::{Built, Checksum, Package, Upstream};
-
-const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
-
-/// Nothing is tried twice: retrying has tests of its own.
-const GLOBAL: &str = "storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n";
+use crate::kit::upstream::{Checksum, Package, Upstream};
 
 // What several kinds of trouble end with.
 pub const BROKEN: &str = "hint: the upstream may be broken, or this may not be the repository that was meant; \
@@ -32,14 +27,25 @@ pub const MID_UPDATE: &str =
 
 /// A repository `r` that was synced once, and whose upstream has moved on since.
 struct Scene {
-    upstream: Upstream,
-    /// What the upstream has now; a test breaks the server's copy.
-    built: Built,
-    server: Server,
-    chantal: Chantal,
-    repository: Repository,
+    /// Its `built` is what the upstream has now; a test breaks the server's copy.
+    mirror: Mirror,
     listed: String,
     published: BTreeMap<String, Inode>,
+}
+
+/// Its mirror's fields and methods are its own.
+impl Deref for Scene {
+    type Target = Mirror;
+
+    fn deref(&self) -> &Mirror {
+        &self.mirror
+    }
+}
+
+impl DerefMut for Scene {
+    fn deref_mut(&mut self) -> &mut Mirror {
+        &mut self.mirror
+    }
 }
 
 impl Scene {
@@ -54,30 +60,19 @@ impl Scene {
 
     /// The same, with something configured that is not by default.
     fn with(upstream: Upstream, configure: impl Fn(Repository) -> Repository) -> Self {
-        let mut upstream = upstream
+        let upstream = upstream
             .package(Package::new("hello", "1.0-1"))
             .package(Package::new("data", "1.0-1").independent());
-        let server = Server::start(upstream.build().tree);
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        chantal.global(GLOBAL);
-        let repository = configure(Repository::of("r", &upstream, &server.url()));
-        chantal.repository(&repository);
-        chantal.run(&SYNC).succeeds();
-
-        upstream.bump_date();
-        upstream.replace(Package::new("hello", "2.0-1"));
-        let built = upstream.build();
-        server.swap(built.tree.clone());
-        server.clear_log();
+        let mut mirror = Mirror::of(upstream)
+            .configured(NO_RETRIES)
+            .defined(configure)
+            .synced();
+        mirror.next(|upstream| upstream.replace(Package::new("hello", "2.0-1")));
+        mirror.server.clear_log();
         let mut scene = Self {
             listed: String::new(),
-            published: inodes(&chantal.published("r")),
-            upstream,
-            built,
-            server,
-            chantal,
-            repository,
+            published: inodes(&mirror.published()),
+            mirror,
         };
         scene.listed = scene.list();
         scene
@@ -97,10 +92,6 @@ impl Scene {
         output.succeeds().stdout
     }
 
-    fn sync(&self) -> Output {
-        self.chantal.run(&SYNC)
-    }
-
     /// The sync ends so, and nothing of the last good one changed.
     #[track_caller]
     fn refused(&self, code: i32, stderr: &str) {
@@ -111,7 +102,7 @@ impl Scene {
     #[track_caller]
     fn is_untouched(&self) {
         assert_eq!(self.list(), self.listed);
-        assert_eq!(inodes(&self.chantal.published("r")), self.published);
+        assert_eq!(inodes(&self.mirror.published()), self.published);
     }
 
     /// The trouble is over: the next sync brings what the upstream has now.
@@ -128,7 +119,7 @@ impl Scene {
     /// Everything that the upstream has now; beside it only what the first state had.
     #[track_caller]
     fn shows_the_new_state(&self) {
-        let mut tree = self.chantal.published_tree("r");
+        let mut tree = self.tree();
         let expected = self.built.mirrored();
         tree.retain(|path| expected.find(path).is_some() || !self.published.contains_key(path));
         tree.assert_same(&expected);

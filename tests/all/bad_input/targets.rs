@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use super::{SYNC, Scene};
+use super::Scene;
+use crate::kit::mirror::SYNC;
 use crate::kit::tree::{Tree, inodes};
 
 /// Where the repository is to be published from now on.

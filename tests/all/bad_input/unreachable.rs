@@ -1,7 +1,8 @@
 //! Servers that do not answer, stop in the middle, or say no.
 
-use super::{GLOBAL, Scene};
+use super::Scene;
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mirror::{NO_RETRIES, ONE_BY_ONE};
 use crate::kit::server::{Fault, Server, Times};
 use crate::kit::upstream::{Package, Upstream};
 
@@ -33,7 +34,7 @@ fn a_body_that_always_ends_early() {
 
 /// Each of these takes a second, so they are few.
 fn stalls(scene: &Scene, path: &str, what: &str) {
-    scene.chantal.global(&format!("{GLOBAL}  timeout: 1\n"));
+    scene.configure(&format!("{NO_RETRIES}  timeout: 1\n"));
     scene.server.fault(path, Times::Always, Fault::Stall(9));
     scene.refused(
         3,
@@ -119,7 +120,7 @@ fn a_server_in_trouble() {
 fn a_server_that_refuses() {
     for scene in Scene::both() {
         // So that the first one is told of.
-        scene.chantal.global(&format!("{GLOBAL}  workers: 1\n"));
+        scene.configure(ONE_BY_ONE);
         let package = scene.built.path_of("hello");
         let root = scene.upstream.root();
         // What is asked for in place of it is refused as well.

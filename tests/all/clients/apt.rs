@@ -1,8 +1,10 @@
 //! apt-get against published trees.
 
-use crate::clients::{Mirror, Web};
+use super::{mirror_of, mirror_with, overtake};
+use crate::clients::Web;
 use crate::kit::clients::Apt;
 use crate::kit::keys::Key;
+use crate::kit::mirror::Mirror;
 use crate::kit::server::{Fault, Server, Times};
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{ArchitectureAll, Checksum, Codec, DebExtra, Package, Part, Upstream};
@@ -73,13 +75,13 @@ fn ask(url: &str, source: &str, key: &[u8], packages: &[&str], parts: &[Part]) -
 /// apt must get the same from the upstream and from both web servers over its mirror, and ask for the same files.
 fn compare(mirror: &Mirror, source: &str, packages: &[&str], parts: &[Part]) -> Option<Answers> {
     let key = Key::archive().public_binary();
-    let direct = ask(&mirror.upstream.url(), source, &key, packages, parts)?;
+    let direct = ask(&mirror.server.url(), source, &key, packages, parts)?;
     for web in Web::all(&mirror.published()) {
         let mirrored = ask(&web.url(), source, &key, packages, parts)?;
         mirrored.lists.assert_same(&direct.lists);
         mirrored.downloads.assert_same(&direct.downloads);
         if let Web::Kit(server) = web {
-            assert_eq!(server.request_lines(), mirror.upstream.request_lines());
+            assert_eq!(server.request_lines(), mirror.server.request_lines());
         }
     }
     Some(direct)
@@ -115,7 +117,7 @@ fn every_target_and_sources_are_as_from_the_upstream() {
                     deb.extras.remove(&DebExtra::ByHash);
                 }
             });
-        let mirror = Mirror::with(&upstream, |repository| repository.format("sources: true"));
+        let mirror = mirror_with(&upstream, |repository| repository.format("sources: true"));
         let packages = ["hello", "data", "other", "foreign:i386"];
         let sources = "stable main contrib";
         let Some(answers) = compare(&mirror, sources, &packages, &[Part::Sources]) else {
@@ -152,7 +154,7 @@ fn every_target_and_sources_are_as_from_the_upstream() {
 
 #[test]
 fn indexes_are_asked_for_by_hash() {
-    let mirror = Mirror::of(&Upstream::deb().package(Package::new("hello", "1")));
+    let mirror = mirror_of(&Upstream::deb().package(Package::new("hello", "1")));
     let server = Server::start_dir(&mirror.published());
     let Some(apt) = Apt::find() else { return };
     apt.source(Key::archive(), &format!("{}/ stable main", server.url()));
@@ -185,7 +187,7 @@ fn flat_repositories_and_nested_suites() {
         let upstream = Upstream::deb()
             .package(Package::new("hello", "1.0-1"))
             .with_deb(|deb| deb.flat = Some(flat.to_owned()));
-        compare(&Mirror::of(&upstream), sources, &["hello"], &[]);
+        compare(&mirror_of(&upstream), sources, &["hello"], &[]);
     }
     let nested = Upstream::deb()
         .package(Package::new("hello", "1.0-1"))
@@ -196,7 +198,7 @@ fn flat_repositories_and_nested_suites() {
             deb.compressions = vec![Codec::Gz];
             deb.extras.clear();
         });
-    compare(&Mirror::of(&nested), "stable/updates main", &["hello"], &[]);
+    compare(&mirror_of(&nested), "stable/updates main", &["hello"], &[]);
 }
 
 #[test]
@@ -220,7 +222,7 @@ fn the_quickstart_is_as_its_upstream() {
 #[test]
 fn a_client_with_the_root_before_finishes() {
     let mut upstream = Upstream::deb().package(Package::new("hello", "1.0-1"));
-    let mirror = Mirror::of(&upstream);
+    let mirror = mirror_of(&upstream);
     let server = Server::start_dir(&mirror.published());
     let Some(apt) = Apt::find() else { return };
     apt.source(Key::archive(), &format!("{}/ stable main", server.url()));
@@ -229,7 +231,7 @@ fn a_client_with_the_root_before_finishes() {
     upstream.bump_date();
     let old = &mirror.built;
     let index = by_hash(&old.tree, "Packages.xz");
-    mirror.overtakes(&upstream, &server, &index);
+    overtake(&mirror, &upstream, &server, &index);
     apt.get(&["update"]).succeeds();
     // The tree had been exchanged before the index was answered.
     let new = mirror.chantal.published_tree("r");
@@ -252,7 +254,7 @@ fn a_client_with_the_root_before_finishes() {
 
 #[test]
 fn tampered_files_are_refused() {
-    let mirror = Mirror::of(&Upstream::deb().package(Package::new("hello", "1.0-1")));
+    let mirror = mirror_of(&Upstream::deb().package(Package::new("hello", "1.0-1")));
     let tree = &mirror.built.tree;
     for (path, command, complaint) in [
         ("dists/stable/InRelease", "update", "is not signed"),

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::clients::Mirror;
+use super::mirror_with;
 use crate::kit::clients::{Apt, Dnf};
 use crate::kit::keys::Key;
+use crate::kit::mirror::Mirror;
 use crate::kit::server::Server;
 use crate::kit::upstream::{Package, Upstream};
 
@@ -59,12 +60,12 @@ fn made_up(mut upstream: Upstream) -> Upstream {
     upstream
 }
 
-fn mirror(upstream: &Upstream, with_dependencies: &str) -> Mirror {
+fn mirror_of_chosen(upstream: &Upstream, with_dependencies: &str) -> Mirror {
     let mut filters = format!("filters:\n  with_dependencies: {with_dependencies}\n  include:\n");
     for name in CHOSEN {
         writeln!(filters, "  - {name}").unwrap();
     }
-    let mirror = Mirror::with(upstream, |repository| repository.more(&filters));
+    let mirror = mirror_with(upstream, |repository| repository.more(&filters));
     mirror.chantal.run(&["config", "keygen"]).exits(0);
     mirror
         .chantal
@@ -95,10 +96,10 @@ fn what_is_mirrored_is_what_apt_cache_lists() {
     let upstream = made_up(Upstream::deb());
     for with_dependencies in ["true", "recommends"] {
         let Some(apt) = Apt::find() else { return };
-        let mirror = mirror(&upstream, with_dependencies);
+        let mirror = mirror_of_chosen(&upstream, with_dependencies);
         apt.source(
             Key::archive(),
-            &format!("{} stable main", mirror.upstream.url()),
+            &format!("{} stable main", mirror.server.url()),
         );
         apt.get(&["update"]).succeeds();
         let mut args = vec!["depends", "--recurse", "--no-suggests", "--no-conflicts"];
@@ -133,8 +134,8 @@ fn what_is_mirrored_is_what_apt_cache_lists() {
 fn what_is_mirrored_is_what_dnf_lists() {
     let upstream = made_up(Upstream::rpm());
     let Some(dnf) = Dnf::find() else { return };
-    let mirror = mirror(&upstream, "true");
-    dnf.repository("kit", &mirror.upstream.url(), None);
+    let mirror = mirror_of_chosen(&upstream, "true");
+    dnf.repository("kit", &mirror.server.url(), None);
     let mut args = vec!["repoquery", "--requires", "--resolve", "--recursive"];
     args.extend(["--queryformat", "%{name}\\n"]);
     args.extend(CHOSEN);

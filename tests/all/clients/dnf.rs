@@ -1,9 +1,10 @@
 //! dnf against published trees.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::clients::{Mirror, Web};
+use super::{mirror_of, overtake};
+use crate::clients::Web;
 use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::clients::{Dnf, client, installed};
 use crate::kit::keys::Key;
@@ -97,8 +98,8 @@ fn every_kind_of_metadata_is_as_from_the_upstream() {
             ]
             .into();
         });
-    let mirror = Mirror::of(&upstream);
-    let (url, key) = (mirror.upstream.url(), Key::archive().public_armored());
+    let mirror = mirror_of(&upstream);
+    let (url, key) = (mirror.server.url(), Key::archive().public_armored());
     let packages = ["hello", "data"];
     let Some(answers) = compare(&url, &mirror.published(), &key, &packages) else {
         return;
@@ -130,15 +131,9 @@ fn the_quickstart_is_as_its_upstream() {
     }
 }
 
-/// Changelogs, dependencies of every kind and groups, written by the tools that real repositories are made with.
-#[test]
-fn a_repository_made_by_createrepo_is_as_from_the_upstream() {
-    for program in ["rpmbuild", "createrepo_c"] {
-        if !installed(program) {
-            return;
-        }
-    }
-    let chantal = Chantal::new();
+/// Changelogs, dependencies of every kind and groups, written by the tools that real repositories
+/// are made with. Below chantal's directory; signed.
+fn made_by_createrepo(chantal: &Chantal) -> PathBuf {
     let upstream = chantal.dir().join("upstream");
     fs::create_dir(&upstream).unwrap();
     let spec = "\
@@ -193,7 +188,18 @@ echo content > \"%{buildroot}/usr/share/real/a b\"
     let root = upstream.join("repodata/repomd.xml");
     let signature = Key::archive().sign(&fs::read(&root).unwrap());
     fs::write(upstream.join("repodata/repomd.xml.asc"), signature).unwrap();
+    upstream
+}
 
+#[test]
+fn a_repository_made_by_createrepo_is_as_from_the_upstream() {
+    for program in ["rpmbuild", "createrepo_c"] {
+        if !installed(program) {
+            return;
+        }
+    }
+    let chantal = Chantal::new();
+    let upstream = made_by_createrepo(&chantal);
     let server = Server::start_dir(&upstream);
     // rpmbuild does not sign what it makes.
     let repository = Repository::of("r", &Upstream::rpm(), &server.url()).format("gpgcheck: false");
@@ -219,7 +225,7 @@ echo content > \"%{buildroot}/usr/share/real/a b\"
 #[test]
 fn a_client_with_the_root_before_finishes() {
     let mut upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
-    let mirror = Mirror::of(&upstream);
+    let mirror = mirror_of(&upstream);
     let server = Server::start_dir(&mirror.published());
     let Some(dnf) = Dnf::find() else { return };
     dnf.repository("kit", &server.url(), Some(&Key::archive().public_armored()));
@@ -227,7 +233,7 @@ fn a_client_with_the_root_before_finishes() {
     upstream.replace(Package::new("hello", "1.1-1"));
     upstream.bump_date();
     let old = &mirror.built;
-    mirror.overtakes(&upstream, &server, &old.ending("primary.xml.gz"));
+    overtake(&mirror, &upstream, &server, &old.ending("primary.xml.gz"));
     dnf.run(&["makecache"]).exits(0);
     // The tree had been exchanged before primary was answered.
     let new = mirror.chantal.published_tree("r");
@@ -252,7 +258,7 @@ fn a_client_with_the_root_before_finishes() {
 
 #[test]
 fn tampered_files_are_refused() {
-    let mirror = Mirror::of(&Upstream::rpm().package(Package::new("hello", "1.0-1")));
+    let mirror = mirror_of(&Upstream::rpm().package(Package::new("hello", "1.0-1")));
     for (path, complaint) in [
         ("repodata/repomd.xml".to_owned(), "GPG"),
         (mirror.built.ending("primary.xml.gz"), "Cannot download"),

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use crate::clients::{Mirror, Web};
+use super::{mirror_of, mirror_with};
+use crate::clients::Web;
 use crate::kit::clients::{Apt, Dnf, client, gpgv, installed};
 use crate::kit::keys::Key;
+use crate::kit::mirror::Mirror;
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::upstream::{Package, Upstream};
@@ -21,7 +23,7 @@ fn trusting_both(upstream: Upstream, signer: &'static Key) -> Mirror {
     let upstream = upstream
         .package(Package::new("hello", "1.0-1"))
         .signed_by(signer);
-    Mirror::with(&upstream, |repository| repository.trusting_all(&signers()))
+    mirror_with(&upstream, |repository| repository.trusting_all(&signers()))
 }
 
 /// A mirror that is given both keys and chooses one.
@@ -29,7 +31,7 @@ fn choosing(upstream: Upstream, signer: &'static Key) -> Mirror {
     let upstream = upstream
         .package(Package::new("hello", "1.0-1"))
         .signed_by(signer);
-    Mirror::with(&upstream, |repository| {
+    mirror_with(&upstream, |repository| {
         let fingerprints = format!("gpgkey_fingerprints: [{}]", signer.fingerprint());
         repository.trusting_all(&signers()).format(&fingerprints)
     })
@@ -73,7 +75,7 @@ fn ids(keys: &[&Key]) -> Vec<String> {
 
 #[test]
 fn rpm_imports_every_key() {
-    let one = Mirror::of(&Upstream::rpm());
+    let one = mirror_of(&Upstream::rpm());
     let both = trusting_both(Upstream::rpm(), signers()[0]);
     let chosen = choosing(Upstream::rpm(), signers()[1]);
     for (mirror, keys) in [

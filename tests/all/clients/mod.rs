@@ -11,53 +11,34 @@ mod odd_inputs;
 mod regenerated;
 mod signatures;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::chantal::Repository;
 use crate::kit::clients::Nginx;
+use crate::kit::mirror::{Mirror, SYNC};
 use crate::kit::server::Server;
-use crate::kit::upstream::{Built, Upstream};
+use crate::kit::upstream::Upstream;
 
-/// An upstream and what chantal made of it.
-struct Mirror {
-    chantal: Chantal,
-    upstream: Server,
-    built: Built,
+/// Mirrored and published.
+fn mirror_of(upstream: &Upstream) -> Mirror {
+    mirror_with(upstream, |repository| repository)
 }
 
-impl Mirror {
-    fn of(upstream: &Upstream) -> Self {
-        Self::with(upstream, |repository| repository)
-    }
+fn mirror_with(upstream: &Upstream, define: impl FnOnce(Repository) -> Repository) -> Mirror {
+    let mirror = Mirror::of(upstream.clone()).defined(define).synced();
+    mirror.server.clear_log();
+    mirror
+}
 
-    fn with(upstream: &Upstream, define: impl FnOnce(Repository) -> Repository) -> Self {
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let chantal = Chantal::new();
-        chantal.repository(&define(Repository::of("r", upstream, &server.url())));
-        chantal.run(&["repo", "sync", "--all"]).succeeds();
-        server.clear_log();
-        Self {
-            chantal,
-            upstream: server,
-            built,
-        }
-    }
-
-    fn published(&self) -> PathBuf {
-        self.chantal.published("r")
-    }
-
-    /// From now on the upstream is in this state; syncs and publishes it before `served` answers the next request of
-    /// `path`, as if a client that has the old root were slow.
-    fn overtakes(&self, next: &Upstream, served: &Server, path: &str) {
-        self.upstream.swap(next.build().tree);
-        let mut sync = self.chantal.command(&["repo", "sync", "--all"]);
-        served.on_request(path, move || {
-            let output = sync.output().unwrap();
-            assert!(output.status.success(), "{output:?}");
-        });
-    }
+/// From now on the upstream is in this state; syncs and publishes it before `served` answers the
+/// next request of `path`, as if a client that has the old root were slow.
+fn overtake(mirror: &Mirror, next: &Upstream, served: &Server, path: &str) {
+    mirror.server.swap(next.build().tree);
+    let mut sync = mirror.chantal.command(&SYNC);
+    served.on_request(path, move || {
+        let output = sync.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    });
 }
 
 /// A web server for a published tree.

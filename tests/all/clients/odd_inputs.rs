@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use crate::clients::Mirror;
+use super::mirror_of;
 use crate::clients::apt::OPTIONAL_TARGETS;
 use crate::filters::unpacked;
 use crate::kit::chantal::{Chantal, Repository};
@@ -88,7 +88,7 @@ fn dnf_reads_modules_however_their_documents_are_parted() {
 fn dnf_reads_merged_modules() {
     let (one, two) = (stream("kit", "modular"), stream("more", "modular"));
     for text in ways_to_write(&one, &two) {
-        let mirror = Mirror::of(&rpm().change("modules", "", text.clone()));
+        let mirror = mirror_of(&rpm().change("modules", "", text.clone()));
         let chantal = &mirror.chantal;
         chantal.run(&["config", "keygen"]).exits(0);
         for name in ["a", "b"] {

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::{mirror_of, mirror_with};
+use crate::clients::Web;
 use crate::clients::apt::OPTIONAL_TARGETS;
-use crate::clients::{Mirror, Web};
 use crate::kit::clients::{Apt, Dnf, python};
 use crate::kit::keys::Key;
+use crate::kit::mirror::Mirror;
 use crate::kit::server::Server;
 use crate::kit::upstream::{Codec, DebExtra, Package, RpmExtra, Upstream};
 
@@ -14,7 +16,7 @@ const FILTERS: &str = "filters:\n  exclude: [other]\n";
 
 /// Filtered, and signed by a key of its own.
 fn filtered(upstream: &Upstream) -> Mirror {
-    let mirror = Mirror::with(upstream, |repository| repository.more(FILTERS));
+    let mirror = mirror_with(upstream, |repository| repository.more(FILTERS));
     mirror.chantal.run(&["config", "keygen"]).exits(0);
     mirror
         .chantal
@@ -53,7 +55,7 @@ fn apt_installs_from_a_filtered_repository() {
                 DebExtra::Sources,
             ]);
         });
-    let mirror = Mirror::with(&upstream, |repository| {
+    let mirror = mirror_with(&upstream, |repository| {
         repository.more(FILTERS).format("sources: true")
     });
     mirror.chantal.run(&["config", "keygen"]).exits(0);
@@ -197,7 +199,7 @@ for record in cr.Repomd("repodata/repomd.xml").records:
 #[test]
 fn apt_follows_a_place_back_to_an_older_snapshot() {
     let mut upstream = Upstream::deb().package(Package::new("hello", "1.0-1"));
-    let mirror = Mirror::of(&upstream);
+    let mirror = mirror_of(&upstream);
     let snapshot = |name: &str| {
         let create = ["snapshot", "create", "--repo-id", "r", "--name", name];
         mirror.chantal.run(&create).succeeds();
@@ -205,7 +207,7 @@ fn apt_follows_a_place_back_to_an_older_snapshot() {
     snapshot("one");
     upstream.bump_date();
     upstream.replace(Package::new("hello", "2.0-1"));
-    mirror.upstream.swap(upstream.build().tree);
+    mirror.server.swap(upstream.build().tree);
     mirror.chantal.run(&["repo", "sync", "--all"]).succeeds();
     snapshot("two");
     mirror.chantal.run(&["config", "keygen"]).exits(0);

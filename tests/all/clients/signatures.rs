@@ -1,6 +1,6 @@
 //! gpgv and rpm on published files, without a client's own rules in between.
 
-use crate::clients::Mirror;
+use super::mirror_of;
 use crate::kit::clients::gpgv;
 use crate::kit::keys::Key;
 use crate::kit::tree::Tree;
@@ -45,7 +45,7 @@ fn judged(format: &str, tree: &Tree, keyring: &[u8]) {
 #[test]
 fn gpgv_accepts_published_roots() {
     for upstream in Upstream::both() {
-        let mirror = Mirror::of(&upstream);
+        let mirror = mirror_of(&upstream);
         let tree = mirror.chantal.published_tree("r");
         judged(upstream.kind(), &tree, &Key::archive().public_binary());
     }

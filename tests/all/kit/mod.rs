@@ -5,14 +5,12 @@
 //! fn a_package_of_the_right_size_with_wrong_bytes_is_refused() {
 //!     for upstream in Upstream::both() {
 //!         let upstream = upstream.package(Package::new("hello", "1.0-1").file(b"hi"));
-//!         let built = upstream.build();
-//!         let server = Server::start(built.tree.clone());
-//!         server.fault(&built.path_of("hello"), Times::Always, Fault::WrongBytes);
+//!         let mirror = Mirror::of(upstream);
+//!         let path = mirror.built.path_of("hello");
+//!         mirror.server.fault(&path, Times::Always, Fault::WrongBytes);
 //!
-//!         let chantal = Chantal::new();
-//!         chantal.repository(&Repository::of("r", &upstream, &server.url()));
-//!         chantal.run(&["repo", "sync", "--repo-id", "r"]).fails_with(4, "error: r: ...\n");
-//!         assert!(!chantal.published("r").exists());
+//!         mirror.sync().fails_with(4, "error: r: ...\n");
+//!         assert!(!mirror.published().exists());
 //!     }
 //! }
 //! ```
@@ -22,6 +20,7 @@
 //! - [`keys`]: the OpenPGP keys that sign them and rpm packages, of every algorithm, expired and revoked.
 //! - [`key_files`]: what is published of the keys beside the upstream's own files.
 //! - [`server`], [`tls`]: a tree over http or https, with faults, hooks and a request log.
+//! - [`mirror`]: the scene of most tests, made of an upstream, its server and chantal.
 //! - [`chantal`]: the binary in a private directory with a configuration of its own.
 //! - [`mount`]: a file system that is soon full.
 //! - [`process`]: running programs; their output and its assertions.
@@ -34,6 +33,7 @@ pub mod clients;
 pub mod disk;
 pub mod key_files;
 pub mod keys;
+pub mod mirror;
 pub mod mount;
 pub mod process;
 pub mod server;

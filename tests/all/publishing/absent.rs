@@ -4,9 +4,10 @@ use std::fs;
 
 use serde_json::json;
 
+use super::Scene;
 use super::places::skipped;
-use super::{PUBLISH, SYNC, Scene};
 use crate::kit::chantal::Repository;
+use crate::kit::mirror::{PUBLISH, SYNC};
 use crate::kit::mount::Mount;
 use crate::kit::tree::{Tree, inodes};
 
@@ -49,7 +50,7 @@ fn a_tree_that_is_missing_is_not_made_again() {
         let recreate = [&PUBLISH[..], &["--recreate"]].concat();
         scene.chantal.run(&recreate).succeeds();
         Tree::read(&scene.published()).assert_same(&scene.expected(1));
-        scene.sync();
+        scene.sync().succeeds();
     }
 }
 
@@ -71,7 +72,7 @@ fn a_disk_that_is_away_is_left_alone() {
             fs::remove_dir(&disk).unwrap();
             fs::rename(&away, &disk).unwrap();
             // The state is not new, but the tree does not show it yet.
-            scene.sync();
+            scene.sync().succeeds();
             Tree::read(&scene.published()).assert_same(&scene.expected(1));
         }
     }
@@ -89,7 +90,7 @@ fn an_emptied_tree_is_filled_again() {
                 fs::remove_file(path).unwrap();
             }
         }
-        scene.sync();
+        scene.sync().succeeds();
         Tree::read(&scene.published()).assert_same(&scene.expected(0));
     }
 }
@@ -142,9 +143,9 @@ fn syncs_leave_an_unpublished_place_alone() {
             .succeeds()
             .says("[dir]/www/r/latest is gone\n");
         let skips = "\n  not published: [dir]/www/r/latest was unpublished; `chantal publish` publishes it again\n";
-        scene.sync().mentions(skips);
+        scene.sync().succeeds().mentions(skips);
         scene.move_on();
-        scene.sync().mentions(skips);
+        scene.sync().succeeds().mentions(skips);
         let json = scene
             .chantal
             .run(&["--format", "json", "repo", "sync", "--repo-id", "r"]);
@@ -171,7 +172,7 @@ fn syncs_leave_an_unpublished_place_alone() {
         scene.chantal.run(&PUBLISH).succeeds();
         Tree::read(&scene.published()).assert_same(&scene.expected(0).clone());
         let before = inodes(&scene.published());
-        scene.sync();
+        scene.sync().succeeds();
         assert_eq!(inodes(&scene.published()), before);
     }
 }

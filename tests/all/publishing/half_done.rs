@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::Scene;
 use super::places::skipped;
-use super::{SYNC, Scene};
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mirror::{Mirror, SYNC};
 use crate::kit::mount::Mount;
-use crate::kit::server::Server;
 use crate::kit::tree::Tree;
-use crate::kit::upstream::{Built, Checksum, Package, Upstream};
+use crate::kit::upstream::{Checksum, Package, Upstream};
 
 const LISTS: [&[&str]; 3] = [
     &["repo", "show", "--repo-id", "r"],
@@ -47,7 +47,7 @@ fn nothing_of_it_stays(chantal: &Chantal, tree: &Path) {
 fn a_first_publishing_that_fails_leaves_nothing() {
     for upstream in Upstream::both() {
         let scene = Scene::new(upstream, Repository::unpublished);
-        scene.sync();
+        scene.sync().succeeds();
         let disk = scene.chantal.dir().join("www");
         let Some(_mount) = Mount::new(&disk, "4k") else {
             return skipped("nothing can be mounted here");
@@ -78,7 +78,7 @@ fn a_publishing_that_fails_leaves_the_one_before() {
             .chantal
             .repository(&scene.repository.clone().unpublished());
         scene.move_on();
-        scene.sync();
+        scene.sync().succeeds();
         scene.chantal.repository(&scene.repository);
         let pool = scene.chantal.data().join("pool/sha256");
         let package = scene.generations[1]
@@ -99,77 +99,58 @@ fn a_publishing_that_fails_leaves_the_one_before() {
     }
 }
 
-/// With enough files for a kill to find it at work.
-struct Slow {
-    built: Built,
-    chantal: Chantal,
-    _server: Server,
+/// A mirror with enough files for a kill to find it at work, synced.
+fn large(mut upstream: Upstream) -> Mirror {
+    upstream.packages = (0..150)
+        .map(|number| Package::new(&format!("p{number:03}"), "1.0-1").raw(b"body"))
+        .collect();
+    let places = "publish:\n  snapshots_path: ../../www/snapshots\n";
+    Mirror::of(upstream)
+        .defined(|repository| repository.unpublished().more(places))
+        .synced()
 }
 
-impl Slow {
-    fn both() -> [Self; 2] {
-        Upstream::both().map(|mut upstream| {
-            upstream.packages = (0..150)
-                .map(|number| Package::new(&format!("p{number:03}"), "1.0-1").raw(b"body"))
-                .collect();
-            let built = upstream.build();
-            let server = Server::start(built.tree.clone());
-            let chantal = Chantal::new();
-            chantal.hide_server(&server);
-            let repository = Repository::of("r", &upstream, &server.url()).unpublished();
-            let places = "publish:\n  snapshots_path: ../../www/snapshots\n";
-            chantal.repository(&repository.more(places));
-            chantal.run(&SYNC).succeeds();
-            Self {
-                built,
-                chantal,
-                _server: server,
-            }
-        })
-    }
-
-    /// Kills the command while it stages `tree`; what is there then is not published.
-    fn kill_while_staging(&self, args: &[&str], tree: &Path, undo: impl Fn()) {
-        let name = tree.file_name().unwrap().to_str().unwrap();
-        let staging = tree.with_file_name(format!(".{name}.chantal-staging"));
-        for _ in 0..50 {
-            let mut child = self.chantal.command(args).spawn().unwrap();
-            let start = Instant::now();
-            while !staging.exists() && child.try_wait().unwrap().is_none() {
-                assert!(
-                    start.elapsed() < Duration::from_secs(30),
-                    "nothing is staged"
-                );
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            if staging.exists() && !tree.exists() {
-                return;
-            }
-            undo();
+/// Kills the command while it stages `tree`; what is there then is not published.
+fn kill_while_staging(mirror: &Mirror, args: &[&str], tree: &Path, undo: impl Fn()) {
+    let name = tree.file_name().unwrap().to_str().unwrap();
+    let staging = tree.with_file_name(format!(".{name}.chantal-staging"));
+    for _ in 0..50 {
+        let mut child = mirror.chantal.command(args).spawn().unwrap();
+        let start = Instant::now();
+        while !staging.exists() && child.try_wait().unwrap().is_none() {
+            assert!(
+                start.elapsed() < Duration::from_secs(30),
+                "nothing is staged"
+            );
+            std::thread::sleep(Duration::from_micros(200));
         }
-        panic!("no kill came in time");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if staging.exists() && !tree.exists() {
+            return;
+        }
+        undo();
     }
+    panic!("no kill came in time");
 }
 
 #[test]
 fn cleanup_ends_a_first_publishing_that_was_killed() {
-    for slow in Slow::both() {
-        let tree = slow.chantal.dir().join("www/place/tree");
+    for mirror in Upstream::both().map(large) {
+        let tree = mirror.chantal.dir().join("www/place/tree");
         let to = tree.display().to_string();
-        let undo = || slow.chantal.run(&["unpublish", "--path", &to]).succeeds();
+        let undo = || mirror.chantal.run(&["unpublish", "--path", &to]).succeeds();
         let publish = ["publish", "--repo-id", "r", "--to", &to];
-        slow.kill_while_staging(&publish, &tree, || drop(undo()));
+        kill_while_staging(&mirror, &publish, &tree, || drop(undo()));
         for list in LISTS {
-            slow.chantal.run(list).succeeds();
+            mirror.chantal.run(list).succeeds();
         }
-        slow.chantal.run(&["db", "cleanup"]).succeeds();
-        nothing_of_it_stays(&slow.chantal, &tree);
+        mirror.chantal.run(&["db", "cleanup"]).succeeds();
+        nothing_of_it_stays(&mirror.chantal, &tree);
 
-        slow.kill_while_staging(&publish, &tree, || drop(undo()));
-        slow.chantal.run(&publish).succeeds();
-        Tree::read(&tree).assert_same(&slow.built.mirrored());
+        kill_while_staging(&mirror, &publish, &tree, || drop(undo()));
+        mirror.chantal.run(&publish).succeeds();
+        Tree::read(&tree).assert_same(&mirror.built.mirrored());
         assert_eq!(fs::read_dir(tree.parent().unwrap()).unwrap().count(), 1);
     }
 }
@@ -180,26 +161,27 @@ fn a_snapshot_whose_publishing_was_killed_is_finished() {
     let sync = [&SYNC[..], &["--create-snapshot", "--snapshot-name", "s"]].concat();
     let create = ["snapshot", "create", "--repo-id", "r", "--name", "s"];
     let merge = ["snapshot", "merge", "--source", "r", "--name", "s"];
-    for slow in Slow::both() {
-        let tree = slow.chantal.dir().join("www/snapshots/s");
+    for mirror in Upstream::both().map(large) {
+        let tree = mirror.chantal.dir().join("www/snapshots/s");
         let delete = ["snapshot", "delete", "--name", "r/s"];
         for command in [&sync[..], &create, &merge] {
-            slow.kill_while_staging(command, &tree, || {
-                slow.chantal.run(&delete).succeeds();
+            kill_while_staging(&mirror, command, &tree, || {
+                mirror.chantal.run(&delete).succeeds();
             });
-            let said = slow.chantal.run(command).succeeds();
+            let said = mirror.chantal.run(command).succeeds();
             said.mentions("  published at [dir]/www/snapshots/s (");
             if command[1] != "merge" {
-                Tree::read(&tree).assert_same(&slow.built.mirrored());
+                Tree::read(&tree).assert_same(&mirror.built.mirrored());
             }
-            let listed = json(&slow.chantal, LISTS[1]);
+            let listed = json(&mirror.chantal, LISTS[1]);
             assert_eq!(listed.as_array().unwrap().len(), 1);
             // Nothing is left to finish.
-            slow.chantal
+            mirror
+                .chantal
                 .run(command)
                 .exits(2)
                 .mentions("r has a snapshot s already");
-            slow.chantal.run(&delete).succeeds();
+            mirror.chantal.run(&delete).succeeds();
         }
     }
 }
@@ -208,7 +190,7 @@ fn a_snapshot_whose_publishing_was_killed_is_finished() {
 #[test]
 fn two_snapshots_of_one_second_have_two_names() {
     let scene = Scene::new(Upstream::rpm(), |repository| repository);
-    scene.sync();
+    scene.sync().succeeds();
     // As many as the machine may take until then.
     let now = std::time::SystemTime::now();
     let names = (0..60).map(|ahead| name_of(now + Duration::from_secs(ahead)));
@@ -263,7 +245,7 @@ fn one_tree_in_the_way_does_not_stop_cleanup() {
         assert!(staging.join("thesis.tex").exists() && !stale.exists());
         fs::remove_dir_all(&staging).unwrap();
         scene.move_on();
-        scene.sync();
+        scene.sync().succeeds();
         scene.chantal.run(&["db", "cleanup"]).succeeds();
     }
 }

@@ -9,8 +9,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::{PUBLISH, SYNC, Scene};
+use super::Scene;
 use crate::kit::chantal::Repository;
+use crate::kit::mirror::{PUBLISH, SYNC};
 use crate::kit::mount::Mount;
 use crate::kit::process::{self, Output};
 use crate::kit::tree::{Tree, inodes};
@@ -97,7 +98,7 @@ fn a_full_file_system_keeps_the_old_tree() {
     let tree = mountpoint.join("latest");
     scene.repository = elsewhere(scene.repository.clone(), &tree);
     scene.chantal.repository(&scene.repository);
-    scene.sync();
+    scene.sync().succeeds();
     let before = inodes(&tree);
 
     let small = scene.upstream.clone();
@@ -121,7 +122,7 @@ fn a_full_file_system_keeps_the_old_tree() {
     scene.generations.truncate(1);
     scene.upstream.bump_date();
     scene.move_on();
-    scene.sync();
+    scene.sync().succeeds();
     let package = scene.generations[1].path_of("hello");
     assert!(tree.join(package).exists());
 }
@@ -187,7 +188,7 @@ fn a_mount_point_is_no_target() {
 #[test]
 fn a_file_with_too_many_links_is_copied() {
     let scene = Scene::new(Upstream::rpm(), |repository| repository);
-    scene.sync();
+    scene.sync().succeeds();
     let package = scene.generations[0].path_of("hello");
     let inode = fs::metadata(scene.published().join(&package))
         .unwrap()
@@ -238,8 +239,15 @@ fn as_nobody(scene: &Scene, args: &[&str]) -> Option<Output> {
     Some(output)
 }
 
-/// Nobody owns the configuration, and everything of the storage but its objects.
-fn give_away(scene: &Scene, with_objects: bool) {
+/// What of the storage is given away.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Share {
+    Everything,
+    AllButObjects,
+}
+
+/// From now on nobody's user owns the configuration and that share of the storage.
+fn give_away(scene: &Scene, share: Share) {
     fs::set_permissions(scene.chantal.dir(), PermissionsExt::from_mode(0o755)).unwrap();
     let mut paths = vec![scene.chantal.data(), scene.chantal.config()];
     while let Some(path) = paths.pop() {
@@ -250,7 +258,8 @@ fn give_away(scene: &Scene, with_objects: bool) {
                     .map(|entry| entry.unwrap().path()),
             );
         }
-        if with_objects || !path.starts_with(scene.chantal.data().join("pool/sha256")) {
+        if share == Share::Everything || !path.starts_with(scene.chantal.data().join("pool/sha256"))
+        {
             chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
         }
     }
@@ -261,7 +270,7 @@ fn a_target_that_may_not_be_written() {
     for mut scene in Scene::both(|repository| repository) {
         let before = inodes(&scene.published());
         scene.move_on();
-        give_away(&scene, true);
+        give_away(&scene, Share::Everything);
         let Some(output) = as_nobody(&scene, &SYNC) else {
             return;
         };
@@ -287,7 +296,7 @@ fn objects_of_somebody_else_cannot_be_linked() {
         return skipped("fs.protected_hardlinks is off");
     }
     for scene in Scene::both(|repository| repository) {
-        give_away(&scene, false);
+        give_away(&scene, Share::AllButObjects);
         let www = scene.chantal.dir().join("www/r");
         chown(&www, Some(NOBODY), Some(NOBODY)).unwrap();
         fs::rename(scene.published(), www.join("aside")).unwrap();

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{PUBLISH, SYNC, Scene};
+use super::Scene;
+use crate::kit::mirror::{PUBLISH, SYNC};
 use crate::kit::tree::{Tree, inodes};
 
 /// As `cp -a` restores it: other inodes, equal bytes and modes.
@@ -31,9 +32,9 @@ fn a_tree_that_was_restored_is_compared_once_and_taken_over() {
             restored,
             "nothing had to be made"
         );
-        scene.sync();
+        scene.sync().succeeds();
         scene.move_on();
-        scene.sync();
+        scene.sync().succeeds();
         Tree::read(&scene.published()).assert_same(&scene.expected(1));
     }
 }
@@ -56,7 +57,7 @@ fn a_tree_that_was_restored_wrong_is_published_anew() {
             let output = scene.chantal.run(&SYNC).exits(0);
             output.says_on_stderr(&format!("{COMPARED} is published anew\n"));
             Tree::read(&scene.published()).assert_same(&scene.expected(0));
-            scene.sync();
+            scene.sync().succeeds();
         }
     }
 }
@@ -103,11 +104,11 @@ fn an_older_store_takes_newer_trees_over() {
                 let yaml = "publish:\n  latest_path: ../../www/r/latest\n";
                 scene.repository = scene.repository.clone().more(yaml);
                 scene.chantal.repository(&scene.repository);
-                scene.sync();
+                scene.sync().succeeds();
             }
             for _ in 0..2 {
                 scene.move_on();
-                scene.sync();
+                scene.sync().succeeds();
             }
             fs::copy(&saved, &store).unwrap();
 
@@ -151,7 +152,7 @@ fn an_older_store_does_not_take_what_is_not_ours() {
         let saved = scene.chantal.dir().join("saved.redb");
         fs::copy(&store, &saved).unwrap();
         scene.move_on();
-        scene.sync();
+        scene.sync().succeeds();
         fs::copy(&saved, &store).unwrap();
         fs::write(scene.published().join("index.html"), "hand-made").unwrap();
         scene

@@ -4,44 +4,30 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::disk::Disk;
-use crate::kit::server::{Fault, Server, Times};
+use crate::kit::mirror::{Mirror, SYNC};
+use crate::kit::server::{Fault, Times};
 use crate::kit::tree::Tree;
-use crate::kit::upstream::{Built, Package, Upstream};
+use crate::kit::upstream::{Package, Upstream};
 
-const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
 const KINDS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
 /// A repository `r` whose upstream moves on, and a disk at `disk/`.
 struct Scene {
-    upstream: Upstream,
-    built: Built,
-    server: Server,
+    mirror: Mirror,
     kind: String,
     disk: Disk,
-    chantal: Chantal,
 }
 
 impl Scene {
     fn of(kind: &str, upstream: Upstream) -> Self {
-        let upstream = upstream.package(Package::new("hello", "1.0-1"));
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        let disk = Disk::new(
-            kind,
-            &chantal.dir().join("image"),
-            &chantal.dir().join("disk"),
-        );
+        let mirror = Mirror::of(upstream.package(Package::new("hello", "1.0-1")));
+        let dir = mirror.chantal.dir();
+        let disk = Disk::new(kind, &dir.join("image"), &dir.join("disk"));
         Self {
-            upstream,
-            built,
-            server,
+            mirror,
             kind: kind.to_owned(),
             disk,
-            chantal,
         }
     }
 
@@ -54,21 +40,19 @@ impl Scene {
         }
     }
 
-    fn define(&self, latest: &str) {
-        let repository = Repository::of("r", &self.upstream, &self.server.url()).unpublished();
+    fn define(&mut self, latest: &str) {
         let publish = format!("publish:\n  latest_path: {latest}\n");
-        self.chantal.repository(&repository.more(&publish));
+        self.mirror
+            .define(|repository| repository.unpublished().more(&publish));
     }
 
     fn move_on(&mut self, version: &str) {
-        self.upstream.bump_date();
-        self.upstream.replace(Package::new("hello", version));
-        self.built = self.upstream.build();
-        self.server.swap(self.built.tree.clone());
+        self.mirror
+            .next(|upstream| upstream.replace(Package::new("hello", version)));
     }
 
     fn mount_point(&self) -> PathBuf {
-        self.chantal.dir().join("disk")
+        self.mirror.chantal.dir().join("disk")
     }
 
     #[track_caller]
@@ -81,7 +65,7 @@ impl Scene {
     fn mount_elsewhere(&self, taken: &mut Vec<Disk>) {
         // It takes the number that the disk had.
         let name = format!("taken-{}", taken.len());
-        let dir = self.chantal.dir();
+        let dir = self.mirror.chantal.dir();
         taken.push(Disk::new(
             &self.kind,
             &dir.join(format!("{name}.image")),
@@ -93,7 +77,7 @@ impl Scene {
     #[track_caller]
     fn shows_the_new(&self) {
         let tree = Tree::read(&self.mount_point().join("www/latest"));
-        let expected = self.built.mirrored();
+        let expected = self.mirror.built.mirrored();
         for path in expected.paths() {
             assert_eq!(tree.find(path), expected.find(path), "{path}");
         }
@@ -105,13 +89,13 @@ impl Scene {
 fn a_published_tree_comes_back_with_its_disk() {
     Scene::each(|mut scene| {
         scene.define("../../disk/www/latest");
-        scene.chantal.run(&SYNC).succeeds();
+        scene.mirror.chantal.run(&SYNC).succeeds();
         scene.shows_the_new();
         let device = fs::metadata(scene.mount_point()).unwrap().dev();
         scene.disk.unmount();
         scene.move_on("2.0-1");
         for _ in 0..2 {
-            let failed = scene.chantal.run(&SYNC).exits(5);
+            let failed = scene.mirror.chantal.run(&SYNC).exits(5);
             failed.mentions("[dir]/disk/www/latest was published, but is not there: is its file system mounted?\n");
             scene.mount_point_is_empty();
         }
@@ -119,9 +103,10 @@ fn a_published_tree_comes_back_with_its_disk() {
         scene.mount_elsewhere(&mut taken);
         assert_ne!(fs::metadata(scene.mount_point()).unwrap().dev(), device);
         // Recognised without a word, and brought up to date.
-        scene.chantal.run(&SYNC).succeeds();
+        scene.mirror.chantal.run(&SYNC).succeeds();
         scene.shows_the_new();
         scene
+            .mirror
             .chantal
             .run(&["unpublish", "--repo-id", "r"])
             .succeeds();
@@ -135,14 +120,15 @@ fn a_storage_is_not_begun_again_without_its_disk() {
     Scene::each(|mut scene| {
         scene.define("../../disk/www/latest");
         let global = "storage:\n  base_path: ../../disk/chantal\n  create: true\n";
-        scene.chantal.global(global);
+        scene.mirror.chantal.global(global);
         // The file system's own directory makes it no empty mount point.
         fs::write(scene.mount_point().join("here"), "").unwrap();
-        scene.chantal.run(&SYNC).succeeds();
+        scene.mirror.chantal.run(&SYNC).succeeds();
         scene.disk.unmount();
         scene.move_on("2.0-1");
         for args in [&SYNC[..], &["publish", "--all"], &["db", "cleanup"]] {
             scene
+                .mirror
                 .chantal
                 .run(args)
                 .exits(5)
@@ -150,7 +136,7 @@ fn a_storage_is_not_begun_again_without_its_disk() {
             scene.mount_point_is_empty();
         }
         scene.mount_elsewhere(&mut Vec::new());
-        scene.chantal.run(&SYNC).succeeds();
+        scene.mirror.chantal.run(&SYNC).succeeds();
         scene.shows_the_new();
     });
 }
@@ -161,26 +147,29 @@ fn a_disk_that_leaves_in_the_middle_of_a_run_is_not_replaced() {
     Scene::each(|mut scene| {
         scene.define("../../www/latest");
         let global = "storage:\n  base_path: ../../data\n  create: true\n  pool_path: ../../disk/pool\ndownload: {retries: 0}\n";
-        scene.chantal.global(global);
+        scene.mirror.chantal.global(global);
         fs::write(scene.mount_point().join("here"), "").unwrap();
-        scene.chantal.run(&SYNC).succeeds();
+        scene.mirror.chantal.run(&SYNC).succeeds();
         scene.move_on("2.0-1");
-        let path = scene.built.path_of("hello");
-        scene.server.fault(&path, Times::Always, Fault::Stall(10));
-        let running = scene.chantal.spawn(&SYNC);
-        scene.server.wait_for(&path, 1);
+        let path = scene.mirror.built.path_of("hello");
+        scene
+            .mirror
+            .server
+            .fault(&path, Times::Always, Fault::Stall(10));
+        let running = scene.mirror.chantal.spawn(&SYNC);
+        scene.mirror.server.wait_for(&path, 1);
         scene.disk.pull_out();
-        scene.server.clear_faults();
-        scene.server.release();
+        scene.mirror.server.clear_faults();
+        scene.mirror.server.release();
         let failed = running.wait().exits(5);
         failed.mentions("is the file system mounted?");
         scene.mount_point_is_empty();
-        let again = scene.chantal.run(&SYNC).exits(5);
+        let again = scene.mirror.chantal.run(&SYNC).exits(5);
         again.mentions("is the file system mounted?");
         scene.mount_point_is_empty();
         scene.disk.mount();
-        scene.chantal.run(&SYNC).succeeds();
-        let tree = Tree::read(&scene.chantal.dir().join("www/latest"));
-        assert_eq!(tree.find(&path), scene.built.tree.find(&path));
+        scene.mirror.chantal.run(&SYNC).succeeds();
+        let tree = Tree::read(&scene.mirror.chantal.dir().join("www/latest"));
+        assert_eq!(tree.find(&path), scene.mirror.built.tree.find(&path));
     });
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::{PUBLISH, SYNC, Scene};
-use crate::kit::chantal::{Chantal, NO_STORAGE, Repository};
+use crate::kit::chantal::{Chantal, NO_STORAGE};
+use crate::kit::mirror::{Mirror, PUBLISH, SYNC};
 use crate::kit::mount::Mount;
 use crate::kit::server::{Fault, Server, Times};
 use crate::kit::tree::Tree;
@@ -18,12 +18,8 @@ const CHECK: [&str; 2] = ["config", "check"];
 
 /// A repository `r`, never synced.
 fn fresh(upstream: &Upstream) -> (Built, Server, Chantal) {
-    let built = upstream.build();
-    let server = Server::start(built.tree.clone());
-    let chantal = Chantal::new();
-    chantal.hide_server(&server);
-    chantal.repository(&Repository::of("r", upstream, &server.url()));
-    (built, server, chantal)
+    let mirror = Mirror::of(upstream.clone());
+    (mirror.built, mirror.server, mirror.chantal)
 }
 
 fn hello() -> Upstream {
@@ -509,7 +505,7 @@ fn a_log_file_below_a_disk_that_is_away() {
 /// Advice to write a marker is for a directory that has objects; anything less may be a mount point.
 #[test]
 fn a_pool_without_its_marker() {
-    let scene = Scene::new();
+    let scene = super::synced();
     let marker = scene.chantal.data().join("pool/CHANTAL-POOL");
     let text = fs::read_to_string(&marker).unwrap();
     fs::remove_file(&marker).unwrap();

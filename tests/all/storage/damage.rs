@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, Key, ReadableTable as _, TableDefinition, Value};
 
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mirror::Mirror;
 use crate::kit::process::Output;
-use crate::kit::server::Server;
 use crate::kit::tree::{Tree, inodes};
 use crate::kit::upstream::{Checksum, Package, Upstream};
 
@@ -43,8 +42,7 @@ const ALL: [&[&str]; 10] = [
 
 /// A repository `r` whose state is also the snapshot `a`, both published; and a copy of the store.
 struct Scene {
-    chantal: Chantal,
-    _server: Server,
+    mirror: Mirror,
     mirrored: Tree,
     store: PathBuf,
     good: Vec<u8>,
@@ -58,36 +56,35 @@ impl Scene {
             .package(Package::new("hello", "1.0-1"))
             .package(Package::new("other", "1.0-1"))
             .with_rpm(|rpm| rpm.checksum = Checksum::Sha512);
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        chantal.repository(&Repository::of("r", &upstream, &server.url()));
-        chantal.run(SYNC).succeeds();
-        let create = ["snapshot", "create", "--repo-id", "r", "--name", "a"];
-        chantal.run(&create).succeeds();
+        let mirror = Mirror::of(upstream).synced();
+        mirror.snapshot("a");
         let publish = ["publish", "--snapshot-name", "a", "--to", "www/a"];
-        chantal.run(&publish).succeeds();
-        let store = chantal.data().join("chantal.redb");
+        mirror.run(&publish).succeeds();
+        let store = mirror.chantal.data().join("chantal.redb");
         Self {
-            mirrored: built.mirrored(),
+            mirrored: mirror.built.mirrored(),
             good: fs::read(&store).unwrap(),
-            marker: fs::read(chantal.data().join("pool/CHANTAL-POOL")).unwrap(),
-            chantal,
-            _server: server,
+            marker: fs::read(mirror.chantal.data().join("pool/CHANTAL-POOL")).unwrap(),
+            mirror,
             store,
         }
     }
 
     fn mend(&self) {
-        drop(fs::remove_dir_all(self.chantal.dir().join("www/again")));
+        drop(fs::remove_dir_all(
+            self.mirror.chantal.dir().join("www/again"),
+        ));
         self.put(&self.good);
     }
 
     /// Puts a store in place that is no older than the pool's marker says.
     fn put(&self, store: &[u8]) {
         fs::write(&self.store, store).unwrap();
-        fs::write(self.chantal.data().join("pool/CHANTAL-POOL"), &self.marker).unwrap();
+        fs::write(
+            self.mirror.chantal.data().join("pool/CHANTAL-POOL"),
+            &self.marker,
+        )
+        .unwrap();
     }
 
     /// What is published was touched by nothing that failed, and is right wherever something was published anew.
@@ -97,7 +94,7 @@ impl Scene {
             assert_eq!(&self.trees(), before, "{command:?}: {output:?}");
         }
         for tree in ["www/r/latest", "www/a", "www/again"] {
-            let path = self.chantal.dir().join(tree);
+            let path = self.mirror.chantal.dir().join(tree);
             if path.exists() {
                 Tree::read(&path).assert_same(&self.mirrored);
             }
@@ -106,7 +103,7 @@ impl Scene {
 
     fn trees(&self) -> Trees {
         ["www/r/latest", "www/a", "www/again"]
-            .map(|tree| self.chantal.dir().join(tree))
+            .map(|tree| self.mirror.chantal.dir().join(tree))
             .map(|path| path.exists().then(|| format!("{:?}", inodes(&path))))
     }
 
@@ -115,9 +112,9 @@ impl Scene {
     fn check(&self, table: &str, noticed_by: &[&[&str]], damage: impl Fn(&Path) -> String) {
         for command in ALL {
             self.mend();
-            let key = self.chantal.shown(&damage(&self.store));
+            let key = self.mirror.chantal.shown(&damage(&self.store));
             let before = self.trees();
-            let output = self.chantal.run(command);
+            let output = self.mirror.chantal.run(command);
             self.nothing_wrong_is_published(command, &output, &before);
             let error =
                 format!("the store [dir]/data/chantal.redb is damaged: table {table}, key {key}: ");
@@ -281,7 +278,7 @@ fn manifests_and_chunks() {
             scene.mend();
             let name = flip_key(table, |_| 3, hex)(&scene.store);
             let before = scene.trees();
-            let output = scene.chantal.run(command).exits(5);
+            let output = scene.mirror.chantal.run(command).exits(5);
             scene.nothing_wrong_is_published(command, &output, &before);
             assert!(output.stderr.contains(": it is missing\n"), "{output:?}");
             assert!(!output.stderr.contains(&name), "{output:?}");
@@ -351,7 +348,7 @@ fn what_the_store_says_of_itself() {
             drop(table);
             transaction.commit().unwrap();
             drop(database);
-            let output = scene.chantal.run(SYNC).exits(5).says("");
+            let output = scene.mirror.chantal.run(SYNC).exits(5).says("");
             let error = "is damaged: table meta, key ";
             assert!(output.stderr.contains(error), "{key} {place}: {output:?}");
         }
@@ -375,7 +372,7 @@ fn bits_of_the_file() {
         scene.put(&bad);
         let before = scene.trees();
         for command in [PUBLISH, AGAIN, SHOW] {
-            let output = scene.chantal.run(command);
+            let output = scene.mirror.chantal.run(command);
             scene.nothing_wrong_is_published(command, &output, &before);
             match output.status.code() {
                 Some(0) => break,

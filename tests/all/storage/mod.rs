@@ -14,109 +14,89 @@ use std::path::Path;
 
 use redb::{Database, ReadableTable as _, TableDefinition};
 
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::chantal::Chantal;
+use crate::kit::mirror::{Mirror, PUBLISH, SYNC};
 use crate::kit::mount::Mount;
-use crate::kit::server::Server;
 use crate::kit::tree::inodes;
-use crate::kit::upstream::{Built, Checksum, Package, Upstream};
+use crate::kit::upstream::{Checksum, Package, Upstream};
 
-const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
-const PUBLISH: [&str; 3] = ["publish", "--repo-id", "r"];
 const LIST: [&str; 2] = ["repo", "list"];
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
 /// A repository `r`, synced once.
-struct Scene {
-    built: Built,
-    server: Server,
-    chantal: Chantal,
+fn synced() -> Mirror {
+    let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
+    let mirror = Mirror::of(upstream).synced();
+    mirror.server.clear_log();
+    mirror
 }
 
-impl Scene {
-    fn new() -> Self {
-        let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
-        chantal.repository(&Repository::of("r", &upstream, &server.url()));
-        chantal.run(&SYNC).succeeds();
-        server.clear_log();
-        Self {
-            built,
-            server,
-            chantal,
-        }
+/// Every command that needs the storage ends so; nobody was asked for anything, and the published
+/// tree stays.
+#[track_caller]
+fn all_fail(mirror: &Mirror, commands: &[&[&str]], code: i32, stderr: &str) {
+    let before = inodes(&mirror.published());
+    for args in commands {
+        mirror.run(args).fails_with(code, stderr).says("");
     }
+    assert_eq!(inodes(&mirror.published()), before);
+    assert!(mirror.server.requests().is_empty());
+}
 
-    /// Every command that needs the storage ends so; nobody was asked for anything, and the published tree stays.
-    #[track_caller]
-    fn all_fail(&self, commands: &[&[&str]], code: i32, stderr: &str) {
-        let before = inodes(&self.chantal.published("r"));
-        for args in commands {
-            self.chantal.run(args).fails_with(code, stderr).says("");
-        }
-        assert_eq!(inodes(&self.chantal.published("r")), before);
-        assert!(self.server.requests().is_empty());
-    }
-
-    #[track_caller]
-    fn works(&self) {
-        self.chantal.run(&SYNC).succeeds();
-        self.chantal.run(&PUBLISH).succeeds();
-        self.chantal
-            .published_tree("r")
-            .assert_same(&self.built.mirrored());
-    }
+#[track_caller]
+fn works(mirror: &Mirror) {
+    mirror.sync().succeeds();
+    mirror.run(&PUBLISH).succeeds();
+    mirror.is_published();
 }
 
 #[test]
 fn a_pool_that_is_not_there() {
-    let scene = Scene::new();
-    let pool = scene.chantal.data().join("pool");
-    let aside = scene.chantal.dir().join("unmounted");
+    let mirror = synced();
+    let pool = mirror.chantal.data().join("pool");
+    let aside = mirror.chantal.dir().join("unmounted");
     fs::rename(&pool, &aside).unwrap();
     let stderr = "error: the pool [dir]/data/pool is not there: is the file system mounted?\n\
                   hint: the store names a pool at storage.pool_path: mount it or correct the path\n";
-    scene.all_fail(&[&SYNC, &PUBLISH, &["init"]], 5, stderr);
+    all_fail(&mirror, &[&SYNC, &PUBLISH, &["init"]], 5, stderr);
     // An empty mount point is no pool either.
     fs::create_dir(&pool).unwrap();
-    scene.all_fail(&[&SYNC, &PUBLISH, &["init"]], 5, stderr);
+    all_fail(&mirror, &[&SYNC, &PUBLISH, &["init"]], 5, stderr);
     assert_eq!(fs::read_dir(&pool).unwrap().count(), 0);
     fs::remove_dir(&pool).unwrap();
     fs::rename(&aside, &pool).unwrap();
-    scene.works();
+    works(&mirror);
 }
 
 #[test]
 fn a_pool_of_another_store() {
-    let scene = Scene::new();
-    let other = Scene::new();
-    let path = |scene: &Scene| scene.chantal.data().join("pool");
-    let marker = |scene: &Scene| fs::read_to_string(path(scene).join("CHANTAL-POOL")).unwrap();
-    let id = |scene: &Scene| marker(scene).lines().nth(1).unwrap().to_owned();
+    let mirror = synced();
+    let other = synced();
+    let path = |mirror: &Mirror| mirror.chantal.data().join("pool");
+    let marker = |mirror: &Mirror| fs::read_to_string(path(mirror).join("CHANTAL-POOL")).unwrap();
+    let id = |mirror: &Mirror| marker(mirror).lines().nth(1).unwrap().to_owned();
     let lines = marker(&other);
     let owner = lines.lines().nth(2).unwrap();
     let owner = owner.strip_prefix("store ").unwrap();
-    let (own, foreign) = (id(&scene), id(&other));
+    let (own, foreign) = (id(&mirror), id(&other));
     assert_ne!(own, foreign);
-    let aside = scene.chantal.dir().join("aside");
-    fs::rename(path(&scene), &aside).unwrap();
-    fs::rename(path(&other), path(&scene)).unwrap();
+    let aside = mirror.chantal.dir().join("aside");
+    fs::rename(path(&mirror), &aside).unwrap();
+    fs::rename(path(&other), path(&mirror)).unwrap();
     let stderr = format!(
         "error: the pool [dir]/data/pool belongs to another store: expected id {own}, got {foreign}\n\
          hint: if no other store uses it, `chantal pool take-over --from {owner}` makes it this one's\n"
     );
-    scene.all_fail(&[&SYNC, &PUBLISH, &["init"]], 5, &stderr);
-    fs::remove_dir_all(path(&scene)).unwrap();
-    fs::rename(&aside, path(&scene)).unwrap();
-    scene.works();
+    all_fail(&mirror, &[&SYNC, &PUBLISH, &["init"]], 5, &stderr);
+    fs::remove_dir_all(path(&mirror)).unwrap();
+    fs::rename(&aside, path(&mirror)).unwrap();
+    works(&mirror);
 }
 
 #[test]
 fn a_pool_with_another_layout() {
-    let scene = Scene::new();
-    let marker = scene.chantal.data().join("pool/CHANTAL-POOL");
+    let mirror = synced();
+    let marker = mirror.chantal.data().join("pool/CHANTAL-POOL");
     let good = fs::read_to_string(&marker).unwrap();
     let put = |text: &str| {
         fs::remove_file(&marker).unwrap();
@@ -125,31 +105,32 @@ fn a_pool_with_another_layout() {
     put(&good.replace("layout 1", "layout 2"));
     let stderr = "error: [dir]/data/pool does not look like a pool of this chantal: expected \"chantal pool, layout 1\", \
                   got \"chantal pool, layout 2\"\n";
-    scene.all_fail(&[&SYNC, &PUBLISH], 5, stderr);
+    all_fail(&mirror, &[&SYNC, &PUBLISH], 5, stderr);
     put(&good);
-    scene.works();
+    works(&mirror);
 }
 
 #[test]
 fn a_store_that_is_gone() {
-    let scene = Scene::new();
-    let store = scene.chantal.data().join("chantal.redb");
-    let aside = scene.chantal.dir().join("backup.redb");
+    let mirror = synced();
+    let store = mirror.chantal.data().join("chantal.redb");
+    let aside = mirror.chantal.dir().join("backup.redb");
     fs::rename(&store, &aside).unwrap();
-    scene.all_fail(
+    all_fail(
+        &mirror,
         &[&SYNC, &PUBLISH, &LIST],
         5,
         "error: the pool [dir]/data/pool holds objects, but its store [dir]/data/chantal.redb is not there\n\
          hint: is its file system mounted? else restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state\n",
     );
     fs::rename(&aside, &store).unwrap();
-    scene.works();
+    works(&mirror);
 }
 
 #[test]
 fn a_store_that_is_damaged() {
-    let scene = Scene::new();
-    let store = scene.chantal.data().join("chantal.redb");
+    let mirror = synced();
+    let store = mirror.chantal.data().join("chantal.redb");
     let good = fs::read(&store).unwrap();
     let mut spoiled = good.clone();
     let (start, end) = (4096, spoiled.len());
@@ -166,7 +147,7 @@ fn a_store_that_is_damaged() {
     ] {
         fs::write(&store, bytes).unwrap();
         for args in [&SYNC[..], &PUBLISH, &LIST] {
-            let output = scene.chantal.run(args).exits(5).says("");
+            let output = mirror.chantal.run(args).exits(5).says("");
             let error = format!(
                 "error: the store [dir]/data/chantal.redb is damaged: {what}\nhint: restore it from a backup\n"
             );
@@ -176,10 +157,10 @@ fn a_store_that_is_damaged() {
                 "{output:?}"
             );
         }
-        assert!(scene.server.requests().is_empty());
+        assert!(mirror.server.requests().is_empty());
     }
     fs::write(&store, good).unwrap();
-    scene.works();
+    works(&mirror);
 }
 
 /// As a chantal with that version would have written it.
@@ -215,40 +196,43 @@ fn set_version(store: &Path, version: u32) {
 
 #[test]
 fn a_store_of_a_newer_chantal() {
-    let scene = Scene::new();
-    let store = scene.chantal.data().join("chantal.redb");
+    let mirror = synced();
+    let store = mirror.chantal.data().join("chantal.redb");
     set_version(&store, 1000);
-    scene.all_fail(
+    all_fail(
+        &mirror,
         &[&SYNC, &PUBLISH, &LIST, &["init"]],
         5,
         "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 4: \
          it was written by a newer one\nhint: use the chantal that wrote it, or a newer one\n",
     );
     set_version(&store, 3);
-    scene.works();
+    works(&mirror);
 }
 
 /// There never was one. It stands for a version that later ones do not read any more without migrating it.
 #[test]
 fn a_store_that_is_too_old_to_be_read() {
-    let scene = Scene::new();
-    let store = scene.chantal.data().join("chantal.redb");
+    let mirror = synced();
+    let store = mirror.chantal.data().join("chantal.redb");
     let good = fs::read(&store).unwrap();
     set_version(&store, 0);
-    scene.all_fail(
+    all_fail(
+        &mirror,
         &[&LIST, &["snapshot", "list"], &["db", "stats"]],
         5,
         "error: the store [dir]/data/chantal.redb has schema version 0, which this chantal can only read after migrating it to 4\n\
          hint: run `chantal db migrate`\n",
     );
-    scene.all_fail(
+    all_fail(
+        &mirror,
         &[&["db", "migrate"], &SYNC],
         5,
         "error: the store [dir]/data/chantal.redb is damaged: there never was a schema version 0\n\
          hint: restore it from a backup\n",
     );
     fs::write(&store, good).unwrap();
-    scene.works();
+    works(&mirror);
 }
 
 #[test]
@@ -271,28 +255,28 @@ fn a_pool_path_that_holds_something_else() {
 /// What vanished from the pool is fetched again; what is damaged there is noticed by its size.
 #[test]
 fn objects_that_are_gone_or_cut_short() {
-    let scene = Scene::new();
-    let package = scene.built.path_of("hello");
+    let mirror = synced();
+    let package = mirror.built.path_of("hello");
     let object = || {
-        let hex = Checksum::Sha256.hex(scene.built.tree.bytes(&package));
-        scene
+        let hex = Checksum::Sha256.hex(mirror.built.tree.bytes(&package));
+        mirror
             .chantal
             .data()
             .join(format!("pool/sha256/{}/{hex}", &hex[..2]))
     };
     let hex = object().file_name().unwrap().to_str().unwrap().to_owned();
     fs::remove_file(object()).unwrap();
-    scene.chantal.run(&PUBLISH).says("").fails_with(
+    mirror.chantal.run(&PUBLISH).says("").fails_with(
         5,
         &format!(
             "error: r: object {hex} of {package} is missing from the pool, or has another size\n\
              hint: `chantal repo sync --repo-id r --refresh` fetches what the pool lacks\n"
         ),
     );
-    scene
+    mirror
         .chantal
         .published_tree("r")
-        .assert_same(&scene.built.mirrored());
+        .assert_same(&mirror.built.mirrored());
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
     let missing = format!("warning: object {hex} is missing or damaged: it is fetched again\n");
     let damaged = format!(
@@ -307,62 +291,62 @@ fn objects_that_are_gone_or_cut_short() {
         if let Some(bytes) = damage {
             fs::write(object(), bytes).unwrap();
         }
-        let output = scene.chantal.run(&refresh).exits(0);
+        let output = mirror.chantal.run(&refresh).exits(0);
         output.says_on_stderr(&warnings);
         assert_eq!(
             fs::read(object()).unwrap(),
-            scene.built.tree.bytes(&package)
+            mirror.built.tree.bytes(&package)
         );
-        scene.works();
+        works(&mirror);
     }
 }
 
 /// The damaged file and the published one are one: what is fetched again must be published again too.
 #[test]
 fn a_refresh_mends_the_published_tree() {
-    let scene = Scene::new();
-    let published = scene
+    let mirror = synced();
+    let published = mirror
         .chantal
         .published("r")
-        .join(scene.built.path_of("hello"));
+        .join(mirror.built.path_of("hello"));
     fs::set_permissions(&published, PermissionsExt::from_mode(0o644)).unwrap();
     fs::write(&published, "short").unwrap();
-    scene
+    mirror
         .chantal
         .run(&PUBLISH)
         .exits(5)
         .mentions("or has another size");
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
-    scene.chantal.run(&refresh).exits(0);
-    scene
+    mirror.chantal.run(&refresh).exits(0);
+    mirror
         .chantal
         .published_tree("r")
-        .assert_same(&scene.built.mirrored());
+        .assert_same(&mirror.built.mirrored());
 }
 
 /// A file system that is full is no damage: with room again everything goes on.
 #[test]
 fn a_full_file_system_is_no_damage() {
-    let scene = Scene::new();
-    let place = scene.chantal.dir().join("small");
+    let mirror = synced();
+    let place = mirror.chantal.dir().join("small");
     let Some(mount) = Mount::new(&place, "8m") else {
         println!("skipped: a tmpfs cannot be mounted here");
         return;
     };
-    scene
+    mirror
         .chantal
         .global("storage:\n  base_path: ../../small/data\ndownload:\n  retries: 0\n");
-    scene.chantal.run(&["init"]).exits(0);
-    fs::remove_dir_all(scene.chantal.published("r")).unwrap();
-    scene.chantal.run(&SYNC).exits(0);
+    mirror.chantal.run(&["init"]).exits(0);
+    fs::remove_dir_all(mirror.chantal.published("r")).unwrap();
+    mirror.chantal.run(&SYNC).exits(0);
     let ballast = place.join("ballast");
     let mut file = fs::File::create(&ballast).unwrap();
     while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
     drop(file);
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
-    scene.chantal.run(&refresh).exits(1).mentions("make room");
+    mirror.chantal.run(&refresh).exits(1).mentions("make room");
     fs::remove_file(&ballast).unwrap();
-    scene.chantal.run(&LIST).exits(0);
-    scene.chantal.run(&refresh).exits(0);
+    mirror.chantal.run(&LIST).exits(0);
+    mirror.chantal.run(&refresh).exits(0);
     drop(mount);
 }

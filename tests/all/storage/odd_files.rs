@@ -5,12 +5,10 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
-use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::keys::Key;
-use crate::kit::server::Server;
+use crate::kit::mirror::{Mirror, SYNC};
 use crate::kit::upstream::{Package, Upstream};
 
-const SYNC: &[&str] = &["repo", "sync", "--repo-id", "r"];
 const CHECK: &[&str] = &["config", "check"];
 const LIST: &[&str] = &["repo", "list"];
 const CLEANUP: &[&str] = &["db", "cleanup"];
@@ -36,39 +34,22 @@ fn put(kind: &str, path: &Path) -> Option<UnixListener> {
     }
 }
 
-struct Scene {
-    chantal: Chantal,
-    repository: Repository,
-    server: Server,
+fn mirror_of() -> Mirror {
+    let upstream = Upstream::deb().package(Package::new("hello", "1.0-1"));
+    Mirror::of(upstream).with_storage()
 }
 
-impl Scene {
-    fn new() -> Self {
-        let upstream = Upstream::deb().package(Package::new("hello", "1.0-1"));
-        let server = Server::start(upstream.build().tree);
-        let chantal = Chantal::with_storage();
-        chantal.hide_server(&server);
-        let repository = Repository::of("r", &upstream, &server.url());
-        chantal.repository(&repository);
-        Self {
-            chantal,
-            repository,
-            server,
-        }
-    }
-
-    /// Each command ends, so, and says what it is about.
-    #[track_caller]
-    fn all_say(&self, commands: &[&[&str]], code: i32, path: &str, kind: &str) {
-        for args in commands {
-            let output = self.chantal.run(args).exits(code);
-            let says = |text: &str| output.stderr.contains(text);
-            let is_said = says("is not a regular file") || says("is not a file");
-            assert!(
-                says(path) && (is_said || kind == "directory" && says("Is a directory")),
-                "{kind} at {path}, {args:?}: {output:?}"
-            );
-        }
+/// Each command ends, so, and says what it is about.
+#[track_caller]
+fn all_say(mirror: &Mirror, commands: &[&[&str]], code: i32, path: &str, kind: &str) {
+    for args in commands {
+        let output = mirror.run(args).exits(code);
+        let says = |text: &str| output.stderr.contains(text);
+        let is_said = says("is not a regular file") || says("is not a file");
+        assert!(
+            says(path) && (is_said || kind == "directory" && says("Is a directory")),
+            "{kind} at {path}, {args:?}: {output:?}"
+        );
     }
 }
 
@@ -76,9 +57,9 @@ impl Scene {
 fn files_of_the_configuration() {
     for kind in KINDS {
         for file in ["conf.d/odd.yaml", "repos.d/odd.yaml"] {
-            let scene = Scene::new();
-            let _kept = put(kind, &scene.chantal.config().join(file));
-            scene.all_say(&[LIST, CHECK, SYNC, &["init"]], 2, file, kind);
+            let mirror = mirror_of();
+            let _kept = put(kind, &mirror.chantal.config().join(file));
+            all_say(&mirror, &[LIST, CHECK, &SYNC, &["init"]], 2, file, kind);
         }
     }
 }
@@ -86,23 +67,23 @@ fn files_of_the_configuration() {
 #[test]
 fn files_that_the_configuration_names() {
     for kind in KINDS {
-        let scene = Scene::new();
-        let odd = scene.chantal.config().join("odd");
+        let mirror = mirror_of();
+        let odd = mirror.chantal.config().join("odd");
         let _kept = put(kind, &odd);
-        let plain = scene.repository.clone();
+        let plain = mirror.repository.clone();
         let with = |more: &str| plain.clone().more(more);
-        scene
+        mirror
             .chantal
             .repository(&plain.clone().format("gpgkey_file: ../odd"));
-        scene.all_say(&[CHECK, SYNC], 2, "config/odd", kind);
+        all_say(&mirror, &[CHECK, &SYNC], 2, "config/odd", kind);
         for credentials in [
             "{type: basic, username: u, password_file: ../odd}",
             "{type: bearer, token_file: ../odd}",
         ] {
-            scene
+            mirror
                 .chantal
                 .repository(&with(&format!("credentials: {credentials}\n")));
-            scene.all_say(&[SYNC], 2, "config/odd", kind);
+            all_say(&mirror, &[&SYNC], 2, "config/odd", kind);
         }
         for (cert, key, ca) in [
             ("../odd", "../k", ""),
@@ -110,25 +91,25 @@ fn files_that_the_configuration_names() {
             ("../c", "../k", ", ca_cert: ../odd"),
         ] {
             let (pem, secret) = certificate();
-            scene.chantal.write("config/c", &pem);
-            scene.chantal.write("config/k", &secret);
+            mirror.chantal.write("config/c", &pem);
+            mirror.chantal.write("config/k", &secret);
             let with = with(&format!(
                 "credentials: {{type: client_cert, cert: {cert}, key: {key}{ca}}}\n"
             ));
-            scene.chantal.repository(&with.at("https://127.0.0.1:1"));
-            scene.all_say(&[SYNC], 2, "config/odd", kind);
+            mirror.chantal.repository(&with.at("https://127.0.0.1:1"));
+            all_say(&mirror, &[&SYNC], 2, "config/odd", kind);
         }
-        scene.chantal.repository(&plain);
+        mirror.chantal.repository(&plain);
         for global in [
             "tls: {ca_file: ../odd}",
             "signing: {key_file: ../odd}",
             "signing: {key_file: ../key.asc, passphrase_file: ../odd}",
         ] {
-            scene
+            mirror
                 .chantal
                 .write("config/key.asc", &Key::archive().public_armored());
-            scene.chantal.write("config/conf.d/odd.yaml", global);
-            scene.all_say(&[CHECK], 2, "config/odd", kind);
+            mirror.chantal.write("config/conf.d/odd.yaml", global);
+            all_say(&mirror, &[CHECK], 2, "config/odd", kind);
         }
     }
 }
@@ -147,15 +128,15 @@ fn files_of_the_storage() {
             "pool/CHANTAL-POOL",
             "chantal.unfinished",
         ] {
-            let scene = Scene::new();
-            let _kept = put(kind, &scene.chantal.data().join(file));
-            for args in [SYNC, CLEANUP, &["init"]] {
-                let output = scene.chantal.run(args);
+            let mirror = mirror_of();
+            let _kept = put(kind, &mirror.chantal.data().join(file));
+            for args in [&SYNC, CLEANUP, &["init"]] {
+                let output = mirror.chantal.run(args);
                 let code = output.status.code().unwrap();
                 assert!(matches!(code, 1 | 5), "{kind}, {file}: {output:?}");
                 assert!(output.stderr.contains(file), "{kind}, {file}: {output:?}");
             }
-            assert!(scene.server.requests().is_empty());
+            assert!(mirror.server.requests().is_empty());
         }
     }
 }
@@ -163,9 +144,9 @@ fn files_of_the_storage() {
 #[test]
 fn objects_and_downloads_in_the_pool() {
     for kind in KINDS {
-        let scene = Scene::new();
-        scene.chantal.run(SYNC).succeeds();
-        let objects = scene.chantal.data().join("pool/sha256");
+        let mirror = mirror_of();
+        mirror.chantal.run(&SYNC).succeeds();
+        let objects = mirror.chantal.data().join("pool/sha256");
         let mut kept = Vec::new();
         for directory in fs::read_dir(&objects).unwrap() {
             for object in fs::read_dir(directory.unwrap().path()).unwrap() {
@@ -173,31 +154,31 @@ fn objects_and_downloads_in_the_pool() {
             }
         }
         // What is no file is not there, and has to make room for what is fetched again.
-        let refresh = [SYNC, &["--refresh"]].concat();
-        let output = scene.chantal.run(&refresh);
+        let refresh = [&SYNC[..], &["--refresh"]].concat();
+        let output = mirror.chantal.run(&refresh);
         assert!(
             matches!(output.status.code(), Some(0 | 1 | 5)),
             "{output:?}"
         );
-        scene.chantal.run(CLEANUP).exits(0);
+        mirror.chantal.run(CLEANUP).exits(0);
     }
 }
 
 #[test]
 fn the_log_file() {
-    let scene = Scene::new();
-    scene
+    let mirror = mirror_of();
+    mirror
         .chantal
         .write("config/conf.d/log.yaml", "logging: {file: ../../odd/log}");
     for kind in KINDS {
-        let odd = scene.chantal.dir().join("odd/log");
+        let odd = mirror.chantal.dir().join("odd/log");
         let _kept = put(kind, &odd);
-        let output = scene.chantal.run(LIST).exits(1).says("");
+        let output = mirror.chantal.run(LIST).exits(1).says("");
         assert!(output.stderr.contains("[dir]/odd/log"), "{output:?}");
         fs::remove_file(&odd)
             .or_else(|_| fs::remove_dir(&odd))
             .unwrap();
     }
-    std::os::unix::fs::symlink("/dev/null", scene.chantal.dir().join("odd/log")).unwrap();
-    scene.chantal.run(LIST).succeeds();
+    std::os::unix::fs::symlink("/dev/null", mirror.chantal.dir().join("odd/log")).unwrap();
+    mirror.chantal.run(LIST).succeeds();
 }

@@ -5,11 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{PUBLISH, SYNC};
-use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::server::Server;
+use crate::kit::chantal::Repository;
+use crate::kit::mirror::{Mirror, PUBLISH, SYNC};
 use crate::kit::tree::Tree;
-use crate::kit::upstream::{Built, Package, Upstream};
+use crate::kit::upstream::{Package, Upstream};
 
 const CLEANUP: [&str; 2] = ["db", "cleanup"];
 const FORGET: [&str; 3] = ["db", "cleanup", "--forget-unknown"];
@@ -22,65 +21,41 @@ const WRITERS: [&[&str]; 6] = [
     &["init"],
 ];
 
-/// A repository `r` of an upstream, with the pool where it is wanted.
-struct Party {
-    upstream: Upstream,
-    built: Built,
-    server: Server,
-    chantal: Chantal,
+/// A repository `r` with the pool where it is wanted, and no storage yet.
+fn new_party(package: &str, pool: Option<&Path>) -> Mirror {
+    let mirror = Mirror::of(Upstream::rpm().package(Package::new(package, "1.0-1")));
+    mirror.chantal.never_create();
+    if let Some(pool) = pool {
+        mirror.chantal.hide(&pool.display().to_string(), "[pool]");
+        mirror.chantal.use_pool(pool);
+    }
+    mirror
 }
 
-impl Party {
-    fn new(package: &str, pool: Option<&Path>) -> Self {
-        let upstream = Upstream::rpm().package(Package::new(package, "1.0-1"));
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let chantal = Chantal::new();
-        chantal.never_create();
-        if let Some(pool) = pool {
-            chantal.hide(&pool.display().to_string(), "[pool]");
-            chantal.use_pool(pool);
-        }
-        chantal.repository(&Repository::of("r", &upstream, &server.url()));
-        Self {
-            upstream,
-            built,
-            server,
-            chantal,
-        }
-    }
+/// With a storage, and synced.
+fn used_party(package: &str, pool: Option<&Path>) -> Mirror {
+    let mirror = new_party(package, pool);
+    mirror.run(&["init"]).exits(0);
+    mirror.synced()
+}
 
-    /// Made, and synced.
-    fn used(package: &str, pool: Option<&Path>) -> Self {
-        let party = Self::new(package, pool);
-        party.chantal.run(&["init"]).exits(0);
-        party.chantal.run(&SYNC).succeeds();
-        party
-    }
+/// The upstream has something else from now on.
+fn change(mirror: &mut Mirror, package: &str) {
+    mirror.next(|upstream| upstream.packages = vec![Package::new(package, "1.0-1")]);
+}
 
-    /// The upstream has something else from now on.
-    fn change(&mut self, package: &str) {
-        self.upstream.packages.clear();
-        self.upstream.add(Package::new(package, "1.0-1"));
-        self.upstream.bump_date();
-        self.built = self.upstream.build();
-        self.server.swap(self.built.tree.clone());
-    }
+fn marker(mirror: &Mirror) -> PathBuf {
+    mirror.chantal.data().join("pool/CHANTAL-POOL")
+}
 
-    fn marker(&self) -> PathBuf {
-        self.chantal.data().join("pool/CHANTAL-POOL")
-    }
+fn store(mirror: &Mirror) -> PathBuf {
+    mirror.chantal.data().join("chantal.redb")
+}
 
-    fn store(&self) -> PathBuf {
-        self.chantal.data().join("chantal.redb")
-    }
-
-    #[track_caller]
-    fn is_whole(&self) {
-        self.chantal.run(&PUBLISH).exits(0);
-        let published = self.chantal.published_tree("r");
-        published.assert_same(&self.built.mirrored());
-    }
+#[track_caller]
+fn is_whole(mirror: &Mirror) {
+    mirror.run(&PUBLISH).exits(0);
+    mirror.is_published();
 }
 
 /// The line of a marker that begins with a name.
@@ -126,19 +101,19 @@ fn rejuvenate(objects: impl IntoIterator<Item = PathBuf>) {
 
 #[test]
 fn neither_of_two_stores_deletes_what_the_other_needs() {
-    let first = Party::used("first", None);
+    let first = used_party("first", None);
     let pool = first.chantal.data().join("pool");
     age(&pool);
     let before = objects(&pool);
     let (id, used) = (
-        line(&first.marker(), "store"),
-        line(&first.marker(), "last used"),
+        line(&marker(&first), "store"),
+        line(&marker(&first), "last used"),
     );
-    let host = line(&first.marker(), "host");
-    let at = first.store();
+    let host = line(&marker(&first), "host");
+    let at = store(&first);
 
     // A new one beside it.
-    let second = Party::new("second", Some(&pool));
+    let second = new_party("second", Some(&pool));
     let nothing = Tree::read(second.chantal.dir());
     second.chantal.run(&["init"]).says("").fails_with(
         5,
@@ -170,9 +145,9 @@ fn neither_of_two_stores_deletes_what_the_other_needs() {
     take_over(&first, &second, &before);
 }
 
-fn take_over(first: &Party, second: &Party, before: &BTreeSet<PathBuf>) {
+fn take_over(first: &Mirror, second: &Mirror, before: &BTreeSet<PathBuf>) {
     let pool = first.chantal.data().join("pool");
-    let id = line(&first.marker(), "store");
+    let id = line(&marker(first), "store");
     second
         .chantal
         .run(&["pool", "take-over", "--from", "0123"])
@@ -186,7 +161,7 @@ fn take_over(first: &Party, second: &Party, before: &BTreeSet<PathBuf>) {
         );
     let output = second.chantal.run(&["pool", "take-over", "--from", &id]);
     let output = output.succeeds();
-    let own = line(&first.marker(), "store");
+    let own = line(&marker(first), "store");
     assert_ne!(own, id);
     let lines: Vec<&str> = output.stdout.lines().collect();
     assert!(
@@ -235,18 +210,18 @@ fn take_over(first: &Party, second: &Party, before: &BTreeSet<PathBuf>) {
     assert_eq!(taken["to"]["store"], *id);
     assert!(taken["to"]["last_used"].is_string());
     first.chantal.run(&CLEANUP).succeeds();
-    first.is_whole();
+    is_whole(first);
     second.chantal.run(&SYNC).exits(5);
 }
 
 /// Straight onto the pool: the storage is made for it.
 #[test]
 fn a_new_store_takes_a_pool_over() {
-    let first = Party::used("first", None);
+    let first = used_party("first", None);
     let pool = first.chantal.data().join("pool");
     let before = objects(&pool);
-    let second = Party::new("second", Some(&pool));
-    let id = line(&first.marker(), "store");
+    let second = new_party("second", Some(&pool));
+    let id = line(&marker(&first), "store");
     let output = second
         .chantal
         .run(&["pool", "take-over", "--from", &id])
@@ -256,12 +231,12 @@ fn a_new_store_takes_a_pool_over() {
     second.chantal.run(&CLEANUP).succeeds();
     assert!(objects(&pool).is_superset(&before));
     first.chantal.run(&CLEANUP).exits(5);
-    second.is_whole();
+    is_whole(&second);
 }
 
 #[test]
 fn a_lost_store() {
-    let mut party = Party::used("first", None);
+    let mut party = used_party("first", None);
     let pool = party.chantal.data().join("pool");
     party
         .chantal
@@ -269,15 +244,15 @@ fn a_lost_store() {
         .succeeds();
     age(&pool);
     let old = objects(&pool);
-    fs::remove_file(party.store()).unwrap();
+    fs::remove_file(store(&party)).unwrap();
     fs::remove_dir_all(party.chantal.dir().join("www")).unwrap();
     party.chantal.run(&["init"]).exits(0);
 
     // It does not know the snapshot, and no sync brings it back.
-    party.change("second");
+    change(&mut party, "second");
     party.chantal.run(&SYNC).succeeds();
     rejuvenate(objects(&pool).difference(&old).cloned());
-    party.change("third");
+    change(&mut party, "third");
     party.chantal.run(&SYNC).succeeds();
     let second_and_third = objects(&pool);
     let say = |args: &[&str]| party.chantal.run(args).succeeds().stdout;
@@ -309,22 +284,22 @@ fn a_lost_store() {
 
 #[test]
 fn a_store_that_came_out_of_a_backup() {
-    let mut party = Party::new("first", None);
+    let mut party = new_party("first", None);
     let repository = Repository::of("r", &party.upstream, &party.server.url());
     party.chantal.repository(&repository.unpublished());
     party.chantal.run(&["init"]).exits(0);
     party.chantal.run(&SYNC).succeeds();
-    let backup = fs::read(party.store()).unwrap();
-    party.change("second");
+    let backup = fs::read(store(&party)).unwrap();
+    change(&mut party, "second");
     party.chantal.run(&SYNC).succeeds();
     party.chantal.run(&CLEANUP).succeeds();
     // Two states and a deletion.
-    assert_eq!(line(&party.marker(), "generation"), "3");
+    assert_eq!(line(&marker(&party), "generation"), "3");
 
-    fs::write(party.store(), backup).unwrap();
+    fs::write(store(&party), backup).unwrap();
     let pool = party.chantal.data().join("pool");
     let before = objects(&pool);
-    let id = line(&party.marker(), "store");
+    let id = line(&marker(&party), "store");
     let why = "the store [dir]/data/chantal.redb is older than its pool (generation 1, the pool has 3): it came out of a backup";
     let warning = format!(
         "warning: {why}; `db cleanup` refuses until `chantal pool take-over --from {id}`\n"
@@ -345,7 +320,7 @@ fn a_store_that_came_out_of_a_backup() {
 
     let take_over = ["pool", "take-over", "--from", &id];
     party.chantal.run(&take_over).succeeds();
-    assert_ne!(line(&party.marker(), "store"), id);
+    assert_ne!(line(&marker(&party), "store"), id);
     party.chantal.run(&SYNC).succeeds();
     party.chantal.run(&CLEANUP).succeeds();
     assert_eq!(objects(&pool).intersection(&before).count(), before.len());
@@ -356,13 +331,13 @@ fn a_store_that_came_out_of_a_backup() {
 
 #[test]
 fn a_store_that_was_moved_or_copied() {
-    let party = Party::used("first", None);
+    let party = used_party("first", None);
     let pool = party.chantal.data().join("pool");
     let before = objects(&pool);
-    let id = line(&party.marker(), "store");
-    let copy = Party::new("first", Some(&pool));
+    let id = line(&marker(&party), "store");
+    let copy = new_party("first", Some(&pool));
     fs::create_dir(copy.chantal.data()).unwrap();
-    fs::copy(party.store(), copy.store()).unwrap();
+    fs::copy(store(&party), store(&copy)).unwrap();
     let output = copy.chantal.run(&CLEANUP).exits(5).says("");
     let expected = "was moved or is a copy: its pool was last used by ";
     assert!(output.stderr.contains(expected), "{output:?}");
@@ -382,51 +357,51 @@ fn a_store_that_was_moved_or_copied() {
     assert_eq!(objects(&pool), before);
 
     // The same on another host.
-    let host = line(&party.marker(), "host");
-    put_line(&party.marker(), "host", "elsewhere");
+    let host = line(&marker(&party), "host");
+    put_line(&marker(&party), "host", "elsewhere");
     copy.chantal
         .run(&CLEANUP)
         .exits(5)
         .mentions(" on elsewhere\n");
-    put_line(&party.marker(), "host", &host);
+    put_line(&marker(&party), "host", &host);
     copy.chantal.run(&CLEANUP).succeeds();
 }
 
 /// Killed after the store was written and before the marker: it is the owner that is ahead.
 #[test]
 fn a_marker_that_is_behind() {
-    let mut party = Party::used("first", None);
-    party.change("second");
+    let mut party = used_party("first", None);
+    change(&mut party, "second");
     party.chantal.run(&SYNC).succeeds();
     party.chantal.run(&["unpublish", "--repo-id", "r"]).exits(0);
     party.chantal.run(&CLEANUP).succeeds();
-    put_line(&party.marker(), "generation", "0");
+    put_line(&marker(&party), "generation", "0");
     party.chantal.run(&CLEANUP).succeeds();
-    assert_eq!(line(&party.marker(), "generation"), "3");
+    assert_eq!(line(&marker(&party), "generation"), "3");
 
     // Where nothing is removed, nothing is raised.
     party.chantal.run(&CLEANUP).succeeds();
-    assert_eq!(line(&party.marker(), "generation"), "3");
+    assert_eq!(line(&marker(&party), "generation"), "3");
 }
 
 /// Nothing was removed since the backup, and yet it does not know what was synced and named since.
 #[test]
 fn a_backup_from_before_a_sync_removes_nothing() {
-    let mut party = Party::used("first", None);
-    let backup = fs::read(party.store()).unwrap();
-    party.change("second");
+    let mut party = used_party("first", None);
+    let backup = fs::read(store(&party)).unwrap();
+    change(&mut party, "second");
     party.chantal.run(&SYNC).succeeds();
-    let newer = fs::read(party.store()).unwrap();
+    let newer = fs::read(store(&party)).unwrap();
     let pool = party.chantal.data().join("pool");
     let before = objects(&pool);
-    fs::write(party.store(), backup).unwrap();
+    fs::write(store(&party), backup).unwrap();
     party
         .chantal
         .run(&CLEANUP)
         .exits(5)
         .mentions("it came out of a backup");
     assert_eq!(objects(&pool), before);
-    fs::write(party.store(), newer).unwrap();
+    fs::write(store(&party), newer).unwrap();
     party.chantal.run(&SYNC).succeeds();
     party.chantal.run(&CLEANUP).succeeds();
 }
@@ -434,16 +409,16 @@ fn a_backup_from_before_a_sync_removes_nothing() {
 /// Whoever makes a lost marker again cannot say whether the store came out of a backup.
 #[test]
 fn a_marker_that_was_made_again_by_hand() {
-    let mut party = Party::used("first", None);
-    let backup = fs::read(party.store()).unwrap();
-    party.change("second");
+    let mut party = used_party("first", None);
+    let backup = fs::read(store(&party)).unwrap();
+    change(&mut party, "second");
     party.chantal.run(&SYNC).succeeds();
     let pool = party.chantal.data().join("pool");
     let before = objects(&pool);
-    fs::write(party.store(), backup).unwrap();
-    let marker = fs::read_to_string(party.marker()).unwrap();
-    let two: Vec<&str> = marker.lines().take(2).collect();
-    fs::write(party.marker(), two.join("\n") + "\n").unwrap();
+    fs::write(store(&party), backup).unwrap();
+    let text = fs::read_to_string(marker(&party)).unwrap();
+    let two: Vec<&str> = text.lines().take(2).collect();
+    fs::write(marker(&party), two.join("\n") + "\n").unwrap();
     let said = party.chantal.run(&CLEANUP).succeeds();
     said.mentions(" stay that the store does not know: ");
     assert_eq!(objects(&pool), before);
@@ -452,24 +427,24 @@ fn a_marker_that_was_made_again_by_hand() {
 /// Of a chantal that noted no store.
 #[test]
 fn a_marker_without_a_store() {
-    let party = Party::used("first", None);
-    let good = fs::read_to_string(party.marker()).unwrap();
+    let party = used_party("first", None);
+    let good = fs::read_to_string(marker(&party)).unwrap();
     let plain: String = good.split_inclusive('\n').take(2).collect();
     let put = |text: &str| {
-        fs::remove_file(party.marker()).unwrap();
-        fs::write(party.marker(), text).unwrap();
+        fs::remove_file(marker(&party)).unwrap();
+        fs::write(marker(&party), text).unwrap();
     };
     put(&plain);
     party.chantal.run(&["repo", "list"]).succeeds();
-    assert_eq!(fs::read_to_string(party.marker()).unwrap(), plain);
+    assert_eq!(fs::read_to_string(marker(&party)).unwrap(), plain);
     party.chantal.run(&SYNC).succeeds();
-    let noted = fs::read_to_string(party.marker()).unwrap();
+    let noted = fs::read_to_string(marker(&party)).unwrap();
     assert_eq!(noted.lines().count(), good.lines().count());
     assert_eq!(noted.lines().nth(2), good.lines().nth(2));
 
     for (name, value) in [("generation", "many"), ("last used", "yesterday")] {
         put(&noted);
-        put_line(&party.marker(), name, value);
+        put_line(&marker(&party), name, value);
         let error = format!(
             "error: the marker [dir]/data/pool/CHANTAL-POOL has no line \"{name}\" that can be read\n"
         );

@@ -5,9 +5,9 @@ use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::chantal::Chantal;
+use crate::kit::mirror::beside;
 use crate::kit::process::{Output, run};
-use crate::kit::server::Server;
 use crate::kit::upstream::{Package, Upstream};
 
 /// A user that nothing else runs as: the limit counts all of a user's threads, and root has none.
@@ -49,10 +49,10 @@ fn every_command_with_every_number_of_threads() {
         let upstream = upstream
             .package(Package::new("hello", "1.0-1"))
             .package(Package::new("other", "1.0-1"));
-        let server = Server::start(upstream.build().tree);
         let filters = "filters: {exclude: [other]}\n";
-        let repository = Repository::of(name, &upstream, &server.url()).more(filters);
-        chantal.repository(&repository);
+        let (_, server) = beside(&chantal, name, &upstream, |repository| {
+            repository.more(filters)
+        });
         servers.push(server);
     }
     // A copy that another user may run.

@@ -1,6 +1,6 @@
 //! `rpm.architectures` and `rpm.sources`: verbatim where they exclude nothing, new metadata where they exclude something.
 
-use super::{Mirror, hello};
+use super::{hello, mirror_of};
 use crate::kit::upstream::{Package, Upstream};
 
 /// One package for `x86_64` and one each for these.
@@ -28,13 +28,13 @@ fn a_selection_that_excludes_nothing_stays_verbatim() {
         (&["sources: false"], &["i686", "aarch64", "noarch"]),
         (&["architectures: [x86_64]", "sources: false"], &["noarch"]),
     ] {
-        let mirror = Mirror::configured(with(others), |repository| {
+        let mirror = mirror_of(with(others)).defined(|repository| {
             lines
                 .iter()
                 .fold(repository, |repository, line| repository.format(line))
         });
         mirror.sync().succeeds();
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
     }
 }
 
@@ -45,11 +45,11 @@ fn a_selection_that_excludes_something_makes_new_metadata() {
         ("architectures: [x86_64]", "aarch64"),
         ("sources: false", "src"),
     ] {
-        let mut mirror = Mirror::configured(with(&[]), |repository| repository.format(line));
+        let mut mirror = mirror_of(with(&[])).defined(|repository| repository.format(line));
         mirror.sync().succeeds();
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
 
-        mirror.change(|upstream| {
+        mirror.next(|upstream| {
             upstream.add(Package::new(&format!("p-{excluded}"), "2:1.0-1").architecture(excluded));
         });
         mirror
@@ -58,15 +58,15 @@ fn a_selection_that_excludes_something_makes_new_metadata() {
             .mentions("not signed, no signing.key_file is configured");
         let path = mirror.built.path_of(&format!("p-{excluded}"));
         assert_eq!(mirror.server.requests_of(&path), []);
-        assert!(mirror.published().find(&path).is_none());
+        assert!(mirror.tree().find(&path).is_none());
         let list = mirror.chantal.run(&["repo", "list", "--format", "json"]);
         assert_eq!(list.json()[0]["packages"], 1);
 
         // The setting goes and comes over a state that was made without it.
-        mirror.chantal.repository(&mirror.repository());
+        mirror.chantal.repository(&mirror.usual());
         mirror.sync().succeeds();
-        assert!(mirror.published().find(&path).is_some());
-        mirror.chantal.repository(&mirror.repository().format(line));
+        assert!(mirror.tree().find(&path).is_some());
+        mirror.chantal.repository(&mirror.usual().format(line));
         mirror.sync().succeeds();
         let list = mirror.chantal.run(&["repo", "list", "--format", "json"]);
         assert_eq!(list.json()[0]["packages"], 1);
@@ -75,21 +75,19 @@ fn a_selection_that_excludes_something_makes_new_metadata() {
 
 #[test]
 fn an_architecture_that_matches_nothing_is_a_warning() {
-    let mirror = Mirror::configured(with(&["noarch"]), |repository| {
-        repository.format("architectures: [x86_64, aarch64]")
-    });
+    let mirror = mirror_of(with(&["noarch"]))
+        .defined(|repository| repository.format("architectures: [x86_64, aarch64]"));
     mirror.sync().fails_with(
         0,
         "warning: r: architecture \"aarch64\" is wished for, but no package has it\n",
     );
-    mirror.published().assert_same(&mirror.built.mirrored());
+    mirror.tree().assert_same(&mirror.built.mirrored());
 
     let flat = Upstream::deb()
         .package(hello())
         .with_deb(|deb| deb.flat = Some("./".to_owned()));
-    let mirror = Mirror::configured(flat, |repository| {
-        repository.format("architectures: [amd64, arm64]")
-    });
+    let mirror =
+        mirror_of(flat).defined(|repository| repository.format("architectures: [amd64, arm64]"));
     mirror.sync().fails_with(
         0,
         "warning: r: architecture \"arm64\" is wished for, but no package has it\n",

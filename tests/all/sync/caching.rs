@@ -1,6 +1,7 @@
 //! An upstream that did not change costs one request, and nothing on disk moves.
 
-use super::{Mirror, both, hello};
+use super::{both, hello, mirror_of};
+use crate::kit::mirror::Mirror;
 use crate::kit::server::Validators;
 use crate::kit::tree::inodes;
 use crate::kit::upstream::{Package, Roots, Upstream};
@@ -50,7 +51,7 @@ fn a_second_sync_is_one_conditional_request() {
         (Validators::None, "GET ROOT 200"),
     ] {
         for upstream in both() {
-            let mirror = Mirror::of(upstream);
+            let mirror = mirror_of(upstream);
             mirror
                 .server
                 .configure(|options| options.validators = validators);
@@ -69,7 +70,7 @@ fn a_second_sync_is_one_conditional_request() {
 #[test]
 fn an_unchanged_sync_says_so() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.sync().succeeds();
         let unchanged = "r: unchanged, 1 package, 1 request, 0 B downloaded\n";
         mirror.sync().succeeds().says(unchanged);
@@ -81,7 +82,7 @@ fn without_in_release_there_are_two_requests() {
     let upstream = Upstream::deb()
         .package(hello())
         .with_deb(|deb| deb.roots = Roots::DetachedOnly);
-    let mirror = Mirror::of(upstream);
+    let mirror = mirror_of(upstream);
     mirror.sync().succeeds();
     let requests = ["GET dists/stable/InRelease 404", "GET ROOT 304"];
     nothing_changes(&mirror, &[], &requests);
@@ -91,10 +92,10 @@ fn without_in_release_there_are_two_requests() {
 fn the_cache_can_be_turned_off_and_aged() {
     for settings in ["enabled: false", "max_age: 0"] {
         for upstream in both() {
-            let mirror = Mirror::of(upstream);
+            let mirror = mirror_of(upstream);
             mirror.sync().succeeds();
             nothing_changes(&mirror, &[], &["GET ROOT 304"]);
-            mirror.global(&format!("cache:\n  {settings}\n"));
+            mirror.configure(&format!("cache:\n  {settings}\n"));
             nothing_changes(&mirror, &[], &["GET ROOT 200"]);
             let root = &mirror.server.requests()[0];
             for header in ["If-None-Match", "If-Modified-Since"] {
@@ -107,27 +108,22 @@ fn the_cache_can_be_turned_off_and_aged() {
 #[test]
 fn within_the_ttl_nobody_is_asked() {
     for upstream in both() {
-        let mut mirror = Mirror::of(upstream);
-        mirror.global("cache:\n  ttl: 1h\n");
+        let mut mirror = mirror_of(upstream);
+        mirror.configure("cache:\n  ttl: 1h\n");
         mirror.sync().succeeds();
         nothing_changes(&mirror, &[], &[]);
-        mirror.change(|upstream| upstream.add(Package::new("new", "1-1")));
+        mirror.next(|upstream| upstream.add(Package::new("new", "1-1")));
         nothing_changes(&mirror, &[], &[]);
 
         mirror.sync_with(&["--refresh"]).succeeds();
-        assert!(
-            mirror
-                .published()
-                .find(&mirror.built.path_of("new"))
-                .is_some()
-        );
+        assert!(mirror.tree().find(&mirror.built.path_of("new")).is_some());
     }
 }
 
 #[test]
 fn refresh_derives_the_state_anew_from_what_is_there() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.sync().succeeds();
         let beside: &[&str] = match mirror.upstream.kind() {
             "apt" => &[
@@ -154,17 +150,15 @@ fn another_selection_or_key_makes_a_full_sync() {
         .package(hello())
         .package(Package::new("extra", "1").component("contrib"))
         .with_deb(|deb| deb.components = vec!["main".to_owned(), "contrib".to_owned()]);
-    let mirror = Mirror::configured(upstream, |repository| {
-        repository.format("components: [main]")
-    });
+    let mirror = mirror_of(upstream).defined(|repository| repository.format("components: [main]"));
     mirror.sync().succeeds();
     let extra = mirror.built.path_of("extra");
-    assert_eq!(mirror.published().find(&extra), None);
+    assert_eq!(mirror.tree().find(&extra), None);
 
-    mirror.chantal.repository(&mirror.repository());
+    mirror.chantal.repository(&mirror.usual());
     mirror.server.clear_log();
     mirror.sync().succeeds();
-    mirror.published().assert_same(&mirror.built.mirrored());
+    mirror.tree().assert_same(&mirror.built.mirrored());
     let requests = mirror.server.request_lines();
     assert!(
         requests.contains(&"GET dists/stable/InRelease 200".to_owned()),
@@ -172,7 +166,7 @@ fn another_selection_or_key_makes_a_full_sync() {
     );
     assert!(!requests.contains(&format!("GET {} 200", mirror.built.path_of("hello"))));
 
-    mirror.chantal.repository(&mirror.repository().unsigned());
+    mirror.chantal.repository(&mirror.usual().unsigned());
     mirror.server.clear_log();
     mirror.sync().succeeds();
     let requests = mirror.server.request_lines();

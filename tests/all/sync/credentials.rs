@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::{Mirror, both, hello};
+use super::{both, hello, mirror_of};
 use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::keys::Key;
+use crate::kit::mirror::Mirror;
 use crate::kit::server::{Auth, Fault, Server, Times};
 use crate::kit::tls::{Authority, ClientCertificate};
 use crate::kit::tree::Tree;
@@ -85,7 +86,7 @@ fn lines_with(bytes: &[u8], secret: &str) -> String {
 /// Syncs with every word that can be had, once in vain and once well, and looks for the secret everywhere.
 #[track_caller]
 fn leaks_nothing(mirror: &Mirror) {
-    mirror.global("logging:\n  level: trace\n  file: ../../log\ndownload:\n  retries: 0\n");
+    mirror.configure("logging:\n  level: trace\n  file: ../../log\ndownload:\n  retries: 0\n");
     let package = mirror.built.path_of("hello");
     let once = Times::First(1);
     mirror.server.fault(&package, once, Fault::Truncate(3));
@@ -102,7 +103,7 @@ fn leaks_nothing(mirror: &Mirror) {
         said += &output.stdout;
         said += &output.stderr;
     }
-    mirror.published().assert_same(&mirror.built.mirrored());
+    mirror.tree().assert_same(&mirror.built.mirrored());
     assert!(said.contains("\"outcome\": \"failed\"") && said.contains("\"changed\""));
     assert!(!said.contains(SECRET) && !said.contains(ENCODED), "{said}");
     let log = fs::read_to_string(mirror.chantal.dir().join("log")).unwrap();
@@ -114,7 +115,7 @@ fn leaks_nothing(mirror: &Mirror) {
 fn every_kind_opens_the_door_and_is_written_nowhere() {
     for (auth, yaml, _) in kinds() {
         for upstream in both() {
-            let mirror = Mirror::configured(upstream, |repository| repository.more(&yaml));
+            let mirror = mirror_of(upstream).defined(|repository| repository.more(&yaml));
             mirror
                 .server
                 .configure(|options| options.auth = Some(auth.clone()));
@@ -126,7 +127,7 @@ fn every_kind_opens_the_door_and_is_written_nowhere() {
 #[test]
 fn a_token_in_the_url_is_written_nowhere() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         let url = format!("{}/?{SECRET}", mirror.server.url());
         mirror
             .chantal
@@ -147,7 +148,7 @@ fn secrets_come_from_files_commands_and_the_environment() {
     ] {
         let yaml = format!("credentials:\n  type: basic\n  username: user\n  {line}\n");
         let upstream = Upstream::rpm().package(hello());
-        let mirror = Mirror::configured(upstream, |repository| repository.more(&yaml));
+        let mirror = mirror_of(upstream).defined(|repository| repository.more(&yaml));
         mirror.chantal.write("password", &format!("{SECRET}\n"));
         mirror
             .server
@@ -157,7 +158,7 @@ fn secrets_come_from_files_commands_and_the_environment() {
             .chantal
             .run_with_env(&["repo", "sync", "--repo-id", "r"], &env)
             .fails_with(0, PLAIN_HTTP);
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
     }
 }
 
@@ -167,9 +168,8 @@ fn a_secret_that_others_can_read_is_warned_of() {
     let warning =
         "[dir]/password is open to others (mode 0640): whoever reads it has these credentials";
     let yaml = "credentials:\n  type: basic\n  username: user\n  password_file: ../../password\n";
-    let mirror = Mirror::configured(Upstream::rpm().package(hello()), |repository| {
-        repository.more(yaml)
-    });
+    let mirror =
+        mirror_of(Upstream::rpm().package(hello())).defined(|repository| repository.more(yaml));
     let password = mirror.chantal.write("password", &format!("{SECRET}\n"));
     let check = || mirror.chantal.run(&["config", "check"]).exits(0).stderr;
     assert!(!check().contains("open to others"), "{}", check());
@@ -200,7 +200,7 @@ fn the_wrong_ones_are_refused_by_name() {
             "the credentials or the entitlement may be missing, wrong or expired",
         ),
     ] {
-        let mirror = Mirror::of(Upstream::rpm().package(hello()));
+        let mirror = mirror_of(Upstream::rpm().package(hello()));
         mirror.server.configure(|options| options.auth = Some(auth));
         mirror.sync().fails_with(
             4,
@@ -216,7 +216,7 @@ fn the_wrong_ones_are_refused_by_name() {
 fn redirects_and_key_urls_elsewhere_get_none() {
     for (auth, yaml, header) in kinds() {
         for upstream in both() {
-            let mirror = Mirror::of(upstream);
+            let mirror = mirror_of(upstream);
             mirror
                 .server
                 .configure(|options| options.auth = Some(auth.clone()));
@@ -231,7 +231,7 @@ fn redirects_and_key_urls_elsewhere_get_none() {
                 _ => "repo_gpgcheck: true",
             };
             let repository = mirror
-                .repository()
+                .usual()
                 .unsigned()
                 .format(check)
                 .format(&key_url)

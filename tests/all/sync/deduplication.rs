@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use super::{hello, noise};
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mirror::beside;
 use crate::kit::server::Server;
 use crate::kit::upstream::{Built, Checksum, Package, Upstream};
 
@@ -17,12 +18,8 @@ struct Pair {
 impl Pair {
     fn of(a: &Upstream, b: &Upstream) -> Self {
         let chantal = Chantal::new();
-        let [a, b] = [("a", a), ("b", b)].map(|(name, upstream)| {
-            let built = upstream.build();
-            let server = Server::start(built.tree.clone());
-            chantal.repository(&Repository::of(name, upstream, &server.url()));
-            (built, server)
-        });
+        let [a, b] = [("a", a), ("b", b)]
+            .map(|(name, upstream)| beside(&chantal, name, upstream, |repository| repository));
         Self { chantal, a, b }
     }
 

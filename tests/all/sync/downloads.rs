@@ -1,7 +1,8 @@
 //! Downloads over a bad line, from odd servers, and of names that need escaping.
 
-use super::{Mirror, both, hello, noise};
+use super::{both, hello, mirror_of, noise};
 use crate::kit::chantal::{Repository, Running};
+use crate::kit::mirror::Mirror;
 use crate::kit::server::{Fault, Framing, Ranges, Server, Times};
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Codec, Package, RpmExtra, Upstream};
@@ -14,7 +15,7 @@ const ONCE: Times = Times::First(1);
 fn large() -> [Mirror; 2] {
     Upstream::both().map(|upstream| {
         let large = Package::new("large", "1-1").raw(&noise(SIZE));
-        Mirror::of(upstream.package(large))
+        mirror_of(upstream.package(large))
     })
 }
 
@@ -30,7 +31,7 @@ fn ranges(mirror: &Mirror) -> Vec<(Option<String>, u16)> {
 
 #[track_caller]
 fn is_complete(mirror: &Mirror) {
-    mirror.published().assert_same(&mirror.built.mirrored());
+    mirror.tree().assert_same(&mirror.built.mirrored());
     let partial = std::fs::read_dir(mirror.chantal.data().join("pool/partial")).unwrap();
     assert_eq!(partial.count(), 0);
 }
@@ -38,7 +39,7 @@ fn is_complete(mirror: &Mirror) {
 #[test]
 fn an_interrupted_download_is_continued_by_the_next_attempt() {
     for mirror in large() {
-        mirror.global("download:\n  retries: 1\n");
+        mirror.configure("download:\n  retries: 1\n");
         let path = mirror.built.path_of("large");
         mirror.server.fault(&path, ONCE, Fault::Truncate(GOT));
         mirror.sync().succeeds();
@@ -52,10 +53,10 @@ fn an_interrupted_download_is_continued_by_the_next_attempt() {
 fn nobody_waits_for_large_files_when_the_upstream_fails() {
     for upstream in Upstream::both() {
         let large = Package::new("large", "1-1").raw(&noise(3_000_000));
-        let mirror = Mirror::of(upstream.package(large).package(hello()));
+        let mirror = mirror_of(upstream.package(large).package(hello()));
         let (large, hello) = (mirror.built.path_of("large"), mirror.built.path_of("hello"));
         // The whole would take half a minute.
-        mirror.global("download:\n  retries: 0\n  bandwidth_limit: 100KB\n");
+        mirror.configure("download:\n  retries: 0\n  bandwidth_limit: 100KB\n");
         let (site, begun) = (mirror.server.site(), large.clone());
         mirror
             .server
@@ -66,7 +67,7 @@ fn nobody_waits_for_large_files_when_the_upstream_fails() {
         mirror.sync().exits(3).mentions("package hello");
 
         mirror.server.clear_faults();
-        mirror.global("");
+        mirror.configure("");
         mirror.sync().succeeds();
         // It was asked for again: the first time it had not come to its end.
         assert_eq!(mirror.server.requests_of(&large).len(), 2);
@@ -98,7 +99,7 @@ fn an_interrupted_download_is_continued_by_the_next_run() {
             );
             assert!(!mirror.chantal.published("r").exists());
 
-            mirror.global(&format!("download:\n  retries: {retries}\n"));
+            mirror.configure(&format!("download:\n  retries: {retries}\n"));
             mirror.server.configure(|options| options.ranges = serving);
             mirror.server.clear_log();
             mirror.sync().succeeds();
@@ -132,7 +133,7 @@ fn what_was_kept_of_an_interrupted_download_counts_only_if_it_fits() {
 #[test]
 fn a_stalled_download_is_continued() {
     let [mirror, _] = large();
-    mirror.global("download:\n  retries: 1\n  timeout: 1\n");
+    mirror.configure("download:\n  retries: 1\n  timeout: 1\n");
     let path = mirror.built.path_of("large");
     mirror.server.fault(&path, ONCE, Fault::Stall(GOT));
     mirror.sync().succeeds();
@@ -154,8 +155,8 @@ fn passing_trouble_is_overcome() {
     let mut mirrors = Vec::new();
     for (fault, status) in troubles {
         for upstream in both() {
-            let mirror = Mirror::of(upstream);
-            mirror.global("download:\n  retries: 1\n");
+            let mirror = mirror_of(upstream);
+            mirror.configure("download:\n  retries: 1\n");
             // The root and a package: both ways of reading a body.
             let paths = [mirror.upstream.root(), mirror.built.path_of("hello")];
             for path in &paths {
@@ -184,7 +185,7 @@ fn passing_trouble_is_overcome() {
 #[test]
 fn chunked_answers_and_stored_gzip_arrive_as_they_are() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.server.configure(|options| {
             options.framing = Framing::Chunked;
             options.gzip_header = true;
@@ -202,8 +203,8 @@ fn chunked_answers_and_stored_gzip_arrive_as_they_are() {
 fn connections_are_kept_or_not_as_the_server_likes() {
     for keep_alive in [true, false] {
         for upstream in both() {
-            let mirror = Mirror::of(upstream);
-            mirror.global("download:\n  workers: 1\n");
+            let mirror = mirror_of(upstream);
+            mirror.configure("download:\n  workers: 1\n");
             mirror
                 .server
                 .configure(|options| options.keep_alive = keep_alive);
@@ -222,7 +223,7 @@ fn connections_are_kept_or_not_as_the_server_likes() {
 #[test]
 fn redirects_are_followed() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         let other = Server::start(mirror.built.tree.clone());
         let (root, package) = (mirror.upstream.root(), mirror.built.path_of("hello"));
         let elsewhere = format!("{}/{package}", other.url());
@@ -258,7 +259,7 @@ fn names_are_escaped() {
                 let package = Package::new(&format!("p{number}"), "1-1");
                 upstream.package(package.at(&format!("dir/{name}")))
             });
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.sync().succeeds();
         is_complete(&mirror);
         let requests = mirror.server.requests();
@@ -282,7 +283,7 @@ fn the_base_url_keeps_its_path_and_query() {
         ("/suse/?token=a/b&c", "suse/", "?token=a/b&c"),
     ] {
         for upstream in both() {
-            let mut mirror = Mirror::of(upstream);
+            let mut mirror = mirror_of(upstream);
             let mut tree = Tree::new();
             tree.merge(prefix, &mirror.built.tree);
             mirror.server.swap(tree);
@@ -294,14 +295,14 @@ fn the_base_url_keeps_its_path_and_query() {
             for request in mirror.server.requests() {
                 assert!(request.target.ends_with(query), "{}", request.target);
             }
-            mirror.change(|_| {});
+            mirror.next(|_| {});
         }
     }
 }
 
 #[test]
 fn by_hash_is_asked_first_and_the_name_after_it() {
-    let mirror = Mirror::of(Upstream::deb().package(hello()));
+    let mirror = mirror_of(Upstream::deb().package(hello()));
     mirror.sync().succeeds();
     let named = |mirror: &Mirror| {
         let mut lines = mirror.server.request_lines();
@@ -313,7 +314,7 @@ fn by_hash_is_asked_first_and_the_name_after_it() {
     // Announced, but not there, or there with other bytes.
     let by_hash = |path: &str| path.contains("/by-hash/");
     for wrong in [false, true] {
-        let mirror = Mirror::of(Upstream::deb().package(hello()));
+        let mirror = mirror_of(Upstream::deb().package(hello()));
         for path in mirror
             .built
             .tree
@@ -344,7 +345,7 @@ fn by_hash_is_asked_first_and_the_name_after_it() {
 fn a_compression_that_the_server_lacks_is_left_out() {
     let codecs = [Codec::Plain, Codec::Gz, Codec::Xz, Codec::Bz2, Codec::Zst];
     for present in codecs {
-        let mirror = Mirror::of(Upstream::deb().package(hello()).with_deb(|deb| {
+        let mirror = mirror_of(Upstream::deb().package(hello()).with_deb(|deb| {
             deb.compressions = vec![present];
             deb.listed_only = codecs
                 .into_iter()
@@ -363,7 +364,7 @@ fn files_of_one_name_are_fetched_by_their_digest() {
         rpm.extras = [RpmExtra::Comps, RpmExtra::Prestodelta].into();
         rpm.compression = Codec::Zst;
     });
-    let mirror = Mirror::of(upstream);
+    let mirror = mirror_of(upstream);
     mirror.sync().succeeds();
     is_complete(&mirror);
 }

@@ -1,6 +1,7 @@
 //! What is wrong with single files is told together, and what nobody looked at is counted.
 
-use super::Mirror;
+use super::mirror_of;
+use crate::kit::mirror::Mirror;
 use crate::kit::server::{Fault, Times};
 use crate::kit::upstream::{Package, Upstream};
 
@@ -10,7 +11,7 @@ fn mirrors(packages: usize) -> impl Iterator<Item = Mirror> {
         for number in 10..10 + packages {
             upstream.add(Package::new(&format!("p{number}"), "1-1"));
         }
-        Mirror::of(upstream)
+        mirror_of(upstream)
     })
 }
 
@@ -86,7 +87,7 @@ fn a_refused_package_a_missing_one_and_what_ended_the_run() {
     upstream.add(Package::new("unsigned", "1-1").signatures([]));
     upstream.add(Package::new("missing", "1-1"));
     upstream.add(Package::new("hello", "1-1"));
-    let mirror = Mirror::of(upstream);
+    let mirror = mirror_of(upstream);
     let fault = |name: &str, status| {
         let path = mirror.built.path_of(name);
         mirror
@@ -105,7 +106,7 @@ fn a_refused_package_a_missing_one_and_what_ended_the_run() {
 
     // The one that is not signed is known by now.
     mirror.server.clear_faults();
-    mirror.global("download:\n  retries: 0\n");
+    mirror.configure("download:\n  retries: 0\n");
     fault("hello", 503);
     let said = mirror.sync().exits(4).stderr;
     assert!(said.contains("it is not signed"), "{said}");

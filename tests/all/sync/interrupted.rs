@@ -5,8 +5,9 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Mirror, hello, noise};
+use super::{hello, mirror_of, noise};
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mirror::Mirror;
 use crate::kit::server::{Fault, RawAnswer, Times};
 use crate::kit::upstream::{Package, Upstream};
 
@@ -37,8 +38,8 @@ fn ends(chantal: &Chantal, is_waiting: impl Fn() -> bool) {
 
 /// With the usual five minutes of patience.
 fn patient(upstream: Upstream) -> Mirror {
-    let mirror = Mirror::of(upstream);
-    mirror.global("download:\n  retries: 5\n");
+    let mirror = mirror_of(upstream);
+    mirror.configure("download:\n  retries: 5\n");
     mirror
 }
 
@@ -136,7 +137,7 @@ fn while_it_waits_to_try_again() {
 fn while_it_waits_for_its_own_limit() {
     let mirror =
         patient(Upstream::deb().package(Package::new("large", "1").raw(&noise(1_000_000))));
-    mirror.global("download:\n  bandwidth_limit: 1KB\n");
+    mirror.configure("download:\n  bandwidth_limit: 1KB\n");
     let path = mirror.built.path_of("large");
     ends(&mirror.chantal, || {
         !mirror.server.requests_of(&path).is_empty()

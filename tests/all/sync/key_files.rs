@@ -1,9 +1,10 @@
 //! The trusted keys as they are published: which, under which names, and when they change.
 
 use super::keys::{KEY, Keyed, TRUST, checked};
-use super::{Mirror, both, hello};
+use super::{both, hello, mirror_of};
 use crate::kit::chantal::Repository;
 use crate::kit::keys::Key;
+use crate::kit::mirror::Mirror;
 use crate::kit::upstream::{Checksum, Package, Upstream};
 
 fn both_keys() -> [&'static Key; 2] {
@@ -16,59 +17,59 @@ fn publishes(mirror: &Mirror, repository: &Repository) {
     mirror.chantal.repository(repository);
     mirror.sync().succeeds();
     let expected = mirror.built.mirrored_by(repository);
-    mirror.published().assert_same(&expected);
+    mirror.tree().assert_same(&expected);
     // And from here on nothing is to be done.
     mirror.server.clear_log();
     let said = mirror.sync().succeeds().stdout;
     let unchanged = "r: unchanged, 1 package, 1 request, 0 B downloaded\n";
     assert_eq!(said, unchanged);
-    mirror.published().assert_same(&expected);
+    mirror.tree().assert_same(&expected);
 }
 
 #[test]
 fn all_trusted_keys_and_no_others() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
-        let two = mirror.repository().trusting_all(&both_keys());
+        let mirror = mirror_of(upstream);
+        let two = mirror.usual().trusting_all(&both_keys());
         publishes(&mirror, &two);
         for path in two.key_files().paths() {
-            assert!(mirror.published().find(path).is_some());
+            assert!(mirror.tree().find(path).is_some());
         }
         // The usual definition has the one that is chosen here.
         let fingerprint = Key::archive().fingerprint();
         let line = format!("gpgkey_fingerprints: [{fingerprint}]");
         mirror.chantal.repository(&two.format(&line));
         mirror.sync().succeeds();
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
     }
 }
 
 #[test]
 fn without_keys_there_is_no_file() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream.unsigned());
+        let mirror = mirror_of(upstream.unsigned());
         mirror.sync().succeeds();
-        mirror.published().assert_same(&mirror.built.mirrored());
-        assert_eq!(mirror.repository().key_files().len(), 0);
+        mirror.tree().assert_same(&mirror.built.mirrored());
+        assert_eq!(mirror.usual().key_files().len(), 0);
     }
     // Clients may want to check what chantal was told not to.
     for upstream in both() {
         let kind = upstream.kind();
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         let off = match kind {
             "apt" => "gpgcheck: false",
             _ => "repo_gpgcheck: false",
         };
-        publishes(&mirror, &mirror.repository().format(off));
-        mirror.published().assert_same(&mirror.built.mirrored());
+        publishes(&mirror, &mirror.usual().format(off));
+        mirror.tree().assert_same(&mirror.built.mirrored());
     }
 }
 
 #[test]
 fn under_the_name_that_is_configured() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
-        publishes(&mirror, &mirror.repository());
+        let mirror = mirror_of(upstream);
+        publishes(&mirror, &mirror.usual());
         // Each takes effect though the upstream is the same, and the name before does not stay.
         for (written, name) in [
             ("vendor", "vendor"),
@@ -79,23 +80,19 @@ fn under_the_name_that_is_configured() {
                 "apt" => name,
                 _ => written,
             };
-            mirror
-                .chantal
-                .repository(&mirror.repository().key_name(written));
+            mirror.chantal.repository(&mirror.usual().key_name(written));
             mirror.sync().succeeds();
-            let named = mirror.repository().key_name(name);
-            mirror
-                .published()
-                .assert_same(&mirror.built.mirrored_by(&named));
+            let named = mirror.usual().key_name(name);
+            mirror.tree().assert_same(&mirror.built.mirrored_by(&named));
         }
-        publishes(&mirror, &mirror.repository());
+        publishes(&mirror, &mirror.usual());
     }
 }
 
 #[test]
 fn a_name_that_is_no_file_name_is_refused() {
     for upstream in both() {
-        let mirror = Mirror::configured(upstream, |repository| repository.key_name("keys/mine"));
+        let mirror = mirror_of(upstream).defined(|repository| repository.key_name("keys/mine"));
         mirror.sync().fails_with(
             2,
             "error: [dir]/config/repos.d/r.yaml: publish.key_name: \"keys/mine\" is not a plain file name\n\
@@ -115,35 +112,35 @@ fn nothing_of_the_upstream_stands_in_their_place() {
     ] {
         let below = format!("{taken}/hello.pkg");
         for path in [taken, &below] {
-            let mut mirror = Mirror::of(upstream.clone().package(hello().raw(b"good")));
+            let mut mirror = mirror_of(upstream.clone().package(hello().raw(b"good")));
             mirror.sync().succeeds();
-            let before = mirror.published();
-            mirror.change(|upstream| upstream.replace(hello().raw(b"evil").at(path)));
+            let before = mirror.tree();
+            mirror.next(|upstream| upstream.replace(hello().raw(b"evil").at(path)));
             refused(&mirror, path, taken);
-            mirror.published().assert_same(&before);
+            mirror.tree().assert_same(&before);
             // Under another name there is room for both.
-            let mine = mirror.repository().key_name("mine");
+            let mine = mirror.usual().key_name("mine");
             mirror.chantal.repository(&mine);
             mirror.sync().succeeds();
-            assert_eq!(mirror.published().bytes(path), b"evil");
+            assert_eq!(mirror.tree().bytes(path), b"evil");
             for (path, bytes) in mine.key_files().iter() {
-                assert_eq!(mirror.published().bytes(path), bytes);
+                assert_eq!(mirror.tree().bytes(path), bytes);
             }
         }
         // The same bytes are no reason to complain.
         let key = mirror_key(&upstream, taken);
-        let mirror = Mirror::of(upstream.package(hello().raw(&key).at(taken)));
+        let mirror = mirror_of(upstream.package(hello().raw(&key).at(taken)));
         mirror.sync().succeeds();
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
     }
 }
 
 /// Whoever answers for the upstream of an unsigned repomd may name any file as metadata.
 #[test]
 fn metadata_does_not_stand_in_their_place() {
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
     mirror.sync().succeeds();
-    let before = mirror.published();
+    let before = mirror.tree();
     mirror.server.edit(|tree| {
         let evil = Key::stranger().public_armored();
         let data = format!(
@@ -157,10 +154,10 @@ fn metadata_does_not_stand_in_their_place() {
         tree.insert("RPM-GPG-KEY-r", evil);
     });
     refused(&mirror, "RPM-GPG-KEY-r", "RPM-GPG-KEY-r");
-    mirror.published().assert_same(&before);
+    mirror.tree().assert_same(&before);
     // The upstream without it is as good as before.
     mirror.server.swap(mirror.built.tree.clone());
-    publishes(&mirror, &mirror.repository());
+    publishes(&mirror, &mirror.usual());
 }
 
 #[track_caller]
@@ -183,10 +180,10 @@ fn mirror_key(upstream: &Upstream, path: &str) -> Vec<u8> {
 #[test]
 fn other_keys_in_the_file_are_published_by_the_next_sync() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
-        publishes(&mirror, &mirror.repository());
+        let mirror = mirror_of(upstream);
+        publishes(&mirror, &mirror.usual());
         mirror.server.clear_log();
-        let two = mirror.repository().trusting_all(&both_keys());
+        let two = mirror.usual().trusting_all(&both_keys());
         mirror.chantal.repository(&two);
         mirror.sync().succeeds();
         // The signature is judged by the new keys; indexes and packages are known.
@@ -213,9 +210,9 @@ fn keys_from_a_url() {
     for upstream in both() {
         let mut keyed = Keyed::of(upstream);
         keyed.mirror.sync().succeeds();
-        let archive = keyed.mirror.repository();
+        let archive = keyed.mirror.usual();
         let (mirror, expected) = (&keyed.mirror, keyed.mirror.built.mirrored_by(&archive));
-        mirror.published().assert_same(&expected);
+        mirror.tree().assert_same(&expected);
         mirror
             .sync()
             .succeeds()
@@ -227,9 +224,7 @@ fn keys_from_a_url() {
         mirror.chantal.run(&TRUST).succeeds();
         mirror.sync().succeeds();
         let two = archive.trusting_all(&both_keys());
-        mirror
-            .published()
-            .assert_same(&mirror.built.mirrored_by(&two));
+        mirror.tree().assert_same(&mirror.built.mirrored_by(&two));
         mirror
             .sync()
             .succeeds()
@@ -251,9 +246,9 @@ fn a_key_that_comes_with_the_root_is_published_with_it() {
         keyed.rotate(Key::stranger());
         keyed.define(&[&format!("gpgkey_fingerprints: [{old}, {new}]")]);
         keyed.mirror.sync().succeeds();
-        let two = keyed.mirror.repository().trusting_all(&both_keys());
+        let two = keyed.mirror.usual().trusting_all(&both_keys());
         for (path, bytes) in two.key_files().iter() {
-            assert_eq!(keyed.mirror.published().bytes(path), bytes);
+            assert_eq!(keyed.mirror.tree().bytes(path), bytes);
         }
         let unchanged = "r: unchanged, 1 package, 1 request, ";
         keyed.mirror.sync().succeeds().mentions(unchanged);
@@ -264,7 +259,7 @@ fn a_key_that_comes_with_the_root_is_published_with_it() {
 #[test]
 fn a_key_that_cannot_be_had_is_known_before_packages_come() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         let repository = checked(&mirror)
             .unsigned()
             .format("gpgkey_file: absent.asc");
@@ -283,18 +278,16 @@ fn a_key_that_cannot_be_had_is_known_before_packages_come() {
 #[test]
 fn earlier_keys_do_not_stay() {
     for upstream in both() {
-        let mut mirror = Mirror::of(upstream);
+        let mut mirror = mirror_of(upstream);
         mirror.sync().succeeds();
-        mirror
-            .chantal
-            .repository(&mirror.repository().key_name("now"));
-        mirror.change(|upstream| upstream.add(Package::new("new", "1-1")));
+        mirror.chantal.repository(&mirror.usual().key_name("now"));
+        mirror.next(|upstream| upstream.add(Package::new("new", "1-1")));
         mirror.sync().succeeds();
-        let published = mirror.published();
-        for path in mirror.repository().key_files().paths() {
+        let published = mirror.tree();
+        for path in mirror.usual().key_files().paths() {
             assert!(published.find(path).is_none(), "{path}");
         }
-        for (path, bytes) in mirror.repository().key_name("now").key_files().iter() {
+        for (path, bytes) in mirror.usual().key_name("now").key_files().iter() {
             assert_eq!(published.bytes(path), bytes);
         }
     }
@@ -305,7 +298,7 @@ fn earlier_keys_do_not_stay() {
 fn an_upstreams_own_key_file_holds_trusted_keys_or_is_left_out() {
     const PATH: &str = "repodata/repomd.xml.key";
     for (key, is_published) in [(Key::archive(), true), (Key::stranger(), false)] {
-        let mirror = Mirror::of(Upstream::rpm().package(hello()));
+        let mirror = mirror_of(Upstream::rpm().package(hello()));
         mirror
             .server
             .edit(|tree| tree.insert(PATH, key.public_armored()));
@@ -313,6 +306,6 @@ fn an_upstreams_own_key_file_holds_trusted_keys_or_is_left_out() {
         mirror
             .sync()
             .fails_with(0, if is_published { "" } else { warning });
-        assert_eq!(mirror.published().find(PATH).is_some(), is_published);
+        assert_eq!(mirror.tree().find(PATH).is_some(), is_published);
     }
 }

@@ -1,7 +1,7 @@
 //! What is kept of the keys that URLs gave, and what changes it: updates, other keys, other URLs, somebody's word.
 
 use super::keys::{KEY, Keyed, TRUST};
-use super::{both, hello};
+use super::{both, hello, mirror_of};
 use crate::kit::keys::{Key, RevocationCode};
 use crate::kit::mount::Mount;
 use crate::kit::server::{Fault, Times};
@@ -43,7 +43,7 @@ impl Keyed {
     /// The next day's upstream has one package more.
     fn grow(&mut self, name: &str) {
         self.mirror
-            .change(|upstream| upstream.add(Package::new(name, "1-1")));
+            .next(|upstream| upstream.add(Package::new(name, "1-1")));
     }
 }
 
@@ -128,7 +128,7 @@ fn a_revocation_is_learnt_and_not_forgotten() {
     for upstream in both() {
         let mut keyed = Keyed::of(upstream);
         keyed.mirror.sync().succeeds();
-        let before = keyed.mirror.published();
+        let before = keyed.mirror.tree();
         keyed.serve(KEY, &[&revoked]);
         // Nothing is to be verified: nobody asks.
         keyed.mirror.sync().succeeds();
@@ -140,7 +140,7 @@ fn a_revocation_is_learnt_and_not_forgotten() {
                 .sync()
                 .exits(4)
                 .mentions("the key was revoked on ");
-            keyed.mirror.published().assert_same(&before);
+            keyed.mirror.tree().assert_same(&before);
         }
         for more in [&[][..], &["--format", "json"]] {
             let said = keyed.mirror.chantal.run(&[&TRUST[..], more].concat());
@@ -201,7 +201,7 @@ fn kept_keys_do_while_their_url_cannot_be_had() {
             assert!(warnings.contains("the kept keys are used: "), "{warnings}");
             output.fails_with(0, &warning);
             let new = keyed.mirror.built.path_of(&name);
-            assert!(keyed.mirror.published().find(&new).is_some());
+            assert!(keyed.mirror.tree().find(&new).is_some());
         }
 
         // Whoever looks at a refusal gets to know it too.
@@ -315,14 +315,14 @@ fn a_key_whose_subkey_signs_is_shown_as_good() {
     let show = ["repo", "show", "--repo-id", "r"];
     for upstream in [Upstream::deb(), Upstream::rpm()] {
         let upstream = upstream.package(hello()).signed_by(owner);
-        let mirror = super::Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.sync().succeeds();
         let line = format!("{} Owner <owner@example.org>", owner.fingerprint());
         let shown = mirror.chantal.run(&show).succeeds().stdout;
         assert!(shown.contains(&format!("{line}\n")), "{shown}");
 
         let revoked = owner.subkey_revoked_at(Key::MADE + 86400, RevocationCode::KeyCompromised);
-        let repository = mirror.repository().trusting(&revoked);
+        let repository = mirror.usual().trusting(&revoked);
         mirror.chantal.repository(&repository);
         let shown = mirror.chantal.run(&show).succeeds().stdout;
         let problem = format!("{line} (the key was revoked on ");

@@ -1,8 +1,9 @@
 //! The keys of a repository: where they come from, when they are fetched, and what a signature is worth.
 
-use super::{Mirror, both, hello};
+use super::{both, hello, mirror_of};
 use crate::kit::chantal::Repository;
 use crate::kit::keys::Key;
+use crate::kit::mirror::Mirror;
 use crate::kit::server::{Fault, Server, Times};
 use crate::kit::tls::{Authority, ClientCertificate};
 use crate::kit::tree::Tree;
@@ -22,9 +23,9 @@ impl Keyed {
         let mut tree = Tree::new();
         tree.insert(KEY, Key::archive().public_armored());
         let keys = Server::start_tls(tree, &authority, ClientCertificate::NotAsked);
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.chantal.write("ca.pem", &authority.pem());
-        mirror.global("tls:\n  ca_file: ../../ca.pem\ndownload:\n  retries: 0\n");
+        mirror.configure("tls:\n  ca_file: ../../ca.pem\ndownload:\n  retries: 0\n");
         mirror.chantal.hide(&keys.url(), "[keys]");
         let keyed = Self { mirror, keys };
         keyed.define(&[]);
@@ -42,7 +43,7 @@ impl Keyed {
 
     /// The upstream's next state, signed by `key`.
     pub fn rotate(&mut self, key: &'static Key) {
-        self.mirror.change(|upstream| {
+        self.mirror.next(|upstream| {
             upstream.signing = Signing::By(key);
         });
     }
@@ -54,7 +55,7 @@ impl Keyed {
 
 /// The usual definition without its key file, but with the check that it implied.
 pub fn checked(mirror: &Mirror) -> Repository {
-    let repository = mirror.repository().unsigned();
+    let repository = mirror.usual().unsigned();
     match mirror.upstream.kind() {
         "apt" => repository.format("gpgcheck: true"),
         _ => repository.format("repo_gpgcheck: true"),
@@ -69,7 +70,7 @@ fn key_urls_are_asked_where_something_is_verified() {
         assert_eq!(keyed.key_requests(), 1);
         keyed
             .mirror
-            .change(|upstream| upstream.add(Package::new("new", "1-1")));
+            .next(|upstream| upstream.add(Package::new("new", "1-1")));
         keyed.mirror.sync().succeeds();
         assert_eq!(keyed.key_requests(), 2);
         keyed
@@ -97,7 +98,7 @@ fn key_urls_are_asked_where_something_is_verified() {
 #[test]
 fn a_key_over_http_needs_its_fingerprint() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror
             .server
             .edit(|tree| tree.insert(KEY, Key::archive().public_binary()));
@@ -129,7 +130,7 @@ fn a_key_over_http_needs_its_fingerprint() {
             .server
             .edit(|tree| tree.insert(KEY, Key::archive().public_binary()));
         mirror.sync().succeeds();
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
     }
 }
 
@@ -139,7 +140,7 @@ fn a_rotated_signer_is_accepted_only_by_its_fingerprint() {
     for upstream in both() {
         let mut keyed = Keyed::of(upstream);
         keyed.mirror.sync().succeeds();
-        let before = keyed.mirror.published();
+        let before = keyed.mirror.tree();
         keyed.rotate(Key::stranger());
 
         // The URL does not know the new key yet.
@@ -166,7 +167,7 @@ fn a_rotated_signer_is_accepted_only_by_its_fingerprint() {
                      the last good state is untouched\n"
                 ),
             );
-            keyed.mirror.published().assert_same(&before);
+            keyed.mirror.tree().assert_same(&before);
         }
 
         keyed.define(&[&format!("gpgkey_fingerprints: [{old}, {new}]")]);
@@ -215,7 +216,7 @@ fn other_keys_are_trusted_when_somebody_says_so() {
 #[test]
 fn keys_of_files_need_no_such_word() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.chantal.run(&TRUST).fails_with(
             2,
             "error: r has no gpgkey_url: its keys are the files that the configuration names\n",
@@ -240,7 +241,7 @@ fn a_missing_key_is_named() {
 #[test]
 fn several_key_files_of_either_form() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         let binary = mirror.chantal.config().join("repos.d/binary.gpg");
         std::fs::write(binary, Key::archive().public_binary()).unwrap();
         let other = Key::stranger().public_armored();
@@ -259,28 +260,26 @@ fn auto_verifies_what_it_can() {
     let no_key = |repository: Repository| repository.unsigned().format("repo_gpgcheck: auto");
 
     // Signed and a key: verified.
-    let mirror = Mirror::configured(rpm(), auto);
+    let mirror = mirror_of(rpm()).defined(auto);
     let said = mirror.sync().succeeds().stdout;
     assert!(said.contains("verified by"), "{said}");
-    let mirror = Mirror::configured(rpm().signed_by(Key::stranger()), |repository| {
-        auto(repository.trusting(Key::archive()))
-    });
+    let mirror = mirror_of(rpm().signed_by(Key::stranger()))
+        .defined(|repository| auto(repository.trusting(Key::archive())));
     mirror.sync().exits(4);
 
     // A key and no signature, neither, and a signature that nobody can judge.
     let unsigned = rpm().unsigned();
-    let mirror = Mirror::configured(unsigned.clone(), |r| {
-        auto(r.trusting(Key::archive())).format("gpgcheck: false")
-    });
+    let mirror = mirror_of(unsigned.clone())
+        .defined(|r| auto(r.trusting(Key::archive())).format("gpgcheck: false"));
     mirror.sync().succeeds();
-    Mirror::configured(unsigned, no_key).sync().succeeds();
-    let mirror = Mirror::configured(rpm(), no_key);
+    mirror_of(unsigned).defined(no_key).sync().succeeds();
+    let mirror = mirror_of(rpm()).defined(no_key);
     mirror.sync().fails_with(
         0,
         "warning: r: [server]/repodata/repomd.xml.asc exists, but no key is configured to verify it with\n",
     );
-    let expected = mirror.built.mirrored_by(&no_key(mirror.repository()));
-    mirror.published().assert_same(&expected);
+    let expected = mirror.built.mirrored_by(&no_key(mirror.usual()));
+    mirror.tree().assert_same(&expected);
 }
 
 #[test]
@@ -290,10 +289,10 @@ fn a_signature_that_was_there_must_stay() {
         let repository = repository.format("repo_gpgcheck: auto");
         repository.format("gpgcheck: false")
     };
-    let mut mirror = Mirror::configured(Upstream::rpm().package(hello()), auto);
+    let mut mirror = mirror_of(Upstream::rpm().package(hello())).defined(auto);
     mirror.sync().succeeds();
-    let before = mirror.published();
-    mirror.change(|upstream| {
+    let before = mirror.tree();
+    mirror.next(|upstream| {
         upstream.signing = Signing::Unsigned;
         upstream.add(Package::new("new", "1-1"));
     });
@@ -305,9 +304,9 @@ fn a_signature_that_was_there_must_stay() {
              hint: if the upstream really stopped signing, say `repo_gpgcheck: false`; \
              the last good state is untouched\n",
         );
-        mirror.published().assert_same(&before);
+        mirror.tree().assert_same(&before);
     }
-    let auto = auto(mirror.repository());
+    let auto = auto(mirror.usual());
     mirror.chantal.repository(&auto.clone().unsigned());
     mirror.sync().succeeds();
     // The administrator has said it: from here on there is nothing to miss.
@@ -318,11 +317,11 @@ fn a_signature_that_was_there_must_stay() {
 #[test]
 fn off_mirrors_signatures_without_judging_them() {
     for upstream in both() {
-        let mirror = Mirror::configured(upstream.signed_by(Key::stranger()), Repository::unsigned);
+        let mirror = mirror_of(upstream.signed_by(Key::stranger())).defined(Repository::unsigned);
         let said = mirror.sync().succeeds().stdout;
         assert!(!said.contains("verified"), "{said}");
-        let expected = mirror.built.mirrored_by(&mirror.repository().unsigned());
-        mirror.published().assert_same(&expected);
+        let expected = mirror.built.mirrored_by(&mirror.usual().unsigned());
+        mirror.tree().assert_same(&expected);
     }
 }
 
@@ -332,7 +331,7 @@ fn a_release_of_another_moment_is_left_out() {
     let mut other = upstream.clone();
     other.bump_date();
     let other: Built = other.build();
-    let mirror = Mirror::of(upstream);
+    let mirror = mirror_of(upstream);
     let release = "dists/stable/Release";
     let bytes = other.tree.bytes(release).to_vec();
     mirror.server.edit(|tree| tree.insert(release, bytes));
@@ -341,11 +340,11 @@ fn a_release_of_another_moment_is_left_out() {
         "warning: r: [server]/dists/stable/Release is not what the root says and is left out\n",
     );
     mirror
-        .published()
+        .tree()
         .assert_same(&expected_without(&mirror, release));
 
     // With a signature that is not its own.
-    let mirror = Mirror::of(Upstream::deb().package(hello()));
+    let mirror = mirror_of(Upstream::deb().package(hello()));
     let signature = "dists/stable/Release.gpg";
     let bytes = other.tree.bytes(signature).to_vec();
     mirror.server.edit(|tree| tree.insert(signature, bytes));
@@ -355,30 +354,30 @@ fn a_release_of_another_moment_is_left_out() {
          its signature inside; nothing to do\n",
     );
     mirror
-        .published()
+        .tree()
         .assert_same(&expected_without(&mirror, release));
 
     // Without one there is nothing to say.
-    let mirror = Mirror::of(Upstream::deb().package(hello()));
+    let mirror = mirror_of(Upstream::deb().package(hello()));
     mirror
         .server
         .edit(|tree| tree.retain(|path| path != signature));
     mirror.sync().succeeds();
     mirror
-        .published()
+        .tree()
         .assert_same(&expected_without(&mirror, signature));
 
     // Clients do without both of them.
     for (path, left_out) in [(signature, signature), (release, "dists/stable/Release")] {
-        let mirror = Mirror::of(Upstream::deb().package(hello()));
-        mirror.global("download:\n  retries: 0\n");
+        let mirror = mirror_of(Upstream::deb().package(hello()));
+        mirror.configure("download:\n  retries: 0\n");
         mirror.server.fault(path, Times::Always, Fault::Status(500));
         mirror.sync().fails_with(
             0,
             &format!("warning: r: [server]/{path} answers with HTTP status 500: it is left out\n"),
         );
         mirror
-            .published()
+            .tree()
             .assert_same(&expected_without(&mirror, left_out));
     }
 }
@@ -394,7 +393,7 @@ fn a_detached_signature_alone_is_enough() {
     let upstream = Upstream::deb()
         .package(hello())
         .with_deb(|deb| deb.roots = Roots::DetachedOnly);
-    let said = Mirror::of(upstream).sync().succeeds().stdout;
+    let said = mirror_of(upstream).sync().succeeds().stdout;
     let fingerprint = Key::archive().fingerprint();
     assert!(
         said.contains(&format!("verified by {fingerprint}")),

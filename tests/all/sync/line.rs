@@ -1,6 +1,7 @@
 //! Lines that only drip, break again and again, or say what HTTP does not allow.
 
-use super::{Mirror, both, hello, noise};
+use super::{both, hello, mirror_of, noise};
+use crate::kit::mirror::Mirror;
 use crate::kit::server::{Fault, RawAnswer, Times, Validators};
 use crate::kit::upstream::{Package, Upstream};
 
@@ -38,7 +39,7 @@ fn slow_redirect_page(answer: &mut RawAnswer<'_>) {
 #[test]
 fn a_server_that_drips_is_given_up() {
     for mirror in both().map(Mirror::of) {
-        mirror.global("download:\n  retries: 0\n  timeout: 1\n");
+        mirror.configure("download:\n  retries: 0\n  timeout: 1\n");
         let root = mirror.upstream.root();
         let package = mirror.built.path_of("hello");
         let drips = [slow_body, slow_chunk_extension, slow_trailers];
@@ -60,7 +61,7 @@ fn a_server_that_drips_is_given_up() {
 /// A page that nobody wants is not waited for: the answer's status is known.
 #[test]
 fn pages_that_drip_do_not_hold_up_a_sync() {
-    let mirror = Mirror::of(Upstream::deb().package(hello()));
+    let mirror = mirror_of(Upstream::deb().package(hello()));
     mirror
         .server
         .edit(|tree| tree.retain(|path| !path.ends_with("InRelease")));
@@ -70,7 +71,7 @@ fn pages_that_drip_do_not_hold_up_a_sync() {
         .fault(inline, ALWAYS, Fault::Raw(slow_error_page));
     mirror.sync().succeeds();
 
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
     let package = mirror.built.path_of("hello");
     let bytes = mirror.built.tree.bytes(&package).to_vec();
     mirror.server.edit(|tree| tree.insert("elsewhere", bytes));
@@ -83,8 +84,8 @@ fn pages_that_drip_do_not_hold_up_a_sync() {
 /// Keys too, which come from another server than the repository's.
 #[test]
 fn a_key_url_that_drips() {
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
-    mirror.global("download:\n  retries: 0\n  timeout: 1\n");
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
+    mirror.configure("download:\n  retries: 0\n  timeout: 1\n");
     mirror
         .server
         .fault("key.asc", ALWAYS, Fault::Raw(slow_body));
@@ -92,7 +93,7 @@ fn a_key_url_that_drips() {
     let fingerprint = format!("gpgkey_fingerprints: [{}]", "0".repeat(40));
     mirror.chantal.repository(
         &mirror
-            .repository()
+            .usual()
             .unsigned()
             .format("repo_gpgcheck: true")
             .format(&key)
@@ -108,8 +109,8 @@ fn a_key_url_that_drips() {
 #[test]
 fn waiting_for_our_own_limit_is_no_stall() {
     let body = noise(40_000);
-    let mirror = Mirror::of(Upstream::deb().package(Package::new("large", "1").raw(&body)));
-    mirror.global("download:\n  retries: 0\n  timeout: 1\n  bandwidth_limit: 15KB\n");
+    let mirror = mirror_of(Upstream::deb().package(Package::new("large", "1").raw(&body)));
+    mirror.configure("download:\n  retries: 0\n  timeout: 1\n  bandwidth_limit: 15KB\n");
     mirror.sync().succeeds();
 }
 
@@ -117,8 +118,8 @@ fn waiting_for_our_own_limit_is_no_stall() {
 fn a_line_that_breaks_again_and_again_gets_a_file_through() {
     for upstream in Upstream::both() {
         let large = Package::new("large", "1-1").raw(&noise(100_000));
-        let mirror = Mirror::of(upstream.package(large));
-        mirror.global("download:\n  retries: 1\n");
+        let mirror = mirror_of(upstream.package(large));
+        mirror.configure("download:\n  retries: 1\n");
         let path = mirror.built.path_of("large");
         mirror.server.fault(&path, ALWAYS, Fault::Truncate(10_000));
         mirror.sync().succeeds();
@@ -130,7 +131,7 @@ fn a_line_that_breaks_again_and_again_gets_a_file_through() {
             assert_eq!(request.header("range"), Some(range.as_str()));
             assert_eq!(request.header("if-range"), Some(etag));
         }
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
     }
 }
 
@@ -138,8 +139,8 @@ fn a_line_that_breaks_again_and_again_gets_a_file_through() {
 #[test]
 fn a_line_that_breaks_and_begins_anew_is_given_up() {
     let mirror =
-        Mirror::of(Upstream::rpm().package(Package::new("large", "1").raw(&noise(100_000))));
-    mirror.global("download:\n  retries: 1\n");
+        mirror_of(Upstream::rpm().package(Package::new("large", "1").raw(&noise(100_000))));
+    mirror.configure("download:\n  retries: 1\n");
     mirror
         .server
         .configure(|options| options.ranges = crate::kit::server::Ranges::Ignored);
@@ -158,7 +159,7 @@ fn a_line_that_breaks_and_begins_anew_is_given_up() {
 fn a_later_run_goes_on_by_if_range() {
     for upstream in Upstream::both() {
         let large = Package::new("large", "1-1").raw(&noise(100_000));
-        let mirror = Mirror::of(upstream.package(large));
+        let mirror = mirror_of(upstream.package(large));
         let path = mirror.built.path_of("large");
         mirror.server.fault(&path, ONCE, Fault::Truncate(10_000));
         mirror.sync().exits(3);
@@ -173,7 +174,7 @@ fn a_later_run_goes_on_by_if_range() {
         );
         assert!(first.header("if-range").is_some());
         mirror.sync().succeeds();
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
     }
 }
 
@@ -182,8 +183,8 @@ fn a_later_run_goes_on_by_if_range() {
 fn a_part_of_other_bytes_is_tried_afresh() {
     for upstream in Upstream::both() {
         let large = Package::new("large", "1-1").raw(&noise(100_000));
-        let mirror = Mirror::of(upstream.package(large));
-        mirror.global("download:\n  retries: 1\n");
+        let mirror = mirror_of(upstream.package(large));
+        mirror.configure("download:\n  retries: 1\n");
         mirror
             .server
             .configure(|options| options.validators = Validators::None);
@@ -198,7 +199,7 @@ fn a_part_of_other_bytes_is_tried_afresh() {
             .map(|request| request.status)
             .collect();
         assert_eq!(asked, [200, 206, 200]);
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
         assert_eq!(
             std::fs::read_dir(mirror.chantal.data().join("pool/partial"))
                 .unwrap()
@@ -212,7 +213,7 @@ fn a_part_of_other_bytes_is_tried_afresh() {
 #[test]
 fn a_dry_run_counts_what_is_there_already() {
     let mirror =
-        Mirror::of(Upstream::deb().package(Package::new("large", "1").raw(&noise(100_000))));
+        mirror_of(Upstream::deb().package(Package::new("large", "1").raw(&noise(100_000))));
     let bytes = || {
         let planned = mirror
             .sync_with(&["--dry-run", "--format", "json"])
@@ -261,8 +262,8 @@ fn answers_that_do_not_fit() {
 
 #[test]
 fn a_server_that_says_continue_for_ever() {
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
-    mirror.global("download:\n  retries: 0\n  timeout: 1\n");
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
+    mirror.configure("download:\n  retries: 0\n  timeout: 1\n");
     let root = mirror.upstream.root();
     // One is allowed, whatever it is for.
     mirror.server.fault(
@@ -302,14 +303,14 @@ fn a_root_that_changes_within_a_second_is_noticed() {
                 });
                 mirror.sync().succeeds();
                 mirror.server.clear_log();
-                mirror.change(|upstream| upstream.add(Package::new("second", "1")));
+                mirror.next(|upstream| upstream.add(Package::new("second", "1")));
                 mirror.sync().succeeds();
                 let first = mirror.server.requests().remove(0);
                 assert_eq!(first.header("if-modified-since"), None);
                 assert_eq!(first.header("if-none-match"), None);
                 assert!(
                     mirror
-                        .published()
+                        .tree()
                         .find(&mirror.built.path_of("second"))
                         .is_some()
                 );
@@ -317,7 +318,7 @@ fn a_root_that_changes_within_a_second_is_noticed() {
         }
     }
     // Two seconds later it is recognised again.
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
     mirror
         .server
         .configure(|options| options.modified = Some((1_700_000_000, 2)));

@@ -4,7 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{Mirror, both, hello};
+use super::{both, hello, mirror_of};
+use crate::kit::mirror::Mirror;
 use crate::kit::upstream::Upstream;
 
 /// Signed, and no key to see it with: a warning at every sync that changes something.
@@ -12,9 +13,8 @@ const WARNING: &str =
     "r: [server]/repodata/repomd.xml.asc exists, but no key is configured to verify it with";
 
 fn warning() -> Mirror {
-    Mirror::configured(Upstream::rpm().package(hello()), |repository| {
-        repository.unsigned().format("repo_gpgcheck: auto")
-    })
+    mirror_of(Upstream::rpm().package(hello()))
+        .defined(|repository| repository.unsigned().format("repo_gpgcheck: auto"))
 }
 
 fn log(mirror: &Mirror) -> String {
@@ -32,15 +32,15 @@ fn to_stderr_as_much_as_is_wanted() {
         ("info", &["-q"], ""),
     ] {
         let mirror = warning();
-        mirror.global(&format!("logging:\n  level: {level}\n"));
+        mirror.configure(&format!("logging:\n  level: {level}\n"));
         mirror.sync_with(options).fails_with(0, expected);
     }
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.sync().succeeds();
         let request = format!("debug: GET [server]/{} -> 304\n", mirror.upstream.root());
         mirror.sync_with(&["-v"]).fails_with(0, &request);
-        mirror.global("logging:\n  level: debug\n");
+        mirror.configure("logging:\n  level: debug\n");
         mirror.sync().fails_with(0, &request);
     }
 }
@@ -48,7 +48,7 @@ fn to_stderr_as_much_as_is_wanted() {
 #[test]
 fn to_a_file_as_text() {
     let mirror = warning();
-    mirror.global("logging:\n  file: ../../logs/chantal.log\n");
+    mirror.configure("logging:\n  file: ../../logs/chantal.log\n");
     mirror.sync().succeeds();
     mirror.sync_with(&["-v"]).succeeds();
     let log = log(&mirror);
@@ -70,7 +70,7 @@ fn to_a_file_as_text() {
 #[test]
 fn the_file_says_why_a_run_failed() {
     let mirror = warning();
-    mirror.global("logging:\n  file: ../../logs/chantal.log\n");
+    mirror.configure("logging:\n  file: ../../logs/chantal.log\n");
     let path = mirror.upstream.root();
     mirror.server.edit(|tree| tree.remove(&path));
     let error = format!("error: r: there is no repository: none of [server]/{path} exists\n");
@@ -83,7 +83,7 @@ fn the_file_says_why_a_run_failed() {
 fn as_json_lines() {
     for place in ["", "  file: ../../logs/chantal.log\n"] {
         let mirror = warning();
-        mirror.global(&format!(
+        mirror.configure(&format!(
             "logging:\n  level: debug\n  format: json\n{place}"
         ));
         let output = mirror.sync().exits(0);

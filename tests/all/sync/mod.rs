@@ -19,75 +19,12 @@ mod results;
 mod several;
 mod verbatim;
 
-use crate::kit::chantal::{Chantal, Repository};
-use crate::kit::process::Output;
-use crate::kit::server::Server;
-use crate::kit::tree::Tree;
-use crate::kit::upstream::{Built, Package, Upstream};
+use crate::kit::mirror::{Mirror, NO_RETRIES};
+use crate::kit::upstream::{Package, Upstream};
 
-/// One repository `r`, a server with its upstream, and a chantal that mirrors it and does not try twice.
-struct Mirror {
-    upstream: Upstream,
-    built: Built,
-    server: Server,
-    chantal: Chantal,
-}
-
-impl Mirror {
-    fn of(upstream: Upstream) -> Self {
-        Self::configured(upstream, |repository| repository)
-    }
-
-    /// With the definition that `change` makes of the usual one.
-    fn configured(upstream: Upstream, change: impl FnOnce(Repository) -> Repository) -> Self {
-        let built = upstream.build();
-        let server = Server::start(built.tree.clone());
-        let mirror = Self {
-            chantal: Chantal::new(),
-            upstream,
-            built,
-            server,
-        };
-        mirror.chantal.hide_server(&mirror.server);
-        mirror.global("download:\n  retries: 0\n");
-        let repository = Repository::of("r", &mirror.upstream, &mirror.server.url());
-        mirror.chantal.repository(&change(repository));
-        mirror
-    }
-
-    /// Global settings beside the storage's.
-    fn global(&self, yaml: &str) {
-        self.chantal
-            .global(&format!("storage:\n  base_path: ../../data\n{yaml}"));
-    }
-
-    fn repository(&self) -> Repository {
-        Repository::of("r", &self.upstream, &self.server.url())
-    }
-
-    #[must_use = "nothing is asserted yet"]
-    fn sync(&self) -> Output {
-        self.sync_with(&[])
-    }
-
-    #[must_use = "nothing is asserted yet"]
-    fn sync_with(&self, more: &[&str]) -> Output {
-        let mut args = vec!["repo", "sync", "--repo-id", "r"];
-        args.extend(more);
-        self.chantal.run(&args)
-    }
-
-    fn published(&self) -> Tree {
-        self.chantal.published_tree("r")
-    }
-
-    /// The next day's upstream; what it serves is built anew.
-    fn change(&mut self, change: impl FnOnce(&mut Upstream)) {
-        self.upstream.bump_date();
-        change(&mut self.upstream);
-        self.built = self.upstream.build();
-        self.server.swap(self.built.tree.clone());
-    }
+/// The usual mirror, which tries nothing twice.
+fn mirror_of(upstream: Upstream) -> Mirror {
+    Mirror::of(upstream).configured(NO_RETRIES)
 }
 
 fn hello() -> Package {

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Mirror, both, hello};
+use super::{both, hello, mirror_of};
+use crate::kit::mirror::Mirror;
 use crate::kit::upstream::{Built, FileNames, Package, Upstream};
 
 /// At which request the upstream changes.
@@ -60,14 +61,14 @@ fn an_upstream_that_changes_once_ends_with_its_new_state() {
         for package in [Package::new("hello", "1.0-2"), hello().file(b"rebuilt")] {
             for upstream in upstreams() {
                 println!("{moment:?} {} {}", upstream.kind(), package.version);
-                let mirror = Mirror::of(upstream);
+                let mirror = mirror_of(upstream);
                 let new = next(&mirror.upstream, package.clone());
                 for path in moment.paths(&mirror) {
                     let (site, tree) = (mirror.server.site(), new.tree.clone());
                     mirror.server.on_request(&path, move || site.swap(tree));
                 }
                 mirror.sync().succeeds();
-                mirror.published().assert_same(&new.mirrored());
+                mirror.tree().assert_same(&new.mirrored());
             }
         }
     }
@@ -76,9 +77,9 @@ fn an_upstream_that_changes_once_ends_with_its_new_state() {
 #[test]
 fn an_upstream_that_changes_forever_is_an_error() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.sync().succeeds();
-        let before = mirror.published();
+        let before = mirror.tree();
 
         // Whenever a package is asked for, the next state has taken its place.
         let states = Arc::new(Mutex::new(Vec::new()));
@@ -106,13 +107,13 @@ fn an_upstream_that_changes_forever_is_an_error() {
                  hint: the upstream may be mid-update; try again later; the last good state is untouched\n"
             ),
         );
-        mirror.published().assert_same(&before);
+        mirror.tree().assert_same(&before);
     }
 }
 
 #[test]
 fn a_signature_that_stays_wrong_is_refused_at_the_second_look() {
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
     let other = next(&mirror.upstream, Package::new("hello", "1.0-2"));
     let signature = "repodata/repomd.xml.asc";
     let bytes = other.tree.bytes(signature).to_vec();

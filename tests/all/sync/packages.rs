@@ -1,7 +1,8 @@
 //! The signatures inside rpm packages: which ones count, and when packages are looked at.
 
-use super::{Mirror, hello};
+use super::{hello, mirror_of};
 use crate::kit::keys::{Algorithm, HashAlgorithm, Key};
+use crate::kit::mirror::Mirror;
 use crate::kit::upstream::{
     Checksum, Codec, Package, Place, RpmDigest, RpmInside, RpmSignature, Signing, Tampered,
     Upstream,
@@ -17,9 +18,8 @@ fn by(key: &'static Key) -> RpmSignature {
 /// A mirror of one package that trusts one key; the root is not signed, so that only the package is judged.
 fn judging(key: &Key, package: Package) -> Mirror {
     let upstream = Upstream::rpm().unsigned().package(package);
-    Mirror::configured(upstream, |repository| {
-        repository.trusting(key).format("repo_gpgcheck: false")
-    })
+    mirror_of(upstream)
+        .defined(|repository| repository.trusting(key).format("repo_gpgcheck: false"))
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn weak_signatures_need_permission() {
         let mirror = judging(key, hello().signatures([signature]));
         let said = mirror.sync().exits(4).stderr;
         assert!(said.contains(why), "{said}");
-        let repository = mirror.repository().trusting(key);
+        let repository = mirror.usual().trusting(key);
         let repository = repository.format("repo_gpgcheck: false");
         mirror
             .chantal
@@ -161,7 +161,7 @@ fn refused_packages_are_reported_together() {
         upstream.add(Package::new(name, "1-1").signatures([]));
     }
     upstream.add(Package::new("c", "1-1").signatures([by(Key::stranger())]));
-    let mirror = Mirror::of(upstream);
+    let mirror = mirror_of(upstream);
     let stranger = Key::stranger().fingerprint();
     let message = format!(
         "error: r: 3 packages are refused\n\
@@ -183,7 +183,7 @@ fn refused_packages_are_reported_together() {
     for number in 10..40 {
         upstream.add(Package::new(&format!("p{number}"), "1-1").signatures([]));
     }
-    let mirror = Mirror::of(upstream);
+    let mirror = mirror_of(upstream);
     let said = mirror.sync().exits(4).stderr;
     let first = said.lines().next().unwrap();
     assert!(
@@ -196,9 +196,9 @@ fn refused_packages_are_reported_together() {
 
 #[test]
 fn packages_are_looked_at_again_when_the_keys_change() {
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
     let configure = |line: &str| {
-        let repository = mirror.repository().format("repo_gpgcheck: false");
+        let repository = mirror.usual().format("repo_gpgcheck: false");
         mirror.chantal.repository(&repository.format(line));
     };
     configure("gpgcheck: false");
@@ -213,25 +213,25 @@ fn packages_are_looked_at_again_when_the_keys_change() {
     assert!(unchanged.starts_with("r: unchanged"), "{unchanged}");
     assert_eq!(mirror.server.requests().len(), 1);
 
-    let other = mirror.repository().format("repo_gpgcheck: false");
+    let other = mirror.usual().format("repo_gpgcheck: false");
     mirror.chantal.repository(
         &other
             .trusting(Key::stranger())
             .format("repo_gpgcheck: false"),
     );
-    let before = mirror.published();
+    let before = mirror.tree();
     let said = mirror.sync().exits(4).stderr;
     assert!(
         said.contains("the key is not among the trusted keys"),
         "{said}"
     );
-    mirror.published().assert_same(&before);
+    mirror.tree().assert_same(&before);
 }
 
 /// A verdict is remembered with the object and the keys: what is known to be good is not read again.
 #[test]
 fn a_good_package_is_read_once() {
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
     mirror.sync().succeeds();
     let objects = mirror.chantal.data().join("pool/sha256");
     let package = mirror.built.tree.bytes(&mirror.built.path_of("hello"));
@@ -253,7 +253,7 @@ fn keys_are_asked_for_once() {
     for name in ["a", "b", "c"] {
         upstream.add(Package::new(name, "1-1").signatures([by(archive)]));
     }
-    let mut mirror = Mirror::of(upstream);
+    let mut mirror = mirror_of(upstream);
     mirror
         .server
         .edit(|tree| tree.insert("key", archive.public_armored()));
@@ -262,9 +262,7 @@ fn keys_are_asked_for_once() {
             mirror.server.url(),
             [archive, stranger].map(Key::fingerprint),
         );
-        let repository = mirror
-            .repository()
-            .format(&format!("gpgkey_url: {url}/key"));
+        let repository = mirror.usual().format(&format!("gpgkey_url: {url}/key"));
         let named = format!("gpgkey_fingerprints: [{}]", both[0]);
         let repository = repository.format(&named).format("gpgcheck: true");
         mirror.chantal.repository(&repository);
@@ -273,7 +271,7 @@ fn keys_are_asked_for_once() {
     mirror.sync().succeeds();
     assert_eq!(mirror.server.requests_of("key").len(), 1);
 
-    mirror.change(|upstream| {
+    mirror.next(|upstream| {
         upstream.signing = Signing::Unsigned;
         for name in ["d", "e", "f"] {
             upstream.add(Package::new(name, "1-1").signatures([by(stranger)]));
@@ -296,7 +294,7 @@ fn a_package_is_one_whatever_else_it_is_called() {
     for delta_path in ["hello-1.0-1.x86_64.rpm", "aaa/hello.drpm"] {
         let unsigned = hello().signatures([]);
         let upstream = Upstream::rpm().unsigned().package(unsigned);
-        let mut mirror = Mirror::configured(upstream, |repository| {
+        let mut mirror = mirror_of(upstream).defined(|repository| {
             let repository = repository.trusting(Key::archive());
             repository.format("repo_gpgcheck: false")
         });
@@ -342,7 +340,7 @@ fn a_package_in_the_place_of_another_is_refused() {
     for (name, version) in [("new", "1-1"), ("old", "2-1"), ("old", "1:1-1")] {
         let impostor = Package::new(name, version).raw(&bytes);
         let upstream = Upstream::rpm().unsigned().package(impostor);
-        let mirror = Mirror::configured(upstream, |repository| {
+        let mirror = mirror_of(upstream).defined(|repository| {
             let repository = repository.trusting(Key::archive());
             repository.format("repo_gpgcheck: false")
         });
@@ -361,8 +359,8 @@ fn a_package_in_the_place_of_another_is_refused() {
 /// The disk is to blame, not the upstream: what is damaged comes again.
 #[test]
 fn a_damaged_package_in_the_pool_is_fetched_again() {
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
-    let off = mirror.repository().format("gpgcheck: false");
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
+    let off = mirror.usual().format("gpgcheck: false");
     mirror.chantal.repository(&off);
     mirror.sync().succeeds();
     let path = mirror.built.path_of("hello");
@@ -377,11 +375,11 @@ fn a_damaged_package_in_the_pool_is_fetched_again() {
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(&object, permissions).unwrap();
     std::fs::write(&object, vec![0; package.len()]).unwrap();
-    mirror.chantal.repository(&mirror.repository());
+    mirror.chantal.repository(&mirror.usual());
     let said = mirror.sync_with(&["--refresh"]).exits(0);
     assert!(said.stderr.contains("is damaged"), "{}", said.stderr);
     assert_eq!(std::fs::read(&object).unwrap(), package);
-    assert_eq!(mirror.published().bytes(&path), package);
+    assert_eq!(mirror.tree().bytes(&path), package);
 }
 
 /// One file cannot be two packages: clients would believe the entry that nobody looked at.
@@ -391,7 +389,7 @@ fn one_path_cannot_be_two_packages() {
         let package = hello().signatures([by(Key::archive())]);
         let upstream = Upstream::rpm().unsigned().package(package);
         let upstream = upstream.with_rpm(|rpm| rpm.compression = Codec::Plain);
-        let mut mirror = Mirror::configured(upstream, |repository| {
+        let mut mirror = mirror_of(upstream).defined(|repository| {
             let repository = repository.trusting(Key::archive());
             repository.format("repo_gpgcheck: false")
         });
@@ -435,7 +433,7 @@ fn one_path_cannot_be_two_packages() {
 
 #[test]
 fn metadata_is_no_package_whatever_it_is_called() {
-    let mut mirror = Mirror::of(Upstream::rpm().unsigned().package(hello().signatures([])));
+    let mut mirror = mirror_of(Upstream::rpm().unsigned().package(hello().signatures([])));
     let path = mirror.built.path_of("hello");
     let tree = &mut mirror.built.tree;
     let package = tree.bytes(&path).to_vec();

@@ -5,10 +5,11 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Mirror, both, hello};
+use super::{both, hello, mirror_of};
 use crate::kit::chantal::{Chantal, NO_STORAGE};
 use crate::kit::clients::installed;
 use crate::kit::keys::Key;
+use crate::kit::mirror::Mirror;
 use crate::kit::process::{self, Output};
 use crate::kit::server::{Fault, Times};
 use crate::kit::tree::Tree;
@@ -62,7 +63,7 @@ fn sync_in_words() {
     );
     for upstream in both() {
         let kind = upstream.kind();
-        let mut mirror = Mirror::of(upstream);
+        let mut mirror = mirror_of(upstream);
         let signer_of = |packages: &str| match kind {
             "rpm" => signer.replace("verified", &format!("{packages} verified")),
             _ => String::new(),
@@ -79,7 +80,7 @@ fn sync_in_words() {
         let files = mirror.built.mirrored().len();
         assert_eq!(said, first + &signer + &one + &published(files, ""));
 
-        mirror.change(|upstream| {
+        mirror.next(|upstream| {
             upstream.remove("hello");
             upstream.add(Package::new("one", "1-1"));
             upstream.add(Package::new("two", "1-1"));
@@ -88,7 +89,7 @@ fn sync_in_words() {
         let said = mirror.sync().succeeds().stdout;
         let (requests, bytes) = traffic(&mirror);
         let bytes = indicatif::HumanBytes(bytes as u64);
-        let all = mirror.published().len();
+        let all = mirror.tree().len();
         let retained = all - mirror.built.mirrored().len();
         let second = format!(
             "r: 2 packages (2 added, 1 removed), {requests} requests, {bytes} downloaded\n"
@@ -128,7 +129,7 @@ const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
 #[test]
 fn sync_and_publish_as_json() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         let chantal = &mirror.chantal;
         let files = mirror.built.mirrored().len();
         let output = mirror.sync_with(&["--format", "json"]).succeeds();
@@ -171,7 +172,7 @@ fn sync_and_publish_as_json() {
 #[test]
 fn configuration_list_and_details_as_json() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         let (chantal, kind) = (&mirror.chantal, mirror.upstream.kind());
         let fingerprint = Key::archive().fingerprint();
         let expected = json!({
@@ -226,7 +227,7 @@ fn configuration_list_and_details_as_json() {
 #[test]
 fn failures_and_history_as_json() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         let (chantal, root) = (&mirror.chantal, mirror.upstream.root());
         let history = ["repo", "history", "--repo-id", "r"];
         prints(chantal, &history, 0, &json!([]));
@@ -283,7 +284,7 @@ fn words(text: &str) -> String {
 
 #[test]
 fn lists_and_details_in_words() {
-    let mirror = Mirror::of(Upstream::deb().package(hello()));
+    let mirror = mirror_of(Upstream::deb().package(hello()));
     let chantal = &mirror.chantal;
     chantal.never_create();
     chantal.run(&["init"]).exits(0);
@@ -353,11 +354,11 @@ fn lists_and_details_in_words() {
 
 #[test]
 fn other_words_for_other_repositories() {
-    let mirror = Mirror::of(Upstream::rpm().package(hello()).unsigned());
+    let mirror = mirror_of(Upstream::rpm().package(hello()).unsigned());
     mirror.sync().succeeds();
     let off = mirror.chantal.run(&["repo", "list"]).succeeds().stdout;
     assert!(off.contains("not checked"), "{off}");
-    let auto = mirror.repository().format("repo_gpgcheck: auto");
+    let auto = mirror.usual().format("repo_gpgcheck: auto");
     mirror.chantal.repository(&auto);
     let auto = mirror.chantal.run(&["repo", "list"]).succeeds().stdout;
     assert!(auto.contains("unsigned"), "{auto}");
@@ -447,8 +448,8 @@ fn init_without_a_configuration_writes_examples_that_are_good() {
 /// The configuration says what the next sync does; what is there was made by an earlier one.
 #[test]
 fn packages_that_were_not_verified_are_shown_as_such() {
-    let mirror = Mirror::of(Upstream::rpm().package(hello()));
-    let (chantal, checked) = (&mirror.chantal, mirror.repository());
+    let mirror = mirror_of(Upstream::rpm().package(hello()));
+    let (chantal, checked) = (&mirror.chantal, mirror.usual());
     let shows = |column: &str, signed: Option<&str>, verified: bool| {
         let list = chantal.run(&["repo", "list"]).succeeds().stdout;
         assert!(list.contains(&format!("  {column}  ")), "{list}");

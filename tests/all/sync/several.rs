@@ -3,8 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use super::{Mirror, both, hello, noise};
+use super::{both, hello, mirror_of, noise};
 use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::mirror::Mirror;
 use crate::kit::process::{self, Output};
 use crate::kit::server::{Fault, Server, Times};
 use crate::kit::tree::{Tree, inodes};
@@ -55,7 +56,7 @@ fn one_that_fails_does_not_stop_the_others() {
         let chantal = Chantal::new();
         let expected = two(&chantal);
         // Not the package of the others, which would do.
-        let refused = Mirror::of(Upstream::rpm().package(hello().file(b"another")));
+        let refused = mirror_of(Upstream::rpm().package(hello().file(b"another")));
         let package = refused.built.path_of("hello");
         refused
             .server
@@ -183,7 +184,7 @@ fn tenants_live_side_by_side() {
 #[test]
 fn without_latest_path_nothing_is_published() {
     for upstream in both() {
-        let mirror = Mirror::configured(upstream, Repository::unpublished);
+        let mirror = mirror_of(upstream).defined(Repository::unpublished);
         let said = mirror.sync().succeeds().stdout;
         assert!(!said.contains("published"), "{said}");
         assert!(!mirror.chantal.dir().join("www").exists());
@@ -198,13 +199,13 @@ fn without_latest_path_nothing_is_published() {
         );
 
         // Once it has one, the next sync publishes there, though the upstream did not change.
-        mirror.chantal.repository(&mirror.repository());
+        mirror.chantal.repository(&mirror.usual());
         mirror.sync().succeeds().says(&format!(
             "r: unchanged, 1 package, 1 request, 0 B downloaded\n  \
              published at [dir]/www/r/latest ({} files)\n",
             mirror.built.mirrored().len()
         ));
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
     }
 }
 
@@ -212,9 +213,8 @@ fn without_latest_path_nothing_is_published() {
 fn publishing_by_hand() {
     for upstream in both() {
         let publish = "publish:\n  latest_path: ../../www/r/latest\n  auto: false\n";
-        let mut mirror = Mirror::configured(upstream, |repository| {
-            repository.unpublished().more(publish)
-        });
+        let mut mirror =
+            mirror_of(upstream).defined(|repository| repository.unpublished().more(publish));
         let run = |mirror: &Mirror| mirror.chantal.run(&["publish", "--repo-id", "r"]);
         mirror.chantal.run(&["init"]).exits(0);
         run(&mirror).says("").fails_with(
@@ -227,17 +227,17 @@ fn publishing_by_hand() {
         let said = format!("r: published at [dir]/www/r/latest ({files} files)\n");
         run(&mirror).succeeds().says(&said);
         let first = mirror.built.mirrored();
-        mirror.published().assert_same(&first);
+        mirror.tree().assert_same(&first);
         // It is made anew whatever is there.
         run(&mirror).succeeds().says(&said);
-        mirror.published().assert_same(&first);
+        mirror.tree().assert_same(&first);
 
-        mirror.change(|upstream| upstream.add(Package::new("new", "1-1")));
+        mirror.next(|upstream| upstream.add(Package::new("new", "1-1")));
         mirror.sync().succeeds();
-        mirror.published().assert_same(&first);
+        mirror.tree().assert_same(&first);
         run(&mirror).succeeds();
         let package = mirror.built.path_of("new");
-        assert!(mirror.published().find(&package).is_some());
+        assert!(mirror.tree().find(&package).is_some());
     }
 }
 
@@ -245,7 +245,7 @@ fn publishing_by_hand() {
 fn a_dry_run_says_the_plan_and_changes_nothing() {
     for upstream in both() {
         let large = Package::new("large", "1-1").raw(&noise(200_000));
-        let mut mirror = Mirror::of(upstream.package(large));
+        let mut mirror = mirror_of(upstream.package(large));
         let packages = |mirror: &Mirror| {
             let paths = ["hello", "large"].map(|name| mirror.built.path_of(name));
             paths
@@ -290,11 +290,11 @@ fn a_dry_run_says_the_plan_and_changes_nothing() {
             let is_index = path.contains("/by-hash/") || path.starts_with("repodata/");
             assert!(is_root || !is_index, "{path}");
         }
-        mirror.published().assert_same(&mirror.built.mirrored());
+        mirror.tree().assert_same(&mirror.built.mirrored());
         let nothing = "r: unchanged, nothing to download\n";
         mirror.sync_with(&["--dry-run"]).succeeds().says(nothing);
 
-        mirror.change(|upstream| upstream.add(Package::new("new", "1-1")));
+        mirror.next(|upstream| upstream.add(Package::new("new", "1-1")));
         let before = inodes(&mirror.chantal.published("r"));
         let plan = mirror
             .sync_with(&["--dry-run", "--format", "json"])
@@ -314,7 +314,7 @@ fn a_dry_run_says_the_plan_and_changes_nothing() {
 #[test]
 fn a_dry_run_fails_as_the_sync_would() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.server.swap(Tree::new());
         let dry = mirror.sync_with(&["--dry-run"]).exits(4).says("");
         let real = mirror.sync();
@@ -329,7 +329,7 @@ fn a_dry_run_fails_as_the_sync_would() {
 #[test]
 fn published_files_are_links_that_anybody_may_read() {
     for upstream in both() {
-        let mirror = Mirror::of(upstream);
+        let mirror = mirror_of(upstream);
         mirror.sync().succeeds();
         for (path, inode) in inodes(&mirror.chantal.published("r")) {
             assert_eq!(inode.mode, 0o444, "{path}");

@@ -1,6 +1,7 @@
 //! Published is what the upstream has, byte for byte: every file that the selection needs and no other.
 
-use super::{Mirror, hello};
+use super::{hello, mirror_of};
+use crate::kit::mirror::Mirror;
 use crate::kit::upstream::{
     ArchitectureAll, Checksum, Codec, Deb, DebExtra, FileNames, Package, Part, Roots, RpmExtra,
     Upstream,
@@ -22,7 +23,7 @@ fn is_mirrored(what: &str, mirror: &Mirror, parts: &[Part]) {
     println!("{what}");
     mirror.sync().succeeds();
     let expected = mirror.built.mirrored_with(parts);
-    mirror.published().assert_same(&expected);
+    mirror.tree().assert_same(&expected);
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn apt_layouts() {
         ),
         ("no packages", Upstream::deb()),
     ] {
-        is_mirrored(what, &Mirror::of(upstream), &[]);
+        is_mirrored(what, &mirror_of(upstream), &[]);
     }
     // One codec at a time: it is the one that is read.
     for codec in [Codec::Plain, Codec::Gz, Codec::Xz, Codec::Bz2, Codec::Zst] {
@@ -95,7 +96,7 @@ fn apt_layouts() {
             deb.compressions = vec![codec];
             deb.listed_only.clear();
         });
-        is_mirrored(&format!("{codec:?}"), &Mirror::of(upstream), &[]);
+        is_mirrored(&format!("{codec:?}"), &mirror_of(upstream), &[]);
     }
 }
 
@@ -103,11 +104,11 @@ fn apt_layouts() {
 fn apt_by_hash_names_of_weak_digests_are_left_out() {
     // Clients ask by the strongest digest that Release has.
     let upstream = deb(|deb| deb.checksums = vec![Checksum::Sha1, Checksum::Sha256]);
-    let mirror = Mirror::of(upstream);
+    let mirror = mirror_of(upstream);
     mirror.sync().succeeds();
     let mut expected = mirror.built.mirrored();
     expected.retain(|path| !path.contains("/by-hash/SHA1/"));
-    mirror.published().assert_same(&expected);
+    mirror.tree().assert_same(&expected);
 }
 
 #[test]
@@ -138,13 +139,13 @@ fn apt_extras() {
             &[Part::Sources, Part::Udebs, Part::Installer],
         ),
     ] {
-        let mirror = Mirror::configured(everything(), |repository| {
+        let mirror = mirror_of(everything()).defined(|repository| {
             lines
                 .iter()
                 .fold(repository, |repository, line| repository.format(line))
         });
         is_mirrored(&format!("{lines:?}"), &mirror, parts);
-        let paths = mirror.published();
+        let paths = mirror.tree();
         assert!(
             !paths.paths().iter().any(|path| path.contains(".diff/")),
             "no pdiff is mirrored"
@@ -166,9 +167,8 @@ fn apt_components_of_a_security_archive_are_written_either_way() {
             deb.suite = "bookworm-security".to_owned();
             deb.component_prefix = "updates/".to_owned();
         });
-        let mirror = Mirror::configured(upstream, |repository| {
-            repository.format(&format!("components: [{written}]"))
-        });
+        let mirror = mirror_of(upstream)
+            .defined(|repository| repository.format(&format!("components: [{written}]")));
         is_mirrored(written, &mirror, &[]);
     }
 }
@@ -183,7 +183,7 @@ fn apt_mirrors_the_chosen_components_and_architectures_only() {
             deb.components = vec!["main".to_owned(), "contrib".to_owned()];
             deb.architectures = vec!["amd64".to_owned(), "arm64".to_owned()];
         });
-    let mirror = Mirror::configured(upstream, |repository| {
+    let mirror = mirror_of(upstream).defined(|repository| {
         repository
             .format("components: [main]")
             .format("architectures: [amd64]")
@@ -191,7 +191,7 @@ fn apt_mirrors_the_chosen_components_and_architectures_only() {
     mirror.sync().succeeds();
     let mut expected = mirror.built.mirrored();
     expected.retain(|path| !path.contains("contrib") && !path.contains("arm"));
-    mirror.published().assert_same(&expected);
+    mirror.tree().assert_same(&expected);
     let requests = mirror.server.request_lines();
     assert!(
         !requests
@@ -232,7 +232,7 @@ fn rpm_layouts() {
                 .package(hello().architecture("src")),
         ),
     ] {
-        is_mirrored(what, &Mirror::of(upstream), &[]);
+        is_mirrored(what, &mirror_of(upstream), &[]);
     }
 }
 
@@ -258,7 +258,7 @@ fn rpm_codecs_and_checksums() {
         });
         is_mirrored(
             &format!("{codec:?} {checksum:?}"),
-            &Mirror::of(upstream),
+            &mirror_of(upstream),
             &[],
         );
     }
@@ -267,10 +267,10 @@ fn rpm_codecs_and_checksums() {
 #[test]
 fn the_next_state_has_what_the_upstream_has_then() {
     for upstream in Upstream::both() {
-        let mut mirror = Mirror::of(packages(upstream));
+        let mut mirror = mirror_of(packages(upstream));
         mirror.sync().succeeds();
         let before = mirror.built.clone();
-        mirror.change(|upstream| {
+        mirror.next(|upstream| {
             upstream.remove("data");
             upstream.replace(Package::new("hello", "1.0-2"));
             upstream.add(Package::new("new", "1-1"));
@@ -289,7 +289,7 @@ fn the_next_state_has_what_the_upstream_has_then() {
         ];
         expected.retain(|path| !roots.iter().any(|root| path.ends_with(&format!("/{root}"))));
         expected.merge("", &mirror.built.mirrored());
-        mirror.published().assert_same(&expected);
+        mirror.tree().assert_same(&expected);
         let asked: Vec<String> = mirror.server.request_lines();
         for gone in [before.path_of("data"), before.path_of("hello")] {
             assert!(!asked.contains(&format!("GET {gone} 200")), "{asked:#?}");
