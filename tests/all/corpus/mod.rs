@@ -1,25 +1,76 @@
-//! The corpus: upstreams with one thing right or wrong, what chantal must say of each, and what the clients say of the same bytes.
+//! The corpus: upstreams with one thing right or wrong, what chantal must say of each, and what the
+//! clients say of the same bytes.
 //!
-//! Every case starts from a good sync, unless it says otherwise. A refused one leaves that state and its published tree as
-//! they were, and what it left of its files does not harm the next good sync; one that is accepted is published as it came.
-//! gpgv judges the root's signature, rpmkeys that in a package, apt and dnf whether they get the package `hello` out of it.
-//! `CORPUS=words cargo test corpus` runs the cases whose names have these words.
-#![allow(
-    clippy::too_many_lines,
-    reason = "a table is as long as its cases are many"
-)]
+//! Every case starts from a good sync, unless it says otherwise. A refused one leaves that state
+//! and its published tree as they were, and what it left of its files does not harm the next good
+//! sync; one that is accepted is published as it came. gpgv judges the root's signature, rpmkeys
+//! that in a package, apt and dnf whether they get the package `hello` out of it.
+//!
+//! Each case is a test of its own: `cargo test corpus::signatures::sha_1`.
+
+/// Makes a test of each case.
+macro_rules! cases {
+    ($($name:ident = $case:expr),+ $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                $case.check();
+            }
+        )+
+    };
+}
+
+/// Makes a test of each path that no upstream may write, by a function that makes a case of a
+/// [`BadPath`].
+macro_rules! path_cases {
+    ($module:ident = $case:ident) => {
+        mod $module {
+            use super::$case as case;
+
+            cases!(
+                two_levels_up = case((
+                    "../../etc/passwd",
+                    "path \"../../etc/passwd\" leaves the repository",
+                    Some("etc/passwd"),
+                )),
+                one_level_up = case((
+                    "a/../../passwd",
+                    "path \"a/../../passwd\" leaves the repository",
+                    Some("passwd"),
+                )),
+                an_absolute_path_that_goes_up = case((
+                    "/../etc/passwd",
+                    "path \"../etc/passwd\" leaves the repository",
+                    Some("etc/passwd"),
+                )),
+                backslashes = case((
+                    "a\\..\\b",
+                    "path \"a\\\\..\\\\b\" contains a control character or a backslash",
+                    Some("a\\..\\b"),
+                )),
+                the_parent = case(("..", "path \"..\" leaves the repository", None)),
+                a_path_that_folds_to_nothing = case(("a/..", "the path is empty", None)),
+                a_dot = case((".", "the path is empty", None)),
+                an_ftp_url = case((
+                    "ftp://evil/x",
+                    "path \"ftp://evil/x\" is a URL of its own",
+                    None,
+                )),
+                an_http_url = case((
+                    "http://127.0.0.1:1/x",
+                    "path \"http://127.0.0.1:1/x\" is a URL of its own",
+                    None,
+                )),
+            );
+        }
+    };
+}
 
 mod apt;
 mod rpm;
 mod scene;
+mod signatures;
 mod signers;
-
-use std::any::Any;
-use std::num::NonZero;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use scene::{Base, Scene};
 
@@ -45,43 +96,9 @@ const NOT_THERE: &str =
     "hint: the upstream may be mid-update; try again later; the last good state is untouched\n";
 
 /// A path as an upstream may write it, why it is refused, and where clients look for it.
-const PATHS: [(&str, &str, Option<&str>); 9] = [
-    (
-        "../../etc/passwd",
-        "path \"../../etc/passwd\" leaves the repository",
-        Some("etc/passwd"),
-    ),
-    (
-        "a/../../passwd",
-        "path \"a/../../passwd\" leaves the repository",
-        Some("passwd"),
-    ),
-    (
-        "/../etc/passwd",
-        "path \"../etc/passwd\" leaves the repository",
-        Some("etc/passwd"),
-    ),
-    (
-        "a\\..\\b",
-        "path \"a\\\\..\\\\b\" contains a control character or a backslash",
-        Some("a\\..\\b"),
-    ),
-    ("..", "path \"..\" leaves the repository", None),
-    ("a/..", "the path is empty", None),
-    (".", "the path is empty", None),
-    (
-        "ftp://evil/x",
-        "path \"ftp://evil/x\" is a URL of its own",
-        None,
-    ),
-    (
-        "http://127.0.0.1:1/x",
-        "path \"http://127.0.0.1:1/x\" is a URL of its own",
-        None,
-    ),
-];
-/// The same of a path that the clients of every index would ask for. Release may list what is not mirrored.
-const HIDDEN: (&str, &str, Option<&str>) = (
+type BadPath = (&'static str, &'static str, Option<&'static str>);
+/// One that the clients of every index would ask for. Release may list what is not mirrored.
+const HIDDEN: BadPath = (
     ".htaccess",
     "path \".htaccess\" has a name that begins with a dot: it would be hidden, or configure a web server",
     Some(".htaccess"),
@@ -165,10 +182,9 @@ enum About {
 
 /// A row of a table.
 struct Case {
-    name: String,
     is_about: About,
     base: fn() -> &'static Base,
-    change: Box<dyn Fn(&mut Scene) + Send + Sync>,
+    change: Box<dyn Fn(&mut Scene)>,
     expected: Expected,
     /// gpgv, or rpmkeys for the signature in a package.
     verifier: Client,
@@ -179,14 +195,12 @@ struct Case {
 impl Case {
     /// About the signature of the root.
     fn signature(
-        name: &str,
         base: fn() -> &'static Base,
-        change: impl Fn(&mut Scene) + Send + Sync + 'static,
+        change: impl Fn(&mut Scene) + 'static,
         expected: Expected,
         [verifier, client]: [Client; 2],
     ) -> Self {
         Self {
-            name: name.to_owned(),
             is_about: About::Signature,
             base,
             change: Box::new(change),
@@ -198,9 +212,8 @@ impl Case {
 
     /// About what a good signature vouches for.
     fn content(
-        name: &str,
         base: fn() -> &'static Base,
-        change: impl Fn(&mut Scene) + Send + Sync + 'static,
+        change: impl Fn(&mut Scene) + 'static,
         expected: Expected,
         client: Client,
     ) -> Self {
@@ -210,16 +223,18 @@ impl Case {
         };
         Self {
             is_about: About::Content,
-            ..Self::signature(name, base, change, expected, [verifier, client])
+            ..Self::signature(base, change, expected, [verifier, client])
         }
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Fails with everything that is wrong.
+    #[track_caller]
+    fn check(&self) {
         let mut scene = Scene::new((self.base)());
         (self.change)(&mut scene);
-        let mirror = scene.mirror();
+        let trial = scene.trial();
         let mut wrong = Vec::new();
-        wrong.extend(mirror.judge(&self.expected).err());
+        wrong.extend(trial.judge(&self.expected).err());
         let accepted = !matches!(self.expected, Expected::Refused { .. });
         for (program, expected, judge) in [
             (
@@ -234,7 +249,7 @@ impl Case {
                 Client::Differs(_) => !accepted,
                 Client::CannotJudge(_) => continue,
             };
-            match judge(&scene, &mirror) {
+            match judge(&scene, &trial) {
                 // It is not installed.
                 None => {}
                 Some((accepts, _)) if accepts == wanted => {}
@@ -242,13 +257,9 @@ impl Case {
             }
         }
         if !accepted && self.is_about == About::Content {
-            wrong.extend(mirror.recovers().err());
+            wrong.extend(trial.recovers().err());
         }
-        if wrong.is_empty() {
-            Ok(())
-        } else {
-            Err(wrong.join("\n"))
-        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
 
@@ -265,47 +276,6 @@ fn altered(bytes: &[u8]) -> Vec<u8> {
     let middle = altered.len() / 2;
     altered[middle] ^= 1;
     altered
-}
-
-/// Checks every case and reports all that fail.
-fn run(cases: &[Case]) {
-    let only = std::env::var("CORPUS").unwrap_or_default();
-    let next = AtomicUsize::new(0);
-    let failures = Mutex::new(Vec::new());
-    let worker = || {
-        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if !case.name.contains(&only) {
-                continue;
-            }
-            let result = catch_unwind(AssertUnwindSafe(|| case.check()));
-            if let Err(why) = result.unwrap_or_else(|panic| Err(message(&*panic))) {
-                let name = &case.name;
-                failures
-                    .lock()
-                    .unwrap()
-                    .push(format!("=== {name}\n{why}\n"));
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(2, NonZero::get) {
-            scope.spawn(worker);
-        }
-    });
-    let failures = failures.into_inner().unwrap();
-    assert!(
-        failures.is_empty(),
-        "{} of {} cases\n{}",
-        failures.len(),
-        cases.len(),
-        failures.concat()
-    );
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    let literal = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or(literal).unwrap_or_else(|| "it panics".to_owned())
 }
 
 /// A message without what another run, or another package, has otherwise: digests, sizes and times.

@@ -8,17 +8,13 @@ use pgp::armor::BlockType;
 use super::signers::{armored, clear_signed, fingerprints, good, signer};
 use super::{Expected, normal};
 use crate::bad_input::forge::declare;
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::chantal::Repository;
 use crate::kit::clients::{Apt, Dnf, gpgv, rpmkeys};
 use crate::kit::keys::{Key, PacketForm};
+use crate::kit::mirror::{Mirror, ONE_BY_ONE};
 use crate::kit::process::Output;
-use crate::kit::server::Server;
 use crate::kit::tree::{Inode, Tree, inodes};
 use crate::kit::upstream::{Built, Codec, Package, Upstream};
-
-/// Nothing is tried twice, and of several errors the same one comes first.
-const GLOBAL: &str = "storage:\n  base_path: ../../data\ndownload:\n  retries: 0\n  workers: 1\n";
-const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
 
 /// A good upstream of yesterday and today, signed by `archive`.
 pub struct Base {
@@ -259,30 +255,27 @@ pub fn date(second: i64) -> String {
 }
 
 /// chantal with the state before, in front of a server that has the case.
-pub struct Mirror {
+pub struct Trial {
     base: &'static Base,
-    server: Server,
-    chantal: Chantal,
+    mirror: Mirror,
+    /// The definition that the state before was synced with.
     good: Repository,
-    shown: Repository,
     tree: Tree,
     listed: String,
     published: BTreeMap<String, Inode>,
 }
 
 impl Scene {
-    pub fn mirror(&self) -> Mirror {
+    pub fn trial(&self) -> Trial {
         let base = self.base;
-        let server = Server::start(self.before.clone().unwrap_or_default());
-        let chantal = Chantal::new();
-        chantal.hide_server(&server);
+        // One download after the other: of several errors the same one comes first.
+        let mut mirror =
+            Mirror::of_built(base.upstream.clone(), base.today.clone()).configured(ONE_BY_ONE);
         for (fingerprint, name) in fingerprints() {
-            chantal.hide(&fingerprint, &name);
+            mirror.chantal.hide(&fingerprint, &name);
         }
-        chantal.hide(&self.package(), "[hello]");
-        chantal.global(GLOBAL);
-        let with = |keys: &[&Key], settings: &[String]| {
-            let start = Repository::of("r", &base.upstream, &server.url());
+        mirror.chantal.hide(&self.package(), "[hello]");
+        let with = |start: Repository, keys: &[&Key], settings: &[String]| {
             let mut start = match keys {
                 [] => start.unsigned(),
                 keys => start.trusting_all(keys),
@@ -294,31 +287,29 @@ impl Scene {
             let settings = settings.iter();
             settings.fold(start, |repository, line| repository.format(line))
         };
-        let good = with(&[signer("archive")], &self.settings_before);
-        chantal.repository(&good);
+        mirror.define(|start| with(start, &[signer("archive")], &self.settings_before));
+        let good = mirror.repository.clone();
+        mirror.server.swap(self.before.clone().unwrap_or_default());
         if self.before.is_some() {
-            chantal.run(&SYNC).succeeds();
+            mirror.sync().succeeds();
         }
-        let shown = with(&self.trusted, &self.settings).more(&self.more);
-        chantal.repository(&shown);
-        server.swap(self.tree.clone());
-        let mut mirror = Mirror {
+        mirror.define(|start| with(start, &self.trusted, &self.settings).more(&self.more));
+        mirror.server.swap(self.tree.clone());
+        let mut trial = Trial {
             base,
-            server,
-            chantal,
+            mirror,
             good,
-            shown,
             tree: self.tree.clone(),
             listed: String::new(),
             published: BTreeMap::new(),
         };
-        mirror.listed = mirror.list();
-        mirror.published = mirror.inodes();
-        mirror
+        trial.listed = trial.list();
+        trial.published = trial.inodes();
+        trial
     }
 
     /// gpgv, or rpmkeys where packages are judged.
-    pub fn verifier_accepts(&self, _: &Mirror) -> Option<(bool, String)> {
+    pub fn verifier_accepts(&self, _: &Trial) -> Option<(bool, String)> {
         if let Some(trusted) = self.package_signer {
             let package = self.tree.bytes(&self.package());
             return Some(verdict(&[rpmkeys(signer(trusted), package)?]));
@@ -335,8 +326,8 @@ impl Scene {
         Some(verdict(&[output]))
     }
 
-    pub fn client_accepts(&self, mirror: &Mirror) -> Option<(bool, String)> {
-        let url = mirror.server.url();
+    pub fn client_accepts(&self, trial: &Trial) -> Option<(bool, String)> {
+        let url = trial.mirror.server.url();
         if self.base.is_deb() {
             let apt = Apt::find()?;
             // A failure is one even where apt could go on with what it had before.
@@ -372,10 +363,10 @@ fn verdict(outputs: &[Output]) -> (bool, String) {
     (accepts, outputs.iter().map(said).collect())
 }
 
-impl Mirror {
+impl Trial {
     /// Syncs the case; what is expected must come out, and nothing else.
     pub fn judge(&self, expected: &Expected) -> Result<(), String> {
-        let output = self.chantal.run(&SYNC);
+        let output = self.mirror.sync();
         let (exit, stderr) = match expected {
             Expected::Accepted => (0, ""),
             Expected::Warned(stderr) => (0, &**stderr),
@@ -407,12 +398,12 @@ impl Mirror {
 
     /// The package is there, and everything but the keys is as the upstream has it.
     fn is_published(&self) -> Result<(), String> {
-        let published = self.chantal.published_tree("r");
+        let published = self.mirror.tree();
         let package = self.base.today.path_of("hello");
         if published.find(&package).is_none() {
             return Err(format!("no {package} in {:?}", published.paths()));
         }
-        let keys = self.shown.key_files();
+        let keys = self.mirror.repository.key_files();
         let other = published.iter().find(|(path, bytes)| {
             let is_own = match self.tree.find(path).or_else(|| keys.find(path)) {
                 Some(upstream) => *upstream != **bytes,
@@ -429,13 +420,13 @@ impl Mirror {
 
     /// A good upstream is synced after it.
     pub fn recovers(&self) -> Result<(), String> {
-        self.server.swap(self.base.today.tree.clone());
-        self.chantal.repository(&self.good);
-        let output = self.chantal.run(&SYNC);
+        self.mirror.server.swap(self.base.today.tree.clone());
+        self.mirror.chantal.repository(&self.good);
+        let output = self.mirror.sync();
         if !output.status.success() {
             return Err(format!("it does not recover: {}", output.stderr));
         }
-        let mut published = self.chantal.published_tree("r");
+        let mut published = self.mirror.tree();
         let expected = self.base.today.mirrored();
         published.retain(|path| expected.find(path).is_some());
         if published == expected {
@@ -447,11 +438,11 @@ impl Mirror {
 
     fn list(&self) -> String {
         let list = ["--format", "json", "repo", "list"];
-        self.chantal.run(&list).exits(0).stdout.clone()
+        self.mirror.run(&list).exits(0).stdout.clone()
     }
 
     fn inodes(&self) -> BTreeMap<String, Inode> {
-        let published = self.chantal.published("r");
+        let published = self.mirror.published();
         if published.exists() {
             inodes(&published)
         } else {

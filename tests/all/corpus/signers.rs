@@ -113,3 +113,18 @@ pub fn clear_signed(text: &str, digests: &str, packets: &[u8]) -> String {
     let signature = armored(BlockType::Signature, packets);
     format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: {digests}\n\n{escaped}{signature}")
 }
+
+/// One letter of the armor, that many before its end.
+pub fn in_signature(text: &str, before: usize) -> String {
+    with_other_letter(text, text.rfind("\n=").unwrap() - before)
+}
+
+/// One letter of the armor's checksum.
+pub fn in_checksum(text: &str) -> String {
+    with_other_letter(text, text.rfind("\n=").unwrap() + 2)
+}
+
+fn with_other_letter(text: &str, at: usize) -> String {
+    let other = if &text[at..=at] == "A" { "B" } else { "A" };
+    format!("{}{other}{}", &text[..at], &text[at + 1..])
+}

@@ -14,9 +14,9 @@ use crate::bad_input::BROKEN;
 use crate::bad_input::forge::plain_deb;
 use crate::kit::upstream::{Codec, Deb, DebExtra, Roots};
 
-const IN_RELEASE: &str = "dists/stable/InRelease";
-const RELEASE: &str = "dists/stable/Release";
-const RELEASE_GPG: &str = "dists/stable/Release.gpg";
+pub const IN_RELEASE: &str = "dists/stable/InRelease";
+pub const RELEASE: &str = "dists/stable/Release";
+pub const RELEASE_GPG: &str = "dists/stable/Release.gpg";
 
 const PACKAGES: &str = "dists/stable/main/binary-amd64/Packages";
 const SOURCES: &str = "dists/stable/main/source/Sources";
@@ -30,13 +30,13 @@ const NO_MESSAGE: &str = "the first line is not \"-----BEGIN PGP SIGNED MESSAGE-
 const LAST: &str = "apt takes the one that it reads last";
 
 /// Without compression and by-hash: what can be edited as text.
-fn plain() -> &'static Base {
+pub fn plain() -> &'static Base {
     static BASE: LazyLock<Base> = LazyLock::new(|| base(|_| {}));
     &BASE
 }
 
 /// The same, with Release and Release.gpg alone.
-fn detached() -> &'static Base {
+pub fn detached() -> &'static Base {
     static BASE: LazyLock<Base> = LazyLock::new(|| base(|deb| deb.roots = Roots::DetachedOnly));
     &BASE
 }
@@ -72,10 +72,6 @@ fn not_trusted(reasons: &[(&str, &str)]) -> Expected {
 
 fn marred(reasons: &[(&str, &str)]) -> Expected {
     super::marred(IN_RELEASE, reasons)
-}
-
-fn weak(reasons: &[(&str, &str)]) -> Expected {
-    super::weak(IN_RELEASE, reasons)
 }
 
 fn not_clear_signed(why: &str) -> Expected {

@@ -6,24 +6,11 @@ use crate::bad_input::{BROKEN, MID_UPDATE};
 use crate::corpus::Client::{self, Agrees, CannotJudge, Differs};
 use crate::corpus::Expected::{self, Accepted};
 use crate::corpus::scene::date;
-use crate::corpus::signers::{DAY, now};
-use crate::corpus::{
-    Case, DECLARED, FUTURE, LAGS, NOT_THERE, PATHS, REPORT, WENT_BACK, refused, run,
-};
+use crate::corpus::signers::now;
+use crate::corpus::{BadPath, Case, DECLARED, FUTURE, LAGS, NOT_THERE, REPORT, WENT_BACK, refused};
 
-fn edited(
-    name: &str,
-    edit: impl Fn(&str) -> String + Send + Sync + 'static,
-    expected: Expected,
-    client: Client,
-) -> Case {
-    Case::content(
-        name,
-        plain,
-        move |scene| scene.root(&edit),
-        expected,
-        client,
-    )
+fn edited(edit: impl Fn(&str) -> String + 'static, expected: Expected, client: Client) -> Case {
+    Case::content(plain, move |scene| scene.root(&edit), expected, client)
 }
 
 fn malformed(why: &str) -> Expected {
@@ -72,451 +59,388 @@ const UNDATED: &str = "hint: somebody may be serving an old state; if the upstre
                        `check_date: false` takes its roots without them; the last good state is untouched\n";
 const NEVER_SEEN: Client = CannotJudge("it has seen no newer one");
 
-fn freshness() -> Vec<Case> {
-    let now = i64::from(now());
-    let day = i64::from(DAY);
-    let off = |name, setting: &'static str, edit: fn(&str, i64) -> String, at| {
-        Case::content(
-            name,
-            plain,
-            move |scene| {
-                scene.root(|text| edit(text, at));
-                scene.says_above(setting);
-            },
-            Accepted,
-            Differs("apt is not told so"),
-        )
-    };
-    vec![
-        edited(
-            "Valid-Until is over",
-            move |text| valid_until(text, now - 60),
-            refused(4, "the root expired on [time] (Valid-Until)", EXPIRED),
-            Agrees,
-        ),
-        off(
-            "Valid-Until is over, and need not be checked",
-            "check_valid_until: false\n",
-            valid_until,
-            now - 60,
-        ),
-        edited(
-            "Valid-Until is to come",
-            move |text| valid_until(text, now + day),
-            Accepted,
-            Agrees,
-        ),
-        edited(
-            "Valid-Until is no date",
-            |text| text.replace("Date:", "Valid-Until: soon\nDate:"),
-            refused(
-                4,
-                "the root's Valid-Until is \"soon\", which is not a date",
-                "hint: apt refuses it too: report it to the upstream; `check_valid_until: false` lets it pass; \
-                 the last good state is untouched\n",
-            ),
-            Agrees,
-        ),
-        edited(
-            "Date is to come",
-            move |text| dated(text, now + day),
-            refused(
-                4,
-                "the root is from the future: it is of [time], and now is [time]",
-                FUTURE,
-            ),
-            Agrees,
-        ),
-        off(
-            "Date is to come, and need not be checked",
-            "check_date: false\n",
-            dated,
-            now + day,
-        ),
-        edited(
-            "Date is no date",
-            |text| {
-                lines(text, |line| {
-                    if line.starts_with("Date:") {
-                        "Date: yesterday".to_owned()
-                    } else {
-                        line.to_owned()
-                    }
-                })
-            },
-            undated(),
-            NEVER_SEEN,
-        ),
-        edited(
-            "no Date",
-            |text| {
-                lines(text, |line| {
-                    if line.starts_with("Date:") {
-                        "Version: 1".to_owned()
-                    } else {
-                        line.to_owned()
-                    }
-                })
-            },
-            undated(),
-            NEVER_SEEN,
-        ),
-        Case::content(
-            "no Date, which need not be checked",
-            plain,
-            |scene| {
-                scene.root(|text| text.replace("Date:", "X-Date:"));
-                scene.says_above("check_date: false\n");
-            },
-            warned("it has no Date: syncs cannot tell an older one from a newer one"),
-            Agrees,
-        ),
-        edited(
-            "a Date in ISO 8601",
-            move |text| {
-                let time = jiff::Timestamp::from_second(now - day).unwrap();
-                lines(text, |line| {
-                    if line.starts_with("Date:") {
-                        format!("Date: {time}")
-                    } else {
-                        line.to_owned()
-                    }
-                })
-            },
-            Accepted,
-            Agrees,
-        ),
-        edited(
-            "of an hour before the last one",
-            move |text| dated(text, now - 30 * day - 3600),
-            refused(
-                3,
-                "the upstream lags behind: its root is of [time], the last one that was synced of [time]",
-                LAGS,
-            ),
-            NEVER_SEEN,
-        ),
-        edited(
-            "of three days before the last one",
-            move |text| dated(text, now - 33 * day),
-            refused(
-                4,
-                "the upstream went back: its root is of [time], the last one that was synced of [time]",
-                WENT_BACK,
-            ),
-            NEVER_SEEN,
-        ),
-        Case::content(
-            "of the same time as the last one",
-            plain,
-            |scene| {
-                let before = scene.before.as_ref().unwrap().text(RELEASE).to_owned();
-                let old = before
-                    .lines()
-                    .find(|line| line.starts_with("Date:"))
-                    .unwrap();
-                scene.root(|text| {
-                    lines(text, |line| {
-                        if line.starts_with("Date:") {
-                            old.to_owned()
-                        } else {
-                            line.to_owned()
-                        }
-                    })
-                });
-            },
-            Accepted,
-            NEVER_SEEN,
-        ),
-    ]
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+/// So many seconds from now.
+fn after(seconds: i64) -> i64 {
+    i64::from(now()) + seconds
 }
 
-fn lists() -> Vec<Case> {
-    let list = |change: fn(&str, &str, &str) -> String| {
-        move |text: &str| {
+/// Accepted with a setting, whatever apt says.
+fn off(setting: &'static str, edit: fn(&str, i64) -> String, at: i64) -> Case {
+    Case::content(
+        plain,
+        move |scene| {
+            scene.root(|text| edit(text, at));
+            scene.says_above(setting);
+        },
+        Accepted,
+        Differs("apt is not told so"),
+    )
+}
+
+cases!(
+    valid_until_is_over = edited(
+        move |text| valid_until(text, after(-60)),
+        refused(4, "the root expired on [time] (Valid-Until)", EXPIRED),
+        Agrees,
+    ),
+    valid_until_is_over_and_need_not_be_checked =
+        off("check_valid_until: false\n", valid_until, after(-60)),
+    valid_until_is_to_come = edited(move |text| valid_until(text, after(DAY)), Accepted, Agrees),
+    valid_until_is_no_date = edited(
+        |text| text.replace("Date:", "Valid-Until: soon\nDate:"),
+        refused(
+            4,
+            "the root's Valid-Until is \"soon\", which is not a date",
+            "hint: apt refuses it too: report it to the upstream; `check_valid_until: false` lets it pass; \
+                 the last good state is untouched\n",
+        ),
+        Agrees,
+    ),
+    date_is_to_come = edited(
+        move |text| dated(text, after(DAY)),
+        refused(
+            4,
+            "the root is from the future: it is of [time], and now is [time]",
+            FUTURE,
+        ),
+        Agrees,
+    ),
+    date_is_to_come_and_need_not_be_checked = off("check_date: false\n", dated, after(DAY)),
+    date_is_no_date = edited(
+        |text| {
             lines(text, |line| {
-                match line.strip_suffix(" main/binary-amd64/Packages") {
-                    Some(start) => {
-                        let (digest, size) = start.trim().split_once(' ').unwrap();
-                        change(digest, size.trim(), "main/binary-amd64/Packages")
-                    }
-                    None => line.to_owned(),
+                if line.starts_with("Date:") {
+                    "Date: yesterday".to_owned()
+                } else {
+                    line.to_owned()
                 }
             })
-        }
-    };
-    let no_digest = || {
+        },
+        undated(),
+        NEVER_SEEN,
+    ),
+    no_date = edited(
+        |text| {
+            lines(text, |line| {
+                if line.starts_with("Date:") {
+                    "Version: 1".to_owned()
+                } else {
+                    line.to_owned()
+                }
+            })
+        },
+        undated(),
+        NEVER_SEEN,
+    ),
+    no_date_which_need_not_be_checked = Case::content(
+        plain,
+        |scene| {
+            scene.root(|text| text.replace("Date:", "X-Date:"));
+            scene.says_above("check_date: false\n");
+        },
+        warned("it has no Date: syncs cannot tell an older one from a newer one"),
+        Agrees,
+    ),
+    a_date_in_iso_8601 = edited(
+        move |text| {
+            let time = jiff::Timestamp::from_second(after(-DAY)).unwrap();
+            lines(text, |line| {
+                if line.starts_with("Date:") {
+                    format!("Date: {time}")
+                } else {
+                    line.to_owned()
+                }
+            })
+        },
+        Accepted,
+        Agrees,
+    ),
+    of_an_hour_before_the_last_one = edited(
+        move |text| dated(text, after(-30 * DAY - HOUR)),
+        refused(
+            3,
+            "the upstream lags behind: its root is of [time], the last one that was synced of [time]",
+            LAGS,
+        ),
+        NEVER_SEEN,
+    ),
+    of_three_days_before_the_last_one = edited(
+        move |text| dated(text, after(-33 * DAY)),
+        refused(
+            4,
+            "the upstream went back: its root is of [time], the last one that was synced of [time]",
+            WENT_BACK,
+        ),
+        NEVER_SEEN,
+    ),
+    of_the_same_time_as_the_last_one = Case::content(
+        plain,
+        |scene| {
+            let before = scene.before.as_ref().unwrap().text(RELEASE).to_owned();
+            let old = before
+                .lines()
+                .find(|line| line.starts_with("Date:"))
+                .unwrap();
+            scene.root(|text| {
+                lines(text, |line| {
+                    if line.starts_with("Date:") {
+                        old.to_owned()
+                    } else {
+                        line.to_owned()
+                    }
+                })
+            });
+        },
+        Accepted,
+        NEVER_SEEN,
+    ),
+);
+
+/// Another line for Packages, made of its digest, size and name.
+fn list(change: fn(&str, &str, &str) -> String) -> impl Fn(&str) -> String {
+    move |text: &str| {
+        lines(text, |line| {
+            match line.strip_suffix(" main/binary-amd64/Packages") {
+                Some(start) => {
+                    let (digest, size) = start.trim().split_once(' ').unwrap();
+                    change(digest, size.trim(), "main/binary-amd64/Packages")
+                }
+                None => line.to_owned(),
+            }
+        })
+    }
+}
+
+fn no_digest() -> Expected {
+    refused(
+        4,
+        format!(
+            "{RELEASE}: its list of files has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+        ),
+        REPORT,
+    )
+}
+
+fn not_listed() -> Expected {
+    malformed("it lists no Packages for this selection")
+}
+
+cases!(
+    md5_alone = edited(
+        |text| text.replace("SHA256:", "MD5Sum:"),
+        no_digest(),
+        Agrees,
+    ),
+    sha_1_alone = edited(|text| text.replace("SHA256:", "SHA1:"), no_digest(), Agrees),
+    no_list_at_all = edited(
+        |text| text[..text.find("SHA256:").unwrap()].to_owned(),
+        no_digest(),
+        Agrees,
+    ),
+    an_empty_list = edited(
+        |text| text[..text.find("SHA256:").unwrap() + 8].to_owned(),
+        not_listed(),
+        Agrees,
+    ),
+    two_lists = edited(
+        |text| format!("{text}SHA256:\n"),
+        malformed("line 11: a stanza has the field SHA256 twice"),
+        Agrees,
+    ),
+    two_stanzas = edited(
+        |text| text.replace("SHA256:", "\nSHA256:"),
+        no_digest(),
+        Agrees,
+    ),
+    two_stanzas_the_second_one_without_meaning = edited(
+        |text| format!("{text}\nOrigin: Kit\n"),
+        malformed("it has more than one stanza"),
+        Differs("apt reads the first one"),
+    ),
+    two_components_the_same = edited(
+        |text| text.replace("Components: main\n", "Components: main\nComponents: main\n"),
+        Accepted,
+        Agrees,
+    ),
+    two_dates = edited(
+        |text| text.replace("Date:", "Date: Thu, 01 Jan 2026 00:00:00 UTC\nDate:"),
+        malformed("line 7: a stanza has the field Date twice"),
+        Differs(LAST),
+    ),
+    a_list_in_a_folded_field = edited(
+        |text| text.replace("Label: Kit\n", "Label: Kit\n SHA256:\n  00 0 x\n"),
+        Accepted,
+        Agrees,
+    ),
+    a_digest_that_is_too_short = edited(
+        list(|digest, size, name| format!(" {} {size} {name}", &digest[2..])),
+        malformed("SHA256: a sha256 digest has 64 hexadecimal digits, got 62"),
+        Agrees,
+    ),
+    a_digest_that_is_no_number = edited(
+        list(|_, size, name| format!(" {} {size} {name}", "xy".repeat(32))),
+        malformed(&format!(
+            "SHA256: \"{}\" is not a hexadecimal number",
+            "xy".repeat(32)
+        )),
+        Agrees,
+    ),
+    another_digest = edited(
+        list(|_, size, name| format!(" {} {size} {name}", "0".repeat(64))),
+        other_index(DECLARED),
+        Agrees,
+    ),
+    a_negative_size = edited(
+        list(|digest, size, name| format!(" {digest} -{size} {name}")),
+        malformed("SHA256: \"main/binary-amd64/Packages\" has the size \"-491\""),
+        Agrees,
+    ),
+    a_size_beyond_all_numbers = edited(
+        list(|digest, _, name| format!(" {digest} 18446744073709551616 {name}")),
+        malformed("SHA256: \"main/binary-amd64/Packages\" has the size \"[n]\""),
+        Agrees,
+    ),
+    the_largest_size = edited(
+        list(|digest, _, name| format!(" {digest} 18446744073709551615 {name}")),
+        other_index("[n] bytes"),
+        Agrees,
+    ),
+    the_largest_size_of_every_index = edited(
+        |text| {
+            lines(text, |line| match line.rsplit_once(" main/") {
+                Some((start, name)) => {
+                    let digest = start.split_whitespace().next().unwrap();
+                    format!(" {digest} 18446744073709551615 main/{name}")
+                }
+                None => line.to_owned(),
+            })
+        },
+        other_index("[n] bytes"),
+        Agrees,
+    ),
+    a_larger_size = edited(
+        list(|digest, size, name| format!(" {digest} 1{size} {name}")),
+        other_index("[n] bytes"),
+        Agrees,
+    ),
+    a_smaller_size = edited(
+        list(|digest, _, name| format!(" {digest} 7 {name}")),
+        other_index("[n] bytes or more"),
+        Agrees,
+    ),
+    a_size_that_is_a_word = edited(
+        list(|digest, _, name| format!(" {digest} many {name}")),
+        malformed("SHA256: \"main/binary-amd64/Packages\" has the size \"many\""),
+        Agrees,
+    ),
+    a_line_without_a_name = edited(
+        list(|digest, size, _| format!(" {digest} {size}")),
+        malformed("SHA256: a line has no name"),
+        Agrees,
+    ),
+    a_file_twice = edited(
+        list(|digest, size, name| format!(" {digest} {size} {name}\n {digest} {size} {name}")),
+        Accepted,
+        Agrees,
+    ),
+    a_file_with_two_contents = edited(
+        list(|digest, size, name| {
+            format!(" {digest} {size} {name}\n {} {size} {name}", "0".repeat(64))
+        }),
+        warned(
+            "main/binary-amd64/Packages: SHA256 has other content for it than a line before, which counts",
+        ),
+        Agrees,
+    ),
+    by_hash_is_promised_and_not_there = edited(
+        |text| text.replace("SHA256:", "Acquire-By-Hash: yes\nSHA256:"),
+        Accepted,
+        Agrees,
+    ),
+    without_the_component = edited(
+        |text| text.replace("Components: main", "Components: other"),
+        Accepted,
+        Agrees,
+    ),
+    without_the_architecture = edited(
+        |text| text.replace("Architectures: amd64", "Architectures: i386"),
+        Accepted,
+        Agrees,
+    ),
+    a_terminals_escape_sequence = edited(
+        |text| text.replace("Label: Kit", "Label: \u{1b}]0;owned\u{7}"),
+        Accepted,
+        Agrees,
+    ),
+    a_page_for_people = edited(
+        |_| "<html></html>\n".to_owned(),
+        malformed("line 1: a line is neither a field nor folded"),
+        Agrees,
+    ),
+    nothing_at_all = edited(|_| "\n".to_owned(), malformed("it is empty"), Agrees),
+    packages_is_not_there = Case::content(
+        plain,
+        |scene| scene.tree.remove(PACKAGES),
         refused(
             4,
             format!(
-                "{RELEASE}: its list of files has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+                "main/binary-amd64/Packages: the root lists it, but the upstream has none of its variants: [server]/{PACKAGES}"
             ),
-            REPORT,
-        )
-    };
-    let not_listed = || malformed("it lists no Packages for this selection");
-    let mut cases = vec![
-        edited(
-            "MD5 alone",
-            |text| text.replace("SHA256:", "MD5Sum:"),
-            no_digest(),
-            Agrees,
+            NOT_THERE,
         ),
-        edited(
-            "SHA-1 alone",
-            |text| text.replace("SHA256:", "SHA1:"),
-            no_digest(),
-            Agrees,
+        Agrees,
+    ),
+);
+
+/// apt looks only at the names that it wants.
+fn file_at((path, _, _): BadPath) -> Case {
+    edited(
+        move |text| text.replace("main/binary-amd64/Release", path),
+        warned("SHA256 lists 1 files whose paths cannot be mirrored"),
+        Agrees,
+    )
+}
+
+path_cases!(a_file_at = file_at);
+
+/// Something in line 2 that is no field.
+fn no_field(lines: &'static str) -> Case {
+    edited(
+        move |text| text.replace("Origin: Kit\n", lines),
+        warned(
+            "line 2 is neither a field nor folded: clients read over it and the field \"Label\" behind it",
         ),
-        edited(
-            "no list at all",
-            |text| text[..text.find("SHA256:").unwrap()].to_owned(),
-            no_digest(),
-            Agrees,
-        ),
-        edited(
-            "an empty list",
-            |text| text[..text.find("SHA256:").unwrap() + 8].to_owned(),
-            not_listed(),
-            Agrees,
-        ),
-        edited(
-            "two lists",
-            |text| format!("{text}SHA256:\n"),
-            malformed("line 11: a stanza has the field SHA256 twice"),
-            Agrees,
-        ),
-        edited(
-            "two stanzas",
-            |text| text.replace("SHA256:", "\nSHA256:"),
-            no_digest(),
-            Agrees,
-        ),
-        edited(
-            "two stanzas, the second one without meaning",
-            |text| format!("{text}\nOrigin: Kit\n"),
-            malformed("it has more than one stanza"),
-            Differs("apt reads the first one"),
-        ),
-        edited(
-            "two Components, the same",
-            |text| text.replace("Components: main\n", "Components: main\nComponents: main\n"),
-            Accepted,
-            Agrees,
-        ),
-        edited(
-            "two Dates",
-            |text| text.replace("Date:", "Date: Thu, 01 Jan 2026 00:00:00 UTC\nDate:"),
-            malformed("line 7: a stanza has the field Date twice"),
-            Differs(LAST),
-        ),
-        edited(
-            "a list in a folded field",
-            |text| text.replace("Label: Kit\n", "Label: Kit\n SHA256:\n  00 0 x\n"),
-            Accepted,
-            Agrees,
-        ),
-        edited(
-            "a digest that is too short",
-            list(|digest, size, name| format!(" {} {size} {name}", &digest[2..])),
-            malformed("SHA256: a sha256 digest has 64 hexadecimal digits, got 62"),
-            Agrees,
-        ),
-        edited(
-            "a digest that is no number",
-            list(|_, size, name| format!(" {} {size} {name}", "xy".repeat(32))),
-            malformed(&format!(
-                "SHA256: \"{}\" is not a hexadecimal number",
-                "xy".repeat(32)
-            )),
-            Agrees,
-        ),
-        edited(
-            "another digest",
-            list(|_, size, name| format!(" {} {size} {name}", "0".repeat(64))),
-            other_index(DECLARED),
-            Agrees,
-        ),
-        edited(
-            "a negative size",
-            list(|digest, size, name| format!(" {digest} -{size} {name}")),
-            malformed("SHA256: \"main/binary-amd64/Packages\" has the size \"-491\""),
-            Agrees,
-        ),
-        edited(
-            "a size beyond all numbers",
-            list(|digest, _, name| format!(" {digest} 18446744073709551616 {name}")),
-            malformed("SHA256: \"main/binary-amd64/Packages\" has the size \"[n]\""),
-            Agrees,
-        ),
-        edited(
-            "the largest size",
-            list(|digest, _, name| format!(" {digest} 18446744073709551615 {name}")),
-            other_index("[n] bytes"),
-            Agrees,
-        ),
-        edited(
-            "the largest size, of every index",
-            |text| {
-                lines(text, |line| match line.rsplit_once(" main/") {
-                    Some((start, name)) => {
-                        let digest = start.split_whitespace().next().unwrap();
-                        format!(" {digest} 18446744073709551615 main/{name}")
-                    }
-                    None => line.to_owned(),
-                })
-            },
-            other_index("[n] bytes"),
-            Agrees,
-        ),
-        edited(
-            "a larger size",
-            list(|digest, size, name| format!(" {digest} 1{size} {name}")),
-            other_index("[n] bytes"),
-            Agrees,
-        ),
-        edited(
-            "a smaller size",
-            list(|digest, _, name| format!(" {digest} 7 {name}")),
-            other_index("[n] bytes or more"),
-            Agrees,
-        ),
-        edited(
-            "a size that is a word",
-            list(|digest, _, name| format!(" {digest} many {name}")),
-            malformed("SHA256: \"main/binary-amd64/Packages\" has the size \"many\""),
-            Agrees,
-        ),
-        edited(
-            "a line without a name",
-            list(|digest, size, _| format!(" {digest} {size}")),
-            malformed("SHA256: a line has no name"),
-            Agrees,
-        ),
-        edited(
-            "a file twice",
-            list(|digest, size, name| format!(" {digest} {size} {name}\n {digest} {size} {name}")),
-            Accepted,
-            Agrees,
-        ),
-        edited(
-            "a file with two contents",
-            list(|digest, size, name| {
-                format!(" {digest} {size} {name}\n {} {size} {name}", "0".repeat(64))
-            }),
-            warned(
-                "main/binary-amd64/Packages: SHA256 has other content for it than a line before, which counts",
-            ),
-            Agrees,
-        ),
-        edited(
-            "by-hash is promised and not there",
-            |text| text.replace("SHA256:", "Acquire-By-Hash: yes\nSHA256:"),
-            Accepted,
-            Agrees,
-        ),
-        edited(
-            "without the component",
-            |text| text.replace("Components: main", "Components: other"),
-            Accepted,
-            Agrees,
-        ),
-        edited(
-            "without the architecture",
-            |text| text.replace("Architectures: amd64", "Architectures: i386"),
-            Accepted,
-            Agrees,
-        ),
-        edited(
-            "a terminal's escape sequence",
-            |text| text.replace("Label: Kit", "Label: \u{1b}]0;owned\u{7}"),
-            Accepted,
-            Agrees,
-        ),
-        edited(
-            "a page for people",
-            |_| "<html></html>\n".to_owned(),
-            malformed("line 1: a line is neither a field nor folded"),
-            Agrees,
-        ),
-        edited(
-            "nothing at all",
-            |_| "\n".to_owned(),
-            malformed("it is empty"),
-            Agrees,
-        ),
-        Case::content(
-            "Packages is not there",
-            plain,
-            |scene| scene.tree.remove(PACKAGES),
-            refused(
-                4,
-                format!(
-                    "main/binary-amd64/Packages: the root lists it, but the upstream has none of its variants: [server]/{PACKAGES}"
-                ),
-                NOT_THERE,
-            ),
-            Agrees,
-        ),
-    ];
-    // apt looks only at the names that it wants.
-    for (path, _, _) in PATHS {
-        cases.push(edited(
-            &format!("a file at {path}"),
-            move |text| text.replace("main/binary-amd64/Release", path),
-            warned("SHA256 lists 1 files whose paths cannot be mirrored"),
-            Agrees,
-        ));
-    }
-    for (name, line) in [
-        ("a line that is no field", "Origin: Kit\nby hand\n"),
-        (
-            "lines that are no fields, folded ones below",
-            "Origin: Kit\nby hand\n and folded\n",
-        ),
-    ] {
-        cases.push(edited(
-            name,
-            move |text| text.replace("Origin: Kit\n", line),
-            warned("line 2 is neither a field nor folded: clients read over it and the field \"Label\" behind it"),
-            Agrees,
-        ));
-    }
-    cases.push(edited(
-        "a folded line before everything",
+        Agrees,
+    )
+}
+
+/// Release itself, half-written, in a list and in that of SHA256.
+fn itself(list: &'static str, digits: usize) -> Case {
+    edited(
+        move |text| {
+            let own = format!(" {} 3 Release\n", "0".repeat(digits));
+            let digest = "0".repeat(64);
+            text.replace(
+                "SHA256:\n",
+                &format!("{list}:\n{own}SHA256:\n {digest} 7 Release\n"),
+            )
+        },
+        Accepted,
+        Agrees,
+    )
+}
+
+cases!(
+    a_line_that_is_no_field = no_field("Origin: Kit\nby hand\n"),
+    lines_that_are_no_fields_folded_ones_below = no_field("Origin: Kit\nby hand\n and folded\n"),
+    a_folded_line_before_everything = edited(
         |text| format!(" folded\n{text}"),
         warned("line 1 is folded below no field: clients read over it"),
         Agrees,
-    ));
-    for list in ["SHA512", "MD5Sum"] {
-        cases.push(edited(
-            &format!("itself, half-written, in {list} too"),
-            move |text| {
-                let own = |size| {
-                    format!(
-                        " {} {size} Release\n",
-                        "0".repeat(if list == "SHA512" { 128 } else { 32 })
-                    )
-                };
-                let digest = "0".repeat(64);
-                text.replace(
-                    "SHA256:\n",
-                    &format!("{list}:\n{}SHA256:\n {digest} 7 Release\n", own(3)),
-                )
-            },
-            Accepted,
-            Agrees,
-        ));
-    }
-    cases
-}
-
-#[test]
-fn how_old_a_release_is() {
-    run(&freshness());
-}
-
-#[test]
-fn what_a_release_lists() {
-    run(&lists());
-}
+    ),
+    itself_half_written_in_sha512_too = itself("SHA512", 128),
+    itself_half_written_in_md5sum_too = itself("MD5Sum", 32),
+);

@@ -11,12 +11,12 @@ use super::scene::Base;
 use crate::bad_input::forge::plain_rpm;
 use crate::kit::upstream::Codec;
 
-const REPOMD: &str = "repodata/repomd.xml";
-const ASC: &str = "repodata/repomd.xml.asc";
+pub const REPOMD: &str = "repodata/repomd.xml";
+pub const ASC: &str = "repodata/repomd.xml.asc";
 const PRIMARY: &str = "repodata/primary.xml";
 
 /// Without compression and digests in names: what can be edited as text.
-fn plain() -> &'static Base {
+pub fn plain() -> &'static Base {
     static BASE: LazyLock<Base> = LazyLock::new(|| Base::new(plain_rpm()));
     &BASE
 }

@@ -5,7 +5,7 @@ use crate::corpus::Client::{self, Agrees, CannotJudge, Differs};
 use crate::corpus::Expected::{self, Accepted};
 use crate::corpus::scene::Scene;
 use crate::corpus::signers::{good, signer};
-use crate::corpus::{Case, refused, run};
+use crate::corpus::{BAD, Case, UNKNOWN, refused};
 use crate::kit::keys::{HashAlgorithm, Key};
 use crate::kit::upstream::{
     Checksum, Digests, Package, Place, RpmDigest, RpmFile, RpmInside, RpmSignature, Tampered,
@@ -26,26 +26,24 @@ fn by(name: &str) -> RpmSignature {
 
 /// One package, and the key that is trusted.
 fn package(
-    name: &str,
     trusted: &'static str,
-    make: impl Fn() -> Package + Send + Sync + 'static,
+    make: impl Fn() -> Package + 'static,
     expected: Expected,
     clients: [Client; 2],
 ) -> Case {
     let change = move |scene: &mut Scene| scene.judges_package(trusted, make());
-    Case::signature(name, plain, change, expected, clients)
+    Case::signature(plain, change, expected, clients)
 }
 
 /// hello with this signature inside and no other, by the trusted key.
 fn signed(
-    name: &str,
     trusted: &'static str,
     change: fn(RpmSignature) -> RpmSignature,
     expected: Expected,
     clients: [Client; 2],
 ) -> Case {
     let make = move || hello().signatures([change(by(trusted))]);
-    package(name, trusted, make, expected, clients)
+    package(trusted, make, expected, clients)
 }
 
 fn refused_package(why: &str) -> Expected {
@@ -64,432 +62,314 @@ const RPM_CANNOT: Client = CannotJudge("rpm 4.18 does not know it");
 const LENIENT: Client = Differs("rpm 4.18 takes weak ones too");
 const ALL: Client = Differs("rpm wants every signature to be good");
 
-fn kinds() -> Vec<Case> {
-    let weak = |name: &str, trusted, change, why| {
-        signed(
-            name,
-            trusted,
-            change,
-            not_trusted(&format!("[{trusted}]"), why),
-            [LENIENT; 2],
-        )
-    };
-    vec![
-        package(
-            "as the upstream signs",
-            "archive",
-            hello,
-            Accepted,
-            [Agrees; 2],
-        ),
-        signed(
-            "SHA-512",
-            "archive",
-            |s| s.hash(HashAlgorithm::Sha512),
-            Accepted,
-            [Agrees; 2],
-        ),
-        signed("RSA of 2048 bits", "rsa-2048", |s| s, Accepted, [Agrees; 2]),
-        signed("DSA", "dsa", |s| s, Accepted, [Agrees; 2]),
-        signed("ECDSA", "ecdsa", |s| s, Accepted, [RPM_CANNOT; 2]),
-        signed("a subkey", "owner", |s| s, Accepted, [Agrees; 2]),
-        signed(
-            "a packet of version 3",
-            "rsa-2048",
-            RpmSignature::version_3,
-            Accepted,
-            [Agrees; 2],
-        ),
-        signed(
-            "over header and payload",
-            "archive",
-            |s| s.at(Place::HeaderAndPayload),
-            Accepted,
-            [Agrees; 2],
-        ),
-        signed(
-            "version 3 over header and payload",
-            "rsa-2048",
-            |s| s.at(Place::HeaderAndPayload).version_3(),
-            Accepted,
-            [Agrees; 2],
-        ),
-        signed(
-            "in rpm 6's list",
-            "archive",
-            |s| s.at(Place::OpenPgp),
-            Accepted,
-            [RPM_CANNOT; 2],
-        ),
-        package(
-            "rpm 6's package and key",
-            "version-6",
-            || {
-                hello()
-                    .with_rpm(|rpm| *rpm = RpmInside::version_6())
-                    .signatures([by("version-6").at(Place::OpenPgp)])
-            },
-            Accepted,
-            [RPM_CANNOT; 2],
-        ),
-        weak(
-            "SHA-1",
-            "rsa-2048",
-            |s| s.hash(HashAlgorithm::Sha1),
-            "the digest SHA1 is too weak",
-        ),
-        weak(
-            "MD5",
-            "rsa-2048",
-            |s| s.hash(HashAlgorithm::Md5),
-            "the digest MD5 is too weak",
-        ),
-        weak(
-            "RSA of 1024 bits",
-            "rsa-1024",
-            |s| s,
-            "a RSA key of 1024 bits is too weak",
-        ),
-        Case::signature(
-            "SHA-1 that is allowed",
-            plain,
-            |scene| {
-                scene.judges_package(
-                    "rsa-2048",
-                    hello().signatures([by("rsa-2048").hash(HashAlgorithm::Sha1)]),
-                );
-                scene.says_above("allow_weak_signatures: true\n");
-            },
-            Accepted,
-            [Agrees; 2],
-        ),
-    ]
+fn weak(trusted: &'static str, change: fn(RpmSignature) -> RpmSignature, why: &str) -> Case {
+    let expected = not_trusted(&format!("[{trusted}]"), why);
+    signed(trusted, change, expected, [LENIENT; 2])
 }
 
-fn signers() -> Vec<Case> {
-    let known = "the key is not among the trusted keys";
-    vec![
-        package(
-            "not signed",
-            "archive",
-            || hello().signatures([]),
-            refused_package(": it is not signed"),
-            [Agrees; 2],
-        ),
-        Case::signature(
-            "not signed, at the first sync",
-            plain,
-            |scene| {
-                scene.before = None;
-                scene.judges_package("archive", hello().signatures([]));
-            },
-            refused_package(": it is not signed"),
-            [Agrees; 2],
-        ),
-        Case::signature(
-            "not signed, and not asked for",
-            plain,
-            |scene| {
-                scene.judges_package("archive", hello().signatures([]));
-                scene.says("gpgcheck: false");
-            },
-            Accepted,
-            [CannotJudge("it is not asked to verify"); 2],
-        ),
-        package(
-            "an unknown key",
-            "archive",
-            || hello().signatures([by("stranger")]),
-            not_trusted("[stranger]", known),
-            [Agrees; 2],
-        ),
-        package(
-            "another key is trusted",
-            "second",
-            hello,
-            not_trusted("[archive]", known),
-            [Agrees; 2],
-        ),
-        package(
-            "two signatures, one by an unknown key",
-            "archive",
-            || hello().signatures([by("archive"), by("stranger").at(Place::HeaderAndPayload)]),
-            Accepted,
-            [ALL; 2],
-        ),
-        package(
-            "two signatures, one unreadable",
-            "archive",
-            || {
-                hello().signatures([
-                    by("archive"),
-                    by("archive")
-                        .at(Place::HeaderAndPayload)
-                        .replaced_by(b"junk"),
-                ])
-            },
-            Accepted,
-            [ALL; 2],
-        ),
-        package(
-            "a key that has expired since",
-            "expired",
-            || hello().signatures([by("expired")]),
-            Accepted,
-            [Agrees; 2],
-        ),
-        package(
-            "a key that had expired",
-            "expired early",
-            || hello().signatures([by("expired early")]),
-            not_trusted("[expired early]", "the key expired on [time]"),
-            [
-                Differs("rpm 4.18 does not look at it"),
-                Differs("rpm 4.18 does not look at it"),
-            ],
-        ),
-        package(
-            "a revoked key",
-            "revoked",
-            || hello().signatures([by("revoked")]),
-            not_trusted("[revoked]", "the key was revoked on [time]"),
-            [
-                Differs("rpm 4.18 does not look at it"),
-                Differs("rpm 4.18 does not look at it"),
-            ],
-        ),
-        package(
-            "a key that was retired since",
-            "retired",
-            || hello().signatures([by("retired")]),
-            Accepted,
-            [Agrees; 2],
-        ),
-        signed(
-            "older than its key",
-            "archive",
-            |s| s.made(Key::MADE - YEAR),
-            not_trusted(
-                "[archive]",
-                "the signature is older than its key, which was made on [time]",
-            ),
-            [Differs("rpm 4.18 does not look at it"); 2],
-        ),
-        signed(
-            "from the future",
-            "archive",
-            |s| s.made(good().made + YEAR),
-            not_trusted(
-                "[archive]",
-                "the signature was made in the future, on [time]",
-            ),
-            [Differs("rpm 4.18 does not look at it"); 2],
-        ),
-    ]
-}
+cases!(
+    as_the_upstream_signs = package("archive", hello, Accepted, [Agrees; 2]),
+    sha_512 = signed(
+        "archive",
+        |s| s.hash(HashAlgorithm::Sha512),
+        Accepted,
+        [Agrees; 2],
+    ),
+    rsa_of_2048_bits = signed("rsa-2048", |s| s, Accepted, [Agrees; 2]),
+    dsa = signed("dsa", |s| s, Accepted, [Agrees; 2]),
+    ecdsa = signed("ecdsa", |s| s, Accepted, [RPM_CANNOT; 2]),
+    a_subkey = signed("owner", |s| s, Accepted, [Agrees; 2]),
+    a_packet_of_version_3 = signed("rsa-2048", RpmSignature::version_3, Accepted, [Agrees; 2]),
+    over_header_and_payload = signed(
+        "archive",
+        |s| s.at(Place::HeaderAndPayload),
+        Accepted,
+        [Agrees; 2],
+    ),
+    version_3_over_header_and_payload = signed(
+        "rsa-2048",
+        |s| s.at(Place::HeaderAndPayload).version_3(),
+        Accepted,
+        [Agrees; 2],
+    ),
+    in_rpm_6s_list = signed(
+        "archive",
+        |s| s.at(Place::OpenPgp),
+        Accepted,
+        [RPM_CANNOT; 2],
+    ),
+    rpm_6s_package_and_key = package(
+        "version-6",
+        || {
+            hello()
+                .with_rpm(|rpm| *rpm = RpmInside::version_6())
+                .signatures([by("version-6").at(Place::OpenPgp)])
+        },
+        Accepted,
+        [RPM_CANNOT; 2],
+    ),
+    sha_1 = weak(
+        "rsa-2048",
+        |s| s.hash(HashAlgorithm::Sha1),
+        "the digest SHA1 is too weak",
+    ),
+    md5 = weak(
+        "rsa-2048",
+        |s| s.hash(HashAlgorithm::Md5),
+        "the digest MD5 is too weak",
+    ),
+    rsa_of_1024_bits = weak("rsa-1024", |s| s, "a RSA key of 1024 bits is too weak"),
+    sha_1_that_is_allowed = Case::signature(
+        plain,
+        |scene| {
+            scene.judges_package(
+                "rsa-2048",
+                hello().signatures([by("rsa-2048").hash(HashAlgorithm::Sha1)]),
+            );
+            scene.says_above("allow_weak_signatures: true\n");
+        },
+        Accepted,
+        [Agrees; 2],
+    ),
+);
 
-fn damages() -> Vec<Case> {
-    let tampered = |name: &str, tampered, expected| {
-        package(
-            name,
-            "archive",
-            move || hello().tampered(tampered),
-            expected,
-            [Agrees; 2],
-        )
-    };
-    let old = |name: &str, damage: Option<Tampered>, expected| {
-        package(
-            name,
-            "archive",
-            move || {
-                let package = hello()
-                    .signatures([by("archive").at(Place::HeaderAndPayload)])
-                    .with_rpm(|rpm| rpm.digests = vec![RpmDigest::Sha256, RpmDigest::Md5]);
-                match damage {
-                    Some(damage) => package.tampered(damage),
-                    None => package,
-                }
-            },
-            expected,
-            [Agrees; 2],
-        )
-    };
-    let digests = |name: &str, digests: &'static [RpmDigest], expected, clients| {
-        package(
-            name,
-            "archive",
-            move || hello().with_rpm(|rpm| rpm.digests = digests.to_vec()),
-            expected,
-            clients,
-        )
-    };
-    let edited = |name: &str, edit: fn(&mut RpmFile), expected| {
-        package(
-            name,
-            "archive",
-            move || hello().with_rpm(|rpm| rpm.edit = Some(edit)),
-            expected,
-            [Agrees; 2],
-        )
-    };
-    let bad = || {
+cases!(
+    not_signed = package(
+        "archive",
+        || hello().signatures([]),
+        refused_package(": it is not signed"),
+        [Agrees; 2],
+    ),
+    not_signed_at_the_first_sync = Case::signature(
+        plain,
+        |scene| {
+            scene.before = None;
+            scene.judges_package("archive", hello().signatures([]));
+        },
+        refused_package(": it is not signed"),
+        [Agrees; 2],
+    ),
+    not_signed_and_not_asked_for = Case::signature(
+        plain,
+        |scene| {
+            scene.judges_package("archive", hello().signatures([]));
+            scene.says("gpgcheck: false");
+        },
+        Accepted,
+        [CannotJudge("it is not asked to verify"); 2],
+    ),
+    an_unknown_key = package(
+        "archive",
+        || hello().signatures([by("stranger")]),
+        not_trusted("[stranger]", UNKNOWN),
+        [Agrees; 2],
+    ),
+    another_key_is_trusted = package(
+        "second",
+        hello,
+        not_trusted("[archive]", UNKNOWN),
+        [Agrees; 2],
+    ),
+    two_signatures_one_by_an_unknown_key = package(
+        "archive",
+        || hello().signatures([by("archive"), by("stranger").at(Place::HeaderAndPayload)]),
+        Accepted,
+        [ALL; 2],
+    ),
+    two_signatures_one_unreadable = package(
+        "archive",
+        || {
+            hello().signatures([
+                by("archive"),
+                by("archive")
+                    .at(Place::HeaderAndPayload)
+                    .replaced_by(b"junk"),
+            ])
+        },
+        Accepted,
+        [ALL; 2],
+    ),
+    a_key_that_has_expired_since = package(
+        "expired",
+        || hello().signatures([by("expired")]),
+        Accepted,
+        [Agrees; 2],
+    ),
+    a_key_that_had_expired = package(
+        "expired early",
+        || hello().signatures([by("expired early")]),
+        not_trusted("[expired early]", "the key expired on [time]"),
+        [
+            Differs("rpm 4.18 does not look at it"),
+            Differs("rpm 4.18 does not look at it"),
+        ],
+    ),
+    a_revoked_key = package(
+        "revoked",
+        || hello().signatures([by("revoked")]),
+        not_trusted("[revoked]", "the key was revoked on [time]"),
+        [
+            Differs("rpm 4.18 does not look at it"),
+            Differs("rpm 4.18 does not look at it"),
+        ],
+    ),
+    a_key_that_was_retired_since = package(
+        "retired",
+        || hello().signatures([by("retired")]),
+        Accepted,
+        [Agrees; 2],
+    ),
+    older_than_its_key = signed(
+        "archive",
+        |s| s.made(Key::MADE - YEAR),
         not_trusted(
             "[archive]",
-            "the signature is bad: these bytes, or the signature, were changed",
-        )
+            "the signature is older than its key, which was made on [time]",
+        ),
+        [Differs("rpm 4.18 does not look at it"); 2],
+    ),
+    from_the_future = signed(
+        "archive",
+        |s| s.made(good().made + YEAR),
+        not_trusted(
+            "[archive]",
+            "the signature was made in the future, on [time]",
+        ),
+        [Differs("rpm 4.18 does not look at it"); 2],
+    ),
+);
+
+const ONLY_THE_HEADER: &str =
+    ": only its header is signed, which has no digest of the payload that can be trusted";
+
+fn tampered(tampered: Tampered, expected: Expected) -> Case {
+    let make = move || hello().tampered(tampered);
+    package("archive", make, expected, [Agrees; 2])
+}
+
+/// As rpm signed before 4.14.
+fn old(damage: Option<Tampered>, expected: Expected) -> Case {
+    let make = move || {
+        let package = hello()
+            .signatures([by("archive").at(Place::HeaderAndPayload)])
+            .with_rpm(|rpm| rpm.digests = vec![RpmDigest::Sha256, RpmDigest::Md5]);
+        match damage {
+            Some(damage) => package.tampered(damage),
+            None => package,
+        }
     };
-    let payload =
-        ": only its header is signed, which has no digest of the payload that can be trusted";
-    vec![
-        tampered(
-            "the header",
-            Tampered::Header(Digests::Stale),
-            refused_package(": its header is broken: expected SHA1 [digest], got [digest]"),
-        ),
-        tampered(
-            "the header, and its digests",
-            Tampered::Header(Digests::Renewed),
-            bad(),
-        ),
-        tampered(
-            "the payload",
-            Tampered::Payload(Digests::Stale),
-            refused_package(PAYLOAD_BROKEN),
-        ),
-        tampered(
-            "the payload, and its digests",
-            Tampered::Payload(Digests::Renewed),
-            refused_package(PAYLOAD_BROKEN),
-        ),
-        old("old, and good", None, Accepted),
-        old(
-            "old, the payload",
-            Some(Tampered::Payload(Digests::Stale)),
-            refused_package(": its payload is broken: expected MD5 [digest], got [digest]"),
-        ),
-        old(
-            "old, the payload and its digests",
-            Some(Tampered::Payload(Digests::Renewed)),
-            bad(),
-        ),
-        old(
-            "old, the header and its digests",
-            Some(Tampered::Header(Digests::Renewed)),
-            bad(),
-        ),
-        digests(
-            "without digests in the signature header",
-            &[RpmDigest::Payload(Checksum::Sha256)],
-            Accepted,
-            [Agrees; 2],
-        ),
-        digests(
-            "without a digest of the payload",
-            &[RpmDigest::Sha256],
-            refused_package(payload),
-            [Agrees; 2],
-        ),
-        digests(
-            "with a weak digest of the payload",
-            &[RpmDigest::Sha256, RpmDigest::Payload(Checksum::Sha1)],
-            refused_package(payload),
-            [Agrees; 2],
-        ),
-        package(
-            "a signature that is none",
-            "archive",
-            || hello().signatures([by("archive").replaced_by(b"junk")]),
-            not_trusted("an unnamed key", "the signature packet is damaged"),
-            [Agrees; 2],
-        ),
-        edited(
-            "a count beyond the header",
-            |file| file.set_count(tag::DSAHEADER, u32::MAX),
-            refused_package(": its signature header is broken: tag 267 points outside of its data"),
-        ),
-        edited(
-            "an offset beyond the header",
-            |file| file.set_offset(tag::DSAHEADER, u32::MAX),
-            refused_package(": its signature header is broken: tag 267 points outside of its data"),
-        ),
-        edited(
-            "too many entries",
-            |file| file.set_sizes(u32::MAX, 16),
-            refused_package(
-                ": its signature header is broken: it has [n] entries, more than the 1024 that are read",
-            ),
-        ),
-        edited(
-            "too much data",
-            |file| file.set_sizes(7, u32::MAX),
-            refused_package(
-                ": its signature header is broken: it has [n] bytes of data, more than the 67108864 that are read",
-            ),
-        ),
-        edited(
-            "cut in the header",
-            |file| file.bytes.truncate(200),
-            refused_package(": its signature header is broken: the file ends in the middle of it"),
-        ),
-        edited(
-            "cut in the payload",
-            |file| file.bytes.truncate(file.bytes.len() - 9),
-            refused_package(PAYLOAD_BROKEN),
-        ),
-        edited(
-            "something behind",
-            |file| file.bytes.extend(b"evil"),
-            refused_package(PAYLOAD_BROKEN),
-        ),
-        edited(
-            "no lead",
-            |file| file.bytes[0] = 0,
-            refused_package(": it is not an RPM package: the magic number is missing"),
-        ),
-        edited(
-            "another type of signature",
-            |file| file.bytes[79] = 1,
-            refused_package(": it is not an RPM package: it has no signature header"),
-        ),
-        edited(
-            "nothing",
-            |file| file.bytes.clear(),
-            refused_package(": it is not an RPM package: the file is too short"),
-        ),
-        package(
-            "another good package in its place",
-            "archive",
-            || {
-                hello().with_rpm(|rpm| {
-                    rpm.edit = Some(|file| {
-                        let evil = Upstream::rpm()
-                            .package(Package::new("evil", "6.6-6"))
-                            .build();
-                        file.bytes = evil.tree.bytes(&evil.path_of("evil")).to_vec();
-                    });
-                })
-            },
-            refused_package(": inside it is evil 6.6-6 (x86_64)"),
-            [
-                Differs("rpmkeys knows no index"),
-                Differs("dnf installs what is inside"),
-            ],
-        ),
-    ]
+    package("archive", make, expected, [Agrees; 2])
 }
 
-#[test]
-fn kinds_of_signatures() {
-    run(&kinds());
+fn digests(digests: &'static [RpmDigest], expected: Expected) -> Case {
+    let make = move || hello().with_rpm(|rpm| rpm.digests = digests.to_vec());
+    package("archive", make, expected, [Agrees; 2])
 }
 
-#[test]
-fn who_signed() {
-    run(&signers());
+fn edited(edit: fn(&mut RpmFile), expected: Expected) -> Case {
+    let make = move || hello().with_rpm(|rpm| rpm.edit = Some(edit));
+    package("archive", make, expected, [Agrees; 2])
 }
 
-#[test]
-fn what_was_changed_since() {
-    run(&damages());
+fn bad() -> Expected {
+    not_trusted("[archive]", BAD)
 }
+
+cases!(
+    the_header = tampered(
+        Tampered::Header(Digests::Stale),
+        refused_package(": its header is broken: expected SHA1 [digest], got [digest]"),
+    ),
+    the_header_and_its_digests = tampered(Tampered::Header(Digests::Renewed), bad()),
+    the_payload = tampered(
+        Tampered::Payload(Digests::Stale),
+        refused_package(PAYLOAD_BROKEN),
+    ),
+    the_payload_and_its_digests = tampered(
+        Tampered::Payload(Digests::Renewed),
+        refused_package(PAYLOAD_BROKEN),
+    ),
+    old_and_good = old(None, Accepted),
+    old_the_payload = old(
+        Some(Tampered::Payload(Digests::Stale)),
+        refused_package(": its payload is broken: expected MD5 [digest], got [digest]"),
+    ),
+    old_the_payload_and_its_digests = old(Some(Tampered::Payload(Digests::Renewed)), bad()),
+    old_the_header_and_its_digests = old(Some(Tampered::Header(Digests::Renewed)), bad()),
+    without_digests_in_the_signature_header =
+        digests(&[RpmDigest::Payload(Checksum::Sha256)], Accepted),
+    without_a_digest_of_the_payload =
+        digests(&[RpmDigest::Sha256], refused_package(ONLY_THE_HEADER)),
+    with_a_weak_digest_of_the_payload = digests(
+        &[RpmDigest::Sha256, RpmDigest::Payload(Checksum::Sha1)],
+        refused_package(ONLY_THE_HEADER)
+    ),
+    a_signature_that_is_none = package(
+        "archive",
+        || hello().signatures([by("archive").replaced_by(b"junk")]),
+        not_trusted("an unnamed key", "the signature packet is damaged"),
+        [Agrees; 2],
+    ),
+    a_count_beyond_the_header = edited(
+        |file| file.set_count(tag::DSAHEADER, u32::MAX),
+        refused_package(": its signature header is broken: tag 267 points outside of its data"),
+    ),
+    an_offset_beyond_the_header = edited(
+        |file| file.set_offset(tag::DSAHEADER, u32::MAX),
+        refused_package(": its signature header is broken: tag 267 points outside of its data"),
+    ),
+    too_many_entries = edited(
+        |file| file.set_sizes(u32::MAX, 16),
+        refused_package(
+            ": its signature header is broken: it has [n] entries, more than the 1024 that are read",
+        ),
+    ),
+    too_much_data = edited(
+        |file| file.set_sizes(7, u32::MAX),
+        refused_package(
+            ": its signature header is broken: it has [n] bytes of data, more than the 67108864 that are read",
+        ),
+    ),
+    cut_in_the_header = edited(
+        |file| file.bytes.truncate(200),
+        refused_package(": its signature header is broken: the file ends in the middle of it"),
+    ),
+    cut_in_the_payload = edited(
+        |file| file.bytes.truncate(file.bytes.len() - 9),
+        refused_package(PAYLOAD_BROKEN),
+    ),
+    something_behind = edited(
+        |file| file.bytes.extend(b"evil"),
+        refused_package(PAYLOAD_BROKEN),
+    ),
+    no_lead = edited(
+        |file| file.bytes[0] = 0,
+        refused_package(": it is not an RPM package: the magic number is missing"),
+    ),
+    another_type_of_signature = edited(
+        |file| file.bytes[79] = 1,
+        refused_package(": it is not an RPM package: it has no signature header"),
+    ),
+    nothing = edited(
+        |file| file.bytes.clear(),
+        refused_package(": it is not an RPM package: the file is too short"),
+    ),
+    another_good_package_in_its_place = package(
+        "archive",
+        || {
+            hello().with_rpm(|rpm| {
+                rpm.edit = Some(|file| {
+                    let evil = Upstream::rpm()
+                        .package(Package::new("evil", "6.6-6"))
+                        .build();
+                    file.bytes = evil.tree.bytes(&evil.path_of("evil")).to_vec();
+                });
+            })
+        },
+        refused_package(": inside it is evil 6.6-6 (x86_64)"),
+        [
+            Differs("rpmkeys knows no index"),
+            Differs("dnf installs what is inside"),
+        ],
+    ),
+);
