@@ -491,7 +491,10 @@ fn a_second_run_is_told_who_is_first() {
     for upstream in Upstream::both() {
         let scene = Scene::of(upstream);
         let path = scene.packages()[3].clone();
-        scene.mirror.server.fault(&path, Times::Always, Fault::Stall(10));
+        scene
+            .mirror
+            .server
+            .fault(&path, Times::Always, Fault::Stall(10));
         let first = scene.mirror.chantal.spawn(&SYNC);
         scene.mirror.server.wait_for(&path, 1);
         let lock = scene.mirror.chantal.data().join("locks/repository-r.lock");

@@ -12,6 +12,7 @@ mod compressions;
 mod corpus;
 mod dependencies;
 mod diff;
+mod evidence;
 mod filters;
 mod freshness;
 mod kills;

@@ -12,6 +12,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 use crate::kit::chantal::Chantal;
 use crate::kit::keys::Key;
 use crate::kit::mount::Mount;
+use crate::kit::server::Server;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::Checksum;
 
@@ -231,6 +232,28 @@ fn a_store_of_version_1_is_written() {
         error.strip_prefix("tiny-rpm: ").unwrap()
     );
     assert_eq!(history[0]["packages"], 2);
+}
+
+/// A state whose manifest is of an earlier version stays what it is while the upstream does.
+#[test]
+fn a_manifest_of_version_1_is_not_replaced_without_a_change() {
+    let chantal = of_version_1();
+    let server = Server::start_dir(&fixture("upstream/rpm"));
+    chantal.hide_server(&server);
+    let path = chantal.config().join("repos.d/tiny-rpm.yaml");
+    let yaml = fs::read_to_string(&path).unwrap();
+    fs::write(&path, yaml.replace("http://127.0.0.1:1/rpm", &server.url())).unwrap();
+    let manifest = || {
+        let show = ["--format", "json", "repo", "show", "--repo-id", "tiny-rpm"];
+        let shown = chantal.run(&show).succeeds().json();
+        shown["state"]["manifest"].as_str().unwrap().to_owned()
+    };
+    let before = manifest();
+    let sync = ["repo", "sync", "--repo-id", "tiny-rpm", "--refresh"];
+    let synced = chantal.run(&sync).exits(0);
+    assert!(synced.stdout.contains("tiny-rpm: unchanged"), "{synced:?}");
+    assert_eq!(manifest(), before);
+    assert_eq!(version(&store(&chantal)), 4);
 }
 
 /// Everything that is listed, shown and counted.
