@@ -5,6 +5,7 @@
 //! [`Trusted`], an index as a reader over bytes whose digest the root vouched for. Indexes are streamed; memory
 //! does not grow with their text.
 
+mod choose;
 mod closure;
 pub mod compression;
 pub mod deb;
@@ -33,7 +34,8 @@ use crate::terminal::is_unsafe;
 use compression::Compression;
 
 pub use regenerate::{
-    Chosen, Indexes, LeftOut, Packed, ReadBack, Regenerated, Sink, Source, Taken, Work, Written,
+    Chosen, Indexes, LeftOut, Listed, Packed, ReadBack, Regenerated, Sink, Source, Taken, Work,
+    Written,
 };
 pub use root::{OwnKey, ValidUntil, root_text};
 
@@ -152,7 +154,7 @@ pub trait Selected: Send + Sync {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
 
-    /// The packages that the selection takes.
+    /// The packages that the selection takes. Reads no list of packages more often than it must: what it names is given back.
     fn choose(&self, indexes: &dyn Indexes) -> Result<Taken, FormatError>;
 
     /// Writes new indexes for the chosen packages of one or several states, and a root over them.

@@ -8,11 +8,11 @@
 //! What says which packages there are, and which of them belong to a module, is never left out.
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, BufRead, Write};
 
 use super::compression::Compression;
-use super::{FormatError, Index, Variant};
+use super::{FormatError, Index, Reference, Variant};
 use crate::digest::ObjectId;
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
@@ -24,6 +24,7 @@ pub struct Chosen {
     paths: HashMap<RelPath, Option<RelPath>>,
     /// Names and versions of APT source packages: several of them may share a file, and not all be taken.
     sources: HashSet<(String, String)>,
+    records: Option<u64>,
 }
 
 impl Chosen {
@@ -71,6 +72,19 @@ impl Chosen {
     pub fn len(&self) -> usize {
         self.paths.len()
     }
+
+    /// Notes how many records of the lists of packages name what is taken: one path may stand in several.
+    pub fn with_records(self, records: u64) -> Self {
+        Self {
+            records: Some(records),
+            ..self
+        }
+    }
+
+    /// `None` where nobody has counted them.
+    pub fn records(&self) -> Option<u64> {
+        self.records
+    }
 }
 
 /// What a selection takes of a repository.
@@ -79,8 +93,19 @@ pub struct Taken {
     /// `None` where the upstream's own indexes are right. With filters they never are, even if nothing is left out: the signer must
     /// not change with what the upstream happens to have.
     pub chosen: Option<Chosen>,
+    /// What the lists of packages name of that; `None` where it was chosen without reading them.
+    pub listed: Option<Listed>,
     /// For the user: what the choice lacks.
     pub warnings: Vec<String>,
+}
+
+/// What lists of packages name.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// The files of the chosen packages. Where one path is named in several ways there are several of it, the first one first.
+    pub files: Vec<Reference>,
+    /// Of all packages, chosen or not.
+    pub architectures: BTreeSet<String>,
 }
 
 /// The indexes of one state: those that are there, and their texts.

@@ -71,9 +71,15 @@ impl<'a> Session<'a> {
         let taken = self.selected.choose(&pooled)?;
         warnings.extend(taken.warnings);
         let chosen = taken.chosen;
-        let mut indexes = Vec::new();
+        // What was read to choose is not read again.
+        let are_lists_read = taken.listed.is_some();
+        let listed = taken.listed.unwrap_or_default();
+        let mut architectures: BTreeSet<String> = listed.architectures;
         let mut files: BTreeMap<RelPath, Reference> = BTreeMap::new();
-        let mut architectures: BTreeSet<String> = BTreeSet::new();
+        for file in listed.files {
+            add_file(&mut files, file)?;
+        }
+        let mut indexes = Vec::new();
         for index in &choice.indexes {
             self.context.storage.interrupt.check()?;
             if chosen.is_none() {
@@ -83,6 +89,9 @@ impl<'a> Session<'a> {
             if chosen.is_some() && index.kind == IndexKind::RpmPrestodelta {
                 continue;
             }
+            if are_lists_read && index.kind.lists_packages() {
+                continue;
+            }
             if index.kind.names_files() {
                 self.read_index(&pooled, index, &mut |file| {
                     if let Some(package) = &file.package
@@ -90,10 +99,7 @@ impl<'a> Session<'a> {
                     {
                         architectures.insert(package.architecture.clone());
                     }
-                    match &chosen {
-                        Some(chosen) if !is_taken(chosen, &file) => Ok(()),
-                        _ => add_file(&mut files, file),
-                    }
+                    add_file(&mut files, file)
                 })?;
             } else {
                 for (variant, packed) in pooled.present(index) {
@@ -420,11 +426,6 @@ fn entries_of<'p>(
             package: None,
         })
     })
-}
-
-fn is_taken(chosen: &Chosen, file: &Reference) -> bool {
-    let package = file.package.as_ref();
-    package.is_none_or(|package| chosen.has_of(&file.path, package))
 }
 
 fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result<(), SyncError> {

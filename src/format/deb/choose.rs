@@ -1,16 +1,16 @@
 //! Which packages of an archive the filters take, and what those need.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::io::BufRead;
 
 use super::dependencies::{Dpkg, Fields, UDEB, note};
 use super::stanza::Stanzas;
 use super::{packages, sources, text};
 use crate::config::{Dependencies, Filters};
+use crate::format::choose::{Choice, Unfiltered};
 use crate::format::closure::{Candidate, Place, Universe};
-use crate::format::filter::{Candidates, Facts, admits_as_needed, wants, wants_source};
-use crate::format::{Chosen, FormatError, IndexKind, Indexes, Taken};
+use crate::format::filter::Facts;
+use crate::format::{FormatError, IndexKind, Indexes, Taken};
 use crate::rel_path::RelPath;
 
 /// What packages are judged by, and then what [`packages::reference`] reads.
@@ -41,192 +41,153 @@ pub(super) fn choose(
     indexes: &dyn Indexes,
     compare: fn(&str, &str) -> Ordering,
 ) -> Result<Taken, FormatError> {
-    let adds_needed = filters.with_dependencies != Dependencies::LeftOut;
-    let mut choice = Choice {
-        filters,
-        seen: HashSet::new(),
-        candidates: Candidates::default(),
-        source_names: HashSet::new(),
-        universe: adds_needed.then(|| Universe::new(Dpkg)),
-    };
+    let mut choice = Choice::new(filters, compare, || Dpkg);
     let of_kind = |kind: IndexKind| {
         let all = indexes.all().iter();
         all.filter(move |index| index.kind == kind && !indexes.present(index).is_empty())
     };
     for index in of_kind(IndexKind::DebPackages) {
-        indexes.read(index, &mut |text| choice.read_packages(&index.name, text))?;
+        indexes.read(index, &mut |text| {
+            read_packages(&mut choice, filters, &index.name, text)
+        })?;
     }
-    let mut chosen = std::mem::take(&mut choice.candidates).choose(filters, compare);
-    let warning = choice.add_needed(&mut chosen)?;
+    choice.close(|universe, chosen| {
+        let closure = universe.close(chosen);
+        closure.map_err(|excess| excess.of("Packages"))
+    })?;
     for index in of_kind(IndexKind::DebSources) {
-        indexes.read(index, &mut |text| choice.read_sources(&index.name, text))?;
+        indexes.read(index, &mut |text| {
+            read_sources(&mut choice, &index.name, text)
+        })?;
     }
-    chosen.extend(choice.candidates.choose(filters, compare));
-    Ok(Taken {
-        chosen: Some(chosen),
-        warnings: warning.into_iter().collect(),
-    })
+    Ok(choice.finish(Unfiltered::IsOurs))
 }
 
-struct Choice<'a> {
-    filters: &'a Filters,
-    /// The paths that were read: indexes repeat each other.
-    seen: HashSet<RelPath>,
-    candidates: Candidates,
-    /// What the candidates were built from.
-    source_names: HashSet<String>,
-    /// Where dependencies are added: what may be needed.
-    universe: Option<Universe<Dpkg>>,
-}
-
-impl Choice<'_> {
-    fn read_packages(&mut self, file: &str, input: &mut dyn BufRead) -> Result<(), FormatError> {
-        let mut stanzas = Stanzas::new(file, input, FIELDS);
-        loop {
-            let above = stanzas.line_number();
-            let Some(values) = stanzas.next()? else {
-                return Ok(());
-            };
-            let [
-                source,
-                section,
-                priority,
-                pre_depends,
-                depends,
-                recommends,
-                provides,
-                multi_arch,
-                of_reference @ ..,
-            ] = values;
-            let reference = packages::reference(file, above, of_reference)?;
-            let word = |field, value: Option<&'_ [u8]>| {
-                let value = value.map(|value| text(file, field, value)).transpose()?;
-                Ok::<_, FormatError>(value.map(ToOwned::to_owned))
-            };
-            let source = word("Source", source)?;
-            let (section, priority) = (word("Section", section)?, word("Priority", priority)?);
-            if !self.seen.insert(reference.path.clone()) {
-                continue;
-            }
-            let Some(package) = reference.package else {
-                continue;
-            };
-            // Where the source's version differs it stands behind the name.
-            let source = source
-                .as_deref()
-                .and_then(|text| text.split_whitespace().next());
-            let source = source.unwrap_or(&package.name).to_owned();
-            let facts = Facts {
-                package: &package,
-                size: reference.size,
-                source: Some(&source),
-                section: section.as_deref(),
-                priority: priority.as_deref(),
-                groups: &[],
-                module: None,
-            };
-            let needs = [pre_depends, depends, recommends, provides, multi_arch];
-            self.note_needs(file, &facts, &reference.path, needs)?;
-            if wants(self.filters, &facts) {
-                self.source_names.insert(source);
-                self.candidates.add(package, "", reference.path);
-            }
-        }
-    }
-
-    /// Where dependencies are added, notes what a package needs and provides that may be taken.
-    fn note_needs(
-        &mut self,
-        file: &str,
-        facts: &Facts<'_>,
-        path: &RelPath,
-        [pre_depends, depends, recommends, provides, multi_arch]: [Option<&[u8]>; 5],
-    ) -> Result<(), FormatError> {
-        let Some(universe) = &mut self.universe else {
+fn read_packages(
+    choice: &mut Choice<'_, Dpkg>,
+    filters: &Filters,
+    file: &str,
+    input: &mut dyn BufRead,
+) -> Result<(), FormatError> {
+    let mut stanzas = Stanzas::new(file, input, FIELDS);
+    loop {
+        let above = stanzas.line_number();
+        let Some(values) = stanzas.next()? else {
             return Ok(());
         };
-        if !admits_as_needed(self.filters, facts) {
-            return Ok(());
-        }
-        let word = |field, value: Option<&'_ [u8]>| {
-            let value = text(file, field, value.unwrap_or_default())?;
-            Ok::<_, FormatError>(value.to_owned())
+        let [
+            source,
+            section,
+            priority,
+            pre_depends,
+            depends,
+            recommends,
+            provides,
+            multi_arch,
+            of_reference @ ..,
+        ] = values;
+        let reference = packages::reference(file, above, of_reference)?;
+        let optional = |field, value: Option<&'_ [u8]>| {
+            let value = value.map(|value| text(file, field, value)).transpose()?;
+            Ok::<_, FormatError>(value.map(ToOwned::to_owned))
         };
-        let recommended = match self.filters.with_dependencies {
+        let source = optional("Source", source)?;
+        let section = optional("Section", section)?;
+        let priority = optional("Priority", priority)?;
+        let (package, path, size) = (
+            reference.package.clone(),
+            reference.path.clone(),
+            reference.size,
+        );
+        let (true, Some(package)) = (choice.note(reference), package) else {
+            continue;
+        };
+        // Where the source's version differs it stands behind the name.
+        let source = source
+            .as_deref()
+            .and_then(|text| text.split_whitespace().next());
+        let source = source.unwrap_or(&package.name);
+        let facts = Facts {
+            package: &package,
+            size,
+            source: Some(source),
+            section: section.as_deref(),
+            priority: priority.as_deref(),
+            groups: &[],
+            module: None,
+        };
+        let recommends = match filters.with_dependencies {
             Dependencies::Recommended => recommends,
             Dependencies::LeftOut | Dependencies::Required => None,
         };
-        let fields = Fields {
-            required: [word("Pre-Depends", pre_depends)?, word("Depends", depends)?],
-            recommended: word("Recommends", recommended)?,
-            provides: word("Provides", provides)?,
-        };
-        let is_udeb = path
-            .as_str()
-            .rsplit_once('.')
-            .is_some_and(|(_, end)| end == "udeb");
-        let architecture = facts.package.architecture.as_str();
-        let candidate = Candidate {
-            name: &facts.package.name,
-            version: &facts.package.version,
-            place: Place {
-                architecture,
-                stream: if is_udeb { UDEB } else { "" },
-                multi_arch: &word("Multi-Arch", multi_arch)?,
-            },
-            source: facts.source.unwrap_or_default(),
-            path: path.clone(),
-        };
-        universe
-            .add(candidate)
-            .and_then(|member| note(universe, member, architecture, &fields))
-            .map_err(|excess| excess.of(file))
+        let needs = [pre_depends, depends, recommends, provides, multi_arch];
+        choice.judge(&facts, (source, ""), &path, |universe| {
+            note_needs(universe, file, &facts, &path, needs)
+        })?;
     }
+}
 
-    /// Takes what the chosen packages need too.
-    fn add_needed(&mut self, chosen: &mut Chosen) -> Result<Option<String>, FormatError> {
-        let Some(mut universe) = self.universe.take() else {
-            return Ok(None);
+/// Notes what a package needs and provides.
+fn note_needs(
+    universe: &mut Universe<Dpkg>,
+    file: &str,
+    facts: &Facts<'_>,
+    path: &RelPath,
+    [pre_depends, depends, recommends, provides, multi_arch]: [Option<&[u8]>; 5],
+) -> Result<(), FormatError> {
+    let value = |field, value: Option<&'_ [u8]>| {
+        let value = text(file, field, value.unwrap_or_default())?;
+        Ok::<_, FormatError>(value.to_owned())
+    };
+    let fields = Fields {
+        required: [
+            value("Pre-Depends", pre_depends)?,
+            value("Depends", depends)?,
+        ],
+        recommended: value("Recommends", recommends)?,
+        provides: value("Provides", provides)?,
+    };
+    let is_udeb = path
+        .as_str()
+        .rsplit_once('.')
+        .is_some_and(|(_, end)| end == "udeb");
+    let architecture = facts.package.architecture.as_str();
+    let candidate = Candidate {
+        name: &facts.package.name,
+        version: &facts.package.version,
+        place: Place {
+            architecture,
+            stream: if is_udeb { UDEB } else { "" },
+            multi_arch: &value("Multi-Arch", multi_arch)?,
+        },
+        source: facts.source.unwrap_or_default(),
+        path: path.clone(),
+    };
+    universe
+        .add(candidate)
+        .and_then(|member| note(universe, member, architecture, &fields))
+        .map_err(|excess| excess.of(file))
+}
+
+/// The sources of what is taken are taken too, as far as the filters do not say otherwise of themselves.
+fn read_sources(
+    choice: &mut Choice<'_, Dpkg>,
+    file: &str,
+    input: &mut dyn BufRead,
+) -> Result<(), FormatError> {
+    let mut stanzas = Stanzas::new(file, input, sources::FIELDS);
+    loop {
+        let above = stanzas.line_number();
+        let Some(values) = stanzas.next()? else {
+            return Ok(());
         };
-        let closure = universe.close(chosen);
-        let closure = closure.map_err(|excess| excess.of("Packages"))?;
-        for member in &closure.members {
-            self.source_names
-                .insert(universe.source(*member).to_owned());
-            if let Some(path) = universe.path(*member) {
-                chosen.take(path.clone());
-            }
-        }
-        Ok(universe.warning(&closure))
-    }
-
-    /// The sources of what is taken are taken too, as far as the filters do not say otherwise of themselves.
-    fn read_sources(&mut self, file: &str, input: &mut dyn BufRead) -> Result<(), FormatError> {
-        let mut stanzas = Stanzas::new(file, input, sources::FIELDS);
-        loop {
-            let above = stanzas.line_number();
-            let Some(values) = stanzas.next()? else {
-                return Ok(());
-            };
-            let (package, files) = sources::references(file, above, values)?;
-            let sizes = files.iter().filter_map(|file| file.size);
-            let facts = Facts {
-                package: &package,
-                size: Some(sizes.fold(0, u64::saturating_add)),
-                source: Some(&package.name),
-                section: None,
-                priority: None,
-                groups: &[],
-                module: None,
-            };
-            let is_of_a_taken_one = self.source_names.contains(&package.name);
-            let is_wanted = wants_source(self.filters, &facts, is_of_a_taken_one);
-            for file in files {
-                self.seen.insert(file.path.clone());
-                if is_wanted {
-                    self.candidates.add(package.clone(), "", file.path);
-                }
-            }
+        let (package, files) = sources::references(file, above, values)?;
+        let sizes = files.iter().filter_map(|file| file.size);
+        let size = sizes.fold(0, u64::saturating_add);
+        let paths = files.iter().map(|file| &file.path);
+        choice.judge_source(&package, (&package.name, ""), Some(size), paths);
+        for file in files {
+            choice.note(file);
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Which packages of a repository the architectures, `rpm.sources` and the filters take, and what those need.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::BufRead;
 
 use super::dependencies::RpmRules;
 use super::files::{CHILDREN, package};
 use super::xml::{Child, Records};
 use super::{Rpm, architectures, comps, dependencies};
-use crate::config::{Dependencies, Filters};
+use crate::format::choose::{Choice, Unfiltered};
 use crate::format::closure::{Candidate, Excess, Place, Universe};
-use crate::format::filter::{Candidates, Facts, admits_as_needed, wants, wants_source};
-use crate::format::{Chosen, FormatError, IndexKind, Indexes, Reference, Selected, Taken};
+use crate::format::filter::Facts;
+use crate::format::{FormatError, IndexKind, Indexes, Selected, Taken};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
@@ -29,83 +29,83 @@ const NAMES: [&str; 7] = {
     ]
 };
 
-/// `None` when that is all of them and there are no filters.
+/// Nothing is chosen when that is all of them and there are no filters: whose signature is on the metadata must not change with
+/// what the upstream happens to have, for clients have one key.
 pub(super) fn choose(
     rpm: &Rpm,
     indexes: &dyn Indexes,
     compare: fn(&str, &str) -> Ordering,
 ) -> Result<Taken, FormatError> {
     let filters = &rpm.selection.filters;
-    let mut choice = Choice {
+    let rules = || RpmRules::of(rpm.selection.architectures.as_deref());
+    let mut reader = Reader {
         rpm,
         groups: HashMap::new(),
         // Also without a filter for them: the newest are counted in each stream.
         modules: rpm.streams(indexes)?,
-        seen: HashSet::new(),
-        candidates: Candidates::default(),
+        choice: Choice::new(filters, compare, rules),
         sources: Vec::new(),
-        taken_sources: HashSet::new(),
-        universe: (filters.with_dependencies != Dependencies::LeftOut)
-            .then(|| Universe::new(RpmRules::of(rpm.selection.architectures.as_deref()))),
     };
     for index in indexes.all() {
         if matches!(index.name.as_str(), "group" | "group_gz") && !filters.groups.is_empty() {
             indexes.read(index, &mut |text| {
-                comps::read_members(&index.name, text, &mut choice.groups)
+                comps::read_members(&index.name, text, &mut reader.groups)
             })?;
         }
     }
     for index in indexes.all() {
         if index.kind == IndexKind::RpmPrimary {
-            indexes.read(index, &mut |text| choice.read_primary(&index.name, text))?;
+            indexes.read(index, &mut |text| reader.read_primary(&index.name, text))?;
         }
     }
-    let mut chosen = std::mem::take(&mut choice.candidates).choose(filters, compare);
-    let warning = choice.add_needed(indexes, &mut chosen)?;
-    choice.add_sources();
-    chosen.extend(choice.candidates.choose(filters, compare));
-    let is_all = chosen.len() == choice.seen.len();
-    // Whose signature is on the metadata must not change with what the upstream happens to have: clients have one key.
-    let is_ours = !is_all || *filters != Filters::default();
-    Ok(Taken {
-        chosen: is_ours.then_some(chosen),
-        warnings: warning.into_iter().collect(),
-    })
+    let close = |universe: &mut Universe<RpmRules>, chosen: &_| {
+        dependencies::add_needed(universe, indexes, chosen)
+    };
+    reader.choice.close(close)?;
+    reader.judge_sources();
+    Ok(reader.choice.finish(Unfiltered::IsUpstreams))
 }
 
-struct Choice<'a> {
+struct Reader<'a> {
     rpm: &'a Rpm,
     /// By the name of a package, the groups that have it.
     groups: HashMap<String, Vec<String>>,
     /// By a modular package's name, version and architecture, its `NAME:STREAM`.
     modules: HashMap<Package, String>,
-    /// The paths of all packages.
-    seen: HashSet<RelPath>,
-    candidates: Candidates,
+    choice: Choice<'a, RpmRules>,
     /// Source packages, judged when it is known what is taken.
-    sources: Vec<Reference>,
-    /// File names of the source packages of what is taken.
-    taken_sources: HashSet<String>,
-    /// Where dependencies are added: what may be needed.
-    universe: Option<Universe<RpmRules>>,
+    sources: Vec<(Package, RelPath, Option<u64>)>,
 }
 
-impl Choice<'_> {
+impl Reader<'_> {
     fn read_primary(&mut self, file: &str, text: &mut dyn BufRead) -> Result<(), FormatError> {
-        let lists = match self.universe {
-            Some(_) => dependencies::NEEDS,
-            None => &[],
+        let lists = if self.choice.adds_needed() {
+            dependencies::NEEDS
+        } else {
+            &[]
         };
         let mut records = Records::new(file, text, &["metadata", "package"], NAMES)
             .with_lists(lists)
             .listing_up_to(dependencies::LISTED_LIMIT);
         while let Some((_, [source, of_package @ ..])) = records.next()? {
             let reference = package(file, &of_package)?;
-            let source = source.map(|source| source.text).unwrap_or_default();
-            if self.seen.insert(reference.path.clone()) {
-                let judged = self.judge(reference, source, records.listed());
-                judged.map_err(|excess| excess.of(file))?;
+            let (package, path, size) = (
+                reference.package.clone(),
+                reference.path.clone(),
+                reference.size,
+            );
+            let (true, Some(package)) = (self.choice.note(reference), package) else {
+                continue;
+            };
+            if !self.rpm.selects(&package.architecture) {
+                continue;
             }
+            if architectures::is_source(&package.architecture) {
+                self.sources.push((package, path, size));
+                continue;
+            }
+            let source = source.map(|source| source.text).unwrap_or_default();
+            self.judge(file, (&package, &path, size), &source, records.listed())?;
         }
         Ok(())
     }
@@ -113,36 +113,25 @@ impl Choice<'_> {
     /// `needs` is what the package lists so.
     fn judge(
         &mut self,
-        reference: Reference,
-        source: String,
+        file: &str,
+        (package, path, size): (&Package, &RelPath, Option<u64>),
+        source: &str,
         needs: &[Vec<Child>],
-    ) -> Result<(), Excess> {
-        let Some(package) = &reference.package else {
-            return Ok(());
-        };
-        if !self.rpm.selects(&package.architecture) {
-            return Ok(());
-        }
-        if architectures::is_source(&package.architecture) {
-            self.sources.push(reference);
-            return Ok(());
-        }
+    ) -> Result<(), FormatError> {
         let groups = self.groups.get(&package.name);
-        let module = self.modules.get(package);
+        let module = self.modules.get(package).map(String::as_str);
         let facts = Facts {
             package,
-            size: reference.size,
-            source: name_of_source(&source),
+            size,
+            source: name_of_source(source),
             section: None,
             priority: None,
             groups: groups.map_or(&[], Vec::as_slice),
-            module: module.map(String::as_str),
+            module,
         };
-        let filters = &self.rpm.selection.filters;
-        let stream = module.map_or("", String::as_str);
-        if let Some(universe) = &mut self.universe
-            && admits_as_needed(filters, &facts)
-        {
+        let stream = module.unwrap_or_default();
+        let dependencies = self.rpm.selection.filters.with_dependencies;
+        let add = |universe: &mut Universe<RpmRules>| -> Result<(), Excess> {
             universe.add(Candidate {
                 name: &package.name,
                 version: &package.version,
@@ -151,58 +140,22 @@ impl Choice<'_> {
                     stream,
                     multi_arch: "",
                 },
-                source: &source,
-                path: reference.path.clone(),
+                source,
+                path: path.clone(),
             })?;
-            dependencies::note_needs(universe, needs, filters.with_dependencies)?;
-        }
-        if wants(filters, &facts) {
-            self.candidates
-                .add(package.clone(), stream, reference.path.clone());
-            self.taken_sources.insert(source);
-        }
-        Ok(())
-    }
-
-    /// Takes what the chosen packages need too.
-    fn add_needed(
-        &mut self,
-        indexes: &dyn Indexes,
-        chosen: &mut Chosen,
-    ) -> Result<Option<String>, FormatError> {
-        let Some(mut universe) = self.universe.take() else {
-            return Ok(None);
+            dependencies::note_needs(universe, needs, dependencies)
         };
-        let closure = dependencies::add_needed(&mut universe, indexes, chosen)?;
-        for member in &closure.members {
-            self.taken_sources
-                .insert(universe.source(*member).to_owned());
-            if let Some(path) = universe.path(*member) {
-                chosen.take(path.clone());
-            }
-        }
-        Ok(universe.warning(&closure))
+        self.choice
+            .judge(&facts, (source, stream), path, |universe| {
+                add(universe).map_err(|excess| excess.of(file))
+            })
     }
 
-    fn add_sources(&mut self) {
-        for reference in std::mem::take(&mut self.sources) {
-            let Some(package) = reference.package else {
-                continue;
-            };
-            let facts = Facts {
-                package: &package,
-                size: reference.size,
-                source: Some(&package.name),
-                section: None,
-                priority: None,
-                groups: &[],
-                module: None,
-            };
-            let is_of_a_taken_one = self.taken_sources.contains(reference.path.file_name());
-            if wants_source(&self.rpm.selection.filters, &facts, is_of_a_taken_one) {
-                let stream = self.modules.get(&package).cloned().unwrap_or_default();
-                self.candidates.add(package, &stream, reference.path);
-            }
+    fn judge_sources(&mut self) {
+        for (package, path, size) in std::mem::take(&mut self.sources) {
+            let stream = self.modules.get(&package).map_or("", String::as_str);
+            let names = (path.file_name(), stream);
+            self.choice.judge_source(&package, names, size, [&path]);
         }
     }
 }

@@ -10,7 +10,8 @@ use crate::rel_path::RelPath;
 /// What [`package`] reads.
 pub(super) const CHILDREN: [&str; 6] = ["name", "arch", "version", "checksum", "size", "location"];
 
-/// Where the location stands among them.
+/// Where checksum and location stand among them.
+pub(super) const CHECKSUM: usize = 3;
 pub(super) const LOCATION: usize = 5;
 
 /// `name` is the data type, for messages.

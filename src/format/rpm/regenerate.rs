@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use quick_xml::escape::escape;
 
-use super::files::{CHILDREN, LOCATION, package, read_primary};
+use super::files::{CHECKSUM, CHILDREN, LOCATION, package, read_primary};
 use super::tag::{namespaces, opened, rehomed, with_attribute};
 use super::xml::{Child, Record, Records};
 use super::{REPOMD, RpmFormat, comps, fixed, modules, repomd, updateinfo};
@@ -63,7 +63,15 @@ struct Kept {
     pkgids: HashSet<String>,
     packages: HashSet<Package>,
     /// How many elements of primary; one package may stand in two places.
-    count: usize,
+    count: u64,
+}
+
+impl Kept {
+    /// Forgets which packages are kept, not how many.
+    fn clear(&mut self) {
+        self.pkgids.clear();
+        self.packages.clear();
+    }
 }
 
 pub(super) fn regenerate(
@@ -134,14 +142,13 @@ impl<'a> Writer<'a> {
     }
 
     fn primary(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
-        let mut kept = std::mem::take(&mut self.kept);
-        for (number, index) in self.of_type("primary") {
-            let source = &self.sources[number];
-            source.indexes.read(index, &mut |text| {
-                note_kept(&index.name, text, source.chosen, &mut kept[number])
-            })?;
+        // The new primary begins with their number.
+        for (number, source) in self.sources.iter().enumerate() {
+            self.kept[number].count = match source.chosen.records() {
+                Some(records) => records,
+                None => count_kept(source)?,
+            };
         }
-        self.kept = kept;
         self.elements("primary", &["metadata", "package"], sink)
     }
 
@@ -186,9 +193,13 @@ impl<'a> Writer<'a> {
         };
         let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
         let mut left_out = std::mem::take(&mut self.left_out);
+        let mut kept = std::mem::take(&mut self.kept);
         let written = inputs.written(unreadable, &mut left_out, |inputs| {
             let numbers: BTreeSet<usize> = inputs.all.iter().map(|(number, _)| *number).collect();
-            let packages = numbers.iter().map(|number| self.kept[*number].count).sum();
+            let packages = numbers.iter().map(|number| kept[*number].count).sum();
+            if kind == Kind::Primary {
+                kept.iter_mut().for_each(Kept::clear);
+            }
             let count = Cell::new(0);
             let mut write = |out: &mut dyn Write| {
                 let mut begun = Begun::default();
@@ -197,8 +208,8 @@ impl<'a> Writer<'a> {
                         let mut elements = Elements {
                             name,
                             count: (kind != Kind::Updates).then_some(packages),
-                            kept: &self.kept[*number],
-                            all: &self.kept,
+                            source: *number,
+                            kept: &mut kept,
                             chosen: inputs.source(*number).chosen,
                             out: &mut *out,
                         };
@@ -215,6 +226,7 @@ impl<'a> Writer<'a> {
             })
         });
         self.left_out = left_out;
+        self.kept = kept;
         match written? {
             Some(written) => self.add(name, written),
             None => Ok(()),
@@ -448,24 +460,23 @@ fn relocated(element: &[u8], location: Range<usize>, place: &RelPath) -> Vec<u8>
     .concat()
 }
 
-/// Reads which packages are kept.
-fn note_kept(
-    file: &str,
-    text: &mut dyn BufRead,
-    chosen: &Chosen,
-    kept: &mut Kept,
-) -> Result<(), FormatError> {
-    let mut records = Records::new(file, text, &["metadata", "package"], CHILDREN);
-    while let Some((_, children)) = records.next()? {
-        let reference = package(file, &children)?;
-        if chosen.has(&reference.path) {
-            let pkgid = children[3].as_ref().map(|checksum| checksum.text.clone());
-            kept.count += 1;
-            kept.pkgids.extend(pkgid);
-            kept.packages.extend(reference.package);
-        }
+/// How many elements of primary are kept of a source.
+fn count_kept(source: &Source<'_>) -> Result<u64, FormatError> {
+    let mut count = 0;
+    for index in source
+        .indexes
+        .all()
+        .iter()
+        .filter(|index| is_primary(index))
+    {
+        source.indexes.read(index, &mut |text| {
+            read_primary(&index.name, text, &mut |reference| {
+                count += u64::from(source.chosen.has(&reference.path));
+                Ok(())
+            })
+        })?;
     }
-    Ok(())
+    Ok(count)
 }
 
 /// What was written of an index so far.
@@ -482,10 +493,11 @@ struct Begun {
 /// Copies elements of one index.
 struct Elements<'e> {
     name: &'e str,
-    count: Option<usize>,
-    kept: &'e Kept,
-    /// Of all sources.
-    all: &'e [Kept],
+    count: Option<u64>,
+    /// The number of the source that they are from.
+    source: usize,
+    /// By source.
+    kept: &'e mut [Kept],
     chosen: &'e Chosen,
     out: &'e mut dyn Write,
 }
@@ -500,7 +512,7 @@ impl Elements<'_> {
         let mut records = Records::copying(self.name, text, path, CHILDREN);
         if Kind::of(self.name) != Kind::Primary {
             // In a new index of several, the byte of one would end what clients read of the others.
-            records = if self.all.len() > 1 {
+            records = if self.kept.len() > 1 {
                 records.with_bytes_decoded()
             } else {
                 records.with_any_bytes()
@@ -529,9 +541,9 @@ impl Elements<'_> {
         Ok(())
     }
 
-    /// What is written of an element; `None` for nothing.
+    /// What is written of an element; `None` for nothing. Of primary it is noted which packages are kept.
     fn kept_part<'c>(
-        &self,
+        &mut self,
         attributes: &Child,
         children: &Record<6>,
         element: &'c [u8],
@@ -540,18 +552,23 @@ impl Elements<'_> {
     ) -> Result<Option<Cow<'c, [u8]>>, FormatError> {
         match Kind::of(self.name) {
             Kind::Primary => {
-                let path = package(self.name, children)?.path;
-                Ok(match (self.chosen.moved(&path), location) {
-                    (Some(place), Some(location)) => {
-                        Some(relocated(element, location, place).into())
-                    }
-                    _ => self.chosen.has(&path).then_some(element.into()),
-                })
+                let reference = package(self.name, children)?;
+                if !self.chosen.has(&reference.path) {
+                    return Ok(None);
+                }
+                let kept = &mut self.kept[self.source];
+                let pkgid = children[CHECKSUM].as_ref().map(|checksum| &checksum.text);
+                kept.pkgids.extend(pkgid.cloned());
+                kept.packages.extend(reference.package);
+                Ok(Some(match (self.chosen.moved(&reference.path), location) {
+                    (Some(place), Some(location)) => relocated(element, location, place).into(),
+                    _ => element.into(),
+                }))
             }
             Kind::Updates => {
                 let is_kept = |package: &Package| {
-                    let all = self.all.iter();
-                    all.into_iter().any(|kept| kept.packages.contains(package))
+                    let mut all = self.kept.iter();
+                    all.any(|kept| kept.packages.contains(package))
                 };
                 let update = updateinfo::reduced(self.name, element, &is_kept)?;
                 Ok(update
@@ -560,7 +577,8 @@ impl Elements<'_> {
             }
             _ => {
                 let pkgid = attributes.attribute("pkgid");
-                let is_kept = pkgid.is_some_and(|pkgid| self.kept.pkgids.contains(pkgid));
+                let is_kept =
+                    pkgid.is_some_and(|pkgid| self.kept[self.source].pkgids.contains(pkgid));
                 Ok(is_kept.then_some(element.into()))
             }
         }
