@@ -1,8 +1,58 @@
-//! Roots of stored states: which file it is, and another one in its place.
+//! Roots: where they stand, what they say, and another one in the place of a stored one.
 
-use super::{FormatError, RootSource};
+use super::{FormatError, Index};
 use crate::openpgp::Trusted;
 use crate::rel_path::RelPath;
+
+/// A place where a root may stand, and how it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootSource {
+    /// A clear-signed file whose text is the root (`InRelease`).
+    Inline { path: RelPath },
+    /// A file with its signature beside it (`Release` and `Release.gpg`, `repomd.xml` and `repomd.xml.asc`).
+    Detached { path: RelPath, signature: RelPath },
+}
+
+impl RootSource {
+    pub fn path(&self) -> &RelPath {
+        match self {
+            Self::Inline { path } | Self::Detached { path, .. } => path,
+        }
+    }
+}
+
+/// A file beside the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Companion {
+    /// The root again, in another form (`Release` and `Release.gpg` beside `InRelease`). It is mirrored only
+    /// when it says the same as the root and, if signatures are checked, is signed as well as the root is.
+    SameRoot { path: RelPath, signature: RelPath },
+    /// Something for clients (`repomd.xml.key`).
+    Opaque { path: RelPath },
+}
+
+/// Trusted keys for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    pub path: RelPath,
+    pub bytes: Vec<u8>,
+}
+
+/// What a root says, reduced to the repository's selection.
+#[derive(Debug)]
+pub struct Root {
+    /// When the upstream made this state, in seconds since the epoch: `Date` of Release, the newest timestamp in repomd.
+    pub date: Option<i64>,
+    /// A number that grows with each state, where the format has one and the upstream uses it so.
+    pub revision: Option<u64>,
+    /// Until when it may be believed (`Valid-Until` of Release), in seconds since the epoch.
+    pub valid_until: Option<i64>,
+    /// What it says of that where it is not a date.
+    pub unread_valid_until: Option<String>,
+    pub indexes: Vec<Index>,
+    /// For the user: oddities that do not stop a sync.
+    pub warnings: Vec<String>,
+}
 
 /// Whether a Release with a new date may be believed as long as the one that it was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,10 @@
 //! libmodulemd gives up all of modules.yaml for it. Borders can be told by lines alone, for YAML allows neither `---` nor `...`
 //! at the start of a line inside of a document.
 
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
 use super::FormatError;
+use super::lines::read_line;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -68,14 +69,7 @@ pub(super) fn each_document(
     let mut document = Document::default();
     let mut line = Vec::new();
     loop {
-        line.clear();
-        (&mut *text)
-            .take(limit as u64 + 1)
-            .read_until(b'\n', &mut line)
-            .map_err(|source| FormatError::Read {
-                file: file.to_owned(),
-                source,
-            })?;
+        read_line(file, text, limit, &mut line)?;
         if document.directives.len() + document.content.len() + line.len() > limit {
             return Err(FormatError::malformed(
                 file,

@@ -42,18 +42,13 @@ pub fn release(text: &[u8]) -> Verdict {
 }
 
 pub fn packages(text: &[u8]) -> Verdict {
-    read_index(&apt("stable"), "Packages", IndexKind::DebPackages, text)
+    read_index(&apt("stable"), "Packages", IndexKind::Packages, text)
 }
 
 pub fn sources(text: &[u8]) -> Verdict {
-    read_index(&apt("stable"), "Sources", IndexKind::DebSources, text)
+    read_index(&apt("stable"), "Sources", IndexKind::Sources, text)
 }
 
 pub fn installer_sums(text: &[u8]) -> Verdict {
-    read_index(
-        &apt("stable"),
-        "SHA256SUMS",
-        IndexKind::DebInstallerSums,
-        text,
-    )
+    read_index(&apt("stable"), "SHA256SUMS", IndexKind::OtherFiles, text)
 }

@@ -152,7 +152,7 @@ fn regenerate(selected: &dyn Selected, root: &[u8], texts: &Texts) -> Result<(),
     selected.regenerate(&[source], &mut kept)?;
     let after = references(selected, list, &kept.0[0]).expect("what we wrote can be read");
     let expected: Vec<&Reference> = before.iter().filter(|reference| taken(reference)).collect();
-    if list.kind != IndexKind::DebSources {
+    if list.kind != IndexKind::Sources {
         assert_eq!(after.iter().collect::<Vec<_>>(), expected);
     }
     if before.is_empty() {
@@ -188,10 +188,10 @@ pub fn deb(input: &[u8]) -> Verdict {
     let Some((name, text)) = named(input) else {
         return Verdict::Refused;
     };
-    let packages = ("main/binary-all/Packages", IndexKind::DebPackages, PACKAGES);
+    let packages = ("main/binary-all/Packages", IndexKind::Packages, PACKAGES);
     let texts = match name {
-        "main/binary-amd64/Packages" => Texts::of(&[(name, IndexKind::DebPackages, text)]),
-        "main/source/Sources" => Texts::of(&[(name, IndexKind::DebSources, text)]),
+        "main/binary-amd64/Packages" => Texts::of(&[(name, IndexKind::Packages, text)]),
+        "main/source/Sources" => Texts::of(&[(name, IndexKind::Sources, text)]),
         "main/i18n/Translation-en"
         | "main/Contents-amd64"
         | "main/dep11/Components-amd64.yml"
@@ -210,9 +210,9 @@ pub fn rpm(input: &[u8]) -> Verdict {
     let Some((name, text)) = named(input) else {
         return Verdict::Refused;
     };
-    let primary = ("primary", IndexKind::RpmPrimary, PRIMARY);
+    let primary = ("primary", IndexKind::Packages, PRIMARY);
     let texts = match name {
-        "primary" => Texts::of(&[(name, IndexKind::RpmPrimary, text)]),
+        "primary" => Texts::of(&[(name, IndexKind::Packages, text)]),
         "filelists" | "other" | "updateinfo" | "modules" | "group" | "susedata" => {
             Texts::of(&[primary, (name, IndexKind::Opaque, text)])
         }

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use super::signatures::NOW;
 use super::{Verdict, check_path, read_index};
 use crate::config::Filters;
-use crate::format::rpm::updateinfo::{self, Advisory};
+use crate::format::AdvisoryRecord;
+use crate::format::rpm::updateinfo;
 use crate::format::rpm::{Rpm, Selection};
 use crate::format::{IndexKind, Selected};
 use crate::openpgp::{Keyring, Passed, Trusted};
@@ -29,11 +30,11 @@ pub fn repomd(text: &[u8]) -> Verdict {
 }
 
 pub fn primary(text: &[u8]) -> Verdict {
-    read_index(&rpm(), "primary", IndexKind::RpmPrimary, text)
+    read_index(&rpm(), "primary", IndexKind::Packages, text)
 }
 
 pub fn deltas(text: &[u8]) -> Verdict {
-    read_index(&rpm(), "prestodelta", IndexKind::RpmPrestodelta, text)
+    read_index(&rpm(), "prestodelta", IndexKind::OtherFiles, text)
 }
 
 /// Whoever reads advisories has read no word of them before.
@@ -48,7 +49,7 @@ pub fn updateinfo(text: &[u8]) -> Verdict {
     Verdict::of(&whole)
 }
 
-fn advisories(text: &mut dyn BufRead) -> Result<Vec<Advisory>, String> {
+fn advisories(text: &mut dyn BufRead) -> Result<Vec<AdvisoryRecord>, String> {
     let mut all = Vec::new();
     updateinfo::read("updateinfo", text, &mut |advisory| {
         all.push(advisory);

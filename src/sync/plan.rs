@@ -86,7 +86,8 @@ impl<'a> Session<'a> {
                 indexes.extend(entries_of(&pooled, index));
             }
             // Deltas lead from packages to packages: where some are left out, they go.
-            if chosen.is_some() && index.kind == IndexKind::RpmPrestodelta {
+            let carries_files = self.selected.format().carries_files();
+            if chosen.is_some() && index.kind == IndexKind::OtherFiles && !carries_files {
                 continue;
             }
             if are_lists_read && index.kind.lists_packages() {

@@ -14,6 +14,7 @@ mod dependencies;
 mod diff;
 mod evidence;
 mod filters;
+mod format;
 mod freshness;
 mod kills;
 mod kit;

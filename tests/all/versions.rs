@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::kit::clients::{client, installed, python_rpm};
 
-// The very files of the binary: they import nothing of it.
+// The very files of the binary: they import nothing of it but `format::version`.
 #[path = "../../src/format/deb/version.rs"]
 mod deb;
 #[path = "../../src/format/rpm/evr.rs"]

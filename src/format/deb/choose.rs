@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::io::BufRead;
 
 use super::dependencies::{Dpkg, Fields, UDEB, note};
-use super::stanza::Stanzas;
+use super::stanza::{Stanzas, Values};
 use super::{packages, sources, text};
 use crate::config::{Dependencies, Filters};
 use crate::format::choose::{Choice, Unfiltered};
@@ -46,7 +46,7 @@ pub(super) fn choose(
         let all = indexes.all().iter();
         all.filter(move |index| index.kind == kind && !indexes.present(index).is_empty())
     };
-    for index in of_kind(IndexKind::DebPackages) {
+    for index in of_kind(IndexKind::Packages) {
         indexes.read(index, &mut |text| {
             read_packages(&mut choice, filters, &index.name, text)
         })?;
@@ -55,7 +55,7 @@ pub(super) fn choose(
         let closure = universe.close(chosen);
         closure.map_err(|excess| excess.of("Packages"))
     })?;
-    for index in of_kind(IndexKind::DebSources) {
+    for index in of_kind(IndexKind::Sources) {
         indexes.read(index, &mut |text| {
             read_sources(&mut choice, &index.name, text)
         })?;
@@ -69,12 +69,7 @@ fn read_packages(
     file: &str,
     input: &mut dyn BufRead,
 ) -> Result<(), FormatError> {
-    let mut stanzas = Stanzas::new(file, input, FIELDS);
-    loop {
-        let above = stanzas.line_number();
-        let Some(values) = stanzas.next()? else {
-            return Ok(());
-        };
+    Stanzas::new(file, input, FIELDS).for_each(&mut |above, values| {
         let [
             source,
             section,
@@ -100,7 +95,7 @@ fn read_packages(
             reference.size,
         );
         let (true, Some(package)) = (choice.note(reference), package) else {
-            continue;
+            return Ok(());
         };
         // Where the source's version differs it stands behind the name.
         let source = source
@@ -123,8 +118,8 @@ fn read_packages(
         let needs = [pre_depends, depends, recommends, provides, multi_arch];
         choice.judge(&facts, (source, ""), &path, |universe| {
             note_needs(universe, file, &facts, &path, needs)
-        })?;
-    }
+        })
+    })
 }
 
 /// Notes what a package needs and provides.
@@ -133,7 +128,7 @@ fn note_needs(
     file: &str,
     facts: &Facts<'_>,
     path: &RelPath,
-    [pre_depends, depends, recommends, provides, multi_arch]: [Option<&[u8]>; 5],
+    [pre_depends, depends, recommends, provides, multi_arch]: Values<'_, 5>,
 ) -> Result<(), FormatError> {
     let value = |field, value: Option<&'_ [u8]>| {
         let value = text(file, field, value.unwrap_or_default())?;
@@ -175,12 +170,7 @@ fn read_sources(
     file: &str,
     input: &mut dyn BufRead,
 ) -> Result<(), FormatError> {
-    let mut stanzas = Stanzas::new(file, input, sources::FIELDS);
-    loop {
-        let above = stanzas.line_number();
-        let Some(values) = stanzas.next()? else {
-            return Ok(());
-        };
+    Stanzas::new(file, input, sources::FIELDS).for_each(&mut |above, values| {
         let (package, files) = sources::references(file, above, values)?;
         let sizes = files.iter().filter_map(|file| file.size);
         let size = sizes.fold(0, u64::saturating_add);
@@ -189,5 +179,6 @@ fn read_sources(
         for file in files {
             choice.note(file);
         }
-    }
+        Ok(())
+    })
 }

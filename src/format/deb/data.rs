@@ -1,10 +1,11 @@
 //! Indexes that tell of packages without naming their files, reduced to the packages that are kept.
 
 use std::collections::HashSet;
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
 use super::out::Out;
 use super::stanza::Stanzas;
+use crate::format::lines::read_line;
 use crate::format::{FormatError, yaml};
 
 /// The longest lines are those of Contents for files that very many packages have, some 100 KB.
@@ -73,7 +74,7 @@ pub(super) fn count(about: About, file: &str, input: &mut dyn BufRead) -> Result
         About::Files => {
             let mut line = Vec::new();
             loop {
-                read_line(file, input, &mut line)?;
+                next_line(file, input, &mut line)?;
                 if line.is_empty() {
                     break;
                 }
@@ -127,7 +128,7 @@ fn copy_lines(
 ) -> Result<(), FormatError> {
     let mut line = Vec::new();
     loop {
-        read_line(file, input, &mut line)?;
+        next_line(file, input, &mut line)?;
         if line.is_empty() {
             return Ok(());
         }
@@ -197,20 +198,11 @@ fn package_of(document: &[u8]) -> Option<&str> {
 }
 
 /// The next line with its end; empty behind the last one.
-fn read_line(file: &str, input: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<(), FormatError> {
-    line.clear();
-    (&mut *input)
-        .take(LINE_LIMIT as u64 + 1)
-        .read_until(b'\n', line)
-        .map_err(|source| FormatError::Read {
-            file: file.to_owned(),
-            source,
-        })?;
+fn next_line(file: &str, input: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<(), FormatError> {
+    read_line(file, input, LINE_LIMIT, line)?;
     if line.len() > LINE_LIMIT {
-        return Err(FormatError::malformed(
-            file,
-            format!("a line is longer than {LINE_LIMIT} bytes"),
-        ));
+        let what = format!("a line is longer than {LINE_LIMIT} bytes");
+        return Err(FormatError::malformed(file, what));
     }
     Ok(())
 }

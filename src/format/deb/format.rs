@@ -1,11 +1,12 @@
 //! What all APT repositories have in common.
 
+use super::packages::read_origins;
 use super::release::with_fields;
 use super::{Apt, Release, redated, version};
 use crate::format::root::beside;
 use crate::format::{
-    Format, FormatError, Index, IndexKind, KeyFile, OwnKey, RootSource, Selected, ValidUntil,
-    VersionOrder, root_text,
+    ChangeReasons, Format, FormatError, Index, IndexKind, KeyFile, OwnKey, RootSource, Selected,
+    ValidUntil, VersionOrder, root_text,
 };
 use crate::openpgp::Keyring;
 use crate::rel_path::RelPath;
@@ -123,7 +124,11 @@ impl Format for AptFormat {
 
     fn is_flat(&self, indexes: &[Index]) -> bool {
         let mut lists = indexes.iter();
-        lists.any(|index| index.kind == IndexKind::DebPackages && index.name == "Packages")
+        lists.any(|index| index.kind == IndexKind::Packages && index.name == "Packages")
+    }
+
+    fn change_reasons(&self) -> ChangeReasons {
+        ChangeReasons::Sources { read: read_origins }
     }
 
     fn carries_files(&self) -> bool {

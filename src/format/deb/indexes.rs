@@ -329,10 +329,8 @@ impl<'a> Chooser<'a> {
         if self.layout == Layout::Flat {
             let selection = &self.apt.selection;
             return match name {
-                "Packages" => Some((IndexKind::DebPackages, Presence::AnyVariant)),
-                "Sources" if selection.sources => {
-                    Some((IndexKind::DebSources, Presence::AnyVariant))
-                }
+                "Packages" => Some((IndexKind::Packages, Presence::AnyVariant)),
+                "Sources" if selection.sources => Some((IndexKind::Sources, Presence::AnyVariant)),
                 "Sources" => None,
                 name => self.role_of_data(&name.split('/').collect::<Vec<_>>()),
             };
@@ -357,9 +355,9 @@ impl<'a> Chooser<'a> {
             self.has_architecture(architecture).then(|| {
                 // Nobody asks for binary-all when its packages are in every other Packages.
                 if architecture == "all" && self.release.all_in_every_packages {
-                    (IndexKind::DebPackages, Presence::Optional)
+                    (IndexKind::Packages, Presence::Optional)
                 } else {
-                    (IndexKind::DebPackages, Presence::AnyVariant)
+                    (IndexKind::Packages, Presence::AnyVariant)
                 }
             })
         };
@@ -374,13 +372,13 @@ impl<'a> Chooser<'a> {
                 Some(release)
             }
             ["source", "Sources"] if selection.sources => {
-                Some((IndexKind::DebSources, Presence::AnyVariant))
+                Some((IndexKind::Sources, Presence::AnyVariant))
             }
             ["source", "Release"] if selection.sources => Some(release),
             [installer, .., "SHA256SUMS"] if selection.installer => {
                 let architecture = installer.strip_prefix("installer-")?;
                 self.has_architecture(architecture)
-                    .then_some((IndexKind::DebInstallerSums, Presence::AnyVariant))
+                    .then_some((IndexKind::OtherFiles, Presence::AnyVariant))
             }
             _ => None,
         }

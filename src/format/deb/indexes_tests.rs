@@ -130,7 +130,7 @@ fn variants_stand_in_reading_order_with_their_by_hash_paths() {
         .iter()
         .find(|index| index.name == "main/binary-amd64/Packages")
         .unwrap();
-    assert_eq!(packages.kind, IndexKind::DebPackages);
+    assert_eq!(packages.kind, IndexKind::Packages);
     assert_eq!(packages.presence, Presence::AnyVariant);
     let paths: Vec<&str> = packages
         .variants
@@ -284,7 +284,7 @@ fn a_flat_repository_has_neither_components_nor_architectures() {
     };
     let (indexes, _) = open(with_sources, "", &listed).unwrap();
     assert_eq!(indexes[2].name, "Sources");
-    assert_eq!(indexes[2].kind, IndexKind::DebSources);
+    assert_eq!(indexes[2].kind, IndexKind::Sources);
     assert_eq!(indexes[1].variants[0].path.as_str(), "Packages.gz");
 }
 

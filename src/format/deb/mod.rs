@@ -29,7 +29,6 @@ use crate::openpgp::Trusted;
 use crate::rel_path::{RelPath, RelPathError};
 
 pub use format::AptFormat;
-pub use packages::read_origins;
 use release::{Release, redated};
 
 /// What of an archive is mirrored.
@@ -201,10 +200,10 @@ impl Selected for Apt {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
         match index.kind {
-            IndexKind::DebPackages => packages::read(&index.name, text, each),
-            IndexKind::DebSources => sources::read(&index.name, text, each),
-            IndexKind::DebInstallerSums => sources::read_sums(index, text, each),
-            IndexKind::RpmPrimary | IndexKind::RpmPrestodelta | IndexKind::Opaque => Ok(()),
+            IndexKind::Packages => packages::read(&index.name, text, each),
+            IndexKind::Sources => sources::read(&index.name, text, each),
+            IndexKind::OtherFiles => sources::read_sums(index, text, each),
+            IndexKind::Opaque => Ok(()),
         }
     }
 

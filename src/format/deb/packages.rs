@@ -2,10 +2,10 @@
 
 use std::io::BufRead;
 
-use super::stanza::Stanzas;
+use super::stanza::{Stanzas, Values};
 use super::{required, text};
 use crate::digest::{Algorithm, Digest};
-use crate::format::{FormatError, Package, Reference};
+use crate::format::{FormatError, Package, PackageOrigin, Reference};
 use crate::rel_path::RelPath;
 
 /// What [`reference()`] reads.
@@ -24,24 +24,8 @@ pub(super) fn read(
     input: &mut dyn BufRead,
     each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
-    let mut stanzas = Stanzas::new(file, input, FIELDS);
-    loop {
-        let above = stanzas.line_number();
-        match stanzas.next()? {
-            Some(values) => each(reference(file, above, values)?)?,
-            None => return Ok(()),
-        }
-    }
-}
-
-/// A binary package, and the source package that it was built from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin<'t> {
-    pub name: &'t str,
-    pub version: &'t str,
-    pub architecture: &'t str,
-    pub source: &'t str,
-    pub source_version: &'t str,
+    Stanzas::new(file, input, FIELDS)
+        .for_each(&mut |above, values| each(reference(file, above, values)?))
 }
 
 /// Streams where packages come from. `Source` is left out where it is the package itself, and has a version where that is
@@ -51,7 +35,7 @@ pub struct Origin<'t> {
 pub fn read_origins(
     file: &str,
     input: &mut dyn BufRead,
-    each: &mut dyn FnMut(Origin<'_>),
+    each: &mut dyn FnMut(PackageOrigin<'_>),
 ) -> Result<(), FormatError> {
     let names = ["Package", "Version", "Architecture", "Source"];
     let mut stanzas = Stanzas::new(file, input, names);
@@ -70,7 +54,7 @@ pub fn read_origins(
                 None => (source, version),
             },
         };
-        each(Origin {
+        each(PackageOrigin {
             name,
             version,
             architecture,
@@ -89,7 +73,7 @@ fn as_text(value: &[u8]) -> Option<&str> {
 pub(super) fn reference(
     file: &str,
     above: u64,
-    [name, version, architecture, path, size, sha512, sha256]: [Option<&[u8]>; 7],
+    [name, version, architecture, path, size, sha512, sha256]: Values<'_, 7>,
 ) -> Result<Reference, FormatError> {
     let package = Package::new(
         file,
@@ -243,7 +227,7 @@ mod tests {
                      Package: e\nVersion: 1\nArchitecture: all\nSource: odd(\n";
         let mut all = Vec::new();
         read_origins("Packages", &mut &text[..], &mut |origin| {
-            let Origin {
+            let PackageOrigin {
                 name,
                 version,
                 architecture,

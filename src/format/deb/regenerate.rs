@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
 use super::out::Out;
-use super::stanza::{Stanzas, with_field};
+use super::stanza::{Stanzas, Values, with_field};
 use super::{Apt, AptFormat, Layout, Scope, data, packages, release, sources};
 use crate::digest::{Algorithm, Hasher};
 use crate::format::compression::{Compression, split_foreign};
 use crate::format::regenerate::{Inputs, Unreadable, expect_records};
 use crate::format::{
-    Chosen, Format, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, Sink, Source,
-    Written,
+    Chosen, Format, FormatError, Index, IndexKind, LeftOut, Packed, Reference, Regenerated, Sink,
+    Source, Written,
 };
 use crate::rel_path::RelPath;
 
@@ -47,8 +47,7 @@ pub(super) fn regenerate(
         }
     }
     // What the others say depends on which packages are kept.
-    let is_list =
-        |index: &Index| matches!(index.kind, IndexKind::DebPackages | IndexKind::DebSources);
+    let is_list = |index: &Index| matches!(index.kind, IndexKind::Packages | IndexKind::Sources);
     for lists_first in [true, false] {
         for (name, indexes) in &by_name {
             if is_list(indexes[0].1) == lists_first {
@@ -98,6 +97,7 @@ impl Writer<'_> {
             let mut write = |out: &mut dyn Write| {
                 for (position, (number, index)) in inputs.all.iter().enumerate() {
                     let (chosen, names) = (inputs.source(*number).chosen, &mut kept[*number]);
+                    let file = index.name.as_str();
                     inputs.read(*number, index, &mut |input| {
                         let out = Out {
                             name,
@@ -105,10 +105,16 @@ impl Writer<'_> {
                             count: &count,
                         };
                         match text {
-                            Text::Packages => copy_packages(&index.name, input, chosen, names, out),
-                            Text::Sources => copy_sources(&index.name, input, chosen, names, out),
+                            Text::Packages => {
+                                let stanzas = Stanzas::copying(file, input, packages::FIELDS);
+                                copy_list(file, stanzas, KeptStanza::of_package, chosen, names, out)
+                            }
+                            Text::Sources => {
+                                let stanzas = Stanzas::copying(file, input, sources::FIELDS);
+                                copy_list(file, stanzas, KeptStanza::of_source, chosen, names, out)
+                            }
                             Text::About(about) => {
-                                data::copy(about, &index.name, input, names, position > 0, out)
+                                data::copy(about, file, input, names, position > 0, out)
                             }
                         }
                     })?;
@@ -270,8 +276,8 @@ impl Text {
     /// `None` for what is taken over as it is.
     fn of(index: &Index) -> Option<Self> {
         match index.kind {
-            IndexKind::DebPackages => Some(Self::Packages),
-            IndexKind::DebSources => Some(Self::Sources),
+            IndexKind::Packages => Some(Self::Packages),
+            IndexKind::Sources => Some(Self::Sources),
             _ => data::About::of(&index.name).map(Self::About),
         }
     }
@@ -285,13 +291,11 @@ impl Text {
                 Ok(())
             })?,
             Self::Sources => {
-                let mut stanzas = Stanzas::new(name, input, sources::FIELDS);
-                loop {
-                    let above = stanzas.line_number();
-                    let Some(values) = stanzas.next()? else { break };
+                Stanzas::new(name, input, sources::FIELDS).for_each(&mut |above, values| {
                     sources::references(name, above, values)?;
                     count += 1;
-                }
+                    Ok(())
+                })?;
             }
             Self::About(about) => count = data::count(about, name, input)?,
         }
@@ -299,63 +303,77 @@ impl Text {
     }
 }
 
-fn copy_packages(
-    file: &str,
-    input: &mut dyn BufRead,
-    chosen: &Chosen,
-    names: &mut HashSet<String>,
-    mut out: Out<'_>,
-) -> Result<(), FormatError> {
-    let mut stanzas = Stanzas::copying(file, input, packages::FIELDS);
-    loop {
-        let above = stanzas.line_number();
-        let Some(values) = stanzas.next()? else {
-            return Ok(());
-        };
-        let reference = packages::reference(file, above, values)?;
-        if !chosen.has(&reference.path) {
-            continue;
-        }
-        if let Some(package) = reference.package
-            && !names.contains(&package.name)
-        {
-            names.insert(package.name);
-        }
-        match chosen.moved(&reference.path) {
-            Some(place) => {
-                out.write_stanza(&with_field(stanzas.copy(), "Filename", place.as_str()))?;
-            }
-            None => out.write_stanza(stanzas.copy())?,
-        }
+/// A stanza of a list that is kept.
+struct KeptStanza {
+    /// The name of its package.
+    name: String,
+    /// The field that says where its files are, with another value.
+    moved: Option<(&'static str, RelPath)>,
+}
+
+impl KeptStanza {
+    /// A package's; `None` where it is not chosen.
+    fn of_package(
+        file: &str,
+        above: u64,
+        values: Values<'_, 7>,
+        chosen: &Chosen,
+    ) -> Result<Option<Self>, FormatError> {
+        let Reference { path, package, .. } = packages::reference(file, above, values)?;
+        Ok(package.filter(|_| chosen.has(&path)).map(|package| Self {
+            name: package.name,
+            moved: chosen.moved(&path).map(|place| ("Filename", place.clone())),
+        }))
+    }
+
+    /// A source package's. Versions share the upstream's tarball: a source is taken when all of its files are. One that names no
+    /// file cannot be chosen.
+    fn of_source(
+        file: &str,
+        above: u64,
+        values: Values<'_, 5>,
+        chosen: &Chosen,
+    ) -> Result<Option<Self>, FormatError> {
+        let (package, files) = sources::references(file, above, values)?;
+        let is_taken = files.iter().all(|file| chosen.has_of(&file.path, &package));
+        let first = files.first().filter(|_| is_taken);
+        Ok(first.map(|first| Self {
+            name: package.name,
+            moved: chosen
+                .moved(&first.path)
+                .and_then(RelPath::parent)
+                .map(|place| ("Directory", place)),
+        }))
     }
 }
 
-fn copy_sources(
+/// Judges the fields of a stanza. The first argument is the name of the list, the second the line before the stanza.
+type Keep<const N: usize> =
+    fn(&str, u64, Values<'_, N>, &Chosen) -> Result<Option<KeptStanza>, FormatError>;
+
+/// Copies the stanzas of a list that `keep` keeps, and notes their packages in `names`.
+fn copy_list<const N: usize>(
     file: &str,
-    input: &mut dyn BufRead,
+    mut stanzas: Stanzas<'_, N>,
+    keep: Keep<N>,
     chosen: &Chosen,
     names: &mut HashSet<String>,
     mut out: Out<'_>,
 ) -> Result<(), FormatError> {
-    let mut stanzas = Stanzas::copying(file, input, sources::FIELDS);
     loop {
         let above = stanzas.line_number();
         let Some(values) = stanzas.next()? else {
             return Ok(());
         };
-        let (package, files) = sources::references(file, above, values)?;
-        // Versions share the upstream's tarball: a source is taken when all of its files are.
-        // One that names no file can be no choice of anybody's.
-        let is_taken = files.iter().all(|file| chosen.has_of(&file.path, &package));
-        if is_taken && !files.is_empty() {
-            names.insert(package.name);
-            let moved = files.first().and_then(|file| chosen.moved(&file.path));
-            match moved.and_then(RelPath::parent) {
-                Some(place) => {
-                    out.write_stanza(&with_field(stanzas.copy(), "Directory", place.as_str()))?;
-                }
-                None => out.write_stanza(stanzas.copy())?,
+        let Some(kept) = keep(file, above, values, chosen)? else {
+            continue;
+        };
+        names.insert(kept.name);
+        match kept.moved {
+            Some((field, place)) => {
+                out.write_stanza(&with_field(stanzas.copy(), field, place.as_str()))?;
             }
+            None => out.write_stanza(stanzas.copy())?,
         }
     }
 }

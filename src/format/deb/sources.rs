@@ -1,16 +1,17 @@
 //! Sources: one stanza for each source package, which has several files; and `SHA256SUMS` of installer images.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
-use super::stanza::Stanzas;
+use super::stanza::{Stanzas, Values};
 use super::{required, text};
 use crate::digest::{Algorithm, Digest};
+use crate::format::lines::read_line;
 use crate::format::{FormatError, Index, Package, Reference};
 use crate::rel_path::RelPath;
 
 /// A path has at most 3,000 bytes, a digest 64 digits.
-const SUMS_LINE_LIMIT: usize = 8 << 10;
+const SUMS_LINE_LIMIT: usize = (8 << 10) - 1;
 
 /// What [`references`] reads.
 pub(super) const FIELDS: [&str; 5] = [
@@ -26,23 +27,17 @@ pub(super) fn read(
     input: &mut dyn BufRead,
     each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
-    let mut stanzas = Stanzas::new(file, input, FIELDS);
-    loop {
-        let above = stanzas.line_number();
-        let Some(values) = stanzas.next()? else {
-            return Ok(());
-        };
-        for reference in references(file, above, values)?.1 {
-            each(reference)?;
-        }
-    }
+    Stanzas::new(file, input, FIELDS).for_each(&mut |above, values| {
+        let (_, files) = references(file, above, values)?;
+        files.into_iter().try_for_each(&mut *each)
+    })
 }
 
 /// A source package and its files. `above` is the line before the stanza.
 pub(super) fn references(
     file: &str,
     above: u64,
-    [name, version, directory, sha512, sha256]: [Option<&[u8]>; 5],
+    [name, version, directory, sha512, sha256]: Values<'_, 5>,
 ) -> Result<(Package, Vec<Reference>), FormatError> {
     let package = Package::new(
         file,
@@ -131,19 +126,12 @@ pub(super) fn read_sums(
     let sums = &index.variants[0].path;
     let mut line = Vec::new();
     loop {
-        line.clear();
-        (&mut *input)
-            .take(SUMS_LINE_LIMIT as u64)
-            .read_until(b'\n', &mut line)
-            .map_err(|source| FormatError::Read {
-                file: file.to_owned(),
-                source,
-            })?;
+        read_line(file, input, SUMS_LINE_LIMIT, &mut line)?;
         if line.is_empty() {
             return Ok(());
         }
         let malformed = |what: &str| FormatError::malformed(file, what);
-        if line.len() == SUMS_LINE_LIMIT {
+        if line.len() > SUMS_LINE_LIMIT {
             return Err(malformed("a line is too long"));
         }
         let line = text(file, "a line", &line)?.trim_end();
@@ -208,7 +196,7 @@ mod tests {
         let path = "dists/x/main/installer-amd64/current/images/SHA256SUMS";
         let index = Index {
             name: "SHA256SUMS".to_owned(),
-            kind: IndexKind::DebInstallerSums,
+            kind: IndexKind::OtherFiles,
             variants: vec![Variant {
                 also: None,
                 path: RelPath::parse(path).unwrap(),

@@ -4,9 +4,10 @@
 //! memory does not grow with the text, and fields that nobody asked for may hold any bytes. Who copies stanzas
 //! ([`Stanzas::copying`]) gets each as it is written, too.
 
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
 use crate::format::FormatError;
+use crate::format::lines::read_line;
 
 /// A line, and a field with all its lines. The longest fields are the hash lists of a Release (Ubuntu's have
 /// 250 KB) and dependencies.
@@ -14,6 +15,9 @@ const LINE_LIMIT: usize = 4 << 20;
 const FIELD_LIMIT: usize = 8 << 20;
 /// A stanza that is copied. The longest real ones are those of sources with thousands of binary packages, some 100 KB.
 const STANZA_LIMIT: usize = 32 << 20;
+
+/// The values of a stanza's fields, in the order that their names were given in; `None` for one that it does not have.
+pub type Values<'v, const N: usize> = [Option<&'v [u8]>; N];
 
 /// Reads stanza after stanza, and of each the `N` fields whose names are given.
 pub struct Stanzas<'a, const N: usize> {
@@ -111,7 +115,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
     }
 
     /// The next stanza's fields, in the order of their names; `None` behind the last stanza.
-    pub fn next(&mut self) -> Result<Option<[Option<&[u8]>; N]>, FormatError> {
+    pub fn next(&mut self) -> Result<Option<Values<'_, N>>, FormatError> {
         for value in &mut self.values {
             value.text.clear();
             value.present = false;
@@ -201,20 +205,28 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         })))
     }
 
+    /// Gives each stanza's fields in the order of their names, with the number of the line before the stanza. An error of `each`
+    /// ends the reading and is passed on.
+    pub fn for_each(
+        mut self,
+        each: &mut dyn FnMut(u64, Values<'_, N>) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
+        loop {
+            let above = self.line_number;
+            match self.next()? {
+                Some(values) => each(above, values)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
     /// Where the reading stands, for messages about the stanza just read.
     pub fn line_number(&self) -> u64 {
         self.line_number
     }
 
     fn read_line(&mut self) -> Result<Line, FormatError> {
-        self.line.clear();
-        (&mut *self.text)
-            .take(LINE_LIMIT as u64 + 1)
-            .read_until(b'\n', &mut self.line)
-            .map_err(|source| FormatError::Read {
-                file: self.file.to_owned(),
-                source,
-            })?;
+        read_line(self.file, self.text, LINE_LIMIT, &mut self.line)?;
         if self.line.is_empty() {
             return Ok(Line::End);
         }

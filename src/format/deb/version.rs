@@ -5,6 +5,8 @@
 
 use std::cmp::Ordering;
 
+use crate::format::version::{compare_numbers, split_epoch, take_while};
+
 /// Versions that are written differently can be equal: `1.0`, `1.00` and `1.0-0`.
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (a_epoch, a_version, a_revision) = split(a);
@@ -16,10 +18,7 @@ pub fn compare(a: &str, b: &str) -> Ordering {
 
 /// Epoch, version and revision; an empty one counts as 0. What stands before the first `:` and is no number is no epoch.
 fn split(full: &str) -> (&str, &str, &str) {
-    let (epoch, rest) = match full.split_once(':') {
-        Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => (epoch, rest),
-        _ => ("", full),
-    };
+    let (epoch, rest) = split_epoch(full);
     let (version, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
     (epoch, version, revision)
 }
@@ -28,8 +27,8 @@ fn split(full: &str) -> (&str, &str, &str) {
 fn compare_parts(mut a: &[u8], mut b: &[u8]) -> Ordering {
     while !a.is_empty() || !b.is_empty() {
         let (a_text, b_text) = (
-            take(&mut a, |byte| !byte.is_ascii_digit()),
-            take(&mut b, |byte| !byte.is_ascii_digit()),
+            take_while(&mut a, |byte| !byte.is_ascii_digit()),
+            take_while(&mut b, |byte| !byte.is_ascii_digit()),
         );
         for place in 0..a_text.len().max(b_text.len()) {
             let order = weight(a_text.get(place)).cmp(&weight(b_text.get(place)));
@@ -38,8 +37,8 @@ fn compare_parts(mut a: &[u8], mut b: &[u8]) -> Ordering {
             }
         }
         let order = compare_numbers(
-            take(&mut a, |byte| byte.is_ascii_digit()),
-            take(&mut b, |byte| byte.is_ascii_digit()),
+            take_while(&mut a, |byte| byte.is_ascii_digit()),
+            take_while(&mut b, |byte| byte.is_ascii_digit()),
         );
         if order.is_ne() {
             return order;
@@ -58,30 +57,12 @@ fn weight(byte: Option<&u8>) -> i32 {
     }
 }
 
-/// Of any length; an empty one is 0.
-fn compare_numbers(a: &[u8], b: &[u8]) -> Ordering {
-    let (a, b) = (without_zeros(a), without_zeros(b));
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
-}
-
-fn without_zeros(digits: &[u8]) -> &[u8] {
-    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-    &digits[zeros..]
-}
-
-/// Takes the bytes at the start that are so.
-fn take<'a>(rest: &mut &'a [u8], is_so: impl Fn(u8) -> bool) -> &'a [u8] {
-    let end = rest.iter().take_while(|byte| is_so(**byte)).count();
-    let (taken, left) = rest.split_at(end);
-    *rest = left;
-    taken
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::version::checks::{check_order, check_three};
 
     #[test]
     fn orders_as_the_manual_says() {
@@ -107,20 +88,14 @@ mod tests {
             "1:0.1:2",
             "10:0",
         ];
-        for (place, a) in ascending.iter().enumerate() {
-            for (other, b) in ascending.iter().enumerate() {
-                assert_eq!(compare(a, b), place.cmp(&other), "{a:?} {b:?}");
-            }
-        }
-        for (a, b) in [
+        let equal = [
             ("1.0", "1.00"),
             ("1.0", "1.0-0"),
             ("0:1", "1"),
             ("00001:1", "1:1"),
             ("1.a", "1.a0"),
-        ] {
-            assert_eq!(compare(a, b), Ordering::Equal, "{a:?} {b:?}");
-        }
+        ];
+        check_order(compare, &ascending, &equal);
     }
 
     #[test]
@@ -135,16 +110,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_an_order(texts in prop::array::uniform3("([01]{0,2}:)?[-~^+.:a-bZ019é]{0,6}")) {
-            let [a, b, c] = texts.each_ref().map(String::as_str);
-            prop_assert_eq!(compare(a, a), Ordering::Equal);
-            prop_assert_eq!(compare(a, b), compare(b, a).reverse());
-            if compare(a, b) == compare(b, c) {
-                prop_assert_eq!(compare(a, c), compare(a, b));
-            }
-            // Equal ones are interchangeable.
-            if compare(a, b).is_eq() {
-                prop_assert_eq!(compare(a, c), compare(b, c));
-            }
+            check_three(compare, texts.each_ref().map(String::as_str));
         }
     }
 }

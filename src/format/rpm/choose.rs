@@ -54,7 +54,7 @@ pub(super) fn choose(
         }
     }
     for index in indexes.all() {
-        if index.kind == IndexKind::RpmPrimary {
+        if index.kind == IndexKind::Packages {
             indexes.read(index, &mut |text| reader.read_primary(&index.name, text))?;
         }
     }

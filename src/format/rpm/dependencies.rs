@@ -172,7 +172,7 @@ pub(super) fn add_needed(
 ) -> Result<Closure, FormatError> {
     let mut member = 0;
     for index in indexes.all() {
-        if index.kind == IndexKind::RpmPrimary {
+        if index.kind == IndexKind::Packages {
             indexes.read(index, &mut |text| {
                 read_provides(universe, &index.name, text, &mut member)
             })?;

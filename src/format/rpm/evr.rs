@@ -5,6 +5,8 @@
 
 use std::cmp::Ordering;
 
+use crate::format::version::{compare_numbers, split_epoch, take_while};
+
 /// Versions that are written differently can be equal: `1.0`, `1.00` and `1_0`.
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (a_epoch, a_version, a_release) = split(a);
@@ -19,10 +21,9 @@ pub fn compare(a: &str, b: &str) -> Ordering {
 
 /// Epoch, version and release. A missing epoch is 0, a missing release is before every other.
 fn split(full: &str) -> (&str, &str, Option<&str>) {
-    let (epoch, rest) = match full.split_once(':') {
-        Some(("", rest)) => ("0", rest),
-        Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => (epoch, rest),
-        _ => ("0", full),
+    let (epoch, rest) = match split_epoch(full) {
+        ("", rest) => ("0", rest),
+        given => given,
     };
     match rest.rsplit_once('-') {
         Some((version, release)) => (epoch, version, Some(release)),
@@ -34,8 +35,8 @@ fn split(full: &str) -> (&str, &str, Option<&str>) {
 /// `^`, that before words, words before numbers.
 fn compare_parts(mut a: &[u8], mut b: &[u8]) -> Ordering {
     loop {
-        take(&mut a, is_separator);
-        take(&mut b, is_separator);
+        take_while(&mut a, is_separator);
+        take_while(&mut b, is_separator);
         let order = rank(a.first()).cmp(&rank(b.first()));
         if order.is_ne() {
             return order;
@@ -46,11 +47,11 @@ fn compare_parts(mut a: &[u8], mut b: &[u8]) -> Ordering {
                 (a, b) = (&a[1..], &b[1..]);
                 Ordering::Equal
             }
-            Rank::Word => take(&mut a, |byte| byte.is_ascii_alphabetic())
-                .cmp(take(&mut b, |byte| byte.is_ascii_alphabetic())),
+            Rank::Word => take_while(&mut a, |byte| byte.is_ascii_alphabetic())
+                .cmp(take_while(&mut b, |byte| byte.is_ascii_alphabetic())),
             Rank::Number => compare_numbers(
-                take(&mut a, |byte| byte.is_ascii_digit()),
-                take(&mut b, |byte| byte.is_ascii_digit()),
+                take_while(&mut a, |byte| byte.is_ascii_digit()),
+                take_while(&mut b, |byte| byte.is_ascii_digit()),
             ),
         };
         if order.is_ne() {
@@ -83,30 +84,12 @@ fn is_separator(byte: u8) -> bool {
     !byte.is_ascii_alphanumeric() && !matches!(byte, b'~' | b'^')
 }
 
-/// Of any length.
-fn compare_numbers(a: &[u8], b: &[u8]) -> Ordering {
-    let (a, b) = (without_zeros(a), without_zeros(b));
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
-}
-
-fn without_zeros(digits: &[u8]) -> &[u8] {
-    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
-    &digits[zeros..]
-}
-
-/// Takes the bytes at the start that are so.
-fn take<'a>(rest: &mut &'a [u8], is_so: impl Fn(u8) -> bool) -> &'a [u8] {
-    let end = rest.iter().take_while(|byte| is_so(**byte)).count();
-    let (taken, left) = rest.split_at(end);
-    *rest = left;
-    taken
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::version::checks::{check_order, check_three};
 
     #[test]
     fn orders_as_the_manual_says() {
@@ -134,12 +117,7 @@ mod tests {
             "1:0.1-1-1",
             "10:0-1",
         ];
-        for (place, a) in ascending.iter().enumerate() {
-            for (other, b) in ascending.iter().enumerate() {
-                assert_eq!(compare(a, b), place.cmp(&other), "{a:?} {b:?}");
-            }
-        }
-        for (a, b) in [
+        let equal = [
             ("1.0", "1.00"),
             ("1.0", "1_0"),
             ("1.0", "1..0."),
@@ -147,24 +125,14 @@ mod tests {
             ("0:1", "1"),
             (":1", "1"),
             ("é1", "1"),
-        ] {
-            assert_eq!(compare(a, b), Ordering::Equal, "{a:?} {b:?}");
-        }
+        ];
+        check_order(compare, &ascending, &equal);
     }
 
     proptest! {
         #[test]
         fn it_is_an_order(texts in prop::array::uniform3("([01]{0,2}:)?[-~^+.:a-bZ019é]{0,6}")) {
-            let [a, b, c] = texts.each_ref().map(String::as_str);
-            prop_assert_eq!(compare(a, a), Ordering::Equal);
-            prop_assert_eq!(compare(a, b), compare(b, a).reverse());
-            if compare(a, b) == compare(b, c) {
-                prop_assert_eq!(compare(a, c), compare(a, b));
-            }
-            // Equal ones are interchangeable.
-            if compare(a, b).is_eq() {
-                prop_assert_eq!(compare(a, c), compare(b, c));
-            }
+            check_three(compare, texts.each_ref().map(String::as_str));
         }
     }
 }

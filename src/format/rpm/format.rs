@@ -2,12 +2,12 @@
 
 use std::io::Read;
 
-use super::{Rpm, Selection, evr, package, read_root};
+use super::{Rpm, Selection, evr, package, read_root, updateinfo};
 use crate::config::Filters;
 use crate::format::root::beside;
 use crate::format::{
-    Format, FormatError, Inside, KeyFile, OwnKey, PackageError, RootSource, Selected, ValidUntil,
-    VersionOrder,
+    ChangeReasons, Format, FormatError, Inside, KeyFile, OwnKey, PackageError, RootSource,
+    Selected, ValidUntil, VersionOrder,
 };
 use crate::openpgp::Keyring;
 use crate::rel_path::RelPath;
@@ -101,6 +101,13 @@ impl Format for RpmFormat {
 
     fn is_key_of_a_signature(&self, path: &RelPath) -> bool {
         path.file_name() == "repomd.xml.key"
+    }
+
+    fn change_reasons(&self) -> ChangeReasons {
+        ChangeReasons::Advisories {
+            index: "updateinfo",
+            read: updateinfo::read,
+        }
     }
 
     fn look_inside(&self, package: &mut dyn Read) -> Result<Inside, PackageError> {

@@ -108,12 +108,9 @@ impl Selected for Rpm {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
         match index.kind {
-            IndexKind::RpmPrimary => files::read_primary(&index.name, text, each),
-            IndexKind::RpmPrestodelta => files::read_deltas(&index.name, text, each),
-            IndexKind::DebPackages
-            | IndexKind::DebSources
-            | IndexKind::DebInstallerSums
-            | IndexKind::Opaque => Ok(()),
+            IndexKind::Packages => files::read_primary(&index.name, text, each),
+            IndexKind::OtherFiles => files::read_deltas(&index.name, text, each),
+            IndexKind::Sources | IndexKind::Opaque => Ok(()),
         }
     }
 

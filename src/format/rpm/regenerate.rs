@@ -117,7 +117,7 @@ fn is_comps(name: &str) -> bool {
 }
 
 fn is_primary(index: &Index) -> bool {
-    index.kind == IndexKind::RpmPrimary
+    index.kind == IndexKind::Packages
 }
 
 struct Writer<'a> {

@@ -137,8 +137,8 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
     Ok(Index {
         name: name.to_owned(),
         kind: match name {
-            "primary" => IndexKind::RpmPrimary,
-            "prestodelta" | "deltainfo" => IndexKind::RpmPrestodelta,
+            "primary" => IndexKind::Packages,
+            "prestodelta" | "deltainfo" => IndexKind::OtherFiles,
             _ => IndexKind::Opaque,
         },
         variants: vec![Variant {
@@ -295,11 +295,11 @@ mod tests {
         assert_eq!(
             seen,
             [
-                ("primary", IndexKind::RpmPrimary, "repodata/primary.xml.zst"),
+                ("primary", IndexKind::Packages, "repodata/primary.xml.zst"),
                 ("primary_zck", IndexKind::Opaque, "repodata/primary.xml.zck"),
                 (
                     "prestodelta",
-                    IndexKind::RpmPrestodelta,
+                    IndexKind::OtherFiles,
                     "repodata/prestodelta.xml.xz"
                 ),
                 ("unheard-of", IndexKind::Opaque, "x.yaml"),

@@ -4,23 +4,7 @@ use std::io::BufRead;
 
 use super::files::join_version;
 use super::xml::{Child, Records};
-use crate::format::{FormatError, Package};
-
-/// One `<update>`. All of it is the upstream's word, fit for no file name and no terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advisory {
-    /// `RHSA-2026:1234`, `FEDORA-2026-0123456789`.
-    pub id: String,
-    /// `security`, `bugfix`, `enhancement`, ... as it is written; empty where it is not.
-    pub kind: String,
-    /// `Critical`, `Important`, ... as it is written.
-    pub severity: Option<String>,
-    pub title: String,
-    /// Each once, in order.
-    pub cves: Vec<String>,
-    /// What it brings, in all collections.
-    pub packages: Vec<Package>,
-}
+use crate::format::{AdvisoryRecord, FormatError, Package};
 
 /// In bytes, and in one updateinfo: several times what the longest real ones have.
 const ID_LIMIT: usize = 512;
@@ -37,7 +21,7 @@ const LISTS: [&[&str]; 2] = [
 pub fn read(
     name: &str,
     text: &mut dyn BufRead,
-    each: &mut dyn FnMut(Advisory) -> Result<(), FormatError>,
+    each: &mut dyn FnMut(AdvisoryRecord) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
     let path = ["updates", "update"];
     let mut records = Records::new(name, text, &path, ["id", "severity", "title"])
@@ -67,7 +51,7 @@ pub fn read(
             .collect();
         cves.sort();
         cves.dedup();
-        each(Advisory {
+        each(AdvisoryRecord {
             id,
             kind: update.attribute("type").unwrap_or_default().to_owned(),
             severity: severity
@@ -133,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    fn advisories(text: &[u8], buffer_size: usize) -> Result<Vec<Advisory>, String> {
+    fn advisories(text: &[u8], buffer_size: usize) -> Result<Vec<AdvisoryRecord>, String> {
         let mut input = BufReader::with_capacity(buffer_size, text);
         let mut all = Vec::new();
         read("updateinfo", &mut input, &mut |advisory| {
@@ -176,7 +160,7 @@ mod tests {
             architecture: architecture.to_owned(),
         };
         let expected = [
-            Advisory {
+            AdvisoryRecord {
                 id: "RHSA-2026:0001".to_owned(),
                 kind: "security".to_owned(),
                 severity: Some("Important".to_owned()),
@@ -187,7 +171,7 @@ mod tests {
                     package("b", "4-5", "noarch"),
                 ],
             },
-            Advisory {
+            AdvisoryRecord {
                 id: "B".to_owned(),
                 kind: String::new(),
                 severity: None,

@@ -11,9 +11,9 @@ mod reasons;
 use std::collections::HashSet;
 
 use crate::digest::ObjectId;
+use crate::format::ChangeReasons;
 use crate::manifest::{Entry, Role};
 use crate::pool::Pool;
-use crate::repo_format::RepoFormat;
 use crate::store::{Reader, Store, Transaction};
 
 use super::stored::{StoredError, StoredState};
@@ -40,9 +40,7 @@ pub struct Diff {
 /// As far as the format knows them.
 #[derive(Debug)]
 pub enum Reasons {
-    /// rpm
     Advisories(Advisories),
-    /// apt
     Sources {
         sources: Vec<Source>,
         /// The name of each pair's source package, where it is known.
@@ -72,13 +70,12 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
     let different = store.read(|reader| different(reader, old, new))?;
     let pairs = different.sides.pairs(order);
     let mut diff = Diff {
-        reasons: if format == RepoFormat::Rpm {
-            Reasons::Advisories(Advisories::default())
-        } else {
-            Reasons::Sources {
+        reasons: match format.rules().change_reasons() {
+            ChangeReasons::Advisories { .. } => Reasons::Advisories(Advisories::default()),
+            ChangeReasons::Sources { .. } => Reasons::Sources {
                 sources: Vec::new(),
                 of_pairs: vec![None; pairs.len()],
-            }
+            },
         },
         pairs,
         is_any: old != new,
@@ -102,18 +99,23 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
     let read = (|| {
         let from = opened(from, &different.old_metadata)?;
         let to = opened(to, &different.new_metadata)?;
-        match &mut diff.reasons {
-            Reasons::Advisories(advisories) => {
-                *advisories = reasons::advisories(pool, &from, &to, &diff.pairs, order)?;
+        diff.reasons = match format.rules().change_reasons() {
+            ChangeReasons::Advisories { index, read } => {
+                let advisories = (index, read);
+                let found = reasons::advisories(pool, advisories, &from, &to, &diff.pairs, order)?;
+                Reasons::Advisories(found)
             }
-            Reasons::Sources { sources, of_pairs } => {
-                let origins = Origins::find(pool, &from, &to, &diff.pairs)?;
-                *sources = origins.sources(order);
-                for (place, of_pair) in of_pairs.iter_mut().enumerate() {
-                    *of_pair = origins.name(place).map(str::to_owned);
+            ChangeReasons::Sources { read } => {
+                let origins = Origins::find(pool, read, &from, &to, &diff.pairs)?;
+                let pairs = 0..diff.pairs.len();
+                Reasons::Sources {
+                    sources: origins.sources(order),
+                    of_pairs: pairs
+                        .map(|place| origins.name(place).map(str::to_owned))
+                        .collect(),
                 }
             }
-        }
+        };
         Ok(())
     })();
     match (read, &diff.reasons) {

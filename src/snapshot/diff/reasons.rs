@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::pairing::Pair;
 use crate::digest::ObjectId;
-use crate::format::rpm::updateinfo;
-use crate::format::{FormatError, IndexKind, VersionOrder, deb};
+use crate::format::{
+    AdvisoryRecord, FormatError, IndexKind, ReadAdvisories, ReadOrigins, VersionOrder,
+};
 use crate::manifest::Package;
 use crate::pool::Pool;
 use crate::snapshot::stored::{StoredError, StoredIndex, StoredState};
@@ -63,15 +64,16 @@ pub struct Source {
 /// replaced the version with the fix by a later one.
 pub fn advisories(
     pool: &Pool,
+    (index, read): (&str, ReadAdvisories),
     from: &StoredState,
     to: &StoredState,
     pairs: &[Pair],
     order: VersionOrder,
 ) -> Result<Advisories, StoredError> {
-    let (old, new) = different(from, to, |index| index.index.name == "updateinfo");
+    let (old, new) = different(from, to, |other| other.index.name == index);
     let mut known: HashSet<String> = HashSet::new();
     for index in old {
-        each_advisory(pool, index, &mut |advisory| {
+        each_advisory(pool, index, read, &mut |advisory| {
             known.insert(advisory.id);
             Ok(())
         })?;
@@ -87,7 +89,7 @@ pub fn advisories(
     let mut found = Advisories::default();
     let mut seen: HashSet<String> = HashSet::new();
     for index in new {
-        each_advisory(pool, index, &mut |advisory| {
+        each_advisory(pool, index, read, &mut |advisory| {
             let is_known = known.contains(&advisory.id);
             if !seen.insert(advisory.id.clone()) || is_known {
                 return Ok(());
@@ -121,11 +123,10 @@ pub fn advisories(
 fn each_advisory(
     pool: &Pool,
     index: &StoredIndex,
-    each: &mut dyn FnMut(updateinfo::Advisory) -> Result<(), FormatError>,
+    read: ReadAdvisories,
+    each: &mut dyn FnMut(AdvisoryRecord) -> Result<(), FormatError>,
 ) -> Result<(), StoredError> {
-    index.read(pool, |text| {
-        Ok(updateinfo::read(&index.index.name, text, each)?)
-    })
+    index.read(pool, |text| Ok(read(&index.index.name, text, each)?))
 }
 
 /// What is left of [`ALLOWANCE`].
@@ -147,7 +148,7 @@ impl Allowance {
 }
 
 impl Advisories {
-    fn add(&mut self, advisory: updateinfo::Advisory, places: &BTreeSet<usize>, pairs: &[Pair]) {
+    fn add(&mut self, advisory: AdvisoryRecord, places: &BTreeSet<usize>, pairs: &[Pair]) {
         let mut packages: Vec<String> = places
             .iter()
             .map(|place| pairs[*place].name.clone())
@@ -188,13 +189,14 @@ pub struct Origins {
 impl Origins {
     pub fn find(
         pool: &Pool,
+        read: ReadOrigins,
         from: &StoredState,
         to: &StoredState,
         pairs: &[Pair],
     ) -> Result<Self, StoredError> {
-        let (old, new) = different(from, to, |index| index.index.kind == IndexKind::DebPackages);
-        let olds = || origins(pool, &old, pairs, |pair| pair.from.as_deref());
-        let news = || origins(pool, &new, pairs, |pair| pair.to.as_deref());
+        let (old, new) = different(from, to, |index| index.index.kind == IndexKind::Packages);
+        let olds = || origins(pool, read, &old, pairs, |pair| pair.from.as_deref());
+        let news = || origins(pool, read, &new, pairs, |pair| pair.to.as_deref());
         // Unpacking and reading is what a diff takes time for, and the sides have nothing to do with each other.
         let (from, to) = std::thread::scope(|scope| {
             let other = threads::start(scope, "diff-from", olds);
@@ -260,6 +262,7 @@ impl Origins {
 
 fn origins(
     pool: &Pool,
+    read: ReadOrigins,
     indexes: &[&StoredIndex],
     pairs: &[Pair],
     version: fn(&Pair) -> Option<&str>,
@@ -282,7 +285,7 @@ fn origins(
     }
     for index in indexes {
         index.read::<_, StoredError>(pool, |text| {
-            let read = deb::read_origins(&index.index.name, text, &mut |origin| {
+            let read = read(&index.index.name, text, &mut |origin| {
                 let versions = wanted.get(origin.name);
                 let key = (origin.version, origin.architecture);
                 if let Some(place) = versions.and_then(|versions| versions.get(&key)) {

@@ -1,0 +1,79 @@
+//! What a package says of itself, and what an index says of it.
+
+use std::fmt;
+
+use super::FormatError;
+use crate::manifest::Package;
+use crate::openpgp::Passed;
+use crate::terminal::is_unsafe;
+
+/// What a package says of itself.
+#[derive(Debug)]
+pub struct Inside {
+    pub identity: Identity,
+    /// Those that cover all of it.
+    pub signatures: Vec<Passed>,
+}
+
+/// Which package it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    pub version: String,
+    /// What an index may call its architecture, the most usual first.
+    pub architectures: Vec<String>,
+}
+
+impl Identity {
+    /// Whether it is the package that an index says it is.
+    pub fn is(&self, package: &Package) -> bool {
+        self.name == package.name
+            && self.version == package.version
+            && self.architectures.contains(&package.architecture)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let architecture = self.architectures.first().map_or("", String::as_str);
+        write!(f, "{} {} ({architecture})", self.name, self.version)
+    }
+}
+
+/// In bytes: several times what the longest real names and versions have.
+const WORD_LIMIT: usize = 512;
+
+impl Package {
+    /// Each part is one short word: they end up in manifests, tables and messages.
+    pub fn new(
+        file: &str,
+        name: &str,
+        version: &str,
+        architecture: &str,
+    ) -> Result<Self, FormatError> {
+        for (what, word) in [
+            ("name", name),
+            ("version", version),
+            ("architecture", architecture),
+        ] {
+            let is_word = !word.is_empty()
+                && word.len() <= WORD_LIMIT
+                && !word.contains(|c: char| is_unsafe(c) || c.is_whitespace());
+            if !is_word {
+                let start: String = word.chars().take(60).collect();
+                let name: String = name.chars().take(60).collect();
+                return Err(FormatError::malformed(
+                    file,
+                    format!(
+                        "package {name:?} has the {what} {start:?}, which is not one short word"
+                    ),
+                ));
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            architecture: architecture.to_owned(),
+        })
+    }
+}
