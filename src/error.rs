@@ -299,7 +299,7 @@ fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
         SyncError::Format(FormatError::Path { .. } | FormatError::NoDigest { .. }) => {
             format!("nothing of it can be mirrored safely: report it to the upstream; {untouched}")
         }
-        SyncError::Format(FormatError::NotThere { what, .. }) => {
+        SyncError::Format(FormatError::NotFound { what, .. }) => {
             format!("correct apt.{what}s; {untouched}")
         }
         SyncError::Key(KeyError::Kept(error)) | SyncError::Io(error) => io_hint(error)?,

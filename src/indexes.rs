@@ -174,7 +174,7 @@ impl Sink for PoolSink<'_> {
             }
         })?;
         self.compare(&written, read_back)
-            .map_err(FormatError::of_written)?;
+            .map_err(FormatError::into_read_back_error)?;
         let packed = written.packed.iter();
         self.stored.extend(packed.map(|(_, packed)| Stored {
             object: packed.object,
@@ -384,7 +384,7 @@ mod tests {
             (Compression::Plain, b"texts"),
             (Compression::Gzip, b"text"),
         ] {
-            let error = read(codec, bytes).unwrap_err().of_written();
+            let error = read(codec, bytes).unwrap_err().into_read_back_error();
             assert!(
                 matches!(error, FormatError::ReadBack { .. }),
                 "{bytes:?}: {error}"

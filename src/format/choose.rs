@@ -1,20 +1,22 @@
-//! Which packages of a repository are chosen, whatever its format: what the filters take, what that needs, and the sources of it.
+//! Which packages of a repository are chosen, whatever its format: those that the filters match, what
+//! they need, and their sources.
 //!
-//! Each list of packages is read once. Of every package its [`Reference`] is kept, so that the files to download are known without
-//! reading the lists again; of an index's text nothing is.
+//! Each list of packages is read once. The [`Reference`] of every package is kept, so that the files to
+//! download are known without reading the lists again. Nothing else of their text is kept.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
 
-use super::closure::{Closure, Rules, Universe};
-use super::filter::{Candidates, Facts, admits_as_needed, wants, wants_source};
-use super::{Chosen, FormatError, Listed, Reference, Taken};
+use super::dependency_closure::{Closure, DependencyRules, PackageSet};
+use super::filter::{Candidates, FilterAttributes, allows_as_dependency, matches, matches_source};
+use super::{Chosen, ChosenFiles, FormatError, PackageChoice, Reference};
 use crate::config::{Dependencies, Filters};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
-/// A choice that is being made. Binary packages are judged first, then [`Self::close`] is called once, then sources are judged.
-pub(super) struct Choice<'a, R> {
+/// Judges packages one at a time. Binary packages come first, then [`Self::close`] is called once,
+/// then sources come.
+pub(super) struct Chooser<'a, R> {
     filters: &'a Filters,
     compare: fn(&str, &str) -> Ordering,
     files: Files,
@@ -22,12 +24,12 @@ pub(super) struct Choice<'a, R> {
     /// What the chosen packages were built from, as their index names it.
     sources: HashSet<String>,
     /// Where dependencies are added: what may be needed.
-    universe: Option<Universe<R>>,
+    packages: Option<PackageSet<R>>,
     chosen: Chosen,
     warnings: Vec<String>,
 }
 
-impl<'a, R: Rules> Choice<'a, R> {
+impl<'a, R: DependencyRules> Chooser<'a, R> {
     /// `compare` orders versions.
     pub(super) fn new(
         filters: &'a Filters,
@@ -41,14 +43,14 @@ impl<'a, R: Rules> Choice<'a, R> {
             files: Files::default(),
             candidates: Candidates::default(),
             sources: HashSet::new(),
-            universe: adds_needed.then(|| Universe::new(rules())),
+            packages: adds_needed.then(|| PackageSet::new(rules())),
             chosen: Chosen::default(),
             warnings: Vec::new(),
         }
     }
 
     pub(super) fn adds_needed(&self) -> bool {
-        self.universe.is_some()
+        self.packages.is_some()
     }
 
     /// Notes a file that a list names. False where its path was noted before: indexes repeat each other.
@@ -56,23 +58,23 @@ impl<'a, R: Rules> Choice<'a, R> {
         self.files.add(reference)
     }
 
-    /// Judges a binary package by itself. `source` is what it was built from, as its index names it; `add` is called where
-    /// others may need it.
+    /// Judges a binary package by itself. `source` is what it was built from, as its index names it;
+    /// `add` is called where other packages may need it.
     pub(super) fn judge(
         &mut self,
-        facts: &Facts<'_>,
+        attributes: &FilterAttributes<'_>,
         (source, stream): (&str, &str),
         path: &RelPath,
-        add: impl FnOnce(&mut Universe<R>) -> Result<(), FormatError>,
+        add: impl FnOnce(&mut PackageSet<R>) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
-        if let Some(universe) = &mut self.universe
-            && admits_as_needed(self.filters, facts)
+        if let Some(packages) = &mut self.packages
+            && allows_as_dependency(self.filters, attributes)
         {
-            add(universe)?;
+            add(packages)?;
         }
-        if wants(self.filters, facts) {
+        if matches(self.filters, attributes) {
             self.candidates
-                .add(facts.package.clone(), stream, path.clone());
+                .add(attributes.package.clone(), stream, path.clone());
             self.sources.insert(source.to_owned());
         }
         Ok(())
@@ -81,24 +83,25 @@ impl<'a, R: Rules> Choice<'a, R> {
     /// Chooses by versions, and with `close` what the chosen packages need.
     pub(super) fn close(
         &mut self,
-        close: impl FnOnce(&mut Universe<R>, &Chosen) -> Result<Closure, FormatError>,
+        close: impl FnOnce(&mut PackageSet<R>, &Chosen) -> Result<Closure, FormatError>,
     ) -> Result<(), FormatError> {
         self.choose_candidates();
-        let Some(mut universe) = self.universe.take() else {
+        let Some(mut packages) = self.packages.take() else {
             return Ok(());
         };
-        let closure = close(&mut universe, &self.chosen)?;
+        let closure = close(&mut packages, &self.chosen)?;
         for member in &closure.members {
-            self.sources.insert(universe.source(*member).to_owned());
-            if let Some(path) = universe.path(*member) {
+            self.sources.insert(packages.source(*member).to_owned());
+            if let Some(path) = packages.path(*member) {
                 self.chosen.take(path.clone());
             }
         }
-        self.warnings.extend(universe.warning(&closure));
+        self.warnings.extend(packages.warning(&closure));
         Ok(())
     }
 
-    /// Judges a source package. `name` is what the packages that are built from it call it; `size` is that of all its files.
+    /// Judges a source package. `name` is what the packages that are built from it call it; `size` is
+    /// that of all its files.
     pub(super) fn judge_source<'p>(
         &mut self,
         package: &Package,
@@ -106,7 +109,7 @@ impl<'a, R: Rules> Choice<'a, R> {
         size: Option<u64>,
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) {
-        let facts = Facts {
+        let attributes = FilterAttributes {
             package,
             size,
             source: Some(&package.name),
@@ -115,7 +118,7 @@ impl<'a, R: Rules> Choice<'a, R> {
             groups: &[],
             module: None,
         };
-        if wants_source(self.filters, &facts, self.sources.contains(name)) {
+        if matches_source(self.filters, &attributes, self.sources.contains(name)) {
             for path in paths {
                 self.candidates.add(package.clone(), stream, path.clone());
             }
@@ -128,14 +131,15 @@ impl<'a, R: Rules> Choice<'a, R> {
         self.chosen.extend(chosen);
     }
 
-    pub(super) fn finish(mut self, unfiltered: Unfiltered) -> Taken {
+    pub(super) fn finish(mut self, unfiltered: UnfilteredIndexes) -> PackageChoice {
         self.choose_candidates();
         let is_all = self.chosen.len() == self.files.by_path.len();
-        let is_upstreams =
-            unfiltered == Unfiltered::IsUpstreams && is_all && *self.filters == Filters::default();
+        let is_upstreams = unfiltered == UnfilteredIndexes::Upstream
+            && is_all
+            && *self.filters == Filters::default();
         let chosen = (!is_upstreams).then_some(self.chosen);
         let (listed, records) = self.files.chosen(chosen.as_ref());
-        Taken {
+        PackageChoice {
             chosen: chosen.map(|chosen| chosen.with_records(records)),
             listed: Some(listed),
             warnings: self.warnings,
@@ -143,18 +147,18 @@ impl<'a, R: Rules> Choice<'a, R> {
     }
 }
 
-/// Whose indexes describe a choice of all packages that no filter made.
+/// Which indexes describe a choice of all packages that no filter made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfiltered {
-    IsUpstreams,
-    IsOurs,
+pub(super) enum UnfilteredIndexes {
+    Upstream,
+    Rewritten,
 }
 
 /// The files that lists of packages name.
 #[derive(Default)]
 struct Files {
     by_path: HashMap<RelPath, Named>,
-    /// Further references to a path that are not the same as its first one, as they were read.
+    /// References that differ from the first one to the same path, in the order they were read.
     others: Vec<Reference>,
     architectures: BTreeSet<String>,
 }
@@ -191,8 +195,8 @@ impl Files {
         }
     }
 
-    /// The chosen ones, all of them without a choice, and how many records name them.
-    fn chosen(self, chosen: Option<&Chosen>) -> (Listed, u64) {
+    /// The chosen ones, all of them where nothing was chosen, and how many records name them.
+    fn chosen(self, chosen: Option<&Chosen>) -> (ChosenFiles, u64) {
         let is_named = |path: &RelPath| chosen.is_none_or(|chosen| chosen.has(path));
         let is_chosen = |reference: &Reference| {
             let (path, package) = (&reference.path, &reference.package);
@@ -218,7 +222,7 @@ impl Files {
             }
         }
         files.extend(self.others.into_iter().filter(is_chosen));
-        let listed = Listed {
+        let listed = ChosenFiles {
             files,
             architectures: self.architectures,
         };

@@ -25,7 +25,7 @@ pub enum FormatError {
     NoDigest { file: String, named_by: String },
     /// The root lacks what the configuration asks for.
     #[error("{file} has no {what} {wanted:?}, only: {}", available.join(", "))]
-    NotThere {
+    NotFound {
         file: String,
         /// `component`, `architecture`, ...
         what: &'static str,
@@ -63,7 +63,7 @@ impl FormatError {
             // A fault of chantal itself.
             Self::ReadBack { .. } => Exit::Other,
             // As a wrong suite is, which is not found.
-            Self::NotThere { .. }
+            Self::NotFound { .. }
             | Self::Compression { .. }
             | Self::Malformed { .. }
             | Self::Path { .. }
@@ -104,14 +104,14 @@ pub(super) fn not_written(file: &str, source: io::Error) -> FormatError {
 
 impl FormatError {
     /// What it means for a file that was just written: what is wrong with it, chantal has done.
-    pub fn of_written(self) -> Self {
+    pub fn into_read_back_error(self) -> Self {
         let what = match &self {
             Self::Malformed { what, .. } => what.clone(),
             Self::Read { source, .. } if self.is_about_content() => source.to_string(),
             Self::ReadBack { .. } | Self::Read { .. } | Self::Write { .. } => return self,
             Self::Path { .. }
             | Self::NoDigest { .. }
-            | Self::NotThere { .. }
+            | Self::NotFound { .. }
             | Self::Compression { .. } => self.to_string(),
         };
         match self {
@@ -121,7 +121,7 @@ impl FormatError {
             | Self::Write { file, .. }
             | Self::Path { file, .. }
             | Self::NoDigest { file, .. }
-            | Self::NotThere { file, .. }
+            | Self::NotFound { file, .. }
             | Self::Compression { file, .. } => Self::ReadBack { file, what },
         }
     }

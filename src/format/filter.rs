@@ -15,7 +15,7 @@ use crate::rel_path::RelPath;
 
 /// What a package is judged by. What is not known fulfils no wish, and nothing unwanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct FilterAttributes<'a> {
     pub package: &'a Package,
     /// In bytes.
     pub size: Option<u64>,
@@ -29,50 +29,64 @@ pub struct Facts<'a> {
 }
 
 /// Whether a package fulfils every criterion but [`Filters::newest`].
-pub fn wants(filters: &Filters, facts: &Facts<'_>) -> bool {
-    let name = facts.package.name.as_str();
-    is_named(filters, facts)
-        && !matches(&filters.exclude, name)
-        && admits(&filters.architectures, &architecture_names(facts.package))
-        && admits(&filters.sections, &section_names(facts.section))
-        && admits(&filters.priorities, facts.priority.as_slice())
-        && is_small_enough(filters, facts)
+pub fn matches(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
+    let name = attributes.package.name.as_str();
+    is_named(filters, attributes)
+        && !any_pattern_matches(&filters.exclude, name)
+        && allows(
+            &filters.architectures,
+            &architecture_names(attributes.package),
+        )
+        && allows(&filters.sections, &section_names(attributes.section))
+        && allows(&filters.priorities, attributes.priority.as_slice())
+        && is_small_enough(filters, attributes)
 }
 
 /// Whether a package that others need may be taken: whether no criterion says what is not wanted, or how much. What says which
 /// ones are meant says nothing of it.
-pub fn admits_as_needed(filters: &Filters, facts: &Facts<'_>) -> bool {
-    let groups: Vec<&str> = facts.groups.iter().map(String::as_str).collect();
+pub fn allows_as_dependency(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
+    let groups: Vec<&str> = attributes.groups.iter().map(String::as_str).collect();
     let is_unwanted = [
-        (&filters.source_packages, facts.source.as_slice()),
+        (&filters.source_packages, attributes.source.as_slice()),
         (&filters.groups, &groups),
-        (&filters.modules, &module_names(facts.module)),
-        (&filters.sections, &section_names(facts.section)),
-        (&filters.priorities, facts.priority.as_slice()),
+        (&filters.modules, &module_names(attributes.module)),
+        (&filters.sections, &section_names(attributes.section)),
+        (&filters.priorities, attributes.priority.as_slice()),
     ]
     .iter()
-    .any(|(patterns, names)| any_matches(&patterns.unwanted, names));
+    .any(|(patterns, names)| any_name_matches(&patterns.unwanted, names));
     !is_unwanted
-        && !matches(&filters.exclude, facts.package.name.as_str())
-        && admits(&filters.architectures, &architecture_names(facts.package))
-        && is_small_enough(filters, facts)
+        && !any_pattern_matches(&filters.exclude, attributes.package.name.as_str())
+        && allows(
+            &filters.architectures,
+            &architecture_names(attributes.package),
+        )
+        && is_small_enough(filters, attributes)
 }
 
 /// Whether a source package is wanted: what was built from it is, it is named itself, or nothing is. Sections and priorities
 /// say nothing of sources.
-pub fn wants_source(filters: &Filters, facts: &Facts<'_>, is_of_a_taken_one: bool) -> bool {
-    let name = facts.package.name.as_str();
+pub fn matches_source(
+    filters: &Filters,
+    attributes: &FilterAttributes<'_>,
+    is_of_a_taken_one: bool,
+) -> bool {
+    let name = attributes.package.name.as_str();
     let names = &filters.source_packages;
-    let is_named = matches(&filters.include, name) || matches(&names.wanted, name);
-    (is_of_a_taken_one || is_named || names_nothing(filters))
-        && !matches(&names.unwanted, name)
-        && !matches(&filters.exclude, name)
-        && admits(&filters.architectures, &architecture_names(facts.package))
-        && is_small_enough(filters, facts)
+    let is_named =
+        any_pattern_matches(&filters.include, name) || any_pattern_matches(&names.wanted, name);
+    (is_of_a_taken_one || is_named || names_no_package(filters))
+        && !any_pattern_matches(&names.unwanted, name)
+        && !any_pattern_matches(&filters.exclude, name)
+        && allows(
+            &filters.architectures,
+            &architecture_names(attributes.package),
+        )
+        && is_small_enough(filters, attributes)
 }
 
 /// Whether the filters say only what is not wanted, or how much.
-fn names_nothing(filters: &Filters) -> bool {
+fn names_no_package(filters: &Filters) -> bool {
     let lists = [
         &filters.source_packages,
         &filters.groups,
@@ -83,32 +97,32 @@ fn names_nothing(filters: &Filters) -> bool {
     filters.include.is_empty() && lists.iter().all(|list| list.wanted.is_empty())
 }
 
-fn is_small_enough(filters: &Filters, facts: &Facts<'_>) -> bool {
-    let limits = facts.size.zip(filters.max_size);
+fn is_small_enough(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
+    let limits = attributes.size.zip(filters.max_size);
     limits.is_none_or(|(size, most)| size <= most)
 }
 
-fn is_named(filters: &Filters, facts: &Facts<'_>) -> bool {
-    let groups: Vec<&str> = facts.groups.iter().map(String::as_str).collect();
-    let modules = module_names(facts.module);
+fn is_named(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
+    let groups: Vec<&str> = attributes.groups.iter().map(String::as_str).collect();
+    let modules = module_names(attributes.module);
     let lists = [
-        (&filters.source_packages, facts.source.as_slice()),
+        (&filters.source_packages, attributes.source.as_slice()),
         (&filters.groups, &groups[..]),
         (&filters.modules, &modules[..]),
     ];
     if lists
         .iter()
-        .any(|(patterns, names)| any_matches(&patterns.unwanted, names))
+        .any(|(patterns, names)| any_name_matches(&patterns.unwanted, names))
     {
         return false;
     }
     let nothing_named =
         filters.include.is_empty() && lists.iter().all(|(patterns, _)| patterns.wanted.is_empty());
     nothing_named
-        || matches(&filters.include, &facts.package.name)
+        || any_pattern_matches(&filters.include, &attributes.package.name)
         || lists
             .iter()
-            .any(|(patterns, names)| any_matches(&patterns.wanted, names))
+            .any(|(patterns, names)| any_name_matches(&patterns.wanted, names))
 }
 
 /// Packages for every architecture belong to each of them unless they are named as unwanted, and so do sources.
@@ -132,17 +146,17 @@ fn module_names(module: Option<&str>) -> Vec<&str> {
     module.into_iter().chain(name).collect()
 }
 
-fn admits(patterns: &Patterns, names: &[&str]) -> bool {
+fn allows(patterns: &Patterns, names: &[&str]) -> bool {
     let is_every = names.contains(&"*");
-    !any_matches(&patterns.unwanted, names)
-        && (patterns.wanted.is_empty() || is_every || any_matches(&patterns.wanted, names))
+    !any_name_matches(&patterns.unwanted, names)
+        && (patterns.wanted.is_empty() || is_every || any_name_matches(&patterns.wanted, names))
 }
 
-fn any_matches(patterns: &[Pattern], names: &[&str]) -> bool {
-    names.iter().any(|name| matches(patterns, name))
+fn any_name_matches(patterns: &[Pattern], names: &[&str]) -> bool {
+    names.iter().any(|name| any_pattern_matches(patterns, name))
 }
 
-fn matches(patterns: &[Pattern], name: &str) -> bool {
+fn any_pattern_matches(patterns: &[Pattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
 
@@ -219,8 +233,8 @@ mod tests {
         }
     }
 
-    fn facts(package: &Package) -> Facts<'_> {
-        Facts {
+    fn attributes(package: &Package) -> FilterAttributes<'_> {
+        FilterAttributes {
             package,
             size: Some(100),
             source: Some("src"),
@@ -234,11 +248,11 @@ mod tests {
     #[test]
     fn every_criterion_counts_and_any_name_does() {
         let bash = package("bash", "amd64");
-        let facts = facts(&bash);
+        let attributes = attributes(&bash);
         let check = |set: &dyn Fn(&mut Filters)| {
             let mut filters = Filters::default();
             set(&mut filters);
-            wants(&filters, &facts)
+            matches(&filters, &attributes)
         };
         assert!(check(&|_| {}));
         assert!(check(&|f| f.include = patterns(&["ba*"]).wanted));
@@ -272,11 +286,11 @@ mod tests {
         };
         for (architecture, expected) in [("all", true), ("source", true), ("arm64", false)] {
             let package = package("x", architecture);
-            assert_eq!(wants(&filters, &facts(&package)), expected);
+            assert_eq!(matches(&filters, &attributes(&package)), expected);
         }
         filters.architectures = patterns(&["!all"]);
-        assert!(!wants(&filters, &facts(&package("x", "all"))));
-        assert!(wants(&filters, &facts(&package("x", "arm64"))));
+        assert!(!matches(&filters, &attributes(&package("x", "all"))));
+        assert!(matches(&filters, &attributes(&package("x", "arm64"))));
     }
 
     #[test]

@@ -6,9 +6,9 @@
 //! does not grow with their text.
 
 mod choose;
-mod closure;
 pub mod compression;
 pub mod deb;
+mod dependency_closure;
 mod error;
 mod filter;
 mod index;
@@ -36,11 +36,11 @@ use error::not_written;
 
 pub use error::{FormatError, PackageError};
 pub use index::{Index, IndexKind, Open, Presence, Reference, Variant};
-pub use package::{Identity, Inside};
+pub use package::{Identity, PackageHeader};
 pub use reasons::{AdvisoryRecord, ChangeReasons, PackageOrigin, ReadAdvisories, ReadOrigins};
 pub use regenerate::{
-    Chosen, Indexes, LeftOut, Listed, Packed, ReadBack, Regenerated, Sink, Source, Taken, Work,
-    Written,
+    Chosen, ChosenFiles, Indexes, LeftOut, PackageChoice, Packed, ReadBack, Regenerated, Sink,
+    Source, Work, Written,
 };
 pub use root::{Companion, KeyFile, OwnKey, Root, RootSource, ValidUntil, root_text};
 
@@ -78,7 +78,7 @@ pub trait Format: Sync {
     fn forms(&self, source: &RootSource) -> Vec<RootSource>;
 
     /// What clients make of a signature that is a file of its own; `None` when nothing speaks against it.
-    fn objection_to_signature(&self, _signature: &[u8]) -> Option<&'static str> {
+    fn reject_signature(&self, _signature: &[u8]) -> Option<&'static str> {
         None
     }
 
@@ -106,8 +106,8 @@ pub trait Format: Sync {
         false
     }
 
-    /// Whether a state with new indexes keeps the files that are not packages (installer images do not depend on which packages
-    /// there are, deltas do).
+    /// Whether a state with new indexes keeps the files that are not packages: installer images do not
+    /// depend on which packages there are, deltas do.
     fn carries_files(&self) -> bool {
         false
     }
@@ -119,7 +119,7 @@ pub trait Format: Sync {
 
     /// What a package says of itself, after its own digests were found right. A format whose packages have no signatures
     /// inside (apt's are vouched for by their index) is not asked.
-    fn look_inside(&self, _package: &mut dyn Read) -> Result<Inside, PackageError> {
+    fn read_package_header(&self, _package: &mut dyn Read) -> Result<PackageHeader, PackageError> {
         Err(PackageError::NotSigned)
     }
 
@@ -127,7 +127,7 @@ pub trait Format: Sync {
     fn change_reasons(&self) -> ChangeReasons;
 
     /// Why an index that is not parsed must not be mirrored, judged by its first bytes; `None` if it may be.
-    fn objection_to(&self, _start: &[u8]) -> Option<&'static str> {
+    fn reject_opaque(&self, _start: &[u8]) -> Option<&'static str> {
         None
     }
 }
@@ -163,8 +163,9 @@ pub trait Selected: Send + Sync {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
 
-    /// The packages that the selection takes. Reads no list of packages more often than it must: what it names is given back.
-    fn choose(&self, indexes: &dyn Indexes) -> Result<Taken, FormatError>;
+    /// Chooses the packages of this selection. What the lists of packages name is given back, so that
+    /// they need not be read again.
+    fn choose(&self, indexes: &dyn Indexes) -> Result<PackageChoice, FormatError>;
 
     /// Writes new indexes for the chosen packages of one or several states, and a root over them.
     fn regenerate(

@@ -9,7 +9,7 @@ use crate::terminal::is_unsafe;
 
 /// What a package says of itself.
 #[derive(Debug)]
-pub struct Inside {
+pub struct PackageHeader {
     pub identity: Identity,
     /// Those that cover all of it.
     pub signatures: Vec<Passed>,

@@ -73,7 +73,7 @@ impl Chosen {
         self.paths.len()
     }
 
-    /// Notes how many records of the lists of packages name what is taken: one path may stand in several.
+    /// Sets how many records of the lists of packages name a chosen path; several may name one.
     pub fn with_records(self, records: u64) -> Self {
         Self {
             records: Some(records),
@@ -81,7 +81,7 @@ impl Chosen {
         }
     }
 
-    /// `None` where nobody has counted them.
+    /// `None` where they were not counted.
     pub fn records(&self) -> Option<u64> {
         self.records
     }
@@ -89,20 +89,21 @@ impl Chosen {
 
 /// What a selection takes of a repository.
 #[derive(Debug, Default)]
-pub struct Taken {
+pub struct PackageChoice {
     /// `None` where the upstream's own indexes are right. With filters they never are, even if nothing is left out: the signer must
     /// not change with what the upstream happens to have.
     pub chosen: Option<Chosen>,
-    /// What the lists of packages name of that; `None` where it was chosen without reading them.
-    pub listed: Option<Listed>,
+    /// What the lists of packages name of that; `None` where they were not read.
+    pub listed: Option<ChosenFiles>,
     /// For the user: what the choice lacks.
     pub warnings: Vec<String>,
 }
 
 /// What lists of packages name.
 #[derive(Debug, Default)]
-pub struct Listed {
-    /// The files of the chosen packages. Where one path is named in several ways there are several of it, the first one first.
+pub struct ChosenFiles {
+    /// The files of the chosen packages. Where one path is named in several ways it is there several
+    /// times, the first one first.
     pub files: Vec<Reference>,
     /// Of all packages, chosen or not.
     pub architectures: BTreeSet<String>,
@@ -195,9 +196,9 @@ pub struct Regenerated {
 
 /// What becomes of a new index when one of the indexes that it is written from cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unreadable {
-    IsRefused,
-    IsLeftOut,
+pub(super) enum OnUnreadable {
+    Refuse,
+    LeaveOut,
 }
 
 /// The indexes of several sources that one new index is written from, with the numbers of their sources.
@@ -235,7 +236,7 @@ impl<'i> Inputs<'i> {
     /// Makes a new index with `write`; what cannot be read is left out of it or refused. `None` when nothing is left to read.
     pub(super) fn written<T>(
         &mut self,
-        unreadable: Unreadable,
+        unreadable: OnUnreadable,
         left_out: &mut Vec<LeftOut>,
         mut write: impl FnMut(&Self) -> Result<T, FormatError>,
     ) -> Result<Option<T>, FormatError> {
@@ -256,7 +257,7 @@ impl<'i> Inputs<'i> {
             if indexes.set_aside(index) {
                 continue;
             }
-            if unreadable == Unreadable::IsRefused {
+            if unreadable == OnUnreadable::Refuse {
                 return Err(error);
             }
             left_out.extend(LeftOut::of(number, &error));

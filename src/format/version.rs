@@ -23,7 +23,7 @@ pub fn take_while<'a>(rest: &mut &'a [u8], matches: impl Fn(u8) -> bool) -> &'a 
     taken
 }
 
-/// Splits `EPOCH:REST`. What stands before the first `:` and is not a number is not an epoch: then all is the rest.
+/// Splits `EPOCH:REST`. Where a number does not come before the first `:`, all of it is the rest.
 pub fn split_epoch(full: &str) -> (&str, &str) {
     match full.split_once(':') {
         Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => (epoch, rest),

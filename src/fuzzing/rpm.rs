@@ -106,7 +106,7 @@ pub fn package(bytes: &[u8]) -> Verdict {
 }
 
 fn package_signatures(package: &mut dyn Read) -> Result<Vec<Passed>, String> {
-    let inside = rpm().format().look_inside(package);
+    let inside = rpm().format().read_package_header(package);
     inside
         .map(|inside| inside.signatures)
         .map_err(|error| error.to_string())

@@ -186,7 +186,7 @@ impl Session<'_> {
     ) -> Result<Result<(), String>, SyncError> {
         self.context.storage.interrupt.check()?;
         let mut file = self.context.storage.pool.open_object(object)?;
-        let inside = match self.selected.format().look_inside(&mut file) {
+        let inside = match self.selected.format().read_package_header(&mut file) {
             Ok(inside) => inside,
             Err(PackageError::Io(error)) => return Err(error.into()),
             Err(error) => return Ok(Err(format!("{what}: {error}"))),

@@ -146,7 +146,7 @@ impl<'a> Session<'a> {
         let mut start = Vec::new();
         let file = self.context.storage.pool.open_object(object)?;
         file.take(16).read_to_end(&mut start)?;
-        match self.selected.format().objection_to(&start) {
+        match self.selected.format().reject_opaque(&start) {
             Some(what) => Err(FormatError::Malformed {
                 file: variant.path.to_string(),
                 what: what.to_owned(),

@@ -270,7 +270,7 @@ impl Session<'_> {
                 let format = self.selected.format();
                 let objection = signed
                     .as_deref()
-                    .and_then(|signed| format.objection_to_signature(signed));
+                    .and_then(|signed| format.reject_signature(signed));
                 warnings.extend(
                     objection.map(|why| format!("{} {why}", self.upstream.shown(signature))),
                 );

@@ -3,14 +3,14 @@
 use std::cmp::Ordering;
 use std::io::BufRead;
 
-use super::dependencies::{Dpkg, Fields, UDEB, note};
+use super::dependencies::{DependencyFields, Dpkg, UDEB, note};
 use super::stanza::{Stanzas, Values};
 use super::{packages, sources, text};
 use crate::config::{Dependencies, Filters};
-use crate::format::choose::{Choice, Unfiltered};
-use crate::format::closure::{Candidate, Place, Universe};
-use crate::format::filter::Facts;
-use crate::format::{FormatError, IndexKind, Indexes, Taken};
+use crate::format::choose::{Chooser, UnfilteredIndexes};
+use crate::format::dependency_closure::{Candidate, PackageSet, Target};
+use crate::format::filter::FilterAttributes;
+use crate::format::{FormatError, IndexKind, Indexes, PackageChoice};
 use crate::rel_path::RelPath;
 
 /// What packages are judged by, and then what [`packages::reference`] reads.
@@ -40,31 +40,31 @@ pub(super) fn choose(
     filters: &Filters,
     indexes: &dyn Indexes,
     compare: fn(&str, &str) -> Ordering,
-) -> Result<Taken, FormatError> {
-    let mut choice = Choice::new(filters, compare, || Dpkg);
+) -> Result<PackageChoice, FormatError> {
+    let mut chooser = Chooser::new(filters, compare, || Dpkg);
     let of_kind = |kind: IndexKind| {
         let all = indexes.all().iter();
         all.filter(move |index| index.kind == kind && !indexes.present(index).is_empty())
     };
     for index in of_kind(IndexKind::Packages) {
         indexes.read(index, &mut |text| {
-            read_packages(&mut choice, filters, &index.name, text)
+            read_packages(&mut chooser, filters, &index.name, text)
         })?;
     }
-    choice.close(|universe, chosen| {
-        let closure = universe.close(chosen);
-        closure.map_err(|excess| excess.of("Packages"))
+    chooser.close(|set, chosen| {
+        let closure = set.close(chosen);
+        closure.map_err(|exceeded| exceeded.in_index("Packages"))
     })?;
     for index in of_kind(IndexKind::Sources) {
         indexes.read(index, &mut |text| {
-            read_sources(&mut choice, &index.name, text)
+            read_sources(&mut chooser, &index.name, text)
         })?;
     }
-    Ok(choice.finish(Unfiltered::IsOurs))
+    Ok(chooser.finish(UnfilteredIndexes::Rewritten))
 }
 
 fn read_packages(
-    choice: &mut Choice<'_, Dpkg>,
+    chooser: &mut Chooser<'_, Dpkg>,
     filters: &Filters,
     file: &str,
     input: &mut dyn BufRead,
@@ -94,7 +94,7 @@ fn read_packages(
             reference.path.clone(),
             reference.size,
         );
-        let (true, Some(package)) = (choice.note(reference), package) else {
+        let (true, Some(package)) = (chooser.note(reference), package) else {
             return Ok(());
         };
         // Where the source's version differs it stands behind the name.
@@ -102,7 +102,7 @@ fn read_packages(
             .as_deref()
             .and_then(|text| text.split_whitespace().next());
         let source = source.unwrap_or(&package.name);
-        let facts = Facts {
+        let attributes = FilterAttributes {
             package: &package,
             size,
             source: Some(source),
@@ -116,17 +116,17 @@ fn read_packages(
             Dependencies::LeftOut | Dependencies::Required => None,
         };
         let needs = [pre_depends, depends, recommends, provides, multi_arch];
-        choice.judge(&facts, (source, ""), &path, |universe| {
-            note_needs(universe, file, &facts, &path, needs)
+        chooser.judge(&attributes, (source, ""), &path, |set| {
+            note_needs(set, file, &attributes, &path, needs)
         })
     })
 }
 
 /// Notes what a package needs and provides.
 fn note_needs(
-    universe: &mut Universe<Dpkg>,
+    set: &mut PackageSet<Dpkg>,
     file: &str,
-    facts: &Facts<'_>,
+    attributes: &FilterAttributes<'_>,
     path: &RelPath,
     [pre_depends, depends, recommends, provides, multi_arch]: Values<'_, 5>,
 ) -> Result<(), FormatError> {
@@ -134,7 +134,7 @@ fn note_needs(
         let value = text(file, field, value.unwrap_or_default())?;
         Ok::<_, FormatError>(value.to_owned())
     };
-    let fields = Fields {
+    let fields = DependencyFields {
         required: [
             value("Pre-Depends", pre_depends)?,
             value("Depends", depends)?,
@@ -146,27 +146,26 @@ fn note_needs(
         .as_str()
         .rsplit_once('.')
         .is_some_and(|(_, end)| end == "udeb");
-    let architecture = facts.package.architecture.as_str();
+    let architecture = attributes.package.architecture.as_str();
     let candidate = Candidate {
-        name: &facts.package.name,
-        version: &facts.package.version,
-        place: Place {
+        name: &attributes.package.name,
+        version: &attributes.package.version,
+        target: Target {
             architecture,
             stream: if is_udeb { UDEB } else { "" },
             multi_arch: &value("Multi-Arch", multi_arch)?,
         },
-        source: facts.source.unwrap_or_default(),
+        source: attributes.source.unwrap_or_default(),
         path: path.clone(),
     };
-    universe
-        .add(candidate)
-        .and_then(|member| note(universe, member, architecture, &fields))
-        .map_err(|excess| excess.of(file))
+    set.add(candidate)
+        .and_then(|member| note(set, member, architecture, &fields))
+        .map_err(|exceeded| exceeded.in_index(file))
 }
 
 /// The sources of what is taken are taken too, as far as the filters do not say otherwise of themselves.
 fn read_sources(
-    choice: &mut Choice<'_, Dpkg>,
+    chooser: &mut Chooser<'_, Dpkg>,
     file: &str,
     input: &mut dyn BufRead,
 ) -> Result<(), FormatError> {
@@ -175,9 +174,9 @@ fn read_sources(
         let sizes = files.iter().filter_map(|file| file.size);
         let size = sizes.fold(0, u64::saturating_add);
         let paths = files.iter().map(|file| &file.path);
-        choice.judge_source(&package, (&package.name, ""), Some(size), paths);
+        chooser.judge_source(&package, (&package.name, ""), Some(size), paths);
         for file in files {
-            choice.note(file);
+            chooser.note(file);
         }
         Ok(())
     })

@@ -7,8 +7,9 @@
 use std::cmp::Ordering;
 
 use super::version;
-use crate::format::closure::{
-    Excess, Joint, Place, Relation, Rules, Strength, Suits, Term, Universe, Versions,
+use crate::format::dependency_closure::{
+    Connective, DependencyRules, LimitExceeded, PackageSet, Preference, Relation, Strength, Target,
+    Term, Versions,
 };
 
 /// The stream of packages of the installer, which live in a world of their own.
@@ -17,13 +18,13 @@ pub(super) const UDEB: &str = "udeb";
 /// As dpkg and apt see dependencies.
 pub(super) struct Dpkg;
 
-impl Rules for Dpkg {
+impl DependencyRules for Dpkg {
     fn compare(&self, a: &str, b: &str) -> Ordering {
         version::compare(a, b)
     }
 
     /// A virtual package without a version meets no need that has one.
-    fn meets(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool {
+    fn satisfies(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool {
         if needed.relation == Relation::ANY {
             return true;
         }
@@ -39,7 +40,12 @@ impl Rules for Dpkg {
 
     /// A package for all architectures is installed beside those of any: it may need one of each. `:any` is for packages with
     /// `Multi-Arch: allowed`; where others say it, their own architecture is meant.
-    fn suits(&self, candidate: Place<'_>, needing: Place<'_>, qualifier: &str) -> Option<Suits> {
+    fn preference(
+        &self,
+        candidate: Target<'_>,
+        needing: Target<'_>,
+        qualifier: &str,
+    ) -> Option<Preference> {
         let is_own = matches!(candidate.architecture, "all")
             || needing.architecture == "all"
             || candidate.architecture == needing.architecture;
@@ -50,10 +56,10 @@ impl Rules for Dpkg {
                 matches!(candidate.architecture, "all") || candidate.architecture == architecture
             }
         };
-        (suits && candidate.stream == needing.stream).then_some(Suits::Well)
+        (suits && candidate.stream == needing.stream).then_some(Preference::Preferred)
     }
 
-    fn shown(&self, need: &[Term<'_>]) -> String {
+    fn format_need(&self, need: &[Term<'_>]) -> String {
         let alternatives: Vec<String> = need.iter().map(shown_term).collect();
         alternatives.join(" | ")
     }
@@ -78,7 +84,7 @@ fn shown_term(term: &Term<'_>) -> String {
 }
 
 /// What a stanza says of dependencies.
-pub(super) struct Fields {
+pub(super) struct DependencyFields {
     pub required: [String; 2],
     pub recommended: String,
     pub provides: String,
@@ -86,11 +92,11 @@ pub(super) struct Fields {
 
 /// Notes what the package needs and provides that was added last, which is for `architecture`.
 pub(super) fn note(
-    universe: &mut Universe<Dpkg>,
+    packages: &mut PackageSet<Dpkg>,
     member: usize,
     architecture: &str,
-    fields: &Fields,
-) -> Result<(), Excess> {
+    fields: &DependencyFields,
+) -> Result<(), LimitExceeded> {
     let fields_of_needs = fields
         .required
         .iter()
@@ -103,14 +109,14 @@ pub(super) fn note(
                 .filter_map(|text| term(text, architecture))
                 .collect();
             if !terms.is_empty() {
-                universe.need(&terms, strength)?;
+                packages.need(&terms, strength)?;
             }
         }
     }
     for text in fields.provides.split(',') {
         // The architecture of what is provided is that of its package.
         if let Some(provided) = term(text, architecture) {
-            universe.provide(member, provided.name, provided.versions)?;
+            packages.provide(member, provided.name, provided.versions)?;
         }
     }
     Ok(())
@@ -130,7 +136,7 @@ fn term<'t>(text: &'t str, architecture: &str) -> Option<Term<'t>> {
     }
     let applies = enclosed(rest, '[', ']').is_none_or(|list| concerns(list, architecture));
     (!name.is_empty() && applies).then_some(Term {
-        joint: Joint::Or,
+        connective: Connective::Or,
         name,
         qualifier,
         versions,
@@ -250,14 +256,14 @@ mod tests {
             // A virtual package without a version has none.
             ("", ">= 0", false),
         ] {
-            let meets = Dpkg.meets(versions(provided), versions(needed));
+            let meets = Dpkg.satisfies(versions(provided), versions(needed));
             assert_eq!(meets, expected, "{provided:?} {needed:?}");
         }
     }
 
     #[test]
     fn architectures_are_crossed_where_packages_allow_it() {
-        let place = |architecture, multi_arch| Place {
+        let place = |architecture, multi_arch| Target {
             architecture,
             stream: "",
             multi_arch,
@@ -276,17 +282,18 @@ mod tests {
             ("amd64", "", "amd64", "i386", false),
             ("amd64", "", "amd64", "native", true),
         ] {
-            let suits = Dpkg.suits(place(candidate, multi_arch), place(needing, ""), qualifier);
+            let suits =
+                Dpkg.preference(place(candidate, multi_arch), place(needing, ""), qualifier);
             assert_eq!(
                 suits.is_some(),
                 expected,
                 "{candidate} {multi_arch} {needing} {qualifier}"
             );
         }
-        let installer = Place {
+        let installer = Target {
             stream: UDEB,
             ..place("amd64", "foreign")
         };
-        assert_eq!(Dpkg.suits(installer, place("amd64", ""), ""), None);
+        assert_eq!(Dpkg.preference(installer, place("amd64", ""), ""), None);
     }
 }

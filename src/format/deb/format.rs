@@ -59,7 +59,7 @@ impl Format for AptFormat {
 
     fn read_back(&self, path: &RelPath, text: &[u8]) -> Result<(), FormatError> {
         let read = Release::parse(path.as_str(), text);
-        read.map(drop).map_err(FormatError::of_written)
+        read.map(drop).map_err(FormatError::into_read_back_error)
     }
 
     fn plain(&self, source: &RootSource) -> RelPath {
@@ -78,7 +78,7 @@ impl Format for AptFormat {
         ]
     }
 
-    fn objection_to_signature(&self, signature: &[u8]) -> Option<&'static str> {
+    fn reject_signature(&self, signature: &[u8]) -> Option<&'static str> {
         const ARMOR: &[u8] = b"-----BEGIN";
         let is_armored = signature.windows(ARMOR.len()).any(|window| window == ARMOR);
         (!is_armored).then_some("is not armored: apt 2.6 does not take it")

@@ -12,16 +12,20 @@ use crate::format::compression::{Compression, split_foreign};
 use crate::format::{FormatError, Index, IndexKind, Open, Presence, Variant};
 use crate::rel_path::RelPath;
 
-pub(super) struct Chosen {
+pub(super) struct IndexSelection {
     pub(super) indexes: Vec<Index>,
     pub(super) warnings: Vec<String>,
 }
 
 /// What a listed file is to the selection, by its uncompressed name.
-type Role = (IndexKind, Presence);
+type IndexRole = (IndexKind, Presence);
 
-pub(super) fn choose(apt: &Apt, file: &str, release: &Release) -> Result<Chosen, FormatError> {
-    let mut chooser = Chooser {
+pub(super) fn select_indexes(
+    apt: &Apt,
+    file: &str,
+    release: &Release,
+) -> Result<IndexSelection, FormatError> {
+    let mut selector = IndexSelector {
         apt,
         layout: apt.layout,
         file,
@@ -33,45 +37,45 @@ pub(super) fn choose(apt: &Apt, file: &str, release: &Release) -> Result<Chosen,
     match (apt.scope, apt.layout) {
         (Scope::Everything, _) => {
             // A flat repository may lie below `dists` as well.
-            if chooser
+            if selector
                 .paths()
                 .any(|path| Compression::split(path).0 == "Packages")
             {
-                chooser.layout = Layout::Flat;
+                selector.layout = Layout::Flat;
             }
-            chooser.architectures = chooser.available_architectures().into_iter().collect();
-            chooser.architectures.push("all");
-            chooser.directories = chooser.existing_directories();
+            selector.architectures = selector.available_architectures().into_iter().collect();
+            selector.architectures.push("all");
+            selector.directories = selector.existing_directories();
         }
         (Scope::Selected, Layout::Dists) => {
-            chooser.architectures = chooser.find_architectures()?;
-            chooser.directories = chooser.find_directories()?;
+            selector.architectures = selector.find_architectures()?;
+            selector.directories = selector.find_directories()?;
         }
         (Scope::Selected, Layout::Flat) => {}
     }
-    let indexes = chooser.indexes()?;
+    let indexes = selector.indexes()?;
     if !indexes.iter().any(|index| index.kind.names_files()) {
         // No client takes a Release that vouches for nothing at all.
         let lists_nothing = release.files.is_empty() && release.contradictions.is_empty();
-        if lists_nothing || chooser.lists_any() {
+        if lists_nothing || selector.lists_any() {
             return Err(FormatError::malformed(
                 file,
                 "it lists no Packages for this selection",
             ));
         }
-        chooser.warnings.push(format!(
+        selector.warnings.push(format!(
             "{file}: it lists no Packages at all: the suite is empty"
         ));
     } else if apt.scope == Scope::Selected {
-        chooser.warn_of_missing_packages(&indexes);
+        selector.warn_of_missing_packages(&indexes);
     }
-    Ok(Chosen {
+    Ok(IndexSelection {
         indexes,
-        warnings: chooser.warnings,
+        warnings: selector.warnings,
     })
 }
 
-struct Chooser<'a> {
+struct IndexSelector<'a> {
     apt: &'a Apt,
     layout: Layout,
     file: &'a str,
@@ -83,7 +87,7 @@ struct Chooser<'a> {
     warnings: Vec<String>,
 }
 
-impl<'a> Chooser<'a> {
+impl<'a> IndexSelector<'a> {
     /// Whether there is a list of packages for any selection, also under a name that is not read.
     fn lists_any(&self) -> bool {
         let contradicted = self.release.contradictions.keys().map(RelPath::as_str);
@@ -122,7 +126,7 @@ impl<'a> Chooser<'a> {
         let says_nothing = release.architectures.is_empty() && !self.lists_any();
         for architecture in &self.apt.selection.architectures {
             if !says_nothing && !available.contains(architecture.as_str()) {
-                return Err(self.not_there("architecture", architecture, &available));
+                return Err(self.not_found("architecture", architecture, &available));
             }
             wanted.push(architecture);
         }
@@ -162,20 +166,20 @@ impl<'a> Chooser<'a> {
                 _ => {
                     let mut available = existing.clone();
                     available.extend(named.iter().map(String::as_str));
-                    return Err(self.not_there("component", wanted, &available));
+                    return Err(self.not_found("component", wanted, &available));
                 }
             }
         }
         Ok(directories)
     }
 
-    fn not_there(
+    fn not_found(
         &self,
         what: &'static str,
         wanted: &str,
         available: &BTreeSet<&str>,
     ) -> FormatError {
-        FormatError::NotThere {
+        FormatError::NotFound {
             file: self.file.to_owned(),
             what,
             wanted: wanted.to_owned(),
@@ -325,7 +329,7 @@ impl<'a> Chooser<'a> {
     }
 
     /// `None` for what the selection does not need.
-    fn role(&self, name: &str) -> Option<Role> {
+    fn role(&self, name: &str) -> Option<IndexRole> {
         if self.layout == Layout::Flat {
             let selection = &self.apt.selection;
             return match name {
@@ -348,7 +352,7 @@ impl<'a> Chooser<'a> {
     }
 
     /// Indexes that name packages and their like, below a component.
-    fn role_of_lists(&self, below: &[&str]) -> Option<Role> {
+    fn role_of_lists(&self, below: &[&str]) -> Option<IndexRole> {
         let selection = &self.apt.selection;
         let packages = |directory: &str| {
             let architecture = directory.strip_prefix("binary-")?;
@@ -385,7 +389,7 @@ impl<'a> Chooser<'a> {
     }
 
     /// Indexes that name no files: descriptions, contents, appstream, command-not-found.
-    fn role_of_data(&self, below: &[&str]) -> Option<Role> {
+    fn role_of_data(&self, below: &[&str]) -> Option<IndexRole> {
         let selection = &self.apt.selection;
         let is_needed = match *below {
             ["i18n", name] => name.starts_with("Translation-"),

@@ -4,13 +4,13 @@
 //! there is nothing to choose from.
 
 mod choose;
-mod data;
 mod dates;
 mod dependencies;
 mod format;
 mod indexes;
-mod out;
+mod metadata;
 mod packages;
+mod record_writer;
 mod regenerate;
 mod release;
 mod sources;
@@ -21,8 +21,8 @@ use std::collections::BTreeSet;
 use std::io::BufRead;
 
 use super::{
-    Companion, Format, FormatError, Index, IndexKind, Indexes, Reference, Regenerated, Root,
-    RootSource, Selected, Sink, Source, Taken,
+    Companion, Format, FormatError, Index, IndexKind, Indexes, PackageChoice, Reference,
+    Regenerated, Root, RootSource, Selected, Sink, Source,
 };
 use crate::config::Filters;
 use crate::openpgp::Trusted;
@@ -180,7 +180,7 @@ impl Selected for Apt {
     fn open_root(&self, root: &Trusted) -> Result<Root, FormatError> {
         let file = self.root_file("Release");
         let release = Release::parse(file.as_str(), root.bytes())?;
-        let chosen = indexes::choose(self, file.as_str(), &release)?;
+        let chosen = indexes::select_indexes(self, file.as_str(), &release)?;
         let mut warnings = release.warnings;
         warnings.extend(chosen.warnings);
         Ok(Root {
@@ -207,10 +207,10 @@ impl Selected for Apt {
         }
     }
 
-    fn choose(&self, indexes: &dyn Indexes) -> Result<Taken, FormatError> {
+    fn choose(&self, indexes: &dyn Indexes) -> Result<PackageChoice, FormatError> {
         let filters = &self.selection.filters;
         if *filters == Filters::default() {
-            return Ok(Taken::default());
+            return Ok(PackageChoice::default());
         }
         choose::choose(filters, indexes, version::compare)
     }

@@ -8,12 +8,12 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
-use super::out::Out;
+use super::record_writer::RecordWriter;
 use super::stanza::{Stanzas, Values, with_field};
-use super::{Apt, AptFormat, Layout, Scope, data, packages, release, sources};
+use super::{Apt, AptFormat, Layout, Scope, metadata, packages, release, sources};
 use crate::digest::{Algorithm, Hasher};
 use crate::format::compression::{Compression, split_foreign};
-use crate::format::regenerate::{Inputs, Unreadable, expect_records};
+use crate::format::regenerate::{Inputs, OnUnreadable, expect_records};
 use crate::format::{
     Chosen, Format, FormatError, Index, IndexKind, LeftOut, Packed, Reference, Regenerated, Sink,
     Source, Written,
@@ -81,13 +81,13 @@ impl Writer<'_> {
         if split_foreign(name).is_some() {
             return Ok(());
         }
-        let Some(text) = Text::of(indexes[0].1) else {
+        let Some(rewrite) = Rewrite::of(indexes[0].1) else {
             let (source, index) = indexes[indexes.len() - 1];
             return self.carry(source, index);
         };
-        let unreadable = match text {
-            Text::Packages | Text::Sources => Unreadable::IsRefused,
-            Text::About(_) => Unreadable::IsLeftOut,
+        let unreadable = match rewrite {
+            Rewrite::Packages | Rewrite::Sources => OnUnreadable::Refuse,
+            Rewrite::Metadata(_) => OnUnreadable::LeaveOut,
         };
         let mut inputs = Inputs::new(self.sources, indexes.to_vec());
         let mut kept = std::mem::take(&mut self.kept);
@@ -99,22 +99,22 @@ impl Writer<'_> {
                     let (chosen, names) = (inputs.source(*number).chosen, &mut kept[*number]);
                     let file = index.name.as_str();
                     inputs.read(*number, index, &mut |input| {
-                        let out = Out {
+                        let out = RecordWriter {
                             name,
                             file: &mut *out,
                             count: &count,
                         };
-                        match text {
-                            Text::Packages => {
+                        match rewrite {
+                            Rewrite::Packages => {
                                 let stanzas = Stanzas::copying(file, input, packages::FIELDS);
                                 copy_list(file, stanzas, KeptStanza::of_package, chosen, names, out)
                             }
-                            Text::Sources => {
+                            Rewrite::Sources => {
                                 let stanzas = Stanzas::copying(file, input, sources::FIELDS);
                                 copy_list(file, stanzas, KeptStanza::of_source, chosen, names, out)
                             }
-                            Text::About(about) => {
-                                data::copy(about, file, input, names, position > 0, out)
+                            Rewrite::Metadata(kind) => {
+                                metadata::copy(kind, file, input, names, position > 0, out)
                             }
                         }
                     })?;
@@ -122,7 +122,7 @@ impl Writer<'_> {
                 Ok(())
             };
             sink.store(&CODECS, &mut write, &mut |input| {
-                expect_records(name, count.get(), text.records_of(name, input)?)
+                expect_records(name, count.get(), rewrite.records_of(name, input)?)
             })
         });
         self.kept = kept;
@@ -143,7 +143,7 @@ impl Writer<'_> {
         }
         for name in self.names_of_lists()? {
             let written = sink.store(&CODECS, &mut |_| Ok(()), &mut |input| {
-                expect_records(&name, 0, Text::Packages.records_of(&name, input)?)
+                expect_records(&name, 0, Rewrite::Packages.records_of(&name, input)?)
             })?;
             self.publish(&name, &written)?;
         }
@@ -266,19 +266,19 @@ impl Writer<'_> {
 
 /// How an index is rewritten.
 #[derive(Clone, Copy)]
-enum Text {
+enum Rewrite {
     Packages,
     Sources,
-    About(data::About),
+    Metadata(metadata::MetadataKind),
 }
 
-impl Text {
+impl Rewrite {
     /// `None` for what is taken over as it is.
     fn of(index: &Index) -> Option<Self> {
         match index.kind {
             IndexKind::Packages => Some(Self::Packages),
             IndexKind::Sources => Some(Self::Sources),
-            _ => data::About::of(&index.name).map(Self::About),
+            _ => metadata::MetadataKind::of(&index.name).map(Self::Metadata),
         }
     }
 
@@ -297,7 +297,7 @@ impl Text {
                     Ok(())
                 })?;
             }
-            Self::About(about) => count = data::count(about, name, input)?,
+            Self::Metadata(kind) => count = metadata::count(kind, name, input)?,
         }
         Ok(count)
     }
@@ -358,7 +358,7 @@ fn copy_list<const N: usize>(
     keep: Keep<N>,
     chosen: &Chosen,
     names: &mut HashSet<String>,
-    mut out: Out<'_>,
+    mut out: RecordWriter<'_>,
 ) -> Result<(), FormatError> {
     loop {
         let above = stanzas.line_number();

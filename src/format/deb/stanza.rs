@@ -30,14 +30,14 @@ pub struct Stanzas<'a, const N: usize> {
     line_number: u64,
     /// The stanza as it is written, for those who copy it.
     copy: Option<Vec<u8>>,
-    strays: Strays,
+    strays: StrayLines,
 }
 
 /// Lines that are no fields.
-enum Strays {
-    AreRefused,
+enum StrayLines {
+    Refuse,
     /// Where the first ones stand.
-    AreRead(Vec<String>),
+    Read(Vec<String>),
 }
 
 /// More than these are not told of.
@@ -75,7 +75,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             line: Vec::new(),
             line_number: 0,
             copy: None,
-            strays: Strays::AreRefused,
+            strays: StrayLines::Refuse,
         }
     }
 
@@ -87,7 +87,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         names: [&'static str; N],
     ) -> Self {
         Self {
-            strays: Strays::AreRead(Vec::new()),
+            strays: StrayLines::Read(Vec::new()),
             ..Self::new(file, text, names)
         }
     }
@@ -95,8 +95,8 @@ impl<'a, const N: usize> Stanzas<'a, N> {
     /// What was read of lines that are no fields, for the user.
     pub fn strays(&self) -> impl Iterator<Item = &str> {
         let lines = match &self.strays {
-            Strays::AreRefused => &[][..],
-            Strays::AreRead(lines) => lines,
+            StrayLines::Refuse => &[][..],
+            StrayLines::Read(lines) => lines,
         };
         lines.iter().map(String::as_str)
     }
@@ -146,7 +146,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                 Line::Blank => {}
                 Line::End => return Ok(None),
                 Line::Folded if !inside => {
-                    let Strays::AreRead(lines) = &mut self.strays else {
+                    let StrayLines::Read(lines) = &mut self.strays else {
                         return Err(self.malformed("a folded line without a field above it"));
                     };
                     if lines.len() < STRAYS_SHOWN {
@@ -173,7 +173,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                     let name = String::from_utf8_lossy(self.line[..name_end].trim_ascii_end());
                     let name: String = name.chars().take(60).collect();
                     let at = stray.take().unwrap_or_default();
-                    if let Strays::AreRead(lines) = &mut self.strays
+                    if let StrayLines::Read(lines) = &mut self.strays
                         && lines.len() < STRAYS_SHOWN
                     {
                         lines.push(format!(
@@ -242,10 +242,10 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             _ => match self.line.iter().position(|&byte| byte == b':') {
                 Some(name_end) if name_end > 0 => Ok(Line::Field { name_end }),
                 // A field without a name.
-                Some(name_end) if matches!(self.strays, Strays::AreRead(_)) => {
+                Some(name_end) if matches!(self.strays, StrayLines::Read(_)) => {
                     Ok(Line::Field { name_end })
                 }
-                None if matches!(self.strays, Strays::AreRead(_)) => Ok(Line::Stray),
+                None if matches!(self.strays, StrayLines::Read(_)) => Ok(Line::Stray),
                 _ => Err(self.malformed("a line is neither a field nor folded")),
             },
         }

@@ -8,10 +8,10 @@ use super::dependencies::RpmRules;
 use super::files::{CHILDREN, package};
 use super::xml::{Child, Records};
 use super::{Rpm, architectures, comps, dependencies};
-use crate::format::choose::{Choice, Unfiltered};
-use crate::format::closure::{Candidate, Excess, Place, Universe};
-use crate::format::filter::Facts;
-use crate::format::{FormatError, IndexKind, Indexes, Selected, Taken};
+use crate::format::choose::{Chooser, UnfilteredIndexes};
+use crate::format::dependency_closure::{Candidate, LimitExceeded, PackageSet, Target};
+use crate::format::filter::FilterAttributes;
+use crate::format::{FormatError, IndexKind, Indexes, PackageChoice, Selected};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
@@ -35,15 +35,15 @@ pub(super) fn choose(
     rpm: &Rpm,
     indexes: &dyn Indexes,
     compare: fn(&str, &str) -> Ordering,
-) -> Result<Taken, FormatError> {
+) -> Result<PackageChoice, FormatError> {
     let filters = &rpm.selection.filters;
     let rules = || RpmRules::of(rpm.selection.architectures.as_deref());
-    let mut reader = Reader {
+    let mut reader = PrimaryReader {
         rpm,
         groups: HashMap::new(),
         // Also without a filter for them: the newest are counted in each stream.
         modules: rpm.streams(indexes)?,
-        choice: Choice::new(filters, compare, rules),
+        chooser: Chooser::new(filters, compare, rules),
         sources: Vec::new(),
     };
     for index in indexes.all() {
@@ -58,28 +58,28 @@ pub(super) fn choose(
             indexes.read(index, &mut |text| reader.read_primary(&index.name, text))?;
         }
     }
-    let close = |universe: &mut Universe<RpmRules>, chosen: &_| {
-        dependencies::add_needed(universe, indexes, chosen)
+    let close = |packages: &mut PackageSet<RpmRules>, chosen: &_| {
+        dependencies::add_needed(packages, indexes, chosen)
     };
-    reader.choice.close(close)?;
+    reader.chooser.close(close)?;
     reader.judge_sources();
-    Ok(reader.choice.finish(Unfiltered::IsUpstreams))
+    Ok(reader.chooser.finish(UnfilteredIndexes::Upstream))
 }
 
-struct Reader<'a> {
+struct PrimaryReader<'a> {
     rpm: &'a Rpm,
     /// By the name of a package, the groups that have it.
     groups: HashMap<String, Vec<String>>,
     /// By a modular package's name, version and architecture, its `NAME:STREAM`.
     modules: HashMap<Package, String>,
-    choice: Choice<'a, RpmRules>,
+    chooser: Chooser<'a, RpmRules>,
     /// Source packages, judged when it is known what is taken.
     sources: Vec<(Package, RelPath, Option<u64>)>,
 }
 
-impl Reader<'_> {
+impl PrimaryReader<'_> {
     fn read_primary(&mut self, file: &str, text: &mut dyn BufRead) -> Result<(), FormatError> {
-        let lists = if self.choice.adds_needed() {
+        let lists = if self.chooser.adds_needed() {
             dependencies::NEEDS
         } else {
             &[]
@@ -94,7 +94,7 @@ impl Reader<'_> {
                 reference.path.clone(),
                 reference.size,
             );
-            let (true, Some(package)) = (self.choice.note(reference), package) else {
+            let (true, Some(package)) = (self.chooser.note(reference), package) else {
                 continue;
             };
             if !self.rpm.selects(&package.architecture) {
@@ -120,7 +120,7 @@ impl Reader<'_> {
     ) -> Result<(), FormatError> {
         let groups = self.groups.get(&package.name);
         let module = self.modules.get(package).map(String::as_str);
-        let facts = Facts {
+        let attributes = FilterAttributes {
             package,
             size,
             source: name_of_source(source),
@@ -131,11 +131,11 @@ impl Reader<'_> {
         };
         let stream = module.unwrap_or_default();
         let dependencies = self.rpm.selection.filters.with_dependencies;
-        let add = |universe: &mut Universe<RpmRules>| -> Result<(), Excess> {
-            universe.add(Candidate {
+        let add = |packages: &mut PackageSet<RpmRules>| -> Result<(), LimitExceeded> {
+            packages.add(Candidate {
                 name: &package.name,
                 version: &package.version,
-                place: Place {
+                target: Target {
                     architecture: &package.architecture,
                     stream,
                     multi_arch: "",
@@ -143,11 +143,11 @@ impl Reader<'_> {
                 source,
                 path: path.clone(),
             })?;
-            dependencies::note_needs(universe, needs, dependencies)
+            dependencies::note_needs(packages, needs, dependencies)
         };
-        self.choice
-            .judge(&facts, (source, stream), path, |universe| {
-                add(universe).map_err(|excess| excess.of(file))
+        self.chooser
+            .judge(&attributes, (source, stream), path, |packages| {
+                add(packages).map_err(|exceeded| exceeded.in_index(file))
             })
     }
 
@@ -155,7 +155,7 @@ impl Reader<'_> {
         for (package, path, size) in std::mem::take(&mut self.sources) {
             let stream = self.modules.get(&package).map_or("", String::as_str);
             let names = (path.file_name(), stream);
-            self.choice.judge_source(&package, names, size, [&path]);
+            self.chooser.judge_source(&package, names, size, [&path]);
         }
     }
 }

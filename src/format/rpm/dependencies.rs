@@ -13,8 +13,9 @@ use super::files::{full_version, join_version};
 use super::xml::{Child, Records};
 use super::{architectures, evr, location, rich};
 use crate::config::Dependencies;
-use crate::format::closure::{
-    Closure, Excess, Joint, Place, Relation, Rules, Strength, Suits, Term, Universe, Versions,
+use crate::format::dependency_closure::{
+    Closure, Connective, DependencyRules, LimitExceeded, PackageSet, Preference, Relation,
+    Strength, Target, Term, Versions,
 };
 use crate::format::{Chosen, FormatError, IndexKind, Indexes};
 
@@ -50,13 +51,13 @@ impl RpmRules {
     }
 }
 
-impl Rules for RpmRules {
+impl DependencyRules for RpmRules {
     fn compare(&self, a: &str, b: &str) -> Ordering {
         evr::compare(a, b)
     }
 
     /// Whether the two ranges overlap; what says nothing of a version is all of them.
-    fn meets(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool {
+    fn satisfies(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool {
         if provided.relation == Relation::ANY || needed.relation == Relation::ANY {
             return true;
         }
@@ -76,20 +77,29 @@ impl Rules for RpmRules {
 
     /// To rpm every architecture will do: what only the other one has meets a need too. So does `wine-core(x86-32)` one of a
     /// 64-bit package, and the only shell those of 32-bit ones. dnf prefers the package's own, and for `noarch` the machine's.
-    fn suits(&self, candidate: Place<'_>, needing: Place<'_>, _: &str) -> Option<Suits> {
+    fn preference(
+        &self,
+        candidate: Target<'_>,
+        needing: Target<'_>,
+        _: &str,
+    ) -> Option<Preference> {
         let is_well = candidate.architecture == "noarch"
             || candidate.architecture == needing.architecture
             || needing.architecture == "noarch" && self.has_machines_of(candidate.architecture);
-        Some(if is_well { Suits::Well } else { Suits::IfMust })
+        Some(if is_well {
+            Preference::Preferred
+        } else {
+            Preference::Fallback
+        })
     }
 
-    fn shown(&self, need: &[Term<'_>]) -> String {
+    fn format_need(&self, need: &[Term<'_>]) -> String {
         let mut text = String::new();
         for (place, term) in need.iter().enumerate() {
             if place > 0 {
-                text.push_str(match term.joint {
-                    Joint::Or => " or ",
-                    Joint::With => " with ",
+                text.push_str(match term.connective {
+                    Connective::Or => " or ",
+                    Connective::With => " with ",
                 });
             }
             text.push_str(term.name);
@@ -113,10 +123,10 @@ fn compare(a: &str, b: &str) -> Ordering {
 
 /// Notes what the package needs that was added last. `listed` is what it has in [`NEEDS`].
 pub(super) fn note_needs(
-    universe: &mut Universe<RpmRules>,
+    packages: &mut PackageSet<RpmRules>,
     listed: &[Vec<Child>],
     dependencies: Dependencies,
-) -> Result<(), Excess> {
+) -> Result<(), LimitExceeded> {
     let strengths = [Strength::Required, Strength::Recommended];
     for (entries, strength) in listed.iter().zip(strengths) {
         if strength == Strength::Recommended && dependencies != Dependencies::Recommended {
@@ -139,10 +149,10 @@ pub(super) fn note_needs(
             match name.starts_with('(').then(|| rich::parse(name)).flatten() {
                 Some(needs) => {
                     for need in needs {
-                        universe.need(&need, strength)?;
+                        packages.need(&need, strength)?;
                     }
                 }
-                None => universe.need(&[plain], strength)?,
+                None => packages.need(&[plain], strength)?,
             }
         }
     }
@@ -166,7 +176,7 @@ fn versions(entry: &Child) -> (Relation, String) {
 
 /// What the chosen packages need. filelists, which are many times as long as primary, are read only where a path is missing.
 pub(super) fn add_needed(
-    universe: &mut Universe<RpmRules>,
+    packages: &mut PackageSet<RpmRules>,
     indexes: &dyn Indexes,
     chosen: &Chosen,
 ) -> Result<Closure, FormatError> {
@@ -174,38 +184,38 @@ pub(super) fn add_needed(
     for index in indexes.all() {
         if index.kind == IndexKind::Packages {
             indexes.read(index, &mut |text| {
-                read_provides(universe, &index.name, text, &mut member)
+                read_provides(packages, &index.name, text, &mut member)
             })?;
         }
     }
-    let close = |universe: &mut Universe<RpmRules>| {
-        let closure = universe.close(chosen);
-        closure.map_err(|excess| excess.of("primary"))
+    let close = |packages: &mut PackageSet<RpmRules>| {
+        let closure = packages.close(chosen);
+        closure.map_err(|exceeded| exceeded.in_index("primary"))
     };
-    let closure = close(universe)?;
-    if !universe.lacks_paths(&closure) {
+    let closure = close(packages)?;
+    if !packages.lacks_paths(&closure) {
         return Ok(closure);
     }
     // primary has only those files that packages usually ask for.
     for index in indexes.all() {
         if index.name == "filelists" {
             indexes.read(index, &mut |text| {
-                read_filelists(universe, &index.name, text)
+                read_filelists(packages, &index.name, text)
             })?;
         }
     }
-    close(universe)
+    close(packages)
 }
 
 /// Notes what packages provide, of that what is needed. `next` is the next package to come.
 fn read_provides(
-    universe: &mut Universe<RpmRules>,
+    packages: &mut PackageSet<RpmRules>,
     file: &str,
     text: &mut dyn BufRead,
     next: &mut usize,
 ) -> Result<(), FormatError> {
-    let universe = RefCell::new(universe);
-    let wanted = |text: &str| universe.borrow().word(text);
+    let packages = RefCell::new(packages);
+    let wanted = |text: &str| packages.borrow().symbol(text);
     let mut records = Records::new(file, text, &["metadata", "package"], ["location"])
         .with_lists(PROVIDES)
         .listing_up_to(LISTED_LIMIT)
@@ -213,12 +223,12 @@ fn read_provides(
     while let Some((_, [place])) = records.next()? {
         let path = location(file, "a package", place.as_ref())?;
         // The same packages in the same order as before, but those that are left out.
-        if universe.borrow().path(*next) != Some(&path) {
+        if packages.borrow().path(*next) != Some(&path) {
             continue;
         }
         let provide = |word, versions: Versions<'_>| {
-            let noted = universe.borrow_mut().provide_word(*next, word, versions);
-            noted.map_err(|excess| excess.of(file))
+            let noted = packages.borrow_mut().provide_symbol(*next, word, versions);
+            noted.map_err(|exceeded| exceeded.in_index(file))
         };
         for entry in records.listed().iter().flatten() {
             let name = entry.attribute("name").unwrap_or_default();
@@ -238,20 +248,20 @@ fn read_provides(
 
 /// Notes which packages have the files that are needed and not provided so far.
 fn read_filelists(
-    universe: &mut Universe<RpmRules>,
+    packages: &mut PackageSet<RpmRules>,
     file: &str,
     text: &mut dyn BufRead,
 ) -> Result<(), FormatError> {
-    let missing = universe.missing_paths();
+    let missing = packages.missing_paths();
     let mut members: HashMap<[u32; 3], Vec<usize>> = HashMap::new();
-    for (member, identity) in universe.identities().enumerate() {
+    for (member, identity) in packages.identities().enumerate() {
         members.entry(identity).or_default().push(member);
     }
-    let universe = RefCell::new(universe);
-    let word = |text: &str| universe.borrow().word(text);
+    let packages = RefCell::new(packages);
+    let word = |text: &str| packages.borrow().symbol(text);
     let wanted = |text: &str| word(text).filter(|word| missing.contains(word));
     let mut records = Records::new(file, text, &["filelists", "package"], ["version"])
-        .with_any_bytes()
+        .with_invalid_utf8_kept()
         .with_texts(&["file"], &wanted);
     while let Some((package, [version])) = records.next()? {
         let version = full_version(version.as_ref());
@@ -265,9 +275,9 @@ fn read_filelists(
         let identity = [name, version, architecture];
         for member in members.get(&identity).into_iter().flatten() {
             for path in records.found() {
-                let mut universe = universe.borrow_mut();
-                let noted = universe.provide_word(*member, path, Versions::default());
-                noted.map_err(|excess| excess.of(file))?;
+                let mut packages = packages.borrow_mut();
+                let noted = packages.provide_symbol(*member, path, Versions::default());
+                noted.map_err(|exceeded| exceeded.in_index(file))?;
             }
         }
     }
@@ -311,31 +321,31 @@ mod tests {
             ("<= 2", ">= 2", true),
             ("< 2", ">= 2", false),
         ] {
-            let meets = RpmRules::of(None).meets(versions(provided), versions(needed));
+            let meets = RpmRules::of(None).satisfies(versions(provided), versions(needed));
             assert_eq!(meets, expected, "{provided:?} {needed:?}");
         }
     }
 
     #[test]
     fn a_packages_own_architecture_comes_first() {
-        let place = |architecture| Place {
+        let place = |architecture| Target {
             architecture,
             stream: "",
             multi_arch: "",
         };
         let x86 = Some(&["x86_64".to_owned()][..]);
         for (bases, candidate, needing, expected) in [
-            (None, "x86_64", "x86_64", Suits::Well),
-            (None, "noarch", "x86_64", Suits::Well),
-            (None, "i686", "x86_64", Suits::IfMust),
-            (None, "x86_64", "i686", Suits::IfMust),
-            (None, "i686", "noarch", Suits::Well),
-            (x86, "i686", "noarch", Suits::IfMust),
-            (x86, "x86_64", "noarch", Suits::Well),
-            (x86, "i686", "i686", Suits::Well),
+            (None, "x86_64", "x86_64", Preference::Preferred),
+            (None, "noarch", "x86_64", Preference::Preferred),
+            (None, "i686", "x86_64", Preference::Fallback),
+            (None, "x86_64", "i686", Preference::Fallback),
+            (None, "i686", "noarch", Preference::Preferred),
+            (x86, "i686", "noarch", Preference::Fallback),
+            (x86, "x86_64", "noarch", Preference::Preferred),
+            (x86, "i686", "i686", Preference::Preferred),
         ] {
             let rules = RpmRules::of(bases);
-            let suits = rules.suits(place(candidate), place(needing), "");
+            let suits = rules.preference(place(candidate), place(needing), "");
             assert_eq!(suits, Some(expected), "{bases:?} {candidate} {needing}");
         }
     }

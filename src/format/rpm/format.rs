@@ -6,7 +6,7 @@ use super::{Rpm, Selection, evr, package, read_root, updateinfo};
 use crate::config::Filters;
 use crate::format::root::beside;
 use crate::format::{
-    ChangeReasons, Format, FormatError, Inside, KeyFile, OwnKey, PackageError, RootSource,
+    ChangeReasons, Format, FormatError, KeyFile, OwnKey, PackageError, PackageHeader, RootSource,
     Selected, ValidUntil, VersionOrder,
 };
 use crate::openpgp::Keyring;
@@ -57,7 +57,7 @@ impl Format for RpmFormat {
 
     fn read_back(&self, path: &RelPath, text: &[u8]) -> Result<(), FormatError> {
         let read = read_root(path.as_str(), text);
-        read.map(drop).map_err(FormatError::of_written)
+        read.map(drop).map_err(FormatError::into_read_back_error)
     }
 
     fn plain(&self, source: &RootSource) -> RelPath {
@@ -110,11 +110,11 @@ impl Format for RpmFormat {
         }
     }
 
-    fn look_inside(&self, package: &mut dyn Read) -> Result<Inside, PackageError> {
-        package::look_inside(package)
+    fn read_package_header(&self, package: &mut dyn Read) -> Result<PackageHeader, PackageError> {
+        package::read_package_header(package)
     }
 
-    fn objection_to(&self, start: &[u8]) -> Option<&'static str> {
+    fn reject_opaque(&self, start: &[u8]) -> Option<&'static str> {
         package::is_package(start).then_some("it is a package")
     }
 }

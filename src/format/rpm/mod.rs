@@ -3,13 +3,13 @@
 mod architectures;
 mod choose;
 mod comps;
-mod decoded;
+mod decoder;
 mod dependencies;
 pub mod evr;
 mod files;
 mod format;
 mod header;
-mod metered;
+mod limited_reader;
 mod modules;
 mod package;
 mod regenerate;
@@ -23,8 +23,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
 
 use super::{
-    Companion, Format, FormatError, Index, IndexKind, Indexes, Reference, Regenerated, Root,
-    RootSource, Selected, Sink, Source, Taken,
+    Companion, Format, FormatError, Index, IndexKind, Indexes, PackageChoice, Reference,
+    Regenerated, Root, RootSource, Selected, Sink, Source,
 };
 use crate::config::Filters;
 use crate::digest::{Algorithm, Digest};
@@ -86,14 +86,14 @@ impl Selected for Rpm {
 
     fn roots(&self) -> Vec<RootSource> {
         vec![RootSource::Detached {
-            path: fixed(REPOMD),
-            signature: fixed("repodata/repomd.xml.asc"),
+            path: static_path(REPOMD),
+            signature: static_path("repodata/repomd.xml.asc"),
         }]
     }
 
     fn companions(&self, _root: &RootSource) -> Vec<Companion> {
         vec![Companion::Opaque {
-            path: fixed("repodata/repomd.xml.key"),
+            path: static_path("repodata/repomd.xml.key"),
         }]
     }
 
@@ -114,11 +114,11 @@ impl Selected for Rpm {
         }
     }
 
-    fn choose(&self, indexes: &dyn Indexes) -> Result<Taken, FormatError> {
+    fn choose(&self, indexes: &dyn Indexes) -> Result<PackageChoice, FormatError> {
         let selection = &self.selection;
         let takes_all = selection.architectures.is_none() && selection.sources;
         if takes_all && selection.filters == Filters::default() {
-            return Ok(Taken::default());
+            return Ok(PackageChoice::default());
         }
         choose::choose(self, indexes, evr::compare)
     }
@@ -156,7 +156,7 @@ fn read_root(file: &str, text: &[u8]) -> Result<Root, FormatError> {
     repomd::read(file, text)
 }
 
-fn fixed(path: &'static str) -> RelPath {
+fn static_path(path: &'static str) -> RelPath {
     RelPath::parse(path).expect("a plain path")
 }
 
@@ -271,7 +271,7 @@ mod tests {
         };
         assert_eq!(path.as_str(), "repodata/repomd.xml");
         assert_eq!(signature.as_str(), "repodata/repomd.xml.asc");
-        let key = fixed("repodata/repomd.xml.key");
+        let key = static_path("repodata/repomd.xml.key");
         assert_eq!(
             rpm.companions(&rpm.roots()[0]),
             [Companion::Opaque { path: key }]

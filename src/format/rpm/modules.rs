@@ -81,17 +81,17 @@ pub(super) fn read_streams(
 }
 
 /// Whether a package is there.
-type IsThere<'e> = &'e dyn Fn(&Package) -> bool;
+type HasPackage<'e> = &'e dyn Fn(&Package) -> bool;
 
 /// What a choice keeps of modules.yaml.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptModules {
     modules: HashSet<String>,
     /// Documents that were written: several sources may have the same.
     written: HashSet<crate::digest::ObjectId>,
 }
 
-impl Kept {
+impl KeptModules {
     /// How many documents were written.
     pub(super) fn written(&self) -> u64 {
         self.written.len() as u64
@@ -102,10 +102,10 @@ impl Kept {
         &mut self,
         file: &str,
         text: &mut dyn BufRead,
-        is_there: IsThere<'_>,
+        has_package: HasPackage<'_>,
     ) -> Result<(), FormatError> {
         each_document(file, text, &mut |_, document| {
-            if document.is_stream() && is_kept(document, is_there) {
+            if document.is_stream() && is_kept(document, has_package) {
                 self.modules.extend(document.data.name.clone());
             }
             Ok(())
@@ -117,7 +117,7 @@ impl Kept {
         &mut self,
         file: &str,
         text: &mut dyn BufRead,
-        is_there: IsThere<'_>,
+        has_package: HasPackage<'_>,
         out: &mut dyn Write,
     ) -> Result<(), FormatError> {
         each_document(file, text, &mut |written, document| {
@@ -127,7 +127,7 @@ impl Kept {
                 .as_ref()
                 .or(document.data.name.as_ref());
             let is_kept = if document.is_stream() {
-                is_kept(document, is_there)
+                is_kept(document, has_package)
             } else {
                 // What names no module may concern any.
                 about.is_none_or(|module| self.modules.contains(module))
@@ -155,8 +155,9 @@ pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatErr
 }
 
 /// A stream without packages is a definition without content: it harms nobody.
-fn is_kept(document: &Document, is_there: IsThere<'_>) -> bool {
-    document.data.artifacts.rpms.is_empty() || document.packages().any(|package| is_there(&package))
+fn is_kept(document: &Document, has_package: HasPackage<'_>) -> bool {
+    document.data.artifacts.rpms.is_empty()
+        || document.packages().any(|package| has_package(&package))
 }
 
 /// `NAME-EPOCH:VERSION-RELEASE.ARCHITECTURE`
@@ -235,7 +236,7 @@ mod tests {
     fn a_module_stays_with_its_packages() {
         let ruby = package("ruby", "3.0-1", "noarch");
         let packages = |package: &Package| *package == ruby;
-        let mut kept = Kept::default();
+        let mut kept = KeptModules::default();
         kept.note("modules", &mut TEXT.as_bytes(), &packages)
             .unwrap();
         let mut out = Vec::new();
@@ -258,7 +259,7 @@ mod tests {
             "--- {document: modulemd-obsoletes}\n---\n",
         ] {
             let text = format!("{start}document: modulemd\ndata:\n  name: m\n  stream: 1\n");
-            let mut kept = Kept::default();
+            let mut kept = KeptModules::default();
             let mut out = Vec::new();
             kept.copy("modules", &mut text.as_bytes(), &|_| true, &mut out)
                 .unwrap();

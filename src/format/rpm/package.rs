@@ -20,7 +20,7 @@ use base64::Engine;
 use super::files::join_version;
 use super::header::{self, HeaderError, Limits, Values};
 use crate::digest::hex;
-use crate::format::{Identity, Inside, PackageError};
+use crate::format::{Identity, PackageError, PackageHeader};
 use crate::openpgp::{HashAlgorithm, Hasher, Passed, Passing, is_collision_resistant};
 use crate::pool::BUFFER;
 
@@ -82,7 +82,7 @@ struct Claims {
 }
 
 /// What a package says of itself. Its digests are right.
-pub fn look_inside(package: &mut dyn Read) -> Result<Inside, PackageError> {
+pub fn read_package_header(package: &mut dyn Read) -> Result<PackageHeader, PackageError> {
     read_lead(package)?;
     let mut claims = read_signature_header(package)?;
     let wanted = [
@@ -141,7 +141,7 @@ pub fn look_inside(package: &mut dyn Read) -> Result<Inside, PackageError> {
     match (signatures.is_empty(), is_header_signed) {
         (true, true) => Err(PackageError::PayloadNotSigned),
         (true, false) => Err(PackageError::NotSigned),
-        (false, _) => Ok(Inside {
+        (false, _) => Ok(PackageHeader {
             identity,
             signatures: signatures
                 .into_iter()

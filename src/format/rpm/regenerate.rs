@@ -15,10 +15,10 @@ use quick_xml::escape::escape;
 use super::files::{CHECKSUM, CHILDREN, LOCATION, package, read_primary};
 use super::tag::{namespaces, opened, rehomed, with_attribute};
 use super::xml::{Child, Record, Records};
-use super::{REPOMD, RpmFormat, comps, fixed, modules, repomd, updateinfo};
+use super::{REPOMD, RpmFormat, comps, modules, repomd, static_path, updateinfo};
 use crate::digest::ObjectId;
 use crate::format::compression::Compression;
-use crate::format::regenerate::{Inputs, Unreadable, expect_records};
+use crate::format::regenerate::{Inputs, OnUnreadable, expect_records};
 use crate::format::{
     Chosen, Format, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, Sink, Source,
     not_written,
@@ -30,7 +30,7 @@ const DECLARATION: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 /// How a type of metadata is rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Rewrite {
     Primary,
     /// Elements that belong to a package by its pkgid: filelists, other, susedata.
     ByPackage,
@@ -40,7 +40,7 @@ enum Kind {
     LeftOut,
 }
 
-impl Kind {
+impl Rewrite {
     fn of(name: &str) -> Self {
         match name {
             "primary" => Self::Primary,
@@ -58,7 +58,7 @@ impl Kind {
 
 /// What is kept of one source.
 #[derive(Default)]
-struct Kept {
+struct KeptPackages {
     /// As primary writes them.
     pkgids: HashSet<String>,
     packages: HashSet<Package>,
@@ -66,7 +66,7 @@ struct Kept {
     count: u64,
 }
 
-impl Kept {
+impl KeptPackages {
     /// Forgets which packages are kept, not how many.
     fn clear(&mut self) {
         self.pkgids.clear();
@@ -81,7 +81,7 @@ pub(super) fn regenerate(
     let mut writer = Writer {
         codec: codec_of(sources),
         sources,
-        kept: sources.iter().map(|_| Kept::default()).collect(),
+        kept: sources.iter().map(|_| KeptPackages::default()).collect(),
         indexes: Vec::new(),
         data: Vec::new(),
         left_out: Vec::new(),
@@ -123,9 +123,9 @@ fn is_primary(index: &Index) -> bool {
 struct Writer<'a> {
     sources: &'a [Source<'a>],
     codec: Compression,
-    kept: Vec<Kept>,
+    kept: Vec<KeptPackages>,
     indexes: Vec<(RelPath, Packed)>,
-    data: Vec<repomd::Data>,
+    data: Vec<repomd::DataEntry>,
     left_out: Vec<LeftOut>,
 }
 
@@ -153,9 +153,9 @@ impl<'a> Writer<'a> {
     }
 
     fn write(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
-        match Kind::of(name) {
-            Kind::Primary | Kind::LeftOut => Ok(()),
-            Kind::ByPackage => {
+        match Rewrite::of(name) {
+            Rewrite::Primary | Rewrite::LeftOut => Ok(()),
+            Rewrite::ByPackage => {
                 let root = match name {
                     "other" => "otherdata",
                     "filelists" => "filelists",
@@ -164,15 +164,15 @@ impl<'a> Writer<'a> {
                 };
                 self.elements(name, &[root, "package"], sink)
             }
-            Kind::Updates => self.elements(name, &["updates", "update"], sink),
-            Kind::Modules => self.modules(name, sink),
-            Kind::Carried if is_comps(name) && self.sources.len() > 1 => {
+            Rewrite::Updates => self.elements(name, &["updates", "update"], sink),
+            Rewrite::Modules => self.modules(name, sink),
+            Rewrite::Carried if is_comps(name) && self.sources.len() > 1 => {
                 // Both are written at once.
                 let is_first = name == "group" || self.of_type("group").next().is_none();
                 if is_first { self.comps(sink) } else { Ok(()) }
             }
-            Kind::Carried if is_comps(name) && !self.can_be_read(name)? => Ok(()),
-            Kind::Carried => {
+            Rewrite::Carried if is_comps(name) && !self.can_be_read(name)? => Ok(()),
+            Rewrite::Carried => {
                 self.carry(name);
                 Ok(())
             }
@@ -186,10 +186,10 @@ impl<'a> Writer<'a> {
         path: &[&str; 2],
         sink: &mut dyn Sink,
     ) -> Result<(), FormatError> {
-        let kind = Kind::of(name);
-        let unreadable = match kind {
-            Kind::ByPackage | Kind::Updates => Unreadable::IsLeftOut,
-            _ => Unreadable::IsRefused,
+        let rewrite = Rewrite::of(name);
+        let unreadable = match rewrite {
+            Rewrite::ByPackage | Rewrite::Updates => OnUnreadable::LeaveOut,
+            _ => OnUnreadable::Refuse,
         };
         let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
         let mut left_out = std::mem::take(&mut self.left_out);
@@ -197,32 +197,32 @@ impl<'a> Writer<'a> {
         let written = inputs.written(unreadable, &mut left_out, |inputs| {
             let numbers: BTreeSet<usize> = inputs.all.iter().map(|(number, _)| *number).collect();
             let packages = numbers.iter().map(|number| kept[*number].count).sum();
-            if kind == Kind::Primary {
-                kept.iter_mut().for_each(Kept::clear);
+            if rewrite == Rewrite::Primary {
+                kept.iter_mut().for_each(KeptPackages::clear);
             }
             let count = Cell::new(0);
             let mut write = |out: &mut dyn Write| {
-                let mut begun = Begun::default();
+                let mut state = OutputState::default();
                 for (number, index) in &inputs.all {
                     inputs.read(*number, index, &mut |text| {
                         let mut elements = Elements {
                             name,
-                            count: (kind != Kind::Updates).then_some(packages),
+                            count: (rewrite != Rewrite::Updates).then_some(packages),
                             source: *number,
                             kept: &mut kept,
                             chosen: inputs.source(*number).chosen,
                             out: &mut *out,
                         };
-                        elements.copy(text, path, &mut begun)
+                        elements.copy(text, path, &mut state)
                     })?;
                 }
-                count.set(begun.elements);
+                count.set(state.elements);
                 let end = format!("</{}>\n", path[0]);
                 out.write_all(end.as_bytes())
                     .map_err(|source| not_written(name, source))
             };
             sink.store(&[self.codec], &mut write, &mut |text| {
-                expect_records(name, count.get(), read_back(kind, name, text, path)?)
+                expect_records(name, count.get(), read_back(rewrite, name, text, path)?)
             })
         });
         self.left_out = left_out;
@@ -234,7 +234,7 @@ impl<'a> Writer<'a> {
     }
 
     fn modules(&mut self, name: &str, sink: &mut dyn Sink) -> Result<(), FormatError> {
-        let mut documents = modules::Kept::default();
+        let mut documents = modules::KeptModules::default();
         let is_kept =
             |package: &Package| self.kept.iter().any(|kept| kept.packages.contains(package));
         for (number, index) in self.of_type(name) {
@@ -261,7 +261,7 @@ impl<'a> Writer<'a> {
     /// Whether clients can read the groups that are carried; what they cannot is left out.
     fn can_be_read(&mut self, name: &str) -> Result<bool, FormatError> {
         let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
-        let read = inputs.written(Unreadable::IsLeftOut, &mut self.left_out, |inputs| {
+        let read = inputs.written(OnUnreadable::LeaveOut, &mut self.left_out, |inputs| {
             let mut ids = HashSet::new();
             for (number, index) in &inputs.all {
                 for kind in comps::KINDS {
@@ -288,7 +288,7 @@ impl<'a> Writer<'a> {
         all.extend(alone);
         all.sort_by_key(|(number, _)| *number);
         let mut inputs = Inputs::new(self.sources, all);
-        let written = inputs.written(Unreadable::IsLeftOut, &mut self.left_out, |inputs| {
+        let written = inputs.written(OnUnreadable::LeaveOut, &mut self.left_out, |inputs| {
             let mut ids: Vec<HashSet<String>> = Vec::new();
             for (number, index) in &inputs.all {
                 let mut found = HashSet::new();
@@ -343,7 +343,7 @@ impl<'a> Writer<'a> {
     }
 
     fn add(&mut self, name: &str, written: crate::format::Written) -> Result<(), FormatError> {
-        let ending = if Kind::of(name) == Kind::Modules {
+        let ending = if Rewrite::of(name) == Rewrite::Modules {
             "yaml"
         } else {
             "xml"
@@ -371,7 +371,7 @@ impl<'a> Writer<'a> {
             source,
         })?;
         self.indexes.push((path, packed));
-        self.data.push(repomd::Data {
+        self.data.push(repomd::DataEntry {
             name: name.to_owned(),
             href,
             packed,
@@ -404,7 +404,7 @@ impl<'a> Writer<'a> {
             if self.indexes.iter().any(|(taken, _)| *taken == path) {
                 continue;
             }
-            self.data.push(repomd::Data {
+            self.data.push(repomd::DataEntry {
                 name: name.to_owned(),
                 href: path.as_str().to_owned(),
                 packed,
@@ -416,7 +416,7 @@ impl<'a> Writer<'a> {
 
     fn finish(self) -> Result<Regenerated, FormatError> {
         let last = self.sources.last().expect("there is at least one source");
-        let (root_path, root) = (fixed(REPOMD), repomd::write(last.root, &self.data)?);
+        let (root_path, root) = (static_path(REPOMD), repomd::write(last.root, &self.data)?);
         RpmFormat.read_back(&root_path, &root)?;
         Ok(Regenerated {
             root,
@@ -429,20 +429,20 @@ impl<'a> Writer<'a> {
 
 /// How many elements an index has that was written.
 fn read_back(
-    kind: Kind,
+    rewrite: Rewrite,
     name: &str,
     text: &mut dyn BufRead,
     path: &[&str; 2],
 ) -> Result<u64, FormatError> {
     let mut count = 0;
-    if kind == Kind::Primary {
+    if rewrite == Rewrite::Primary {
         read_primary(name, text, &mut |_| {
             count += 1;
             Ok(())
         })?;
         return Ok(count);
     }
-    let mut records = Records::new(name, text, path, []).with_any_bytes();
+    let mut records = Records::new(name, text, path, []).with_invalid_utf8_kept();
     while let Some((_, [])) = records.next()? {
         count += 1;
     }
@@ -481,7 +481,7 @@ fn count_kept(source: &Source<'_>) -> Result<u64, FormatError> {
 
 /// What was written of an index so far.
 #[derive(Default)]
-struct Begun {
+struct OutputState {
     /// What the root element declares; `None` before it is written.
     namespaces: Option<BTreeMap<String, String>>,
     /// How many elements were written.
@@ -497,7 +497,7 @@ struct Elements<'e> {
     /// The number of the source that they are from.
     source: usize,
     /// By source.
-    kept: &'e mut [Kept],
+    kept: &'e mut [KeptPackages],
     chosen: &'e Chosen,
     out: &'e mut dyn Write,
 }
@@ -507,34 +507,34 @@ impl Elements<'_> {
         &mut self,
         text: &mut dyn BufRead,
         path: &[&str; 2],
-        begun: &mut Begun,
+        state: &mut OutputState,
     ) -> Result<(), FormatError> {
         let mut records = Records::copying(self.name, text, path, CHILDREN);
-        if Kind::of(self.name) != Kind::Primary {
+        if Rewrite::of(self.name) != Rewrite::Primary {
             // In a new index of several, the byte of one would end what clients read of the others.
             records = if self.kept.len() > 1 {
-                records.with_bytes_decoded()
+                records.with_invalid_utf8_decoded()
             } else {
-                records.with_any_bytes()
+                records.with_invalid_utf8_kept()
             };
         }
         let mut record = records.next()?;
         let own = namespaces(records.root_tag());
-        if begun.namespaces.is_none() {
+        if state.namespaces.is_none() {
             self.begin(records.root_tag())?;
-            begun.namespaces = Some(own.clone());
+            state.namespaces = Some(own.clone());
         }
         while let Some((attributes, children)) = record {
             let location = records.child_span(LOCATION);
-            let kept = self.kept_part(&attributes, &children, records.copy(), location, begun)?;
-            if let (Some(element), Some(root)) = (kept, &begun.namespaces) {
+            let kept = self.kept_part(&attributes, &children, records.copy(), location, state)?;
+            if let (Some(element), Some(root)) = (kept, &state.namespaces) {
                 if own == *root {
                     self.write(&element)?;
                 } else {
                     self.write(&rehomed(&element, &own, root))?;
                 }
                 self.write(b"\n")?;
-                begun.elements += 1;
+                state.elements += 1;
             }
             record = records.next()?;
         }
@@ -548,10 +548,10 @@ impl Elements<'_> {
         children: &Record<6>,
         element: &'c [u8],
         location: Option<Range<usize>>,
-        begun: &mut Begun,
+        state: &mut OutputState,
     ) -> Result<Option<Cow<'c, [u8]>>, FormatError> {
-        match Kind::of(self.name) {
-            Kind::Primary => {
+        match Rewrite::of(self.name) {
+            Rewrite::Primary => {
                 let reference = package(self.name, children)?;
                 if !self.chosen.has(&reference.path) {
                     return Ok(None);
@@ -565,14 +565,14 @@ impl Elements<'_> {
                     _ => element.into(),
                 }))
             }
-            Kind::Updates => {
+            Rewrite::Updates => {
                 let is_kept = |package: &Package| {
                     let mut all = self.kept.iter();
                     all.any(|kept| kept.packages.contains(package))
                 };
                 let update = updateinfo::reduced(self.name, element, &is_kept)?;
                 Ok(update
-                    .filter(|update| begun.updates.insert(ObjectId::of(update)))
+                    .filter(|update| state.updates.insert(ObjectId::of(update)))
                     .map(Cow::Owned))
             }
             _ => {

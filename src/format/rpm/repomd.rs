@@ -160,7 +160,7 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
 }
 
 /// A file of new metadata.
-pub(super) struct Data {
+pub(super) struct DataEntry {
     /// Its type.
     pub(super) name: String,
     pub(super) href: String,
@@ -170,7 +170,7 @@ pub(super) struct Data {
 }
 
 /// A new repomd.xml, with the revision, the tags and the time of the one that was there.
-pub(super) fn write(before: &[u8], all: &[Data]) -> Result<Vec<u8>, FormatError> {
+pub(super) fn write(before: &[u8], all: &[DataEntry]) -> Result<Vec<u8>, FormatError> {
     let mut text = before;
     let mut records = Records::copying(REPOMD, &mut text, &["repomd"], ["revision", "tags"]);
     records.next()?;
@@ -186,7 +186,7 @@ pub(super) fn write(before: &[u8], all: &[Data]) -> Result<Vec<u8>, FormatError>
         }
     }
     for data in all {
-        let Data {
+        let DataEntry {
             name,
             href,
             packed,

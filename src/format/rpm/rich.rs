@@ -3,7 +3,7 @@
 //! They are made flat: needs, each with alternatives, each a list of what one package must provide. What a condition names
 //! is not needed by it. That an `else` or `unless` says when something is not needed does not count: it is taken then, too.
 
-use crate::format::closure::{Joint, Relation, Term, Versions};
+use crate::format::dependency_closure::{Connective, Relation, Term, Versions};
 
 /// Nobody nests deeper than three or four.
 const DEPTH_LIMIT: usize = 16;
@@ -106,7 +106,7 @@ fn with<'t>(mut needs: Needs<'t>, other: Needs<'t>) -> Needs<'t> {
         let alternatives = needs
             .iter()
             .flatten()
-            .filter(|term| term.joint == Joint::Or);
+            .filter(|term| term.connective == Connective::Or);
         alternatives.count() == 1
     };
     if !is_one(&needs) || !is_one(&other) {
@@ -114,7 +114,7 @@ fn with<'t>(mut needs: Needs<'t>, other: Needs<'t>) -> Needs<'t> {
         return needs;
     }
     let other = other.into_iter().flatten().map(|term| Term {
-        joint: Joint::With,
+        connective: Connective::With,
         ..term
     });
     if let Some(need) = needs.first_mut() {
@@ -128,13 +128,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::format::closure::Rules;
+    use crate::format::dependency_closure::DependencyRules;
     use crate::format::rpm::dependencies::RpmRules;
 
     fn read(text: &str) -> Option<Vec<String>> {
         let needs = parse(text)?;
         let rules = RpmRules::of(None);
-        Some(needs.iter().map(|need| rules.shown(need)).collect())
+        Some(needs.iter().map(|need| rules.format_need(need)).collect())
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub fn read(
 ) -> Result<(), FormatError> {
     let path = ["updates", "update"];
     let mut records = Records::new(name, text, &path, ["id", "severity", "title"])
-        .with_any_bytes()
+        .with_invalid_utf8_kept()
         .with_lists(&LISTS);
     let mut count = 0;
     while let Some((update, [id, severity, title])) = records.next()? {
@@ -73,14 +73,14 @@ pub(super) fn reduced(
     is_there: &dyn Fn(&Package) -> bool,
 ) -> Result<Option<Vec<u8>>, FormatError> {
     let mut text = update;
-    let mut whole = Records::new(file, &mut text, &["update"], ["id"]).with_any_bytes();
+    let mut whole = Records::new(file, &mut text, &["update"], ["id"]).with_invalid_utf8_kept();
     let has_id = |id: &Option<Child>| id.as_ref().is_some_and(|id| !id.text.is_empty());
     if !whole.next()?.is_some_and(|(_, [id])| has_id(&id)) {
         return Ok(None);
     }
     let mut text = update;
     let path = ["update", "pkglist", "collection", "package"];
-    let mut records = Records::new(file, &mut text, &path, []).with_any_bytes();
+    let mut records = Records::new(file, &mut text, &path, []).with_invalid_utf8_kept();
     let mut out = Vec::with_capacity(update.len());
     let mut copied = 0;
     let (mut count, mut kept) = (0, 0);

@@ -14,8 +14,8 @@ use quick_xml::XmlVersion;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use super::decoded::LATIN_1;
-use super::metered::{Metered, Tape};
+use super::decoder::LATIN_1;
+use super::limited_reader::{LimitedReader, Recorder};
 use crate::format::FormatError;
 
 /// One tag with its attributes, or one piece of text. The largest are descriptions of some 100 KB.
@@ -34,7 +34,7 @@ const RECORD_LIMIT: usize = 64 << 20;
 pub struct Records<'a, const N: usize> {
     /// For messages.
     file: &'a str,
-    reader: Reader<Metered<'a>>,
+    reader: Reader<LimitedReader<'a>>,
     is_copying: bool,
     buffer: Vec<u8>,
     /// The root element first, the record last.
@@ -57,7 +57,7 @@ pub struct Records<'a, const N: usize> {
     /// Whether the record's own text is wanted.
     keeps_text: bool,
     children: Record<N>,
-    open: Option<Open>,
+    open: Option<OpenChild>,
     /// The record's child that is being read, where grandchildren are asked for.
     parent: String,
     /// Where the record begins and ends in the text, in bytes, and likewise its children.
@@ -84,7 +84,7 @@ pub type Wanted<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
 /// A wanted child that is being read.
 #[derive(Clone, Copy)]
-struct Open {
+struct OpenChild {
     child: usize,
     /// How many elements are open inside of it.
     depth: usize,
@@ -131,7 +131,7 @@ impl<'a, const N: usize> Records<'a, N> {
         path: &'a [&'a str],
         names: [&'static str; N],
     ) -> Self {
-        Self::reading(file, text, path, names, Some(Tape::default()))
+        Self::reading(file, text, path, names, Some(Recorder::default()))
     }
 
     /// As [`Self::new`], and a record has its own text too, not only its children's.
@@ -150,10 +150,10 @@ impl<'a, const N: usize> Records<'a, N> {
         text: &'a mut dyn BufRead,
         path: &'a [&'a str],
         names: [&'static str; N],
-        tape: Option<Tape>,
+        recorder: Option<Recorder>,
     ) -> Self {
-        let is_copying = tape.is_some();
-        let mut reader = Reader::from_reader(Metered::new(text, tape));
+        let is_copying = recorder.is_some();
+        let mut reader = Reader::from_reader(LimitedReader::new(text, recorder));
         reader.config_mut().expand_empty_elements = true;
         reader.config_mut().check_comments = is_copying;
         Self {
@@ -185,20 +185,20 @@ impl<'a, const N: usize> Records<'a, N> {
 
     /// Also takes text that is not UTF-8, as the clients' readers do of most indexes. It is read with `?` for each such byte; a
     /// copy has the bytes.
-    pub fn with_any_bytes(mut self) -> Self {
-        self.reader.get_mut().show_any_bytes();
+    pub fn with_invalid_utf8_kept(mut self) -> Self {
+        self.reader.get_mut().substitute_invalid_utf8();
         self
     }
 
-    /// As [`Self::with_any_bytes`], but such a byte is read, and copied, as the character that ISO-8859-1 has for it.
-    pub fn with_bytes_decoded(mut self) -> Self {
-        self.reader.get_mut().decode_any_bytes();
+    /// As [`Self::with_invalid_utf8_kept`], but such a byte is read, and copied, as the character that ISO-8859-1 has for it.
+    pub fn with_invalid_utf8_decoded(mut self) -> Self {
+        self.reader.get_mut().decode_invalid_utf8();
         self
     }
 
     /// The record that was read last, byte for byte. Empty when it is not copied.
     pub fn copy(&self) -> &[u8] {
-        self.taped(self.span.clone())
+        self.recorded(self.span.clone())
     }
 
     /// Where the record that was read last stands in the text, in bytes.
@@ -218,9 +218,9 @@ impl<'a, const N: usize> Records<'a, N> {
         &self.root_tag
     }
 
-    fn taped(&self, span: Range<u64>) -> &[u8] {
-        let tape = self.reader.get_ref().tape.as_ref();
-        tape.map_or(&[], |tape| tape.read(span))
+    fn recorded(&self, span: Range<u64>) -> &[u8] {
+        let recorder = self.reader.get_ref().recorder.as_ref();
+        recorder.map_or(&[], |recorder| recorder.read(span))
     }
 
     /// Also reads the attributes of elements deeper in a record, at these paths below it.
@@ -296,12 +296,12 @@ impl<'a, const N: usize> Records<'a, N> {
         buffer.clear();
         let before = self.reader.get_ref().consumed();
         let is_inside = self.matched == self.path.len();
-        let metered = self.reader.get_mut();
-        metered.allow(EVENT_LIMIT);
-        if let Some(tape) = &mut metered.tape {
+        let limited = self.reader.get_mut();
+        limited.allow(EVENT_LIMIT);
+        if let Some(recorder) = &mut limited.recorder {
             if !is_inside {
-                tape.forget_until(before);
-            } else if tape.len() > RECORD_LIMIT {
+                recorder.discard_until(before);
+            } else if recorder.len() > RECORD_LIMIT {
                 return Err(
                     self.malformed(format!("an element is longer than {RECORD_LIMIT} bytes"))
                 );
@@ -316,7 +316,7 @@ impl<'a, const N: usize> Records<'a, N> {
                 self.start(&start, before)?;
                 if self.depth == 1 {
                     let after = self.reader.get_ref().consumed();
-                    self.root_tag = self.taped(before..after).to_vec();
+                    self.root_tag = self.recorded(before..after).to_vec();
                 }
             }
             Event::End(_) => {
@@ -449,7 +449,7 @@ impl<'a, const N: usize> Records<'a, N> {
         let Some(child) = wanted else {
             return Ok(());
         };
-        self.open = Some(Open {
+        self.open = Some(OpenChild {
             child,
             depth: self.depth + 1,
         });
@@ -508,7 +508,7 @@ impl<'a, const N: usize> Records<'a, N> {
         let open = self.open.filter(|open| self.depth == open.depth);
         let is_own = self.keeps_text && self.depth == self.path.len() && self.matched == self.depth;
         let (name, text) = match open {
-            Some(Open { child, .. }) => match &mut self.children[child] {
+            Some(OpenChild { child, .. }) => match &mut self.children[child] {
                 Some(found) => (self.names[child], &mut found.text),
                 None => return Ok(()),
             },

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::BufRead;
 
-use super::out::Out;
+use super::record_writer::RecordWriter;
 use super::stanza::Stanzas;
 use crate::format::lines::read_line;
 use crate::format::{FormatError, yaml};
@@ -15,7 +15,7 @@ const DOCUMENT_LIMIT: usize = 16 << 20;
 
 /// What an index says of packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum About {
+pub(super) enum MetadataKind {
     /// `Translation-*`: their descriptions.
     Descriptions,
     /// `Contents-*`: which of them have a file.
@@ -26,7 +26,7 @@ pub(super) enum About {
     Commands,
 }
 
-impl About {
+impl MetadataKind {
     /// By the uncompressed path as Release has it.
     pub(super) fn of(name: &str) -> Option<Self> {
         let mut segments = name.rsplit('/');
@@ -46,32 +46,36 @@ impl About {
 
 /// Copies what is about these packages. `is_continued` says that another text was written before this one, which had a header.
 pub(super) fn copy(
-    about: About,
+    kind: MetadataKind,
     file: &str,
     input: &mut dyn BufRead,
     names: &HashSet<String>,
     is_continued: bool,
-    out: Out<'_>,
+    out: RecordWriter<'_>,
 ) -> Result<(), FormatError> {
-    match about {
-        About::Descriptions => copy_stanzas("Package", file, input, names, None, out),
-        About::Commands => copy_stanzas("name", file, input, names, Some(is_continued), out),
-        About::Files => copy_lines(file, input, names, out),
-        About::Components => copy_documents(file, input, names, is_continued, out),
+    match kind {
+        MetadataKind::Descriptions => copy_stanzas("Package", file, input, names, None, out),
+        MetadataKind::Commands => copy_stanzas("name", file, input, names, Some(is_continued), out),
+        MetadataKind::Files => copy_lines(file, input, names, out),
+        MetadataKind::Components => copy_documents(file, input, names, is_continued, out),
     }
 }
 
 /// How many records an index of this kind has.
-pub(super) fn count(about: About, file: &str, input: &mut dyn BufRead) -> Result<u64, FormatError> {
+pub(super) fn count(
+    kind: MetadataKind,
+    file: &str,
+    input: &mut dyn BufRead,
+) -> Result<u64, FormatError> {
     let mut count = 0;
-    match about {
-        About::Descriptions | About::Commands => {
+    match kind {
+        MetadataKind::Descriptions | MetadataKind::Commands => {
             let mut stanzas = Stanzas::new(file, input, []);
             while let Some([]) = stanzas.next()? {
                 count += 1;
             }
         }
-        About::Files => {
+        MetadataKind::Files => {
             let mut line = Vec::new();
             loop {
                 next_line(file, input, &mut line)?;
@@ -81,7 +85,7 @@ pub(super) fn count(about: About, file: &str, input: &mut dyn BufRead) -> Result
                 count += 1;
             }
         }
-        About::Components => yaml::each_document(file, input, DOCUMENT_LIMIT, &mut |_| {
+        MetadataKind::Components => yaml::each_document(file, input, DOCUMENT_LIMIT, &mut |_| {
             count += 1;
             Ok(())
         })?,
@@ -97,7 +101,7 @@ fn copy_stanzas(
     input: &mut dyn BufRead,
     names: &HashSet<String>,
     is_continued: Option<bool>,
-    mut out: Out<'_>,
+    mut out: RecordWriter<'_>,
 ) -> Result<(), FormatError> {
     let mut stanzas = Stanzas::copying(file, input, [field]);
     loop {
@@ -124,7 +128,7 @@ fn copy_lines(
     file: &str,
     input: &mut dyn BufRead,
     names: &HashSet<String>,
-    mut out: Out<'_>,
+    mut out: RecordWriter<'_>,
 ) -> Result<(), FormatError> {
     let mut line = Vec::new();
     loop {
@@ -150,7 +154,7 @@ fn copy_lines(
         if kept.is_empty() {
             continue;
         }
-        out.note_record();
+        out.count_record();
         out.write(path)?;
         out.write(&kept.join(&b","[..]))?;
         out.write(b"\n")?;
@@ -163,7 +167,7 @@ fn copy_documents(
     input: &mut dyn BufRead,
     names: &HashSet<String>,
     is_continued: bool,
-    mut out: Out<'_>,
+    mut out: RecordWriter<'_>,
 ) -> Result<(), FormatError> {
     let mut is_first = true;
     let mut is_behind_another = is_continued;
@@ -183,7 +187,7 @@ fn copy_documents(
             out.write(b"...\n")?;
         }
         is_behind_another = true;
-        out.note_record();
+        out.count_record();
         out.write(&document.bytes())
     })
 }

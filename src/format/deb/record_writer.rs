@@ -6,14 +6,14 @@ use std::io::Write;
 use crate::format::{FormatError, not_written};
 
 /// Where an index is written to, and what it is called in messages.
-pub(super) struct Out<'o> {
+pub(super) struct RecordWriter<'o> {
     pub(super) name: &'o str,
     pub(super) file: &'o mut dyn Write,
     /// How many records were written.
     pub(super) count: &'o Cell<u64>,
 }
 
-impl Out<'_> {
+impl RecordWriter<'_> {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), FormatError> {
         self.file
             .write_all(bytes)
@@ -21,13 +21,13 @@ impl Out<'_> {
     }
 
     /// Notes that a record was written.
-    pub(super) fn note_record(&self) {
+    pub(super) fn count_record(&self) {
         self.count.set(self.count.get() + 1);
     }
 
     /// A stanza, its end and the blank line behind it.
     pub(super) fn write_stanza(&mut self, stanza: &[u8]) -> Result<(), FormatError> {
-        self.note_record();
+        self.count_record();
         self.write(stanza)?;
         self.write(if stanza.ends_with(b"\n") {
             b"\n"

@@ -1,26 +1,26 @@
-//! What stands between an index's text and the XML reader: a limit for each event, a tape of what was read, and where it is asked
+//! What stands between an index's text and the XML reader: a limit for each event, a recorder of what was read, and where it is asked
 //! for, a stand-in for bytes that are not UTF-8.
 
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
-use super::decoded::Decoded;
+use super::decoder::Decoder;
 use crate::format::members::read_buffered;
 
 /// Ends in an error when one event takes more than its share: quick-xml would buffer a text node of any size.
-pub(super) struct Metered<'a> {
-    text: Decoded<'a>,
+pub(super) struct LimitedReader<'a> {
+    text: Decoder<'a>,
     left: usize,
     /// What one event may take, for messages.
     limit: usize,
     consumed: u64,
-    pub(super) tape: Option<Tape>,
-    stand_in: Option<StandIn>,
+    pub(super) recorder: Option<Recorder>,
+    substitute: Option<Utf8Substitute>,
 }
 
-/// Shows bytes that are not UTF-8 as `?`, one for each: places in the text stay what they are. The tape has the bytes themselves.
+/// Shows bytes that are not UTF-8 as `?`, one for each: places in the text stay what they are. The recorder has the bytes themselves.
 #[derive(Default)]
-struct StandIn {
+struct Utf8Substitute {
     /// What was taken of the text, as it is and as it is shown. Of what is shown, the beginning of a character may be missing at
     /// the end: the rest of it is yet to come.
     taken: Vec<u8>,
@@ -29,7 +29,7 @@ struct StandIn {
     consumed: usize,
 }
 
-impl StandIn {
+impl Utf8Substitute {
     /// Takes more of the text when everything that can be shown is consumed.
     fn fill(&mut self, text: &mut dyn BufRead) -> io::Result<()> {
         while self.consumed == self.shown.len() {
@@ -71,18 +71,18 @@ fn is_beginning(bytes: &[u8]) -> bool {
 
 /// What was read, as far back as it is needed.
 #[derive(Default)]
-pub(super) struct Tape {
+pub(super) struct Recorder {
     bytes: Vec<u8>,
     /// Where in the text it begins.
     start: u64,
 }
 
-impl Tape {
+impl Recorder {
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn forget_until(&mut self, position: u64) {
+    pub(super) fn discard_until(&mut self, position: u64) {
         let gone = usize::try_from(position.saturating_sub(self.start)).unwrap_or(usize::MAX);
         self.bytes.drain(..gone.min(self.bytes.len()));
         self.start = self.start.max(position);
@@ -97,26 +97,26 @@ impl Tape {
     }
 }
 
-impl<'a> Metered<'a> {
-    pub(super) fn new(text: &'a mut dyn BufRead, tape: Option<Tape>) -> Self {
+impl<'a> LimitedReader<'a> {
+    pub(super) fn new(text: &'a mut dyn BufRead, recorder: Option<Recorder>) -> Self {
         Self {
-            text: Decoded::new(text),
+            text: Decoder::new(text),
             left: 0,
             limit: 0,
             consumed: 0,
-            tape,
-            stand_in: None,
+            recorder,
+            substitute: None,
         }
     }
 
     /// Makes characters of ISO-8859-1 of single bytes that are not UTF-8.
-    pub(super) fn decode_any_bytes(&mut self) {
-        self.text.decode_any_bytes();
+    pub(super) fn decode_invalid_utf8(&mut self) {
+        self.text.decode_invalid_utf8();
     }
 
     /// Takes any bytes where there is text.
-    pub(super) fn show_any_bytes(&mut self) {
-        self.stand_in = Some(StandIn::default());
+    pub(super) fn substitute_invalid_utf8(&mut self) {
+        self.substitute = Some(Utf8Substitute::default());
     }
 
     /// How far the text was read, in bytes. Between two events that is where one ends and the next begins; the XML reader's own
@@ -132,13 +132,13 @@ impl<'a> Metered<'a> {
     }
 }
 
-impl BufRead for Metered<'_> {
+impl BufRead for LimitedReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let available = match &mut self.stand_in {
+        let available = match &mut self.substitute {
             None => self.text.fill_buf()?,
-            Some(stand_in) => {
-                stand_in.fill(&mut self.text)?;
-                &stand_in.shown[stand_in.consumed..]
+            Some(substitute) => {
+                substitute.fill(&mut self.text)?;
+                &substitute.shown[substitute.consumed..]
             }
         };
         if self.left == 0 && !available.is_empty() {
@@ -157,27 +157,29 @@ impl BufRead for Metered<'_> {
     fn consume(&mut self, amount: usize) {
         self.left = self.left.saturating_sub(amount);
         self.consumed += amount as u64;
-        if let Some(stand_in) = &mut self.stand_in {
-            let end = (stand_in.consumed + amount).min(stand_in.shown.len());
-            if let Some(tape) = &mut self.tape {
-                tape.bytes
-                    .extend_from_slice(&stand_in.taken[stand_in.consumed..end]);
+        if let Some(substitute) = &mut self.substitute {
+            let end = (substitute.consumed + amount).min(substitute.shown.len());
+            if let Some(recorder) = &mut self.recorder {
+                recorder
+                    .bytes
+                    .extend_from_slice(&substitute.taken[substitute.consumed..end]);
             }
-            stand_in.consumed = end;
+            substitute.consumed = end;
             return;
         }
-        if let Some(tape) = &mut self.tape
+        if let Some(recorder) = &mut self.recorder
             && let Ok(available) = self.text.fill_buf()
         {
             // What is consumed was in the buffer: filling it again reads nothing.
-            tape.bytes
+            recorder
+                .bytes
                 .extend_from_slice(&available[..amount.min(available.len())]);
         }
         self.text.consume(amount);
     }
 }
 
-impl Read for Metered<'_> {
+impl Read for LimitedReader<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, into)
     }
@@ -203,19 +205,19 @@ mod tests {
         ) {
             let bytes = pieces.concat();
             let mut text = BufReader::with_capacity(size, &bytes[..]);
-            let mut metered = Metered::new(&mut text, Some(Tape::default()));
-            metered.show_any_bytes();
-            metered.allow(1 << 20);
+            let mut limited = LimitedReader::new(&mut text, Some(Recorder::default()));
+            limited.substitute_invalid_utf8();
+            limited.allow(1 << 20);
             let mut shown = Vec::new();
-            metered.read_to_end(&mut shown).unwrap();
+            limited.read_to_end(&mut shown).unwrap();
             let mut expected = String::new();
             for chunk in bytes.utf8_chunks() {
                 expected.push_str(chunk.valid());
                 expected.push_str(&"?".repeat(chunk.invalid().len()));
             }
             prop_assert_eq!(String::from_utf8(shown).unwrap(), expected);
-            let taped = metered.tape.as_ref().unwrap().read(0..bytes.len() as u64).to_vec();
-            prop_assert_eq!(taped, bytes);
+            let recorded = limited.recorder.as_ref().unwrap().read(0..bytes.len() as u64).to_vec();
+            prop_assert_eq!(recorded, bytes);
         }
     }
 }

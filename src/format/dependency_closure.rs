@@ -64,7 +64,7 @@ pub struct Versions<'t> {
 
 /// How a term stands to the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Joint {
+pub enum Connective {
     /// Begins a new alternative.
     Or,
     /// The same package must provide both.
@@ -74,7 +74,7 @@ pub enum Joint {
 /// One name that is needed. A need is a list of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term<'t> {
-    pub joint: Joint,
+    pub connective: Connective,
     pub name: &'t str,
     /// What stands behind a `:` of the name.
     pub qualifier: &'t str,
@@ -84,7 +84,7 @@ pub struct Term<'t> {
 impl<'t> Term<'t> {
     pub fn of(name: &'t str, versions: Versions<'t>) -> Self {
         Self {
-            joint: Joint::Or,
+            connective: Connective::Or,
             name,
             qualifier: "",
             versions,
@@ -94,7 +94,7 @@ impl<'t> Term<'t> {
 
 /// Where a package can be installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'t> {
+pub struct Target<'t> {
     pub architecture: &'t str,
     /// What tells apart packages of one name that are no updates of each other.
     pub stream: &'t str,
@@ -104,25 +104,30 @@ pub struct Place<'t> {
 
 /// How well a package suits one that needs what it provides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Suits {
+pub enum Preference {
     /// Where nothing suits well.
-    IfMust,
-    Well,
+    Fallback,
+    Preferred,
 }
 
 /// What a format knows of dependencies.
-pub trait Rules {
+pub trait DependencyRules {
     /// The order of the versions of packages.
     fn compare(&self, a: &str, b: &str) -> Ordering;
 
     /// Whether what is provided is what is needed, the names being equal.
-    fn meets(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool;
+    fn satisfies(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool;
 
     /// Whether a package may meet the need of another one. `None`: never.
-    fn suits(&self, candidate: Place<'_>, needing: Place<'_>, qualifier: &str) -> Option<Suits>;
+    fn preference(
+        &self,
+        candidate: Target<'_>,
+        needing: Target<'_>,
+        qualifier: &str,
+    ) -> Option<Preference>;
 
     /// A need as the format's users write it.
-    fn shown(&self, need: &[Term<'_>]) -> String;
+    fn format_need(&self, need: &[Term<'_>]) -> String;
 }
 
 /// Whether what is needed must be there.
@@ -136,31 +141,31 @@ pub enum Strength {
 pub struct Candidate<'t> {
     pub name: &'t str,
     pub version: &'t str,
-    pub place: Place<'t>,
+    pub target: Target<'t>,
     /// What tells which source package it was built from.
     pub source: &'t str,
     pub path: RelPath,
 }
 
 /// The number of a text.
-type Word = u32;
+type Symbol = u32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct StoredTerm {
-    name: Word,
-    qualifier: Word,
-    version: Word,
+    name: Symbol,
+    qualifier: Symbol,
+    version: Symbol,
     relation: Relation,
-    joint: Joint,
+    connective: Connective,
 }
 
 struct Member {
-    name: Word,
-    version: Word,
-    architecture: Word,
-    stream: Word,
-    multi_arch: Word,
-    source: Word,
+    name: Symbol,
+    version: Symbol,
+    architecture: Symbol,
+    stream: Symbol,
+    multi_arch: Symbol,
+    source: Symbol,
     path: RelPath,
     needs: Vec<(u32, Strength)>,
 }
@@ -168,47 +173,47 @@ struct Member {
 /// What a package is or provides.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Provision {
-    name: Word,
+    name: Symbol,
     member: u32,
-    version: Word,
+    version: Symbol,
     relation: u8,
 }
 
 /// Each different text once.
 #[derive(Default)]
-struct Words {
-    numbers: HashMap<Rc<str>, Word>,
+struct Interner {
+    numbers: HashMap<Rc<str>, Symbol>,
     texts: Vec<Rc<str>>,
     bytes: usize,
 }
 
-impl Words {
-    fn add(&mut self, text: &str) -> Result<Word, Excess> {
+impl Interner {
+    fn add(&mut self, text: &str) -> Result<Symbol, LimitExceeded> {
         if let Some(number) = self.numbers.get(text) {
             return Ok(*number);
         }
         self.bytes += text.len();
         if text.len() > WORD_LIMIT || self.bytes > WORDS_LIMIT {
-            return Err(Excess);
+            return Err(LimitExceeded);
         }
-        let number = Word::try_from(self.texts.len()).map_err(|_| Excess)?;
+        let number = Symbol::try_from(self.texts.len()).map_err(|_| LimitExceeded)?;
         let text: Rc<str> = text.into();
         self.texts.push(Rc::clone(&text));
         self.numbers.insert(text, number);
         Ok(number)
     }
 
-    fn text(&self, word: Word) -> &str {
+    fn text(&self, word: Symbol) -> &str {
         &self.texts[word as usize]
     }
 }
 
 /// A limit is exceeded: the packages of an index are too many or too odd.
 #[derive(Debug)]
-pub struct Excess;
+pub struct LimitExceeded;
 
-impl Excess {
-    pub fn of(&self, file: &str) -> FormatError {
+impl LimitExceeded {
+    pub fn in_index(&self, file: &str) -> FormatError {
         let Self = self;
         FormatError::malformed(
             file,
@@ -218,9 +223,9 @@ impl Excess {
 }
 
 /// The packages of a repository that may be taken, and what they need and provide.
-pub struct Universe<R> {
+pub struct PackageSet<R> {
     rules: R,
-    words: Words,
+    words: Interner,
     members: Vec<Member>,
     needs: Vec<Rc<[StoredTerm]>>,
     need_numbers: HashMap<Rc<[StoredTerm]>, u32>,
@@ -238,11 +243,11 @@ pub struct Closure {
     unmet: BTreeSet<u32>,
 }
 
-impl<R: Rules> Universe<R> {
+impl<R: DependencyRules> PackageSet<R> {
     pub fn new(rules: R) -> Self {
         Self {
             rules,
-            words: Words::default(),
+            words: Interner::default(),
             members: Vec::new(),
             needs: Vec::new(),
             need_numbers: HashMap::new(),
@@ -252,13 +257,13 @@ impl<R: Rules> Universe<R> {
     }
 
     /// Adds a package; what else is said goes to the one that was added last. It provides its own name.
-    pub fn add(&mut self, candidate: Candidate<'_>) -> Result<usize, Excess> {
+    pub fn add(&mut self, candidate: Candidate<'_>) -> Result<usize, LimitExceeded> {
         let member = Member {
             name: self.words.add(candidate.name)?,
             version: self.words.add(candidate.version)?,
-            architecture: self.words.add(candidate.place.architecture)?,
-            stream: self.words.add(candidate.place.stream)?,
-            multi_arch: self.words.add(candidate.place.multi_arch)?,
+            architecture: self.words.add(candidate.target.architecture)?,
+            stream: self.words.add(candidate.target.stream)?,
+            multi_arch: self.words.add(candidate.target.multi_arch)?,
             source: self.words.add(candidate.source)?,
             path: candidate.path,
             needs: Vec::new(),
@@ -274,7 +279,7 @@ impl<R: Rules> Universe<R> {
     }
 
     /// Adds a need to the package that was added last.
-    pub fn need(&mut self, need: &[Term<'_>], strength: Strength) -> Result<(), Excess> {
+    pub fn need(&mut self, need: &[Term<'_>], strength: Strength) -> Result<(), LimitExceeded> {
         let mut stored = Vec::with_capacity(need.len());
         for term in need {
             stored.push(StoredTerm {
@@ -282,7 +287,7 @@ impl<R: Rules> Universe<R> {
                 qualifier: self.words.add(term.qualifier)?,
                 version: self.words.add(term.versions.version)?,
                 relation: term.versions.relation,
-                joint: term.joint,
+                connective: term.connective,
             });
         }
         let known = self.need_numbers.get(&stored[..]).copied();
@@ -297,9 +302,9 @@ impl<R: Rules> Universe<R> {
         Ok(())
     }
 
-    fn add_need(&mut self, terms: Vec<StoredTerm>) -> Result<u32, Excess> {
+    fn add_need(&mut self, terms: Vec<StoredTerm>) -> Result<u32, LimitExceeded> {
         self.count(terms.len())?;
-        let number = u32::try_from(self.needs.len()).map_err(|_| Excess)?;
+        let number = u32::try_from(self.needs.len()).map_err(|_| LimitExceeded)?;
         let terms: Rc<[StoredTerm]> = terms.into();
         self.needs.push(Rc::clone(&terms));
         self.need_numbers.insert(terms, number);
@@ -312,22 +317,22 @@ impl<R: Rules> Universe<R> {
         member: usize,
         name: &str,
         versions: Versions<'_>,
-    ) -> Result<(), Excess> {
+    ) -> Result<(), LimitExceeded> {
         let name = self.words.add(name)?;
-        self.provide_word(member, name, versions)
+        self.provide_symbol(member, name, versions)
     }
 
     /// As [`Self::provide`], by the number of a name that is known.
-    pub fn provide_word(
+    pub fn provide_symbol(
         &mut self,
         member: usize,
         name: u32,
         versions: Versions<'_>,
-    ) -> Result<(), Excess> {
+    ) -> Result<(), LimitExceeded> {
         self.count(1)?;
         let provision = Provision {
             name,
-            member: u32::try_from(member).map_err(|_| Excess)?,
+            member: u32::try_from(member).map_err(|_| LimitExceeded)?,
             version: self.words.add(versions.version)?,
             relation: versions.relation.0,
         };
@@ -335,16 +340,16 @@ impl<R: Rules> Universe<R> {
         Ok(())
     }
 
-    fn count(&mut self, records: usize) -> Result<(), Excess> {
+    fn count(&mut self, records: usize) -> Result<(), LimitExceeded> {
         self.records += records;
         if self.records > RECORDS_LIMIT {
-            return Err(Excess);
+            return Err(LimitExceeded);
         }
         Ok(())
     }
 
     /// The number of a text that is known; what nobody needs has none, unless something else is called so.
-    pub fn word(&self, text: &str) -> Option<u32> {
+    pub fn symbol(&self, text: &str) -> Option<u32> {
         self.words.numbers.get(text).copied()
     }
 
@@ -363,11 +368,11 @@ impl<R: Rules> Universe<R> {
     }
 
     /// What the packages that are chosen need, and what that needs.
-    pub fn close(&mut self, chosen: &Chosen) -> Result<Closure, Excess> {
+    pub fn close(&mut self, chosen: &Chosen) -> Result<Closure, LimitExceeded> {
         self.provisions.sort_unstable();
         self.provisions.dedup();
         let mut search = Search {
-            universe: self,
+            packages: self,
             compared: 0,
         };
         let chosen =
@@ -378,7 +383,7 @@ impl<R: Rules> Universe<R> {
             taken[*member] = true;
         }
         // Whether it was met, by need and by who has it.
-        let mut asked: HashMap<(u32, Word, Word), bool> = HashMap::new();
+        let mut asked: HashMap<(u32, Symbol, Symbol), bool> = HashMap::new();
         let mut unmet = BTreeSet::new();
         while let Some(number) = waiting.pop() {
             let member = &self.members[number];
@@ -422,7 +427,7 @@ impl<R: Rules> Universe<R> {
 
     /// The paths that are needed by any package and that none provides, by their numbers.
     pub fn missing_paths(&self) -> HashSet<u32> {
-        let provided: HashSet<Word> = self.provisions.iter().map(|known| known.name).collect();
+        let provided: HashSet<Symbol> = self.provisions.iter().map(|known| known.name).collect();
         let terms = self.needs.iter().flat_map(|need| need.iter());
         let names = terms.map(|term| term.name);
         names
@@ -440,7 +445,7 @@ impl<R: Rules> Universe<R> {
             .map(|need| {
                 let need = &self.needs[*need as usize];
                 let terms: Vec<Term<'_>> = need.iter().map(|term| self.term(term)).collect();
-                let shown = self.rules.shown(&terms);
+                let shown = self.rules.format_need(&terms);
                 match shown.char_indices().nth(LENGTH) {
                     Some((end, _)) => format!("{}...", &shown[..end]),
                     None => shown,
@@ -466,7 +471,7 @@ impl<R: Rules> Universe<R> {
 
     fn term(&self, term: &StoredTerm) -> Term<'_> {
         Term {
-            joint: term.joint,
+            connective: term.connective,
             name: self.words.text(term.name),
             qualifier: self.words.text(term.qualifier),
             versions: Versions {
@@ -476,8 +481,8 @@ impl<R: Rules> Universe<R> {
         }
     }
 
-    fn place(&self, member: &Member) -> Place<'_> {
-        Place {
+    fn target(&self, member: &Member) -> Target<'_> {
+        Target {
             architecture: self.words.text(member.architecture),
             stream: self.words.text(member.stream),
             multi_arch: self.words.text(member.multi_arch),
@@ -487,14 +492,18 @@ impl<R: Rules> Universe<R> {
 
 /// A search for what meets needs, with what it has cost.
 struct Search<'u, R> {
-    universe: &'u Universe<R>,
+    packages: &'u PackageSet<R>,
     compared: usize,
 }
 
-impl<'u, R: Rules> Search<'u, R> {
+impl<'u, R: DependencyRules> Search<'u, R> {
     /// What is provided by that name, by all packages or by one.
-    fn provisions(&mut self, name: Word, by: Option<u32>) -> Result<&'u [Provision], Excess> {
-        let all = &self.universe.provisions;
+    fn provisions(
+        &mut self,
+        name: Symbol,
+        by: Option<u32>,
+    ) -> Result<&'u [Provision], LimitExceeded> {
+        let all = &self.packages.provisions;
         let first = (name, by.unwrap_or(0));
         let last = (name, by.unwrap_or(u32::MAX));
         let start = all.partition_point(|known| (known.name, known.member) < first);
@@ -502,13 +511,13 @@ impl<'u, R: Rules> Search<'u, R> {
         let end = found.partition_point(|known| (known.name, known.member) <= last);
         self.compared += end + 1;
         if self.compared > COMPARED_LIMIT {
-            return Err(Excess);
+            return Err(LimitExceeded);
         }
         Ok(&found[..end])
     }
 
-    fn meets(&mut self, provision: &Provision, term: &StoredTerm) -> bool {
-        let words = &self.universe.words;
+    fn satisfies(&mut self, provision: &Provision, term: &StoredTerm) -> bool {
+        let words = &self.packages.words;
         let provided = Versions {
             relation: Relation(provision.relation),
             version: words.text(provision.version),
@@ -518,15 +527,15 @@ impl<'u, R: Rules> Search<'u, R> {
             version: words.text(term.version),
         };
         self.compared += (provided.version.len() + needed.version.len()) / 32;
-        self.universe.rules.meets(provided, needed)
+        self.packages.rules.satisfies(provided, needed)
     }
 
-    fn provides(&mut self, member: u32, term: &StoredTerm) -> Result<bool, Excess> {
+    fn provides(&mut self, member: u32, term: &StoredTerm) -> Result<bool, LimitExceeded> {
         let mut own = self.provisions(term.name, Some(member))?.iter();
-        Ok(own.any(|provision| self.meets(provision, term)))
+        Ok(own.any(|provision| self.satisfies(provision, term)))
     }
 
-    fn provides_all(&mut self, member: u32, terms: &[StoredTerm]) -> Result<bool, Excess> {
+    fn provides_all(&mut self, member: u32, terms: &[StoredTerm]) -> Result<bool, LimitExceeded> {
         for term in terms {
             if !self.provides(member, term)? {
                 return Ok(false);
@@ -535,10 +544,10 @@ impl<'u, R: Rules> Search<'u, R> {
         Ok(true)
     }
 
-    fn is_met_by(&mut self, need: u32, member: usize) -> Result<bool, Excess> {
-        let member = u32::try_from(member).map_err(|_| Excess)?;
-        let universe = self.universe;
-        for terms in alternatives(&universe.needs[need as usize]) {
+    fn is_met_by(&mut self, need: u32, member: usize) -> Result<bool, LimitExceeded> {
+        let member = u32::try_from(member).map_err(|_| LimitExceeded)?;
+        let packages = self.packages;
+        for terms in alternatives(&packages.needs[need as usize]) {
             if self.provides_all(member, terms)? {
                 return Ok(true);
             }
@@ -547,20 +556,20 @@ impl<'u, R: Rules> Search<'u, R> {
     }
 
     /// The packages to take for a need of `needing`.
-    fn find(&mut self, need: u32, needing: &Member) -> Result<BTreeSet<usize>, Excess> {
-        let universe = self.universe;
+    fn find(&mut self, need: u32, needing: &Member) -> Result<BTreeSet<usize>, LimitExceeded> {
+        let packages = self.packages;
         let mut found = BTreeSet::new();
-        for terms in alternatives(&universe.needs[need as usize]) {
+        for terms in alternatives(&packages.needs[need as usize]) {
             let Some((first, others)) = terms.split_first() else {
                 continue;
             };
-            let qualifier = universe.words.text(first.qualifier);
-            let mut suiting: Vec<(Suits, u32)> = Vec::new();
+            let qualifier = packages.words.text(first.qualifier);
+            let mut suiting: Vec<(Preference, u32)> = Vec::new();
             for provision in self.provisions(first.name, None)? {
-                let candidate = &universe.members[provision.member as usize];
-                let (place, needing) = (universe.place(candidate), universe.place(needing));
-                if let Some(suits) = universe.rules.suits(place, needing, qualifier)
-                    && self.meets(provision, first)
+                let candidate = &packages.members[provision.member as usize];
+                let (target, needing) = (packages.target(candidate), packages.target(needing));
+                if let Some(suits) = packages.rules.preference(target, needing, qualifier)
+                    && self.satisfies(provision, first)
                     && self.provides_all(provision.member, others)?
                 {
                     suiting.push((suits, provision.member));
@@ -576,16 +585,16 @@ impl<'u, R: Rules> Search<'u, R> {
 
     /// Of each name, architecture and stream the newest; several where their versions are equal.
     fn newest(&self, members: impl Iterator<Item = usize>) -> Vec<usize> {
-        let universe = self.universe;
-        let mut newest: HashMap<[Word; 3], Vec<usize>> = HashMap::new();
+        let packages = self.packages;
+        let mut newest: HashMap<[Symbol; 3], Vec<usize>> = HashMap::new();
         for number in members {
-            let member = &universe.members[number];
+            let member = &packages.members[number];
             let key = [member.name, member.architecture, member.stream];
             let best = newest.entry(key).or_default();
-            let version = universe.words.text(member.version);
+            let version = packages.words.text(member.version);
             let order = best.first().map_or(Ordering::Greater, |best| {
-                let best = universe.words.text(universe.members[*best].version);
-                universe.rules.compare(version, best)
+                let best = packages.words.text(packages.members[*best].version);
+                packages.rules.compare(version, best)
             });
             match order {
                 Ordering::Less => {}
@@ -599,7 +608,7 @@ impl<'u, R: Rules> Search<'u, R> {
 
 /// The alternatives of a need, each with all that one package must provide.
 fn alternatives(need: &[StoredTerm]) -> impl Iterator<Item = &[StoredTerm]> {
-    need.chunk_by(|_, next| next.joint == Joint::With)
+    need.chunk_by(|_, next| next.connective == Connective::With)
 }
 
 #[cfg(test)]

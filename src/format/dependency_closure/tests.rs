@@ -5,27 +5,27 @@ use super::*;
 /// Everything suits and meets, and versions are in the order of their letters.
 struct Easy;
 
-impl Rules for Easy {
+impl DependencyRules for Easy {
     fn compare(&self, a: &str, b: &str) -> Ordering {
         a.cmp(b)
     }
 
-    fn meets(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool {
+    fn satisfies(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool {
         needed.relation == Relation::ANY || provided.version == needed.version
     }
 
-    fn suits(&self, _: Place<'_>, _: Place<'_>, _: &str) -> Option<Suits> {
-        Some(Suits::Well)
+    fn preference(&self, _: Target<'_>, _: Target<'_>, _: &str) -> Option<Preference> {
+        Some(Preference::Preferred)
     }
 
-    fn shown(&self, need: &[Term<'_>]) -> String {
+    fn format_need(&self, need: &[Term<'_>]) -> String {
         need.iter().map(|term| term.name).collect()
     }
 }
 
-fn add(universe: &mut Universe<Easy>, name: &str, version: &str) -> RelPath {
+fn add(packages: &mut PackageSet<Easy>, name: &str, version: &str) -> RelPath {
     let path = RelPath::parse(&format!("{name}-{version}")).unwrap();
-    let place = Place {
+    let target = Target {
         architecture: "all",
         stream: "",
         multi_arch: "",
@@ -33,11 +33,11 @@ fn add(universe: &mut Universe<Easy>, name: &str, version: &str) -> RelPath {
     let candidate = Candidate {
         name,
         version,
-        place,
+        target,
         source: name,
         path: path.clone(),
     };
-    universe.add(candidate).unwrap();
+    packages.add(candidate).unwrap();
     path
 }
 
@@ -56,65 +56,65 @@ fn chosen(path: RelPath) -> Chosen {
 
 #[test]
 fn both_sides_of_with_are_of_one_package() {
-    let mut universe = Universe::new(Easy);
-    let path = add(&mut universe, "needing", "1");
+    let mut packages = PackageSet::new(Easy);
+    let path = add(&mut packages, "needing", "1");
     let both = Term {
-        joint: Joint::With,
+        connective: Connective::With,
         ..Term::of("b", Versions::default())
     };
     let need = [Term::of("a", Versions::default()), both];
-    universe.need(&need, Strength::Required).unwrap();
+    packages.need(&need, Strength::Required).unwrap();
     for (name, provided) in [("x", &["a"][..]), ("y", &["b"]), ("z", &["a", "b"])] {
-        add(&mut universe, name, "1");
-        let member = universe.members.len() - 1;
+        add(&mut packages, name, "1");
+        let member = packages.members.len() - 1;
         for name in provided {
-            universe.provide(member, name, Versions::default()).unwrap();
+            packages.provide(member, name, Versions::default()).unwrap();
         }
     }
-    let closure = universe.close(&chosen(path)).unwrap();
+    let closure = packages.close(&chosen(path)).unwrap();
     assert_eq!(closure.members, [0, 3]);
-    assert_eq!(universe.warning(&closure), None);
+    assert_eq!(packages.warning(&closure), None);
 }
 
 /// What would take for ever is refused, and soon.
 #[test]
 fn a_search_without_an_end_is_refused() {
-    let mut universe = Universe::new(Easy);
-    let path = add(&mut universe, "needing", "1");
+    let mut packages = PackageSet::new(Easy);
+    let path = add(&mut packages, "needing", "1");
     let versions: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
     for version in &versions {
         let need = [Term::of("x", exactly(version))];
-        universe.need(&need, Strength::Required).unwrap();
+        packages.need(&need, Strength::Required).unwrap();
     }
     for version in &versions {
-        add(&mut universe, "x", version);
+        add(&mut packages, "x", version);
     }
-    assert!(universe.close(&chosen(path)).is_err());
+    assert!(packages.close(&chosen(path)).is_err());
 }
 
 /// As many as a real repository has that keeps everything.
 #[test]
 fn many_versions_are_found() {
-    let mut universe = Universe::new(Easy);
-    let path = add(&mut universe, "needing", "1");
-    universe
+    let mut packages = PackageSet::new(Easy);
+    let path = add(&mut packages, "needing", "1");
+    packages
         .need(&[Term::of("x", exactly("500"))], Strength::Required)
         .unwrap();
     for number in 0..1000 {
         let number = number.to_string();
-        add(&mut universe, "x", &number);
-        universe
+        add(&mut packages, "x", &number);
+        packages
             .need(&[Term::of("y", exactly(&number))], Strength::Required)
             .unwrap();
-        add(&mut universe, "y", &number);
+        add(&mut packages, "y", &number);
     }
-    let closure = universe.close(&chosen(path)).unwrap();
+    let closure = packages.close(&chosen(path)).unwrap();
     assert_eq!(closure.members.len(), 3);
 }
 
 #[test]
 fn words_have_limits() {
-    let mut words = Words::default();
+    let mut words = Interner::default();
     assert!(words.add(&"x".repeat(WORD_LIMIT)).is_ok());
     assert!(words.add(&"x".repeat(WORD_LIMIT + 1)).is_err());
 }

@@ -12,7 +12,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// What `encoding` may say for ISO-8859-1, in lowercase.
 pub(super) const LATIN_1: [&str; 4] = ["iso-8859-1", "iso8859-1", "iso_8859-1", "latin1"];
 
-pub(super) struct Decoded<'a> {
+pub(super) struct Decoder<'a> {
     text: &'a mut dyn BufRead,
     encoding: Encoding,
     /// Whether bytes that are no UTF-8 are decoded too.
@@ -32,7 +32,7 @@ enum Encoding {
     Latin1,
 }
 
-impl<'a> Decoded<'a> {
+impl<'a> Decoder<'a> {
     pub(super) fn new(text: &'a mut dyn BufRead) -> Self {
         Self {
             text,
@@ -44,7 +44,7 @@ impl<'a> Decoded<'a> {
         }
     }
 
-    pub(super) fn decode_any_bytes(&mut self) {
+    pub(super) fn decode_invalid_utf8(&mut self) {
         self.any_bytes = true;
     }
 
@@ -145,13 +145,13 @@ fn decode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-impl io::Read for Decoded<'_> {
+impl io::Read for Decoder<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         crate::format::members::read_buffered(self, into)
     }
 }
 
-impl BufRead for Decoded<'_> {
+impl BufRead for Decoder<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.is_plain() {
             return self.text.fill_buf();
@@ -177,9 +177,9 @@ mod tests {
 
     fn decoded(bytes: &[u8], size: usize, any_bytes: bool) -> Vec<u8> {
         let mut text = BufReader::with_capacity(size, bytes);
-        let mut reader = Decoded::new(&mut text);
+        let mut reader = Decoder::new(&mut text);
         if any_bytes {
-            reader.decode_any_bytes();
+            reader.decode_invalid_utf8();
         }
         let mut out = Vec::new();
         reader.read_to_end(&mut out).unwrap();
