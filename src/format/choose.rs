@@ -8,7 +8,9 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
 
 use super::dependency_closure::{Closure, DependencyRules, PackageSet};
-use super::filter::{Candidates, FilterAttributes, allows_as_dependency, matches, matches_source};
+use super::filter::{
+    BuiltPackages, Candidates, FilterAttributes, allows_as_dependency, matches, matches_source,
+};
 use super::{Chosen, ChosenFiles, FormatError, PackageChoice, Reference};
 use crate::config::{Dependencies, Filters};
 use crate::manifest::Package;
@@ -118,7 +120,12 @@ impl<'a, R: DependencyRules> Chooser<'a, R> {
             groups: &[],
             module: None,
         };
-        if matches_source(self.filters, &attributes, self.sources.contains(name)) {
+        let built = if self.sources.contains(name) {
+            BuiltPackages::Chosen
+        } else {
+            BuiltPackages::NotChosen
+        };
+        if matches_source(self.filters, &attributes, built) {
             for path in paths {
                 self.candidates.add(package.clone(), stream, path.clone());
             }

@@ -64,18 +64,25 @@ pub fn allows_as_dependency(filters: &Filters, attributes: &FilterAttributes<'_>
         && is_small_enough(filters, attributes)
 }
 
+/// Whether a package is chosen that was built from a source package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuiltPackages {
+    Chosen,
+    NotChosen,
+}
+
 /// Whether a source package is wanted: what was built from it is, it is named itself, or nothing is. Sections and priorities
 /// say nothing of sources.
 pub fn matches_source(
     filters: &Filters,
     attributes: &FilterAttributes<'_>,
-    is_of_a_taken_one: bool,
+    built: BuiltPackages,
 ) -> bool {
     let name = attributes.package.name.as_str();
     let names = &filters.source_packages;
     let is_named =
         any_pattern_matches(&filters.include, name) || any_pattern_matches(&names.wanted, name);
-    (is_of_a_taken_one || is_named || names_no_package(filters))
+    (built == BuiltPackages::Chosen || is_named || names_no_package(filters))
         && !any_pattern_matches(&names.unwanted, name)
         && !any_pattern_matches(&filters.exclude, name)
         && allows(

@@ -44,20 +44,27 @@ impl MetadataKind {
     }
 }
 
-/// Copies what is about these packages. `is_continued` says that another text was written before this one, which had a header.
+/// Where a text stands among those that one new index is written from. Only the first one's header is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TextOrder {
+    First,
+    Further,
+}
+
+/// Copies what is about these packages.
 pub(super) fn copy(
     kind: MetadataKind,
     file: &str,
     input: &mut dyn BufRead,
     names: &HashSet<String>,
-    is_continued: bool,
+    order: TextOrder,
     out: RecordWriter<'_>,
 ) -> Result<(), FormatError> {
     match kind {
         MetadataKind::Descriptions => copy_stanzas("Package", file, input, names, None, out),
-        MetadataKind::Commands => copy_stanzas("name", file, input, names, Some(is_continued), out),
+        MetadataKind::Commands => copy_stanzas("name", file, input, names, Some(order), out),
         MetadataKind::Files => copy_lines(file, input, names, out),
-        MetadataKind::Components => copy_documents(file, input, names, is_continued, out),
+        MetadataKind::Components => copy_documents(file, input, names, order, out),
     }
 }
 
@@ -100,7 +107,7 @@ fn copy_stanzas(
     file: &str,
     input: &mut dyn BufRead,
     names: &HashSet<String>,
-    is_continued: Option<bool>,
+    order: Option<TextOrder>,
     mut out: RecordWriter<'_>,
 ) -> Result<(), FormatError> {
     let mut stanzas = Stanzas::copying(file, input, [field]);
@@ -109,9 +116,9 @@ fn copy_stanzas(
         let Some([name]) = stanzas.next()? else {
             return Ok(());
         };
-        let is_kept = match (name.filter(|name| !name.is_empty()), is_continued) {
+        let is_kept = match (name.filter(|name| !name.is_empty()), order) {
             (Some(name), _) => std::str::from_utf8(name).is_ok_and(|name| names.contains(name)),
-            (None, Some(is_continued)) => !is_continued,
+            (None, Some(order)) => order == TextOrder::First,
             (None, None) => {
                 let what = format!("the stanza behind line {above} has no {field}");
                 return Err(FormatError::malformed(file, what));
@@ -166,18 +173,18 @@ fn copy_documents(
     file: &str,
     input: &mut dyn BufRead,
     names: &HashSet<String>,
-    is_continued: bool,
+    order: TextOrder,
     mut out: RecordWriter<'_>,
 ) -> Result<(), FormatError> {
     let mut is_first = true;
-    let mut is_behind_another = is_continued;
+    let mut is_behind_another = order == TextOrder::Further;
     yaml::each_document(file, input, DOCUMENT_LIMIT, &mut |document| {
         if std::str::from_utf8(document.content()).is_err() {
             return Err(FormatError::malformed(file, "it is not UTF-8"));
         }
         let is_kept = match package_of(document.content()) {
             Some(name) => names.contains(name),
-            None => is_first && !is_continued,
+            None => is_first && order == TextOrder::First,
         };
         is_first = false;
         if !is_kept {

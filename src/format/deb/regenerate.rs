@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
+use super::metadata::TextOrder;
 use super::record_writer::RecordWriter;
 use super::stanza::{Stanzas, Values, with_field};
 use super::{Apt, AptFormat, Layout, Scope, metadata, packages, release, sources};
@@ -98,6 +99,10 @@ impl Writer<'_> {
                 for (position, (number, index)) in inputs.all.iter().enumerate() {
                     let (chosen, names) = (inputs.source(*number).chosen, &mut kept[*number]);
                     let file = index.name.as_str();
+                    let order = match position {
+                        0 => TextOrder::First,
+                        _ => TextOrder::Further,
+                    };
                     inputs.read(*number, index, &mut |input| {
                         let out = RecordWriter {
                             name,
@@ -114,7 +119,7 @@ impl Writer<'_> {
                                 copy_list(file, stanzas, KeptStanza::of_source, chosen, names, out)
                             }
                             Rewrite::Metadata(kind) => {
-                                metadata::copy(kind, file, input, names, position > 0, out)
+                                metadata::copy(kind, file, input, names, order, out)
                             }
                         }
                     })?;

@@ -101,6 +101,21 @@ impl Time {
     }
 }
 
+impl Time {
+    /// What is wrong with a `Date`, for the user.
+    fn warning(&self, file: &str) -> Option<String> {
+        match self {
+            Self::Moment(_) => None,
+            Self::Unread(text) => Some(format!(
+                "{file}: Date is {text:?}, which is not a date: it counts as missing"
+            )),
+            Self::Missing => Some(format!(
+                "{file}: it has no Date: syncs cannot tell an older one from a newer one"
+            )),
+        }
+    }
+}
+
 impl Release {
     pub fn parse(file: &str, mut bytes: &[u8]) -> Result<Self, FormatError> {
         let mut stanzas = Stanzas::as_apt_reads_release(
@@ -136,19 +151,10 @@ impl Release {
             let value = text(file, field, value.unwrap_or_default())?;
             Ok::<_, FormatError>(value.split_whitespace().map(str::to_owned).collect())
         };
-        let mut warnings = Vec::new();
         // apt takes the repository as if Date were not there, and refuses it for its Valid-Until.
         let date = Time::of(date);
         let valid_until = Time::of(valid_until);
-        match &date {
-            Time::Moment(_) => {}
-            Time::Unread(text) => warnings.push(format!(
-                "{file}: Date is {text:?}, which is not a date: it counts as missing"
-            )),
-            Time::Missing => warnings.push(format!(
-                "{file}: it has no Date: syncs cannot tell an older one from a newer one"
-            )),
-        }
+        let warnings = date.warning(file).into_iter().collect();
         let no_support: Vec<String> = words("No-Support-for-Architecture-all", no_support_for_all)?;
         let mut release = Self {
             date: date.moment(),

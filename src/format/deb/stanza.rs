@@ -43,6 +43,19 @@ enum StrayLines {
 /// More than these are not told of.
 const STRAYS_SHOWN: usize = 5;
 
+impl StrayLines {
+    /// Notes one for the user; false where it is an error.
+    fn note(&mut self, what: String) -> bool {
+        let Self::Read(lines) = self else {
+            return false;
+        };
+        if lines.len() < STRAYS_SHOWN {
+            lines.push(what);
+        }
+        true
+    }
+}
+
 #[derive(Default)]
 struct Value {
     /// Lines of a folded field are joined by `\n`, each without the white space around it.
@@ -146,14 +159,10 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                 Line::Blank => {}
                 Line::End => return Ok(None),
                 Line::Folded if !inside => {
-                    let StrayLines::Read(lines) = &mut self.strays else {
+                    let at = self.line_number;
+                    let what = format!("line {at} is folded below no field: clients read over it");
+                    if !self.strays.note(what) {
                         return Err(self.malformed("a folded line without a field above it"));
-                    };
-                    if lines.len() < STRAYS_SHOWN {
-                        lines.push(format!(
-                            "line {} is folded below no field: clients read over it",
-                            self.line_number
-                        ));
                     }
                 }
                 Line::Folded => {
@@ -173,13 +182,9 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                     let name = String::from_utf8_lossy(self.line[..name_end].trim_ascii_end());
                     let name: String = name.chars().take(60).collect();
                     let at = stray.take().unwrap_or_default();
-                    if let StrayLines::Read(lines) = &mut self.strays
-                        && lines.len() < STRAYS_SHOWN
-                    {
-                        lines.push(format!(
-                            "line {at} is neither a field nor folded: clients read over it and the field {name:?} behind it"
-                        ));
-                    }
+                    self.strays.note(format!(
+                        "line {at} is neither a field nor folded: clients read over it and the field {name:?} behind it"
+                    ));
                     current = None;
                 }
                 Line::Field { name_end } => {
@@ -187,14 +192,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                     self.copy_line()?;
                     current = self.wanted(name_end);
                     if let Some(field) = current {
-                        if self.values[field].present {
-                            let name = self.names[field];
-                            let error =
-                                self.malformed(format!("a stanza has the field {name} twice"));
-                            let text = std::mem::take(&mut self.values[field].text);
-                            above = Some((field, text, error));
-                        }
-                        self.values[field].present = true;
+                        above = self.begin_field(field);
                         self.append(field, name_end + 1)?;
                     }
                 }
@@ -249,6 +247,18 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                 _ => Err(self.malformed("a line is neither a field nor folded")),
             },
         }
+    }
+
+    /// Begins the value of a field. What a field of that name said above, and the error that it is.
+    fn begin_field(&mut self, field: usize) -> Option<(usize, Vec<u8>, FormatError)> {
+        let name = self.names[field];
+        let twice = self.values[field].present.then(|| {
+            let error = self.malformed(format!("a stanza has the field {name} twice"));
+            let text = std::mem::take(&mut self.values[field].text);
+            (field, text, error)
+        });
+        self.values[field].present = true;
+        twice
     }
 
     /// Which of the wanted fields the line starts.

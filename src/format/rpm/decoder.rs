@@ -12,6 +12,20 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// What `encoding` may say for ISO-8859-1, in lowercase.
 pub(super) const LATIN_1: [&str; 4] = ["iso-8859-1", "iso8859-1", "iso_8859-1", "latin1"];
 
+/// What follows the bytes that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    MayCome,
+    None,
+}
+
+impl Rest {
+    /// After a read that gave so many bytes.
+    pub(super) fn after(read: usize) -> Self {
+        if read > 0 { Self::MayCome } else { Self::None }
+    }
+}
+
 pub(super) struct Decoder<'a> {
     text: &'a mut dyn BufRead,
     encoding: Encoding,
@@ -56,13 +70,13 @@ impl<'a> Decoder<'a> {
             && self.consumed == self.shown.len()
     }
 
-    /// Takes what the text has at hand; false at its end.
-    fn take(&mut self) -> io::Result<bool> {
+    /// Takes what is in the text's buffer.
+    fn take(&mut self) -> io::Result<Rest> {
         let available = self.text.fill_buf()?;
         let length = available.len();
         self.taken.extend_from_slice(available);
         self.text.consume(length);
-        Ok(length > 0)
+        Ok(Rest::after(length))
     }
 
     /// Shows more when everything that is shown is consumed.
@@ -70,22 +84,22 @@ impl<'a> Decoder<'a> {
         while self.consumed == self.shown.len() {
             self.shown.clear();
             self.consumed = 0;
-            let mut is_end = !self.take()?;
+            let mut rest = self.take()?;
             while self.encoding == Encoding::Unknown {
-                match declared(&self.taken, is_end) {
+                match declared(&self.taken, rest) {
                     Some(encoding) => self.encoding = encoding,
-                    None => is_end = !self.take()?,
+                    None => rest = self.take()?,
                 }
             }
             if self.taken.is_empty() {
                 break;
             }
-            self.show(is_end);
+            self.show(rest);
         }
         Ok(())
     }
 
-    fn show(&mut self, is_end: bool) {
+    fn show(&mut self, rest: Rest) {
         let taken = std::mem::take(&mut self.taken);
         match self.encoding {
             Encoding::Latin1 => decode(&taken, &mut self.shown),
@@ -99,7 +113,7 @@ impl<'a> Decoder<'a> {
                     // The rest of a character may be yet to come.
                     let may_go_on = std::str::from_utf8(invalid)
                         .is_err_and(|error| error.error_len().is_none());
-                    if is_last && !is_end && may_go_on {
+                    if is_last && rest == Rest::MayCome && may_go_on {
                         self.taken = invalid.to_vec();
                         return;
                     }
@@ -111,17 +125,17 @@ impl<'a> Decoder<'a> {
 }
 
 /// What a text declares that begins so; `None` where more of it must be seen.
-fn declared(start: &[u8], is_whole: bool) -> Option<Encoding> {
+fn declared(start: &[u8], rest: Rest) -> Option<Encoding> {
     const BEGINNING: &[u8] = b"<?xml";
     let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
     let common = text.len().min(BEGINNING.len());
     if text[..common] != BEGINNING[..common] {
-        let may_be_a_mark = BYTE_ORDER_MARK.starts_with(start) && !is_whole;
+        let may_be_a_mark = BYTE_ORDER_MARK.starts_with(start) && rest == Rest::MayCome;
         return (!may_be_a_mark).then_some(Encoding::Utf8);
     }
     let end = text.windows(2).position(|two| two == b"?>");
     let Some(end) = end else {
-        let is_enough = is_whole || text.len() > DECLARATION_LIMIT;
+        let is_enough = rest == Rest::None || text.len() > DECLARATION_LIMIT;
         return is_enough.then_some(Encoding::Utf8);
     };
     let declaration = String::from_utf8_lossy(&text[..end]).to_ascii_lowercase();

@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
-use super::decoder::Decoder;
+use super::decoder::{Decoder, Rest};
 use crate::format::members::read_buffered;
 
 /// Ends in an error when one event takes more than its share: quick-xml would buffer a text node of any size.
@@ -43,20 +43,19 @@ impl Utf8Substitute {
             if self.taken.is_empty() {
                 break;
             }
-            let is_end = length == 0;
-            self.show(is_end);
+            self.show(Rest::after(length));
         }
         Ok(())
     }
 
-    fn show(&mut self, is_end: bool) {
+    fn show(&mut self, rest: Rest) {
         for chunk in self.taken.utf8_chunks() {
             self.shown.extend_from_slice(chunk.valid().as_bytes());
             let shown = self.shown.len();
             let invalid = chunk.invalid().len();
             let is_last = shown + invalid == self.taken.len();
             // A character has up to four bytes, of which the first says how many.
-            if is_last && !is_end && is_beginning(chunk.invalid()) {
+            if is_last && rest == Rest::MayCome && is_beginning(chunk.invalid()) {
                 return;
             }
             self.shown.resize(shown + invalid, b'?');

@@ -319,30 +319,7 @@ impl<'a, const N: usize> Records<'a, N> {
                     self.root_tag = self.recorded(before..after).to_vec();
                 }
             }
-            Event::End(_) => {
-                let is_record = self.matched == self.path.len() && self.depth == self.matched;
-                // Unmatched ends are errors of the reader: something is open here.
-                self.depth -= 1;
-                self.matched = self.matched.min(self.depth);
-                let after = self.reader.get_ref().consumed();
-                if let Some(open) = self.open
-                    && self.depth < open.depth
-                {
-                    self.child_spans[open.child].end = after;
-                    self.open = None;
-                }
-                let below = self.depth.saturating_sub(self.path.len());
-                for matched in &mut self.lists_matched {
-                    *matched = below.min(*matched);
-                }
-                if let Some(texts) = &mut self.texts {
-                    texts.end(below);
-                }
-                if is_record {
-                    self.span.end = after;
-                    return Ok(Progress::Record);
-                }
-            }
+            Event::End(_) => return Ok(self.end()),
             Event::Text(text) => {
                 if self.is_copying {
                     well_formed::check_text(self.file, &text)?;
@@ -430,6 +407,33 @@ impl<'a, const N: usize> Records<'a, N> {
         }
         self.depth += 1;
         Ok(())
+    }
+
+    /// An element ends.
+    fn end(&mut self) -> Progress {
+        let is_record = self.matched == self.path.len() && self.depth == self.matched;
+        // Unmatched ends are errors of the reader: something is open here.
+        self.depth -= 1;
+        self.matched = self.matched.min(self.depth);
+        let after = self.reader.get_ref().consumed();
+        if let Some(open) = self.open
+            && self.depth < open.depth
+        {
+            self.child_spans[open.child].end = after;
+            self.open = None;
+        }
+        let below = self.depth.saturating_sub(self.path.len());
+        for matched in &mut self.lists_matched {
+            *matched = below.min(*matched);
+        }
+        if let Some(texts) = &mut self.texts {
+            texts.end(below);
+        }
+        if !is_record {
+            return Progress::Reading;
+        }
+        self.span.end = after;
+        Progress::Record
     }
 
     /// An element inside of a record, of which the children and grandchildren may be wanted.
