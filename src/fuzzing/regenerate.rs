@@ -34,7 +34,9 @@ const REPOMD: &[u8] = b"<repomd><revision>1</revision><data type=\"primary\"><lo
 /// Texts in memory.
 struct Texts {
     all: Vec<Index>,
-    texts: Vec<Vec<u8>>,
+    contents: Vec<Vec<u8>>,
+    /// By the place of an index, how often it was read.
+    reads: RefCell<Vec<u64>>,
 }
 
 impl Texts {
@@ -57,7 +59,8 @@ impl Texts {
                     presence: Presence::AnyVariant,
                 })
                 .collect(),
-            texts: texts.iter().map(|(_, _, text)| text.to_vec()).collect(),
+            contents: texts.iter().map(|(_, _, text)| text.to_vec()).collect(),
+            reads: RefCell::new(vec![0; texts.len()]),
         }
     }
 }
@@ -87,7 +90,9 @@ impl Indexes for Texts {
         work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
     ) -> Result<(), FormatError> {
         let place = self.all.iter().position(|other| other.name == index.name);
-        work(&mut &self.texts[place.expect("it is one of ours")][..])
+        let place = place.expect("it is one of ours");
+        self.reads.borrow_mut()[place] += 1;
+        work(&mut &self.contents[place][..])
     }
 }
 
@@ -132,7 +137,7 @@ fn references(
 /// Takes all packages but the second into new indexes, and reads those again.
 fn regenerate(selected: &dyn Selected, root: &[u8], texts: &Texts) -> Result<(), FormatError> {
     let list = &texts.all[0];
-    let before = references(selected, list, &texts.texts[0])?;
+    let before = references(selected, list, &texts.contents[0])?;
     let mut chosen = Chosen::default();
     let left_out = before.get(1).map(|reference| reference.path.clone());
     let taken = |reference: &Reference| Some(&reference.path) != left_out.as_ref();
@@ -222,4 +227,81 @@ pub fn rpm(input: &[u8]) -> Verdict {
     let written = regenerate(&format, REPOMD, &texts);
     assert!(filtered || written.is_err() || name != "modules");
     Verdict::of(&written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCES: &[u8] = b"Package: hello\nVersion: 1\nDirectory: pool\nChecksums-Sha256:\n \
+        e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 1 h.dsc\n";
+
+    /// Chooses and writes new indexes, as a sync does. Returns the paths that are chosen, and the new indexes.
+    fn filtered(selected: &dyn Selected, root: &[u8], texts: &Texts) -> (Vec<String>, Kept) {
+        let choice = selected.choose(texts).unwrap();
+        let chosen = choice.chosen.expect("there is a filter");
+        let source = Source {
+            root,
+            indexes: texts,
+            chosen: &chosen,
+        };
+        let mut kept = Kept(Vec::new());
+        selected.regenerate(&[source], &mut kept).unwrap();
+        let files = choice.listed.expect("the lists were read").files;
+        let mut paths: Vec<String> = files.iter().map(|file| file.path.to_string()).collect();
+        paths.sort();
+        (paths, kept)
+    }
+
+    #[test]
+    fn a_list_of_packages_is_read_once_to_choose_and_once_to_copy() {
+        let filters = Filters {
+            exclude: vec![glob::Pattern::new("left-out").unwrap()],
+            ..Filters::default()
+        };
+        let other = String::from_utf8(PACKAGES.to_vec()).unwrap();
+        let other = other.replace("hello", "left-out").replace("h.deb", "l.deb");
+        let packages = [PACKAGES, b"\n", other.as_bytes()].concat();
+        let apt = Apt::new(Selection {
+            distribution: "stable".to_owned(),
+            components: vec!["main".to_owned()],
+            architectures: vec!["amd64".to_owned()],
+            sources: true,
+            udebs: false,
+            installer: false,
+            filters: filters.clone(),
+        });
+        let texts = Texts::of(&[
+            ("main/binary-all/Packages", IndexKind::Packages, &packages),
+            ("main/source/Sources", IndexKind::Sources, SOURCES),
+        ]);
+        let (paths, _) = filtered(&apt.unwrap(), RELEASE, &texts);
+        assert_eq!(paths, ["pool/h.deb", "pool/h.dsc"]);
+        assert_eq!(*texts.reads.borrow(), [2, 2]);
+
+        let rpm = Rpm::new(rpm::Selection {
+            architectures: None,
+            sources: true,
+            filters,
+        });
+        // One package stands there twice: both elements are kept, and counted.
+        let primary = String::from_utf8(PRIMARY.to_vec()).unwrap();
+        let start = primary.find("<package ").unwrap();
+        let element = &primary[start..primary.find("</metadata>").unwrap()];
+        let other = element
+            .replace("hello", "left-out")
+            .replace("h.rpm", "l.rpm");
+        let primary = format!("<metadata packages=\"3\">{element}{other}{element}</metadata>");
+        let filelists = b"<filelists packages=\"1\"></filelists>";
+        let texts = Texts::of(&[
+            ("primary", IndexKind::Packages, primary.as_bytes()),
+            ("filelists", IndexKind::Opaque, filelists),
+        ]);
+        let (paths, kept) = filtered(&rpm, REPOMD, &texts);
+        assert_eq!(paths, ["h.rpm"]);
+        let new = String::from_utf8(kept.0[0].clone()).unwrap();
+        assert!(new.contains("packages=\"2\""), "{new}");
+        assert_eq!(new.matches("<package ").count(), 2);
+        assert_eq!(*texts.reads.borrow(), [2, 1]);
+    }
 }
