@@ -1,8 +1,8 @@
-//! Which packages of a repository are chosen, whatever its format: those that the filters match, what
-//! they need, and their sources.
+//! Which packages of a repository are chosen, whatever its format: those that the filters match,
+//! what they need, and their sources.
 //!
-//! Each list of packages is read once. The [`Reference`] of every package is kept, so that the files to
-//! download are known without reading the lists again. Nothing else of their text is kept.
+//! Each list of packages is read once. The [`Reference`] of every package is kept, so that the
+//! files to download are known without reading the lists again. Nothing else of their text is kept.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
@@ -55,13 +55,14 @@ impl<'a, R: DependencyRules> Chooser<'a, R> {
         self.packages.is_some()
     }
 
-    /// Notes a file that a list names. False where its path was noted before: indexes repeat each other.
+    /// Notes a file that a list names. False where its path was noted before: indexes repeat each
+    /// other.
     pub(super) fn note(&mut self, reference: Reference) -> bool {
         self.files.add(reference)
     }
 
-    /// Judges a binary package by itself. `source` is what it was built from, as its index names it;
-    /// `add` is called where other packages may need it.
+    /// Judges a binary package by itself. `source` is what it was built from, as its index names
+    /// it; `add` is called where other packages may need it.
     pub(super) fn judge(
         &mut self,
         attributes: &FilterAttributes<'_>,
@@ -102,8 +103,8 @@ impl<'a, R: DependencyRules> Chooser<'a, R> {
         Ok(())
     }
 
-    /// Judges a source package. `name` is what the packages that are built from it call it; `size` is
-    /// that of all its files.
+    /// Judges a source package. `name` is what the packages that are built from it call it; `size`
+    /// is that of all its files.
     pub(super) fn judge_source<'p>(
         &mut self,
         package: &Package,

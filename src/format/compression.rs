@@ -1,7 +1,8 @@
 //! Codecs of indexes, and reading what is inside one without trusting how much that is.
 //!
-//! An index arrives with a verified digest, yet what it unpacks to is still the upstream's word: [`IndexText`] gives
-//! at most what was declared, bounds the memory of the decoders, and can prove the declared digest at the end.
+//! An index arrives with a verified digest, yet what it unpacks to is still the upstream's word:
+//! [`IndexText`] gives at most what was declared, bounds the memory of the decoders, and can prove
+//! the declared digest at the end.
 
 use std::io::{self, BufRead, Read, Write};
 use std::num::NonZeroU64;
@@ -21,17 +22,21 @@ pub enum Compression {
     Zstd,
 }
 
-/// The most that an index may unpack to, whatever is declared. The largest known ones are Ubuntu's Contents (829 MB)
-/// and Fedora's filelists (717 MB); five times that leaves room and still ends within seconds.
+/// The most that an index may unpack to, whatever is declared. The largest known ones are Ubuntu's
+/// Contents (829 MB) and Fedora's filelists (717 MB); five times that leaves room and still ends
+/// within seconds.
 pub const OPEN_LIMIT: u64 = 4 << 30;
 
-/// As a power of two: 128 MiB, what `zstd --ultra -22` and `--long` ask for and every client accepts.
+/// As a power of two: 128 MiB, what `zstd --ultra -22` and `--long` ask for and every client
+/// accepts.
 const ZSTD_WINDOW_LOG_LIMIT: u32 = 27;
 
-/// Large enough that hashing and decoding work on whole blocks, not on the lines that a parser takes.
+/// Large enough that hashing and decoding work on whole blocks, not on the lines that a parser
+/// takes.
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// Ends of names in compressions that some clients read and chantal does not: such files are mirrored as they are.
+/// Ends of names in compressions that some clients read and chantal does not: such files are
+/// mirrored as they are.
 const FOREIGN_SUFFIXES: [&str; 6] = [".lzma", ".lz4", ".lz", ".zck", ".br", ".Z"];
 
 /// Of a name in a compression that is not read, the name without it and what the compression adds.
@@ -47,7 +52,8 @@ impl Compression {
         Self::split(path).1
     }
 
-    /// The name without what the compression adds: `main/Contents-all.gz` gives `main/Contents-all`.
+    /// The name without what the compression adds: `main/Contents-all.gz` gives
+    /// `main/Contents-all`.
     pub fn split(path: &str) -> (&str, Self) {
         [Self::Gzip, Self::Xz, Self::Bzip2, Self::Zstd]
             .into_iter()
@@ -76,8 +82,8 @@ impl Compression {
         }
     }
 
-    /// Unpacks a stream, and every further member, stream or frame that follows it. What else follows is an error for zstd, and
-    /// for the others [the end](super::members).
+    /// Unpacks a stream, and every further member, stream or frame that follows it. What else
+    /// follows is an error for zstd, and for the others [the end](super::members).
     fn decoder<'r>(self, mut packed: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
         // No bytes at all are no zstd frames to its decoder, and then a good file without content.
         if self != Self::Plain && packed.fill_buf()?.is_empty() {
@@ -116,16 +122,19 @@ impl Compression {
     }
 }
 
-/// How hard it is tried: a new index is packed once and read by every client, but a person waits for it.
+/// How hard it is tried: a new index is packed once and read by every client, but a person waits
+/// for it.
 const GZIP_LEVEL: u32 = 6;
 /// The next one takes twice the time for 4% less.
 const XZ_PRESET: u32 = 0;
-/// In bytes, what one thread packs at a time: where blocks end must not depend on how many threads there are.
+/// In bytes, what one thread packs at a time: where blocks end must not depend on how many threads
+/// there are.
 const XZ_BLOCK: u64 = 4 << 20;
 const XZ_THREADS_MAX: u32 = 8;
 const ZSTD_LEVEL: i32 = 9;
 
-/// Packs what is written to it. Equal texts make equal files: nothing of the time or the machine is in them.
+/// Packs what is written to it. Equal texts make equal files: nothing of the time or the machine is
+/// in them.
 pub enum Encoder<W: Write> {
     Gzip(flate2::write::GzEncoder<W>),
     Xz(Box<lzma_rust2::XzWriterMt<W>>),

@@ -1,13 +1,16 @@
-//! What packages need of each other: from those that are chosen to all that they need of the same repository.
+//! What packages need of each other: from those that are chosen to all that they need of the same
+//! repository.
 //!
-//! Whatever may meet a need is taken: of every alternative, each package that is or provides it, in its newest version that
-//! fits. Which of them a client will install is not known here, and one that is missing costs more than one that lies
-//! there. So what is taken depends on no order, and is what `apt-cache depends --recurse` and `dnf repoquery --requires
-//! --resolve --recursive` list, but for older versions. Conflicts are not looked at. What a package provides itself is not
+//! Whatever may meet a need is taken: of every alternative, each package that is or provides it, in
+//! its newest version that fits. Which of them a client will install is not known here, and one
+//! that is missing costs more than one that lies there. So what is taken depends on no order, and
+//! is what `apt-cache depends --recurse` and `dnf repoquery --requires --resolve --recursive` list,
+//! but for older versions. Conflicts are not looked at. What a package provides itself is not
 //! looked for elsewhere.
 //!
-//! Nothing of an index's text is kept but each different name and version once, each different need once, and for each
-//! package some 200 bytes and 8 for each of its needs. All of it comes from strangers: what it takes has limits, and so has the search.
+//! Nothing of an index's text is kept but each different name and version once, each different need
+//! once, and for each package some 200 bytes and 8 for each of its needs. All of it comes from
+//! strangers: what it takes has limits, and so has the search.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -20,13 +23,15 @@ use crate::rel_path::RelPath;
 const WORD_LIMIT: usize = 16 << 10;
 /// All of them. Those of the largest archives are estimated at some 20 MB.
 const WORDS_LIMIT: usize = 256 << 20;
-/// Terms of needs, needs of packages, and what is provided, together. The largest archives are estimated at some 2 million.
+/// Terms of needs, needs of packages, and what is provided, together. The largest archives are
+/// estimated at some 2 million.
 const RECORDS_LIMIT: usize = 32 << 20;
-/// How often what is provided is held against what is needed; long versions count more. The largest archives are
-/// estimated at some 10 million.
+/// How often what is provided is held against what is needed; long versions count more. The largest
+/// archives are estimated at some 10 million.
 const COMPARED_LIMIT: usize = 64 << 20;
 
-/// Which versions are meant, as flags: what is less, equal and greater than one version. None: whatever version.
+/// Which versions are meant, as flags: what is less, equal and greater than one version. None:
+/// whatever version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Relation(u8);
 
@@ -256,7 +261,8 @@ impl<R: DependencyRules> PackageSet<R> {
         }
     }
 
-    /// Adds a package; what else is said goes to the one that was added last. It provides its own name.
+    /// Adds a package; what else is said goes to the one that was added last. It provides its own
+    /// name.
     pub fn add(&mut self, candidate: Candidate<'_>) -> Result<usize, LimitExceeded> {
         let member = Member {
             name: self.words.add(candidate.name)?,
@@ -348,7 +354,8 @@ impl<R: DependencyRules> PackageSet<R> {
         Ok(())
     }
 
-    /// The number of a text that is known; what nobody needs has none, unless something else is called so.
+    /// The number of a text that is known; what nobody needs has none, unless something else is
+    /// called so.
     pub fn symbol(&self, text: &str) -> Option<u32> {
         self.words.numbers.get(text).copied()
     }

@@ -1,7 +1,8 @@
-//! Filters: which packages of a repository are wanted, judged one at a time, and then by their versions.
+//! Filters: which packages of a repository are wanted, judged one at a time, and then by their
+//! versions.
 //!
-//! A package is wanted when it fulfils every criterion that is given. Names, source packages, groups and modules are one
-//! criterion: any of them may name it.
+//! A package is wanted when it fulfils every criterion that is given. Names, source packages,
+//! groups and modules are one criterion: any of them may name it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -42,8 +43,8 @@ pub fn matches(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
         && is_small_enough(filters, attributes)
 }
 
-/// Whether a package that others need may be taken: whether no criterion says what is not wanted, or how much. What says which
-/// ones are meant says nothing of it.
+/// Whether a package that others need may be taken: whether no criterion says what is not wanted,
+/// or how much. What says which ones are meant says nothing of it.
 pub fn allows_as_dependency(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
     let groups: Vec<&str> = attributes.groups.iter().map(String::as_str).collect();
     let is_unwanted = [
@@ -71,8 +72,8 @@ pub enum BuiltPackages {
     NotChosen,
 }
 
-/// Whether a source package is wanted: what was built from it is, it is named itself, or nothing is. Sections and priorities
-/// say nothing of sources.
+/// Whether a source package is wanted: what was built from it is, it is named itself, or nothing
+/// is. Sections and priorities say nothing of sources.
 pub fn matches_source(
     filters: &Filters,
     attributes: &FilterAttributes<'_>,
@@ -132,7 +133,8 @@ fn is_named(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
             .any(|(patterns, names)| any_name_matches(&patterns.wanted, names))
 }
 
-/// Packages for every architecture belong to each of them unless they are named as unwanted, and so do sources.
+/// Packages for every architecture belong to each of them unless they are named as unwanted, and so
+/// do sources.
 fn architecture_names(package: &Package) -> Vec<&str> {
     let architecture = package.architecture.as_str();
     match architecture {

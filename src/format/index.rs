@@ -8,7 +8,8 @@ use crate::rel_path::RelPath;
 /// One metadata file that the root names, with its alternatives.
 #[derive(Clone, Debug)]
 pub struct Index {
-    /// For messages: the uncompressed path as the root names it (`main/binary-amd64/Packages`), or the data type (`primary`).
+    /// For messages: the uncompressed path as the root names it (`main/binary-amd64/Packages`), or
+    /// the data type (`primary`).
     pub name: String,
     pub kind: IndexKind,
     /// The same content under several compressions, the one to read first. Never empty.
@@ -32,9 +33,11 @@ impl Index {
 pub enum Presence {
     /// At least one variant: roots often list variants that no server has.
     AnyVariant,
-    /// The same again for other clients (`primary_db`, `primary_zck`): it may be missing where the one that it repeats is there.
+    /// The same again for other clients (`primary_db`, `primary_zck`): it may be missing where the
+    /// one that it repeats is there.
     Twin,
-    /// It is mirrored when it is there and not missed when it is not (`main/binary-amd64/Release`, which no client asks for).
+    /// It is mirrored when it is there and not missed when it is not (`main/binary-amd64/Release`,
+    /// which no client asks for).
     Optional,
 }
 
@@ -65,10 +68,12 @@ impl IndexKind {
 #[derive(Clone, Debug)]
 pub struct Variant {
     pub path: RelPath,
-    /// Further paths under which clients ask for the same bytes (`by-hash/SHA256/...`), strongest digest first.
-    /// The upstream is asked for the first of them before `path`: its content cannot change mid-sync.
+    /// Further paths under which clients ask for the same bytes (`by-hash/SHA256/...`), strongest
+    /// digest first. The upstream is asked for the first of them before `path`: its content cannot
+    /// change mid-sync.
     pub by_hash: Vec<RelPath>,
-    /// What the root declares of the file as it is transferred: SHA-256 if it is among the digests, else the strongest.
+    /// What the root declares of the file as it is transferred: SHA-256 if it is among the digests,
+    /// else the strongest.
     pub digest: Digest,
     /// Another one that the root declares: clients check each.
     pub also: Option<Digest>,

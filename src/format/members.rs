@@ -1,9 +1,11 @@
-//! What a gzip, bzip2 or xz file holds: one member (gzip's word, xz and bzip2 say stream) after the other.
+//! What a gzip, bzip2 or xz file holds: one member (gzip's word, xz and bzip2 say stream) after the
+//! other.
 //!
-//! A file ends with its last member. What follows it and does not begin another one is not looked at, as zlib's `gzread`,
-//! libbz2 and liblzma have it and therefore apt and dnf: tools that write to tapes or blocks leave zero bytes there, and the
-//! digest of the file covers them. No content can hide in it, and what was declared of the content is held against what came
-//! before. zstd is no part of this: its clients refuse a file that goes on after its last frame.
+//! A file ends with its last member. What follows it and does not begin another one is not looked
+//! at, as zlib's `gzread`, libbz2 and liblzma have it and therefore apt and dnf: tools that write
+//! to tapes or blocks leave zero bytes there, and the digest of the file covers them. No content
+//! can hide in it, and what was declared of the content is held against what came before. zstd is
+//! no part of this: its clients refuse a file that goes on after its last frame.
 
 use std::io::{self, BufRead, Read};
 

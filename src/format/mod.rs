@@ -1,9 +1,9 @@
 //! What a repository format is to the rest: bytes in, references out.
 //!
-//! A format says where the root stands, which indexes a trusted root names, and which files an index names. It
-//! knows no network, no pool and no store, and it gets to parse nothing that was not verified: the root comes as
-//! [`Trusted`], an index as a reader over bytes whose digest the root vouched for. Indexes are streamed; memory
-//! does not grow with their text.
+//! A format says where the root stands, which indexes a trusted root names, and which files an
+//! index names. It knows no network, no pool and no store, and it gets to parse nothing that was
+//! not verified: the root comes as [`Trusted`], an index as a reader over bytes whose digest the
+//! root vouched for. Indexes are streamed; memory does not grow with their text.
 
 mod choose;
 pub mod compression;
@@ -51,7 +51,8 @@ pub type VersionOrder = fn(&str, &str) -> Ordering;
 pub trait Format: Sync {
     fn kind(&self) -> RepoFormat;
 
-    /// Selects everything that a root at this place names: the configuration that a stored state was made by may be gone.
+    /// Selects everything that a root at this place names: the configuration that a stored state
+    /// was made by may be gone.
     fn everything(&self, root: &RelPath) -> Box<dyn Selected>;
 
     fn version_order(&self) -> VersionOrder;
@@ -62,7 +63,8 @@ pub trait Format: Sync {
     /// Whether clients ignore a root that is older than the one they know.
     fn compares_dates(&self) -> bool;
 
-    /// When a root that lies somewhere was made, where clients compare that; `None` also for one that cannot be read.
+    /// When a root that lies somewhere was made, where clients compare that; `None` also for one
+    /// that cannot be read.
     fn date_of(&self, source: &RootSource, bytes: &[u8]) -> Option<i64>;
 
     /// The root with another date.
@@ -77,12 +79,14 @@ pub trait Format: Sync {
     /// The signed forms that clients look for.
     fn forms(&self, source: &RootSource) -> Vec<RootSource>;
 
-    /// What clients make of a signature that is a file of its own; `None` when nothing speaks against it.
+    /// What clients make of a signature that is a file of its own; `None` when nothing speaks
+    /// against it.
     fn reject_signature(&self, _signature: &[u8]) -> Option<&'static str> {
         None
     }
 
-    /// The trusted keys as this format's clients take them, at the top of a published tree. `name` is `publish.key_name`.
+    /// The trusted keys as this format's clients take them, at the top of a published tree. `name`
+    /// is `publish.key_name`.
     fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile>;
 
     /// Where our own key is published.
@@ -91,7 +95,8 @@ pub trait Format: Sync {
     /// The client setting that accepts an unsigned root.
     fn unsigned_setting(&self) -> &'static str;
 
-    /// Whether a root says what its repository is (suite, codename, origin, label), so that a merge can be called otherwise.
+    /// Whether a root says what its repository is (suite, codename, origin, label), so that a merge
+    /// can be called otherwise.
     fn has_identity(&self) -> bool {
         false
     }
@@ -101,13 +106,14 @@ pub trait Format: Sync {
         root.to_vec()
     }
 
-    /// Whether the packages of these indexes lie beside the root. States of both kinds have no common place for their indexes.
+    /// Whether the packages of these indexes lie beside the root. States of both kinds have no
+    /// common place for their indexes.
     fn is_flat(&self, _indexes: &[Index]) -> bool {
         false
     }
 
-    /// Whether a state with new indexes keeps the files that are not packages: installer images do not
-    /// depend on which packages there are, deltas do.
+    /// Whether a state with new indexes keeps the files that are not packages: installer images do
+    /// not depend on which packages there are, deltas do.
     fn carries_files(&self) -> bool {
         false
     }
@@ -117,8 +123,8 @@ pub trait Format: Sync {
         false
     }
 
-    /// What a package says of itself, after its own digests were found right. A format whose packages have no signatures
-    /// inside (apt's are vouched for by their index) is not asked.
+    /// What a package says of itself, after its own digests were found right. A format whose
+    /// packages have no signatures inside (apt's are vouched for by their index) is not asked.
     fn read_package_header(&self, _package: &mut dyn Read) -> Result<PackageHeader, PackageError> {
         Err(PackageError::NotSigned)
     }
@@ -126,18 +132,20 @@ pub trait Format: Sync {
     /// Where metadata says why packages changed.
     fn change_reasons(&self) -> ChangeReasons;
 
-    /// Why an index that is not parsed must not be mirrored, judged by its first bytes; `None` if it may be.
+    /// Why an index that is not parsed must not be mirrored, judged by its first bytes; `None` if
+    /// it may be.
     fn reject_opaque(&self, _start: &[u8]) -> Option<&'static str> {
         None
     }
 }
 
-/// A repository of a format, as a selection takes it: everything that sync needs to know of it. All paths are relative to the
-/// repository's URL.
+/// A repository of a format, as a selection takes it: everything that sync needs to know of it. All
+/// paths are relative to the repository's URL.
 pub trait Selected: Send + Sync {
     fn format(&self) -> &'static dyn Format;
 
-    /// The selection as a text that changes exactly when the selection does: a state made by another one is not comparable.
+    /// The selection as a text that changes exactly when the selection does: a state made by
+    /// another one is not comparable.
     fn selection(&self) -> String;
 
     /// Which of the repositories at one URL it is; empty where there is only one.
@@ -146,8 +154,8 @@ pub trait Selected: Send + Sync {
     /// Where the root may stand, best first: the first one that the upstream has is the root.
     fn roots(&self) -> Vec<RootSource>;
 
-    /// Files that belong beside the root and are mirrored when the upstream has them, though no digest vouches
-    /// for them: they are published, never parsed.
+    /// Files that belong beside the root and are mirrored when the upstream has them, though no
+    /// digest vouches for them: they are published, never parsed.
     fn companions(&self, root: &RootSource) -> Vec<Companion>;
 
     /// Parses a root and chooses from it what this repository's selection needs.
@@ -163,8 +171,8 @@ pub trait Selected: Send + Sync {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
 
-    /// Chooses the packages of this selection. What the lists of packages name is given back, so that
-    /// they need not be read again.
+    /// Chooses the packages of this selection. What the lists of packages name is given back, so
+    /// that they need not be read again.
     fn choose(&self, indexes: &dyn Indexes) -> Result<PackageChoice, FormatError>;
 
     /// Writes new indexes for the chosen packages of one or several states, and a root over them.
@@ -174,7 +182,8 @@ pub trait Selected: Send + Sync {
         sink: &mut dyn Sink,
     ) -> Result<Regenerated, FormatError>;
 
-    /// Where packages of one name are no updates of each other: by package, the stream that it belongs to.
+    /// Where packages of one name are no updates of each other: by package, the stream that it
+    /// belongs to.
     fn streams(&self, _indexes: &dyn Indexes) -> Result<HashMap<Package, String>, FormatError> {
         Ok(HashMap::new())
     }
@@ -213,9 +222,11 @@ pub fn select(config: &FormatConfig, filters: &Filters) -> Result<Box<dyn Select
     })
 }
 
-/// Unpacks one file of the index `name` for `read`, and holds what came out against what the root declares of it.
+/// Unpacks one file of the index `name` for `read`, and holds what came out against what the root
+/// declares of it.
 ///
-/// What `read` made of it counts only when the whole is good. Whatever `read` leaves unread is unpacked and proved as well.
+/// What `read` made of it counts only when the whole is good. Whatever `read` leaves unread is
+/// unpacked and proved as well.
 pub fn read_text<T, E: From<FormatError>>(
     name: &str,
     variant: &Variant,

@@ -17,16 +17,16 @@ pub enum ChangeReasons {
     Sources { read: ReadOrigins },
 }
 
-/// Streams the advisories of an index. An error of the callback ends the reading and is passed on. The
-/// first argument is the name of the index, for messages.
+/// Streams the advisories of an index. An error of the callback ends the reading and is passed on.
+/// The first argument is the name of the index, for messages.
 pub type ReadAdvisories = fn(
     &str,
     &mut dyn BufRead,
     &mut dyn FnMut(AdvisoryRecord) -> Result<(), FormatError>,
 ) -> Result<(), FormatError>;
 
-/// Streams what the packages of a list were built from. The first argument is the name of the index,
-/// for messages.
+/// Streams what the packages of a list were built from. The first argument is the name of the
+/// index, for messages.
 pub type ReadOrigins =
     fn(&str, &mut dyn BufRead, &mut dyn FnMut(PackageOrigin<'_>)) -> Result<(), FormatError>;
 

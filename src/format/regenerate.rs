@@ -1,11 +1,12 @@
 //! What a format needs to write new indexes for a choice of packages, and what it gives back.
 //!
-//! Indexes are rewritten by streaming those of the sources and copying the chosen packages' own bytes (a stanza, an
-//! element): no field is lost. Equal input gives equal output.
+//! Indexes are rewritten by streaming those of the sources and copying the chosen packages' own
+//! bytes (a stanza, an element): no field is lost. Equal input gives equal output.
 //!
-//! What is written is read back before a root names it, and so is the root. An index that only describes packages and that no
-//! reader can take (an advisory with a typo in its markup) is left out: a filter or a merge can do without it, and so can clients.
-//! What says which packages there are, and which of them belong to a module, is never left out.
+//! What is written is read back before a root names it, and so is the root. An index that only
+//! describes packages and that no reader can take (an advisory with a typo in its markup) is left
+//! out: a filter or a merge can do without it, and so can clients. What says which packages there
+//! are, and which of them belong to a module, is never left out.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -22,7 +23,8 @@ use crate::rel_path::RelPath;
 pub struct Chosen {
     /// With the new path of those that cannot stay where they are.
     paths: HashMap<RelPath, Option<RelPath>>,
-    /// Names and versions of APT source packages: several of them may share a file, and not all be taken.
+    /// Names and versions of APT source packages: several of them may share a file, and not all be
+    /// taken.
     sources: HashSet<(String, String)>,
     records: Option<u64>,
 }
@@ -90,8 +92,8 @@ impl Chosen {
 /// What a selection takes of a repository.
 #[derive(Debug, Default)]
 pub struct PackageChoice {
-    /// `None` where the upstream's own indexes are right. With filters they never are, even if nothing is left out: the signer must
-    /// not change with what the upstream happens to have.
+    /// `None` where the upstream's own indexes are right. With filters they never are, even if
+    /// nothing is left out: the signer must not change with what the upstream happens to have.
     pub chosen: Option<Chosen>,
     /// What the lists of packages name of that; `None` where they were not read.
     pub listed: Option<ChosenFiles>,
@@ -102,8 +104,8 @@ pub struct PackageChoice {
 /// What lists of packages name.
 #[derive(Debug, Default)]
 pub struct ChosenFiles {
-    /// The files of the chosen packages. Where one path is named in several ways it is there several
-    /// times, the first one first.
+    /// The files of the chosen packages. Where one path is named in several ways it is there
+    /// several times, the first one first.
     pub files: Vec<Reference>,
     /// Of all packages, chosen or not.
     pub architectures: BTreeSet<String>,
@@ -116,13 +118,15 @@ pub trait Indexes {
     /// The variants that are there, the one to read first in front. Empty when there is none.
     fn present<'a>(&self, index: &'a Index) -> Vec<(&'a Variant, Packed)>;
 
-    /// From now on an index is read from another of its variants than the one that was read so far; false where it has no other.
+    /// From now on an index is read from another of its variants than the one that was read so far;
+    /// false where it has no other.
     fn set_aside(&self, index: &Index) -> bool;
 
     /// Whether the files of an index are still what was stored. False where that cannot be told.
     fn is_intact(&self, index: &Index) -> bool;
 
-    /// Gives the uncompressed text of an index to `work`, and proves it against the root's declaration.
+    /// Gives the uncompressed text of an index to `work`, and proves it against the root's
+    /// declaration.
     fn read(
         &self,
         index: &Index,
@@ -164,8 +168,8 @@ pub type ReadBack<'r> = &'r mut dyn FnMut(&mut dyn BufRead) -> Result<(), Format
 
 /// Where new indexes are stored.
 pub trait Sink {
-    /// Stores what `work` writes, once in each of these compressions. Each file is unpacked again from where it is stored and
-    /// compared with what was written, and `read_back` reads its text.
+    /// Stores what `work` writes, once in each of these compressions. Each file is unpacked again
+    /// from where it is stored and compared with what was written, and `read_back` reads its text.
     fn store(
         &mut self,
         codecs: &[Compression],
@@ -201,7 +205,8 @@ pub(super) enum OnUnreadable {
     LeaveOut,
 }
 
-/// The indexes of several sources that one new index is written from, with the numbers of their sources.
+/// The indexes of several sources that one new index is written from, with the numbers of their
+/// sources.
 pub(super) struct Inputs<'i> {
     sources: &'i [Source<'i>],
     pub(super) all: Vec<(usize, &'i Index)>,
@@ -233,7 +238,8 @@ impl<'i> Inputs<'i> {
         read.inspect_err(|_| self.failed.set(Some((number, index))))
     }
 
-    /// Makes a new index with `write`; what cannot be read is left out of it or refused. `None` when nothing is left to read.
+    /// Makes a new index with `write`; what cannot be read is left out of it or refused. `None`
+    /// when nothing is left to read.
     pub(super) fn written<T>(
         &mut self,
         unreadable: OnUnreadable,
@@ -292,7 +298,8 @@ impl FormatError {
     pub fn is_about_content(&self) -> bool {
         match self {
             Self::Malformed { .. } | Self::Compression { .. } => true,
-            // What decoders make of bytes that they cannot unpack. Errors of the system have other kinds.
+            // What decoders make of bytes that they cannot unpack. Errors of the system have other
+            // kinds.
             Self::Read { source, .. } => matches!(
                 source.kind(),
                 io::ErrorKind::InvalidData

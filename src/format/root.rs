@@ -9,7 +9,8 @@ use crate::rel_path::RelPath;
 pub enum RootSource {
     /// A clear-signed file whose text is the root (`InRelease`).
     Inline { path: RelPath },
-    /// A file with its signature beside it (`Release` and `Release.gpg`, `repomd.xml` and `repomd.xml.asc`).
+    /// A file with its signature beside it (`Release` and `Release.gpg`, `repomd.xml` and
+    /// `repomd.xml.asc`).
     Detached { path: RelPath, signature: RelPath },
 }
 
@@ -24,8 +25,9 @@ impl RootSource {
 /// A file beside the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Companion {
-    /// The root again, in another form (`Release` and `Release.gpg` beside `InRelease`). It is mirrored only
-    /// when it says the same as the root and, if signatures are checked, is signed as well as the root is.
+    /// The root again, in another form (`Release` and `Release.gpg` beside `InRelease`). It is
+    /// mirrored only when it says the same as the root and, if signatures are checked, is signed as
+    /// well as the root is.
     SameRoot { path: RelPath, signature: RelPath },
     /// Something for clients (`repomd.xml.key`).
     Opaque { path: RelPath },
@@ -41,7 +43,8 @@ pub struct KeyFile {
 /// What a root says, reduced to the repository's selection.
 #[derive(Debug)]
 pub struct Root {
-    /// When the upstream made this state, in seconds since the epoch: `Date` of Release, the newest timestamp in repomd.
+    /// When the upstream made this state, in seconds since the epoch: `Date` of Release, the newest
+    /// timestamp in repomd.
     pub date: Option<i64>,
     /// A number that grows with each state, where the format has one and the upstream uses it so.
     pub revision: Option<u64>,

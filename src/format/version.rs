@@ -1,6 +1,7 @@
 //! What the orders of Debian's and RPM's versions have in common.
 //!
-//! This file and those of the two orders import nothing else: a test holds them against dpkg and librpm.
+//! This file and those of the two orders import nothing else: a test holds them against dpkg and
+//! librpm.
 
 use std::cmp::Ordering;
 

@@ -1,9 +1,11 @@
-//! YAML streams of many documents (modules.yaml, dep11): each document as it is written, one at a time.
+//! YAML streams of many documents (modules.yaml, dep11): each document as it is written, one at a
+//! time.
 //!
-//! What stands between documents is part of none: comments, blank lines, `...`, byte order marks. A document that holds nothing
-//! but comments is none either: written anew as a document of its own it would be one that does not start with a mapping, and
-//! libmodulemd gives up all of modules.yaml for it. Borders can be told by lines alone, for YAML allows neither `---` nor `...`
-//! at the start of a line inside of a document.
+//! What stands between documents is part of none: comments, blank lines, `...`, byte order marks. A
+//! document that holds nothing but comments is none either: written anew as a document of its own
+//! it would be one that does not start with a mapping, and libmodulemd gives up all of modules.yaml
+//! for it. Borders can be told by lines alone, for YAML allows neither `---` nor `...` at the start
+//! of a line inside of a document.
 
 use std::io::BufRead;
 
@@ -15,8 +17,8 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// One document.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Document {
-    /// `%TAG` lines. A `%YAML` line is dropped: it tells a reader nothing that it does not do anyway, and one that knows only
-    /// older versions would refuse the document.
+    /// `%TAG` lines. A `%YAML` line is dropped: it tells a reader nothing that it does not do
+    /// anyway, and one that knows only older versions would refuse the document.
     directives: Vec<u8>,
     /// From its `---` on, which it gets where it has none; it ends with a line break.
     content: Vec<u8>,
@@ -59,7 +61,8 @@ impl Document {
     }
 }
 
-/// Gives each document of a text. `limit` is for one document, in bytes. An error of `each` ends the reading and is passed on.
+/// Gives each document of a text. `limit` is for one document, in bytes. An error of `each` ends
+/// the reading and is passed on.
 pub(super) fn each_document(
     file: &str,
     text: &mut dyn BufRead,
@@ -113,7 +116,8 @@ pub(super) fn each_document(
     }
 }
 
-/// A blank line or a comment without the tabs that it begins with: libyaml takes none there, and they mean nothing.
+/// A blank line or a comment without the tabs that it begins with: libyaml takes none there, and
+/// they mean nothing.
 fn without_tab(line: &[u8]) -> &[u8] {
     if line.starts_with(b"\t") && is_blank(line) {
         let start = line.iter().position(|byte| !matches!(byte, b'\t' | b' '));

@@ -163,7 +163,8 @@ fn note_needs(
         .map_err(|exceeded| exceeded.in_index(file))
 }
 
-/// The sources of what is taken are taken too, as far as the filters do not say otherwise of themselves.
+/// The sources of what is taken are taken too, as far as the filters do not say otherwise of
+/// themselves.
 fn read_sources(
     chooser: &mut Chooser<'_, Dpkg>,
     file: &str,

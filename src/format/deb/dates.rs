@@ -1,8 +1,9 @@
-//! Dates of a Release. Policy wants those of RFC 2822 in UTC; generators in other languages and locales write what they like, and
-//! apt takes the repository all the same.
+//! Dates of a Release. Policy wants those of RFC 2822 in UTC; generators in other languages and
+//! locales write what they like, and apt takes the repository all the same.
 //!
-//! What can mean one moment only is read. Anything else is no date: months as numbers (05/09 is May in one country and September
-//! in another), times without a zone (but of asctime, which apt and RFC 9110 take for UTC), zones by other names than UTC.
+//! What can mean one moment only is read. Anything else is no date: months as numbers (05/09 is May
+//! in one country and September in another), times without a zone (but of asctime, which apt and
+//! RFC 9110 take for UTC), zones by other names than UTC.
 
 use jiff::Timestamp;
 use jiff::civil::{DateTime, Time};

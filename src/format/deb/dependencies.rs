@@ -1,8 +1,8 @@
-//! What packages of an archive need: the syntax of Depends and Provides (Debian Policy, section 7), and what meets a need
-//! as dpkg sees it.
+//! What packages of an archive need: the syntax of Depends and Provides (Debian Policy, section 7),
+//! and what meets a need as dpkg sees it.
 //!
-//! Of what no client can read the rest of a field is still read. Restrictions in brackets belong into source packages; where
-//! they stand they count.
+//! Of what no client can read the rest of a field is still read. Restrictions in brackets belong
+//! into source packages; where they stand they count.
 
 use std::cmp::Ordering;
 
@@ -38,8 +38,9 @@ impl DependencyRules for Dpkg {
                 })
     }
 
-    /// A package for all architectures is installed beside those of any: it may need one of each. `:any` is for packages with
-    /// `Multi-Arch: allowed`; where others say it, their own architecture is meant.
+    /// A package for all architectures is installed beside those of any: it may need one of each.
+    /// `:any` is for packages with `Multi-Arch: allowed`; where others say it, their own
+    /// architecture is meant.
     fn preference(
         &self,
         candidate: Target<'_>,
@@ -122,8 +123,8 @@ pub(super) fn note(
     Ok(())
 }
 
-/// `NAME[:QUALIFIER] [(RELATION VERSION)] [[ARCHITECTURE...]] [<PROFILE...>]`; `None` where nothing is named, or not for
-/// packages of this architecture.
+/// `NAME[:QUALIFIER] [(RELATION VERSION)] [[ARCHITECTURE...]] [<PROFILE...>]`; `None` where nothing
+/// is named, or not for packages of this architecture.
 fn term<'t>(text: &'t str, architecture: &str) -> Option<Term<'t>> {
     let text = text.trim();
     let end = text.find(|c: char| c.is_whitespace() || "([<".contains(c));
@@ -171,7 +172,8 @@ fn relation(text: &str) -> Versions<'_> {
     }
 }
 
-/// `amd64 i386`, `!armel`, `linux-any`. Packages for all architectures are concerned by any of them.
+/// `amd64 i386`, `!armel`, `linux-any`. Packages for all architectures are concerned by any of
+/// them.
 fn concerns(list: &str, architecture: &str) -> bool {
     let is_meant = |name: &str| {
         let cpu = name.rsplit('-').next().unwrap_or(name);

@@ -1,8 +1,8 @@
-//! Which of the files that Release lists a selection needs: all that a client with these components and
-//! architectures may ask for.
+//! Which of the files that Release lists a selection needs: all that a client with these components
+//! and architectures may ask for.
 //!
-//! A Release stays valid, byte for byte, only while everything that clients ask for is there. pdiffs are left out:
-//! clients do without them.
+//! A Release stays valid, byte for byte, only while everything that clients ask for is there.
+//! pdiffs are left out: clients do without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -291,7 +291,8 @@ impl<'a> IndexSelector<'a> {
             named_by: "the list of files".to_owned(),
             source,
         };
-        // What is listed and not mirrored may be named as it likes, and the distribution is the administrator's choice.
+        // What is listed and not mirrored may be named as it likes, and the distribution is the
+        // administrator's choice.
         path.clone().visible().map_err(path_error)?;
         let at = |name: &str| self.apt.beside(name).map_err(path_error);
         let mut by_hash = Vec::new();
@@ -441,8 +442,8 @@ impl<'a> IndexSelector<'a> {
     }
 }
 
-/// zstd unpacks about eight times faster than xz at nearly its size; where it is listed, somebody chose it. Plain comes
-/// last: it is the largest, and often listed without being there.
+/// zstd unpacks about eight times faster than xz at nearly its size; where it is listed, somebody
+/// chose it. Plain comes last: it is the largest, and often listed without being there.
 const fn reading_order(compression: Compression) -> u8 {
     match compression {
         Compression::Zstd => 0,

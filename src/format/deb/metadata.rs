@@ -44,7 +44,8 @@ impl MetadataKind {
     }
 }
 
-/// Where a text stands among those that one new index is written from. Only the first one's header is kept.
+/// Where a text stands among those that one new index is written from. Only the first one's header
+/// is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TextOrder {
     First,
@@ -100,8 +101,8 @@ pub(super) fn count(
     Ok(count)
 }
 
-/// A stanza without a name is a header, of which only the first text's is kept. Where there are no headers (`None`) it is an error:
-/// apt gives up everything for a description without its package.
+/// A stanza without a name is a header, of which only the first text's is kept. Where there are no
+/// headers (`None`) it is an error: apt gives up everything for a description without its package.
 fn copy_stanzas(
     field: &'static str,
     file: &str,
@@ -130,7 +131,8 @@ fn copy_stanzas(
     }
 }
 
-/// `PATH  SECTION/PACKAGE,SECTION/PACKAGE`; older archives put an explanation before it, which names no package.
+/// `PATH SECTION/PACKAGE,SECTION/PACKAGE`; older archives put an explanation before it, which names
+/// no package.
 fn copy_lines(
     file: &str,
     input: &mut dyn BufRead,

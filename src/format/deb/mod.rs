@@ -1,7 +1,7 @@
 //! APT repositories: Release is the root, Packages and Sources name the files.
 //!
-//! A repository lies below `dists/` with components and architectures, or is flat: Release stands beside Packages, and
-//! there is nothing to choose from.
+//! A repository lies below `dists/` with components and architectures, or is flat: Release stands
+//! beside Packages, and there is nothing to choose from.
 
 mod choose;
 mod dates;
@@ -34,9 +34,11 @@ use release::{Release, redated};
 /// What of an archive is mirrored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// The directory below `dists/`; one that ends in `/` is a flat repository at that place (`./` at the top).
+    /// The directory below `dists/`; one that ends in `/` is a flat repository at that place (`./`
+    /// at the top).
     pub distribution: String,
-    /// In full or by their last segment (`updates/main`, `main`). Without a meaning in a flat repository.
+    /// In full or by their last segment (`updates/main`, `main`). Without a meaning in a flat
+    /// repository.
     pub components: Vec<String>,
     /// `all` always belongs. Without a meaning in a flat repository.
     pub architectures: Vec<String>,
@@ -238,8 +240,8 @@ impl Selected for Apt {
     }
 }
 
-/// The value of a field that the stanza must have. `above` is the line before the stanza: it says which stanza is
-/// meant as long as nothing else does.
+/// The value of a field that the stanza must have. `above` is the line before the stanza: it says
+/// which stanza is meant as long as nothing else does.
 fn required<'v>(
     file: &str,
     above: u64,

@@ -28,10 +28,11 @@ pub(super) fn read(
         .for_each(&mut |above, values| each(reference(file, above, values)?))
 }
 
-/// Streams where packages come from. `Source` is left out where it is the package itself, and has a version where that is
-/// another than the package's (Debian Policy, section 5.6.1).
+/// Streams where packages come from. `Source` is left out where it is the package itself, and has a
+/// version where that is another than the package's (Debian Policy, section 5.6.1).
 ///
-/// What is not text is left out: the index was read before, and nothing that is mirrored depends on it here.
+/// What is not text is left out: the index was read before, and nothing that is mirrored depends on
+/// it here.
 pub fn read_origins(
     file: &str,
     input: &mut dyn BufRead,

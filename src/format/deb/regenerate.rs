@@ -1,8 +1,9 @@
 //! New indexes of an archive for a choice of its packages, and a Release over them.
 //!
-//! Everything that clients ask for is written anew where it tells of packages (Packages, Sources, Translation, Contents, dep11,
-//! command-not-found) and taken over as it is where it does not (icons, installer images). Each is there as gzip and xz, under its
-//! name and under that of its digest, and Release lists the uncompressed names too: apt and apt-file look up by them.
+//! Everything that clients ask for is written anew where it tells of packages (Packages, Sources,
+//! Translation, Contents, dep11, command-not-found) and taken over as it is where it does not
+//! (icons, installer images). Each is there as gzip and xz, under its name and under that of its
+//! digest, and Release lists the uncompressed names too: apt and apt-file look up by them.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -137,7 +138,8 @@ impl Writer<'_> {
         }
     }
 
-    /// No client takes a Release that lists nothing: a suite that has no packages yet gets lists without any.
+    /// No client takes a Release that lists nothing: a suite that has no packages yet gets lists
+    /// without any.
     fn write_empty_lists(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
         let is_list = |name: &String| {
             let (name, _) = Compression::split(name);
@@ -331,8 +333,8 @@ impl KeptStanza {
         }))
     }
 
-    /// A source package's. Versions share the upstream's tarball: a source is taken when all of its files are. One that names no
-    /// file cannot be chosen.
+    /// A source package's. Versions share the upstream's tarball: a source is taken when all of its
+    /// files are. One that names no file cannot be chosen.
     fn of_source(
         file: &str,
         above: u64,
@@ -352,7 +354,8 @@ impl KeptStanza {
     }
 }
 
-/// Judges the fields of a stanza. The first argument is the name of the list, the second the line before the stanza.
+/// Judges the fields of a stanza. The first argument is the name of the list, the second the line
+/// before the stanza.
 type Keep<const N: usize> =
     fn(&str, u64, Values<'_, N>, &Chosen) -> Result<Option<KeptStanza>, FormatError>;
 

@@ -26,14 +26,16 @@ pub struct Release {
     pub architectures: Vec<String>,
     /// Every index also stands under the name of its digest.
     pub acquire_by_hash: bool,
-    /// Clients find the packages of `all` in every architecture's Packages (`No-Support-for-Architecture-all`).
+    /// Clients find the packages of `all` in every architecture's Packages
+    /// (`No-Support-for-Architecture-all`).
     pub all_in_every_packages: bool,
     /// By their path relative to the directory of Release.
     pub files: BTreeMap<RelPath, ListedFile>,
-    /// Why a line of the lists that names one of these files cannot be believed. It matters where the file is needed: scripts
-    /// that append list after list hash Release itself half-written.
+    /// Why a line of the lists that names one of these files cannot be believed. It matters where
+    /// the file is needed: scripts that append list after list hash Release itself half-written.
     pub contradictions: BTreeMap<RelPath, String>,
-    /// What lines say that do not count, because an earlier or stronger one tells of the same file otherwise.
+    /// What lines say that do not count, because an earlier or stronger one tells of the same file
+    /// otherwise.
     pub overruled: BTreeMap<RelPath, String>,
     /// For the user: oddities that clients read over.
     pub warnings: Vec<String>,
@@ -48,8 +50,8 @@ pub struct ListedFile {
 }
 
 impl ListedFile {
-    /// The one that the file is held against: SHA-256 where it is listed, because objects are named by it and what the
-    /// pool has is found without a detour.
+    /// The one that the file is held against: SHA-256 where it is listed, because objects are named
+    /// by it and what the pool has is found without a detour.
     pub fn digest(&self) -> Digest {
         let named = self
             .digests
@@ -190,8 +192,8 @@ impl Release {
         Ok(release)
     }
 
-    /// Adds a list of files; stronger algorithms come first. As in apt, the first line about a file counts in each list, and the size in
-    /// the strongest one.
+    /// Adds a list of files; stronger algorithms come first. As in apt, the first line about a file
+    /// counts in each list, and the size in the strongest one.
     fn list(
         &mut self,
         file: &str,
@@ -272,8 +274,9 @@ impl Release {
     }
 }
 
-/// The fields of a Release over new indexes, of which it lists these names: those of the last root but the lists of files and
-/// what they have in common, with the architectures and components that any of the roots has and that are there.
+/// The fields of a Release over new indexes, of which it lists these names: those of the last root
+/// but the lists of files and what they have in common, with the architectures and components that
+/// any of the roots has and that are there.
 pub(super) fn fields_of(
     file: &str,
     roots: &[&[u8]],
@@ -294,7 +297,8 @@ pub(super) fn fields_of(
     Ok(kept)
 }
 
-/// The component that a path lies in: what stands before the first directory that archives have in one.
+/// The component that a path lies in: what stands before the first directory that archives have in
+/// one.
 pub(super) fn component_directory(path: &str) -> Option<&str> {
     let mut end = path.find('/')?;
     loop {
@@ -442,7 +446,8 @@ fn for_each_field(root: &[u8], mut each: impl FnMut(&str, &[u8])) {
     }
 }
 
-/// The same Release with another date, in seconds since the epoch. It pins no keys of the upstream any more.
+/// The same Release with another date, in seconds since the epoch. It pins no keys of the upstream
+/// any more.
 pub fn redated(root: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8> {
     let mut out = Vec::with_capacity(root.len() + 64);
     let date = format!("Date: {}\n", written_date(date));

@@ -174,7 +174,8 @@ fn a_new_release_keeps_what_is_no_list() {
     );
 }
 
-/// A blank before the colon, which clients overlook, must not bring the upstream's lists or dates under our signature.
+/// A blank before the colon, which clients overlook, must not bring the upstream's lists or dates
+/// under our signature.
 #[test]
 fn a_blank_before_the_colon_hides_nothing() {
     let root = format!(
@@ -198,7 +199,8 @@ fn a_blank_before_the_colon_hides_nothing() {
     );
 }
 
-/// One root says where clients find what fits all architectures, the other does not: both must be right.
+/// One root says where clients find what fits all architectures, the other does not: both must be
+/// right.
 #[test]
 fn what_several_roots_list_is_listed_together() {
     let root = |more: &str, architectures: &str| {

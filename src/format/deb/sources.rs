@@ -1,4 +1,5 @@
-//! Sources: one stanza for each source package, which has several files; and `SHA256SUMS` of installer images.
+//! Sources: one stanza for each source package, which has several files; and `SHA256SUMS` of
+//! installer images.
 
 use std::collections::BTreeSet;
 use std::io::BufRead;
@@ -89,7 +90,8 @@ impl Source<'_> {
             .filter(|words| !words.is_empty())
             .map(|words| {
                 let (hex, size, name) = match words[..] {
-                    // The digest decides; a size that is missing or odd is only not known beforehand.
+                    // The digest decides; a size that is missing or odd is only not known
+                    // beforehand.
                     [hex, size, name] => (hex, size.parse().ok().filter(|size| *size > 0), name),
                     [hex, name] => (hex, None, name),
                     _ => return Err(self.malformed("a checksum line has not three parts")),

@@ -1,22 +1,24 @@
 //! A streaming reader of deb822 text, the syntax of Release, Packages and Sources.
 //!
-//! It keeps the values of the fields that were asked for, of one stanza at a time, in buffers that are used again:
-//! memory does not grow with the text, and fields that nobody asked for may hold any bytes. Who copies stanzas
-//! ([`Stanzas::copying`]) gets each as it is written, too.
+//! It keeps the values of the fields that were asked for, of one stanza at a time, in buffers that
+//! are used again: memory does not grow with the text, and fields that nobody asked for may hold
+//! any bytes. Who copies stanzas ([`Stanzas::copying`]) gets each as it is written, too.
 
 use std::io::BufRead;
 
 use crate::format::FormatError;
 use crate::format::lines::read_line;
 
-/// A line, and a field with all its lines. The longest fields are the hash lists of a Release (Ubuntu's have
-/// 250 KB) and dependencies.
+/// A line, and a field with all its lines. The longest fields are the hash lists of a Release
+/// (Ubuntu's have 250 KB) and dependencies.
 const LINE_LIMIT: usize = 4 << 20;
 const FIELD_LIMIT: usize = 8 << 20;
-/// A stanza that is copied. The longest real ones are those of sources with thousands of binary packages, some 100 KB.
+/// A stanza that is copied. The longest real ones are those of sources with thousands of binary
+/// packages, some 100 KB.
 const STANZA_LIMIT: usize = 32 << 20;
 
-/// The values of a stanza's fields, in the order that their names were given in; `None` for one that it does not have.
+/// The values of a stanza's fields, in the order that their names were given in; `None` for one
+/// that it does not have.
 pub type Values<'v, const N: usize> = [Option<&'v [u8]>; N];
 
 /// Reads stanza after stanza, and of each the `N` fields whose names are given.
@@ -92,8 +94,9 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         }
     }
 
-    /// As [`Self::new`], with lines that are no fields. To apt such a line is the beginning of the next field's name, up to the next
-    /// colon: it and that field do not count, and neither does what is folded below them. What is folded below no field it reads over.
+    /// As [`Self::new`], with lines that are no fields. To apt such a line is the beginning of the
+    /// next field's name, up to the next colon: it and that field do not count, and neither does
+    /// what is folded below them. What is folded below no field it reads over.
     pub fn as_apt_reads_release(
         file: &'a str,
         text: &'a mut dyn BufRead,
@@ -122,7 +125,8 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         }
     }
 
-    /// The stanza that was read last, byte for byte, without the blank line behind it. Its last line may have no end.
+    /// The stanza that was read last, byte for byte, without the blank line behind it. Its last
+    /// line may have no end.
     pub fn copy(&self) -> &[u8] {
         self.copy.as_deref().unwrap_or_default()
     }
@@ -137,11 +141,13 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             copy.clear();
         }
         let mut inside = false;
-        // The field that folded lines belong to: outside a stanza there is none, and in one it may be unwanted.
+        // The field that folded lines belong to: outside a stanza there is none, and in one it may
+        // be unwanted.
         let mut current = None;
         // The line of a stray one that no colon has followed yet.
         let mut stray = None;
-        // What a field said above that is there again, and the error that it is unless it says the same.
+        // What a field said above that is there again, and the error that it is unless it says the
+        // same.
         let mut above: Option<(usize, Vec<u8>, FormatError)> = None;
         loop {
             let line = self.read_line()?;
@@ -203,8 +209,8 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         })))
     }
 
-    /// Gives each stanza's fields in the order of their names, with the number of the line before the stanza. An error of `each`
-    /// ends the reading and is passed on.
+    /// Gives each stanza's fields in the order of their names, with the number of the line before
+    /// the stanza. An error of `each` ends the reading and is passed on.
     pub fn for_each(
         mut self,
         each: &mut dyn FnMut(u64, Values<'_, N>) -> Result<(), FormatError>,
@@ -235,7 +241,8 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         match self.line[0] {
             b'\n' => Ok(Line::Blank),
             b'\r' if matches!(&self.line[..], b"\r\n" | b"\r") => Ok(Line::Blank),
-            // apt reads a line of blanks as a part of the field above, not as the end of the stanza.
+            // apt reads a line of blanks as a part of the field above, not as the end of the
+            // stanza.
             b' ' | b'\t' => Ok(Line::Folded),
             _ => match self.line.iter().position(|&byte| byte == b':') {
                 Some(name_end) if name_end > 0 => Ok(Line::Field { name_end }),
@@ -302,7 +309,8 @@ impl<'a, const N: usize> Stanzas<'a, N> {
     }
 }
 
-/// A stanza with another value of a field, at its end where it had none; the others stay byte for byte.
+/// A stanza with another value of a field, at its end where it had none; the others stay byte for
+/// byte.
 pub fn with_field(stanza: &[u8], field: &str, value: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(stanza.len() + value.len());
     let mut is_replaced = false;

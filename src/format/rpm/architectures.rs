@@ -1,5 +1,5 @@
-//! Which package architectures belong to a base architecture: those that rpm's own table (`arch_compat` in rpmrc) counts as
-//! installable there.
+//! Which package architectures belong to a base architecture: those that rpm's own table
+//! (`arch_compat` in rpmrc) counts as installable there.
 
 use std::collections::BTreeSet;
 
@@ -38,8 +38,8 @@ pub(super) fn is_source(architecture: &str) -> bool {
     matches!(architecture, "src" | "nosrc")
 }
 
-/// Wished base architectures without a package of their own. Where all packages are `noarch` or sources, nothing
-/// is missing.
+/// Wished base architectures without a package of their own. Where all packages are `noarch` or
+/// sources, nothing is missing.
 pub(super) fn unmatched(wanted: &[String], seen: &BTreeSet<String>) -> Vec<String> {
     let native = || {
         let own = |architecture: &&String| *architecture != "noarch" && !is_source(architecture);

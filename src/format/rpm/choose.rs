@@ -1,4 +1,5 @@
-//! Which packages of a repository the architectures, `rpm.sources` and the filters take, and what those need.
+//! Which packages of a repository the architectures, `rpm.sources` and the filters take, and what
+//! those need.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -29,8 +30,8 @@ const NAMES: [&str; 7] = {
     ]
 };
 
-/// Nothing is chosen when that is all of them and there are no filters: whose signature is on the metadata must not change with
-/// what the upstream happens to have, for clients have one key.
+/// Nothing is chosen when that is all of them and there are no filters: whose signature is on the
+/// metadata must not change with what the upstream happens to have, for clients have one key.
 pub(super) fn choose(
     rpm: &Rpm,
     indexes: &dyn Indexes,

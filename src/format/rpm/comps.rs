@@ -58,7 +58,8 @@ pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatErr
 
 type Each<'e> = &'e mut dyn FnMut(String, &[u8]) -> Result<(), FormatError>;
 
-/// Gives the elements of a kind byte for byte, each with an id that tells it from those of every kind.
+/// Gives the elements of a kind byte for byte, each with an id that tells it from those of every
+/// kind.
 pub(super) fn each_element(
     file: &str,
     kind: &str,

@@ -1,7 +1,8 @@
 //! XML in ISO-8859-1 made into UTF-8, which is what all the rest reads and writes.
 //!
-//! Clients decode what an index declares, and some vendors' tools declare ISO-8859-1. Where several indexes become one, single bytes
-//! that are no UTF-8 are decoded as well: libsolv ends there without a word, and what another source says would be lost.
+//! Clients decode what an index declares, and some vendors' tools declare ISO-8859-1. Where several
+//! indexes become one, single bytes that are no UTF-8 are decoded as well: libsolv ends there
+//! without a word, and what another source says would be lost.
 
 use std::io::{self, BufRead};
 

@@ -1,8 +1,8 @@
-//! What packages of a repository need: requires and provides of primary, files of primary and, where those do not do, of
-//! filelists, and what meets a need as rpm sees it.
+//! What packages of a repository need: requires and provides of primary, files of primary and,
+//! where those do not do, of filelists, and what meets a need as rpm sees it.
 //!
-//! primary is read a second time for what is provided, and only what any package needs is kept of it: most of what packages
-//! provide nobody asks for.
+//! primary is read a second time for what is provided, and only what any package needs is kept of
+//! it: most of what packages provide nobody asks for.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -24,7 +24,8 @@ pub(super) const NEEDS: &[&[&str]] = &[
     &["format", "rpm:requires", "rpm:entry"],
     &["format", "rpm:recommends", "rpm:entry"],
 ];
-/// What a package needs or provides takes, in bytes. The largest kernels provide some 30,000 symbols.
+/// What a package needs or provides takes, in bytes. The largest kernels provide some 30,000
+/// symbols.
 pub(super) const LISTED_LIMIT: usize = 64 << 20;
 const PROVIDES: &[&[&str]] = &[&["format", "rpm:provides", "rpm:entry"]];
 
@@ -41,7 +42,8 @@ impl RpmRules {
         }
     }
 
-    /// Whether there are machines of that architecture, not only of one that can run its packages too.
+    /// Whether there are machines of that architecture, not only of one that can run its packages
+    /// too.
     fn has_machines_of(&self, architecture: &str) -> bool {
         self.bases.as_ref().is_none_or(|bases| {
             bases
@@ -75,8 +77,9 @@ impl DependencyRules for RpmRules {
         }
     }
 
-    /// To rpm every architecture will do: what only the other one has meets a need too. So does `wine-core(x86-32)` one of a
-    /// 64-bit package, and the only shell those of 32-bit ones. dnf prefers the package's own, and for `noarch` the machine's.
+    /// To rpm every architecture will do: what only the other one has meets a need too. So does
+    /// `wine-core(x86-32)` one of a 64-bit package, and the only shell those of 32-bit ones. dnf
+    /// prefers the package's own, and for `noarch` the machine's.
     fn preference(
         &self,
         candidate: Target<'_>,
@@ -112,7 +115,8 @@ impl DependencyRules for RpmRules {
     }
 }
 
-/// Where one of them says nothing of the release, any is meant (`rpmdsCompare` of rpm's `lib/rpmds.c`).
+/// Where one of them says nothing of the release, any is meant (`rpmdsCompare` of rpm's
+/// `lib/rpmds.c`).
 fn compare(a: &str, b: &str) -> Ordering {
     match (a.rsplit_once('-'), b.rsplit_once('-')) {
         (Some((a, _)), None) => evr::compare(a, b),
@@ -174,7 +178,8 @@ fn versions(entry: &Child) -> (Relation, String) {
     (relation, version)
 }
 
-/// What the chosen packages need. filelists, which are many times as long as primary, are read only where a path is missing.
+/// What the chosen packages need. filelists, which are many times as long as primary, are read only
+/// where a path is missing.
 pub(super) fn add_needed(
     packages: &mut PackageSet<RpmRules>,
     indexes: &dyn Indexes,

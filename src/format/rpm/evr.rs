@@ -1,7 +1,8 @@
 //! The order of RPM versions: `epoch:version-release`.
 //!
-//! It is rpm's (`rpmio/rpmvercmp.c`, `rpmverParse` and `rpmverCmp` of `lib/rpmver.c`; rpm-version(7) describes it), and a
-//! test asks librpm. It has a place for whatever is written: these versions come from strangers, and sorting must not fail.
+//! It is rpm's (`rpmio/rpmvercmp.c`, `rpmverParse` and `rpmverCmp` of `lib/rpmver.c`;
+//! rpm-version(7) describes it), and a test asks librpm. It has a place for whatever is written:
+//! these versions come from strangers, and sorting must not fail.
 
 use std::cmp::Ordering;
 
@@ -31,8 +32,8 @@ fn split(full: &str) -> (&str, &str, Option<&str>) {
     }
 }
 
-/// Numbers and words, each with its like; what else stands there only parts them. `~` sorts before the end, the end before
-/// `^`, that before words, words before numbers.
+/// Numbers and words, each with its like; what else stands there only parts them. `~` sorts before
+/// the end, the end before `^`, that before words, words before numbers.
 fn compare_parts(mut a: &[u8], mut b: &[u8]) -> Ordering {
     loop {
         take_while(&mut a, is_separator);

@@ -1,4 +1,5 @@
-//! Indexes that name files: primary the packages, prestodelta (deltainfo in openSUSE) the deltas between them.
+//! Indexes that name files: primary the packages, prestodelta (deltainfo in openSUSE) the deltas
+//! between them.
 
 use std::io::BufRead;
 
@@ -93,8 +94,8 @@ pub(super) fn read_deltas(
                 named_by: named_by.to_owned(),
                 source,
             })?;
-        // openSUSE has the longer one. Anything else is no delta, and nothing would vouch for it but an index that need not be
-        // signed.
+        // openSUSE has the longer one. Anything else is no delta, and nothing would vouch for it
+        // but an index that need not be signed.
         if ![".drpm", ".delta.rpm"]
             .iter()
             .any(|ending| path.as_str().ends_with(ending))

@@ -1,5 +1,6 @@
-//! The header structure of RPM packages: an index of tags, and the data that it points into. A package has two: the
-//! signature header, which nothing vouches for, and the header proper, which signatures are made over.
+//! The header structure of RPM packages: an index of tags, and the data that it points into. A
+//! package has two: the signature header, which nothing vouches for, and the header proper, which
+//! signatures are made over.
 //!
 //! ```text
 //! 8e ad e8 01  00 00 00 00   entries (u32)   bytes of data (u32)
@@ -7,8 +8,9 @@
 //! data
 //! ```
 //!
-//! It is read once, front to back, and only the values that somebody wants are kept: headers of real packages have tens
-//! of megabytes. Nothing is allocated because a number says so, and every offset is checked.
+//! It is read once, front to back, and only the values that somebody wants are kept: headers of
+//! real packages have tens of megabytes. Nothing is allocated because a number says so, and every
+//! offset is checked.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -17,7 +19,8 @@ const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
 /// The largest value that is kept: a dozen signatures.
 const VALUE_LIMIT: u32 = 64 * 1024;
 
-/// Tags that say what a header had when it was signed; `HEADERIMAGE`, `HEADERSIGNATURES`, `HEADERIMMUTABLE`.
+/// Tags that say what a header had when it was signed; `HEADERIMAGE`, `HEADERSIGNATURES`,
+/// `HEADERIMMUTABLE`.
 const FIRST_REGION: u32 = 61;
 const LAST_REGION: u32 = 63;
 
@@ -93,8 +96,8 @@ mod kind {
     pub const TRANSLATED: u32 = 9;
 }
 
-/// Reads a header and keeps the values of some tags. `passing` gets to see all of its bytes. Returns how long
-/// its data is too, in bytes.
+/// Reads a header and keeps the values of some tags. `passing` gets to see all of its bytes.
+/// Returns how long its data is too, in bytes.
 pub fn read(
     reader: &mut dyn Read,
     limits: Limits,
@@ -129,7 +132,8 @@ pub fn read(
         if !wanted.contains(&tag) {
             continue;
         }
-        // What one reader takes from the first and another from the second could be two packages in one.
+        // What one reader takes from the first and another from the second could be two packages in
+        // one.
         if to_come.iter().any(|earlier| earlier.tag == tag) {
             return Err(HeaderError::Twice { tag });
         }
@@ -151,8 +155,8 @@ pub fn read(
     Ok((Values(values.collect()), size))
 }
 
-/// Refuses an entry that rpm would refuse, wanted or not: of a known type, aligned, within the data, behind what comes
-/// before it. Returns where it ends at least.
+/// Refuses an entry that rpm would refuse, wanted or not: of a known type, aligned, within the
+/// data, behind what comes before it. Returns where it ends at least.
 fn check_entry(entry: &[u8; 16], previous_end: u32, size: u32) -> Result<u32, HeaderError> {
     let tag = number(entry);
     let kind = number(&entry[4..]);

@@ -1,5 +1,5 @@
-//! What stands between an index's text and the XML reader: a limit for each event, a recorder of what was read, and where it is asked
-//! for, a stand-in for bytes that are not UTF-8.
+//! What stands between an index's text and the XML reader: a limit for each event, a recorder of
+//! what was read, and where it is asked for, a stand-in for bytes that are not UTF-8.
 
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
@@ -7,7 +7,8 @@ use std::ops::Range;
 use super::decoder::{Decoder, Rest};
 use crate::format::members::read_buffered;
 
-/// Ends in an error when one event takes more than its share: quick-xml would buffer a text node of any size.
+/// Ends in an error when one event takes more than its share: quick-xml would buffer a text node of
+/// any size.
 pub(super) struct LimitedReader<'a> {
     text: Decoder<'a>,
     left: usize,
@@ -18,11 +19,12 @@ pub(super) struct LimitedReader<'a> {
     substitute: Option<Utf8Substitute>,
 }
 
-/// Shows bytes that are not UTF-8 as `?`, one for each: places in the text stay what they are. The recorder has the bytes themselves.
+/// Shows bytes that are not UTF-8 as `?`, one for each: places in the text stay what they are. The
+/// recorder has the bytes themselves.
 #[derive(Default)]
 struct Utf8Substitute {
-    /// What was taken of the text, as it is and as it is shown. Of what is shown, the beginning of a character may be missing at
-    /// the end: the rest of it is yet to come.
+    /// What was taken of the text, as it is and as it is shown. Of what is shown, the beginning of
+    /// a character may be missing at the end: the rest of it is yet to come.
     taken: Vec<u8>,
     shown: Vec<u8>,
     /// How much of it was consumed.
@@ -118,8 +120,8 @@ impl<'a> LimitedReader<'a> {
         self.substitute = Some(Utf8Substitute::default());
     }
 
-    /// How far the text was read, in bytes. Between two events that is where one ends and the next begins; the XML reader's own
-    /// count leaves out a byte order mark.
+    /// How far the text was read, in bytes. Between two events that is where one ends and the next
+    /// begins; the XML reader's own count leaves out a byte order mark.
     pub(super) fn consumed(&self) -> u64 {
         self.consumed
     }

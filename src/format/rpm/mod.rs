@@ -39,8 +39,8 @@ const REPOMD: &str = "repodata/repomd.xml";
 /// Which packages are mirrored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Base architectures, each with those that rpm counts as compatible; `None` for all. `noarch` and sources
-    /// belong to every one of them.
+    /// Base architectures, each with those that rpm counts as compatible; `None` for all. `noarch`
+    /// and sources belong to every one of them.
     pub architectures: Option<Vec<String>>,
     pub sources: bool,
     pub filters: Filters,
@@ -174,7 +174,8 @@ fn location(
     let href = location.and_then(|location| location.attribute("href"));
     let href =
         href.ok_or_else(|| FormatError::malformed(file, format!("{named_by} has no location")))?;
-    // It moves the file to another server, which nothing here may ask, least of all with credentials.
+    // It moves the file to another server, which nothing here may ask, least of all with
+    // credentials.
     match location.and_then(|location| location.attribute("xml:base")) {
         None | Some("") => RelPath::parse_named(href)
             .and_then(RelPath::visible)

@@ -199,7 +199,8 @@ fn each_document(file: &str, text: &mut dyn BufRead, each: Each<'_>) -> Result<(
     })
 }
 
-/// To YAML 1.1, which clients read, these end a line and a comment. Only inside of quotes does that change nothing much.
+/// To YAML 1.1, which clients read, these end a line and a comment. Only inside of quotes does that
+/// change nothing much.
 fn has_other_line_breaks(text: &str) -> bool {
     let is_break = |c| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
     text.lines()

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! - A package is read once, front to back; memory is bounded, whatever it says of itself.
-//! - Every digest that it has must be right, as rpm demands it, the weak ones too: a client would refuse it otherwise.
-//! - A signature counts only if it covers the payload: by itself, or because the header that it is made over has a
-//!   digest of the payload that nobody can forge.
+//! - Every digest that it has must be right, as rpm demands it, the weak ones too: a client would
+//!   refuse it otherwise.
+//! - A signature counts only if it covers the payload: by itself, or because the header that it is
+//!   made over has a digest of the payload that nobody can forge.
 //!
 //! Tag numbers are those of `rpmtag.h`; signatures and digests are those of rpm 3 to 6.
 
@@ -158,8 +159,8 @@ fn identity(header: &Values) -> Result<Identity, HeaderError> {
     let epoch = header.int32(tag::EPOCH)?.unwrap_or_default().to_string();
     let architecture = text(tag::ARCHITECTURE)?.to_owned();
     let architectures = if header.texts(tag::SOURCE_RPM)?.is_empty() {
-        // To rpm what does not say what it was built from is a source package, whatever it was built on. Not all programs
-        // that write indexes see it so.
+        // To rpm what does not say what it was built from is a source package, whatever it was
+        // built on. Not all programs that write indexes see it so.
         vec!["src".to_owned(), "nosrc".to_owned(), architecture]
     } else {
         vec![architecture]

@@ -1,8 +1,9 @@
 //! New metadata for a choice of a repository's packages, and a repomd.xml over it.
 //!
-//! What lists packages is written anew (primary, filelists, other and their like, updateinfo, modules), and every other type is
-//! taken over as it is (comps, productid, what nobody here knows). What repeats the lists in other forms (sqlite, zchunk) and the
-//! deltas between packages are left out: clients do without them.
+//! What lists packages is written anew (primary, filelists, other and their like, updateinfo,
+//! modules), and every other type is taken over as it is (comps, productid, what nobody here
+//! knows). What repeats the lists in other forms (sqlite, zchunk) and the deltas between packages
+//! are left out: clients do without them.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -275,8 +276,8 @@ impl<'a> Writer<'a> {
         Ok(read?.is_some())
     }
 
-    /// The groups of all sources, each with those of its `group`, or of its compressed twin where it has only that; of one that
-    /// several define, the last one's definition counts.
+    /// The groups of all sources, each with those of its `group`, or of its compressed twin where
+    /// it has only that; of one that several define, the last one's definition counts.
     fn comps(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
         let name = "group";
         let codecs = [Compression::Plain, Compression::Gzip];
@@ -400,7 +401,8 @@ impl<'a> Writer<'a> {
             }
         }
         for (path, packed, open) in carried {
-            // What is rewritten never has the name of a file that is carried, or the new one would be lost.
+            // What is rewritten never has the name of a file that is carried, or the new one would
+            // be lost.
             if self.indexes.iter().any(|(taken, _)| *taken == path) {
                 continue;
             }
@@ -541,7 +543,8 @@ impl Elements<'_> {
         Ok(())
     }
 
-    /// What is written of an element; `None` for nothing. Of primary it is noted which packages are kept.
+    /// What is written of an element; `None` for nothing. Of primary it is noted which packages are
+    /// kept.
     fn kept_part<'c>(
         &mut self,
         attributes: &Child,

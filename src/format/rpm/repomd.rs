@@ -126,8 +126,8 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
     };
     let size = super::size(file, name, "size", text(size).as_deref())?;
     if compression == Compression::Plain {
-        // What is not compressed is its own content. A codec that is not read here (zchunk) has a declaration of what
-        // nobody unpacks.
+        // What is not compressed is its own content. A codec that is not read here (zchunk) has a
+        // declaration of what nobody unpacks.
         open = Open {
             also: None,
             digest: Some(digest_of_file),

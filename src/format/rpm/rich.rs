@@ -1,7 +1,9 @@
-//! Rich dependencies: `(a >= 1 with a < 2)`, `(b or (c and d))`, `(e if f else g)`, as `rpmrichParse` of rpm reads them.
+//! Rich dependencies: `(a >= 1 with a < 2)`, `(b or (c and d))`, `(e if f else g)`, as
+//! `rpmrichParse` of rpm reads them.
 //!
-//! They are made flat: needs, each with alternatives, each a list of what one package must provide. What a condition names
-//! is not needed by it. That an `else` or `unless` says when something is not needed does not count: it is taken then, too.
+//! They are made flat: needs, each with alternatives, each a list of what one package must provide.
+//! What a condition names is not needed by it. That an `else` or `unless` says when something is
+//! not needed does not count: it is taken then, too.
 
 use crate::format::dependency_closure::{Connective, Relation, Term, Versions};
 
@@ -100,7 +102,8 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// Of one package both. Where each side has alternatives, packages that are only one of them are taken too.
+/// Of one package both. Where each side has alternatives, packages that are only one of them are
+/// taken too.
 fn with<'t>(mut needs: Needs<'t>, other: Needs<'t>) -> Needs<'t> {
     let is_one = |needs: &Needs<'t>| {
         let alternatives = needs

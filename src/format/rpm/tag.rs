@@ -10,7 +10,8 @@ pub(super) fn opened(tag: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The tag with another value of an attribute, which it need not have had. `value` needs no escaping.
+/// The tag with another value of an attribute, which it need not have had. `value` needs no
+/// escaping.
 pub(super) fn with_attribute(tag: &[u8], name: &str, value: &str) -> Vec<u8> {
     let written = format!("{name}=\"{value}\"");
     if let Some(place) = attribute(tag, name) {
@@ -20,7 +21,8 @@ pub(super) fn with_attribute(tag: &[u8], name: &str, value: &str) -> Vec<u8> {
     [&tag[..end], b" ", written.as_bytes(), &tag[end..]].concat()
 }
 
-/// The namespaces that a start tag declares, by the attribute's name (`xmlns:rpm`), with the value as it is written.
+/// The namespaces that a start tag declares, by the attribute's name (`xmlns:rpm`), with the value
+/// as it is written.
 pub(super) fn namespaces(tag: &[u8]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut rest = tag;
@@ -34,8 +36,8 @@ pub(super) fn namespaces(tag: &[u8]) -> BTreeMap<String, String> {
     found
 }
 
-/// An element that stands in another root than it came from: what its own root declared and that one does not, or otherwise, it
-/// declares itself.
+/// An element that stands in another root than it came from: what its own root declared and that
+/// one does not, or otherwise, it declares itself.
 pub(super) fn rehomed(
     element: &[u8],
     from: &BTreeMap<String, String>,

@@ -17,7 +17,8 @@ const LISTS: [&[&str]; 2] = [
     &["pkglist", "collection", "package"],
 ];
 
-/// Streams the advisories. `name` is the data type, for messages. An error of `each` ends the reading and is passed on.
+/// Streams the advisories. `name` is the data type, for messages. An error of `each` ends the
+/// reading and is passed on.
 pub fn read(
     name: &str,
     text: &mut dyn BufRead,
@@ -65,8 +66,8 @@ pub fn read(
     Ok(())
 }
 
-/// An advisory with only those of its packages that are there; `None` when it had some, and none of them is, and for one without
-/// an id, over which dnf ends.
+/// An advisory with only those of its packages that are there; `None` when it had some, and none of
+/// them is, and for one without an id, over which dnf ends.
 pub(super) fn reduced(
     file: &str,
     update: &[u8],

@@ -1,8 +1,10 @@
-//! A streaming reader of rpm metadata: a list of records (`<data>`, `<package>`), each with children that hold attributes
-//! and text. A child of a child is asked for as `format/rpm:sourcerpm`.
+//! A streaming reader of rpm metadata: a list of records (`<data>`, `<package>`), each with
+//! children that hold attributes and text. A child of a child is asked for as
+//! `format/rpm:sourcerpm`.
 //!
-//! Memory is bounded by the limits below, whatever the text holds. There are no DTDs and no entities but the predefined ones.
-//! Who copies records ([`Records::copying`]) gets each as it is written, too, and an error where a client's reader would end.
+//! Memory is bounded by the limits below, whatever the text holds. There are no DTDs and no
+//! entities but the predefined ones. Who copies records ([`Records::copying`]) gets each as it is
+//! written, too, and an error where a client's reader would end.
 
 mod well_formed;
 
@@ -40,7 +42,8 @@ pub struct Records<'a, const N: usize> {
     /// The root element first, the record last.
     path: &'a [&'a str],
     names: [&'static str; N],
-    /// Deeper elements of which each record may have any number, by their paths below it, and how much of each path is open.
+    /// Deeper elements of which each record may have any number, by their paths below it, and how
+    /// much of each path is open.
     lists: &'a [&'a [&'a str]],
     lists_matched: Vec<usize>,
     /// Those of the record being read, by list.
@@ -124,7 +127,8 @@ impl<'a, const N: usize> Records<'a, N> {
         Self::reading(file, text, path, names, None)
     }
 
-    /// As [`Self::new`], and [`Self::copy`] has each record's own bytes, all of which is well-formed.
+    /// As [`Self::new`], and [`Self::copy`] has each record's own bytes, all of which is
+    /// well-formed.
     pub fn copying(
         file: &'a str,
         text: &'a mut dyn BufRead,
@@ -183,14 +187,15 @@ impl<'a, const N: usize> Records<'a, N> {
         }
     }
 
-    /// Also takes text that is not UTF-8, as the clients' readers do of most indexes. It is read with `?` for each such byte; a
-    /// copy has the bytes.
+    /// Also takes text that is not UTF-8, as the clients' readers do of most indexes. It is read
+    /// with `?` for each such byte; a copy has the bytes.
     pub fn with_invalid_utf8_kept(mut self) -> Self {
         self.reader.get_mut().substitute_invalid_utf8();
         self
     }
 
-    /// As [`Self::with_invalid_utf8_kept`], but such a byte is read, and copied, as the character that ISO-8859-1 has for it.
+    /// As [`Self::with_invalid_utf8_kept`], but such a byte is read, and copied, as the character
+    /// that ISO-8859-1 has for it.
     pub fn with_invalid_utf8_decoded(mut self) -> Self {
         self.reader.get_mut().decode_invalid_utf8();
         self
@@ -213,7 +218,8 @@ impl<'a, const N: usize> Records<'a, N> {
         (!span.is_empty()).then(|| Some(within(span.start)?..within(span.end)?))?
     }
 
-    /// The root element's start tag, byte for byte. Empty before the first record, and when nothing is copied.
+    /// The root element's start tag, byte for byte. Empty before the first record, and when nothing
+    /// is copied.
     pub fn root_tag(&self) -> &[u8] {
         &self.root_tag
     }
@@ -341,7 +347,8 @@ impl<'a, const N: usize> Records<'a, N> {
                 self.append(text)?;
             }
             Event::Decl(declaration) => self.check_encoding(&declaration)?,
-            // comps has one that names its DTD, which nobody reads. What declares entities has a `[`.
+            // comps has one that names its DTD, which nobody reads. What declares entities has a
+            // `[`.
             Event::DocType(text) if self.path[0] == "comps" && !text.contains('[') => {}
             Event::DocType(_) => return Err(self.malformed("it has a DOCTYPE")),
             Event::Eof if self.depth > 0 => {
@@ -357,7 +364,8 @@ impl<'a, const N: usize> Records<'a, N> {
         Ok(Progress::Reading)
     }
 
-    /// Clients decode the text as it says: in another encoding they would read other names and paths than this does.
+    /// Clients decode the text as it says: in another encoding they would read other names and
+    /// paths than this does.
     fn check_encoding(&self, declaration: &BytesDecl) -> Result<(), FormatError> {
         let Some(encoding) = declaration.encoding() else {
             return Ok(());

@@ -1,5 +1,5 @@
-//! What XML demands beyond what quick-xml looks at: elements are copied into files that chantal signs, and libxml2 and expat give
-//! up a whole file for one of these.
+//! What XML demands beyond what quick-xml looks at: elements are copied into files that chantal
+//! signs, and libxml2 and expat give up a whole file for one of these.
 
 use quick_xml::XmlVersion;
 use quick_xml::events::BytesStart;
