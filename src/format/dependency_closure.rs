@@ -230,7 +230,7 @@ impl LimitExceeded {
 /// The packages of a repository that may be taken, and what they need and provide.
 pub struct PackageSet<R> {
     rules: R,
-    words: Interner,
+    texts: Interner,
     members: Vec<Member>,
     needs: Vec<Rc<[StoredTerm]>>,
     need_numbers: HashMap<Rc<[StoredTerm]>, u32>,
@@ -252,7 +252,7 @@ impl<R: DependencyRules> PackageSet<R> {
     pub fn new(rules: R) -> Self {
         Self {
             rules,
-            words: Interner::default(),
+            texts: Interner::default(),
             members: Vec::new(),
             needs: Vec::new(),
             need_numbers: HashMap::new(),
@@ -265,12 +265,12 @@ impl<R: DependencyRules> PackageSet<R> {
     /// name.
     pub fn add(&mut self, candidate: Candidate<'_>) -> Result<usize, LimitExceeded> {
         let member = Member {
-            name: self.words.add(candidate.name)?,
-            version: self.words.add(candidate.version)?,
-            architecture: self.words.add(candidate.target.architecture)?,
-            stream: self.words.add(candidate.target.stream)?,
-            multi_arch: self.words.add(candidate.target.multi_arch)?,
-            source: self.words.add(candidate.source)?,
+            name: self.texts.add(candidate.name)?,
+            version: self.texts.add(candidate.version)?,
+            architecture: self.texts.add(candidate.target.architecture)?,
+            stream: self.texts.add(candidate.target.stream)?,
+            multi_arch: self.texts.add(candidate.target.multi_arch)?,
+            source: self.texts.add(candidate.source)?,
             path: candidate.path,
             needs: Vec::new(),
         };
@@ -289,9 +289,9 @@ impl<R: DependencyRules> PackageSet<R> {
         let mut stored = Vec::with_capacity(need.len());
         for term in need {
             stored.push(StoredTerm {
-                name: self.words.add(term.name)?,
-                qualifier: self.words.add(term.qualifier)?,
-                version: self.words.add(term.versions.version)?,
+                name: self.texts.add(term.name)?,
+                qualifier: self.texts.add(term.qualifier)?,
+                version: self.texts.add(term.versions.version)?,
                 relation: term.versions.relation,
                 connective: term.connective,
             });
@@ -324,7 +324,7 @@ impl<R: DependencyRules> PackageSet<R> {
         name: &str,
         versions: Versions<'_>,
     ) -> Result<(), LimitExceeded> {
-        let name = self.words.add(name)?;
+        let name = self.texts.add(name)?;
         self.provide_symbol(member, name, versions)
     }
 
@@ -339,7 +339,7 @@ impl<R: DependencyRules> PackageSet<R> {
         let provision = Provision {
             name,
             member: u32::try_from(member).map_err(|_| LimitExceeded)?,
-            version: self.words.add(versions.version)?,
+            version: self.texts.add(versions.version)?,
             relation: versions.relation.0,
         };
         self.provisions.push(provision);
@@ -357,7 +357,7 @@ impl<R: DependencyRules> PackageSet<R> {
     /// The number of a text that is known; what nobody needs has none, unless something else is
     /// called so.
     pub fn symbol(&self, text: &str) -> Option<u32> {
-        self.words.numbers.get(text).copied()
+        self.texts.numbers.get(text).copied()
     }
 
     pub fn path(&self, member: usize) -> Option<&RelPath> {
@@ -365,7 +365,7 @@ impl<R: DependencyRules> PackageSet<R> {
     }
 
     pub fn source(&self, member: usize) -> &str {
-        self.words.text(self.members[member].source)
+        self.texts.text(self.members[member].source)
     }
 
     /// The numbers of name, version and architecture of each package, in the order they were added.
@@ -428,7 +428,7 @@ impl<R: DependencyRules> PackageSet<R> {
             .unmet
             .iter()
             .flat_map(|need| self.needs[*need as usize].iter());
-        let mut names = terms.map(|term| self.words.text(term.name));
+        let mut names = terms.map(|term| self.texts.text(term.name));
         names.any(|name| name.starts_with('/'))
     }
 
@@ -438,7 +438,7 @@ impl<R: DependencyRules> PackageSet<R> {
         let terms = self.needs.iter().flat_map(|need| need.iter());
         let names = terms.map(|term| term.name);
         names
-            .filter(|name| self.words.text(*name).starts_with('/') && !provided.contains(name))
+            .filter(|name| self.texts.text(*name).starts_with('/') && !provided.contains(name))
             .collect()
     }
 
@@ -479,20 +479,20 @@ impl<R: DependencyRules> PackageSet<R> {
     fn term(&self, term: &StoredTerm) -> Term<'_> {
         Term {
             connective: term.connective,
-            name: self.words.text(term.name),
-            qualifier: self.words.text(term.qualifier),
+            name: self.texts.text(term.name),
+            qualifier: self.texts.text(term.qualifier),
             versions: Versions {
                 relation: term.relation,
-                version: self.words.text(term.version),
+                version: self.texts.text(term.version),
             },
         }
     }
 
     fn target(&self, member: &Member) -> Target<'_> {
         Target {
-            architecture: self.words.text(member.architecture),
-            stream: self.words.text(member.stream),
-            multi_arch: self.words.text(member.multi_arch),
+            architecture: self.texts.text(member.architecture),
+            stream: self.texts.text(member.stream),
+            multi_arch: self.texts.text(member.multi_arch),
         }
     }
 }
@@ -524,14 +524,14 @@ impl<'u, R: DependencyRules> Search<'u, R> {
     }
 
     fn satisfies(&mut self, provision: &Provision, term: &StoredTerm) -> bool {
-        let words = &self.packages.words;
+        let texts = &self.packages.texts;
         let provided = Versions {
             relation: Relation(provision.relation),
-            version: words.text(provision.version),
+            version: texts.text(provision.version),
         };
         let needed = Versions {
             relation: term.relation,
-            version: words.text(term.version),
+            version: texts.text(term.version),
         };
         self.compared += (provided.version.len() + needed.version.len()) / 32;
         self.packages.rules.satisfies(provided, needed)
@@ -570,21 +570,21 @@ impl<'u, R: DependencyRules> Search<'u, R> {
             let Some((first, others)) = terms.split_first() else {
                 continue;
             };
-            let qualifier = packages.words.text(first.qualifier);
-            let mut suiting: Vec<(Preference, u32)> = Vec::new();
+            let qualifier = packages.texts.text(first.qualifier);
+            let mut candidates: Vec<(Preference, u32)> = Vec::new();
             for provision in self.provisions(first.name, None)? {
                 let candidate = &packages.members[provision.member as usize];
                 let (target, needing) = (packages.target(candidate), packages.target(needing));
-                if let Some(suits) = packages.rules.preference(target, needing, qualifier)
+                if let Some(preference) = packages.rules.preference(target, needing, qualifier)
                     && self.satisfies(provision, first)
                     && self.provides_all(provision.member, others)?
                 {
-                    suiting.push((suits, provision.member));
+                    candidates.push((preference, provision.member));
                 }
             }
-            let best = suiting.iter().map(|(suits, _)| *suits).max();
-            suiting.retain(|(suits, _)| Some(*suits) == best);
-            let members = suiting.into_iter().map(|(_, member)| member as usize);
+            let best = candidates.iter().map(|(preference, _)| *preference).max();
+            candidates.retain(|(preference, _)| Some(*preference) == best);
+            let members = candidates.into_iter().map(|(_, member)| member as usize);
             found.extend(self.newest(members));
         }
         Ok(found)
@@ -598,9 +598,9 @@ impl<'u, R: DependencyRules> Search<'u, R> {
             let member = &packages.members[number];
             let key = [member.name, member.architecture, member.stream];
             let best = newest.entry(key).or_default();
-            let version = packages.words.text(member.version);
+            let version = packages.texts.text(member.version);
             let order = best.first().map_or(Ordering::Greater, |best| {
-                let best = packages.words.text(packages.members[*best].version);
+                let best = packages.texts.text(packages.members[*best].version);
                 packages.rules.compare(version, best)
             });
             match order {

@@ -80,8 +80,8 @@ pub(super) fn each_document(
             ));
         }
         let is_end = line.is_empty();
-        let starts = behind(&line, b"---");
-        let stops = is_end || behind(&line, b"...").is_some();
+        let starts = after_marker(&line, b"---");
+        let stops = is_end || after_marker(&line, b"...").is_some();
         if document.is_begun() && (starts.is_some() || stops) {
             if !document.content.ends_with(b"\n") {
                 document.content.push(b'\n');
@@ -102,7 +102,7 @@ pub(super) fn each_document(
             continue;
         }
         let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
-        if let Some(behind) = behind(line, b"---") {
+        if let Some(behind) = after_marker(line, b"---") {
             document.begin(behind);
         } else if line.starts_with(b"%") {
             if line.starts_with(b"%TAG") {
@@ -127,7 +127,7 @@ fn without_tab(line: &[u8]) -> &[u8] {
 }
 
 /// What follows a border at the start of a line; `None` where it is none.
-fn behind<'l>(line: &'l [u8], border: &[u8]) -> Option<&'l [u8]> {
+fn after_marker<'l>(line: &'l [u8], border: &[u8]) -> Option<&'l [u8]> {
     let rest = line.strip_prefix(border)?;
     let is_border = rest.first().is_none_or(u8::is_ascii_whitespace);
     is_border.then_some(rest)

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::io::BufRead;
 
-use super::dependencies::{DependencyFields, Dpkg, UDEB, note};
+use super::dependencies::{DependencyFields, Dpkg, UDEB, add_dependencies};
 use super::stanza::{Stanzas, Values};
 use super::{packages, sources, text};
 use crate::config::{Dependencies, Filters};
@@ -117,13 +117,13 @@ fn read_packages(
         };
         let needs = [pre_depends, depends, recommends, provides, multi_arch];
         chooser.judge(&attributes, (source, ""), &path, |set| {
-            note_needs(set, file, &attributes, &path, needs)
+            add_to_set(set, file, &attributes, &path, needs)
         })
     })
 }
 
 /// Notes what a package needs and provides.
-fn note_needs(
+fn add_to_set(
     set: &mut PackageSet<Dpkg>,
     file: &str,
     attributes: &FilterAttributes<'_>,
@@ -159,7 +159,7 @@ fn note_needs(
         path: path.clone(),
     };
     set.add(candidate)
-        .and_then(|member| note(set, member, architecture, &fields))
+        .and_then(|member| add_dependencies(set, member, architecture, &fields))
         .map_err(|exceeded| exceeded.in_index(file))
 }
 

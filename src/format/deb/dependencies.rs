@@ -61,12 +61,12 @@ impl DependencyRules for Dpkg {
     }
 
     fn format_need(&self, need: &[Term<'_>]) -> String {
-        let alternatives: Vec<String> = need.iter().map(shown_term).collect();
+        let alternatives: Vec<String> = need.iter().map(format_term).collect();
         alternatives.join(" | ")
     }
 }
 
-fn shown_term(term: &Term<'_>) -> String {
+fn format_term(term: &Term<'_>) -> String {
     let mut text = term.name.to_owned();
     if !term.qualifier.is_empty() {
         text.push(':');
@@ -92,7 +92,7 @@ pub(super) struct DependencyFields {
 }
 
 /// Notes what the package needs and provides that was added last, which is for `architecture`.
-pub(super) fn note(
+pub(super) fn add_dependencies(
     packages: &mut PackageSet<Dpkg>,
     member: usize,
     architecture: &str,
@@ -135,7 +135,7 @@ fn term<'t>(text: &'t str, architecture: &str) -> Option<Term<'t>> {
         versions = relation(inside);
         rest = &rest[rest.find(')').unwrap_or(rest.len())..];
     }
-    let applies = enclosed(rest, '[', ']').is_none_or(|list| concerns(list, architecture));
+    let applies = enclosed(rest, '[', ']').is_none_or(|list| applies_to(list, architecture));
     (!name.is_empty() && applies).then_some(Term {
         connective: Connective::Or,
         name,
@@ -174,7 +174,7 @@ fn relation(text: &str) -> Versions<'_> {
 
 /// `amd64 i386`, `!armel`, `linux-any`. Packages for all architectures are concerned by any of
 /// them.
-fn concerns(list: &str, architecture: &str) -> bool {
+fn applies_to(list: &str, architecture: &str) -> bool {
     let is_meant = |name: &str| {
         let cpu = name.rsplit('-').next().unwrap_or(name);
         architecture == "all" || name == architecture || cpu == "any" || {
@@ -197,7 +197,7 @@ mod tests {
 
     fn read(text: &str) -> Option<(String, String)> {
         let term = term(text, "amd64")?;
-        Some((shown_term(&term), term.name.to_owned()))
+        Some((format_term(&term), term.name.to_owned()))
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Writer<'_> {
         }
         let Some(rewrite) = Rewrite::of(indexes[0].1) else {
             let (source, index) = indexes[indexes.len() - 1];
-            return self.carry(source, index);
+            return self.copy_unchanged(source, index);
         };
         let unreadable = match rewrite {
             Rewrite::Packages | Rewrite::Sources => OnUnreadable::Refuse,
@@ -128,12 +128,12 @@ impl Writer<'_> {
                 Ok(())
             };
             sink.store(&CODECS, &mut write, &mut |input| {
-                expect_records(name, count.get(), rewrite.records_of(name, input)?)
+                expect_records(name, count.get(), rewrite.count_records(name, input)?)
             })
         });
         self.kept = kept;
         match written? {
-            Some(written) => self.publish(name, &written),
+            Some(written) => self.add_index(name, &written),
             None => Ok(()),
         }
     }
@@ -150,9 +150,9 @@ impl Writer<'_> {
         }
         for name in self.names_of_lists()? {
             let written = sink.store(&CODECS, &mut |_| Ok(()), &mut |input| {
-                expect_records(&name, 0, Rewrite::Packages.records_of(&name, input)?)
+                expect_records(&name, 0, Rewrite::Packages.count_records(&name, input)?)
             })?;
-            self.publish(&name, &written)?;
+            self.add_index(&name, &written)?;
         }
         Ok(())
     }
@@ -186,15 +186,15 @@ impl Writer<'_> {
     }
 
     /// Lists and places an index that was written.
-    fn publish(&mut self, name: &str, written: &Written) -> Result<(), FormatError> {
+    fn add_index(&mut self, name: &str, written: &Written) -> Result<(), FormatError> {
         self.listed.insert(name.to_owned(), written.open);
         for (codec, packed) in &written.packed {
-            self.place(&format!("{name}{}", codec.suffix()), *packed)?;
+            self.add_file(&format!("{name}{}", codec.suffix()), *packed)?;
         }
         Ok(())
     }
 
-    fn place(&mut self, name: &str, packed: Packed) -> Result<(), FormatError> {
+    fn add_file(&mut self, name: &str, packed: Packed) -> Result<(), FormatError> {
         let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
         let by_hash = format!("{directory}/by-hash/SHA256/{}", packed.object.hex());
         for path in [name, by_hash.trim_start_matches('/')] {
@@ -210,7 +210,7 @@ impl Writer<'_> {
     }
 
     /// Takes an index over as it is. Where several sources have it, the last one's counts.
-    fn carry(&mut self, source: usize, index: &Index) -> Result<(), FormatError> {
+    fn copy_unchanged(&mut self, source: usize, index: &Index) -> Result<(), FormatError> {
         let source = &self.sources[source];
         let directory = self.apt.directory.as_ref();
         for (variant, packed) in source.indexes.present(index) {
@@ -222,7 +222,7 @@ impl Writer<'_> {
                     .unwrap_or(path),
                 None => path,
             };
-            self.place(name, packed)?;
+            self.add_file(name, packed)?;
         }
         if !self.listed.contains_key(&index.name)
             && Compression::of_path(&index.name) == Compression::Plain
@@ -290,7 +290,7 @@ impl Rewrite {
     }
 
     /// How many records an index has that was written: all of them are read.
-    fn records_of(self, name: &str, input: &mut dyn BufRead) -> Result<u64, FormatError> {
+    fn count_records(self, name: &str, input: &mut dyn BufRead) -> Result<u64, FormatError> {
         let mut count = 0;
         match self {
             Self::Packages => packages::read(name, input, &mut |_| {

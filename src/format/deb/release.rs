@@ -120,7 +120,7 @@ impl Time {
 
 impl Release {
     pub fn parse(file: &str, mut bytes: &[u8]) -> Result<Self, FormatError> {
-        let mut stanzas = Stanzas::as_apt_reads_release(
+        let mut stanzas = Stanzas::reading_stray_lines(
             file,
             &mut bytes,
             [

@@ -97,7 +97,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
     /// As [`Self::new`], with lines that are no fields. To apt such a line is the beginning of the
     /// next field's name, up to the next colon: it and that field do not count, and neither does
     /// what is folded below them. What is folded below no field it reads over.
-    pub fn as_apt_reads_release(
+    pub fn reading_stray_lines(
         file: &'a str,
         text: &'a mut dyn BufRead,
         names: [&'static str; N],

@@ -114,7 +114,7 @@ fn many_versions_are_found() {
 
 #[test]
 fn words_have_limits() {
-    let mut words = Interner::default();
-    assert!(words.add(&"x".repeat(WORD_LIMIT)).is_ok());
-    assert!(words.add(&"x".repeat(WORD_LIMIT + 1)).is_err());
+    let mut texts = Interner::default();
+    assert!(texts.add(&"x".repeat(WORD_LIMIT)).is_ok());
+    assert!(texts.add(&"x".repeat(WORD_LIMIT + 1)).is_err());
 }

@@ -25,7 +25,7 @@ const PPC64: &[&str] = &["ppc64", "ppc64p7", "ppc64iseries", "ppc64pseries", "pp
 const SPARC: &[&str] = &["sparc", "sparcv8", "sparcv9", "sparcv9v"];
 
 /// Whether packages of `architecture` belong to the base architecture `base`.
-pub(super) fn belongs(base: &str, architecture: &str) -> bool {
+pub(super) fn is_compatible(base: &str, architecture: &str) -> bool {
     architecture == "noarch" || is_source(architecture) || is_native(base, architecture)
 }
 
@@ -100,11 +100,14 @@ mod tests {
             ("riscv64", "riscv64 noarch", "x86_64"),
         ] {
             for architecture in with.split(' ') {
-                assert!(belongs(base, architecture), "{base} takes {architecture}");
+                assert!(
+                    is_compatible(base, architecture),
+                    "{base} takes {architecture}"
+                );
             }
             for architecture in without.split(' ') {
                 assert!(
-                    !belongs(base, architecture),
+                    !is_compatible(base, architecture),
                     "{base} does not take {architecture}"
                 );
             }

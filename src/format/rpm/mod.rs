@@ -66,7 +66,7 @@ impl Rpm {
         wanted.is_none_or(|wanted| {
             wanted
                 .iter()
-                .any(|base| architectures::belongs(base, architecture))
+                .any(|base| architectures::is_compatible(base, architecture))
         })
     }
 }

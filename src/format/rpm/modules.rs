@@ -58,7 +58,7 @@ impl Document {
             .artifacts
             .rpms
             .iter()
-            .filter_map(|text| nevra(text))
+            .filter_map(|text| parse_nevra(text))
     }
 }
 
@@ -161,7 +161,7 @@ fn is_kept(document: &Document, has_package: HasPackage<'_>) -> bool {
 }
 
 /// `NAME-EPOCH:VERSION-RELEASE.ARCHITECTURE`
-fn nevra(text: &str) -> Option<Package> {
+fn parse_nevra(text: &str) -> Option<Package> {
     let (rest, architecture) = text.rsplit_once('.')?;
     let (rest, release) = rest.rsplit_once('-')?;
     let (name, version) = rest.rsplit_once('-')?;

@@ -224,7 +224,7 @@ fn read_signature_header(package: &mut dyn Read) -> Result<Claims, PackageError>
         for (tag, algorithm) in header_digests {
             claims
                 .header_digests
-                .extend(texts(&values, tag, algorithm)?);
+                .extend(declared_hex(&values, tag, algorithm)?);
         }
         if let Some(expected) = values.binary(tag::MD5)? {
             let expected = expected.to_vec();
@@ -260,7 +260,7 @@ fn without_blanks(text: &str) -> String {
 }
 
 /// A digest that is written in hexadecimal, if it is there.
-fn texts(
+fn declared_hex(
     values: &Values,
     tag: u32,
     algorithm: HashAlgorithm,
@@ -274,7 +274,7 @@ fn texts(
             return Err(HeaderError::Value { tag, why });
         }
     };
-    let expected = unhex(text).ok_or(HeaderError::Value {
+    let expected = decode_hex(text).ok_or(HeaderError::Value {
         tag,
         why: "it is not a hexadecimal number",
     })?;
@@ -285,7 +285,7 @@ fn texts(
     Ok(Some(Declared { hasher, expected }))
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) {
         return None;
@@ -309,7 +309,7 @@ fn declared_of_payload(header: &Values) -> Result<Vec<Declared>, HeaderError> {
         (tag::PAYLOAD_SHA512, HashAlgorithm::Sha512),
         (tag::PAYLOAD_SHA3_256, HashAlgorithm::Sha3_256),
     ] {
-        declared.extend(texts(header, tag, algorithm)?);
+        declared.extend(declared_hex(header, tag, algorithm)?);
     }
     Ok(declared)
 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 use quick_xml::escape::escape;
 
 use super::files::{CHECKSUM, CHILDREN, LOCATION, package, read_primary};
-use super::tag::{namespaces, opened, rehomed, with_attribute};
+use super::tag::{as_start_tag, namespaces, with_attribute, with_namespaces_declared};
 use super::xml::{Child, Record, Records};
 use super::{REPOMD, RpmFormat, comps, modules, repomd, static_path, updateinfo};
 use crate::digest::ObjectId;
@@ -37,7 +37,7 @@ enum Rewrite {
     ByPackage,
     Updates,
     Modules,
-    Carried,
+    Unchanged,
     LeftOut,
 }
 
@@ -52,7 +52,7 @@ impl Rewrite {
             // Also of languages: `susedata.de`.
             _ if name.starts_with("susedata") => Self::ByPackage,
             _ if name.ends_with("_db") || name.ends_with("_zck") => Self::LeftOut,
-            _ => Self::Carried,
+            _ => Self::Unchanged,
         }
     }
 }
@@ -167,14 +167,14 @@ impl<'a> Writer<'a> {
             }
             Rewrite::Updates => self.elements(name, &["updates", "update"], sink),
             Rewrite::Modules => self.modules(name, sink),
-            Rewrite::Carried if is_comps(name) && self.sources.len() > 1 => {
+            Rewrite::Unchanged if is_comps(name) && self.sources.len() > 1 => {
                 // Both are written at once.
                 let is_first = name == "group" || self.of_type("group").next().is_none();
                 if is_first { self.comps(sink) } else { Ok(()) }
             }
-            Rewrite::Carried if is_comps(name) && !self.can_be_read(name)? => Ok(()),
-            Rewrite::Carried => {
-                self.carry(name);
+            Rewrite::Unchanged if is_comps(name) && !self.is_readable(name)? => Ok(()),
+            Rewrite::Unchanged => {
+                self.copy_unchanged(name);
                 Ok(())
             }
         }
@@ -260,7 +260,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Whether clients can read the groups that are carried; what they cannot is left out.
-    fn can_be_read(&mut self, name: &str) -> Result<bool, FormatError> {
+    fn is_readable(&mut self, name: &str) -> Result<bool, FormatError> {
         let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
         let read = inputs.written(OnUnreadable::LeaveOut, &mut self.left_out, |inputs| {
             let mut ids = HashSet::new();
@@ -382,7 +382,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Takes a type over as it is. Where several sources have it, the last one's counts.
-    fn carry(&mut self, name: &str) {
+    fn copy_unchanged(&mut self, name: &str) {
         let Some((number, _)) = self.of_type(name).last() else {
             return;
         };
@@ -452,7 +452,7 @@ fn read_back(
 }
 
 /// A package's element with another place in it.
-fn relocated(element: &[u8], location: Range<usize>, place: &RelPath) -> Vec<u8> {
+fn with_location(element: &[u8], location: Range<usize>, place: &RelPath) -> Vec<u8> {
     let tag = format!("<location href=\"{}\"/>", escape(place.as_str()));
     [
         &element[..location.start],
@@ -528,12 +528,12 @@ impl Elements<'_> {
         }
         while let Some((attributes, children)) = record {
             let location = records.child_span(LOCATION);
-            let kept = self.kept_part(&attributes, &children, records.copy(), location, state)?;
+            let kept = self.kept_bytes(&attributes, &children, records.copy(), location, state)?;
             if let (Some(element), Some(root)) = (kept, &state.namespaces) {
                 if own == *root {
                     self.write(&element)?;
                 } else {
-                    self.write(&rehomed(&element, &own, root))?;
+                    self.write(&with_namespaces_declared(&element, &own, root))?;
                 }
                 self.write(b"\n")?;
                 state.elements += 1;
@@ -545,7 +545,7 @@ impl Elements<'_> {
 
     /// What is written of an element; `None` for nothing. Of primary it is noted which packages are
     /// kept.
-    fn kept_part<'c>(
+    fn kept_bytes<'c>(
         &mut self,
         attributes: &Child,
         children: &Record<6>,
@@ -564,7 +564,7 @@ impl Elements<'_> {
                 kept.pkgids.extend(pkgid.cloned());
                 kept.packages.extend(reference.package);
                 Ok(Some(match (self.chosen.moved(&reference.path), location) {
-                    (Some(place), Some(location)) => relocated(element, location, place).into(),
+                    (Some(place), Some(location)) => with_location(element, location, place).into(),
                     _ => element.into(),
                 }))
             }
@@ -573,7 +573,7 @@ impl Elements<'_> {
                     let mut all = self.kept.iter();
                     all.any(|kept| kept.packages.contains(package))
                 };
-                let update = updateinfo::reduced(self.name, element, &is_kept)?;
+                let update = updateinfo::with_packages(self.name, element, &is_kept)?;
                 Ok(update
                     .filter(|update| state.updates.insert(ObjectId::of(update)))
                     .map(Cow::Owned))
@@ -588,7 +588,7 @@ impl Elements<'_> {
     }
 
     fn begin(&mut self, root_tag: &[u8]) -> Result<(), FormatError> {
-        let mut tag = opened(root_tag);
+        let mut tag = as_start_tag(root_tag);
         if let Some(count) = self.count {
             tag = with_attribute(&tag, "packages", &count.to_string());
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The tag of an element that has content, also where it had none.
-pub(super) fn opened(tag: &[u8]) -> Vec<u8> {
+pub(super) fn as_start_tag(tag: &[u8]) -> Vec<u8> {
     match tag.strip_suffix(b"/>") {
         Some(start) => [start.trim_ascii_end(), b">"].concat(),
         None => tag.to_vec(),
@@ -38,7 +38,7 @@ pub(super) fn namespaces(tag: &[u8]) -> BTreeMap<String, String> {
 
 /// An element that stands in another root than it came from: what its own root declared and that
 /// one does not, or otherwise, it declares itself.
-pub(super) fn rehomed(
+pub(super) fn with_namespaces_declared(
     element: &[u8],
     from: &BTreeMap<String, String>,
     to: &BTreeMap<String, String>,
@@ -125,7 +125,7 @@ mod tests {
             let tag = with_attribute(tag.as_bytes(), "packages", "5");
             assert_eq!(String::from_utf8(tag).unwrap(), expected);
         }
-        assert_eq!(opened(b"<m a='/>' />"), b"<m a='/>'>");
+        assert_eq!(as_start_tag(b"<m a='/>' />"), b"<m a='/>'>");
     }
 
     #[test]
@@ -134,10 +134,15 @@ mod tests {
         assert_eq!(from.len(), 3);
         let to = namespaces(b"<m xmlns=\"a\" xmlns:rpm=\"other\">");
         assert_eq!(
-            String::from_utf8(rehomed(b"<p a='>'><rpm:x/></p>", &from, &to)).unwrap(),
+            String::from_utf8(with_namespaces_declared(
+                b"<p a='>'><rpm:x/></p>",
+                &from,
+                &to
+            ))
+            .unwrap(),
             "<p a='>' xmlns:rpm=\"r\" xmlns:s=\"s\"><rpm:x/></p>"
         );
-        assert_eq!(rehomed(b"<p/>", &from, &from), b"<p/>");
-        assert_eq!(opened(b"<m>"), b"<m>");
+        assert_eq!(with_namespaces_declared(b"<p/>", &from, &from), b"<p/>");
+        assert_eq!(as_start_tag(b"<m>"), b"<m>");
     }
 }

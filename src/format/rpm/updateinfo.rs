@@ -68,7 +68,7 @@ pub fn read(
 
 /// An advisory with only those of its packages that are there; `None` when it had some, and none of
 /// them is, and for one without an id, over which dnf ends.
-pub(super) fn reduced(
+pub(super) fn with_packages(
     file: &str,
     update: &[u8],
     is_there: &dyn Fn(&Package) -> bool,
@@ -230,7 +230,7 @@ mod tests {
             |name: &str, version: &str| Package::new("", name, version, "x86_64").unwrap();
         let reduce = |packages: &[Package]| {
             let is_there = |package: &Package| packages.contains(package);
-            let reduced = reduced("updateinfo", all.as_bytes(), &is_there).unwrap();
+            let reduced = with_packages("updateinfo", all.as_bytes(), &is_there).unwrap();
             reduced.map(|text| String::from_utf8(text).unwrap())
         };
         assert_eq!(
@@ -243,7 +243,7 @@ mod tests {
         );
         assert_eq!(reduce(&[package("b", "1-2")]), None);
         let none = update("");
-        let kept = reduced("updateinfo", none.as_bytes(), &|_| false).unwrap();
+        let kept = with_packages("updateinfo", none.as_bytes(), &|_| false).unwrap();
         assert_eq!(kept, Some(none.into_bytes()));
     }
 
