@@ -141,7 +141,7 @@ impl<'a, R: DependencyRules> Chooser<'a, R> {
 
     pub(super) fn finish(mut self, unfiltered: UnfilteredIndexes) -> PackageChoice {
         self.choose_candidates();
-        let is_all = self.chosen.len() == self.files.by_path.len();
+        let is_all = self.chosen.len() == self.files.named.len();
         let is_upstreams = unfiltered == UnfilteredIndexes::Upstream
             && is_all
             && *self.filters == Filters::default();
@@ -165,7 +165,10 @@ pub(super) enum UnfilteredIndexes {
 /// The files that lists of packages name.
 #[derive(Default)]
 struct Files {
-    by_path: HashMap<RelPath, Named>,
+    /// The first reference to each path, in the order they were read.
+    named: Vec<Named>,
+    /// The places in `named`. The references themselves in a map would take twice the memory.
+    by_path: HashMap<RelPath, usize>,
     /// References that differ from the first one to the same path, in the order they were read.
     others: Vec<Reference>,
     architectures: BTreeSet<String>,
@@ -186,14 +189,15 @@ impl Files {
         }
         match self.by_path.entry(reference.path.clone()) {
             hash_map::Entry::Vacant(free) => {
-                free.insert(Named {
+                free.insert(self.named.len());
+                self.named.push(Named {
                     reference,
                     records: 1,
                 });
                 true
             }
-            hash_map::Entry::Occupied(mut known) => {
-                let known = known.get_mut();
+            hash_map::Entry::Occupied(known) => {
+                let known = &mut self.named[*known.get()];
                 known.records += 1;
                 if known.reference != reference {
                     self.others.push(reference);
@@ -214,13 +218,13 @@ impl Files {
             };
             chosen.is_none_or(is_of)
         };
-        let named = self.by_path.into_values();
+        drop(self.by_path);
         let mut records = 0;
         let mut files = Vec::new();
         for Named {
             reference,
             records: of_path,
-        } in named
+        } in self.named
         {
             if is_named(&reference.path) {
                 records += of_path;
