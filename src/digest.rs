@@ -170,6 +170,14 @@ impl fmt::Debug for ObjectId {
     }
 }
 
+/// An object and the size of its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectRef {
+    pub object: ObjectId,
+    /// In bytes.
+    pub size: u64,
+}
+
 impl serde::Serialize for ObjectId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -15,8 +15,9 @@ use crate::manifest::ManifestError;
 use crate::openpgp::{SigningKeyError, VerifyError};
 use crate::pool::exit_of_io;
 use crate::publish::PublishError;
+use crate::snapshot::SnapshotError;
 use crate::snapshot::merge::MergeError;
-use crate::snapshot::{SnapshotError, StoredError};
+use crate::state::StateError;
 use crate::storage::StorageError;
 use crate::store::StoreError;
 use crate::sync::{FreshnessError, KeyError, RootError, SyncError, most_severe};
@@ -179,10 +180,10 @@ impl Error {
                 "`chantal repo sync --repo-id {repository}` makes one"
             )),
             Self::Snapshot(
-                SnapshotError::Store(error) | SnapshotError::Stored(StoredError::Store(error)),
+                SnapshotError::Store(error) | SnapshotError::Stored(StateError::Store(error)),
             )
             | Self::Merge(MergeError::Store(error)) => store_hint(error),
-            Self::Snapshot(SnapshotError::Stored(StoredError::ObjectMissing { .. })) => Some(
+            Self::Snapshot(SnapshotError::Stored(StateError::ObjectMissing { .. })) => Some(
                 "`chantal repo sync --refresh` fetches again what the upstream still has; for anything else restore the pool"
                     .to_owned(),
             ),

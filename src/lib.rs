@@ -14,7 +14,7 @@
 //! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest. A
 //!   [`snapshot`] is a further name for one. [`cleanup`] takes away what nothing names.
 //! - Where the upstream's indexes name more than is wanted (filters, merges), a format writes new ones
-//!   ([`format::Selected::regenerate`]) by streaming the old ones and copying the chosen packages' own bytes; [`indexes`] reads and
+//!   ([`format::Selected::regenerate`]) by streaming the old ones and copying the chosen packages' own bytes; [`state`] reads and
 //!   stores them. The root over them is dated and signed when it is published, not before: it must be newer than what its place had.
 //!
 //! # Layers
@@ -46,7 +46,6 @@ mod exit;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod indexes;
 mod interrupt;
 mod lock;
 mod logging;
@@ -62,6 +61,7 @@ mod rel_path;
 mod repo_format;
 mod run;
 mod snapshot;
+mod state;
 mod storage;
 mod store;
 mod sync;

@@ -25,7 +25,7 @@
 
 use std::fmt;
 
-use crate::digest::ObjectId;
+use crate::digest::{ObjectId, ObjectRef};
 use crate::rel_path::{RelPath, RelPathError};
 
 /// Which encoding a manifest has.
@@ -135,6 +135,26 @@ pub struct Entry {
     pub role: Role,
     /// Present exactly for [`Role::Package`].
     pub package: Option<Package>,
+}
+
+impl Entry {
+    /// A file that is no package.
+    pub fn new(path: RelPath, content: ObjectRef, role: Role) -> Self {
+        Self {
+            path,
+            object: content.object,
+            size: content.size,
+            role,
+            package: None,
+        }
+    }
+
+    pub fn content(&self) -> ObjectRef {
+        ObjectRef {
+            object: self.object,
+            size: self.size,
+        }
+    }
 }
 
 /// The totals of a chunk or a manifest.

@@ -39,8 +39,8 @@ pub use index::{Index, IndexKind, Open, Presence, Reference, Variant};
 pub use package::{Identity, PackageHeader};
 pub use reasons::{AdvisoryRecord, ChangeReasons, PackageOrigin, ReadAdvisories, ReadOrigins};
 pub use regenerate::{
-    Chosen, ChosenFiles, Indexes, LeftOut, PackageChoice, Packed, ReadBack, Regenerated, Sink,
-    Source, Work, Written,
+    Chosen, ChosenFiles, Indexes, LeftOut, PackageChoice, ReadBack, Regenerated, Sink, Source,
+    Work, Written,
 };
 pub use root::{Companion, KeyFile, OwnKey, Root, RootSource, ValidUntil, root_text};
 

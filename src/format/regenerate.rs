@@ -14,7 +14,7 @@ use std::io::{self, BufRead, Write};
 
 use super::compression::Compression;
 use super::{FormatError, Index, Reference, Variant};
-use crate::digest::ObjectId;
+use crate::digest::ObjectRef;
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
@@ -116,7 +116,7 @@ pub trait Indexes {
     fn all(&self) -> &[Index];
 
     /// The variants that are there, the one to read first in front. Empty when there is none.
-    fn present<'a>(&self, index: &'a Index) -> Vec<(&'a Variant, Packed)>;
+    fn present<'a>(&self, index: &'a Index) -> Vec<(&'a Variant, ObjectRef)>;
 
     /// From now on an index is read from another of its variants than the one that was read so far;
     /// false where it has no other.
@@ -143,21 +143,13 @@ pub struct Source<'a> {
     pub chosen: &'a Chosen,
 }
 
-/// Bytes in the pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packed {
-    pub object: ObjectId,
-    /// In bytes.
-    pub size: u64,
-}
-
 /// A text that was stored, without and with compression.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// What the text itself is.
-    pub open: Packed,
+    pub open: ObjectRef,
     /// In the order that was asked for.
-    pub packed: Vec<(Compression, Packed)>,
+    pub packed: Vec<(Compression, ObjectRef)>,
 }
 
 /// Writes a text; given to a [`Sink`].
@@ -192,7 +184,7 @@ pub struct LeftOut {
 /// New indexes, and a root over them that nobody has signed yet.
 #[derive(Debug)]
 pub struct Regenerated {
-    pub indexes: Vec<(RelPath, Packed)>,
+    pub indexes: Vec<(RelPath, ObjectRef)>,
     pub root_path: RelPath,
     pub root: Vec<u8>,
     pub left_out: Vec<LeftOut>,

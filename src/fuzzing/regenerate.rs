@@ -8,13 +8,13 @@ use std::io::{BufRead, Write};
 
 use super::Verdict;
 use crate::config::Filters;
-use crate::digest::ObjectId;
+use crate::digest::{ObjectId, ObjectRef};
 use crate::format::compression::Compression;
 use crate::format::deb::{Apt, Selection};
 use crate::format::rpm::{self, Rpm};
 use crate::format::{
-    Chosen, FormatError, Index, IndexKind, Indexes, Open, Packed, Presence, ReadBack, Reference,
-    Selected, Sink, Source, Variant, Work, Written,
+    Chosen, FormatError, Index, IndexKind, Indexes, Open, Presence, ReadBack, Reference, Selected,
+    Sink, Source, Variant, Work, Written,
 };
 use crate::rel_path::RelPath;
 
@@ -70,10 +70,10 @@ impl Indexes for Texts {
         &self.all
     }
 
-    fn present<'i>(&self, index: &'i Index) -> Vec<(&'i Variant, Packed)> {
+    fn present<'i>(&self, index: &'i Index) -> Vec<(&'i Variant, ObjectRef)> {
         let variant = &index.variants[0];
         let object = variant.digest.object_id().expect("it is SHA-256");
-        vec![(variant, Packed { object, size: 0 })]
+        vec![(variant, ObjectRef { object, size: 0 })]
     }
 
     fn set_aside(&self, _: &Index) -> bool {
@@ -109,7 +109,7 @@ impl Sink for Kept {
         let mut text = Vec::new();
         work(&mut text as &mut dyn Write)?;
         read_back(&mut &text[..]).expect("what is written can be read back");
-        let packed = Packed {
+        let packed = ObjectRef {
             object: ObjectId::of(&text),
             size: text.len() as u64,
         };

@@ -9,15 +9,15 @@ use std::sync::PoisonError;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
-use super::{Claim, PARTIAL, Pool, SLICE, Stored, hash, partial_name, partials};
-use crate::digest::{Digest, Hasher};
+use super::{Claim, PARTIAL, Pool, SLICE, hash, partial_name, partials};
+use crate::digest::{Digest, Hasher, ObjectRef};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::lock::Locks;
 
 /// What [`Pool::begin`] found.
 pub enum Begin<'a> {
     /// Another thread of this process stored it meanwhile.
-    Present(Stored),
+    Present(ObjectRef),
     Download(Box<Incoming<'a>>),
     /// While another thread was downloading it.
     Interrupted(Interrupted),
@@ -161,7 +161,7 @@ impl Pool {
         })
     }
 
-    fn release(&self, name: &str, stored: Option<Stored>) {
+    fn release(&self, name: &str, stored: Option<ObjectRef>) {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         match stored {
             Some(stored) => claims.insert(name.to_owned(), Claim::Stored(stored)),
@@ -220,7 +220,7 @@ impl Incoming<'_> {
 
     /// Checks the digest and gives the file its final name. Wrong bytes are thrown away, and so is a second copy of what
     /// the pool has: published trees link to the first one.
-    pub fn commit(mut self) -> io::Result<Result<Stored, Mismatch>> {
+    pub fn commit(mut self) -> io::Result<Result<ObjectRef, Mismatch>> {
         self.validator = None;
         let hasher = std::mem::replace(&mut self.hasher, Hasher::new(self.expected.algorithm()));
         let (object, got) = hasher.finish();
@@ -241,7 +241,7 @@ impl Incoming<'_> {
         } else {
             self.pool.give_name(&self.path, object)?;
         }
-        let stored = Stored {
+        let stored = ObjectRef {
             object,
             size: self.length,
         };

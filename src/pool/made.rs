@@ -4,8 +4,8 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::PoisonError;
 
-use super::{BUFFER, PARTIAL, Pool, Stored};
-use crate::digest::{Algorithm, Hasher, ObjectId};
+use super::{BUFFER, PARTIAL, Pool};
+use crate::digest::{Algorithm, Hasher, ObjectId, ObjectRef};
 use crate::lock::Locks;
 
 /// How their names in `partial` begin; those of downloads begin with an algorithm.
@@ -21,7 +21,7 @@ pub struct Made<'a> {
 
 impl Pool {
     /// Stores a few bytes that are in memory anyway (roots, keys).
-    pub fn add(&self, locks: &Locks, bytes: &[u8]) -> io::Result<Stored> {
+    pub fn add(&self, locks: &Locks, bytes: &[u8]) -> io::Result<ObjectRef> {
         if let Some(stored) = self.adopt(ObjectId::of(bytes))? {
             return Ok(stored);
         }
@@ -47,13 +47,13 @@ impl Pool {
 
 impl Made<'_> {
     /// Gives the file its name. A second copy of what the pool has is thrown away.
-    pub fn finish(self) -> io::Result<Stored> {
+    pub fn finish(self) -> io::Result<ObjectRef> {
         let file = self
             .file
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         let (object, _) = self.hasher.finish();
-        let stored = Stored {
+        let stored = ObjectRef {
             object,
             size: self.length,
         };

@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use fs_err as fs;
 
-use crate::digest::{Algorithm, Digest, Hasher, ObjectId};
+use crate::digest::{Algorithm, Digest, Hasher, ObjectId, ObjectRef};
 use crate::regular_file;
 
 pub use incoming::{Begin, Incoming};
@@ -70,15 +70,7 @@ pub struct Pool {
 enum Claim {
     /// A thread is downloading it.
     Busy,
-    Stored(Stored),
-}
-
-/// An object that is in the pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    pub object: ObjectId,
-    /// In bytes.
-    pub size: u64,
+    Stored(ObjectRef),
 }
 
 impl Pool {
@@ -146,13 +138,13 @@ impl Pool {
     }
 
     /// An object whose file is there but which the store does not vouch for: hashed again, and only then believed.
-    pub fn adopt(&self, object: ObjectId) -> io::Result<Option<Stored>> {
+    pub fn adopt(&self, object: ObjectId) -> io::Result<Option<ObjectRef>> {
         if self.size_of(object)?.is_none() {
             return Ok(None);
         }
         let (found, size) = self.rehash(object)?;
         if found == object {
-            return Ok(Some(Stored { object, size }));
+            return Ok(Some(ObjectRef { object, size }));
         }
         log::warn!(
             "{} is damaged (its sha256 is {found}): it is fetched again",

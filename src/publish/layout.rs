@@ -3,17 +3,16 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 
-use crate::digest::ObjectId;
+use crate::digest::{ObjectId, ObjectRef};
 use crate::format::compression::Compression;
 use crate::manifest::{Entry, Role};
-use crate::pool::Stored;
 use crate::store::records::{Generation, TreeRecord};
 use crate::store::{Reader, Transaction};
 
 /// Path -> object, in path order.
 #[derive(Debug, Default)]
 pub struct Layout {
-    files: BTreeMap<String, Stored>,
+    files: BTreeMap<String, ObjectRef>,
     retained: u64,
 }
 
@@ -61,17 +60,14 @@ impl Layout {
     ) -> Transaction<()> {
         reader.each_entry(manifest, &mut |entry| {
             if admits(self, &entry) {
-                let stored = Stored {
-                    object: entry.object,
-                    size: entry.size,
-                };
-                self.files.insert(entry.path.as_str().to_owned(), stored);
+                let path = entry.path.as_str().to_owned();
+                self.files.insert(path, entry.content());
             }
             Ok(())
         })
     }
 
-    pub fn files(&self) -> impl Iterator<Item = (&str, Stored)> {
+    pub fn files(&self) -> impl Iterator<Item = (&str, ObjectRef)> {
         self.files
             .iter()
             .map(|(path, stored)| (path.as_str(), *stored))

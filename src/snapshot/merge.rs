@@ -9,14 +9,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 use std::thread::ScopedJoinHandle;
 
-use crate::digest::ObjectId;
+use crate::digest::{ObjectId, ObjectRef};
 use crate::exit::Exit;
-use crate::format::{Format, FormatError, Index, Indexes, Selected, Source};
-use crate::indexes::{PoolSink, PooledIndexes};
+use crate::format::{Format, FormatError, Indexes, Selected, Source};
 use crate::interrupt::Interrupted;
 use crate::manifest::{self, Entry, ManifestError, Package, Role};
 use crate::openpgp::Keyring;
-use crate::pool::{Pool, Stored, exit_of_io};
+use crate::pool::exit_of_io;
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 use crate::storage::Storage;
@@ -24,8 +23,8 @@ use crate::store::StoreError;
 use crate::store::records::{ObjectRecord, RootRecord, SnapshotRecord, StateRecord};
 use crate::threads;
 
-use super::stored::{StoredError, StoredState};
 use super::{Snapshot, SnapshotName, State};
+use crate::state::{OpenState, PoolSink, PooledIndexes, StateError};
 use placing::{packages_of, place, take};
 
 /// Which packages are taken where several sources have them.
@@ -87,7 +86,7 @@ pub enum MergeError {
     #[error("a repository of type rpm has no {field}")]
     NoSuchField { field: &'static str },
     #[error("{state}: {source}")]
-    Stored { state: String, source: StoredError },
+    Stored { state: String, source: StateError },
     #[error("{state}: {path} is in its indexes, but not in its manifest")]
     NotListed { state: String, path: RelPath },
     #[error(transparent)]
@@ -123,8 +122,7 @@ impl MergeError {
 /// A source, opened.
 struct Input<'a> {
     name: String,
-    stored: StoredState,
-    indexes: PooledIndexes<'a>,
+    stored: OpenState<'a>,
     /// By path: what the manifest has.
     entries: HashMap<RelPath, Entry>,
     /// Every package, with each of its files.
@@ -145,7 +143,7 @@ pub fn merge(storage: &Storage, request: Request<'_>) -> Result<Snapshot, MergeE
         .zip(&chosen)
         .map(|(input, chosen)| Source {
             root: input.stored.root.bytes(),
-            indexes: &input.indexes,
+            indexes: &input.stored.indexes,
             chosen,
         })
         .collect();
@@ -181,18 +179,12 @@ pub fn merge(storage: &Storage, request: Request<'_>) -> Result<Snapshot, MergeE
     let mut entries: Vec<Entry> = new
         .indexes
         .into_iter()
-        .map(|(path, packed)| {
-            let stored = Stored {
-                object: packed.object,
-                size: packed.size,
-            };
-            entry(path, stored, Role::Index)
-        })
+        .map(|(path, packed)| Entry::new(path, packed, Role::Index))
         .collect();
-    entries.push(entry(root.0, root.1, Role::Root));
+    entries.push(Entry::new(root.0, root.1, Role::Root));
     for (path, stored) in key_files(storage, &inputs)? {
         made.objects.push(stored);
-        entries.push(entry(path, stored, Role::Key));
+        entries.push(Entry::new(path, stored, Role::Key));
     }
     entries.extend(packages_of(&inputs, &taken, &chosen));
     entries.extend(other_files(&inputs));
@@ -202,7 +194,7 @@ pub fn merge(storage: &Storage, request: Request<'_>) -> Result<Snapshot, MergeE
 /// What a merge has made.
 struct Made {
     /// New files in the pool.
-    objects: Vec<Stored>,
+    objects: Vec<ObjectRef>,
     root: RootRecord,
     /// Indexes of the sources that are not in the new ones, and why.
     left_out: BTreeMap<String, String>,
@@ -254,7 +246,7 @@ fn refuse_what_cannot_be(storage: &Storage, request: &Request<'_>) -> Result<(),
 fn refuse_other_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
     let is_flat = |input: &&Input<'_>| {
         let format = input.stored.selected.format();
-        format.is_flat(&input.indexes.all)
+        format.is_flat(&input.stored.indexes.all)
     };
     let flat = inputs.iter().find(is_flat);
     let other = inputs.iter().find(|input| !is_flat(input));
@@ -298,20 +290,18 @@ impl<'a> Input<'a> {
                 Ok(())
             })
         })?;
-        let stored = StoredState::of_entries(&storage.pool, &state.record, &entries);
+        let stored = OpenState::of_entries(&storage.pool, &state.record, &entries);
         let stored = stored.map_err(|source| MergeError::Stored {
             state: name.clone(),
             source,
         })?;
         let by_path = entries.into_iter().map(|entry| (entry.path.clone(), entry));
         let entries: HashMap<RelPath, Entry> = by_path.collect();
-        let indexes = pooled(&storage.pool, &stored, &entries);
-        let streams = stored.selected.streams(&indexes)?;
-        let packages = packages(stored.selected.as_ref(), &indexes)?;
+        let streams = stored.selected.streams(&stored.indexes)?;
+        let packages = packages(stored.selected.as_ref(), &stored.indexes)?;
         Ok(Self {
             name,
             stored,
-            indexes,
             entries,
             packages,
             streams,
@@ -321,22 +311,6 @@ impl<'a> Input<'a> {
     fn stream(&self, package: &Package) -> &str {
         self.streams.get(package).map_or("", String::as_str)
     }
-}
-
-fn pooled<'a>(
-    pool: &'a Pool,
-    stored: &StoredState,
-    entries: &HashMap<RelPath, Entry>,
-) -> PooledIndexes<'a> {
-    let all: Vec<Index> = stored.indexes.iter().map(|one| one.index.clone()).collect();
-    let variants = all.iter().flat_map(|index| &index.variants);
-    let objects = variants
-        .filter_map(|variant| {
-            let Entry { object, size, .. } = *entries.get(&variant.path)?;
-            Some((variant.digest, Stored { object, size }))
-        })
-        .collect();
-    PooledIndexes::new(pool, all, objects)
 }
 
 /// The packages that indexes name, each file once. The manifest has only one of the packages that share a file.
@@ -395,7 +369,7 @@ fn other_files(inputs: &[Input<'_>]) -> Vec<Entry> {
 fn key_files(
     storage: &Storage,
     inputs: &[Input<'_>],
-) -> Result<Vec<(RelPath, Stored)>, MergeError> {
+) -> Result<Vec<(RelPath, ObjectRef)>, MergeError> {
     let mut found: BTreeMap<&RelPath, Vec<ObjectId>> = BTreeMap::new();
     for input in inputs {
         for entry in input
@@ -461,16 +435,6 @@ fn with_identity(format: &dyn Format, identity: &Identity, root: Vec<u8>) -> Vec
         return root;
     }
     format.with_identity(&root, &fields)
-}
-
-fn entry(path: RelPath, Stored { object, size }: Stored, role: Role) -> Entry {
-    Entry {
-        path,
-        object,
-        size,
-        role,
-        package: None,
-    }
 }
 
 /// Makes it durable, and then a snapshot.

@@ -6,7 +6,6 @@
 pub mod diff;
 pub mod merge;
 mod states;
-pub mod stored;
 mod usage;
 
 use std::fmt;
@@ -14,12 +13,12 @@ use std::fmt;
 use crate::config::{RepoId, RepoIdError};
 use crate::exit::Exit;
 use crate::repo_format::RepoFormat;
+use crate::state::StateError;
 use crate::storage::Storage;
 use crate::store::records::{SnapshotRecord, StateRecord};
 use crate::store::{Reader, Store, StoreError, Transaction};
 
 pub use states::{State, StateReference, find_state};
-pub use stored::StoredError;
 pub use usage::usage;
 
 /// What stands for a repository's current state where a snapshot could stand.
@@ -80,7 +79,7 @@ pub enum SnapshotError {
     #[error("{repository} has no state to make a snapshot of")]
     NeverSynced { repository: String },
     #[error(transparent)]
-    Stored(#[from] StoredError),
+    Stored(#[from] StateError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::digest::ObjectId;
-use crate::format::{KeyFile, Packed, Source};
-use crate::indexes::PoolSink;
+use crate::digest::{ObjectId, ObjectRef};
+use crate::format::{KeyFile, Source};
 use crate::manifest::{self, Built, ChunkRef, Entry, Role, Version};
 use crate::openpgp::Keyring;
-use crate::pool::Stored;
 use crate::rel_path::RelPath;
+use crate::state::PoolSink;
 use crate::storage::Storage;
 use crate::store::records::{
     HistoryRecord, ObjectRecord, RepositoryRecord, RootRecord, StateRecord, SyncOutcome,
@@ -40,7 +39,7 @@ struct Made {
     /// Indexes of the upstream's that are not in the new ones, and why.
     left_out: BTreeMap<String, String>,
     /// Those that the store does not know yet.
-    objects: Vec<Stored>,
+    objects: Vec<ObjectRef>,
 }
 
 impl Session<'_> {
@@ -135,18 +134,21 @@ impl Session<'_> {
             None => entries.extend(roots.iter().cloned()),
             Some(choice) => {
                 let (new, absent) = self.regenerate(pinned, choice)?;
-                objects.extend(new.iter().map(stored));
+                objects.extend(new.iter().map(Entry::content));
                 entries.extend(new);
                 left_out = absent;
                 let read = self.pooled(choice).read_ones().into_iter();
-                let chosen_from = roots.iter().cloned().chain(read.map(index_entry));
+                let chosen_from = roots
+                    .iter()
+                    .cloned()
+                    .chain(read.map(|(path, content)| Entry::new(path, content, Role::Index)));
                 evidence = Some(manifest::build(chosen_from.collect())?);
             }
         }
-        objects.extend(roots.iter().map(stored));
+        objects.extend(roots.iter().map(Entry::content));
         for file in self.key_files(keyring, &entries)? {
             let entry = self.add_to_pool(&file.path, &file.bytes, Role::Key)?;
-            objects.push(stored(&entry));
+            objects.push(entry.content());
             entries.push(entry);
         }
         let keys = keyring.to_binary();
@@ -200,7 +202,11 @@ impl Session<'_> {
             chosen: &choice.chosen,
         };
         let new = self.selected.regenerate(&[source], &mut sink)?;
-        let mut entries: Vec<Entry> = new.indexes.into_iter().map(index_entry).collect();
+        let mut entries: Vec<Entry> = new
+            .indexes
+            .into_iter()
+            .map(|(path, content)| Entry::new(path, content, Role::Index))
+            .collect();
         entries.push(self.add_to_pool(&new.root_path, &new.root, Role::Root)?);
         let left_out = new.left_out.into_iter();
         let left_out = left_out.map(|index| (index.name, index.reason)).collect();
@@ -222,18 +228,8 @@ impl Session<'_> {
     }
 
     fn add_to_pool(&self, path: &RelPath, bytes: &[u8], role: Role) -> Result<Entry, SyncError> {
-        let stored = self
-            .context
-            .storage
-            .pool
-            .add(&self.context.storage.locks, bytes)?;
-        Ok(Entry {
-            path: path.clone(),
-            object: stored.object,
-            size: stored.size,
-            role,
-            package: None,
-        })
+        let Storage { pool, locks, .. } = self.context.storage;
+        Ok(Entry::new(path.clone(), pool.add(locks, bytes)?, role))
     }
 
     /// The trusted keys for clients, as far as the upstream does not have the same files itself.
@@ -348,23 +344,6 @@ impl Session<'_> {
         }
         change.removed = gone.len() as u64;
         Ok(change)
-    }
-}
-
-fn stored(entry: &Entry) -> Stored {
-    Stored {
-        object: entry.object,
-        size: entry.size,
-    }
-}
-
-fn index_entry((path, Packed { object, size }): (RelPath, Packed)) -> Entry {
-    Entry {
-        path,
-        object,
-        size,
-        role: Role::Index,
-        package: None,
     }
 }
 

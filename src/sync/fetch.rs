@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::digest::Digest;
-use crate::pool::{Begin, Held, Stored};
+use crate::digest::{Digest, ObjectRef};
+use crate::pool::{Begin, Held};
 use crate::progress::Downloads;
 use crate::rel_path::RelPath;
 use crate::storage::Storage;
@@ -33,7 +33,7 @@ pub enum Absent<'a> {
 /// What came of many files, and what did not where that is no error yet.
 #[derive(Default)]
 pub struct Brought {
-    pub objects: HashMap<Digest, Stored>,
+    pub objects: HashMap<Digest, ObjectRef>,
     /// Why, by what was wanted: each is about one file.
     pub absent: HashMap<Digest, UpstreamError>,
 }
@@ -42,12 +42,12 @@ pub struct Brought {
 struct Arrived {
     brought: Brought,
     /// In the pool, but the store does not know them yet.
-    unrecorded: Vec<(Digest, Stored)>,
+    unrecorded: Vec<(Digest, ObjectRef)>,
 }
 
 /// All objects of a plan.
 pub struct Fetched {
-    pub objects: HashMap<Digest, Stored>,
+    pub objects: HashMap<Digest, ObjectRef>,
     /// `None` where packages are not checked.
     pub checks: Option<PackageChecks>,
 }
@@ -187,7 +187,7 @@ impl Session<'_> {
         want: &Want,
         downloads: &Downloads,
         if_absent: Absent<'_>,
-    ) -> Result<Result<Stored, UpstreamError>, SyncError> {
+    ) -> Result<Result<ObjectRef, UpstreamError>, SyncError> {
         self.context.storage.interrupt.check()?;
         // From a run that was killed before it could tell the store.
         if let Some(object) = want.digest.object_id()
@@ -222,7 +222,7 @@ impl Session<'_> {
         place: &RelPath,
         want: &Want,
         downloads: &Downloads,
-    ) -> Result<Result<Stored, UpstreamError>, SyncError> {
+    ) -> Result<Result<ObjectRef, UpstreamError>, SyncError> {
         let Storage { pool, locks, .. } = self.context.storage;
         let incoming = match pool.begin(locks, want.digest, self.id(), &self.transfers)? {
             Begin::Present(stored) => return Ok(Ok(stored)),
@@ -241,7 +241,12 @@ impl Session<'_> {
         Ok(fetched)
     }
 
-    fn note(&self, arrived: &Mutex<Arrived>, want: &Want, stored: Stored) -> Result<(), SyncError> {
+    fn note(
+        &self,
+        arrived: &Mutex<Arrived>,
+        want: &Want,
+        stored: ObjectRef,
+    ) -> Result<(), SyncError> {
         let batch = {
             let mut arrived = lock(arrived);
             arrived.brought.objects.insert(want.digest, stored);
@@ -255,7 +260,7 @@ impl Session<'_> {
     }
 
     /// Makes objects durable, then tells the store of them.
-    fn record(&self, batch: &[(Digest, Stored)]) -> Result<(), SyncError> {
+    fn record(&self, batch: &[(Digest, ObjectRef)]) -> Result<(), SyncError> {
         if batch.is_empty() {
             return Ok(());
         }

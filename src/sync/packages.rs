@@ -10,10 +10,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::PackageCheck;
-use crate::digest::{Digest, ObjectId};
+use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::format::{Identity, PackageError, Reference};
 use crate::openpgp::Keyring;
-use crate::pool::Stored;
 use crate::store::records::PackageRecord;
 use crate::terminal::escape;
 
@@ -108,7 +107,7 @@ impl Session<'_> {
             found: Mutex::default(),
         };
         let mut seen = HashSet::new();
-        let known: Vec<(&Reference, Stored)> = plan
+        let known: Vec<(&Reference, ObjectRef)> = plan
             .files
             .iter()
             .filter(|file| file.package.is_some())
@@ -117,7 +116,7 @@ impl Session<'_> {
             .collect();
         checks.lock().good = self.context.storage.read(|reader| {
             let mut good = HashMap::new();
-            for (_, Stored { object, .. }) in &known {
+            for (_, ObjectRef { object, .. }) in &known {
                 if let Some(record) = reader.package(*object, checks.keyring_id)? {
                     good.insert(*object, record.into());
                 }
@@ -246,7 +245,7 @@ impl Session<'_> {
     pub(super) fn refuse_impostors(
         &self,
         plan: &Plan,
-        objects: &HashMap<Digest, Stored>,
+        objects: &HashMap<Digest, ObjectRef>,
         checks: &PackageChecks,
         failures: &Failures,
     ) -> Result<(), SyncError> {

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 
-use crate::digest::{Digest, ObjectId};
+use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::format::{
     Chosen, FormatError, Index, IndexKind, Indexes, Presence, Reference, Root, Variant,
 };
-use crate::indexes::PooledIndexes;
 use crate::manifest::{Entry, Package, Role};
-use crate::pool::Stored;
 use crate::rel_path::RelPath;
+use crate::state::PooledIndexes;
 use crate::upstream::UpstreamError;
 
 use super::fetch::Absent;
@@ -217,7 +216,7 @@ impl<'a> Session<'a> {
     fn contradiction(
         &self,
         variant: &Variant,
-        objects: &HashMap<Digest, Stored>,
+        objects: &HashMap<Digest, ObjectRef>,
     ) -> Result<Option<UpstreamError>, SyncError> {
         let (Some(also), Some(stored)) = (variant.also, objects.get(&variant.digest)) else {
             return Ok(None);
@@ -319,7 +318,7 @@ impl<'a> Session<'a> {
     fn known_objects(
         &self,
         contents: impl Iterator<Item = (Digest, Option<u64>)>,
-    ) -> Result<HashMap<Digest, Stored>, SyncError> {
+    ) -> Result<HashMap<Digest, ObjectRef>, SyncError> {
         let recorded = self.context.storage.read(|reader| {
             let mut recorded = HashMap::new();
             for (digest, _) in contents {
@@ -327,7 +326,7 @@ impl<'a> Session<'a> {
                     && let Some(record) = reader.object(object)?
                 {
                     let size = record.size;
-                    recorded.insert(digest, Stored { object, size });
+                    recorded.insert(digest, ObjectRef { object, size });
                 }
             }
             Ok(recorded)
@@ -348,7 +347,7 @@ impl<'a> Session<'a> {
 }
 
 /// Whether the content of an index is there, in one of its variants or in the index that it repeats.
-fn is_had(all: &[Index], index: &Index, objects: &HashMap<Digest, Stored>) -> bool {
+fn is_had(all: &[Index], index: &Index, objects: &HashMap<Digest, ObjectRef>) -> bool {
     let is_there = |index: &Index| {
         let mut variants = index.variants.iter();
         variants.any(|variant| objects.contains_key(&variant.digest))
@@ -361,7 +360,7 @@ fn is_had(all: &[Index], index: &Index, objects: &HashMap<Digest, Stored>) -> bo
 /// about the variants of an index. What is simply not there is told of when none of them is.
 fn judge_absent(
     indexes: &[Index],
-    objects: &HashMap<Digest, Stored>,
+    objects: &HashMap<Digest, ObjectRef>,
     absent: &mut HashMap<Digest, UpstreamError>,
 ) -> Result<BTreeMap<RelPath, Digest>, SyncError> {
     absent.retain(|_, error| !matches!(error, UpstreamError::Missing { .. }));
@@ -474,7 +473,7 @@ fn are_sources(one: &Package, other: &Package) -> bool {
 /// An index that gives a known content another size is wrong, though the content is not.
 fn refuse_size_conflicts(
     files: &[Reference],
-    known: &HashMap<Digest, Stored>,
+    known: &HashMap<Digest, ObjectRef>,
 ) -> Result<(), SyncError> {
     for file in files {
         if let (Some(declared), Some(stored)) = (file.size, known.get(&file.digest))

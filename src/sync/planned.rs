@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::SyncError;
-use crate::digest::Digest;
+use crate::digest::{Digest, ObjectRef};
 use crate::format::{Chosen, Index, Reference};
 use crate::manifest::Entry;
-use crate::pool::{Held, Stored};
+use crate::pool::Held;
 use crate::rel_path::RelPath;
 use crate::upstream::UpstreamError;
 
@@ -24,7 +24,7 @@ pub struct Plan {
     /// Packages and other files that indexes name, in path order.
     pub files: Vec<Reference>,
     /// What the pool holds of `files`.
-    pub known: HashMap<Digest, Stored>,
+    pub known: HashMap<Digest, ObjectRef>,
     /// What is left out makes new indexes; `None` where the upstream's own are mirrored.
     pub choice: Option<Choice>,
     /// Files that the root lists and that could not be had, by path, where others have the same content.
@@ -37,7 +37,7 @@ pub struct Plan {
 pub struct Choice {
     pub chosen: Chosen,
     pub indexes: Vec<Index>,
-    pub objects: HashMap<Digest, Stored>,
+    pub objects: HashMap<Digest, ObjectRef>,
 }
 
 /// What is left to download.

@@ -25,9 +25,9 @@ use ureq::tls::Certificate;
 use url::Url;
 
 use crate::config;
-use crate::digest::Digest;
+use crate::digest::{Digest, ObjectRef};
 use crate::interrupt::Interrupt;
-use crate::pool::{BUFFER, Incoming, Stored};
+use crate::pool::{BUFFER, Incoming};
 use crate::progress::Active;
 use crate::regular_file::is_absent;
 use crate::rel_path::RelPath;
@@ -235,7 +235,7 @@ impl Upstream {
         expected: Expected,
         mut incoming: Box<Incoming<'_>>,
         active: &Active,
-    ) -> Result<Stored, UpstreamError> {
+    ) -> Result<ObjectRef, UpstreamError> {
         active.add(incoming.length());
         let mut is_afresh = false;
         loop {

@@ -32,7 +32,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
         &["format", "mounts", "store", "upstream"],
     ),
     ("a storage: found, made, locked, opened", &["storage"]),
-    ("indexes in the pool, read and written", &["indexes"]),
+    ("stored states and their indexes", &["state"]),
     (
         "the work: repositories become states, states become trees",
         &["cleanup", "publish", "snapshot", "sync"],

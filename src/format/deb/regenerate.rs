@@ -13,12 +13,12 @@ use super::metadata::TextOrder;
 use super::record_writer::RecordWriter;
 use super::stanza::{Stanzas, Values, with_field};
 use super::{Apt, AptFormat, Layout, Scope, metadata, packages, release, sources};
-use crate::digest::{Algorithm, Hasher};
+use crate::digest::{Algorithm, Hasher, ObjectRef};
 use crate::format::compression::{Compression, split_foreign};
 use crate::format::regenerate::{Inputs, OnUnreadable, expect_records};
 use crate::format::{
-    Chosen, Format, FormatError, Index, IndexKind, LeftOut, Packed, Reference, Regenerated, Sink,
-    Source, Written,
+    Chosen, Format, FormatError, Index, IndexKind, LeftOut, Reference, Regenerated, Sink, Source,
+    Written,
 };
 use crate::rel_path::RelPath;
 
@@ -66,9 +66,9 @@ struct Writer<'a> {
     sources: &'a [Source<'a>],
     /// By source, the names of the packages that are kept.
     kept: Vec<HashSet<String>>,
-    indexes: Vec<(RelPath, Packed)>,
+    indexes: Vec<(RelPath, ObjectRef)>,
     /// What Release lists, by the path relative to it.
-    listed: BTreeMap<String, Packed>,
+    listed: BTreeMap<String, ObjectRef>,
     left_out: Vec<LeftOut>,
 }
 
@@ -194,7 +194,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn add_file(&mut self, name: &str, packed: Packed) -> Result<(), FormatError> {
+    fn add_file(&mut self, name: &str, packed: ObjectRef) -> Result<(), FormatError> {
         let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
         let by_hash = format!("{directory}/by-hash/SHA256/{}", packed.object.hex());
         for path in [name, by_hash.trim_start_matches('/')] {
@@ -246,7 +246,7 @@ impl Writer<'_> {
             })?;
             let object = hasher.finish().0;
             self.listed
-                .insert(index.name.clone(), Packed { object, size });
+                .insert(index.name.clone(), ObjectRef { object, size });
         }
         Ok(())
     }

@@ -17,12 +17,11 @@ use super::files::{CHECKSUM, CHILDREN, LOCATION, package, read_primary};
 use super::tag::{as_start_tag, namespaces, with_attribute, with_namespaces_declared};
 use super::xml::{Child, Record, Records};
 use super::{REPOMD, RpmFormat, comps, modules, repomd, static_path, updateinfo};
-use crate::digest::ObjectId;
+use crate::digest::{ObjectId, ObjectRef};
 use crate::format::compression::Compression;
 use crate::format::regenerate::{Inputs, OnUnreadable, expect_records};
 use crate::format::{
-    Chosen, Format, FormatError, Index, IndexKind, LeftOut, Packed, Regenerated, Sink, Source,
-    not_written,
+    Chosen, Format, FormatError, Index, IndexKind, LeftOut, Regenerated, Sink, Source, not_written,
 };
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
@@ -125,7 +124,7 @@ struct Writer<'a> {
     sources: &'a [Source<'a>],
     codec: Compression,
     kept: Vec<KeptPackages>,
-    indexes: Vec<(RelPath, Packed)>,
+    indexes: Vec<(RelPath, ObjectRef)>,
     data: Vec<repomd::DataEntry>,
     left_out: Vec<LeftOut>,
 }
@@ -361,8 +360,8 @@ impl<'a> Writer<'a> {
         name: &str,
         file: &str,
         codec: Compression,
-        packed: Packed,
-        open: Option<Packed>,
+        packed: ObjectRef,
+        open: Option<ObjectRef>,
     ) -> Result<(), FormatError> {
         let hex = packed.object.hex();
         let href = format!("repodata/{hex}-{file}{}", codec.suffix());
@@ -396,7 +395,7 @@ impl<'a> Writer<'a> {
                     variant.path.clone(),
                     packed,
                     open.filter(|_| is_packed)
-                        .map(|(object, size)| Packed { object, size }),
+                        .map(|(object, size)| ObjectRef { object, size }),
                 ));
             }
         }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::xml::{Child, Record, Records};
 use super::{REPOMD, digest, location};
-use crate::digest::Digest;
+use crate::digest::{Digest, ObjectRef};
 use crate::format::compression::{Compression, split_foreign};
-use crate::format::{FormatError, Index, IndexKind, Open, Packed, Presence, Root, Variant};
+use crate::format::{FormatError, Index, IndexKind, Open, Presence, Root, Variant};
 use crate::rel_path::RelPath;
 use quick_xml::escape::escape;
 
@@ -164,9 +164,9 @@ pub(super) struct DataEntry {
     /// Its type.
     pub(super) name: String,
     pub(super) href: String,
-    pub(super) packed: Packed,
+    pub(super) packed: ObjectRef,
     /// What it is without its compression, where that is known.
-    pub(super) open: Option<Packed>,
+    pub(super) open: Option<ObjectRef>,
 }
 
 /// A new repomd.xml, with the revision, the tags and the time of the one that was there.
@@ -192,7 +192,7 @@ pub(super) fn write(before: &[u8], all: &[DataEntry]) -> Result<Vec<u8>, FormatE
             packed,
             open,
         } = data;
-        let sum = |packed: &Packed| packed.object.hex();
+        let sum = |packed: &ObjectRef| packed.object.hex();
         out.push_str(&format!(
             "  <data type=\"{}\">\n    <checksum type=\"sha256\">{}</checksum>\n",
             escape(name.as_str()),

@@ -16,8 +16,8 @@ use crate::manifest::{Entry, Role};
 use crate::pool::Pool;
 use crate::store::{Reader, Store, Transaction};
 
-use super::stored::{StoredError, StoredState};
 use super::{SnapshotError, State};
+use crate::state::{OpenState, StateError};
 
 pub use pairing::{Change, Pair};
 pub use reasons::{Advisories, Advisory, Source};
@@ -88,12 +88,12 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
     if diff.pairs.is_empty() && roots(from) == roots(to) {
         return Ok(diff);
     }
-    let opened = |state: &State, metadata: &[Entry]| match StoredState::of_entries(
+    let opened = |state: &State, metadata: &[Entry]| match OpenState::of_entries(
         pool,
         &state.record,
         metadata,
     ) {
-        Err(StoredError::RootMissing { .. }) => StoredState::open(store, pool, &state.record),
+        Err(StateError::RootMissing { .. }) => OpenState::open(store, pool, &state.record),
         opened => opened,
     };
     let read = (|| {
@@ -102,11 +102,11 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
         diff.reasons = match format.rules().change_reasons() {
             ChangeReasons::Advisories { index, read } => {
                 let advisories = (index, read);
-                let found = reasons::advisories(pool, advisories, &from, &to, &diff.pairs, order)?;
+                let found = reasons::advisories(advisories, &from, &to, &diff.pairs, order)?;
                 Reasons::Advisories(found)
             }
             ChangeReasons::Sources { read } => {
-                let origins = Origins::find(pool, read, &from, &to, &diff.pairs)?;
+                let origins = Origins::find(read, &from, &to, &diff.pairs)?;
                 let pairs = 0..diff.pairs.len();
                 Reasons::Sources {
                     sources: origins.sources(order),
@@ -120,7 +120,7 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
     })();
     match (read, &diff.reasons) {
         // Nobody has read advisories before: what is in them must not hide which packages differ.
-        (Err(StoredError::Format(error)), Reasons::Advisories(_)) => {
+        (Err(StateError::Format(error)), Reasons::Advisories(_)) => {
             diff.warnings.push(error.to_string());
         }
         (read, _) => read?,

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::pairing::Pair;
 use crate::digest::ObjectId;
+use crate::format::Index;
 use crate::format::{
     AdvisoryRecord, FormatError, IndexKind, ReadAdvisories, ReadOrigins, VersionOrder,
 };
 use crate::manifest::Package;
-use crate::pool::Pool;
-use crate::snapshot::stored::{StoredError, StoredIndex, StoredState};
+use crate::state::{OpenState, StateError};
 use crate::threads;
 
 /// Bounds what advisories can cost: bytes of those that are shown, and versions that are compared. All of a large distribution
@@ -63,17 +63,16 @@ pub struct Source {
 /// An advisory is about a changed package when it names one that the change brings, or one in between: the upstream may have
 /// replaced the version with the fix by a later one.
 pub fn advisories(
-    pool: &Pool,
     (index, read): (&str, ReadAdvisories),
-    from: &StoredState,
-    to: &StoredState,
+    from: &OpenState<'_>,
+    to: &OpenState<'_>,
     pairs: &[Pair],
     order: VersionOrder,
-) -> Result<Advisories, StoredError> {
-    let (old, new) = different(from, to, |other| other.index.name == index);
+) -> Result<Advisories, StateError> {
+    let (old, new) = different(from, to, |other| other.name == index);
     let mut known: HashSet<String> = HashSet::new();
     for index in old {
-        each_advisory(pool, index, read, &mut |advisory| {
+        each_advisory(from, index, read, &mut |advisory| {
             known.insert(advisory.id);
             Ok(())
         })?;
@@ -89,7 +88,7 @@ pub fn advisories(
     let mut found = Advisories::default();
     let mut seen: HashSet<String> = HashSet::new();
     for index in new {
-        each_advisory(pool, index, read, &mut |advisory| {
+        each_advisory(to, index, read, &mut |advisory| {
             let is_known = known.contains(&advisory.id);
             if !seen.insert(advisory.id.clone()) || is_known {
                 return Ok(());
@@ -121,26 +120,26 @@ pub fn advisories(
 }
 
 fn each_advisory(
-    pool: &Pool,
-    index: &StoredIndex,
+    state: &OpenState<'_>,
+    index: &Index,
     read: ReadAdvisories,
     each: &mut dyn FnMut(AdvisoryRecord) -> Result<(), FormatError>,
-) -> Result<(), StoredError> {
-    index.read(pool, |text| Ok(read(&index.index.name, text, each)?))
+) -> Result<(), StateError> {
+    state.read(index, |text| Ok(read(&index.name, text, each)?))
 }
 
 /// What is left of [`ALLOWANCE`].
 struct Allowance(usize);
 
 impl Allowance {
-    fn take(&mut self, index: &StoredIndex, amount: usize) -> Result<(), FormatError> {
+    fn take(&mut self, index: &Index, amount: usize) -> Result<(), FormatError> {
         match self.0.checked_sub(amount) {
             Some(left) => {
                 self.0 = left;
                 Ok(())
             }
             None => Err(FormatError::Malformed {
-                file: index.index.name.clone(),
+                file: index.name.clone(),
                 what: "it says more about what changed than can be shown".to_owned(),
             }),
         }
@@ -188,15 +187,14 @@ pub struct Origins {
 
 impl Origins {
     pub fn find(
-        pool: &Pool,
         read: ReadOrigins,
-        from: &StoredState,
-        to: &StoredState,
+        from: &OpenState<'_>,
+        to: &OpenState<'_>,
         pairs: &[Pair],
-    ) -> Result<Self, StoredError> {
-        let (old, new) = different(from, to, |index| index.index.kind == IndexKind::Packages);
-        let olds = || origins(pool, read, &old, pairs, |pair| pair.from.as_deref());
-        let news = || origins(pool, read, &new, pairs, |pair| pair.to.as_deref());
+    ) -> Result<Self, StateError> {
+        let (old, new) = different(from, to, |index| index.kind == IndexKind::Packages);
+        let olds = || origins(from, &old, read, pairs, |pair| pair.from.as_deref());
+        let news = || origins(to, &new, read, pairs, |pair| pair.to.as_deref());
         // Unpacking and reading is what a diff takes time for, and the sides have nothing to do with each other.
         let (from, to) = std::thread::scope(|scope| {
             let other = threads::start(scope, "diff-from", olds);
@@ -261,12 +259,12 @@ impl Origins {
 }
 
 fn origins(
-    pool: &Pool,
+    state: &OpenState<'_>,
+    indexes: &[&Index],
     read: ReadOrigins,
-    indexes: &[&StoredIndex],
     pairs: &[Pair],
     version: fn(&Pair) -> Option<&str>,
-) -> Result<BTreeMap<usize, (String, String)>, StoredError> {
+) -> Result<BTreeMap<usize, (String, String)>, StateError> {
     let mut wanted: HashMap<&str, HashMap<(&str, &str), usize>> = HashMap::new();
     let mut found = BTreeMap::new();
     for (place, pair) in pairs.iter().enumerate() {
@@ -284,8 +282,8 @@ fn origins(
         return Ok(found);
     }
     for index in indexes {
-        index.read::<_, StoredError>(pool, |text| {
-            let read = read(&index.index.name, text, &mut |origin| {
+        state.read::<_, StateError>(index, |text| {
+            let read = read(&index.name, text, &mut |origin| {
                 let versions = wanted.get(origin.name);
                 let key = (origin.version, origin.architecture);
                 if let Some(place) = versions.and_then(|versions| versions.get(&key)) {
@@ -301,20 +299,26 @@ fn origins(
 
 /// The indexes of one kind that the other side has not.
 fn different<'s>(
-    from: &'s StoredState,
-    to: &'s StoredState,
-    is_kind: impl Fn(&StoredIndex) -> bool,
-) -> (Vec<&'s StoredIndex>, Vec<&'s StoredIndex>) {
-    let objects = |state: &StoredState| -> HashSet<ObjectId> {
-        let indexes = state.indexes.iter().filter(|index| is_kind(index));
-        indexes.flat_map(|index| index.objects.clone()).collect()
+    from: &'s OpenState<'_>,
+    to: &'s OpenState<'_>,
+    is_kind: impl Fn(&Index) -> bool,
+) -> (Vec<&'s Index>, Vec<&'s Index>) {
+    let of_kind = |state: &'s OpenState<'_>| -> Vec<&'s Index> {
+        let indexes = state.indexes.all.iter();
+        indexes.filter(|index| is_kind(index)).collect()
+    };
+    let objects = |state: &'s OpenState<'_>| -> HashSet<ObjectId> {
+        let indexes = of_kind(state).into_iter();
+        indexes.flat_map(|index| state.objects(index)).collect()
     };
     let (old, new) = (objects(from), objects(to));
-    let of = |state: &'s StoredState, other: &HashSet<ObjectId>| {
-        let indexes = state.indexes.iter().filter(|index| is_kind(index));
+    let without = |state: &'s OpenState<'_>, other: &HashSet<ObjectId>| {
+        let mut indexes = of_kind(state);
+        indexes.retain(|index| {
+            let mut objects = state.objects(index).into_iter();
+            !objects.any(|object| other.contains(&object))
+        });
         indexes
-            .filter(|index| !index.objects.iter().any(|object| other.contains(object)))
-            .collect()
     };
-    (of(from, &new), of(to, &old))
+    (without(from, &new), without(to, &old))
 }

@@ -1,118 +1,25 @@
-//! Indexes in the pool: reading their texts, and storing new ones.
+//! New indexes, stored in the pool.
 //!
-//! What is read was verified when it came, and its text is held against what the root declares of it once more. What is stored is
-//! packed by a thread for each codec while it is written: nothing of it is in memory but a few pieces. Each file is then unpacked
-//! from the pool and compared with what was written, and one of them is read by its format.
+//! A text is compressed by a thread for each codec while it is written: nothing of it is in memory
+//! but a few pieces. Each file is then decompressed from the pool and compared with what was written,
+//! and one of them is read by its format.
 
-use std::collections::{HashMap, HashSet};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::digest::{Algorithm, Digest, Hasher};
+use crate::digest::{Algorithm, Hasher, ObjectRef};
 use crate::format::compression::{Compression, Encoder, IndexText};
-use crate::format::{
-    self, FormatError, Index, Indexes, Open, Packed, ReadBack, Sink, Variant, Work, Written,
-};
-use crate::pool::{BUFFER, Pool, Stored};
-use crate::rel_path::RelPath;
+use crate::format::{FormatError, Open, ReadBack, Sink, Work, Written};
+use crate::pool::{BUFFER, Pool};
 use crate::storage::Storage;
 use crate::threads;
-
-/// The indexes of a root, as far as their files are in the pool.
-pub struct PooledIndexes<'a> {
-    pub pool: &'a Pool,
-    pub all: Vec<Index>,
-    /// The files that are there, by what the root declares of them.
-    pub objects: HashMap<Digest, Stored>,
-    /// Of these variants that are there, another one is read.
-    set_aside: Mutex<HashSet<Digest>>,
-}
-
-impl<'a> PooledIndexes<'a> {
-    pub fn new(pool: &'a Pool, all: Vec<Index>, objects: HashMap<Digest, Stored>) -> Self {
-        Self {
-            pool,
-            all,
-            objects,
-            set_aside: Mutex::default(),
-        }
-    }
-
-    /// The files that are read, one of each index, by the paths that the root has for them.
-    pub fn read_ones(&self) -> Vec<(RelPath, Packed)> {
-        let read = self.all.iter().filter_map(|index| self.to_read(index)[0]);
-        read.map(|(variant, packed)| (variant.path.clone(), packed))
-            .collect()
-    }
-
-    fn lock_set_aside(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        let set_aside = self.set_aside.lock();
-        set_aside.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The variant of an index that is read, and the one that would be read in its stead.
-    fn to_read<'i>(&self, index: &'i Index) -> [Option<(&'i Variant, Packed)>; 2] {
-        let set_aside = self.lock_set_aside();
-        let present = self.present(index).into_iter();
-        let mut left = present.filter(|(variant, _)| !set_aside.contains(&variant.digest));
-        [left.next(), left.next()]
-    }
-}
-
-impl Indexes for PooledIndexes<'_> {
-    fn all(&self) -> &[Index] {
-        &self.all
-    }
-
-    fn present<'i>(&self, index: &'i Index) -> Vec<(&'i Variant, Packed)> {
-        let variants = index.variants.iter();
-        variants
-            .filter_map(|variant| {
-                let Stored { object, size } = *self.objects.get(&variant.digest)?;
-                Some((variant, Packed { object, size }))
-            })
-            .collect()
-    }
-
-    fn set_aside(&self, index: &Index) -> bool {
-        let [Some((variant, _)), Some(_)] = self.to_read(index) else {
-            return false;
-        };
-        self.lock_set_aside().insert(variant.digest)
-    }
-
-    fn is_intact(&self, index: &Index) -> bool {
-        let intact = |(_, packed): &(_, Packed)| self.pool.is_intact(packed.object);
-        self.present(index)
-            .iter()
-            .all(|present| intact(present).is_ok_and(|intact| intact))
-    }
-
-    fn read(
-        &self,
-        index: &Index,
-        work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
-    ) -> Result<(), FormatError> {
-        let [Some((variant, packed)), _] = self.to_read(index) else {
-            return Ok(());
-        };
-        let file = self.pool.open_object(packed.object);
-        let file = file.map_err(|source| FormatError::Read {
-            file: index.name.clone(),
-            source,
-        })?;
-        let file = BufReader::with_capacity(BUFFER, file);
-        format::read_text(&index.name, variant, file, |text| work(text))
-    }
-}
 
 /// Stores new indexes in the pool.
 pub struct PoolSink<'a> {
     pub storage: &'a Storage,
     /// What was stored so far.
-    pub stored: Vec<Stored>,
+    pub stored: Vec<ObjectRef>,
 }
 
 /// How much is handed to the packing threads at once, and how many pieces may wait for each.
@@ -133,7 +40,7 @@ impl Sink for PoolSink<'_> {
             for &codec in codecs {
                 let (sender, pieces) = sync_channel::<std::sync::Arc<[u8]>>(WAITING);
                 senders.push(sender);
-                let pack = move || -> io::Result<Stored> {
+                let pack = move || -> io::Result<ObjectRef> {
                     let mut encoder = Encoder::new(codec, pool.make(locks)?)?;
                     for piece in pieces {
                         encoder.write_all(&piece)?;
@@ -150,7 +57,7 @@ impl Sink for PoolSink<'_> {
                 piece: Vec::with_capacity(PIECE),
             };
             let worked = work(&mut pieces).and_then(|()| pieces.hand_over().map_err(unwritable));
-            let open = Packed {
+            let open = ObjectRef {
                 object: pieces.hasher.clone().finish().0,
                 size: pieces.size,
             };
@@ -160,9 +67,7 @@ impl Sink for PoolSink<'_> {
             let mut failed = None;
             for (codec, packer) in packers {
                 match packer.join() {
-                    Ok(Ok(Stored { object, size })) => {
-                        packed.push((codec, Packed { object, size }));
-                    }
+                    Ok(Ok(stored)) => packed.push((codec, stored)),
                     // Why a thread ended is why its pieces could not be handed over.
                     Ok(Err(error)) => failed = Some(unwritable(error)),
                     Err(panic) => std::panic::resume_unwind(panic),
@@ -176,10 +81,7 @@ impl Sink for PoolSink<'_> {
         self.compare(&written, read_back)
             .map_err(FormatError::into_read_back_error)?;
         let packed = written.packed.iter();
-        self.stored.extend(packed.map(|(_, packed)| Stored {
-            object: packed.object,
-            size: packed.size,
-        }));
+        self.stored.extend(packed.map(|(_, packed)| *packed));
         Ok(written)
     }
 }
@@ -213,8 +115,8 @@ impl PoolSink<'_> {
 /// Gives the text of a stored file to `read`; it is an error when the text is not `open`.
 fn read_stored(
     pool: &Pool,
-    (codec, packed): (Compression, Packed),
-    open: Packed,
+    (codec, packed): (Compression, ObjectRef),
+    open: ObjectRef,
     read: ReadBack<'_>,
 ) -> Result<(), FormatError> {
     let failed = |source: io::Error| FormatError::Read {
@@ -369,10 +271,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let storage = Storage::test(&dir.path().join("storage"));
         let pool = &storage.pool;
-        let of = |bytes: &[u8]| {
-            let Stored { object, size } = pool.add(&storage.locks, bytes).unwrap();
-            Packed { object, size }
-        };
+        let of = |bytes: &[u8]| pool.add(&storage.locks, bytes).unwrap();
         let read = |codec, bytes: &[u8]| {
             let packed = (codec, of(bytes));
             read_stored(pool, packed, of(b"text"), &mut |_| Ok(()))

@@ -1,14 +1,21 @@
-//! The indexes of a state that is stored, read again.
+//! States that are stored: opened, and their indexes read and written.
 //!
-//! The state's root is parsed anew and says what the files in the manifest are: nothing depends on how the repository is
-//! configured now, or whether it still is. For APT that are the indexes of all components and architectures that were mirrored.
+//! - The state's root is parsed anew and says what the files in the manifest are: nothing depends on
+//!   how the repository is configured now, or whether it still is. For APT these are the indexes of all
+//!   components and architectures that were mirrored.
+//! - Only what the state names is read: the root by its own digest, indexes by the digests that the
+//!   root declares.
+//! - New indexes ([`PoolSink`]) are read back before anything names them.
 //!
-//! Only what the state names is read: the root by its own digest, indexes by the digests that the root declares.
+//! Diff, merge, re-dating and publishing work on states this way.
 
-use std::collections::BTreeMap;
+mod indexes;
+mod new_indexes;
+
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Read};
 
-use crate::digest::ObjectId;
+use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::exit::Exit;
 use crate::format::compression::Compression;
 use crate::format::{self, FormatError, Index, Root, Selected, Variant};
@@ -19,11 +26,14 @@ use crate::rel_path::RelPath;
 use crate::store::records::StateRecord;
 use crate::store::{Store, StoreError};
 
+pub use indexes::PooledIndexes;
+pub use new_indexes::PoolSink;
+
 /// Twice what the largest roots have that a sync takes.
-const ROOT_LIMIT: u64 = 64 << 20;
+pub const ROOT_LIMIT: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
-pub enum StoredError {
+pub enum StateError {
     #[error("manifest {manifest} of a state has no root")]
     RootMissing { manifest: ObjectId },
     #[error("{path}: object {object} is not in the pool, or damaged")]
@@ -38,7 +48,7 @@ pub enum StoredError {
     Io(#[from] io::Error),
 }
 
-impl StoredError {
+impl StateError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::RootMissing { .. }
@@ -53,25 +63,18 @@ impl StoredError {
 }
 
 /// A state with what its root says.
-pub struct StoredState {
+pub struct OpenState<'a> {
     /// Selects everything that the root names.
     pub selected: Box<dyn Selected>,
     pub root: Trusted,
-    /// Those that the manifest has.
-    pub indexes: Vec<StoredIndex>,
+    /// Those that the manifest has, each with the variants that are there and no others: the one that
+    /// is the cheapest to read first.
+    pub indexes: PooledIndexes<'a>,
 }
 
-/// An index of which at least one variant is in the manifest.
-pub struct StoredIndex {
-    /// With the variants that are there and no others, the one that is the cheapest to read first.
-    pub index: Index,
-    /// What each of these variants is in the pool.
-    pub objects: Vec<ObjectId>,
-}
-
-impl StoredState {
+impl<'a> OpenState<'a> {
     /// Of the whole manifest, which is read once.
-    pub fn open(store: &Store, pool: &Pool, state: &StateRecord) -> Result<Self, StoredError> {
+    pub fn open(store: &Store, pool: &'a Pool, state: &StateRecord) -> Result<Self, StateError> {
         let entries = store.read(|reader| {
             let mut entries = Vec::new();
             reader.each_entry(state.manifest, &mut |entry| {
@@ -87,10 +90,10 @@ impl StoredState {
 
     /// Of those entries of its manifest that were read already; the root must be among them.
     pub fn of_entries(
-        pool: &Pool,
+        pool: &'a Pool,
         state: &StateRecord,
         entries: &[Entry],
-    ) -> Result<Self, StoredError> {
+    ) -> Result<Self, StateError> {
         let entries: BTreeMap<&RelPath, &Entry> = entries
             .iter()
             .filter(|entry| is_metadata(entry))
@@ -102,55 +105,74 @@ impl StoredState {
         let root = rules
             .root_among(&mut roots.map(|entry| &entry.path))
             .and_then(|source| entries.get(source.path()))
-            .ok_or(StoredError::RootMissing {
+            .ok_or(StateError::RootMissing {
                 manifest: state.manifest,
             })?;
         let selected = rules.everything(&root.path);
-        let trusted = read_root(pool, root, selected.as_ref())?;
+        let trusted = trusted_root(pool, root, selected.as_ref())?;
         let Root { indexes, .. } = selected.open_root(&trusted)?;
+        let mut objects = HashMap::new();
+        let present = indexes.into_iter().filter_map(|mut index| {
+            retain_present(&mut index, &entries, &mut objects);
+            (!index.variants.is_empty()).then_some(index)
+        });
+        let present = present.collect();
         Ok(Self {
             selected,
             root: trusted,
-            indexes: indexes
-                .into_iter()
-                .filter_map(|index| StoredIndex::among(&entries, index))
-                .collect(),
+            indexes: PooledIndexes::new(pool, present, objects),
         })
+    }
+
+    /// Gives the text of an index to `read`, whose result counts only when the text is what the root
+    /// declares.
+    pub fn read<T, E: From<FormatError> + From<StateError>>(
+        &self,
+        index: &Index,
+        read: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let pool = self.indexes.pool;
+        let variant = &index.variants[0];
+        let file = open(pool, &variant.path, self.object(variant))?;
+        let packed = BufReader::with_capacity(BUFFER, file);
+        format::read_text(&index.name, variant, packed, read)
+    }
+
+    /// The objects of an index, one for each of its variants.
+    pub fn objects(&self, index: &Index) -> Vec<ObjectId> {
+        let variants = index.variants.iter();
+        variants.map(|variant| self.object(variant)).collect()
+    }
+
+    fn object(&self, variant: &Variant) -> ObjectId {
+        let present = self.indexes.objects.get(&variant.digest);
+        present
+            .expect("only variants that are there were kept")
+            .object
     }
 }
 
-impl StoredIndex {
-    fn among(entries: &BTreeMap<&RelPath, &Entry>, mut index: Index) -> Option<Self> {
-        let mut present: Vec<(Variant, ObjectId)> = index
-            .variants
-            .drain(..)
-            .filter_map(|variant| {
-                let entry = entries.get(&variant.path)?;
-                let declared = variant.digest.object_id();
-                // What stands there is not what this root means.
-                if declared.is_some_and(|declared| declared != entry.object) {
-                    return None;
-                }
-                Some((variant, entry.object))
-            })
-            .collect();
-        present.sort_by_key(|(variant, _)| cost_of_reading(variant.compression));
-        let objects: Vec<ObjectId> = present.iter().map(|(_, object)| *object).collect();
-        index.variants = present.into_iter().map(|(variant, _)| variant).collect();
-        (!objects.is_empty()).then_some(Self { index, objects })
-    }
-
-    /// Gives the uncompressed text to `read`, whose result counts only when the text is what the root declares.
-    pub fn read<T, E: From<FormatError> + From<StoredError>>(
-        &self,
-        pool: &Pool,
-        read: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let variant = &self.index.variants[0];
-        let file = open(pool, &variant.path, self.objects[0])?;
-        let packed = BufReader::with_capacity(BUFFER, file);
-        format::read_text(&self.index.name, variant, packed, read)
-    }
+/// Leaves the variants of an index that the manifest has, the cheapest to read first.
+fn retain_present(
+    index: &mut Index,
+    entries: &BTreeMap<&RelPath, &Entry>,
+    objects: &mut HashMap<Digest, ObjectRef>,
+) {
+    index.variants.retain(|variant| {
+        let Some(entry) = entries.get(&variant.path) else {
+            return false;
+        };
+        let declared = variant.digest.object_id();
+        // Else another file has its path than the one that this root means.
+        let is_meant = declared.is_none_or(|declared| declared == entry.object);
+        if is_meant {
+            objects.insert(variant.digest, entry.content());
+        }
+        is_meant
+    });
+    index
+        .variants
+        .sort_by_key(|variant| cost_of_reading(variant.compression));
 }
 
 fn is_metadata(entry: &Entry) -> bool {
@@ -167,24 +189,30 @@ const fn cost_of_reading(compression: Compression) -> u8 {
     }
 }
 
-fn open(pool: &Pool, path: &RelPath, object: ObjectId) -> Result<fs_err::File, StoredError> {
+fn open(pool: &Pool, path: &RelPath, object: ObjectId) -> Result<fs_err::File, StateError> {
     if pool.size_of(object)?.is_none() {
         let path = path.clone();
-        return Err(StoredError::ObjectMissing { path, object });
+        return Err(StateError::ObjectMissing { path, object });
     }
     Ok(pool.open_object(object)?)
 }
 
-fn read_root(pool: &Pool, root: &Entry, selected: &dyn Selected) -> Result<Trusted, StoredError> {
+/// The bytes of a root in the pool, which must be what its name says.
+pub fn read_root(pool: &Pool, root: &Entry) -> Result<Vec<u8>, StateError> {
     let mut bytes = Vec::new();
     let file = open(pool, &root.path, root.object)?;
     file.take(ROOT_LIMIT).read_to_end(&mut bytes)?;
     if ObjectId::of(&bytes) != root.object {
-        return Err(StoredError::ObjectMissing {
+        return Err(StateError::ObjectMissing {
             path: root.path.clone(),
             object: root.object,
         });
     }
+    Ok(bytes)
+}
+
+fn trusted_root(pool: &Pool, root: &Entry, selected: &dyn Selected) -> Result<Trusted, StateError> {
+    let bytes = read_root(pool, root)?;
     let is_inline = selected
         .roots()
         .iter()

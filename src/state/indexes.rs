@@ -1,0 +1,96 @@
+//! The indexes of a root, read from the pool. What is read was verified when it came, and its text is
+//! compared with what the root declares of it once more.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::digest::{Digest, ObjectRef};
+use crate::format::{self, FormatError, Index, Indexes, Variant};
+use crate::pool::{BUFFER, Pool};
+use crate::rel_path::RelPath;
+
+/// The indexes of a root, as far as their files are in the pool.
+pub struct PooledIndexes<'a> {
+    pub pool: &'a Pool,
+    pub all: Vec<Index>,
+    /// The files that are there, by what the root declares of them.
+    pub objects: HashMap<Digest, ObjectRef>,
+    /// Of these variants that are there, another one is read.
+    set_aside: Mutex<HashSet<Digest>>,
+}
+
+impl<'a> PooledIndexes<'a> {
+    pub fn new(pool: &'a Pool, all: Vec<Index>, objects: HashMap<Digest, ObjectRef>) -> Self {
+        Self {
+            pool,
+            all,
+            objects,
+            set_aside: Mutex::default(),
+        }
+    }
+
+    /// The files that are read, one of each index, by the paths that the root has for them.
+    pub fn read_ones(&self) -> Vec<(RelPath, ObjectRef)> {
+        let read = self.all.iter().filter_map(|index| self.to_read(index)[0]);
+        read.map(|(variant, packed)| (variant.path.clone(), packed))
+            .collect()
+    }
+
+    fn lock_set_aside(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        let set_aside = self.set_aside.lock();
+        set_aside.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The variant of an index that is read, and the one that would be read in its stead.
+    fn to_read<'i>(&self, index: &'i Index) -> [Option<(&'i Variant, ObjectRef)>; 2] {
+        let set_aside = self.lock_set_aside();
+        let present = self.present(index).into_iter();
+        let mut left = present.filter(|(variant, _)| !set_aside.contains(&variant.digest));
+        [left.next(), left.next()]
+    }
+}
+
+impl Indexes for PooledIndexes<'_> {
+    fn all(&self) -> &[Index] {
+        &self.all
+    }
+
+    fn present<'i>(&self, index: &'i Index) -> Vec<(&'i Variant, ObjectRef)> {
+        let variants = index.variants.iter();
+        variants
+            .filter_map(|variant| Some((variant, *self.objects.get(&variant.digest)?)))
+            .collect()
+    }
+
+    fn set_aside(&self, index: &Index) -> bool {
+        let [Some((variant, _)), Some(_)] = self.to_read(index) else {
+            return false;
+        };
+        self.lock_set_aside().insert(variant.digest)
+    }
+
+    fn is_intact(&self, index: &Index) -> bool {
+        let intact = |(_, packed): &(_, ObjectRef)| self.pool.is_intact(packed.object);
+        self.present(index)
+            .iter()
+            .all(|present| intact(present).is_ok_and(|intact| intact))
+    }
+
+    fn read(
+        &self,
+        index: &Index,
+        work: &mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
+        let [Some((variant, packed)), _] = self.to_read(index) else {
+            return Ok(());
+        };
+        let file = self.pool.open_object(packed.object);
+        let file = file.map_err(|source| FormatError::Read {
+            file: index.name.clone(),
+            source,
+        })?;
+        let file = BufReader::with_capacity(BUFFER, file);
+        format::read_text(&index.name, variant, file, |text| work(text))
+    }
+}
