@@ -2,11 +2,13 @@
 
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::PoisonError;
 
-use super::{BUFFER, PARTIAL, Pool};
+use super::{BUFFER, PARTIAL, Pool, object_path};
 use crate::digest::{Algorithm, Hasher, ObjectId, ObjectRef};
 use crate::lock::Locks;
+use crate::regular_file;
 
 /// How their names in `partial` begin; those of downloads begin with an algorithm.
 pub(super) const MADE: &str = "made-";
@@ -30,6 +32,24 @@ impl Pool {
         made.finish().map_err(|error| self.explained(error))
     }
 
+    /// Takes an object over from the pool at another place, where it is whole there.
+    pub fn add_copy(
+        &self,
+        locks: &Locks,
+        root: &Path,
+        object: ObjectId,
+    ) -> io::Result<Option<ObjectRef>> {
+        let Ok(mut file) = regular_file::open_named(&object_path(root, object)) else {
+            return Ok(None);
+        };
+        let mut made = self.make(locks)?;
+        io::copy(&mut file, &mut made)?;
+        if made.object() != object {
+            return Ok(None);
+        }
+        made.finish().map(Some)
+    }
+
     /// Begins a file that becomes an object when it is finished. Its name until then is its own: other runs may be making the same.
     pub fn make(&self, _held: &Locks) -> io::Result<Made<'_>> {
         let file = tempfile::Builder::new()
@@ -46,6 +66,11 @@ impl Pool {
 }
 
 impl Made<'_> {
+    /// What it would be if it were finished now.
+    fn object(&self) -> ObjectId {
+        self.hasher.clone().finish().0
+    }
+
     /// Gives the file its name. A second copy of what the pool has is thrown away.
     pub fn finish(self) -> io::Result<ObjectRef> {
         let file = self

@@ -116,11 +116,7 @@ impl Pool {
     }
 
     pub fn object_path(&self, object: ObjectId) -> PathBuf {
-        let hex = object.hex();
-        let mut path = self.root.join(OBJECTS);
-        path.push(&hex[..2]);
-        path.push(hex);
-        path
+        object_path(&self.root, object)
     }
 
     /// The size in bytes of an object's file; `None` when there is none. Says nothing of its content.
@@ -198,6 +194,15 @@ impl Pool {
         let stat = stat.map_err(|error| regular_file::named(&self.root)(error.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// Where the pool at `root` has an object.
+fn object_path(root: &Path, object: ObjectId) -> PathBuf {
+    let hex = object.hex();
+    let mut path = root.join(OBJECTS);
+    path.push(&hex[..2]);
+    path.push(hex);
+    path
 }
 
 fn create_dir(path: &Path) -> io::Result<()> {

@@ -22,21 +22,8 @@ pub fn usage(
     manifests: &BTreeSet<ObjectId>,
     others: &BTreeSet<ObjectId>,
 ) -> Transaction<Usage> {
-    let chunks = |manifests: &BTreeSet<ObjectId>| -> Transaction<BTreeSet<ObjectId>> {
-        let mut chunks = BTreeSet::new();
-        for manifest in manifests {
-            chunks.extend(
-                reader
-                    .manifest(*manifest)?
-                    .chunks
-                    .iter()
-                    .map(|chunk| chunk.id),
-            );
-        }
-        Ok(chunks)
-    };
-    let ours = chunks(manifests)?;
-    let theirs = chunks(others)?;
+    let ours = chunks_of(reader, manifests)?;
+    let theirs = chunks_of(reader, others)?;
     let mut objects: BTreeMap<ObjectId, u64> = BTreeMap::new();
     let mut own: BTreeMap<ObjectId, u64> = BTreeMap::new();
     for chunk in &ours {
@@ -61,4 +48,36 @@ pub fn usage(
         own_objects: own.len() as u64,
         own_bytes: own.values().sum(),
     })
+}
+
+/// What everything that has a name needs together.
+pub fn needed(reader: &Reader) -> Transaction<Usage> {
+    let names = reader.names()?.into_iter();
+    let manifests = names.map(|(_, manifest)| manifest).collect();
+    let mut objects: BTreeMap<ObjectId, u64> = BTreeMap::new();
+    for chunk in chunks_of(reader, &manifests)? {
+        let entries = reader.chunk(chunk)?.into_iter();
+        objects.extend(entries.map(|entry| (entry.object, entry.size)));
+    }
+    for keyring in reader.keyrings()? {
+        if let Some(record) = reader.object(keyring)? {
+            objects.insert(keyring, record.size);
+        }
+    }
+    let (count, bytes) = (objects.len() as u64, objects.values().sum());
+    Ok(Usage {
+        objects: count,
+        bytes,
+        own_objects: count,
+        own_bytes: bytes,
+    })
+}
+
+fn chunks_of(reader: &Reader, manifests: &BTreeSet<ObjectId>) -> Transaction<BTreeSet<ObjectId>> {
+    let mut chunks = BTreeSet::new();
+    for manifest in manifests {
+        let listed = reader.manifest(*manifest)?.chunks.into_iter();
+        chunks.extend(listed.map(|chunk| chunk.id));
+    }
+    Ok(chunks)
 }

@@ -1,12 +1,12 @@
 //! A storage as a dry run sees it: nothing in it is locked or changed.
 //!
 //! What a dry run downloads, indexes that tell what would be downloaded, goes to `{cache_path}/dry-run`: a pool of its own, in which
-//! also the objects of the real one are found. It may be deleted at any time; `db cleanup` does. Dry runs share it by a lock of its
-//! own.
+//! also the objects of the real one are found. The sync after it takes them from there. It may be deleted at any time; `db cleanup`
+//! does. Dry runs share it by a lock of its own.
 //!
 //! Where a storage is not made yet and the first sync would make it, it is an empty one in a temporary directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::make;
 use super::{Purpose, Storage, StorageError, is_made, ownership, warn_of_doubt};
@@ -37,6 +37,12 @@ pub fn open(config: &Config, requester: &Requester) -> Result<Storage, StorageEr
     let scratch = places.cache_path.join(SCRATCH);
     fs_err::create_dir_all(&scratch)?;
     over(&scratch, store, pool, requester, None)
+}
+
+/// The pool of the dry runs before this run, for what it needs of it.
+pub fn pool_of(places: &Places) -> Option<PathBuf> {
+    let pool = places.cache_path.join(SCRATCH).join("pool");
+    pool.is_dir().then_some(pool)
 }
 
 /// As if it had just been made.
@@ -79,6 +85,7 @@ fn over(
         purpose: Purpose::DryRun {
             _directory: directory,
         },
+        scratch: None,
     })
 }
 

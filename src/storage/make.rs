@@ -271,6 +271,7 @@ impl Site<'_> {
             locks: self.locks,
             interrupt: self.interrupt,
             purpose: Purpose::Change(Standing::Owner),
+            scratch: None,
         })
     }
 

@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Storage as Places};
+use crate::digest::{ObjectId, ObjectRef};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::lock::{LockError, Locks, Mode, Requester};
@@ -106,6 +107,8 @@ pub struct Storage {
     pub locks: Locks,
     pub interrupt: Interrupt,
     purpose: Purpose,
+    /// The pool of dry runs, where there were some.
+    scratch: Option<PathBuf>,
 }
 
 /// What it was opened for.
@@ -170,6 +173,14 @@ impl Storage {
         self.store.write(&self.locks, work)
     }
 
+    /// An object that a dry run has downloaded. It is in the pool then.
+    pub fn take_from_dry_run(&self, object: ObjectId) -> io::Result<Option<ObjectRef>> {
+        let Some(scratch) = &self.scratch else {
+            return Ok(None);
+        };
+        self.pool.add_copy(&self.locks, scratch, object)
+    }
+
     pub fn is_dry_run(&self) -> bool {
         matches!(self.purpose, Purpose::DryRun { .. })
     }
@@ -210,6 +221,7 @@ impl Storage {
             locks,
             interrupt: requester.interrupt.clone(),
             purpose: Purpose::Change(Standing::Owner),
+            scratch: None,
         };
         Ok((storage, taken))
     }
@@ -304,6 +316,7 @@ impl Storage {
             locks,
             interrupt: requester.interrupt.clone(),
             purpose: Purpose::Change(standing),
+            scratch: dry_run::pool_of(places),
         };
         Ok((Some(storage), migrated))
     }

@@ -189,11 +189,15 @@ impl Session<'_> {
         if_absent: Absent<'_>,
     ) -> Result<Result<ObjectRef, UpstreamError>, SyncError> {
         self.context.storage.interrupt.check()?;
-        // From a run that was killed before it could tell the store.
-        if let Some(object) = want.digest.object_id()
-            && let Some(stored) = self.context.storage.pool.adopt(object)?
-        {
-            return Ok(Ok(stored));
+        // From a run that was killed before it could tell the store, or from a dry run.
+        if let Some(object) = want.digest.object_id() {
+            let storage = self.context.storage;
+            if let Some(stored) = storage.pool.adopt(object)? {
+                return Ok(Ok(stored));
+            }
+            if let Some(stored) = storage.take_from_dry_run(object)? {
+                return Ok(Ok(stored));
+            }
         }
         let mut gravest: Option<UpstreamError> = None;
         for place in &want.places {

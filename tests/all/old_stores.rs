@@ -214,7 +214,7 @@ fn a_store_of_version_1_is_written() {
     chantal
         .run(&["repo", "sync", "--repo-id", "tiny-rpm"])
         .fails_with(
-            4,
+            3,
             &format!("{MIGRATED}error: {error}\nhint: try again later; the last good state is untouched\n"),
         );
     let history = [
@@ -234,24 +234,28 @@ fn a_store_of_version_1_is_written() {
     assert_eq!(history[0]["packages"], 2);
 }
 
-/// A state whose manifest is of an earlier version stays what it is while the upstream does.
+/// A state whose manifest is of an earlier version stays what it is while the upstream does. Its indexes are new ones: where a
+/// codec writes other bytes some day, this needs the store of a later chantal.
 #[test]
 fn a_manifest_of_version_1_is_not_replaced_without_a_change() {
-    let chantal = of_version_1();
-    let server = Server::start_dir(&fixture("upstream/rpm"));
+    let chantal = of_version_3_at_its_end();
+    let server = Server::start_dir(&fixture("upstream/apt"));
     chantal.hide_server(&server);
-    let path = chantal.config().join("repos.d/tiny-rpm.yaml");
+    let path = chantal.config().join("repos.d/served.yaml");
     let yaml = fs::read_to_string(&path).unwrap();
-    fs::write(&path, yaml.replace("http://127.0.0.1:1/rpm", &server.url())).unwrap();
+    let yaml = yaml.replace("http://127.0.0.1:8765/apt", &server.url());
+    fs::write(&path, yaml).unwrap();
+    let key = fs::read_to_string(fixture("upstream/key.asc")).unwrap();
+    chantal.write("config/repos.d/key.asc", &key);
     let manifest = || {
-        let show = ["--format", "json", "repo", "show", "--repo-id", "tiny-rpm"];
+        let show = ["--format", "json", "repo", "show", "--repo-id", "served"];
         let shown = chantal.run(&show).succeeds().json();
         shown["state"]["manifest"].as_str().unwrap().to_owned()
     };
     let before = manifest();
-    let sync = ["repo", "sync", "--repo-id", "tiny-rpm", "--refresh"];
+    let sync = ["repo", "sync", "--repo-id", "served", "--refresh"];
     let synced = chantal.run(&sync).exits(0);
-    assert!(synced.stdout.contains("tiny-rpm: unchanged"), "{synced:?}");
+    assert!(synced.stdout.contains("served: unchanged"), "{synced:?}");
     assert_eq!(manifest(), before);
     assert_eq!(version(&store(&chantal)), 4);
 }
@@ -324,7 +328,7 @@ fn is_used_like_any_other(chantal: &Chantal, from: u32) {
         .run(&[&snapshot[..], &["prod"]].concat())
         .succeeds()
         .says("tiny-apt/tested: published at [dir]/prod (9 files)\n");
-    for (repository, since, files) in [("signed", 1, 6), ("chosen", 2, 6), ("served", 3, 13)] {
+    for (repository, since, files) in [("signed", 1, 6), ("chosen", 2, 6), ("served", 3, 9)] {
         if from < since {
             continue;
         }

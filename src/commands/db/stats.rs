@@ -1,11 +1,8 @@
 //! `chantal db stats`.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use crate::commands::Context;
-use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::output::{bytes, fields};
 use crate::snapshot;
@@ -53,24 +50,22 @@ fn gather(reader: &Reader) -> Transaction<Stats> {
         chunks,
         objects,
         bytes: all_bytes,
+        repositories: reader.repositories()?.len() as u64,
+        snapshots: reader.snapshots()?.len() as u64,
         published_trees: trees.count() as u64,
         ..Stats::default()
     };
-    let mut needed: BTreeSet<ObjectId> = BTreeSet::new();
     for (name, manifest) in reader.names()? {
-        needed.insert(manifest);
-        match name {
-            Name::State { .. } => stats.repositories += 1,
-            Name::Snapshot { .. } => stats.snapshots += 1,
-            // It shows what another name has.
-            Name::Tree { .. } => continue,
+        // It shows what another name has.
+        if matches!(name, Name::Tree { .. }) {
+            continue;
         }
         let unshared = reader.manifest(manifest)?.totals().bytes;
         stats.unshared_bytes = stats.unshared_bytes.saturating_add(unshared);
     }
-    let usage = snapshot::usage(reader, &needed, &BTreeSet::new())?;
-    stats.needed_objects = usage.objects;
-    stats.needed_bytes = usage.bytes;
+    let needed = snapshot::needed(reader)?;
+    stats.needed_objects = needed.objects;
+    stats.needed_bytes = needed.bytes;
     Ok(stats)
 }
 

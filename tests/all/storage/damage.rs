@@ -17,7 +17,7 @@ const REPOSITORIES: Json<&str> = TableDefinition::new("repository_to_record");
 const SNAPSHOTS: Json<(&str, &str)> = TableDefinition::new("snapshot_to_record");
 const TREES: Json<&[u8]> = TableDefinition::new("tree_to_record");
 const SYNCS: Json<(&str, u64)> = TableDefinition::new("sync_to_record");
-const VALIDATORS: Json<(&str, &str)> = TableDefinition::new("path_to_validator");
+const VALIDATORS: Json<(&str, &[u8; 32], &str)> = TableDefinition::new("origin_to_validator");
 const PACKAGES: Json<[u8; 64]> = TableDefinition::new("package_to_record");
 const MANIFESTS: Json<&[u8; 32]> = TableDefinition::new("manifest_to_chunks");
 const CHUNKS: Json<&[u8; 32]> = TableDefinition::new("chunk_to_entries");
@@ -212,6 +212,11 @@ fn pair(bytes: &[u8]) -> String {
     format!("{first}/{second}")
 }
 
+fn of_origin(bytes: &[u8]) -> String {
+    let (name, origin, path) = <(&str, &[u8; 32], &str) as Value>::from_bytes(bytes);
+    format!("{name}/{}/{path}", hex(origin))
+}
+
 fn numbered(bytes: &[u8]) -> String {
     let (name, number) = <(&str, u64) as Value>::from_bytes(bytes);
     format!("{name}/{number}")
@@ -290,7 +295,11 @@ fn manifests_and_chunks() {
 #[test]
 fn what_is_remembered() {
     let scene = Scene::new();
-    scene.check("path_to_validator", &[SYNC], flip_value(VALIDATORS, pair));
+    scene.check(
+        "origin_to_validator",
+        &[SYNC],
+        flip_value(VALIDATORS, of_origin),
+    );
     scene.check(
         "object_to_checked_record",
         &[STATS],
@@ -312,7 +321,11 @@ fn what_is_remembered() {
         &[STATS],
         flip_key(OBJECTS, last, hex),
     );
-    scene.check("path_to_validator", &[], flip_key(VALIDATORS, last, pair));
+    scene.check(
+        "origin_to_validator",
+        &[],
+        flip_key(VALIDATORS, last, of_origin),
+    );
     scene.check(
         "digest_to_checked_object",
         &[],
@@ -364,7 +377,7 @@ fn bits_of_the_file() {
         .filter(|place| scene.good[*place] != 0)
         .collect();
     let mut noticed = 0;
-    for round in 0..40 {
+    for round in 0..120 {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let place = live[usize::try_from(seed >> 33).unwrap() % live.len()];
         let mut bad = scene.good.clone();

@@ -245,7 +245,7 @@ fn publishing_by_hand() {
 fn a_dry_run_says_the_plan_and_changes_nothing() {
     for upstream in both() {
         let large = Package::new("large", "1-1").raw(&noise(200_000));
-        let mut mirror = mirror_of(upstream.package(large));
+        let mut mirror = mirror_of(upstream.package(large)).with_storage();
         let packages = |mirror: &Mirror| {
             let paths = ["hello", "large"].map(|name| mirror.built.path_of(name));
             paths
