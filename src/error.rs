@@ -20,7 +20,8 @@ use crate::snapshot::merge::MergeError;
 use crate::state::StateError;
 use crate::storage::StorageError;
 use crate::store::StoreError;
-use crate::sync::{FreshnessError, KeyError, RootError, SyncError, most_severe};
+use crate::sync::{FreshnessError, RootError, SyncError, most_severe};
+use crate::trust::KeyError;
 use crate::upstream::{TlsFailure, UpstreamError};
 
 use storage::{io_hint, lock_hint, storage_hint, store_hint};

@@ -68,6 +68,7 @@ mod sync;
 mod terminal;
 mod threads;
 mod time;
+mod trust;
 mod upstream;
 
 pub use run::run;

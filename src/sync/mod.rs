@@ -20,8 +20,6 @@ mod commit;
 mod failures;
 mod fetch;
 mod freshness;
-mod kept_keys;
-mod keys;
 mod packages;
 mod plan;
 mod planned;
@@ -45,12 +43,10 @@ use crate::storage::Storage;
 use crate::store::StoreError;
 use crate::store::records::{HistoryRecord, RepositoryRecord, StateRecord, SyncOutcome};
 use crate::time::now;
+use crate::trust::{self, KeyError, TrustedKeys};
 use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
 pub use freshness::{FreshnessError, Rollback};
-pub use kept_keys::KeyError;
-pub use kept_keys::{file_of as keys_file, forget as forget_keys};
-pub use keys::{accept as accept_keys, at_hand as keys_at_hand};
 pub use packages::PackageSigner;
 pub use planned::Plan;
 pub use root::RootError;
@@ -243,7 +239,7 @@ pub struct Session<'a> {
     upstream: Upstream,
     /// What the upstream's transfers listen to.
     transfers: Interrupt,
-    keys: keys::Keys,
+    keys: TrustedKeys<'a>,
     /// Read under the lock: nobody else changes it meanwhile.
     previous: Option<RepositoryRecord>,
     _lock: Option<Guard<'a>>,
@@ -277,12 +273,16 @@ impl<'a> Session<'a> {
             selected,
             upstream,
             transfers,
-            keys: keys::Keys::default(),
+            keys: TrustedKeys::new(context.config, repository, storage),
             previous,
             _lock: lock,
             origin,
             started: now(),
         })
+    }
+
+    fn keyring(&self) -> Result<Arc<Keyring>, KeyError> {
+        self.keys.keyring(&self.upstream)
     }
 
     fn id(&self) -> &str {
@@ -294,7 +294,7 @@ impl<'a> Session<'a> {
         let Some(state) = &self.previous else {
             return Ok(None);
         };
-        let keyring = keys::keyring_at_hand(self.context.config, self.repository)?;
+        let keyring = trust::keyring_at_hand(self.context.config, self.repository)?;
         let selection = keyring.map(|keyring| self.selection(&keyring));
         let is_comparable = state.origin == self.origin && Some(state.selection) == selection;
         Ok(is_comparable.then_some(state))

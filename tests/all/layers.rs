@@ -32,7 +32,10 @@ const LAYERS: [(&str, &[&str]); 12] = [
         &["format", "mounts", "store", "upstream"],
     ),
     ("a storage: found, made, locked, opened", &["storage"]),
-    ("stored states and their indexes", &["state"]),
+    (
+        "stored states and their indexes; trusted keys",
+        &["state", "trust"],
+    ),
     (
         "the work: repositories become states, states become trees",
         &["cleanup", "publish", "snapshot", "sync"],

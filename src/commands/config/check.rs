@@ -9,7 +9,8 @@ use crate::openpgp::SigningKey;
 use crate::output::table;
 use crate::repo_format::RepoFormat;
 use crate::terminal::escape;
-use crate::{storage, sync, time, upstream};
+use crate::trust;
+use crate::{storage, time, upstream};
 
 #[derive(Serialize)]
 struct Checked {
@@ -126,7 +127,7 @@ fn mistakes(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
         source,
     };
     let credentials = upstream::check_credentials(&repository.credentials);
-    let keys = sync::keys_at_hand(context.config, repository);
+    let keys = trust::at_hand(context.config, repository);
     let mut found = Vec::new();
     found.extend(credentials.err().map(|source| of_sync(source.into())));
     found.extend(keys.err().map(|source| of_sync(source.into())));

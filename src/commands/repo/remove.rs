@@ -21,7 +21,7 @@ use crate::snapshot::{self, Snapshot};
 use crate::storage::{self, Storage};
 use crate::store::records::{StateRecord, TreeRecord};
 use crate::store::{Name, Reader, Store, Transaction};
-use crate::sync;
+use crate::trust;
 
 /// Everything that is known of a repository, and what becomes of it.
 struct Plan {
@@ -131,7 +131,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
             Ok(())
         })?;
         storage.locks.check()?;
-        sync::forget_keys(places, id)?;
+        trust::forget(places, id)?;
         removal.removed = true;
     }
     context.output.result(&removal, |removal| {
@@ -147,7 +147,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
 /// What is known of the repository. That nothing is, or that a snapshot is published that is to be deleted, is an error.
 fn plan(store: &Store, places: &Places, arguments: &RepoRemove) -> Result<Plan, Error> {
     let id = &arguments.repo_id;
-    let keys = sync::keys_file(places, id)?;
+    let keys = trust::file_of(places, id)?;
     let known = store.read(Reader::known_repositories)?;
     if keys.is_none() && !known.contains(id.as_str()) {
         return Err(unknown(id, &known));

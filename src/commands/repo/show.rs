@@ -15,8 +15,8 @@ use crate::publish;
 use crate::repo_format::RepoFormat;
 use crate::storage;
 use crate::store::records::RepositoryRecord;
-use crate::sync;
 use crate::time::{now, rfc3339, span};
+use crate::trust;
 
 #[derive(Serialize)]
 struct Shown {
@@ -123,7 +123,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
         Some(store) => store.read(|reader| Ok((reader.repository(id)?, reader.trees()?)))?,
         None => (None, BTreeMap::new()),
     };
-    let keys = sync::keys_at_hand(context.config, repository).map_err(|error| Error::Sync {
+    let keys = trust::at_hand(context.config, repository).map_err(|error| Error::Sync {
         repository: id.to_owned(),
         source: error.into(),
     })?;

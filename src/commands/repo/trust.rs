@@ -8,8 +8,9 @@ use crate::config::KeySource;
 use crate::error::Error;
 use crate::openpgp::KeySummary;
 use crate::storage::Storage;
-use crate::sync::{self, SyncError};
+use crate::sync::SyncError;
 use crate::terminal::escape;
+use crate::trust;
 use crate::upstream::Upstream;
 
 const GONE: &str = "no longer trusted";
@@ -50,7 +51,7 @@ pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> 
     let _lock = storage.locks.repository(repository.id.as_str())?;
     let upstream = Upstream::open(context.config, repository, None, &storage.interrupt)
         .map_err(|error| failed(error.into()))?;
-    let accepted = sync::accept_keys(context.config, repository, &upstream, &storage.locks)
+    let accepted = trust::accept(context.config, repository, &upstream, &storage.locks)
         .map_err(|error| failed(error.into()))?;
 
     let is_in = |keys: &[KeySummary], key: &KeySummary| {

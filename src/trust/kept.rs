@@ -74,7 +74,7 @@ const LINE_OF_ALL: &str = "chantal: keys from the URLs with sha256 ";
 
 /// What is kept for the URLs of one repository's configuration.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Kept {
+pub struct Kept {
     /// The fingerprints of what each URL gave.
     sources: BTreeMap<ObjectId, BTreeSet<String>>,
     keyring: Keyring,
@@ -258,7 +258,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write().inspect_err(|_| drop(std::fs::remove_file(&new)))
 }
 
-pub(super) fn urls(repository: &config::Repository) -> impl Iterator<Item = &HttpUrl> {
+pub fn urls(repository: &config::Repository) -> impl Iterator<Item = &HttpUrl> {
     let sources = repository.trust.keys.iter();
     sources.filter_map(|source| match source {
         KeySource::Http(url) => Some(url),

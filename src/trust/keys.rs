@@ -1,24 +1,21 @@
-//! The keys that a repository's root and packages are verified with.
-//!
-//! Keys from files are read whenever they are needed. Key URLs are asked once in every run that verifies something, and what they
-//! gave is [kept](super::kept_keys). An update of a known key (new subkeys, another expiry, a revocation) is taken. A new key is
-//! taken from a URL that was never asked before; later only where the configuration names its fingerprint or somebody accepted it
-//! ([`accept`]): else whoever controls the URL could replace the trust. A known URL that cannot be had is a warning, and the kept
-//! keys are used.
+//! Loading the trusted keys: from files, from key URLs, and from what was kept of those.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Session;
-use super::kept_keys::{Kept, KeyError, urls};
+use super::kept::{Kept, KeyError, urls};
 use crate::config::{self, Config, HttpUrl, KeySource};
 use crate::lock::Locks;
 use crate::openpgp::{KeySummary, Keyring, Policy};
 use crate::regular_file;
+use crate::storage::Storage;
 use crate::upstream::{Small, Upstream};
 
-/// The keys of one run: loaded when they are first needed, so that their URLs are asked at most once.
-#[derive(Default)]
-pub(super) struct Keys {
+/// The keys of one repository in one run: loaded when they are first needed, so that their URLs are
+/// asked at most once.
+pub struct TrustedKeys<'a> {
+    config: &'a Config,
+    repository: &'a config::Repository,
+    storage: &'a Storage,
     loaded: Mutex<Loaded>,
 }
 
@@ -28,7 +25,20 @@ struct Loaded {
     warnings: Vec<String>,
 }
 
-impl Keys {
+impl<'a> TrustedKeys<'a> {
+    pub fn new(
+        config: &'a Config,
+        repository: &'a config::Repository,
+        storage: &'a Storage,
+    ) -> Self {
+        Self {
+            config,
+            repository,
+            storage,
+            loaded: Mutex::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Loaded> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,18 +47,16 @@ impl Keys {
     pub fn warnings(&self) -> Vec<String> {
         self.lock().warnings.clone()
     }
-}
 
-impl Session<'_> {
     /// The trusted keys, the same ones throughout a run: files and URLs as they are when it first asks.
-    pub(super) fn keyring(&self) -> Result<Arc<Keyring>, KeyError> {
-        let mut loaded = self.keys.lock();
+    pub fn keyring(&self, upstream: &Upstream) -> Result<Arc<Keyring>, KeyError> {
+        let mut loaded = self.lock();
         if let Some(keyring) = &loaded.keyring {
             return Ok(Arc::clone(keyring));
         }
         let keyring = from_files(self.repository)?;
         let keyring = Arc::new(if urls(self.repository).next().is_some() {
-            self.with_keys_of_urls(keyring, &mut loaded.warnings)?
+            self.with_keys_of_urls(keyring, upstream, &mut loaded.warnings)?
         } else {
             narrowed(keyring, self.repository)?
         });
@@ -60,16 +68,17 @@ impl Session<'_> {
     fn with_keys_of_urls(
         &self,
         mut keyring: Keyring,
+        upstream: &Upstream,
         warnings: &mut Vec<String>,
     ) -> Result<Keyring, KeyError> {
-        let (config, repository) = (self.context.config, self.repository);
+        let (config, repository) = (self.config, self.repository);
         let known = Kept::read(config, repository)?;
         // A key that a URL no longer has is still trusted: only its own revocation ends that.
         keyring.extend(known.keyring().clone());
         let mut kept = known.clone();
         let mut failures = Vec::new();
         for url in urls(repository) {
-            match ask(&self.upstream, url) {
+            match ask(upstream, url) {
                 Ok(keys) => {
                     keyring.extend(keys.clone());
                     let keys = only_named(keys, repository);
@@ -90,8 +99,8 @@ impl Session<'_> {
         }
         let keyring = narrowed(keyring, repository)?;
         kept.retain(|fingerprint| is_wanted(fingerprint, repository));
-        if !self.context.storage.is_dry_run() {
-            kept.write(config, repository, &self.context.storage.locks)?;
+        if !self.storage.is_dry_run() {
+            kept.write(config, repository, &self.storage.locks)?;
         }
         let about = |failure: &KeyError| format!("the kept keys are used: {failure}");
         warnings.extend(failures.iter().map(about));
@@ -176,7 +185,7 @@ pub fn at_hand(
 }
 
 /// The trusted keys without asking anyone. `None` when the URLs have to be asked for some of them.
-pub(super) fn keyring_at_hand(
+pub fn keyring_at_hand(
     config: &Config,
     repository: &config::Repository,
 ) -> Result<Option<Keyring>, KeyError> {
