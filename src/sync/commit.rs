@@ -17,11 +17,10 @@ use crate::store::records::{
 };
 use crate::time::now;
 
-use super::fetch::Fetched;
-use super::packages::PackageSigner;
 use super::planned::{Choice, Plan};
 use super::root::Pinned;
-use super::{Report, Session, SyncError};
+use super::verify::PackageSigner;
+use super::{Fetched, Report, Session, SyncError};
 
 /// How two states differ in packages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +47,7 @@ impl Session<'_> {
         &self,
         pinned: &Pinned,
         plan: &Plan,
-        fetched: &Fetched,
+        fetched: &Fetched<'_>,
     ) -> Result<Report, SyncError> {
         let keyring = self.keyring()?;
         let made = self.make(pinned, plan, fetched, &keyring)?;
@@ -60,7 +59,7 @@ impl Session<'_> {
         // Of another root, or by other settings, the same files may come out.
         let before = self.previous.as_ref().map(|known| known.state.manifest);
         let changed = before != Some(built.id);
-        let package_signers = self.signers_of_packages(plan, fetched)?;
+        let package_signers = signers_of_packages(plan, fetched);
         let known = self.known(pinned, plan, &made, &package_signers, &keyring);
         let state = &known.state;
         let (requests, bytes_downloaded) = self.traffic();
@@ -119,7 +118,7 @@ impl Session<'_> {
         &self,
         pinned: &Pinned,
         plan: &Plan,
-        fetched: &Fetched,
+        fetched: &Fetched<'_>,
         keyring: &Keyring,
     ) -> Result<Made, SyncError> {
         let mut objects = Vec::new();
@@ -211,20 +210,6 @@ impl Session<'_> {
         let left_out = new.left_out.into_iter();
         let left_out = left_out.map(|index| (index.name, index.reason)).collect();
         Ok((entries, left_out))
-    }
-
-    /// Nobody where packages are not checked.
-    fn signers_of_packages(
-        &self,
-        plan: &Plan,
-        fetched: &Fetched,
-    ) -> Result<Vec<PackageSigner>, SyncError> {
-        let Some(checks) = &fetched.checks else {
-            return Ok(Vec::new());
-        };
-        let packages = plan.files.iter().filter(|file| file.package.is_some());
-        let objects = packages.filter_map(|file| Some(fetched.objects.get(&file.digest)?.object));
-        self.package_signers(checks, objects)
     }
 
     fn add_to_pool(&self, path: &RelPath, bytes: &[u8], role: Role) -> Result<Entry, SyncError> {
@@ -347,8 +332,17 @@ impl Session<'_> {
     }
 }
 
+/// Empty where packages are not checked.
+fn signers_of_packages(plan: &Plan, fetched: &Fetched<'_>) -> Vec<PackageSigner> {
+    let Some(checks) = &fetched.checks else {
+        return Vec::new();
+    };
+    let packages = plan.files.iter().filter(|file| file.package.is_some());
+    checks.signers(packages.filter_map(|file| Some(fetched.objects.get(&file.digest)?.object)))
+}
+
 /// The files that indexes name.
-fn named_entries<'a>(plan: &'a Plan, fetched: &'a Fetched) -> impl Iterator<Item = Entry> + 'a {
+fn named_entries<'a>(plan: &'a Plan, fetched: &'a Fetched<'_>) -> impl Iterator<Item = Entry> + 'a {
     plan.files.iter().map(|file| {
         let stored = fetched
             .objects

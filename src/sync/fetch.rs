@@ -1,22 +1,21 @@
-//! Many downloads at once, each content once, and what came is remembered even if the sync fails later.
+//! Many downloads at once, each content once, and what came is remembered even if the run fails later.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::digest::{Digest, ObjectRef};
+use crate::interrupt::Interrupt;
 use crate::pool::{Begin, Held};
-use crate::progress::Downloads;
+use crate::progress::{Downloads, Progress};
 use crate::rel_path::RelPath;
 use crate::storage::Storage;
 use crate::store::records::ObjectRecord;
 use crate::time::now;
-use crate::upstream::{Expected, UpstreamError};
+use crate::upstream::{Expected, Upstream, UpstreamError};
 
+use super::SyncError;
 use super::failures::Failures;
-use super::packages::PackageChecks;
-use super::planned::{Missing, Plan, Want, WantKind, failed};
-use super::root::Pinned;
-use super::{Session, SyncError};
+use super::planned::{Missing, Want, failed};
 
 /// After so many files they are made durable and the store is told, so that an interrupted run is not hashed again.
 const CHECKPOINT_FILES: usize = 5000;
@@ -26,8 +25,12 @@ const CHECKPOINT_FILES: usize = 5000;
 pub enum Absent<'a> {
     /// It is told of in [`Brought::absent`].
     LeftOut,
-    /// The others are still fetched, and then it is an error; at once if the upstream has another root by now than this one.
-    Noted(&'a Failures, &'a Pinned),
+    /// The others are still fetched, and then it is an error; at once if the upstream changed meanwhile,
+    /// as `has_moved` finds out: nothing below its old root is worth its way then.
+    Noted {
+        failures: &'a Failures,
+        has_moved: &'a (dyn Fn(&SyncError) -> bool + Sync),
+    },
 }
 
 /// What came of many files, and what did not where that is no error yet.
@@ -45,124 +48,34 @@ struct Arrived {
     unrecorded: Vec<(Digest, ObjectRef)>,
 }
 
-/// All objects of a plan.
-pub struct Fetched {
-    pub objects: HashMap<Digest, ObjectRef>,
-    /// `None` where packages are not checked.
-    pub checks: Option<PackageChecks>,
+/// Brings files of one repository's upstream into the pool.
+#[derive(Clone, Copy)]
+pub struct Fetcher<'a> {
+    pub storage: &'a Storage,
+    pub upstream: &'a Upstream,
+    /// The repository's name: for messages, and because a weak digest counts only within it.
+    pub repository: &'a str,
+    pub workers: Workers<'a>,
+    pub progress: &'a Progress,
 }
 
-impl Session<'_> {
-    /// Downloads what a plan lacks; returns all of its objects, and what was found out about its packages if they are
-    /// checked.
-    pub(super) fn fetch_files(
-        &self,
-        plan: &mut Plan,
-        pinned: &Pinned,
-    ) -> Result<Fetched, SyncError> {
-        let all = (plan.known.len() + plan.wants().len()) as u64;
-        let failures = Failures::among(all);
-        let checks = self.check_known_packages(plan, &failures)?;
-        let wants = plan.wants();
-        let missing = Missing::of(&wants, self.id(), &self.context.storage.pool.held()?);
-        let free = self.context.storage.pool.free_bytes()?;
-        if missing.remaining() > free {
-            failures.conclude_after(Err(SyncError::NoSpace {
-                pool: self.context.storage.pool.root().to_owned(),
-                needed: missing.remaining(),
-                free,
-            }))?;
-        }
-        let absent = Absent::Noted(&failures, pinned);
-        let fetched = self.fetch(&wants, absent, checks.as_ref());
-        if let Some(checks) = &checks {
-            self.record_verdicts(checks)?;
-        }
-        let mut objects = failures.conclude_after(fetched)?.objects;
-        objects.extend(&plan.known);
-        if let Some(checks) = &checks {
-            self.refuse_impostors(plan, &objects, checks, &failures)?;
-        }
-        Ok(Fetched { objects, checks })
-    }
+/// Threads that work on many files at once.
+#[derive(Clone, Copy)]
+pub struct Workers<'a> {
+    pub pool: &'a rayon::ThreadPool,
+    /// What the upstream's transfers listen to.
+    pub transfers: &'a Interrupt,
+}
 
-    /// Downloads all of these, in parallel, and checks the packages among them. The first error that is not about one file ends
-    /// it; what had come by then stays in the pool.
-    pub(super) fn fetch(
-        &self,
-        wants: &[Want],
-        if_absent: Absent<'_>,
-        checks: Option<&PackageChecks>,
-    ) -> Result<Brought, SyncError> {
-        if wants.is_empty() {
-            return Ok(Brought::default());
-        }
-        let Missing { files, bytes, .. } = Missing::of(wants, self.id(), &Held::default());
-        let downloads = self.context.progress.downloads(self.id(), files, bytes);
-        let arrived = Mutex::new(Arrived {
-            brought: Brought {
-                objects: HashMap::with_capacity(wants.len()),
-                absent: HashMap::new(),
-            },
-            unrecorded: Vec::new(),
-        });
-        let result = self.in_parallel(wants, |want| {
-            let stored = match (self.fetch_one(want, &downloads, if_absent)?, if_absent) {
-                (Ok(stored), _) => stored,
-                (Err(error), Absent::LeftOut) => {
-                    lock(&arrived).brought.absent.insert(want.digest, error);
-                    return Ok(());
-                }
-                (Err(error), Absent::Noted(failures, pinned)) => {
-                    failures.saw(1);
-                    let error = failed(&want.what, error);
-                    if failures.are_none() && self.has_moved(&error, pinned) {
-                        return Err(error);
-                    }
-                    return failures.note(error);
-                }
-            };
-            self.note(&arrived, want, stored)?;
-            let checked = match checks {
-                Some(checks) if want.kind == WantKind::Package => {
-                    let url = self.upstream.shown(&want.places[0]);
-                    self.check_package(checks, &format!("{}, {url}", want.what), stored.object)
-                }
-                _ => Ok(()),
-            };
-            let Absent::Noted(failures, _) = if_absent else {
-                return checked;
-            };
-            failures.saw(1);
-            match checked {
-                Err(refused @ SyncError::PackageRefused { .. }) => failures.note(refused),
-                checked => checked,
-            }
-        });
-        downloads.finish();
-        let Arrived {
-            brought,
-            unrecorded,
-        } = arrived.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let recorded = self.record(&unrecorded);
-        result?;
-        recorded.map(|()| brought)
-    }
-
-    /// Whether a failure is that of an upstream whose root is another one by now: nothing below the old one is worth its way.
-    fn has_moved(&self, failure: &SyncError, pinned: &Pinned) -> bool {
-        failure.may_be_a_moving_upstream()
-            && (self.root_again()).is_ok_and(|now| now.object != pinned.object)
-    }
-
+impl Workers<'_> {
     /// Works on each of many at once. The first error ends it: transfers are stopped, and what was not begun is left.
-    pub(super) fn in_parallel<T: Sync>(
+    pub fn in_parallel<T: Sync>(
         &self,
         items: &[T],
         work: impl Fn(&T) -> Result<(), SyncError> + Sync,
     ) -> Result<(), SyncError> {
         let failure = Mutex::new(None);
-        self.context.workers.in_place_scope_fifo(|scope| {
+        self.pool.in_place_scope_fifo(|scope| {
             for item in items {
                 let (failure, work) = (&failure, &work);
                 scope.spawn_fifo(move |_| {
@@ -181,6 +94,71 @@ impl Session<'_> {
         let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
         failure.map_or(Ok(()), Err)
     }
+}
+
+impl Fetcher<'_> {
+    /// Downloads all of these, in parallel. `check` looks at each file that came. The first error that is
+    /// not about one file ends it; what had come by then stays in the pool.
+    pub fn fetch(
+        &self,
+        wants: &[Want],
+        if_absent: Absent<'_>,
+        check: &(dyn Fn(&Want, ObjectRef) -> Result<(), SyncError> + Sync),
+    ) -> Result<Brought, SyncError> {
+        if wants.is_empty() {
+            return Ok(Brought::default());
+        }
+        let Missing { files, bytes, .. } = Missing::of(wants, self.repository, &Held::default());
+        let downloads = self.progress.downloads(self.repository, files, bytes);
+        let arrived = Mutex::new(Arrived {
+            brought: Brought {
+                objects: HashMap::with_capacity(wants.len()),
+                absent: HashMap::new(),
+            },
+            unrecorded: Vec::new(),
+        });
+        let result = self.workers.in_parallel(wants, |want| {
+            let stored = match (self.fetch_one(want, &downloads, if_absent)?, if_absent) {
+                (Ok(stored), _) => stored,
+                (Err(error), Absent::LeftOut) => {
+                    lock(&arrived).brought.absent.insert(want.digest, error);
+                    return Ok(());
+                }
+                (
+                    Err(error),
+                    Absent::Noted {
+                        failures,
+                        has_moved,
+                    },
+                ) => {
+                    failures.saw(1);
+                    let error = failed(&want.what, error);
+                    if failures.are_none() && has_moved(&error) {
+                        return Err(error);
+                    }
+                    return failures.note(error);
+                }
+            };
+            self.note(&arrived, want, stored)?;
+            let checked = check(want, stored);
+            let Absent::Noted { failures, .. } = if_absent else {
+                return checked;
+            };
+            failures.saw(1);
+            match checked {
+                Err(refused @ SyncError::PackageRefused { .. }) => failures.note(refused),
+                checked => checked,
+            }
+        });
+        downloads.finish();
+        let Arrived {
+            brought,
+            unrecorded,
+        } = arrived.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let recorded = self.record(&unrecorded);
+        result?;
+        recorded.map(|()| brought)
+    }
 
     fn fetch_one(
         &self,
@@ -188,10 +166,10 @@ impl Session<'_> {
         downloads: &Downloads,
         if_absent: Absent<'_>,
     ) -> Result<Result<ObjectRef, UpstreamError>, SyncError> {
-        self.context.storage.interrupt.check()?;
+        self.storage.interrupt.check()?;
         // From a run that was killed before it could tell the store, or from a dry run.
         if let Some(object) = want.digest.object_id() {
-            let storage = self.context.storage;
+            let storage = self.storage;
             if let Some(stored) = storage.pool.adopt(object)? {
                 return Ok(Ok(stored));
             }
@@ -227,12 +205,13 @@ impl Session<'_> {
         want: &Want,
         downloads: &Downloads,
     ) -> Result<Result<ObjectRef, UpstreamError>, SyncError> {
-        let Storage { pool, locks, .. } = self.context.storage;
-        let incoming = match pool.begin(locks, want.digest, self.id(), &self.transfers)? {
-            Begin::Present(stored) => return Ok(Ok(stored)),
-            Begin::Interrupted(interrupted) => return Ok(Err(interrupted.into())),
-            Begin::Download(incoming) => incoming,
-        };
+        let Storage { pool, locks, .. } = self.storage;
+        let incoming =
+            match pool.begin(locks, want.digest, self.repository, self.workers.transfers)? {
+                Begin::Present(stored) => return Ok(Ok(stored)),
+                Begin::Interrupted(interrupted) => return Ok(Err(interrupted.into())),
+                Begin::Download(incoming) => incoming,
+            };
         let expected = Expected {
             digest: want.digest,
             size: want.size,
@@ -268,13 +247,13 @@ impl Session<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        self.context.storage.pool.flush()?;
+        self.storage.pool.flush()?;
         let verified_at = now();
-        self.context.storage.remember(|writer| {
+        self.storage.remember(|writer| {
             for (digest, stored) in batch {
                 let size = stored.size;
                 writer.put_object(stored.object, ObjectRecord { size, verified_at })?;
-                writer.put_alias(digest, self.id(), stored.object)?;
+                writer.put_alias(digest, self.repository, stored.object)?;
             }
             Ok(())
         })?;

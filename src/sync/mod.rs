@@ -20,16 +20,16 @@ mod commit;
 mod failures;
 mod fetch;
 mod freshness;
-mod packages;
 mod plan;
 mod planned;
 mod root;
+mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::config::{self, Config};
-use crate::digest::ObjectId;
+use crate::config::{self, Config, PackageCheck};
+use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::exit::Exit;
 use crate::format::{self, FormatError, Selected};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -47,11 +47,15 @@ use crate::trust::{self, KeyError, TrustedKeys};
 use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
 pub use freshness::{FreshnessError, Rollback};
-pub use packages::PackageSigner;
 pub use planned::Plan;
 pub use root::RootError;
+pub use verify::PackageSigner;
 
+use failures::Failures;
+use fetch::{Absent, Fetcher, Workers};
+use planned::{Missing, Want, WantKind};
 use root::{Pinned, RootAnswer, Unchanged};
+use verify::{KnownWork, PackageChecks};
 
 /// How often a sync starts over because the upstream changed under it, and how often a root is asked for again because
 /// its signature is of another one.
@@ -231,6 +235,13 @@ pub enum Preview {
     Change(Box<Plan>),
 }
 
+/// All objects of a plan.
+struct Fetched<'a> {
+    objects: HashMap<Digest, ObjectRef>,
+    /// `None` where packages are not checked.
+    checks: Option<PackageChecks<'a>>,
+}
+
 /// One repository being synced.
 pub struct Session<'a> {
     context: Context<'a>,
@@ -315,7 +326,7 @@ impl<'a> Session<'a> {
 
     /// Brings the repository to the upstream's state of now.
     pub fn sync(&self) -> Result<Report, SyncError> {
-        let result = self.steadily(|pinned| {
+        let result = self.retry_while_upstream_changes(|pinned| {
             let mut plan = self.plan_from(pinned)?;
             let fetched = self.fetch_files(&mut plan, pinned)?;
             self.commit(pinned, &plan, &fetched)
@@ -332,10 +343,85 @@ impl<'a> Session<'a> {
         })
     }
 
+    fn fetcher(&self) -> Fetcher<'_> {
+        Fetcher {
+            storage: self.context.storage,
+            upstream: &self.upstream,
+            repository: self.id(),
+            workers: Workers {
+                pool: self.context.workers,
+                transfers: &self.transfers,
+            },
+            progress: self.context.progress,
+        }
+    }
+
+    /// Downloads what a plan lacks; returns all of its objects, and what was found out about its packages
+    /// if they are checked.
+    fn fetch_files(&self, plan: &mut Plan, pinned: &Pinned) -> Result<Fetched<'a>, SyncError> {
+        let all = (plan.known.len() + plan.wants().len()) as u64;
+        let failures = Failures::among(all);
+        let fetcher = self.fetcher();
+        let checks = if self.repository.trust.packages == PackageCheck::Off {
+            failures.saw(plan.known.len() as u64);
+            None
+        } else {
+            let format = self.selected.format();
+            let keyring = self.keyring()?;
+            let checks = PackageChecks::new(self.context.storage, format, keyring, self.started);
+            let work = KnownWork {
+                workers: fetcher.workers,
+                progress: self.context.progress,
+                label: format!("{} signatures", self.id()),
+                failures: &failures,
+            };
+            checks.check_known(plan, &self.upstream, work)?;
+            Some(checks)
+        };
+        let wants = plan.wants();
+        let pool = &self.context.storage.pool;
+        let missing = Missing::of(&wants, self.id(), &pool.held()?);
+        let free = pool.free_bytes()?;
+        if missing.remaining() > free {
+            failures.conclude_after(Err(SyncError::NoSpace {
+                pool: pool.root().to_owned(),
+                needed: missing.remaining(),
+                free,
+            }))?;
+        }
+        let absent = Absent::Noted {
+            failures: &failures,
+            has_moved: &|failure| self.has_moved(failure, pinned),
+        };
+        let check = |want: &Want, stored: ObjectRef| match &checks {
+            Some(checks) if want.kind == WantKind::Package => {
+                let url = self.upstream.shown(&want.places[0]);
+                checks.check(&format!("{}, {url}", want.what), stored.object)
+            }
+            _ => Ok(()),
+        };
+        let brought = fetcher.fetch(&wants, absent, &check);
+        if let Some(checks) = &checks {
+            checks.record()?;
+        }
+        let mut objects = failures.conclude_after(brought)?.objects;
+        objects.extend(&plan.known);
+        if let Some(checks) = &checks {
+            checks.check_identities(plan, &objects, &self.upstream, &failures)?;
+        }
+        Ok(Fetched { objects, checks })
+    }
+
+    /// Whether a failure is that of an upstream whose root is another one by now: nothing below the old one is worth its way.
+    fn has_moved(&self, failure: &SyncError, pinned: &Pinned) -> bool {
+        failure.may_be_a_moving_upstream()
+            && (self.root_again()).is_ok_and(|now| now.object != pinned.object)
+    }
+
     /// Finds out what [`Self::sync`] would do. Indexes that are new are downloaded for it.
     pub fn preview(&self) -> Result<Preview, SyncError> {
         let plan = self
-            .steadily(|pinned| self.plan_from(pinned))
+            .retry_while_upstream_changes(|pinned| self.plan_from(pinned))
             .map_err(SyncError::plain)
             .inspect_err(|_| self.warn_of_keys())?;
         Ok(match plan {
@@ -351,7 +437,7 @@ impl<'a> Session<'a> {
 
     /// Runs `work` on a root, and again on a newer one as long as the upstream changes under it. The inner `Err`: it
     /// did not change since the last good state.
-    fn steadily<T>(
+    fn retry_while_upstream_changes<T>(
         &self,
         work: impl Fn(&Pinned) -> Result<T, SyncError>,
     ) -> Result<Result<T, Unchanged>, SyncError> {

@@ -187,7 +187,9 @@ impl<'a> Session<'a> {
                 wants[want].places.extend(places.cloned());
             }
         }
-        let brought = self.fetch(&wants, Absent::LeftOut, None)?;
+        let brought = self
+            .fetcher()
+            .fetch(&wants, Absent::LeftOut, &|_, _| Ok(()))?;
         objects.extend(brought.objects);
         let mut absent = brought.absent;
         for variant in indexes.iter().flat_map(|index| &index.variants) {

@@ -134,7 +134,7 @@ impl Session<'_> {
                 validators: Some(records),
             }));
         }
-        Ok(RootAnswer::Pinned(Box::new(self.pin_steadily(found)?)))
+        Ok(RootAnswer::Pinned(Box::new(self.pin_consistent(found)?)))
     }
 
     /// The root of this moment, to compare with the one that a sync was derived from.
@@ -142,11 +142,11 @@ impl Session<'_> {
         let found = self
             .ask_for_root(|_| Ok(None))?
             .expect("without validators no server can say `not modified`");
-        self.pin_steadily(found)
+        self.pin_consistent(found)
     }
 
     /// Pins a root, or a newer one: it and a signature beside it are two requests, between which the upstream may change.
-    fn pin_steadily(&self, mut found: Found) -> Result<Pinned, SyncError> {
+    fn pin_consistent(&self, mut found: Found) -> Result<Pinned, SyncError> {
         for _ in 0..RESTARTS_MAX {
             let is_detached = matches!(found.source, RootSource::Detached { .. });
             let object = ObjectId::of(&found.bytes);

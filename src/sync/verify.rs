@@ -9,24 +9,31 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::PackageCheck;
 use crate::digest::{Digest, ObjectId, ObjectRef};
-use crate::format::{Identity, PackageError, Reference};
+use crate::format::{Format, Identity, PackageError, Reference};
 use crate::openpgp::Keyring;
+use crate::progress::Progress;
+use crate::storage::Storage;
 use crate::store::records::PackageRecord;
 use crate::terminal::escape;
+use crate::upstream::Upstream;
 
+use super::SyncError;
 use super::failures::Failures;
+use super::fetch::Workers;
 use super::planned::{Plan, described};
-use super::{Session, SyncError};
 
 /// After so many verdicts the store is told.
 const CHECKPOINT_VERDICTS: usize = 5000;
 
-/// The verification of one state's packages.
-pub struct PackageChecks {
+/// The verification of packages by one keyring.
+pub struct PackageChecks<'a> {
+    storage: &'a Storage,
+    format: &'static dyn Format,
     keyring: Arc<Keyring>,
     keyring_id: ObjectId,
+    /// When the keys have to be good; seconds since the epoch.
+    at: i64,
     found: Mutex<Found>,
 }
 
@@ -81,31 +88,60 @@ impl From<&Checked> for PackageRecord {
     }
 }
 
-impl PackageChecks {
+impl<'a> PackageChecks<'a> {
+    pub fn new(
+        storage: &'a Storage,
+        format: &'static dyn Format,
+        keyring: Arc<Keyring>,
+        at: i64,
+    ) -> Self {
+        Self {
+            storage,
+            format,
+            keyring_id: keyring.id(),
+            keyring,
+            at,
+            found: Mutex::default(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Session<'_> {
-    /// Prepares the verification of a plan's packages, and verifies those that are in the pool already. One whose file is
-    /// damaged is not known any more. `None` when the configuration leaves packages unchecked.
-    pub(super) fn check_known_packages(
+    /// Looks up which of these were verified before.
+    fn recall(&self, objects: impl Iterator<Item = ObjectId>) -> Result<(), SyncError> {
+        self.lock().good = self.storage.read(|reader| {
+            let mut good = HashMap::new();
+            for object in objects {
+                if let Some(record) = reader.package(object, self.keyring_id)? {
+                    good.insert(object, record.into());
+                }
+            }
+            Ok(good)
+        })?;
+        Ok(())
+    }
+
+    fn has_verified(&self, object: ObjectId) -> bool {
+        self.lock().good.contains_key(&object)
+    }
+
+    /// Verifies those packages of a plan that are in the pool already. One whose file is damaged is not
+    /// known any more.
+    pub fn check_known(
         &self,
         plan: &mut Plan,
-        failures: &Failures,
-    ) -> Result<Option<PackageChecks>, SyncError> {
+        upstream: &Upstream,
+        work: KnownWork<'_>,
+    ) -> Result<(), SyncError> {
+        let KnownWork {
+            workers,
+            progress,
+            label,
+            failures,
+        } = work;
         let already_known = plan.known.len() as u64;
-        if self.repository.trust.packages == PackageCheck::Off {
-            failures.saw(already_known);
-            return Ok(None);
-        }
-        let keyring = self.keyring()?;
-        let checks = PackageChecks {
-            keyring_id: keyring.id(),
-            keyring,
-            found: Mutex::default(),
-        };
         let mut seen = HashSet::new();
         let known: Vec<(&Reference, ObjectRef)> = plan
             .files
@@ -114,42 +150,33 @@ impl Session<'_> {
             .filter_map(|file| Some((file, *plan.known.get(&file.digest)?)))
             .filter(|(_, stored)| seen.insert(stored.object))
             .collect();
-        checks.lock().good = self.context.storage.read(|reader| {
-            let mut good = HashMap::new();
-            for (_, ObjectRef { object, .. }) in &known {
-                if let Some(record) = reader.package(*object, checks.keyring_id)? {
-                    good.insert(*object, record.into());
-                }
-            }
-            Ok(good)
-        })?;
+        self.recall(known.iter().map(|(_, stored)| stored.object))?;
         let unchecked: Vec<_> = known
             .iter()
-            .filter(|(_, stored)| !checks.lock().good.contains_key(&stored.object))
+            .filter(|(_, stored)| !self.has_verified(stored.object))
             .collect();
         let bytes = unchecked.iter().map(|(_, stored)| stored.size).sum();
         failures.saw(already_known.saturating_sub(unchecked.len() as u64));
-        let label = format!("{} signatures", self.id());
-        let progress = (self.context.progress).downloads(&label, unchecked.len() as u64, bytes);
+        let progress = progress.downloads(&label, unchecked.len() as u64, bytes);
         let damaged: Mutex<Vec<Digest>> = Mutex::default();
-        let checked = self.in_parallel(&unchecked, |(file, stored)| {
+        let checked = workers.in_parallel(&unchecked, |(file, stored)| {
             let active = progress.file(&escape(file.path.file_name()), Some(stored.size));
-            let judged = self.judge_package(&checks, &self.named(file), stored.object)?;
+            let verdict = self.verify(&named(file, upstream), stored.object)?;
             active.add(stored.size);
             active.done();
-            if judged.is_err() && self.context.storage.pool.adopt(stored.object)?.is_none() {
+            if verdict.is_err() && self.storage.pool.adopt(stored.object)?.is_none() {
                 let mut damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
                 damaged.push(file.digest);
                 return Ok(());
             }
             failures.saw(1);
-            match judged {
+            match verdict {
                 Ok(()) => Ok(()),
                 Err(what) => failures.note(SyncError::PackageRefused { what }),
             }
         });
         progress.finish();
-        self.record_verdicts(&checks)?;
+        self.record()?;
         // The files that are still to come may have failures of their own: those are told with these.
         if checked.is_err() {
             failures.conclude_after(checked)?;
@@ -157,41 +184,28 @@ impl Session<'_> {
         for digest in damaged.into_inner().unwrap_or_else(PoisonError::into_inner) {
             plan.known.remove(&digest);
         }
-        Ok(Some(checks))
+        Ok(())
     }
 
-    /// Verifies a package that has just come; `what` names it.
-    pub(super) fn check_package(
-        &self,
-        checks: &PackageChecks,
-        what: &str,
-        object: ObjectId,
-    ) -> Result<(), SyncError> {
-        let judged = self.judge_package(checks, what, object)?;
-        judged.map_err(|what| SyncError::PackageRefused { what })
-    }
-
-    /// For messages.
-    fn named(&self, file: &Reference) -> String {
-        format!("{}, {}", described(file), self.upstream.shown(&file.path))
+    /// Verifies a package in the pool; `what` names it.
+    pub fn check(&self, what: &str, object: ObjectId) -> Result<(), SyncError> {
+        let verdict = self.verify(what, object)?;
+        verdict.map_err(|what| SyncError::PackageRefused { what })
     }
 
     /// The verdict over a package in the pool; `Err` says what it is and why it is refused.
-    fn judge_package(
-        &self,
-        checks: &PackageChecks,
-        what: &str,
-        object: ObjectId,
-    ) -> Result<Result<(), String>, SyncError> {
-        self.context.storage.interrupt.check()?;
-        let mut file = self.context.storage.pool.open_object(object)?;
-        let inside = match self.selected.format().read_package_header(&mut file) {
+    fn verify(&self, what: &str, object: ObjectId) -> Result<Result<(), String>, SyncError> {
+        self.storage.interrupt.check()?;
+        let mut file = self.storage.pool.open_object(object)?;
+        let inside = match self.format.read_package_header(&mut file) {
             Ok(inside) => inside,
             Err(PackageError::Io(error)) => return Err(error.into()),
             Err(error) => return Ok(Err(format!("{what}: {error}"))),
         };
-        let keyring = &checks.keyring;
-        let signers = match keyring.verify_passed(&inside.signatures, what, self.started) {
+        let signers = match self
+            .keyring
+            .verify_passed(&inside.signatures, what, self.at)
+        {
             Ok(signers) => signers,
             Err(error) => return Ok(Err(error.to_string())),
         };
@@ -202,7 +216,7 @@ impl Session<'_> {
             }
         }
         let identity = inside.identity;
-        let mut found = checks.lock();
+        let mut found = self.lock();
         let checked = Checked {
             signed_by,
             identity,
@@ -211,15 +225,15 @@ impl Session<'_> {
         found.unrecorded.push(object);
         if found.unrecorded.len() >= CHECKPOINT_VERDICTS {
             drop(found);
-            self.record_verdicts(checks)?;
+            self.record()?;
         }
         Ok(Ok(()))
     }
 
     /// Remembers what was found so far.
-    pub(super) fn record_verdicts(&self, checks: &PackageChecks) -> Result<(), SyncError> {
+    pub fn record(&self) -> Result<(), SyncError> {
         let records: Vec<_> = {
-            let mut found = checks.lock();
+            let mut found = self.lock();
             let unrecorded = std::mem::take(&mut found.unrecorded);
             unrecorded
                 .into_iter()
@@ -232,45 +246,41 @@ impl Session<'_> {
         if records.is_empty() {
             return Ok(());
         }
-        self.context.storage.write(|writer| {
+        self.storage.remember(|writer| {
             for (object, record) in &records {
-                writer.put_package(*object, checks.keyring_id, record)?;
+                writer.put_package(*object, self.keyring_id, record)?;
             }
             Ok(())
         })?;
         Ok(())
     }
 
-    /// Whether every package of the plan was found good, and is the one that the index says it is.
-    pub(super) fn refuse_impostors(
+    /// Whether every package of a plan was found good, and is the one that the index says it is.
+    pub fn check_identities(
         &self,
         plan: &Plan,
         objects: &HashMap<Digest, ObjectRef>,
-        checks: &PackageChecks,
+        upstream: &Upstream,
         failures: &Failures,
     ) -> Result<(), SyncError> {
         for file in &plan.files {
             let (Some(package), Some(stored)) = (&file.package, objects.get(&file.digest)) else {
                 continue;
             };
-            let impostor = match checks.lock().good.get(&stored.object) {
+            let why = match self.lock().good.get(&stored.object) {
                 Some(checked) if checked.identity.is(package) => continue,
                 Some(checked) => format!("inside it is {}", checked.identity),
                 None => "nobody has verified it".to_owned(),
             };
-            let what = format!("{}: {impostor}", self.named(file));
+            let what = format!("{}: {why}", named(file, upstream));
             failures.add(SyncError::PackageRefused { what });
         }
         failures.conclude()
     }
 
     /// The keys that signed these packages, and how many each did.
-    pub(super) fn package_signers(
-        &self,
-        checks: &PackageChecks,
-        packages: impl Iterator<Item = ObjectId>,
-    ) -> Result<Vec<PackageSigner>, SyncError> {
-        let found = checks.lock();
+    pub fn signers(&self, packages: impl Iterator<Item = ObjectId>) -> Vec<PackageSigner> {
+        let found = self.lock();
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for object in packages {
             let checked = found.good.get(&object);
@@ -278,7 +288,7 @@ impl Session<'_> {
                 *counts.entry(fingerprint).or_default() += 1;
             }
         }
-        let keys = self.keyring()?.keys(self.started);
+        let keys = self.keyring.keys(self.at);
         let signers = counts.into_iter().map(|(fingerprint, packages)| {
             let key = keys.iter().find(|key| key.fingerprint == fingerprint);
             PackageSigner {
@@ -287,6 +297,19 @@ impl Session<'_> {
                 packages,
             }
         });
-        Ok(signers.collect())
+        signers.collect()
     }
+}
+
+/// How packages that are known are worked on.
+pub struct KnownWork<'w> {
+    pub workers: Workers<'w>,
+    pub progress: &'w Progress,
+    pub label: String,
+    pub failures: &'w Failures,
+}
+
+/// For messages.
+fn named(file: &Reference, upstream: &Upstream) -> String {
+    format!("{}, {}", described(file), upstream.shown(&file.path))
 }
