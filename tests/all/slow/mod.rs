@@ -6,3 +6,4 @@
 mod disks;
 mod kills;
 mod line;
+mod side_by_side;
