@@ -16,6 +16,7 @@ use crate::openpgp::{SigningKeyError, VerifyError};
 use crate::pool::exit_of_io;
 use crate::publish::PublishError;
 use crate::snapshot::SnapshotError;
+use crate::signing_key::KeyFileError;
 use crate::snapshot::merge::MergeError;
 use crate::state::StateError;
 use crate::storage::StorageError;
@@ -51,15 +52,8 @@ pub enum Error {
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Merge(#[from] MergeError),
-    /// What `signing.key_file` names cannot sign.
-    #[error("{}: {source}", file.display())]
-    SigningKey {
-        file: PathBuf,
-        source: SigningKeyError,
-    },
-    /// The key or the passphrase that `signing` names cannot be read.
-    #[error("{0}")]
-    SigningFile(io::Error),
+    #[error(transparent)]
+    SigningKey(#[from] KeyFileError),
     #[error("{repository} is still configured ({})", file.display())]
     StillConfigured { repository: String, file: PathBuf },
     /// A fault of chantal itself.
@@ -106,14 +100,25 @@ impl From<StoreError> for Error {
 }
 
 impl Error {
+    /// Of a repository's published tree.
+    pub fn publish(repository: &str, source: PublishError) -> Self {
+        match source {
+            // The key is of no repository.
+            PublishError::KeyFile(error) => Self::SigningKey(error),
+            source => Self::Publish {
+                repository: repository.to_owned(),
+                source,
+            },
+        }
+    }
+
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_)
             | Self::Unusable { .. }
             | Self::Config(_)
-            | Self::StillConfigured { .. }
-            | Self::SigningKey { .. }
-            | Self::SigningFile(_) => Exit::Usage,
+            | Self::StillConfigured { .. } => Exit::Usage,
+            Self::SigningKey(error) => error.exit(),
             Self::Storage(error) => error.exit(),
             Self::Sync { source, .. } => source.exit(),
             Self::Publish { source, .. } => source.exit(),
@@ -192,18 +197,11 @@ impl Error {
             | Self::Merge(MergeError::Exists { .. }) => Some(
                 "a snapshot is never changed: take another name, or delete it first".to_owned(),
             ),
-            Self::SigningKey { source, .. } => Some(signing_key_hint(source)),
-            Self::SigningFile(error) if error.kind() == io::ErrorKind::NotFound => Some(
-                "restore it from your backup, or correct the path that names it".to_owned(),
-            ),
-            Self::SigningFile(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run chantal as the user who owns it".to_owned())
-            }
+            Self::SigningKey(error) => key_file_hint(error),
             Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)
             | Self::Unusable { .. }
             | Self::Merge(_)
-            | Self::SigningFile(_)
             | Self::Interrupted(_)
             | Self::Several { .. }
             | Self::Snapshot(_)
@@ -213,6 +211,22 @@ impl Error {
 }
 
 const FAULT: &str = "this is a fault of chantal: report it with what it printed above; the last good state is untouched";
+
+fn key_file_hint(error: &KeyFileError) -> Option<String> {
+    match error {
+        KeyFileError::Unusable { source, .. } => Some(signing_key_hint(source)),
+        KeyFileError::Read(error) => match error.kind() {
+            io::ErrorKind::NotFound => {
+                Some("restore it from your backup, or correct the path that names it".to_owned())
+            }
+            io::ErrorKind::PermissionDenied => {
+                Some("run chantal as the user who owns it".to_owned())
+            }
+            _ => None,
+        },
+        KeyFileError::NotAFile { .. } | KeyFileError::EmptyPassphrase { .. } => None,
+    }
+}
 
 fn signing_key_hint(error: &SigningKeyError) -> String {
     const EXPORT: &str = "`gpg --export-secret-keys --armor FINGERPRINT` writes the file";

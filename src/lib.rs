@@ -60,6 +60,7 @@ mod regular_file;
 mod rel_path;
 mod repo_format;
 mod run;
+mod signing_key;
 mod snapshot;
 mod state;
 mod storage;

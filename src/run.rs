@@ -12,6 +12,7 @@ use crate::commands::Context;
 use crate::error::Error;
 use crate::logging::Verbosity;
 use crate::output::Output;
+use crate::signing_key::ConfiguredKey;
 use crate::{cli, commands, config, logging, terminal};
 
 /// The program: reads the command line and does what it says. The exit codes are those of [`crate::exit::Exit`].
@@ -145,7 +146,7 @@ fn start(
         config_dir: &config_dir,
         output,
         progress,
-        key: std::sync::OnceLock::new(),
+        key: ConfiguredKey::new(loaded.config.signing.as_ref()),
     };
     let result = dispatch(&cli.command, &context, written);
     context.progress.clear();

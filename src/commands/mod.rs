@@ -8,11 +8,9 @@ pub mod init;
 pub mod pool;
 pub mod publish;
 pub mod repo;
-mod signing_key;
 pub mod snapshot;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -21,11 +19,9 @@ use crate::config::{Config, Repository, absolute, in_the_way, real};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::lock::Requester;
-use crate::openpgp::SigningKey;
 use crate::output::Output;
 use crate::progress::Progress;
-
-pub use signing_key::signing_key;
+use crate::signing_key::ConfiguredKey;
 
 /// What every command gets.
 pub struct Context<'a> {
@@ -33,8 +29,8 @@ pub struct Context<'a> {
     pub config_dir: &'a Path,
     pub output: Output,
     pub progress: Progress,
-    /// Read when it is needed first: unlocking it may take a while.
-    pub key: OnceLock<Option<SigningKey>>,
+    /// What our own roots are signed with.
+    pub key: ConfiguredKey<'a>,
 }
 
 impl<'a> Context<'a> {
@@ -101,16 +97,6 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// What our own roots are signed with, if a key is configured.
-    pub fn signing_key(&self) -> Result<Option<&SigningKey>, Error> {
-        if self.key.get().is_none() {
-            let key = signing_key(self)?;
-            // Another thread may have been quicker: it is the same key.
-            let _ = self.key.set(key);
-        }
-        Ok(self.key.get().and_then(Option::as_ref))
-    }
-
     /// A path from the command line at which a tree can be published, absolute.
     pub fn free_place(&self, path: &Path) -> Result<PathBuf, Error> {
         let path = real(&absolute(path)?);

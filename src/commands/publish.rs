@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::lock::Requester;
 use crate::output::count;
 use crate::publish::{
-    self, Absent, Afterwards, Caller, Effort, Older, Outcome, Own, OwnRoot, Removal, Request, Root,
-    Summary,
+    self, Absent, Afterwards, Caller, Effort, OlderRoot, Outcome, Own, OwnRoot, Removal, Request,
+    Root, Summary,
 };
 use crate::repo_format::RepoFormat;
 use crate::snapshot::{self, Snapshot};
@@ -74,13 +74,13 @@ struct Showing<'a> {
 pub struct Manner {
     pub caller: Caller,
     pub effort: Effort,
-    pub older: Older,
+    pub older: OlderRoot,
 }
 
 impl Manner {
     /// `older`: what `--allow-rollback` took is meant to be published at `latest_path`, whatever clients make of it; at a place of
     /// its own it is not.
-    fn command(arguments: &cli::Publish, older: Older) -> Self {
+    fn command(arguments: &cli::Publish, older: OlderRoot) -> Self {
         Self {
             caller: Caller::Command,
             effort: if arguments.recreate {
@@ -97,7 +97,7 @@ impl Manner {
         Self {
             caller: Caller::Command,
             effort,
-            older: Older::IsRedated,
+            older: OlderRoot::Redate,
         }
     }
 }
@@ -109,7 +109,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
         .map(|path| context.free_place(path))
         .transpose()?;
     if let Some(reference) = &arguments.what.snapshot_name {
-        let manner = Manner::command(arguments, Older::IsRedated);
+        let manner = Manner::command(arguments, OlderRoot::Redate);
         let requester = requester("publish", &arguments.waiting)?;
         return publish_snapshot(context, reference, to, manner, &requester);
     }
@@ -126,11 +126,11 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     for repository in repositories {
         let published = match (&to, repository.publish.latest_path.as_deref()) {
             (Some(to), _) => refuse_taken(context, &storage, to).and_then(|()| {
-                let manner = Manner::command(arguments, Older::IsRedated);
+                let manner = Manner::command(arguments, OlderRoot::Redate);
                 state_at(context, &storage, repository, to, manner)
             }),
             (None, Some(tree)) => {
-                let manner = Manner::command(arguments, Older::IsFollowed);
+                let manner = Manner::command(arguments, OlderRoot::Accept);
                 state_at(context, &storage, repository, tree, manner)
             }
             (None, None) if arguments.what.all => continue,
@@ -297,27 +297,18 @@ fn show(
         Some(repository) => repository.publish.key_name.clone(),
         None => config::default_key_name(state.format, showing.repository),
     };
-    let own = |key| Own {
+    let own = Own {
         format,
-        key,
+        key: &context.key,
         key_name: &key_name,
     };
     let date = state.date().filter(|_| format.compares_dates());
-    let shown = storage.store.read(|reader| reader.tree(tree))?;
-    let is_ours = shown.is_some_and(|tree| tree.source.is_some());
     let root = if state.regenerated {
-        Root::Ours(own(context.signing_key()?))
+        Root::Own(own)
     } else {
-        // A key that cannot be read is no obstacle to what needs none.
-        let may_need_it =
-            format.compares_dates() && (is_ours || showing.manner.older == Older::IsRedated);
-        Root::Upstreams {
+        Root::Upstream {
             date,
-            own: own(if may_need_it {
-                context.signing_key()?
-            } else {
-                None
-            }),
+            own,
             older: showing.manner.older,
         }
     };
@@ -331,10 +322,8 @@ fn show(
         keep: showing.keep,
         effort: showing.manner.effort,
     };
-    let outcome = publish::publish(storage, request).map_err(|source| Error::Publish {
-        repository: showing.repository.to_owned(),
-        source,
-    })?;
+    let outcome = publish::publish(storage, request)
+        .map_err(|source| Error::publish(showing.repository, source))?;
     let unpublished = outcome == Outcome::NotWanted;
     let (changed, summary) = match outcome {
         Outcome::Unchanged | Outcome::NotWanted => (false, Summary::default()),
@@ -494,10 +483,8 @@ pub fn take_away(
     afterwards: Afterwards,
     absent: Absent,
 ) -> Result<Removal, Error> {
-    publish::unpublish(storage, path, afterwards, absent).map_err(|source| Error::Publish {
-        repository: tree.repository.clone(),
-        source,
-    })
+    publish::unpublish(storage, path, afterwards, absent)
+        .map_err(|source| Error::publish(&tree.repository, source))
 }
 
 /// For people.

@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use fs_err as fs;
 
-use super::{PublishError, stage};
+use super::error::PublishError;
 use crate::regular_file::is_absent;
 use crate::store::records::DirectoryId;
 
@@ -44,13 +44,19 @@ pub fn is_empty(path: &Path) -> io::Result<bool> {
     Ok(fs::symlink_metadata(path)?.is_dir() && fs::read_dir(path)?.next().is_none())
 }
 
+/// Makes a directory that a web server's user can enter whatever the umask is.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, PermissionsExt::from_mode(0o755))
+}
+
 /// The directories above a tree, readable for a web server whatever the umask.
 pub fn make_parents(tree: &Path) -> io::Result<()> {
     let Some(parent) = tree.parent().filter(|parent| !parent.exists()) else {
         return Ok(());
     };
     make_parents(parent)?;
-    match stage::make_directory(parent) {
+    match make_directory(parent) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }

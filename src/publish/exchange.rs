@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::PublishError;
 use super::directory::identity;
+use super::error::PublishError;
 
 /// Puts `staging` in the place of `tree`. What stood there has the staging name afterwards.
 pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use fs_err as fs;
 
+use super::error::PublishError;
 use super::root::{self, ROOT_LIMIT};
 use super::strays::Strays;
-use super::{Context, PublishError, Request};
+use super::target::Target;
+use super::tree::Tree;
 use crate::digest::ObjectId;
 use crate::store::records::{Generation, TreeRecord};
 
@@ -77,8 +79,8 @@ pub fn correct_times(record: &mut TreeRecord, now: i64) -> bool {
 
 /// The newest date of a root that clients of the tree may know, where they compare dates.
 pub fn newest_root_date(
-    context: Context<'_>,
-    request: &Request<'_>,
+    tree: &Tree<'_>,
+    target: &Target<'_>,
     record: Option<&TreeRecord>,
     strays: Strays,
 ) -> Result<Option<i64>, PublishError> {
@@ -86,25 +88,22 @@ pub fn newest_root_date(
     let newest = match strays {
         Strays::None => recorded,
         // The store does not remember what was published there last.
-        Strays::OfThePool => recorded.max(root_date_in_place(context, request)?),
+        Strays::OfThePool => recorded.max(root_date_in_place(tree, target)?),
     };
-    let limit = context.now.saturating_add(CLOCK_SKEW_SECS);
+    let limit = tree.now.saturating_add(CLOCK_SKEW_SECS);
     Ok(newest.filter(|newest| *newest <= limit))
 }
 
 /// The date of the root that lies in the tree where the manifest has its own. One that cannot be read has none.
-fn root_date_in_place(
-    context: Context<'_>,
-    request: &Request<'_>,
-) -> Result<Option<i64>, PublishError> {
-    let Some(format) = request.root.format() else {
+fn root_date_in_place(tree: &Tree<'_>, target: &Target<'_>) -> Result<Option<i64>, PublishError> {
+    let Some(format) = target.format() else {
         return Ok(None);
     };
-    let Some(source) = root::source(context, request.manifest, format)? else {
+    let Some(source) = root::source(tree.storage, target.request.manifest, format)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
-    let read = fs::File::open(source.path().below(request.tree))
+    let read = fs::File::open(source.path().below(tree.path))
         .and_then(|file| file.take(ROOT_LIMIT).read_to_end(&mut bytes));
     Ok(read.ok().and_then(|_| format.date_of(&source, &bytes)))
 }

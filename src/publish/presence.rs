@@ -9,11 +9,15 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::directory::{identity, is_empty};
+use super::error::PublishError;
 use super::layout::Layout;
-use super::strays::{Strays, is_of_the_pool, refuse_foreign_files};
-use super::{Context, Effort, PublishError, Request, put, root};
+use super::root;
+use super::strays::{Strays, is_of_the_pool, reject_foreign_files};
+use super::target::{Effort, Target};
+use super::tree::Tree;
 use crate::mounts;
 use crate::regular_file::is_absent;
+use crate::storage::Storage;
 use crate::store::records::{DirectoryId, TreeRecord};
 
 /// What was found, as far as it may be replaced.
@@ -57,29 +61,29 @@ pub enum Glance {
 
 /// Looks at a tree, and decides whether it may be replaced. A directory that was moved or restored is taken over here.
 pub fn find(
-    context: Context<'_>,
-    request: &Request<'_>,
+    tree: &Tree<'_>,
+    target: &Target<'_>,
     record: Option<TreeRecord>,
 ) -> Result<Found, PublishError> {
-    let tree = request.tree;
+    let effort = target.request.effort;
     let free = |record| Found {
         presence: Presence::Free(record),
         strays: Strays::None,
     };
-    match (glance(tree, record.as_ref())?, record) {
-        (Glance::Missing, record) if request.effort == Effort::Recreate => Ok(free(record)),
+    match (glance(tree.path, record.as_ref())?, record) {
+        (Glance::Missing, record) if effort == Effort::Recreate => Ok(free(record)),
         (Glance::Missing, _) => Err(PublishError::TreeMissing {
-            path: tree.to_owned(),
+            path: tree.path.to_owned(),
         }),
         (Glance::Free, record) => {
-            if request.effort != Effort::Recreate {
-                refuse_where_a_disk_is_away(context, tree)?;
+            if effort != Effort::Recreate {
+                reject_unmounted_place(tree.storage, tree.path)?;
             }
             Ok(free(record))
         }
-        (Glance::Recorded(here), Some(record)) => recorded(context, request, record, here),
-        (Glance::Another(here), Some(record)) => moved(context, request, record, here),
-        (_, record) => unrecorded(context, request, record),
+        (Glance::Recorded(here), Some(record)) => recorded(tree, target, record, here),
+        (Glance::Another(here), Some(record)) => moved(tree, record, here),
+        (_, record) => unrecorded(tree, target, record),
     }
 }
 
@@ -123,22 +127,22 @@ pub fn glance(tree: &Path, record: Option<&TreeRecord>) -> Result<Glance, Publis
 
 /// The tree is the one that is recorded. What is in it is looked at only where it is about to be replaced.
 fn recorded(
-    context: Context<'_>,
-    request: &Request<'_>,
+    tree: &Tree<'_>,
+    target: &Target<'_>,
     mut record: TreeRecord,
     here: DirectoryId,
 ) -> Result<Found, PublishError> {
-    let is_done = request.effort == Effort::WhenChanged && super::shows_already(&record, request);
+    let is_done = target.request.effort == Effort::WhenChanged && target.is_shown_by(&record);
     let is_first = record.directory.is_none();
     let strays = if is_done && !is_first {
         Strays::None
     } else {
-        strays(context, request.tree, &record)?
+        strays(tree.storage, tree.path, &record)?
     };
     // The first time since an upgrade, or a backup of that time: what was published since would go unnoticed.
     if is_first
         && (strays != Strays::None
-            || !shows_everything(context, request.tree, &record, Depth::Size)?)
+            || !shows_everything(tree.storage, tree.path, &record, Depth::Size)?)
     {
         return Ok(Found {
             presence: Presence::Unaccounted(Some(record)),
@@ -148,7 +152,7 @@ fn recorded(
     if record.directory != Some(here) {
         // Noted for the first time, or its disk has another device number today.
         record.directory = Some(here);
-        put(context, request.tree, &record)?;
+        tree.put(&record)?;
     }
     Ok(Found {
         presence: Presence::Shown(record),
@@ -158,24 +162,23 @@ fn recorded(
 
 /// It was restored from a backup, copied or moved: what it shows is compared before it counts as the tree.
 fn moved(
-    context: Context<'_>,
-    request: &Request<'_>,
+    tree: &Tree<'_>,
     mut record: TreeRecord,
     here: DirectoryId,
 ) -> Result<Found, PublishError> {
-    let tree = request.tree;
-    let strays = strays(context, tree, &record)?;
+    let strays = strays(tree.storage, tree.path, &record)?;
     // File systems without ids and times (NFS) have another device number after each mount: there the inode has to do.
     let is_likely = record
         .directory
         .is_some_and(|known| known.inode == here.inode && known.born.or(here.born).is_none());
     let depth = if is_likely { Depth::Size } else { Depth::Bytes };
-    let is_whole = strays == Strays::None && shows_everything(context, tree, &record, depth)?;
+    let is_whole =
+        strays == Strays::None && shows_everything(tree.storage, tree.path, &record, depth)?;
     if strays == Strays::None && !(is_likely && is_whole) {
         log::warn!(
             "{}: this is not the directory that was published (was it restored from a backup?): its files were compared, \
              and it {}",
-            tree.display(),
+            tree.path.display(),
             if is_whole {
                 "was taken over"
             } else {
@@ -185,7 +188,7 @@ fn moved(
     }
     let presence = if is_whole {
         record.directory = Some(here);
-        put(context, tree, &record)?;
+        tree.put(&record)?;
         Presence::Shown(record)
     } else {
         Presence::Unaccounted(Some(record))
@@ -195,25 +198,24 @@ fn moved(
 
 /// The store knows nothing of what is there: it is an older one restored from a backup, or it is somebody's directory.
 fn unrecorded(
-    context: Context<'_>,
-    request: &Request<'_>,
+    tree: &Tree<'_>,
+    target: &Target<'_>,
     record: Option<TreeRecord>,
 ) -> Result<Found, PublishError> {
-    let tree = request.tree;
-    let has_root = match request.root.format() {
-        Some(format) => root::source(context, request.manifest, format)?
-            .is_some_and(|source| source.path().below(tree).is_file()),
+    let has_root = match target.format() {
+        Some(format) => root::source(tree.storage, target.request.manifest, format)?
+            .is_some_and(|source| source.path().below(tree.path).is_file()),
         None => false,
     };
-    if !has_root || !is_of_the_pool(context, tree)? {
+    if !has_root || !is_of_the_pool(tree.storage, tree.path)? {
         return Err(PublishError::Occupied {
-            path: tree.to_owned(),
+            path: tree.path.to_owned(),
         });
     }
     log::warn!(
         "{}: the store does not know this tree (is it an older one, restored from a backup?): all its files are the pool's, \
          and it was taken over",
-        tree.display()
+        tree.path.display()
     );
     Ok(Found {
         presence: Presence::Unaccounted(record),
@@ -221,11 +223,9 @@ fn unrecorded(
     })
 }
 
-fn strays(context: Context<'_>, tree: &Path, record: &TreeRecord) -> Result<Strays, PublishError> {
-    let known = context
-        .storage
-        .read(|reader| Layout::of_everything_recorded(reader, record))?;
-    let strays = refuse_foreign_files(context, tree, &known)?;
+fn strays(storage: &Storage, tree: &Path, record: &TreeRecord) -> Result<Strays, PublishError> {
+    let known = storage.read(|reader| Layout::of_everything_recorded(reader, record))?;
+    let strays = reject_foreign_files(storage, tree, &known)?;
     if strays == Strays::OfThePool {
         log::warn!(
             "{}: it has files of this pool that the store does not know there (is the store an older one, restored from a \
@@ -245,7 +245,7 @@ enum Depth {
 
 /// Whether every file that the tree shows by its record is there.
 fn shows_everything(
-    context: Context<'_>,
+    storage: &Storage,
     tree: &Path,
     record: &TreeRecord,
     depth: Depth,
@@ -253,19 +253,14 @@ fn shows_everything(
     let Some(manifest) = record.manifest else {
         return Ok(false);
     };
-    let layout = context
-        .storage
-        .read(|reader| Layout::new(reader, manifest, &record.earlier))?;
+    let layout = storage.read(|reader| Layout::new(reader, manifest, &record.earlier))?;
     for (path, stored) in layout.files() {
-        context.storage.interrupt.check()?;
+        storage.interrupt.check()?;
         let path = tree.join(path);
         let is_there = match depth {
             Depth::Size => fs::symlink_metadata(&path)
                 .is_ok_and(|found| found.is_file() && found.len() == stored.size),
-            Depth::Bytes => context
-                .storage
-                .pool
-                .holds_same_bytes(stored.object, &path)?,
+            Depth::Bytes => storage.pool.holds_same_bytes(stored.object, &path)?,
         };
         if !is_there {
             return Ok(false);
@@ -277,7 +272,7 @@ fn shows_everything(
 /// A place where nothing was published yet cannot tell that its disk is away, but the trees beside it can: the directories that
 /// would be made for it are missing for them too, and they were published on another file system than the one that is there. So
 /// can /etc/fstab.
-fn refuse_where_a_disk_is_away(context: Context<'_>, tree: &Path) -> Result<(), PublishError> {
+fn reject_unmounted_place(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
     if let Some(mount_point) = mounts::unmounted_above(tree)? {
         return Err(PublishError::NotMounted {
             path: tree.to_owned(),
@@ -290,7 +285,7 @@ fn refuse_where_a_disk_is_away(context: Context<'_>, tree: &Path) -> Result<(), 
     let Some(here) = identity(&above)? else {
         return Ok(());
     };
-    let trees = context.storage.read(crate::store::Reader::trees)?;
+    let trees = storage.read(crate::store::Reader::trees)?;
     let next = |path: &Path| {
         path.strip_prefix(&above)
             .ok()?

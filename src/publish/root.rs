@@ -6,12 +6,15 @@
 
 use std::io::Read;
 
-use super::{Context, Older, Own, OwnRoot, PublishError, Request, Root};
+use super::error::PublishError;
+use super::target::{OlderRoot, Root, Target};
+use super::tree::Tree;
 use crate::digest::ObjectId;
 use crate::format::{Format, RootSource, ValidUntil, root_text};
 use crate::manifest::{self, Built, Entry, Role};
 use crate::openpgp::{Keyring, SigningKey};
 use crate::rel_path::RelPath;
+use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
 /// Roots are fetched whole into memory, and are no larger than that.
@@ -26,51 +29,67 @@ pub struct Shown {
     pub date: Option<i64>,
 }
 
-/// Decides which root a tree gets, and makes it if it is ours. `record` is what is known of the tree, `newest` the date of the
-/// newest root that its clients may know.
+/// A root that was made when it was published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OwnRoot {
+    /// The tree shows the manifest's.
+    #[default]
+    None,
+    Unsigned,
+    /// The fingerprint of the key.
+    SignedBy(String),
+}
+
+/// Decides which root a tree gets, and makes it if it is ours. `record` is what is known of the
+/// tree, `newest` the date of the newest root that its clients may know.
 pub fn to_show(
-    context: Context<'_>,
-    request: &Request<'_>,
+    tree: &Tree<'_>,
+    target: &Target<'_>,
     record: Option<&TreeRecord>,
     newest: Option<i64>,
 ) -> Result<Shown, PublishError> {
+    let request = &target.request;
     let is_ours = record.is_some_and(|record| record.source.is_some());
-    let as_it_is = |date| Shown {
+    let verbatim = |date| Shown {
         manifest: request.manifest,
         own: OwnRoot::None,
         date,
     };
     let (own, valid_until) = match request.root {
-        Root::AsItIs { date } => return Ok(as_it_is(date)),
-        Root::Upstreams { date, own, older } => match newest {
+        Root::Verbatim { date } => return Ok(verbatim(date)),
+        Root::Upstream { date, own, older } => match newest {
             // One without a date is older than any other to clients.
             Some(newest)
                 if own.format.compares_dates()
                     && date.is_none_or(|date| date < newest)
-                    && (is_ours || older == Older::IsRedated) =>
+                    && (is_ours || older == OlderRoot::Redate) =>
             {
-                if own.key.is_none() {
+                if target.key.is_none() {
                     let path = request.tree.to_owned();
                     return Err(PublishError::Older { path, newest, date });
                 }
                 (own, ValidUntil::IsDropped)
             }
-            _ => return Ok(as_it_is(date)),
+            _ => return Ok(verbatim(date)),
         },
         // A snapshot is meant to outlive it.
-        Root::Ours(own) if request.snapshot.is_some() => (own, ValidUntil::IsDropped),
-        Root::Ours(own) => (own, ValidUntil::Stays),
+        Root::Own(own) if request.snapshot.is_some() => (own, ValidUntil::IsDropped),
+        Root::Own(own) => (own, ValidUntil::Stays),
+    };
+    let signer = Signer {
+        format: own.format,
+        key: target.key,
+        key_name: own.key_name,
     };
     let newer = newest.map_or(i64::MIN, |newest| newest.saturating_add(1));
-    let date = context.now.max(newer);
-    let built = replaced(context, request.manifest, own, date, valid_until)?;
+    let date = tree.now.max(newer);
+    let built = replaced(tree.storage, request.manifest, signer, date, valid_until)?;
     // What names it is recorded when it is published; until then a cleanup would only make the next run do this again.
-    context
-        .storage
-        .write(|writer| writer.put_made(&built, context.now))?;
+    tree.storage
+        .write(|writer| writer.put_made(&built, tree.now))?;
     Ok(Shown {
         manifest: built.id,
-        own: match own.key {
+        own: match target.key {
             Some(key) => OwnRoot::SignedBy(key.fingerprint()),
             None => OwnRoot::Unsigned,
         },
@@ -78,42 +97,52 @@ pub fn to_show(
     })
 }
 
+/// What a root of ours is made with.
+#[derive(Clone, Copy)]
+struct Signer<'a> {
+    format: &'static dyn Format,
+    /// `None` leaves it unsigned.
+    key: Option<&'a SigningKey>,
+    key_name: &'a RelPath,
+}
+
 /// What a manifest lists, with another root.
 fn replaced(
-    context: Context<'_>,
+    storage: &Storage,
     manifest: ObjectId,
-    own: Own<'_>,
+    signer: Signer<'_>,
     date: i64,
     valid_until: ValidUntil,
 ) -> Result<Built, PublishError> {
     let mut entries = Vec::new();
-    context.storage.read(|reader| {
+    storage.read(|reader| {
         reader.each_entry(manifest, &mut |entry| {
             entries.push(entry);
             Ok(())
         })
     })?;
-    let source = among(&entries, own.format).ok_or(PublishError::NoRoot { manifest })?;
+    let source = among(&entries, signer.format).ok_or(PublishError::NoRoot { manifest })?;
     let found = entries.iter().find(|entry| entry.path == *source.path());
-    let bytes = found.map(|entry| read(context, entry)).transpose()?;
+    let bytes = found.map(|entry| read(storage, entry)).transpose()?;
     let text = root_text(&source, &bytes.unwrap_or_default()).map_err(PublishError::Root)?;
-    let dated = own.format.dated(&text, date, valid_until);
-    let plain = own.format.plain(&source);
-    own.format
+    let dated = signer.format.dated(&text, date, valid_until);
+    let plain = signer.format.plain(&source);
+    signer
+        .format
         .read_back(&plain, &dated)
         .map_err(PublishError::Root)?;
-    let mut files = signed(dated, &source, own, date)?;
-    if let Some(key) = own.key {
-        files.extend(key_files(context, &entries, key, own)?);
+    let mut files = signed(dated, &source, signer, date)?;
+    if let Some(key) = signer.key {
+        files.extend(key_files(storage, &entries, key, signer)?);
     }
     entries.retain(|entry| {
         entry.role != Role::Root && !files.iter().any(|(path, _, _)| *path == entry.path)
     });
     for (path, bytes, role) in files {
-        let stored = context.storage.pool.add(&context.storage.locks, &bytes)?;
+        let stored = storage.pool.add(&storage.locks, &bytes)?;
         if role == Role::Root {
             // Two roots of one second would have one Last-Modified, and the second be taken for the first.
-            set_modified(context, stored.object, date)?;
+            set_modified(storage, stored.object, date)?;
         }
         entries.push(Entry {
             path,
@@ -123,7 +152,7 @@ fn replaced(
             package: None,
         });
     }
-    context.storage.pool.flush()?;
+    storage.pool.flush()?;
     Ok(manifest::build(entries)?)
 }
 
@@ -134,12 +163,12 @@ fn among(entries: &[Entry], format: &dyn Format) -> Option<RootSource> {
 
 /// Where a manifest has its root.
 pub fn source(
-    context: Context<'_>,
+    storage: &Storage,
     manifest: ObjectId,
     format: &dyn Format,
 ) -> Result<Option<RootSource>, PublishError> {
     let mut roots = Vec::new();
-    context.storage.read(|reader| {
+    storage.read(|reader| {
         reader.each_entry(manifest, &mut |entry| {
             if entry.role == Role::Root {
                 roots.push(entry);
@@ -150,17 +179,17 @@ pub fn source(
     Ok(among(&roots, format))
 }
 
-fn set_modified(context: Context<'_>, object: ObjectId, time: i64) -> Result<(), PublishError> {
+fn set_modified(storage: &Storage, object: ObjectId, time: i64) -> Result<(), PublishError> {
     let since = std::time::Duration::from_secs(u64::try_from(time).unwrap_or(0));
-    let file = context.storage.pool.open_object(object)?;
+    let file = storage.pool.open_object(object)?;
     Ok(file
         .file()
         .set_modified(std::time::SystemTime::UNIX_EPOCH + since)?)
 }
 
-fn read(context: Context<'_>, entry: &Entry) -> Result<Vec<u8>, PublishError> {
+fn read(storage: &Storage, entry: &Entry) -> Result<Vec<u8>, PublishError> {
     let mut bytes = Vec::new();
-    let file = context.storage.pool.open_object(entry.object)?;
+    let file = storage.pool.open_object(entry.object)?;
     file.take(ROOT_LIMIT).read_to_end(&mut bytes)?;
     if ObjectId::of(&bytes) != entry.object {
         return Err(PublishError::ObjectMissing {
@@ -177,12 +206,12 @@ type File = (RelPath, Vec<u8>, Role);
 fn signed(
     root: Vec<u8>,
     source: &RootSource,
-    own: Own<'_>,
+    signer: Signer<'_>,
     date: i64,
 ) -> Result<Vec<File>, PublishError> {
     let mut files = Vec::new();
-    if let Some(key) = own.key {
-        for form in own.format.forms(source) {
+    if let Some(key) = signer.key {
+        for form in signer.format.forms(source) {
             let (path, bytes) = match form {
                 RootSource::Inline { path } => (path, key.sign_inline(&root, date)?),
                 RootSource::Detached { signature, .. } => {
@@ -192,25 +221,25 @@ fn signed(
             files.push((path, bytes, Role::Root));
         }
     }
-    files.push((own.format.plain(source), root, Role::Root));
+    files.push((signer.format.plain(source), root, Role::Root));
     Ok(files)
 }
 
 /// Our key, where clients of the format look for keys.
 fn key_files(
-    context: Context<'_>,
+    storage: &Storage,
     entries: &[Entry],
     key: &SigningKey,
-    own: Own<'_>,
+    signer: Signer<'_>,
 ) -> Result<Vec<File>, PublishError> {
     let mut files = Vec::new();
-    for file in own.format.own_keys(own.key_name) {
+    for file in signer.format.own_keys(signer.key_name) {
         let there = entries.iter().find(|entry| entry.path == file.path);
         let mut keyring = key.public();
         match there {
             Some(entry) if entry.role == Role::Key && file.is_shared => {
                 // Clients of this place may know the upstream's key, and go on with either.
-                let trusted = Keyring::parse(&read(context, entry)?, entry.path.as_str());
+                let trusted = Keyring::parse(&read(storage, entry)?, entry.path.as_str());
                 if let Ok(trusted) = trusted {
                     keyring.extend(trusted);
                 }

@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use rustix::io::Errno;
 
+use super::directory::make_directory;
+use super::error::PublishError;
 use super::layout::Layout;
-use super::{Context, PublishError};
+use super::tree::Tree;
 use crate::digest::ObjectId;
+use crate::pool::Pool;
 use crate::regular_file::named;
 
 /// How a file got into the tree.
@@ -20,22 +23,19 @@ enum Means {
     Copy,
 }
 
-/// Makes every file of the layout below `staging`; `previous` is the tree that it will replace. Returns how many
-/// files take space of their own.
-pub fn fill(
-    context: Context<'_>,
-    staging: &Path,
-    layout: &Layout,
-    previous: &Path,
-) -> Result<u64, PublishError> {
+/// Makes every file of the layout in the staging directory. Returns how many files take space of
+/// their own.
+pub fn fill(tree: &Tree<'_>, layout: &Layout) -> Result<u64, PublishError> {
+    let staging = &tree.staging;
+    let pool = &tree.storage.pool;
     let mut made: HashSet<PathBuf> = HashSet::new();
     let mut copied = 0;
     // Once a link failed because of the file systems, all the others would too.
     let mut links_possible = true;
     for (path, stored) in layout.files() {
-        context.storage.interrupt.check()?;
+        tree.storage.interrupt.check()?;
         let object = stored.object;
-        if context.storage.pool.size_of(object)? != Some(stored.size) {
+        if pool.size_of(object)? != Some(stored.size) {
             return Err(PublishError::ObjectMissing {
                 path: path.to_owned(),
                 object,
@@ -45,18 +45,19 @@ pub fn fill(
         if let Some(parent) = target.parent() {
             make_parents(parent, staging, &mut made)?;
         }
-        let source = context.storage.pool.object_path(object);
+        let source = pool.object_path(object);
+        let previous = tree.path.join(path);
         let means = if links_possible {
             match link(&source, &target)? {
                 Linked::Done => Means::Link,
                 Linked::TooMany => copy(&source, &target)?,
                 Linked::Impossible => {
                     links_possible = false;
-                    link_from_previous(context, &previous.join(path), object, &source, &target)?
+                    link_from_previous(pool, &previous, object, &source, &target)?
                 }
             }
         } else {
-            link_from_previous(context, &previous.join(path), object, &source, &target)?
+            link_from_previous(pool, &previous, object, &source, &target)?
         };
         if means == Means::Copy {
             copied += 1;
@@ -111,15 +112,13 @@ fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
 
 /// Where the pool's cannot be linked: a file that the tree has already need not be copied again.
 fn link_from_previous(
-    context: Context<'_>,
+    pool: &Pool,
     previous: &Path,
     object: ObjectId,
     source: &Path,
     target: &Path,
 ) -> Result<Means, PublishError> {
-    if context.storage.pool.holds_same_bytes(object, previous)?
-        && fs::hard_link(previous, target).is_ok()
-    {
+    if pool.holds_same_bytes(object, previous)? && fs::hard_link(previous, target).is_ok() {
         return Ok(Means::Link);
     }
     copy(source, target)
@@ -129,12 +128,6 @@ fn copy(source: &Path, target: &Path) -> Result<Means, PublishError> {
     fs::copy(source, target)?;
     fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
     Ok(Means::Copy)
-}
-
-/// A directory that a web server's user can enter whatever the umask is.
-pub fn make_directory(path: &Path) -> io::Result<()> {
-    fs::create_dir(path)?;
-    fs::set_permissions(path, PermissionsExt::from_mode(0o755))
 }
 
 fn make_parents(path: &Path, top: &Path, made: &mut HashSet<PathBuf>) -> io::Result<()> {

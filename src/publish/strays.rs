@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::directory::is_empty;
+use super::error::PublishError;
 use super::layout::Layout;
-use super::{Context, PublishError, directory};
 use crate::pool::Pool;
+use crate::storage::Storage;
 
 /// What was found beside the recorded files. Anything that is not ours is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,24 +23,24 @@ pub enum Strays {
 }
 
 /// Looks for files of others: an administrator may have put one into the tree, and exchanging it away would lose it.
-pub fn refuse_foreign_files(
-    context: Context<'_>,
+pub fn reject_foreign_files(
+    storage: &Storage,
     tree: &Path,
     known: &Layout,
 ) -> Result<Strays, PublishError> {
-    let mut pool = PoolFiles::new(&context.storage.pool);
+    let mut pool = PoolFiles::new(&storage.pool);
     let mut foreign: Vec<PathBuf> = Vec::new();
     let mut strays = Strays::None;
     let mut directories = vec![tree.to_owned()];
     while let Some(directory) = directories.pop() {
-        context.storage.interrupt.check()?;
+        storage.interrupt.check()?;
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;
             let path = entry.path();
             let relative = path.strip_prefix(tree).ok().and_then(Path::to_str);
             if entry.file_type()?.is_dir() {
                 let is_ours = relative.is_some_and(|relative| known.has_directory(relative));
-                if !is_ours && directory::is_empty(&path)? {
+                if !is_ours && is_empty(&path)? {
                     foreign.push(path);
                 } else {
                     directories.push(path);
@@ -64,8 +66,8 @@ pub fn refuse_foreign_files(
 }
 
 /// Whether everything in a directory that no record names is this pool's. An empty one has nothing of it.
-pub fn is_of_the_pool(context: Context<'_>, tree: &Path) -> Result<bool, PublishError> {
-    match refuse_foreign_files(context, tree, &Layout::default()) {
+pub fn is_of_the_pool(storage: &Storage, directory: &Path) -> Result<bool, PublishError> {
+    match reject_foreign_files(storage, directory, &Layout::default()) {
         Ok(strays) => Ok(strays == Strays::OfThePool),
         Err(PublishError::ForeignFiles { .. }) => Ok(false),
         Err(error) => Err(error),

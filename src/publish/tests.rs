@@ -2,12 +2,21 @@
 
 use fs_err as fs;
 
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::directory::{identity, staging_path};
 use super::recover::recover;
+use super::replace::{pending, publish_at};
+use super::tree::{Patience, Tree};
 use super::*;
+use crate::digest::ObjectId;
 use crate::manifest::{self, Entry, Role};
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
-use crate::store::records::ObjectRecord;
+use crate::signing_key::ConfiguredKey;
+use crate::storage::Storage;
+use crate::store::records::{ObjectRecord, Staging, TreeRecord};
 
 struct Scene {
     dir: tempfile::TempDir,
@@ -25,11 +34,26 @@ impl Scene {
         self.dir.path().join("www/latest")
     }
 
-    fn context(&self, now: i64) -> Context<'_> {
-        Context {
-            storage: &self.storage,
+    fn put(&self, record: &TreeRecord) {
+        let tree = self.tree();
+        self.storage
+            .write(|writer| writer.put_tree(&tree, record))
+            .unwrap();
+    }
+
+    fn recover(&self, now: i64) -> Result<Option<TreeRecord>, PublishError> {
+        let path = self.tree();
+        recover(&Tree::lock_at(
+            &self.storage,
+            &path,
+            Patience::AsAsked,
             now,
-        }
+        )?)
+    }
+
+    fn unpublish(&self) -> Result<Removal, PublishError> {
+        let (afterwards, absent) = (Afterwards::Nothing, Absent::Refused);
+        unpublish(&self.storage, &self.tree(), afterwards, absent)
     }
 
     fn manifest(&self, files: &[(&str, &str)]) -> ObjectId {
@@ -74,18 +98,19 @@ impl Scene {
 
     fn publish(&self, manifest: ObjectId, now: i64) -> Result<Outcome, PublishError> {
         let tree = self.tree();
-        publish_now(
-            self.context(now),
+        publish_at(
+            &self.storage,
             Request {
                 caller: Caller::Command,
                 tree: &tree,
                 repository: "r",
                 snapshot: None,
                 manifest,
-                root: Root::AsItIs { date: None },
+                root: Root::Verbatim { date: None },
                 keep: Duration::from_secs(100),
                 effort: Effort::WhenChanged,
             },
+            now,
         )
     }
 
@@ -189,7 +214,7 @@ fn a_run_killed_around_the_exchange_is_understood() {
             root_key: None,
             directory,
         });
-        put(scene.context(1), &tree, &record).unwrap();
+        scene.put(&record);
         if exchanged {
             exchange::exchange(&staging, &tree).unwrap();
         }
@@ -223,7 +248,6 @@ fn a_run_killed_while_it_ends_another_is_ended() {
     let tree = scene.tree();
     let staging = staging_path(&tree).unwrap();
     scene.publish(second, 10).unwrap();
-    let context = scene.context(20);
     let mut record = scene
         .storage
         .read(|reader| reader.tree(&tree))
@@ -239,13 +263,13 @@ fn a_run_killed_while_it_ends_another_is_ended() {
         root_key: None,
         directory,
     });
-    put(context, &tree, &record).unwrap();
+    scene.put(&record);
     for name in ["a", "b"] {
         fs::create_dir_all(staging.join(name)).unwrap();
         fs::write(staging.join(name).join("old"), "1").unwrap();
     }
     // The run that ends it is killed when it has told the store, and taken half of the old tree away.
-    let recovered = recover(context, &tree, &staging).unwrap().unwrap();
+    let recovered = scene.recover(20).unwrap().unwrap();
     assert!(recovered.staging.is_none() && !staging.exists());
     let recorded = scene
         .storage
@@ -258,17 +282,12 @@ fn a_run_killed_while_it_ends_another_is_ended() {
     );
 }
 
-fn forget(context: Context<'_>, tree: &Path) -> Result<Removal, PublishError> {
-    unpublish(context.storage, tree, Afterwards::Nothing, Absent::Refused)
-}
-
 #[test]
 fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
     let scene = Scene::new();
     let manifest = scene.manifest(&[("root", "1"), ("a", "a")]);
     let tree = scene.tree();
     let staging = staging_path(&tree).unwrap();
-    let context = || scene.context(1);
     let record = || {
         scene
             .storage
@@ -280,13 +299,13 @@ fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
         scene.publish(manifest, 0).unwrap();
         let mut left = record().unwrap();
         left.leftover = identity(&tree).unwrap();
-        put(context(), &tree, &left).unwrap();
+        scene.put(&left);
         if steps >= 1 {
             fs::rename(&tree, &staging).unwrap();
         }
         if steps >= 2 {
             left.forget_content();
-            put(context(), &tree, &left).unwrap();
+            scene.put(&left);
         }
         if steps >= 3 {
             fs::remove_dir_all(&staging).unwrap();
@@ -294,7 +313,7 @@ fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
     };
     for steps in 0..=3 {
         leave(steps);
-        forget(context(), &tree).unwrap();
+        scene.unpublish().unwrap();
         assert_eq!(record(), None, "after {steps} steps");
         assert!(!tree.exists() && !staging.exists(), "after {steps} steps");
     }
@@ -302,18 +321,18 @@ fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
         leave(steps);
         scene.publish(manifest, 2).unwrap();
         assert_eq!(scene.files(), ["a", "root"], "after {steps} steps");
-        forget(context(), &tree).unwrap();
+        scene.unpublish().unwrap();
     }
     // A disk that is away takes the staging directory with it.
     leave(0);
     let away = scene.dir.path().join("away");
     fs::rename(tree.parent().unwrap(), &away).unwrap();
     assert!(matches!(
-        forget(context(), &tree),
+        scene.unpublish(),
         Err(PublishError::TreeMissing { .. })
     ));
     fs::rename(&away, tree.parent().unwrap()).unwrap();
-    forget(context(), &tree).unwrap();
+    scene.unpublish().unwrap();
 }
 
 #[test]
@@ -324,7 +343,6 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
     let staging = staging_path(&tree).unwrap();
     for is_away in [false, true] {
         scene.publish(manifest, 0).unwrap();
-        let context = scene.context(1);
         let directory = identity(&tree).unwrap().unwrap();
         let mut record = scene
             .storage
@@ -338,17 +356,17 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
             manifest,
             directory,
         });
-        put(context, &tree, &record).unwrap();
+        scene.put(&record);
         if is_away {
             // It may have been exchanged: only the disk knows.
             fs::remove_dir_all(&tree).unwrap();
             assert!(matches!(
-                forget(context, &tree),
+                scene.unpublish(),
                 Err(PublishError::TreeMissing { .. })
             ));
         } else {
             fs::rename(&tree, &staging).unwrap();
-            forget(context, &tree).unwrap();
+            scene.unpublish().unwrap();
             assert!(!staging.exists());
         }
     }
@@ -375,11 +393,11 @@ fn a_run_killed_while_it_ends_a_first_publishing_is_ended() {
         killed.manifest = None;
         killed.directory = None;
         killed.leftover = identity(&staging).unwrap();
-        put(scene.context(1), &tree, &killed).unwrap();
+        scene.put(&killed);
         if is_removed {
             fs::remove_dir_all(&staging).unwrap();
         }
-        let recovered = recover(scene.context(1), &tree, &staging).unwrap();
+        let recovered = scene.recover(1).unwrap();
         assert!(recovered.is_none() && record().is_none() && !staging.exists());
         scene.publish(manifest, 2).unwrap();
         assert_eq!(scene.files(), ["root"]);
@@ -396,11 +414,12 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
         scene.manifest(&[("root", "2")]),
     );
     let key_name = RelPath::parse("key").unwrap();
+    let no_key = ConfiguredKey::none();
     let year_2040 = 2_208_988_800;
     let show = |manifest, date, now| {
         let own = Own {
             format: RepoFormat::Apt.rules(),
-            key: None,
+            key: &no_key,
             key_name: &key_name,
         };
         let request = Request {
@@ -409,15 +428,15 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
             repository: "r",
             snapshot: None,
             manifest,
-            root: Root::Upstreams {
+            root: Root::Upstream {
                 date: Some(date),
                 own,
-                older: Older::IsRedated,
+                older: OlderRoot::Redate,
             },
             keep: Duration::ZERO,
             effort: Effort::Always,
         };
-        publish_now(scene.context(now), request)
+        publish_at(&scene.storage, request, now)
     };
     show(first, year_2040, year_2040).unwrap();
     assert!(matches!(
@@ -437,7 +456,6 @@ fn a_place_that_is_published_again_is_wanted_again() {
     let scene = Scene::new();
     let manifest = scene.manifest(&[("root", "1")]);
     let tree = scene.tree();
-    let context = || scene.context(1);
     let record = || {
         scene
             .storage
@@ -459,9 +477,8 @@ fn a_place_that_is_published_again_is_wanted_again() {
     let shown = record().unwrap();
     let directory = shown.directory.unwrap();
     let killed = pending(Some(&before), &shown, Some(directory));
-    put(context(), &tree, &killed).unwrap();
-    let staging = staging_path(&tree).unwrap();
-    let recovered = recover(context(), &tree, &staging).unwrap().unwrap();
+    scene.put(&killed);
+    let recovered = scene.recover(1).unwrap().unwrap();
     assert!(recovered.wanted && recovered.manifest == Some(manifest));
     assert_eq!(scene.files(), ["root"]);
 }

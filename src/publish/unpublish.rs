@@ -5,12 +5,13 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::directory::{identity, remove, staging_path};
+use super::directory::{identity, is_empty, remove};
+use super::error::PublishError;
 use super::layout::Layout;
 use super::presence::{Glance, glance};
 use super::recover::recover;
-use super::strays::refuse_foreign_files;
-use super::{Context, PublishError, check_lock, put};
+use super::strays::reject_foreign_files;
+use super::tree::{Patience, Tree};
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
@@ -39,99 +40,85 @@ pub enum Removal {
     Forgotten,
 }
 
-/// Removes a tree. Killed anywhere, the tree is either whole or out of sight, and the next run ends the work.
+/// Removes a tree. Killed anywhere, the tree is either whole or out of sight, and the next run ends
+/// the work.
 pub fn unpublish(
     storage: &Storage,
-    tree: &Path,
+    path: &Path,
     afterwards: Afterwards,
     absent: Absent,
 ) -> Result<Removal, PublishError> {
-    let _lock = storage.locks.tree(tree)?;
-    let context = Context::new(storage);
-    let staging = staging_path(tree)?;
+    let tree = Tree::lock(storage, path, Patience::AsAsked)?;
     let mut removal = Removal::Removed;
-    let not_published = || PublishError::NotPublished {
-        path: tree.to_owned(),
-    };
-    let mut record = context
-        .storage
-        .read(|reader| reader.tree(tree))?
-        .ok_or_else(not_published)?;
-    if is_out_of_sight(&record, tree, &staging)? {
+    let mut record = tree.record()?.ok_or_else(|| PublishError::NotPublished {
+        path: path.to_owned(),
+    })?;
+    if is_out_of_sight(&tree, &record)? {
         // Its rest goes next, and is all that tells it from a tree whose disk is away.
-        record.leftover = identity(&staging)?;
+        record.leftover = identity(&tree.staging)?;
         record.staging = None;
-        put_not_wanted(context, tree, &mut record)?;
+        put_not_wanted(&tree, &mut record)?;
     }
-    if let Some(mut record) = recover(context, tree, &staging)?
+    if let Some(mut record) = recover(&tree)?
         && record.is_on_disk()
     {
-        match glance(tree, Some(&record))? {
+        match glance(path, Some(&record))? {
             // A disk that is not mounted looks like this, and will be back with the tree.
             Glance::Missing if absent == Absent::Refused => {
                 return Err(PublishError::TreeMissing {
-                    path: tree.to_owned(),
+                    path: path.to_owned(),
                 });
             }
             Glance::Missing => {
-                put_not_wanted(context, tree, &mut record)?;
+                put_not_wanted(&tree, &mut record)?;
                 removal = Removal::Forgotten;
             }
-            _ => take_away(context, tree, &staging, &mut record)?,
+            _ => remove_tree(&tree, &mut record)?,
         }
     }
     match afterwards {
         Afterwards::NotWanted => {
-            if let Some(mut record) = context.storage.read(|reader| reader.tree(tree))? {
+            if let Some(mut record) = tree.record()? {
                 record.leftover = None;
-                put(context, tree, &record)?;
+                tree.put(&record)?;
             }
         }
-        Afterwards::Nothing => context.storage.write(|writer| writer.remove_tree(tree))?,
+        Afterwards::Nothing => tree.forget()?,
     }
     Ok(removal)
 }
 
-fn take_away(
-    context: Context<'_>,
-    tree: &Path,
-    staging: &Path,
-    record: &mut TreeRecord,
-) -> Result<(), PublishError> {
-    if super::directory::is_empty(tree)? {
-        put_not_wanted(context, tree, record)?;
-        check_lock(context)?;
-        return Ok(fs::remove_dir(tree)?);
+fn remove_tree(tree: &Tree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
+    if is_empty(tree.path)? {
+        put_not_wanted(tree, record)?;
+        tree.check_lock()?;
+        return Ok(fs::remove_dir(tree.path)?);
     }
-    let known = context
+    let known = tree
         .storage
         .read(|reader| Layout::of_everything_recorded(reader, record))?;
-    refuse_foreign_files(context, tree, &known)?;
+    reject_foreign_files(tree.storage, tree.path, &known)?;
     // Recorded first: what is found under the staging name later is then known to be ours.
-    record.leftover = identity(tree)?;
-    put(context, tree, record)?;
-    check_lock(context)?;
-    fs::rename(tree, staging)?;
-    put_not_wanted(context, tree, record)?;
-    Ok(remove(staging)?)
+    record.leftover = identity(tree.path)?;
+    tree.put(record)?;
+    tree.check_lock()?;
+    fs::rename(tree.path, &tree.staging)?;
+    put_not_wanted(tree, record)?;
+    Ok(remove(&tree.staging)?)
 }
 
 /// From here on nothing is expected there.
-fn put_not_wanted(
-    context: Context<'_>,
-    tree: &Path,
-    record: &mut TreeRecord,
-) -> Result<(), PublishError> {
+fn put_not_wanted(tree: &Tree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
     record.forget_content();
-    Ok(put(context, tree, record)?)
+    Ok(tree.put(record)?)
 }
 
 /// Whether a tree is not there because a killed run removed it, or had not published it yet.
-fn is_out_of_sight(record: &TreeRecord, tree: &Path, staging: &Path) -> io::Result<bool> {
-    if identity(tree)?.is_some() {
+fn is_out_of_sight(tree: &Tree<'_>, record: &TreeRecord) -> io::Result<bool> {
+    if identity(tree.path)?.is_some() {
         return Ok(false);
     }
-    let Some(found) = identity(staging)? else {
+    let Some(found) = identity(&tree.staging)? else {
         return Ok(record.manifest.is_none() && record.staging.is_none());
     };
     let is_leftover = record

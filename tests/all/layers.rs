@@ -29,7 +29,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ),
     (
         "bytes and their meaning: from upstreams, of rpm and deb, in the database; disks",
-        &["format", "mounts", "store", "upstream"],
+        &["format", "mounts", "signing_key", "store", "upstream"],
     ),
     ("a storage: found, made, locked, opened", &["storage"]),
     (

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::{Context, Failure, conclude, signing_key};
+use crate::commands::{Context, Failure, conclude};
 use crate::config::{Repository, Storage, UpstreamUrl};
 use crate::error::Error;
 use crate::openpgp::SigningKey;
@@ -85,8 +85,8 @@ impl From<&SigningKey> for CheckedKey {
 /// that it names: keys, certificates, secrets, and upstreams that are paths. Commands that print secrets are not run.
 pub fn check(context: &Context<'_>) -> Result<(), Error> {
     let mut errors = Vec::new();
-    let signing_key = signing_key(context).unwrap_or_else(|error| {
-        errors.push(error);
+    let signing_key = context.key.read().unwrap_or_else(|error| {
+        errors.push(error.into());
         None
     });
     if let Err(error) = upstream::authorities(context.config) {
@@ -109,7 +109,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
     }
     let checked = Checked {
         base_path: context.config.storage.base_path.display().to_string(),
-        signing_key: signing_key.as_ref().map(CheckedKey::from),
+        signing_key: signing_key.map(CheckedKey::from),
         repositories: usable.into_iter().map(CheckedRepository::from).collect(),
         errors: errors.iter().map(CheckedError::from).collect(),
     };

@@ -12,11 +12,11 @@ use serde::Serialize;
 
 use crate::cli::{ConfigKeygen, KeyType};
 use crate::commands::Context;
-use crate::commands::signing_key::read_passphrase;
 use crate::config::absolute;
 use crate::error::Error;
 use crate::openpgp::{GenerateError, SigningKey, SigningKeyKind};
 use crate::output::fields;
+use crate::signing_key::read_passphrase;
 use crate::time;
 
 /// For the one who runs chantal.

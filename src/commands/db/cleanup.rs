@@ -166,7 +166,7 @@ fn tidy(
         snapshot: tree.snapshot.as_deref(),
         manifest,
         // As it is shown, whoever made its root.
-        root: Root::AsItIs { date: None },
+        root: Root::Verbatim { date: None },
         keep: config.keep(&tree.repository),
         effort: Effort::Always,
     };
@@ -175,10 +175,7 @@ fn tidy(
 }
 
 fn failed(tree: &TreeRecord, source: publish::PublishError) -> Error {
-    Error::Publish {
-        repository: tree.repository.clone(),
-        source,
-    }
+    Error::publish(&tree.repository, source)
 }
 
 fn describe(cleaned: &Cleaned, plan: &Plan) -> String {

@@ -13,7 +13,7 @@ use crate::commands::{Context, Failure, conclude, requester};
 use crate::config::Repository;
 use crate::error::Error;
 use crate::output::{bytes, count};
-use crate::publish::{Caller, Effort, Older};
+use crate::publish::{Caller, Effort, OlderRoot};
 use crate::snapshot::SnapshotName;
 use crate::storage::{Storage, dry_run};
 use crate::sync::{self, Asking, Preview, Report, Rollback, Session};
@@ -250,7 +250,7 @@ impl Run<'_> {
                 caller: Caller::Sync,
                 effort,
                 // What `--allow-rollback` took is meant to be published, whatever clients make of it.
-                older: Older::IsFollowed,
+                older: OlderRoot::Accept,
             };
             synced.published = Some(publish::state_at(
                 self.context,

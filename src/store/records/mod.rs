@@ -114,6 +114,11 @@ pub struct TreeRecord {
 }
 
 impl TreeRecord {
+    /// The manifest of the state or snapshot that it shows, also where its root is one of our own.
+    pub fn content(&self) -> Option<ObjectId> {
+        self.source.or(self.manifest)
+    }
+
     /// Whether something of it is, or may be, on disk.
     pub fn is_on_disk(&self) -> bool {
         self.manifest.is_some() || self.staging.is_some() || self.is_being_removed()

@@ -1,0 +1,118 @@
+//! What can go wrong at a published tree.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::digest::ObjectId;
+use crate::exit::Exit;
+use crate::format::FormatError;
+use crate::interrupt::Interrupted;
+use crate::lock::LockError;
+use crate::manifest::ManifestError;
+use crate::openpgp::SigningError;
+use crate::pool::exit_of_io;
+use crate::rel_path::RelPath;
+use crate::signing_key::KeyFileError;
+use crate::store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("{path} exists and was not published by this storage")]
+    Occupied { path: PathBuf },
+    #[error("{tree} holds {first}{} that chantal did not publish", and_more(*count))]
+    ForeignFiles {
+        tree: PathBuf,
+        first: PathBuf,
+        count: usize,
+    },
+    #[error("{path} is a symbolic link, and a tree is published by replacing what has its name")]
+    SymbolicLink { path: PathBuf },
+    #[error("{path} has no name to stage a tree under")]
+    NoName { path: PathBuf },
+    #[error("{path} is a mount point: a tree cannot be exchanged with it")]
+    MountPoint { path: PathBuf },
+    #[error("{path} was published, but is not there: is its file system mounted?")]
+    TreeMissing { path: PathBuf },
+    /// Nothing was published there yet, but beside it.
+    #[error(
+        "{path} cannot be made: {neighbour} was published on another file system and is not there: is it mounted?"
+    )]
+    NeighbourMissing { path: PathBuf, neighbour: PathBuf },
+    #[error(
+        "{path} cannot be made: /etc/fstab has a file system for {mount_point}, and it is not mounted"
+    )]
+    NotMounted { path: PathBuf, mount_point: PathBuf },
+    #[error("{path} is not a published tree of this storage")]
+    NotPublished { path: PathBuf },
+    /// Times are in seconds since the epoch.
+    #[error(
+        "{path} had a state of {}, this one {}: apt ignores a root that is older than the one it knows",
+        crate::time::utc(*newest),
+        date.map_or("has no date".to_owned(), |date| format!("is of {}", crate::time::utc(date)))
+    )]
+    Older {
+        path: PathBuf,
+        newest: i64,
+        date: Option<i64>,
+    },
+    #[error("{path} is a file of the upstream, where clients look for the key that signed this")]
+    KeyPlace { path: RelPath },
+    #[error("manifest {manifest} has no root")]
+    NoRoot { manifest: ObjectId },
+    #[error("its root cannot be made anew: {0}")]
+    Root(FormatError),
+    #[error("its root cannot be signed: {0}")]
+    Signing(#[from] SigningError),
+    /// The configured key is needed and cannot be read.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("object {object} of {path} is missing from the pool, or has another size")]
+    ObjectMissing { path: String, object: ObjectId },
+    #[error("{path} belongs to user {owner}: only that user or root may make links to it")]
+    NotOwner { path: PathBuf, owner: u32 },
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl PublishError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Occupied { .. }
+            | Self::ForeignFiles { .. }
+            | Self::SymbolicLink { .. }
+            | Self::NoName { .. }
+            | Self::NotPublished { .. }
+            | Self::Older { .. }
+            | Self::Signing(SigningError::Expired { .. } | SigningError::Time { .. })
+            | Self::MountPoint { .. } => Exit::Usage,
+            Self::KeyPlace { .. } | Self::Root(_) | Self::Signing(_) => Exit::Refused,
+            Self::TreeMissing { .. }
+            | Self::NeighbourMissing { .. }
+            | Self::NotMounted { .. }
+            | Self::ObjectMissing { .. }
+            | Self::NoRoot { .. }
+            | Self::Manifest(_) => Exit::Damaged,
+            Self::KeyFile(error) => error.exit(),
+            Self::Store(error) => error.exit(),
+            Self::Interrupted(_) => Exit::Interrupted,
+            Self::Lock(error) => error.exit(),
+            Self::Io(error) => exit_of_io(error),
+            Self::NotOwner { .. } => Exit::Other,
+        }
+    }
+}
+
+fn and_more(count: usize) -> String {
+    match count {
+        1 => String::new(),
+        _ => format!(" and {} more", count - 1),
+    }
+}

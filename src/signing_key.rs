@@ -1,0 +1,133 @@
+//! The configured signing key: read from its file when something is signed.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::config::Signing;
+use crate::exit::Exit;
+use crate::openpgp::{SigningKey, SigningKeyError};
+use crate::regular_file;
+use crate::time;
+
+/// Of a key or a passphrase: one byte more than what can be either is enough to refuse it.
+const READ_LIMIT: u64 = (1 << 20) + 1;
+
+/// Why the configured key, or the passphrase that opens it, cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    #[error("{} is not a file", path.display())]
+    NotAFile { path: PathBuf },
+    #[error("{}: the first line, which is the passphrase, is empty", path.display())]
+    EmptyPassphrase { path: PathBuf },
+    /// What `signing.key_file` names cannot sign.
+    #[error("{}: {source}", file.display())]
+    Unusable {
+        file: PathBuf,
+        source: SigningKeyError,
+    },
+    /// It names the file.
+    #[error(transparent)]
+    Read(io::Error),
+}
+
+impl KeyFileError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotAFile { .. }
+            | Self::EmptyPassphrase { .. }
+            | Self::Unusable { .. }
+            | Self::Read(_) => Exit::Usage,
+        }
+    }
+}
+
+/// The key that `signing.key_file` names. It is read when it is needed first, and once: unlocking
+/// it may take a while.
+pub struct ConfiguredKey<'a> {
+    signing: Option<&'a Signing>,
+    key: OnceLock<Option<SigningKey>>,
+}
+
+impl<'a> ConfiguredKey<'a> {
+    pub fn new(signing: Option<&'a Signing>) -> Self {
+        Self {
+            signing,
+            key: OnceLock::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self::new(None)
+    }
+
+    /// The key, unlocked; `None` when none is configured.
+    pub fn read(&self) -> Result<Option<&SigningKey>, KeyFileError> {
+        if self.key.get().is_none() {
+            let key = self.signing.map(read).transpose()?;
+            // Another thread may have been quicker: it is the same key.
+            let _ = self.key.set(key);
+        }
+        Ok(self.key.get().and_then(Option::as_ref))
+    }
+}
+
+fn read(signing: &Signing) -> Result<SigningKey, KeyFileError> {
+    let passphrase = match &signing.passphrase_file {
+        Some(path) => Some(read_passphrase(path)?),
+        None => None,
+    };
+    let bytes = read_secret(&signing.key_file)?;
+    let now = time::now();
+    let key = SigningKey::read(&bytes, passphrase.as_deref(), now).map_err(|source| {
+        KeyFileError::Unusable {
+            file: signing.key_file.clone(),
+            source,
+        }
+    })?;
+    if key.is_bound_weakly(now) {
+        log::warn!(
+            "{}: the key says by SHA-1 only that it may sign, which newer clients refuse; a new expiry date, set in gpg, renews that",
+            signing.key_file.display()
+        );
+    }
+    Ok(key)
+}
+
+/// The first line of a file, without its line end.
+pub fn read_passphrase(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    let bytes = read_secret(path)?;
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(KeyFileError::EmptyPassphrase {
+            path: path.to_owned(),
+        });
+    }
+    Ok(line.to_vec())
+}
+
+fn read_secret(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    let file = regular_file::open_named(path).map_err(|error| match error.kind() {
+        io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => KeyFileError::NotAFile {
+            path: path.to_owned(),
+        },
+        _ => KeyFileError::Read(error),
+    })?;
+    let metadata = file.metadata().map_err(KeyFileError::Read)?;
+    if let Some(mode) = regular_file::open_to_others(&metadata) {
+        log::warn!(
+            "{} is open to others (mode {mode:04o}): whoever reads it can sign in this mirror's name; `chmod 600` closes it",
+            path.display()
+        );
+    }
+    let mut bytes = Vec::new();
+    file.take(READ_LIMIT)
+        .read_to_end(&mut bytes)
+        .map_err(KeyFileError::Read)?;
+    Ok(bytes)
+}
