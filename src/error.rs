@@ -14,7 +14,7 @@ use crate::lock::LockError;
 use crate::manifest::ManifestError;
 use crate::openpgp::{SigningKeyError, VerifyError};
 use crate::pool::exit_of_io;
-use crate::publish::PublishError;
+use crate::publish::{PublishError, RequestError};
 use crate::snapshot::SnapshotError;
 use crate::signing_key::KeyFileError;
 use crate::snapshot::merge::MergeError;
@@ -43,11 +43,8 @@ pub enum Error {
         repository: String,
         source: SyncError,
     },
-    #[error("{repository}: {source}")]
-    Publish {
-        repository: String,
-        source: PublishError,
-    },
+    #[error(transparent)]
+    Publish(#[from] RequestError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
@@ -59,8 +56,6 @@ pub enum Error {
     /// A fault of chantal itself.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: String, what: String },
-    #[error("{repository} has no state to publish yet")]
-    NeverSynced { repository: String },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// What `init` wrote before it failed stays.
@@ -100,18 +95,6 @@ impl From<StoreError> for Error {
 }
 
 impl Error {
-    /// Of a repository's published tree.
-    pub fn publish(repository: &str, source: PublishError) -> Self {
-        match source {
-            // The key is of no repository.
-            PublishError::KeyFile(error) => Self::SigningKey(error),
-            source => Self::Publish {
-                repository: repository.to_owned(),
-                source,
-            },
-        }
-    }
-
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage(_)
@@ -121,14 +104,14 @@ impl Error {
             Self::SigningKey(error) => error.exit(),
             Self::Storage(error) => error.exit(),
             Self::Sync { source, .. } => source.exit(),
-            Self::Publish { source, .. } => source.exit(),
+            Self::Publish(error) => error.exit(),
             Self::Snapshot(error) => error.exit(),
             Self::Merge(error) => error.exit(),
             Self::Interrupted(_) => Exit::Interrupted,
             Self::HalfMade { source, .. } => source.exit(),
             Self::Several { exit, .. } => *exit,
             Self::Io(error) => exit_of_io(error),
-            Self::Internal { .. } | Self::NeverSynced { .. } => Exit::Other,
+            Self::Internal { .. } => Exit::Other,
         }
     }
 
@@ -174,17 +157,16 @@ impl Error {
             Self::HalfMade { source, .. } => source.hint(),
             Self::Storage(error) => storage_hint(error),
             Self::Sync { repository, source } => sync_hint(repository, source),
-            Self::Publish { repository, source } => publish_hint(repository, source),
+            Self::Publish(error) => request_hint(error),
             Self::Internal { .. } | Self::Merge(MergeError::Format(FormatError::ReadBack { .. })) => {
                 Some(FAULT.to_owned())
             }
             Self::StillConfigured { .. } => Some(
                 "only what left the configuration is removed: take the file away first".to_owned(),
             ),
-            Self::NeverSynced { repository }
-            | Self::Snapshot(SnapshotError::NeverSynced { repository }) => Some(format!(
-                "`chantal repo sync --repo-id {repository}` makes one"
-            )),
+            Self::Snapshot(SnapshotError::NeverSynced { repository }) => {
+                Some(sync_first(repository))
+            }
             Self::Snapshot(
                 SnapshotError::Store(error) | SnapshotError::Stored(StateError::Store(error)),
             )
@@ -413,6 +395,24 @@ fn tls_hint(failure: &TlsFailure) -> &'static str {
         }
         TlsFailure::NotTls => "check the port in the URL, and whether it is to be http://",
         TlsFailure::TlsWanted => "check the port in the URL, and whether it is to be https://",
+    }
+}
+
+fn sync_first(repository: &str) -> String {
+    format!("`chantal repo sync --repo-id {repository}` makes one")
+}
+
+fn request_hint(error: &RequestError) -> Option<String> {
+    match error {
+        RequestError::NeverSynced { repository } => Some(sync_first(repository)),
+        RequestError::KeyFile(error) => key_file_hint(error),
+        RequestError::Failed { repository, source } => publish_hint(repository, source),
+        RequestError::Store(error) => store_hint(error),
+        RequestError::NoLatestPath { .. }
+        | RequestError::NoSnapshotsPath { .. }
+        | RequestError::Unusable { .. }
+        | RequestError::Nested { .. }
+        | RequestError::NotPublished { .. } => None,
     }
 }
 

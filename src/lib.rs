@@ -59,6 +59,7 @@ mod publish;
 mod regular_file;
 mod rel_path;
 mod repo_format;
+mod report;
 mod run;
 mod signing_key;
 mod snapshot;

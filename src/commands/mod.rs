@@ -12,8 +12,6 @@ pub mod snapshot;
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use crate::cli::{Waiting, Which};
 use crate::config::{Config, Repository, absolute, in_the_way, real};
 use crate::error::Error;
@@ -21,7 +19,11 @@ use crate::interrupt::Interrupt;
 use crate::lock::Requester;
 use crate::output::Output;
 use crate::progress::Progress;
+use crate::publish::{Caller, Effort, Publisher};
 use crate::signing_key::ConfiguredKey;
+use crate::storage::Storage;
+
+pub use crate::report::Failure;
 
 /// What every command gets.
 pub struct Context<'a> {
@@ -97,6 +99,22 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
+    /// Publishes states and snapshots of the configured repositories.
+    pub fn publisher<'c>(
+        &'c self,
+        storage: &'c Storage,
+        caller: Caller,
+        effort: Effort,
+    ) -> Publisher<'c> {
+        Publisher {
+            storage,
+            config: self.config,
+            key: &self.key,
+            caller,
+            effort,
+        }
+    }
+
     /// A path from the command line at which a tree can be published, absolute.
     pub fn free_place(&self, path: &Path) -> Result<PathBuf, Error> {
         let path = real(&absolute(path)?);
@@ -114,15 +132,6 @@ pub fn requester(command: &'static str, waiting: &Waiting) -> Result<Requester, 
         wait: waiting.wait.unwrap_or_default(),
         interrupt: Interrupt::listen()?,
     })
-}
-
-/// What a result says of one repository that failed, beside its error.
-#[derive(Clone, Debug, Serialize)]
-pub struct Failure {
-    /// What to do, if that can be said.
-    hint: Option<String>,
-    /// What a run for this repository alone would end with.
-    exit_code: i32,
 }
 
 impl From<&Error> for Failure {

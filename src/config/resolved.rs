@@ -146,6 +146,16 @@ pub struct Repository {
     pub bandwidth_limit: Option<NonZeroU64>,
 }
 
+impl Repository {
+    /// How packages are checked; `None` for a format whose packages have no signatures inside.
+    pub fn package_check(&self) -> Option<PackageCheck> {
+        match self.format {
+            FormatConfig::Apt(_) => None,
+            FormatConfig::Rpm(_) => Some(self.trust.packages),
+        }
+    }
+}
+
 /// A repository's name. It can be a file name and a URL's segment as it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepoId(Box<str>);
@@ -242,7 +252,8 @@ pub struct Freshness {
 }
 
 /// What is asked of a root's signature: `apt.gpgcheck`, `rpm.repo_gpgcheck`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum RootCheck {
     Required,
     /// Verified when there is a signature and a key is configured.
@@ -251,10 +262,30 @@ pub enum RootCheck {
 }
 
 /// What is asked of the signatures inside packages: `rpm.gpgcheck`. APT's packages have none; its indexes vouch for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PackageCheck {
     Required,
     Off,
+}
+
+impl RootCheck {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Auto => "auto",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl PackageCheck {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// The fingerprint of an `OpenPGP` key: 40 (v4) or 64 (v6) uppercase hexadecimal digits.

@@ -15,6 +15,60 @@ use crate::rel_path::RelPath;
 use crate::signing_key::KeyFileError;
 use crate::store::StoreError;
 
+/// Why a request to publish or unpublish was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("{repository} has no state to publish yet")]
+    NeverSynced { repository: String },
+    #[error("{repository} has no publish.latest_path: there is nowhere to publish it")]
+    NoLatestPath { repository: String },
+    #[error("{repository} has no publish.snapshots_path: say where with --to")]
+    NoSnapshotsPath { repository: String },
+    #[error("{path} is not replaced: {file} cannot be used, and may publish there")]
+    Unusable { path: PathBuf, file: PathBuf },
+    #[error("{path} and the published tree {other} would lie in each other")]
+    Nested { path: PathBuf, other: PathBuf },
+    #[error("{path} is not a published tree of this storage")]
+    NotPublished { path: PathBuf },
+    /// The key is of no repository.
+    #[error(transparent)]
+    KeyFile(KeyFileError),
+    #[error("{repository}: {source}")]
+    Failed {
+        repository: String,
+        source: PublishError,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RequestError {
+    /// A tree of this repository could not be published or removed.
+    pub fn failed(repository: &str, source: PublishError) -> Self {
+        match source {
+            PublishError::KeyFile(error) => Self::KeyFile(error),
+            source => Self::Failed {
+                repository: repository.to_owned(),
+                source,
+            },
+        }
+    }
+
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NeverSynced { .. } => Exit::Other,
+            Self::NoLatestPath { .. }
+            | Self::NoSnapshotsPath { .. }
+            | Self::Unusable { .. }
+            | Self::Nested { .. }
+            | Self::NotPublished { .. } => Exit::Usage,
+            Self::KeyFile(error) => error.exit(),
+            Self::Failed { source, .. } => source.exit(),
+            Self::Store(error) => error.exit(),
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     #[error("{path} exists and was not published by this storage")]

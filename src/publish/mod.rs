@@ -26,6 +26,7 @@
 //! ([`presence`]). A run that failed leaves the record that it found; one that was killed is ended
 //! by the next one ([`recover`]).
 
+mod choose;
 mod directory;
 mod error;
 mod exchange;
@@ -41,14 +42,18 @@ mod target;
 mod tree;
 mod unpublish;
 
-pub use error::PublishError;
+pub use choose::{
+    Place, Published, Publisher, Selection, is_unpublished, remove_outlived, snapshot_path,
+    trees_on_disk,
+};
+pub use error::{PublishError, RequestError};
 pub use generations::outlived;
 pub use presence::is_missing;
 pub use recover::recover_at;
-pub use replace::{Outcome, Summary, publish};
+pub use replace::{Outcome, Summary};
 pub use root::OwnRoot;
-pub use target::{Caller, Effort, OlderRoot, Own, Request, Root};
-pub use unpublish::{Absent, Afterwards, Removal, unpublish};
+pub use target::{Caller, Effort};
+pub use unpublish::{Absent, Afterwards, Removal, unpublish_tree};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::path::Path;
 use fs_err as fs;
 
 use super::directory::{identity, is_empty, remove};
-use super::error::PublishError;
+use super::error::{PublishError, RequestError};
 use super::layout::Layout;
 use super::presence::{Glance, glance};
 use super::recover::recover;
@@ -38,6 +38,18 @@ pub enum Removal {
     Removed,
     /// It was not there: what may be on its disk stays.
     Forgotten,
+}
+
+/// Removes the tree that `record` is of.
+pub fn unpublish_tree(
+    storage: &Storage,
+    path: &Path,
+    record: &TreeRecord,
+    afterwards: Afterwards,
+    absent: Absent,
+) -> Result<Removal, RequestError> {
+    unpublish(storage, path, afterwards, absent)
+        .map_err(|source| RequestError::failed(&record.repository, source))
 }
 
 /// Removes a tree. Killed anywhere, the tree is either whole or out of sight, and the next run ends

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::output::{bytes, count};
-use crate::publish::{self, Caller, Effort, Request, Root};
+use crate::publish::{self, RequestError};
 use crate::storage::{self, Storage, dry_run};
 use crate::store::records::TreeRecord;
 use crate::store::{Name, Reader, Store};
@@ -56,16 +56,19 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     for (path, tree) in &storage.read(Reader::trees)? {
         // Also where the tree is not there: what a killed first publishing staged may be.
         let recovered = publish::recover_at(&storage, path);
-        errors.extend(recovered.err().map(|source| failed(tree, source)));
+        let failed = |source| RequestError::failed(&tree.repository, source).into();
+        errors.extend(recovered.err().map(failed));
     }
     let trees = present_trees(&storage.store)?;
     let mut leaving = leaving(context.config, &trees);
     let store_before = storage.store.size()?;
     leaving.retain(|path, _| {
-        let tidied = tidy(context.config, &storage, path, &trees[path]);
-        let is_tidy = tidied.is_ok();
-        errors.extend(tidied.err());
-        is_tidy
+        let tree = &trees[path];
+        let keep = context.config.keep(&tree.repository);
+        let removed = publish::remove_outlived(&storage, path, tree, keep);
+        let is_removed = removed.is_ok();
+        errors.extend(removed.err().map(Error::from));
+        is_removed
     });
     storage.interrupt.check()?;
     let (store, pool) = (&storage.store, &storage.pool);
@@ -147,35 +150,6 @@ fn leaving(
         })
         .filter(|(_, gone)| !gone.is_empty())
         .collect()
-}
-
-/// Publishes a tree without the generations whose time is over.
-fn tidy(
-    config: &Config,
-    storage: &Storage,
-    path: &std::path::Path,
-    tree: &TreeRecord,
-) -> Result<(), Error> {
-    let Some(manifest) = tree.manifest else {
-        return Ok(());
-    };
-    let request = Request {
-        caller: Caller::Sync,
-        tree: path,
-        repository: &tree.repository,
-        snapshot: tree.snapshot.as_deref(),
-        manifest,
-        // As it is shown, whoever made its root.
-        root: Root::Verbatim { date: None },
-        keep: config.keep(&tree.repository),
-        effort: Effort::Always,
-    };
-    publish::publish(storage, request).map_err(|source| failed(tree, source))?;
-    Ok(())
-}
-
-fn failed(tree: &TreeRecord, source: publish::PublishError) -> Error {
-    Error::publish(&tree.repository, source)
 }
 
 fn describe(cleaned: &Cleaned, plan: &Plan) -> String {

@@ -6,6 +6,7 @@ use crate::cli::RepoHistory;
 use crate::commands::Context;
 use crate::error::Error;
 use crate::output::{bytes, table};
+use crate::report::SyncResult;
 use crate::storage;
 use crate::store::records::{HistoryRecord, SyncOutcome};
 use crate::time::rfc3339;
@@ -14,8 +15,7 @@ use crate::time::rfc3339;
 struct Past {
     started: String,
     finished: String,
-    /// `changed`, `unchanged` or `failed`.
-    outcome: &'static str,
+    outcome: SyncResult,
     error: Option<String>,
     packages: u64,
     packages_added: u64,
@@ -32,10 +32,10 @@ struct Past {
 
 impl From<HistoryRecord> for Past {
     fn from(record: HistoryRecord) -> Self {
-        let (outcome, error) = match record.outcome {
-            SyncOutcome::Changed => ("changed", None),
-            SyncOutcome::Unchanged => ("unchanged", None),
-            SyncOutcome::Failed(error) => ("failed", Some(error)),
+        let outcome = SyncResult::from(&record.outcome);
+        let error = match record.outcome {
+            SyncOutcome::Changed | SyncOutcome::Unchanged => None,
+            SyncOutcome::Failed(error) => Some(error),
         };
         Self {
             started: rfc3339(record.started),
@@ -75,8 +75,12 @@ pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Err
                 let error = past.error.as_ref().and_then(|error| error.lines().next());
                 let result = match error {
                     Some(error) => format!("failed: {error}"),
-                    None if past.left_out.is_empty() => past.outcome.to_owned(),
-                    None => format!("{}, left out: {}", past.outcome, past.left_out.join(", ")),
+                    None if past.left_out.is_empty() => past.outcome.name().to_owned(),
+                    None => format!(
+                        "{}, left out: {}",
+                        past.outcome.name(),
+                        past.left_out.join(", ")
+                    ),
                 };
                 vec![
                     past.started.clone(),

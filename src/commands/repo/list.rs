@@ -1,14 +1,14 @@
 //! `chantal repo list`.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::commands::Context;
-use crate::config::{FormatConfig, PackageCheck, Repository, RootCheck};
+use crate::config::{PackageCheck, RootCheck};
+use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::output::{bytes, table};
 use crate::repo_format::RepoFormat;
+use crate::report::{RepositoryStatus, RootSignature};
 use crate::storage;
 use crate::store::records::StateRecord;
 use crate::time::rfc3339;
@@ -20,54 +20,29 @@ struct Listed {
     format: RepoFormat,
     enabled: bool,
     upstream: String,
-    /// How roots are checked: `required`, `auto` or `off`.
-    root_signature: &'static str,
-    /// How packages are checked: `required` or `off`; `None` for a format whose packages have no signatures inside.
-    package_signatures: Option<&'static str>,
+    /// How roots are checked.
+    root_signature: RootCheck,
+    /// How packages are checked; `None` for a format whose packages have no signatures inside.
+    package_signatures: Option<PackageCheck>,
     /// Whether those that are there now were; `None` also before the first sync.
     packages_verified: Option<bool>,
     packages: Option<u64>,
     bytes: Option<u64>,
     synced_at: Option<String>,
     checked_at: Option<String>,
-    manifest: Option<String>,
+    manifest: Option<ObjectId>,
     signed_by: Vec<String>,
 }
 
 pub fn list(context: &Context<'_>) -> Result<(), Error> {
-    let states = match storage::open_to_read(&context.config.storage)? {
-        Some(store) => store.read(crate::store::Reader::repositories)?,
-        None => BTreeMap::new(),
-    };
-    let listed: Vec<Listed> = context
-        .config
-        .repositories
-        .iter()
-        .map(|repository| {
-            let record = states.get(repository.id.as_str());
-            let state = record.map(|record| &record.state);
-            Listed {
-                repository: repository.id.to_string(),
-                format: repository.format.kind(),
-                enabled: repository.enabled,
-                upstream: repository.upstream.to_string(),
-                root_signature: root_check_name(repository.trust.root),
-                package_signatures: package_check_name(repository),
-                packages_verified: packages_verified(repository, state),
-                packages: state.map(|state| state.packages),
-                bytes: state.map(|state| state.bytes),
-                synced_at: state.map(|state| rfc3339(state.synced_at)),
-                checked_at: record.map(|record| rfc3339(record.checked_at)),
-                manifest: state.map(|state| state.manifest.to_string()),
-                signed_by: state.map(StateRecord::signed_by).unwrap_or_default(),
-            }
-        })
-        .collect();
+    let store = storage::open_to_read(&context.config.storage)?;
+    let all = RepositoryStatus::read_all(&context.config.repositories, store.as_ref())?;
+    let listed: Vec<Listed> = all.iter().map(Listed::from).collect();
     context.output.result(&listed, |listed| {
         if listed.is_empty() {
             return "no repository is configured".to_owned();
         }
-        let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
+        let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         let headings = [
             "REPOSITORY",
             "TYPE",
@@ -83,58 +58,53 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn row(listed: &Listed) -> Vec<String> {
+impl From<&RepositoryStatus<'_>> for Listed {
+    fn from(status: &RepositoryStatus<'_>) -> Self {
+        let definition = status.definition;
+        let state = status.state();
+        let checked_at = status.record.as_ref().map(|record| record.checked_at);
+        Self {
+            repository: definition.id.to_string(),
+            format: definition.format.kind(),
+            enabled: definition.enabled,
+            upstream: definition.upstream.to_string(),
+            root_signature: definition.trust.root,
+            package_signatures: status.package_check(),
+            packages_verified: status.packages_verified(),
+            packages: state.map(|state| state.packages),
+            bytes: state.map(|state| state.bytes),
+            synced_at: state.map(|state| rfc3339(state.synced_at)),
+            checked_at: checked_at.map(rfc3339),
+            manifest: state.map(|state| state.manifest),
+            signed_by: state.map(StateRecord::signed_by).unwrap_or_default(),
+        }
+    }
+}
+
+fn row(status: &RepositoryStatus<'_>) -> Vec<String> {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-    let root = match (
-        listed.root_signature,
-        listed.synced_at.is_some(),
-        listed.signed_by.is_empty(),
-    ) {
-        ("off", _, _) => "not checked",
-        (_, true, true) => "unsigned",
-        (_, true, false) => "signed",
-        (_, false, _) => "-",
+    let definition = status.definition;
+    let state = status.state();
+    let root = match status.root_signature() {
+        RootSignature::NotChecked => "not checked",
+        RootSignature::NeverSynced => "-",
+        RootSignature::Unsigned => "unsigned",
+        RootSignature::Signed => "signed",
+    };
+    let gpgcheck = match (status.package_check(), status.packages_verified()) {
+        (None, _) => "-",
+        (Some(PackageCheck::Off), _) => "no",
+        (Some(PackageCheck::Required), Some(false)) => "not yet",
+        (Some(PackageCheck::Required), _) => "yes",
     };
     vec![
-        listed.repository.clone(),
-        listed.format.to_string(),
-        if listed.enabled { "yes" } else { "no" }.to_owned(),
+        definition.id.to_string(),
+        definition.format.kind().to_string(),
+        if definition.enabled { "yes" } else { "no" }.to_owned(),
         root.to_owned(),
-        match (listed.package_signatures, listed.packages_verified) {
-            (Some("off"), _) => "no",
-            (Some(_), Some(false)) => "not yet",
-            (Some(_), _) => "yes",
-            (None, _) => "-",
-        }
-        .to_owned(),
-        or_dash(listed.packages.map(|packages| packages.to_string())),
-        or_dash(listed.bytes.map(bytes)),
-        listed
-            .synced_at
-            .clone()
-            .unwrap_or_else(|| "never".to_owned()),
+        gpgcheck.to_owned(),
+        or_dash(state.map(|state| state.packages.to_string())),
+        or_dash(state.map(|state| bytes(state.bytes))),
+        state.map_or_else(|| "never".to_owned(), |state| rfc3339(state.synced_at)),
     ]
-}
-
-pub fn package_check_name(repository: &Repository) -> Option<&'static str> {
-    match (&repository.format, repository.trust.packages) {
-        (FormatConfig::Apt(_), _) => None,
-        (FormatConfig::Rpm(_), PackageCheck::Required) => Some("required"),
-        (FormatConfig::Rpm(_), PackageCheck::Off) => Some("off"),
-    }
-}
-
-/// Whether the packages of a state were verified when it was made. What the configuration asks for now holds for the next sync.
-/// `None` without a state, and for a format whose packages have no signatures inside.
-pub fn packages_verified(repository: &Repository, state: Option<&StateRecord>) -> Option<bool> {
-    package_check_name(repository)?;
-    state.map(|state| state.packages == 0 || !state.packages_signed_by.is_empty())
-}
-
-pub fn root_check_name(check: RootCheck) -> &'static str {
-    match check {
-        RootCheck::Required => "required",
-        RootCheck::Auto => "auto",
-        RootCheck::Off => "off",
-    }
 }

@@ -8,7 +8,7 @@ mod sync;
 mod trust;
 
 pub use history::history;
-pub use list::{list, packages_verified};
+pub use list::list;
 pub use remove::remove;
 pub use show::show;
 pub use sync::sync;

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cli::RepoRemove;
-use crate::commands::publish::{absent, take_away};
+use crate::commands::publish::absent;
 use crate::commands::{Context, conclude, requester};
 use crate::config::{RepoId, Storage as Places};
 use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::output::{bytes, count};
-use crate::publish::{Afterwards, Removal as TreeRemoval};
+use crate::publish::{Afterwards, Removal as TreeRemoval, unpublish_tree};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::{self, Storage};
 use crate::store::records::{StateRecord, TreeRecord};
@@ -98,7 +98,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
     let mut errors = Vec::new();
     for (path, tree) in &plan.trees {
         storage.interrupt.check()?;
-        let removed = take_away(
+        let removed = unpublish_tree(
             &storage,
             path,
             tree,
@@ -114,6 +114,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
                 removal.trees.push(path);
             }
             Err(error) => {
+                let error = Error::from(error);
                 removal.errors.push(error.to_string());
                 errors.push(error);
             }

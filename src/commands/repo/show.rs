@@ -1,20 +1,20 @@
 //! `chantal repo show`.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use serde::Serialize;
 
-use super::list::{package_check_name, packages_verified, root_check_name};
 use crate::cli::OneRepository;
 use crate::commands::Context;
-use crate::config::{self, KeySource};
+use crate::config::{KeySource, PackageCheck, RootCheck};
+use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::openpgp::KeySummary;
 use crate::output::{bytes, fields};
-use crate::publish;
 use crate::repo_format::RepoFormat;
+use crate::report::{RepositoryStatus, Shows, TreeStatus};
 use crate::storage;
-use crate::store::records::RepositoryRecord;
 use crate::time::{now, rfc3339, span};
 use crate::trust;
 
@@ -26,9 +26,9 @@ struct Shown {
     enabled: bool,
     file: String,
     upstream: String,
-    root_signature: &'static str,
-    /// `required` or `off`; `None` for a format whose packages have no signatures inside.
-    package_signatures: Option<&'static str>,
+    root_signature: RootCheck,
+    /// `None` for a format whose packages have no signatures inside.
+    package_signatures: Option<PackageCheck>,
     /// Where trusted keys come from.
     key_sources: Vec<String>,
     /// The trusted keys, as far as they were fetched.
@@ -73,7 +73,7 @@ impl From<KeySummary> for Key {
 
 #[derive(Serialize)]
 struct State {
-    manifest: String,
+    manifest: ObjectId,
     packages: u64,
     bytes: u64,
     upstream_date: Option<String>,
@@ -118,70 +118,67 @@ struct Tree {
 
 pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Error> {
     let repository = context.repository(&arguments.repo_id)?;
-    let id = repository.id.as_str();
-    let (record, trees) = match storage::open_to_read(&context.config.storage)? {
-        Some(store) => store.read(|reader| Ok((reader.repository(id)?, reader.trees()?)))?,
-        None => (None, BTreeMap::new()),
-    };
+    let store = storage::open_to_read(&context.config.storage)?;
+    let status = RepositoryStatus::read(repository, store.as_ref())?;
     let keys = trust::at_hand(context.config, repository).map_err(|error| Error::Sync {
-        repository: id.to_owned(),
+        repository: repository.id.to_string(),
         source: error.into(),
     })?;
-    let state = record.as_ref().map(|record| record.state.manifest);
-    let own = || trees.iter().filter(|(_, tree)| tree.repository == id);
-    let mut published = Vec::new();
-    for (path, tree) in own().filter(|(_, tree)| tree.manifest.is_some()) {
-        published.push(Tree {
-            path: path.display().to_string(),
-            published_at: rfc3339(tree.published_at),
-            current: tree.source.or(tree.manifest) == state,
-            missing: publish::is_missing(path, tree)?,
-            earlier_generations: tree.earlier.len(),
-        });
-    }
-    let unpublished = own()
-        .filter(|(_, tree)| !tree.wanted)
-        .map(|(path, _)| path.display().to_string())
-        .collect();
-    let shown = Shown {
-        repository: repository.id.to_string(),
-        format: repository.format.kind(),
-        enabled: repository.enabled,
-        file: repository.file.display().to_string(),
-        upstream: repository.upstream.to_string(),
-        root_signature: root_check_name(repository.trust.root),
-        package_signatures: package_check_name(repository),
-        keys: keys.into_iter().map(Key::from).collect(),
-        key_sources: repository
-            .trust
-            .keys
-            .iter()
-            .map(|key| match key {
-                KeySource::Http(url) => url.to_string(),
-                KeySource::File(path) => path.display().to_string(),
-            })
-            .collect(),
-        latest_path: repository
-            .publish
-            .latest_path
-            .as_ref()
-            .map(|path| path.display().to_string()),
-        auto_publish: repository.publish.auto,
-        state: record.map(|record| State::of(repository, record)),
-        published,
-        unpublished,
-    };
+    let shown = Shown::of(&status, keys)?;
     context.output.result(&shown, describe)?;
     Ok(())
 }
 
+impl Shown {
+    fn of(status: &RepositoryStatus<'_>, keys: Vec<KeySummary>) -> io::Result<Self> {
+        let definition = status.definition;
+        let key_sources = definition.trust.keys.iter().map(|key| match key {
+            KeySource::Http(url) => url.to_string(),
+            KeySource::File(path) => path.display().to_string(),
+        });
+        let latest_path = definition.publish.latest_path.as_ref();
+        let unpublished = status.unpublished();
+        Ok(Self {
+            repository: definition.id.to_string(),
+            format: definition.format.kind(),
+            enabled: definition.enabled,
+            file: definition.file.display().to_string(),
+            upstream: definition.upstream.to_string(),
+            root_signature: definition.trust.root,
+            package_signatures: status.package_check(),
+            keys: keys.into_iter().map(Key::from).collect(),
+            key_sources: key_sources.collect(),
+            latest_path: latest_path.map(|path| path.display().to_string()),
+            auto_publish: definition.publish.auto,
+            state: State::of(status),
+            published: status.published().map(Tree::of).collect::<Result<_, _>>()?,
+            unpublished: unpublished
+                .map(|tree| tree.path.display().to_string())
+                .collect(),
+        })
+    }
+}
+
+impl Tree {
+    fn of(tree: &TreeStatus) -> io::Result<Self> {
+        Ok(Self {
+            path: tree.path.display().to_string(),
+            published_at: rfc3339(tree.record.published_at),
+            current: tree.shows == Shows::Current,
+            missing: tree.is_missing()?,
+            earlier_generations: tree.record.earlier.len(),
+        })
+    }
+}
+
 impl State {
-    fn of(repository: &config::Repository, record: RepositoryRecord) -> Self {
-        let state = record.state;
-        Self {
-            packages_verified: packages_verified(repository, Some(&state)),
+    fn of(status: &RepositoryStatus<'_>) -> Option<Self> {
+        let record = status.record.as_ref()?;
+        let state = &record.state;
+        Some(Self {
+            packages_verified: status.packages_verified(),
             left_out: state.absent(),
-            manifest: state.manifest.to_string(),
+            manifest: state.manifest,
             packages: state.packages,
             bytes: state.bytes,
             upstream_date: state.date().map(rfc3339),
@@ -191,8 +188,8 @@ impl State {
             synced_at: rfc3339(state.synced_at),
             checked_at: rfc3339(record.checked_at),
             signed_by: state.signed_by(),
-            packages_signed_by: state.packages_signed_by,
-        }
+            packages_signed_by: state.packages_signed_by.clone(),
+        })
     }
 }
 
@@ -206,12 +203,12 @@ fn describe(shown: &Shown) -> String {
         ),
         ("defined in", shown.file.clone()),
         ("upstream", shown.upstream.clone()),
-        ("root signature", shown.root_signature.to_owned()),
+        ("root signature", shown.root_signature.name().to_owned()),
     ];
     pairs.extend(
         shown
             .package_signatures
-            .map(|check| ("package signatures", check.to_owned())),
+            .map(|check| ("package signatures", check.name().to_owned())),
     );
     pairs.extend(
         shown
@@ -222,49 +219,60 @@ fn describe(shown: &Shown) -> String {
     pairs.extend(shown.keys.iter().map(|key| ("key", describe_key(key))));
     match &shown.state {
         None => pairs.push(("state", "never synced".to_owned())),
-        Some(state) => {
-            pairs.push(("packages", state.packages.to_string()));
-            pairs.push(("size", bytes(state.bytes)));
-            let date = state.upstream_date.as_ref().map(|date| {
-                let age = state.upstream_age_seconds.unwrap_or_default();
-                match age {
-                    ..0 => format!("{date} (to come in {})", span(age.saturating_neg())),
-                    0.. => format!("{date} ({} ago)", span(age)),
-                }
-            });
-            pairs.push((
-                "upstream's date",
-                date.unwrap_or_else(|| state.describe_undated()),
-            ));
-            if let Some(time) = &state.upstream_valid_until {
-                pairs.push(("valid until", time.clone()));
-            }
-            pairs.push(("synced", state.synced_at.clone()));
-            pairs.push(("checked", state.checked_at.clone()));
-            let signers = state.signed_by.join(", ");
-            let signers = if signers.is_empty() {
-                "nobody".to_owned()
-            } else {
-                signers
-            };
-            pairs.push(("signed by", signers));
-            pairs.extend(
-                state
-                    .packages_signed_by
-                    .iter()
-                    .map(|(key, packages)| ("packages signed", format!("{packages} by {key}"))),
-            );
-            if state.packages_verified == Some(false) {
-                let text = match shown.package_signatures {
-                    Some("required") => "not verified yet: the next sync does it",
-                    _ => "not verified",
-                };
-                pairs.push(("packages signed", text.to_owned()));
-            }
-            pairs.extend(state.left_out.iter().map(describe_left_out));
-            pairs.push(("manifest", state.manifest.clone()));
-        }
+        Some(state) => pairs.extend(describe_state(state, shown.package_signatures)),
     }
+    pairs.extend(describe_trees(shown));
+    fields(&pairs)
+}
+
+fn describe_state(state: &State, check: Option<PackageCheck>) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![
+        ("packages", state.packages.to_string()),
+        ("size", bytes(state.bytes)),
+    ];
+    let date = state.upstream_date.as_ref().map(|date| {
+        let age = state.upstream_age_seconds.unwrap_or_default();
+        match age {
+            ..0 => format!("{date} (to come in {})", span(age.saturating_neg())),
+            0.. => format!("{date} ({} ago)", span(age)),
+        }
+    });
+    pairs.push((
+        "upstream's date",
+        date.unwrap_or_else(|| state.describe_undated()),
+    ));
+    if let Some(time) = &state.upstream_valid_until {
+        pairs.push(("valid until", time.clone()));
+    }
+    pairs.push(("synced", state.synced_at.clone()));
+    pairs.push(("checked", state.checked_at.clone()));
+    let signers = state.signed_by.join(", ");
+    let signers = if signers.is_empty() {
+        "nobody".to_owned()
+    } else {
+        signers
+    };
+    pairs.push(("signed by", signers));
+    pairs.extend(
+        state
+            .packages_signed_by
+            .iter()
+            .map(|(key, packages)| ("packages signed", format!("{packages} by {key}"))),
+    );
+    if state.packages_verified == Some(false) {
+        let text = match check {
+            Some(PackageCheck::Required) => "not verified yet: the next sync does it",
+            _ => "not verified",
+        };
+        pairs.push(("packages signed", text.to_owned()));
+    }
+    pairs.extend(state.left_out.iter().map(describe_left_out));
+    pairs.push(("manifest", state.manifest.to_string()));
+    pairs
+}
+
+fn describe_trees(shown: &Shown) -> Vec<(&'static str, String)> {
+    let mut pairs = Vec::new();
     match &shown.latest_path {
         Some(path) => pairs.push(("latest_path", path.clone())),
         None => pairs.push(("latest_path", "none: not published".to_owned())),
@@ -284,7 +292,7 @@ fn describe(shown: &Shown) -> String {
         let text = format!("{path}: syncs skip it until `chantal publish` publishes it again");
         ("unpublished", text)
     }));
-    fields(&pairs)
+    pairs
 }
 
 /// An index that new metadata lacks, and why.

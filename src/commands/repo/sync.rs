@@ -4,81 +4,20 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
-
 use crate::cli::RepoSync;
-use crate::commands::publish::{self, Manner, PublishedTree};
-use crate::commands::snapshot::{self, Created};
-use crate::commands::{Context, Failure, conclude, requester};
+use crate::commands::{Context, Failure, conclude, publish, requester, snapshot};
 use crate::config::Repository;
 use crate::error::Error;
 use crate::output::{bytes, count};
-use crate::publish::{Caller, Effort, OlderRoot};
+use crate::publish::{Caller, Effort, Place};
+use crate::report::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};
 use crate::snapshot::SnapshotName;
 use crate::storage::{Storage, dry_run};
-use crate::sync::{self, Asking, Preview, Report, Rollback, Session};
+use crate::sync::{self, Asking, Preview, Rollback, Session};
 use crate::terminal::escape;
 use crate::threads;
 use crate::time::{compact, now};
 use crate::upstream::Limiter;
-
-/// What a sync did to one repository.
-#[derive(Default, Serialize)]
-struct Synced {
-    repository: String,
-    /// `changed`, `unchanged` or `failed`.
-    outcome: &'static str,
-    packages: u64,
-    packages_added: u64,
-    packages_removed: u64,
-    requests: u64,
-    bytes_downloaded: u64,
-    manifest: Option<String>,
-    verified_by: Vec<Verified>,
-    packages_verified_by: Vec<VerifiedPackages>,
-    warnings: Vec<String>,
-    published: Option<PublishedTree>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot: Option<Created>,
-    error: Option<String>,
-    #[serde(flatten)]
-    failure: Option<Failure>,
-}
-
-/// A trusted key that signed the root.
-#[derive(Serialize)]
-struct Verified {
-    fingerprint: String,
-    user_id: String,
-}
-
-/// A trusted key that signed packages.
-#[derive(Serialize)]
-struct VerifiedPackages {
-    fingerprint: String,
-    user_id: Option<String>,
-    packages: u64,
-}
-
-/// What a sync would do to one repository.
-#[derive(Default, Serialize)]
-struct Planned {
-    repository: String,
-    /// `change`, `unchanged` or `failed`.
-    outcome: &'static str,
-    packages: u64,
-    /// Files to download, which are as many requests.
-    files: u64,
-    bytes: u64,
-    /// Free bytes on the pool's file system now and after the downloads.
-    free_before: u64,
-    free_after: u64,
-    requests_made: u64,
-    warnings: Vec<String>,
-    error: Option<String>,
-    #[serde(flatten)]
-    failure: Option<Failure>,
-}
 
 /// One run over several repositories.
 struct Run<'a> {
@@ -141,7 +80,8 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
         if context.output.is_json() {
             context.output.result(&synced, |_| String::new())?;
         } else if repositories.len() > 1 {
-            context.output.step(&closing(&synced, repositories.len()))?;
+            let summary = SyncSummary::of(&synced, repositories.len());
+            context.output.step(&describe_summary(summary))?;
         }
     }
     conclude(
@@ -209,17 +149,12 @@ impl Run<'_> {
             .push(error);
     }
 
-    fn sync_one(&self, repository: &Repository) -> Synced {
-        let mut synced = Synced {
-            repository: repository.id.to_string(),
-            ..Synced::default()
-        };
+    fn sync_one(&self, repository: &Repository) -> SyncedRepository {
+        let mut synced = SyncedRepository::new(repository.id.as_str());
         if let Err(error) = contained(&repository.id.to_string(), || {
             self.try_sync(repository, &mut synced)
         }) {
-            synced.outcome = "failed";
-            synced.error = Some(error.to_string());
-            synced.failure = Some(Failure::from(&error));
+            synced.fail(error.to_string(), Failure::from(&error));
             self.fail(error);
         } else if let Err(error) = self.context.output.step(&describe(&synced)) {
             self.fail(error.into());
@@ -227,7 +162,11 @@ impl Run<'_> {
         synced
     }
 
-    fn try_sync(&self, repository: &Repository, synced: &mut Synced) -> Result<(), Error> {
+    fn try_sync(
+        &self,
+        repository: &Repository,
+        synced: &mut SyncedRepository,
+    ) -> Result<(), Error> {
         let session =
             Session::open(self.sync, repository).map_err(|source| failed(repository, source))?;
         let result = session.sync();
@@ -237,28 +176,16 @@ impl Run<'_> {
         for warning in &report.warnings {
             log::warn!("{}: {warning}", repository.id);
         }
-        note(synced, report);
-        if let Some(tree) = repository.publish.latest_path.as_deref()
-            && repository.publish.auto
-        {
+        synced.note(report);
+        if repository.publish.auto && repository.publish.latest_path.is_some() {
             let effort = match self.sync.asking {
                 Asking::Conditional => Effort::WhenChanged,
                 // What was damaged in the pool and fetched again is in the tree only now.
                 Asking::Refresh => Effort::Always,
             };
-            let manner = Manner {
-                caller: Caller::Sync,
-                effort,
-                // What `--allow-rollback` took is meant to be published, whatever clients make of it.
-                older: OlderRoot::Accept,
-            };
-            synced.published = Some(publish::state_at(
-                self.context,
-                self.storage,
-                repository,
-                tree,
-                manner,
-            )?);
+            let publisher = self.context.publisher(self.storage, Caller::Sync, effort);
+            let tree = publisher.state(repository.id.as_str(), Place::Configured)?;
+            synced.published = Some(tree.into());
         }
         if let Some(name) = self.snapshot_name(repository)? {
             synced.snapshot = Some(snapshot::of_synced(
@@ -299,15 +226,12 @@ impl Run<'_> {
         }
     }
 
-    fn plan_one(&self, repository: &Repository) -> Planned {
-        let mut planned = Planned {
-            repository: repository.id.to_string(),
-            ..Planned::default()
-        };
+    fn plan_one(&self, repository: &Repository) -> PlannedSync {
+        let mut planned = PlannedSync::new(repository.id.as_str());
         if let Err(error) = contained(&repository.id.to_string(), || {
             self.try_plan(repository, &mut planned)
         }) {
-            planned.outcome = "failed";
+            planned.outcome = PlanOutcome::Failed;
             planned.error = Some(error.to_string());
             planned.failure = Some(Failure::from(&error));
             self.fail(error);
@@ -315,7 +239,7 @@ impl Run<'_> {
         planned
     }
 
-    fn try_plan(&self, repository: &Repository, planned: &mut Planned) -> Result<(), Error> {
+    fn try_plan(&self, repository: &Repository, planned: &mut PlannedSync) -> Result<(), Error> {
         let session =
             Session::open(self.sync, repository).map_err(|source| failed(repository, source))?;
         let preview = session
@@ -326,11 +250,11 @@ impl Run<'_> {
         planned.free_before = pool.free_bytes()?;
         planned.free_after = planned.free_before;
         match preview {
-            Preview::Unchanged => planned.outcome = "unchanged",
+            Preview::Unchanged => planned.outcome = PlanOutcome::Unchanged,
             Preview::Change(plan) => {
                 let held = pool.held()?;
                 let missing = plan.missing(repository.id.as_str(), &held);
-                planned.outcome = "change";
+                planned.outcome = PlanOutcome::Change;
                 planned.packages = plan.packages();
                 planned.files = missing.files;
                 planned.bytes = missing.remaining();
@@ -374,47 +298,15 @@ fn failed(repository: &Repository, source: sync::SyncError) -> Error {
     }
 }
 
-fn note(synced: &mut Synced, report: Report) {
-    synced.outcome = if report.changed {
-        "changed"
-    } else {
-        "unchanged"
-    };
-    synced.packages = report.state.packages;
-    synced.packages_added = report.packages_added;
-    synced.packages_removed = report.packages_removed;
-    synced.requests = report.requests;
-    synced.bytes_downloaded = report.bytes_downloaded;
-    synced.manifest = Some(report.state.manifest.to_string());
-    synced.warnings = report.warnings;
-    synced.verified_by = report
-        .signers
-        .into_iter()
-        .map(|signer| Verified {
-            fingerprint: signer.fingerprint,
-            user_id: signer.user_id,
-        })
-        .collect();
-    synced.packages_verified_by = report
-        .package_signers
-        .into_iter()
-        .map(|signer| VerifiedPackages {
-            fingerprint: signer.fingerprint,
-            user_id: signer.user_id,
-            packages: signer.packages,
-        })
-        .collect();
-}
-
 /// For people, one repository.
-fn describe(synced: &Synced) -> String {
+fn describe(synced: &SyncedRepository) -> String {
     let packages = count(synced.packages, "package");
     let traffic = format!(
         "{}, {} downloaded",
         count(synced.requests, "request"),
         bytes(synced.bytes_downloaded)
     );
-    let mut text = if synced.outcome == "changed" {
+    let mut text = if synced.outcome == SyncResult::Changed {
         format!(
             "{}: {packages} ({} added, {} removed), {traffic}",
             synced.repository, synced.packages_added, synced.packages_removed
@@ -438,21 +330,24 @@ fn describe(synced: &Synced) -> String {
         );
     }
     if let Some(tree) = &synced.published
-        && (tree.changed || tree.unpublished || synced.outcome == "changed")
+        && (tree.changed || tree.unpublished || synced.outcome == SyncResult::Changed)
     {
         text += &format!("\n  {}", publish::describe(tree));
     }
     if let Some(snapshot) = &synced.snapshot {
-        text += &format!("\n  snapshot {}", snapshot.describe().replace('\n', "\n  "));
+        text += &format!(
+            "\n  snapshot {}",
+            snapshot::describe(snapshot).replace('\n', "\n  ")
+        );
     }
     text
 }
 
-fn describe_plan(planned: &Planned) -> String {
+fn describe_plan(planned: &PlannedSync) -> String {
     match planned.outcome {
-        "failed" => String::new(),
-        "unchanged" => format!("{}: unchanged, nothing to download", planned.repository),
-        _ => {
+        PlanOutcome::Failed => String::new(),
+        PlanOutcome::Unchanged => format!("{}: unchanged, nothing to download", planned.repository),
+        PlanOutcome::Change => {
             let after = match planned.bytes.checked_sub(planned.free_before) {
                 Some(lacking) if lacking > 0 => format!("{} too little", bytes(lacking)),
                 _ => format!("{} after that", bytes(planned.free_after)),
@@ -469,20 +364,18 @@ fn describe_plan(planned: &Planned) -> String {
     }
 }
 
-/// The requests of those that failed were made all the same.
-fn closing(synced: &[Synced], all: usize) -> String {
-    let good = synced.iter().filter(|synced| synced.error.is_none());
-    let changed = synced.iter().filter(|synced| synced.outcome == "changed");
+fn describe_summary(summary: SyncSummary) -> String {
     format!(
-        "{} of {all} repositories synced, {} changed, {}, {} downloaded",
-        good.count(),
-        changed.count(),
-        count(synced.iter().map(|synced| synced.requests).sum(), "request"),
-        bytes(synced.iter().map(|synced| synced.bytes_downloaded).sum()),
+        "{} of {} repositories synced, {} changed, {}, {} downloaded",
+        summary.synced,
+        summary.repositories,
+        summary.changed,
+        count(summary.requests, "request"),
+        bytes(summary.bytes_downloaded),
     )
 }
 
-fn join(planned: &[Planned], describe: impl Fn(&Planned) -> String) -> String {
+fn join(planned: &[PlannedSync], describe: impl Fn(&PlannedSync) -> String) -> String {
     let lines: Vec<String> = planned
         .iter()
         .map(describe)

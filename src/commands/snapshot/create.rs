@@ -1,33 +1,17 @@
 //! `chantal snapshot create`, and the snapshots that `repo sync --create-snapshot` makes.
 
-use serde::Serialize;
-
 use crate::cli::SnapshotCreate;
-use crate::commands::publish::{Manner, PublishedTree, describe, snapshot_at, snapshot_path};
+use crate::commands::publish;
 use crate::commands::{Context, Failure, conclude, requester};
 use crate::config::Repository;
 use crate::error::Error;
 use crate::output::{bytes, count};
-use crate::publish::Effort;
+use crate::publish::{Caller, Effort, Place, is_unpublished, snapshot_path};
+use crate::report::CreatedSnapshot;
 use crate::snapshot::{self, Snapshot, SnapshotName};
 use crate::storage::Storage;
 use crate::store::Reader;
 use crate::time::now;
-
-/// A snapshot that was made.
-#[derive(Clone, Debug, Serialize)]
-pub struct Created {
-    pub repository: String,
-    pub snapshot: String,
-    pub manifest: String,
-    pub packages: u64,
-    pub bytes: u64,
-    pub published: Option<PublishedTree>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    #[serde(flatten)]
-    pub failure: Option<Failure>,
-}
 
 pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), Error> {
     let repositories = context.repositories(&arguments.which)?;
@@ -46,24 +30,14 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
     let mut errors = Vec::new();
     let mut created = Vec::new();
     for (snapshot, effort) in wanted.make(context, &storage)? {
-        let mut made = Created::of(&snapshot);
-        if !arguments.no_publish
-            && let Some(path) = snapshot_path(context, &snapshot)
-        {
-            let manner = Manner::new_snapshot(effort);
-            match snapshot_at(context, &storage, &snapshot, &path, manner) {
-                Ok(tree) => made.published = Some(tree),
-                Err(error) => {
-                    made.error = Some(error.to_string());
-                    made.failure = Some(Failure::from(&error));
-                    errors.push(error);
-                }
-            }
+        let mut made = CreatedSnapshot::from(&snapshot);
+        if !arguments.no_publish {
+            errors.extend(publish_new(context, &storage, &snapshot, effort, &mut made));
         }
         created.push(made);
     }
     context.output.result(&created, |created| {
-        let lines: Vec<String> = created.iter().map(Created::describe).collect();
+        let lines: Vec<String> = created.iter().map(describe).collect();
         lines.join("\n")
     })?;
     conclude(errors)
@@ -75,7 +49,7 @@ pub fn of_synced(
     storage: &Storage,
     repository: &Repository,
     name: &SnapshotName,
-) -> Result<Created, Error> {
+) -> Result<CreatedSnapshot, Error> {
     let wanted = New {
         repositories: &[repository.id.as_str()],
         name,
@@ -84,13 +58,37 @@ pub fn of_synced(
     };
     let made = wanted.make(context, storage)?;
     let (snapshot, effort) = &made[0];
-    let mut created = Created::of(snapshot);
-    if let Some(path) = snapshot_path(context, snapshot) {
-        let manner = Manner::new_snapshot(*effort);
-        let tree = snapshot_at(context, storage, snapshot, &path, manner)?;
-        created.published = Some(tree);
+    let mut created = CreatedSnapshot::from(snapshot);
+    match publish_new(context, storage, snapshot, *effort, &mut created) {
+        Some(error) => Err(error),
+        None => Ok(created),
     }
-    Ok(created)
+}
+
+/// Publishes a snapshot that was just made, or whose publishing is finished, where its repository
+/// has a place for snapshots. Returns the error, which is noted.
+pub fn publish_new(
+    context: &Context<'_>,
+    storage: &Storage,
+    snapshot: &Snapshot,
+    effort: Effort,
+    created: &mut CreatedSnapshot,
+) -> Option<Error> {
+    let (repository, name) = (&snapshot.repository, &snapshot.name);
+    snapshot_path(context.config, repository, name)?;
+    let publisher = context.publisher(storage, Caller::Command, effort);
+    match publisher.snapshot(repository, name, &snapshot.record, Place::Configured) {
+        Ok(tree) => {
+            created.published = Some(tree.into());
+            None
+        }
+        Err(error) => {
+            let error = Error::from(error);
+            created.error = Some(error.to_string());
+            created.failure = Some(Failure::from(&error));
+            Some(error)
+        }
+    }
 }
 
 /// Snapshots that are wanted of the repositories' current states.
@@ -112,7 +110,7 @@ impl New<'_> {
         let there = self.there(storage)?;
         let mut is_unfinished = false;
         for snapshot in there.iter().filter(|_| self.is_published) {
-            is_unfinished |= is_unpublished(context, storage, snapshot)?;
+            is_unfinished |= is_unfinished_snapshot(context, storage, snapshot)?;
         }
         let is_made = |id: &&str| is_unfinished && there.iter().any(|made| made.repository == *id);
         let missing: Vec<&str> = self
@@ -151,47 +149,31 @@ impl New<'_> {
     }
 }
 
-/// Whether a snapshot has a place of its own where it was never published: the run that made it was killed.
-pub fn is_unpublished(
+/// Whether a snapshot has a place of its own where it was never published: the run that made it was
+/// killed.
+pub fn is_unfinished_snapshot(
     context: &Context<'_>,
     storage: &Storage,
     snapshot: &Snapshot,
 ) -> Result<bool, Error> {
-    let Some(path) = snapshot_path(context, snapshot) else {
-        return Ok(false);
-    };
-    let record = storage.store.read(|reader| reader.tree(&path))?;
-    Ok(record.is_none_or(|record| record.wanted && record.manifest.is_none()))
+    match snapshot_path(context.config, &snapshot.repository, &snapshot.name) {
+        Some(path) => Ok(is_unpublished(storage, &path)?),
+        None => Ok(false),
+    }
 }
 
-impl Created {
-    pub fn of(snapshot: &Snapshot) -> Self {
-        let state = &snapshot.record.state;
-        Self {
-            repository: snapshot.repository.clone(),
-            snapshot: snapshot.name.clone(),
-            manifest: state.manifest.to_string(),
-            packages: state.packages,
-            bytes: state.bytes,
-            published: None,
-            error: None,
-            failure: None,
-        }
-    }
-
-    /// For people.
-    pub fn describe(&self) -> String {
-        let mut text = format!(
-            "{}/{}: {}, {}",
-            self.repository,
-            self.snapshot,
-            count(self.packages, "package"),
-            bytes(self.bytes)
-        );
-        text += &match &self.published {
-            Some(tree) => format!("\n  {}", describe(tree)),
-            None => "\n  not published".to_owned(),
-        };
-        text
-    }
+/// For people.
+pub fn describe(created: &CreatedSnapshot) -> String {
+    let mut text = format!(
+        "{}/{}: {}, {}",
+        created.repository,
+        created.snapshot,
+        count(created.packages, "package"),
+        bytes(created.bytes)
+    );
+    text += &match &created.published {
+        Some(tree) => format!("\n  {}", publish::describe(tree)),
+        None => "\n  not published".to_owned(),
+    };
+    text
 }

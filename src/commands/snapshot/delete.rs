@@ -1,25 +1,18 @@
 //! `chantal snapshot delete`.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::cli::SnapshotDelete;
-use crate::commands::publish::{absent, became, shows, snapshot_path, take_away};
+use crate::commands::publish::{absent, describe_removal};
 use crate::commands::{Context, conclude, requester};
 use crate::error::Error;
-use crate::publish::{Afterwards, Removal};
-use crate::snapshot;
+use crate::publish::{Afterwards, snapshot_path, unpublish_tree};
+use crate::report::{DeletedSnapshot, UnpublishedTree};
+use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
-
-#[derive(Serialize)]
-struct Deleted {
-    repository: String,
-    snapshot: String,
-    /// Published trees that went with it.
-    unpublished: Vec<String>,
-    /// The same for people.
-    #[serde(skip)]
-    lines: Vec<String>,
-}
+use crate::store::Reader;
+use crate::store::records::TreeRecord;
 
 pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), Error> {
     let requester = requester("snapshot delete", &arguments.waiting)?;
@@ -29,37 +22,24 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
     for reference in &arguments.names {
         snapshots.push(snapshot::find(&storage.store, reference)?);
     }
-    let trees = storage.store.read(crate::store::Reader::trees)?;
-    for snapshot in &snapshots {
-        let own = snapshot_path(context, snapshot);
-        let elsewhere = trees
-            .iter()
-            .filter(|(path, tree)| shows(tree, snapshot) && own.as_ref() != Some(path))
-            .map(|(path, _)| path.display().to_string());
-        let elsewhere: Vec<String> = elsewhere.collect();
-        if !arguments.force && !elsewhere.is_empty() {
-            return Err(Error::Usage(format!(
-                "{} is published at {}: switch that place to another snapshot first, or take it away with --force",
-                snapshot.full_name(),
-                elsewhere.join(", ")
-            )));
+    let trees = storage.store.read(Reader::trees)?;
+    if !arguments.force {
+        for snapshot in &snapshots {
+            reject_published_elsewhere(context, snapshot, &trees)?;
         }
     }
     let absent = absent(&arguments.absent);
     let mut deleted = Vec::new();
     let mut errors = Vec::new();
     for snapshot in snapshots {
-        let (mut unpublished, mut lines) = (Vec::new(), Vec::new());
+        let mut unpublished = Vec::new();
         let mut failed = None;
-        for (path, tree) in trees.iter().filter(|(_, tree)| shows(tree, &snapshot)) {
-            let forget = Afterwards::Nothing;
-            match take_away(&storage, path, tree, forget, absent) {
+        for (path, tree) in trees.iter().filter(|(_, tree)| is_of(tree, &snapshot)) {
+            match unpublish_tree(&storage, path, tree, Afterwards::Nothing, absent) {
                 Ok(removal) => {
-                    let path = path.display().to_string();
-                    lines.push(became(&path, removal == Removal::Forgotten));
-                    unpublished.push(path);
+                    unpublished.push(UnpublishedTree::new(path.clone(), tree, removal));
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => failed = Some(error.into()),
             }
         }
         // What is still published needs its name: nothing else would keep its objects.
@@ -68,20 +48,19 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
             continue;
         }
         storage.write(|writer| writer.remove_snapshot(&snapshot.repository, &snapshot.name))?;
-        deleted.push(Deleted {
+        deleted.push(DeletedSnapshot {
             repository: snapshot.repository,
             snapshot: snapshot.name,
             unpublished,
-            lines,
         });
     }
     context.output.result(&deleted, |deleted| {
         let lines: Vec<String> = deleted
             .iter()
-            .map(|gone| {
-                let mut text = format!("{}/{} is deleted", gone.repository, gone.snapshot);
-                for line in &gone.lines {
-                    text += &format!("\n  {line}");
+            .map(|deleted| {
+                let mut text = format!("{}/{} is deleted", deleted.repository, deleted.snapshot);
+                for tree in &deleted.unpublished {
+                    text += &format!("\n  {}", describe_removal(tree));
                 }
                 text
             })
@@ -89,4 +68,30 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
         lines.join("\n")
     })?;
     conclude(errors)
+}
+
+/// A place that is not the snapshot's own is not to be lost by the way.
+fn reject_published_elsewhere(
+    context: &Context<'_>,
+    snapshot: &Snapshot,
+    trees: &BTreeMap<PathBuf, TreeRecord>,
+) -> Result<(), Error> {
+    let own = snapshot_path(context.config, &snapshot.repository, &snapshot.name);
+    let elsewhere: Vec<String> = trees
+        .iter()
+        .filter(|(path, tree)| is_of(tree, snapshot) && own.as_ref() != Some(path))
+        .map(|(path, _)| path.display().to_string())
+        .collect();
+    if elsewhere.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "{} is published at {}: switch that place to another snapshot first, or take it away with --force",
+        snapshot.full_name(),
+        elsewhere.join(", ")
+    )))
+}
+
+fn is_of(tree: &TreeRecord, snapshot: &Snapshot) -> bool {
+    tree.is_of_snapshot(&snapshot.repository, &snapshot.name)
 }

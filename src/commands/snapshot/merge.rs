@@ -1,11 +1,11 @@
 //! `chantal snapshot merge`.
 
-use super::create::{Created, is_unpublished};
+use super::create::{describe, is_unfinished_snapshot, publish_new};
 use crate::cli::{MergeStrategy, SnapshotMerge};
-use crate::commands::publish::{Manner, snapshot_at, snapshot_path};
-use crate::commands::{Context, Failure, requester};
+use crate::commands::{Context, requester};
 use crate::error::Error;
 use crate::publish::Effort;
+use crate::report::CreatedSnapshot;
 use crate::snapshot::merge::{self, Existing, Identity, Request, Strategy};
 use crate::snapshot::{Snapshot, State, find_state};
 use crate::storage::Storage;
@@ -61,22 +61,13 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
     for warning in snapshot.record.state.warnings() {
         log::warn!("{repository}/{}: {warning}", snapshot.name);
     }
-    let mut created = Created::of(&snapshot);
-    let mut failed = None;
-    if !arguments.no_publish
-        && let Some(path) = snapshot_path(context, &snapshot)
-    {
-        let manner = Manner::new_snapshot(Effort::Always);
-        match snapshot_at(context, &storage, &snapshot, &path, manner) {
-            Ok(tree) => created.published = Some(tree),
-            Err(error) => {
-                created.error = Some(error.to_string());
-                created.failure = Some(Failure::from(&error));
-                failed = Some(error);
-            }
-        }
-    }
-    context.output.result(&created, Created::describe)?;
+    let mut created = CreatedSnapshot::from(&snapshot);
+    let failed = if arguments.no_publish {
+        None
+    } else {
+        publish_new(context, &storage, &snapshot, Effort::Always, &mut created)
+    };
+    context.output.result(&created, describe)?;
     failed.map_or(Ok(()), Err)
 }
 
@@ -98,7 +89,7 @@ fn unfinished(
                 name: name.to_owned(),
                 record,
             };
-            is_unpublished(context, storage, &snapshot)
+            is_unfinished_snapshot(context, storage, &snapshot)
         }
         _ => Ok(false),
     }

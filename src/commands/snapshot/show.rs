@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::cli::OneSnapshot;
 use crate::commands::Context;
-use crate::commands::publish::shows;
 use crate::commands::repo::show::describe_left_out;
 use crate::error::Error;
 use crate::output::{bytes, count, fields};
@@ -104,7 +103,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
         manifest: state.manifest.to_string(),
         published: trees
             .iter()
-            .filter(|(_, tree)| shows(tree, &snapshot))
+            .filter(|(_, tree)| tree.is_of_snapshot(&snapshot.repository, &snapshot.name))
             .map(|(path, _)| path.display().to_string())
             .collect(),
     };

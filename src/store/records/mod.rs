@@ -119,6 +119,11 @@ impl TreeRecord {
         self.source.or(self.manifest)
     }
 
+    /// Whether it shows this snapshot.
+    pub fn is_of_snapshot(&self, repository: &str, name: &str) -> bool {
+        self.repository == repository && self.snapshot.as_deref() == Some(name)
+    }
+
     /// Whether something of it is, or may be, on disk.
     pub fn is_on_disk(&self) -> bool {
         self.manifest.is_some() || self.staging.is_some() || self.is_being_removed()

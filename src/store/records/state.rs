@@ -95,6 +95,11 @@ impl StateRecord {
         all
     }
 
+    /// Whether its packages' signatures were verified when it was taken.
+    pub fn has_verified_packages(&self) -> bool {
+        self.packages == 0 || !self.packages_signed_by.is_empty()
+    }
+
     /// Whether one of its roots is this object.
     pub fn has_root(&self, object: ObjectId) -> bool {
         self.roots.iter().any(|root| root.object == object)

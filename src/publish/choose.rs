@@ -1,0 +1,300 @@
+//! Chooses what is published where: which state, which place, which root, and what is refused.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::error::RequestError;
+use super::replace::{Outcome, publish};
+use super::root::OwnRoot;
+use super::target::{Caller, Effort, OlderRoot, Own, Request, Root};
+use crate::config::{self, Config, PackageCheck};
+use crate::repo_format::RepoFormat;
+use crate::signing_key::ConfiguredKey;
+use crate::storage::Storage;
+use crate::store::records::{SnapshotRecord, StateRecord, TreeRecord};
+use crate::store::{Reader, StoreError};
+use crate::time::now;
+
+/// Publishes states and snapshots of one storage.
+#[derive(Clone, Copy)]
+pub struct Publisher<'a> {
+    pub storage: &'a Storage,
+    pub config: &'a Config,
+    pub key: &'a ConfiguredKey<'a>,
+    pub caller: Caller,
+    pub effort: Effort,
+}
+
+/// Where something is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// Where its repository's configuration has it.
+    Configured,
+    /// At another place, an absolute path.
+    At(&'a Path),
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    pub path: PathBuf,
+    pub format: RepoFormat,
+    pub outcome: Outcome,
+    /// Until when the upstream's root was valid, in seconds since the epoch, where that is past and
+    /// clients see it.
+    pub expired: Option<i64>,
+}
+
+/// A state, and whose it is.
+#[derive(Clone, Copy)]
+struct Content<'a> {
+    repository: &'a str,
+    /// `None` for the repository's current state.
+    snapshot: Option<&'a str>,
+    state: &'a StateRecord,
+    older: OlderRoot,
+}
+
+impl Publisher<'_> {
+    /// Publishes a repository's current state.
+    pub fn state(&self, repository: &str, place: Place<'_>) -> Result<Published, RequestError> {
+        let definition = self.config.repository(repository);
+        let (path, older) = match place {
+            Place::At(path) => {
+                self.reject_taken(path)?;
+                (path, OlderRoot::Redate)
+            }
+            Place::Configured => {
+                let path = definition.and_then(|found| found.publish.latest_path.as_deref());
+                let path = path.ok_or_else(|| RequestError::NoLatestPath {
+                    repository: repository.to_owned(),
+                })?;
+                // What `--allow-rollback` took is meant to be published here, although clients
+                // ignore it.
+                (path, OlderRoot::Accept)
+            }
+        };
+        let record = self
+            .storage
+            .read(|reader| reader.repository(repository))?
+            .ok_or_else(|| RequestError::NeverSynced {
+                repository: repository.to_owned(),
+            })?;
+        self.warn_of_unverified(repository, repository, &record.state);
+        let content = Content {
+            repository,
+            snapshot: None,
+            state: &record.state,
+            older,
+        };
+        self.publish(content, path)
+    }
+
+    /// Publishes a snapshot.
+    pub fn snapshot(
+        &self,
+        repository: &str,
+        name: &str,
+        record: &SnapshotRecord,
+        place: Place<'_>,
+    ) -> Result<Published, RequestError> {
+        let path = match place {
+            Place::At(path) => {
+                self.reject_taken(path)?;
+                path.to_owned()
+            }
+            Place::Configured => snapshot_path(self.config, repository, name).ok_or_else(|| {
+                RequestError::NoSnapshotsPath {
+                    repository: repository.to_owned(),
+                }
+            })?,
+        };
+        // A merge does not record which keys signed its packages: its sources do.
+        if record.merged_from.is_empty() {
+            let what = format!("{repository}/{name}");
+            self.warn_of_unverified(repository, &what, &record.state);
+        }
+        let content = Content {
+            repository,
+            snapshot: Some(name),
+            state: &record.state,
+            older: OlderRoot::Redate,
+        };
+        self.publish(content, &path)
+    }
+
+    fn publish(&self, content: Content<'_>, path: &Path) -> Result<Published, RequestError> {
+        let Content {
+            repository, state, ..
+        } = content;
+        let format = state.format.rules();
+        let key_name = match self.config.repository(repository) {
+            Some(definition) => definition.publish.key_name.clone(),
+            None => config::default_key_name(state.format, repository),
+        };
+        let own = Own {
+            format,
+            key: self.key,
+            key_name: &key_name,
+        };
+        let root = if state.regenerated {
+            Root::Own(own)
+        } else {
+            Root::Upstream {
+                date: state.date().filter(|_| format.compares_dates()),
+                own,
+                older: content.older,
+            }
+        };
+        let request = Request {
+            caller: self.caller,
+            tree: path,
+            repository,
+            snapshot: content.snapshot,
+            manifest: state.manifest,
+            root,
+            keep: self.config.keep(repository),
+            effort: self.effort,
+        };
+        let outcome = publish(self.storage, request)
+            .map_err(|source| RequestError::failed(repository, source))?;
+        let has_own_root = match &outcome {
+            Outcome::Published(summary) => summary.root != OwnRoot::None,
+            Outcome::Unchanged | Outcome::NotWanted => false,
+        };
+        // A root of ours over a snapshot no longer says how long it is valid.
+        let says_validity = !has_own_root || content.snapshot.is_none();
+        let expired = state
+            .valid_until()
+            .filter(|until| says_validity && *until <= now());
+        Ok(Published {
+            path: path.to_owned(),
+            format: state.format,
+            outcome,
+            expired,
+        })
+    }
+
+    /// An administrator who enabled gpgcheck since then would take the packages for verified.
+    /// `what` is the repository or the snapshot.
+    fn warn_of_unverified(&self, repository: &str, what: &str, state: &StateRecord) {
+        let definition = self.config.repository(repository);
+        let check = definition.and_then(config::Repository::package_check);
+        if check == Some(PackageCheck::Required) && !state.has_verified_packages() {
+            log::warn!("{what}: its packages were not verified: it was synced without gpgcheck");
+        }
+    }
+
+    /// A tree is replaced as a whole: none may lie in another. Nor is one replaced that a file which
+    /// cannot be used may define.
+    fn reject_taken(&self, path: &Path) -> Result<(), RequestError> {
+        let trees = trees_on_disk(self.storage)?;
+        let owner = trees.get(path).map(|record| record.repository.as_str());
+        if let Some(file) = owner.and_then(|owner| self.config.may_be_about(owner)) {
+            return Err(RequestError::Unusable {
+                path: path.to_owned(),
+                file: file.to_owned(),
+            });
+        }
+        let is_nested = |other: &&PathBuf| {
+            *other != path && (path.starts_with(other) || other.starts_with(path))
+        };
+        match trees.keys().find(is_nested) {
+            Some(other) => Err(RequestError::Nested {
+                path: path.to_owned(),
+                other: other.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where a snapshot is published by its repository's configuration.
+pub fn snapshot_path(config: &Config, repository: &str, name: &str) -> Option<PathBuf> {
+    let snapshots_path = &config.repository(repository)?.publish.snapshots_path;
+    Some(snapshots_path.as_ref()?.join(name))
+}
+
+/// Whether a place is still to be published for the first time: the run that began it was killed.
+pub fn is_unpublished(storage: &Storage, path: &Path) -> Result<bool, StoreError> {
+    let record = storage.read(|reader| reader.tree(path))?;
+    Ok(record.is_none_or(|record| record.wanted && record.manifest.is_none()))
+}
+
+/// Publishes a tree again as it is, without the generations whose time is over.
+pub fn remove_outlived(
+    storage: &Storage,
+    path: &Path,
+    tree: &TreeRecord,
+    keep: Duration,
+) -> Result<(), RequestError> {
+    let Some(manifest) = tree.manifest else {
+        return Ok(());
+    };
+    let request = Request {
+        caller: Caller::Sync,
+        tree: path,
+        repository: &tree.repository,
+        snapshot: tree.snapshot.as_deref(),
+        manifest,
+        // As it is shown, also where its root is one of our own.
+        root: Root::Verbatim { date: None },
+        keep,
+        effort: Effort::Always,
+    };
+    publish(storage, request)
+        .map(drop)
+        .map_err(|source| RequestError::failed(&tree.repository, source))
+}
+
+/// Published trees that are, or may be, on disk.
+pub fn trees_on_disk(storage: &Storage) -> Result<BTreeMap<PathBuf, TreeRecord>, StoreError> {
+    let mut trees = storage.read(Reader::trees)?;
+    trees.retain(|_, tree| tree.is_on_disk());
+    Ok(trees)
+}
+
+/// Which published trees are meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Selection<'a> {
+    /// The one at this path; `written` is the path before symbolic links in it were followed.
+    Path {
+        path: &'a Path,
+        written: &'a Path,
+    },
+    Snapshot {
+        repository: &'a str,
+        name: &'a str,
+    },
+    /// Those that show a state of the repository, and no snapshot.
+    State {
+        repository: &'a str,
+    },
+}
+
+impl Selection<'_> {
+    pub fn among<'t>(
+        &self,
+        trees: &'t BTreeMap<PathBuf, TreeRecord>,
+    ) -> Result<Vec<(&'t PathBuf, &'t TreeRecord)>, RequestError> {
+        let chosen = |matches: &dyn Fn(&TreeRecord) -> bool| {
+            trees.iter().filter(|(_, tree)| matches(tree)).collect()
+        };
+        Ok(match *self {
+            Self::Path { path, written } => {
+                let found = trees.get_key_value(path);
+                let found = found.or_else(|| trees.get_key_value(written));
+                vec![found.ok_or_else(|| RequestError::NotPublished {
+                    path: path.to_owned(),
+                })?]
+            }
+            Self::Snapshot { repository, name } => {
+                chosen(&|tree| tree.is_of_snapshot(repository, name))
+            }
+            Self::State { repository } => {
+                chosen(&|tree| tree.repository == repository && tree.snapshot.is_none())
+            }
+        })
+    }
+}

@@ -1,0 +1,21 @@
+//! How results are written as JSON: paths as people read them, times in UTC as RFC 3339 has them.
+
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+
+use crate::time::rfc3339;
+
+pub fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+/// In seconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(self.0))
+    }
+}

@@ -1,0 +1,18 @@
+//! What a run did and what is there, as data: commands print it, and whatever else tells people or
+//! programs about repositories reads the same types.
+//!
+//! Times are numbers and paths are paths; both become text only when they are written as JSON
+//! ([`encode`]). Nothing here prints, and nothing changes the storage.
+
+mod encode;
+mod failure;
+mod published;
+mod snapshot;
+mod status;
+mod sync;
+
+pub use failure::Failure;
+pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
+pub use snapshot::{CreatedSnapshot, DeletedSnapshot};
+pub use status::{RepositoryStatus, RootSignature, Shows, TreeStatus};
+pub use sync::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};

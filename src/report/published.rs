@@ -1,0 +1,110 @@
+//! Results of publishing and unpublishing.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Failure;
+use super::encode::{Timestamp, path};
+use crate::publish::{Outcome, OwnRoot, Published, Removal, Summary};
+use crate::repo_format::RepoFormat;
+use crate::store::records::TreeRecord;
+
+/// What happened to a published tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublishedTree {
+    #[serde(serialize_with = "path")]
+    pub path: PathBuf,
+    /// It was unpublished: syncs skip the place.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unpublished: bool,
+    pub changed: bool,
+    pub files: u64,
+    pub copied: u64,
+    pub retained: u64,
+    /// Where the root was made here, because the selection leaves packages out or the place had a
+    /// newer one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_root: Option<OwnRootKind>,
+    /// Fingerprint of the key that signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_root_key: Option<String>,
+    #[serde(skip)]
+    pub format: RepoFormat,
+    /// Until when the upstream's root was valid, if that is past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expired: Option<Timestamp>,
+}
+
+/// Whether a root that was made here is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnRootKind {
+    Signed,
+    Unsigned,
+}
+
+impl From<Published> for PublishedTree {
+    fn from(published: Published) -> Self {
+        let unpublished = published.outcome == Outcome::NotWanted;
+        let (changed, summary) = match published.outcome {
+            Outcome::Unchanged | Outcome::NotWanted => (false, Summary::default()),
+            Outcome::Published(summary) => (true, summary),
+        };
+        let (own_root, own_root_key) = match summary.root {
+            OwnRoot::None => (None, None),
+            OwnRoot::Unsigned => (Some(OwnRootKind::Unsigned), None),
+            OwnRoot::SignedBy(key) => (Some(OwnRootKind::Signed), Some(key)),
+        };
+        Self {
+            path: published.path,
+            unpublished,
+            changed,
+            files: summary.files,
+            copied: summary.copied,
+            retained: summary.retained,
+            own_root,
+            own_root_key,
+            format: published.format,
+            expired: published.expired.map(Timestamp),
+        }
+    }
+}
+
+/// One repository or snapshot that was to be published.
+#[derive(Clone, Debug, Serialize)]
+pub struct Publication {
+    pub repository: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    #[serde(flatten)]
+    pub tree: Option<PublishedTree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(flatten)]
+    pub failure: Option<Failure>,
+}
+
+/// A tree that was unpublished.
+#[derive(Clone, Debug, Serialize)]
+pub struct UnpublishedTree {
+    #[serde(serialize_with = "path")]
+    pub path: PathBuf,
+    /// Only forgotten: it was not there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub missing: bool,
+    pub repository: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+}
+
+impl UnpublishedTree {
+    pub fn new(path: PathBuf, record: &TreeRecord, removal: Removal) -> Self {
+        Self {
+            path,
+            missing: removal == Removal::Forgotten,
+            repository: record.repository.clone(),
+            snapshot: record.snapshot.clone(),
+        }
+    }
+}

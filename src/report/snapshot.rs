@@ -1,0 +1,52 @@
+//! Snapshots that were made or deleted.
+
+use serde::{Serialize, Serializer};
+
+use super::{Failure, PublishedTree, UnpublishedTree};
+use crate::digest::ObjectId;
+use crate::snapshot::Snapshot;
+
+/// A snapshot that was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct CreatedSnapshot {
+    pub repository: String,
+    pub snapshot: String,
+    pub manifest: ObjectId,
+    pub packages: u64,
+    pub bytes: u64,
+    pub published: Option<PublishedTree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(flatten)]
+    pub failure: Option<Failure>,
+}
+
+impl From<&Snapshot> for CreatedSnapshot {
+    fn from(snapshot: &Snapshot) -> Self {
+        let state = &snapshot.record.state;
+        Self {
+            repository: snapshot.repository.clone(),
+            snapshot: snapshot.name.clone(),
+            manifest: state.manifest,
+            packages: state.packages,
+            bytes: state.bytes,
+            published: None,
+            error: None,
+            failure: None,
+        }
+    }
+}
+
+/// A snapshot that was deleted.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeletedSnapshot {
+    pub repository: String,
+    pub snapshot: String,
+    /// Published trees that were removed with it; JSON has their paths.
+    #[serde(serialize_with = "paths")]
+    pub unpublished: Vec<UnpublishedTree>,
+}
+
+fn paths<S: Serializer>(trees: &[UnpublishedTree], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(trees.iter().map(|tree| tree.path.display().to_string()))
+}

@@ -1,0 +1,149 @@
+//! One repository as all parts know it: its configuration, what the store has of it, and its
+//! published trees.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::{PackageCheck, Repository, RootCheck};
+use crate::publish;
+use crate::store::records::{RepositoryRecord, StateRecord, TreeRecord};
+use crate::store::{Store, StoreError};
+
+/// A configured repository.
+#[derive(Clone, Debug)]
+pub struct RepositoryStatus<'a> {
+    pub definition: &'a Repository,
+    /// `None` before the first sync.
+    pub record: Option<RepositoryRecord>,
+    /// Trees of its state and of its snapshots, also those that were unpublished, by path.
+    pub trees: Vec<TreeStatus>,
+}
+
+/// A place where something of a repository is, or was, published.
+#[derive(Clone, Debug)]
+pub struct TreeStatus {
+    pub path: PathBuf,
+    pub shows: Shows,
+    pub record: TreeRecord,
+}
+
+/// What a published tree has, compared with the repository's current state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// Nothing: it was unpublished, or its first publishing was killed.
+    Nothing,
+    /// That state, also with a root of our own.
+    Current,
+    /// An earlier state, or a snapshot that differs.
+    Another,
+}
+
+/// What the root of a repository's current state is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootSignature {
+    /// The configuration says not to check it.
+    NotChecked,
+    NeverSynced,
+    Unsigned,
+    Signed,
+}
+
+impl<'a> RepositoryStatus<'a> {
+    /// Of one repository. Without a store there is neither a record nor a tree.
+    pub fn read(definition: &'a Repository, store: Option<&Store>) -> Result<Self, StoreError> {
+        let id = definition.id.as_str();
+        let (record, trees) = match store {
+            Some(store) => store.read(|reader| Ok((reader.repository(id)?, reader.trees()?)))?,
+            None => (None, BTreeMap::new()),
+        };
+        Ok(Self::join(definition, record, &trees))
+    }
+
+    /// Of all of these repositories, in their order and at one moment.
+    pub fn read_all(
+        definitions: &'a [Repository],
+        store: Option<&Store>,
+    ) -> Result<Vec<Self>, StoreError> {
+        let (mut records, trees) = match store {
+            Some(store) => store.read(|reader| Ok((reader.repositories()?, reader.trees()?)))?,
+            None => (BTreeMap::new(), BTreeMap::new()),
+        };
+        let join = |definition: &'a Repository| {
+            let record = records.remove(definition.id.as_str());
+            Self::join(definition, record, &trees)
+        };
+        Ok(definitions.iter().map(join).collect())
+    }
+
+    fn join(
+        definition: &'a Repository,
+        record: Option<RepositoryRecord>,
+        trees: &BTreeMap<PathBuf, TreeRecord>,
+    ) -> Self {
+        let state = record.as_ref().map(|record| record.state.manifest);
+        let own = trees
+            .iter()
+            .filter(|(_, tree)| tree.repository == definition.id.as_str());
+        let trees = own
+            .map(|(path, tree)| TreeStatus {
+                path: path.clone(),
+                shows: match tree.manifest {
+                    None => Shows::Nothing,
+                    Some(_) if tree.content() == state => Shows::Current,
+                    Some(_) => Shows::Another,
+                },
+                record: tree.clone(),
+            })
+            .collect();
+        Self {
+            definition,
+            record,
+            trees,
+        }
+    }
+
+    pub fn state(&self) -> Option<&StateRecord> {
+        self.record.as_ref().map(|record| &record.state)
+    }
+
+    pub fn root_signature(&self) -> RootSignature {
+        match (self.definition.trust.root, self.state()) {
+            (RootCheck::Off, _) => RootSignature::NotChecked,
+            (_, None) => RootSignature::NeverSynced,
+            (_, Some(state)) if state.signed_by().is_empty() => RootSignature::Unsigned,
+            (_, Some(_)) => RootSignature::Signed,
+        }
+    }
+
+    /// How packages are checked; `None` for a format whose packages have no signatures inside.
+    pub fn package_check(&self) -> Option<PackageCheck> {
+        self.definition.package_check()
+    }
+
+    /// Whether the packages of the state were verified when it was made; what the configuration says
+    /// now holds for the next sync. `None` without a state, and for a format whose packages have no
+    /// signatures inside.
+    pub fn packages_verified(&self) -> Option<bool> {
+        self.package_check()?;
+        self.state().map(StateRecord::has_verified_packages)
+    }
+
+    /// Trees that show something.
+    pub fn published(&self) -> impl Iterator<Item = &TreeStatus> {
+        let trees = self.trees.iter();
+        trees.filter(|tree| tree.shows != Shows::Nothing)
+    }
+
+    /// Places that syncs skip since they were unpublished.
+    pub fn unpublished(&self) -> impl Iterator<Item = &TreeStatus> {
+        self.trees.iter().filter(|tree| !tree.record.wanted)
+    }
+}
+
+impl TreeStatus {
+    /// Whether it is not there now: its disk may not be mounted. This asks the file system.
+    pub fn is_missing(&self) -> io::Result<bool> {
+        publish::is_missing(&self.path, &self.record)
+    }
+}

@@ -1,0 +1,194 @@
+//! Results of `repo sync`, with and without `--dry-run`.
+
+use serde::Serialize;
+
+use super::{CreatedSnapshot, Failure, PublishedTree};
+use crate::digest::ObjectId;
+use crate::openpgp::Signer;
+use crate::store::records::SyncOutcome;
+use crate::sync::{PackageSigner, Report};
+
+/// What a sync did to one repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncResult {
+    Changed,
+    Unchanged,
+    #[default]
+    Failed,
+}
+
+impl SyncResult {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl From<&SyncOutcome> for SyncResult {
+    fn from(outcome: &SyncOutcome) -> Self {
+        match outcome {
+            SyncOutcome::Changed => Self::Changed,
+            SyncOutcome::Unchanged => Self::Unchanged,
+            SyncOutcome::Failed(_) => Self::Failed,
+        }
+    }
+}
+
+/// One repository that was synced.
+#[derive(Debug, Default, Serialize)]
+pub struct SyncedRepository {
+    pub repository: String,
+    pub outcome: SyncResult,
+    pub packages: u64,
+    pub packages_added: u64,
+    pub packages_removed: u64,
+    pub requests: u64,
+    pub bytes_downloaded: u64,
+    pub manifest: Option<ObjectId>,
+    /// Trusted keys that signed the root.
+    pub verified_by: Vec<RootSigner>,
+    /// Trusted keys that signed packages.
+    pub packages_verified_by: Vec<SignerOfPackages>,
+    pub warnings: Vec<String>,
+    pub published: Option<PublishedTree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<CreatedSnapshot>,
+    pub error: Option<String>,
+    #[serde(flatten)]
+    pub failure: Option<Failure>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct RootSigner {
+    pub fingerprint: String,
+    pub user_id: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct SignerOfPackages {
+    pub fingerprint: String,
+    pub user_id: Option<String>,
+    pub packages: u64,
+}
+
+impl SyncedRepository {
+    pub fn new(repository: &str) -> Self {
+        Self {
+            repository: repository.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes over what the sync reports.
+    pub fn note(&mut self, report: Report) {
+        self.outcome = if report.changed {
+            SyncResult::Changed
+        } else {
+            SyncResult::Unchanged
+        };
+        self.packages = report.state.packages;
+        self.packages_added = report.packages_added;
+        self.packages_removed = report.packages_removed;
+        self.requests = report.requests;
+        self.bytes_downloaded = report.bytes_downloaded;
+        self.manifest = Some(report.state.manifest);
+        self.warnings = report.warnings;
+        self.verified_by = report.signers.into_iter().map(RootSigner::from).collect();
+        let signers = report.package_signers.into_iter();
+        self.packages_verified_by = signers.map(SignerOfPackages::from).collect();
+    }
+
+    pub fn fail(&mut self, error: String, failure: Failure) {
+        self.outcome = SyncResult::Failed;
+        self.error = Some(error);
+        self.failure = Some(failure);
+    }
+}
+
+impl From<Signer> for RootSigner {
+    fn from(signer: Signer) -> Self {
+        Self {
+            fingerprint: signer.fingerprint,
+            user_id: signer.user_id,
+        }
+    }
+}
+
+impl From<PackageSigner> for SignerOfPackages {
+    fn from(signer: PackageSigner) -> Self {
+        Self {
+            fingerprint: signer.fingerprint,
+            user_id: signer.user_id,
+            packages: signer.packages,
+        }
+    }
+}
+
+/// The sums of a run over several repositories. Requests of those that failed were made all the
+/// same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncSummary {
+    pub repositories: usize,
+    pub synced: usize,
+    pub changed: usize,
+    pub requests: u64,
+    pub bytes_downloaded: u64,
+}
+
+impl SyncSummary {
+    /// `repositories` counts also those that were not begun.
+    pub fn of(synced: &[SyncedRepository], repositories: usize) -> Self {
+        let count = |matches: fn(&SyncedRepository) -> bool| {
+            synced.iter().filter(|synced| matches(synced)).count()
+        };
+        Self {
+            repositories,
+            synced: count(|synced| synced.error.is_none()),
+            changed: count(|synced| synced.outcome == SyncResult::Changed),
+            requests: synced.iter().map(|synced| synced.requests).sum(),
+            bytes_downloaded: synced.iter().map(|synced| synced.bytes_downloaded).sum(),
+        }
+    }
+}
+
+/// What a sync would do to one repository.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlanOutcome {
+    Change,
+    Unchanged,
+    #[default]
+    Failed,
+}
+
+/// One repository of a dry run.
+#[derive(Debug, Default, Serialize)]
+pub struct PlannedSync {
+    pub repository: String,
+    pub outcome: PlanOutcome,
+    pub packages: u64,
+    /// Files to download, which are as many requests.
+    pub files: u64,
+    pub bytes: u64,
+    /// Free bytes on the pool's file system now and after the downloads.
+    pub free_before: u64,
+    pub free_after: u64,
+    pub requests_made: u64,
+    pub warnings: Vec<String>,
+    pub error: Option<String>,
+    #[serde(flatten)]
+    pub failure: Option<Failure>,
+}
+
+impl PlannedSync {
+    pub fn new(repository: &str) -> Self {
+        Self {
+            repository: repository.to_owned(),
+            ..Self::default()
+        }
+    }
+}
