@@ -13,6 +13,7 @@
 //!   the format.
 //! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest. A
 //!   [`snapshot`] is a further name for one. [`cleanup`] takes away what nothing names.
+//! - [`report`] has what a run did and what is there as data; [`commands`] print it.
 //! - Where the upstream's indexes name more than is wanted (filters, merges), a format writes new ones
 //!   ([`format::Selected::regenerate`]) by streaming the old ones and copying the chosen packages' own bytes; [`state`] reads and
 //!   stores them. The root over them is dated and signed when it is published, not before: it must be newer than what its place had.

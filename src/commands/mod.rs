@@ -1,5 +1,5 @@
-//! The commands: one file per noun, one function per verb. They talk to the user; the modules below do the work and
-//! never print.
+//! The commands: one file per noun, one function per verb. They talk to the user; the modules below
+//! do the work and never print.
 
 pub mod config;
 pub mod db;
@@ -65,21 +65,27 @@ impl<'a> Context<'a> {
 
     /// The chosen repositories: all enabled ones, or those that were named, enabled or not.
     pub fn repositories(&self, which: &Which) -> Result<Vec<&'a Repository>, Error> {
-        self.chosen(&which.repo_ids, which.all)
+        if which.all {
+            self.enabled_repositories()
+        } else {
+            self.named_repositories(&which.repo_ids)
+        }
     }
 
-    /// All enabled repositories, or those with these names.
-    pub fn chosen(&self, names: &[String], all: bool) -> Result<Vec<&'a Repository>, Error> {
-        if !all {
-            let mut chosen: Vec<&Repository> = Vec::new();
-            for name in names {
-                let repository = self.repository(name)?;
-                if !chosen.iter().any(|other| other.id == repository.id) {
-                    chosen.push(repository);
-                }
+    /// Repositories with these names, each once.
+    pub fn named_repositories(&self, names: &[String]) -> Result<Vec<&'a Repository>, Error> {
+        let mut chosen: Vec<&Repository> = Vec::new();
+        for name in names {
+            let repository = self.repository(name)?;
+            if !chosen.iter().any(|other| other.id == repository.id) {
+                chosen.push(repository);
             }
-            return Ok(chosen);
         }
+        Ok(chosen)
+    }
+
+    /// None is an error.
+    pub fn enabled_repositories(&self) -> Result<Vec<&'a Repository>, Error> {
         let enabled: Vec<&Repository> = self
             .config
             .repositories

@@ -31,7 +31,11 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
         let requester = requester("publish", &arguments.waiting)?;
         return publish_snapshot(context, reference, place, effort, &requester);
     }
-    let repositories = context.chosen(&arguments.what.repo_ids, arguments.what.all)?;
+    let repositories = if arguments.what.all {
+        context.enabled_repositories()?
+    } else {
+        context.named_repositories(&arguments.what.repo_ids)?
+    };
     if to.is_some() && repositories.len() > 1 {
         return Err(Error::Usage(
             "--to is one place, and these are several repositories".to_owned(),

@@ -186,8 +186,8 @@ impl Publisher<'_> {
         }
     }
 
-    /// A tree is replaced as a whole: none may lie in another. Nor is one replaced that a file which
-    /// cannot be used may define.
+    /// A tree is replaced as a whole: none may lie in another. Nor is one replaced that a file
+    /// which cannot be used may define.
     fn reject_taken(&self, path: &Path) -> Result<(), RequestError> {
         let trees = trees_on_disk(self.storage)?;
         let owner = trees.get(path).map(|record| record.repository.as_str());
@@ -223,7 +223,7 @@ pub fn is_unpublished(storage: &Storage, path: &Path) -> Result<bool, StoreError
 }
 
 /// Publishes a tree again as it is, without the generations whose time is over.
-pub fn remove_outlived(
+pub fn remove_expired_generations(
     storage: &Storage,
     path: &Path,
     tree: &TreeRecord,

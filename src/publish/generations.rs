@@ -1,4 +1,5 @@
-//! Earlier generations of a tree: how long their files stay, and how new the roots were that clients may have seen.
+//! Earlier generations of a tree: how long their files stay, and how new the roots were that
+//! clients may have seen.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -14,12 +15,13 @@ use super::tree::Tree;
 use crate::digest::ObjectId;
 use crate::store::records::{Generation, TreeRecord};
 
-/// Roots from further ahead of the clock were made under a clock that was wrong: clients refuse them, and whatever comes after
-/// them should not have to be from the future too.
+/// Roots from further ahead of the clock were made under a clock that was wrong: clients refuse
+/// them, and whatever comes after them should not have to be from the future too.
 const CLOCK_SKEW_SECS: i64 = 24 * 3600;
 
-/// The generations whose files stay reachable: the last one always, older ones while their time lasts.
-pub fn kept(
+/// The generations whose files stay reachable: the last one always, older ones while their time
+/// lasts.
+pub fn kept_generations(
     record: Option<&TreeRecord>,
     next: ObjectId,
     keep: Duration,
@@ -44,28 +46,28 @@ pub fn kept(
     let mut index = 0;
     all.retain(|generation| {
         index += 1;
-        stays(index - 1, generation, keep, now)
+        is_kept(index - 1, generation, keep, now)
     });
     all
 }
 
 /// `index` counts from the newest earlier generation.
-fn stays(index: usize, generation: &Generation, keep: Duration, now: i64) -> bool {
+fn is_kept(index: usize, generation: &Generation, keep: Duration, now: i64) -> bool {
     let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
     index == 0 || now.saturating_sub(generation.replaced_at) < keep
 }
 
-/// The manifests of a tree's earlier generations that the next publishing drops.
-pub fn outlived(tree: &TreeRecord, keep: Duration, now: i64) -> BTreeSet<ObjectId> {
+/// The manifests of a tree's earlier generations that the next publishing removes.
+pub fn expired_generations(tree: &TreeRecord, keep: Duration, now: i64) -> BTreeSet<ObjectId> {
     let earlier = tree.earlier.iter().enumerate();
     earlier
-        .filter(|(index, generation)| !stays(*index, generation, keep, now))
+        .filter(|(index, generation)| !is_kept(*index, generation, keep, now))
         .map(|(_, generation)| generation.manifest)
         .collect()
 }
 
-/// A generation that was replaced while the clock was ahead would stay until that day: its time begins when that is seen.
-/// Returns whether there was one.
+/// A generation that was replaced while the clock was ahead would stay until that day: its time
+/// begins when that is seen. Returns whether there was one.
 pub fn correct_times(record: &mut TreeRecord, now: i64) -> bool {
     let mut is_changed = false;
     for generation in &mut record.earlier {
@@ -88,13 +90,14 @@ pub fn newest_root_date(
     let newest = match strays {
         Strays::None => recorded,
         // The store does not remember what was published there last.
-        Strays::OfThePool => recorded.max(root_date_in_place(tree, target)?),
+        Strays::PoolFiles => recorded.max(root_date_in_place(tree, target)?),
     };
     let limit = tree.now.saturating_add(CLOCK_SKEW_SECS);
     Ok(newest.filter(|newest| *newest <= limit))
 }
 
-/// The date of the root that lies in the tree where the manifest has its own. One that cannot be read has none.
+/// The date of the root that lies in the tree where the manifest has its own. One that cannot be
+/// read has none.
 fn root_date_in_place(tree: &Tree<'_>, target: &Target<'_>) -> Result<Option<i64>, PublishError> {
     let Some(format) = target.format() else {
         return Ok(None);
@@ -136,7 +139,7 @@ mod tests {
         assert!(correct_times(&mut record, 95));
         assert!(!correct_times(&mut record, 95));
         assert_eq!(record.earlier[1].replaced_at, 95);
-        assert!(outlived(&record, keep, 194).is_empty());
-        assert_eq!(outlived(&record, keep, 195).len(), 1);
+        assert!(expired_generations(&record, keep, 194).is_empty());
+        assert_eq!(expired_generations(&record, keep, 195).len(), 1);
     }
 }

@@ -32,10 +32,11 @@ impl Layout {
         let own = layout.len();
         for generation in earlier {
             layout.add(reader, generation.manifest, |layout, entry| {
-                // A form of an index that there is now without it has the bytes of before: clients may prefer it.
+                // A form of an index that there is now without it has the bytes of before: clients
+                // may prefer it.
                 let is_old_form =
                     entry.role == Role::Index && indexes.contains(uncompressed(entry));
-                stays(entry) && !is_old_form && layout.has_room_for(entry.path.as_str())
+                is_retained(entry) && !is_old_form && layout.fits(entry.path.as_str())
             })?;
         }
         layout.retained = (layout.len() - own) as u64;
@@ -56,10 +57,10 @@ impl Layout {
         &mut self,
         reader: &Reader,
         manifest: ObjectId,
-        admits: impl Fn(&Self, &Entry) -> bool,
+        matches: impl Fn(&Self, &Entry) -> bool,
     ) -> Transaction<()> {
         reader.each_entry(manifest, &mut |entry| {
-            if admits(self, &entry) {
+            if matches(self, &entry) {
                 let path = entry.path.as_str().to_owned();
                 self.files.insert(path, entry.content());
             }
@@ -95,8 +96,9 @@ impl Layout {
         self.retained
     }
 
-    /// Neither the path itself, nor a file where it needs a directory, nor a directory where it would be.
-    fn has_room_for(&self, path: &str) -> bool {
+    /// Neither the path itself, nor a file where it needs a directory, nor a directory where it
+    /// would be.
+    fn fits(&self, path: &str) -> bool {
         if self.has(path) {
             return false;
         }
@@ -112,7 +114,7 @@ fn uncompressed(entry: &Entry) -> &str {
 }
 
 /// A root that is no longer there upstream must not seem current here, and neither must a key.
-fn stays(entry: &Entry) -> bool {
+fn is_retained(entry: &Entry) -> bool {
     match entry.role {
         Role::Index | Role::Package | Role::File => true,
         Role::Root | Role::Key => false,

@@ -2,8 +2,8 @@
 //!
 //! The tree is staged beside its target out of hard links into the pool, and then exchanged with
 //! what stood there. Every path lookup of a client sees one complete generation, and a killed run
-//! leaves the old one. Files that only earlier generations had stay reachable for a while, so that a
-//! client that holds an older root can finish; earlier roots and keys do not stay.
+//! leaves the old one. Files that only earlier generations had stay reachable for a while, so that
+//! a client that holds an older root can finish; earlier roots and keys do not stay.
 //!
 //! ```text
 //! choose    which state, which place, which root, what is refused      unpublish   removes a tree
@@ -21,8 +21,8 @@
 //! the next. What is not ours is never touched. The record is read once, under the tree's lock
 //! ([`recover`]).
 //!
-//! A place that is not there is not empty: a tree that was published and is missing may be on a disk
-//! that is not mounted, and nothing is made in its stead unless [`Effort::Recreate`] says so
+//! A place that is not there is not empty: a tree that was published and is missing may be on a
+//! disk that is not mounted, and nothing is made in its stead unless [`Effort::Recreate`] says so
 //! ([`presence`]). A run that failed leaves the record that it found; one that was killed is ended
 //! by the next one ([`recover`]).
 
@@ -43,11 +43,11 @@ mod tree;
 mod unpublish;
 
 pub use choose::{
-    Place, Published, Publisher, Selection, is_unpublished, remove_outlived, snapshot_path,
-    trees_on_disk,
+    Place, Published, Publisher, Selection, is_unpublished, remove_expired_generations,
+    snapshot_path, trees_on_disk,
 };
 pub use error::{PublishError, RequestError};
-pub use generations::outlived;
+pub use generations::expired_generations;
 pub use presence::is_missing;
 pub use recover::recover_at;
 pub use replace::{Outcome, Summary};

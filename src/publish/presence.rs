@@ -1,7 +1,7 @@
 //! What stands where a tree is to be published, held against what is recorded of the place.
 //!
-//! An empty mount point looks like a place where nothing was published. The store knows better: which directory the tree was
-//! ([`DirectoryId`]), and on which file system its neighbours are.
+//! An empty mount point looks like a place where nothing was published. The store knows better:
+//! which directory the tree was ([`DirectoryId`]), and on which file system its neighbours are.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::directory::{identity, is_empty};
 use super::error::PublishError;
 use super::layout::Layout;
 use super::root;
-use super::strays::{Strays, is_of_the_pool, reject_foreign_files};
+use super::strays::{Strays, holds_only_pool_files, reject_foreign_files};
 use super::target::{Effort, Target};
 use super::tree::Tree;
 use crate::mounts;
@@ -44,9 +44,9 @@ pub struct Found {
     pub strays: Strays,
 }
 
-/// The same without a look into directories.
+/// What a place looks like from outside: no file in it was compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Glance {
+pub enum Observation {
     /// Nothing, or an empty directory, where nothing should be.
     Free,
     /// It was published, and is not there.
@@ -59,7 +59,8 @@ pub enum Glance {
     Unrecorded,
 }
 
-/// Looks at a tree, and decides whether it may be replaced. A directory that was moved or restored is taken over here.
+/// Looks at a tree, and decides whether it may be replaced. A directory that was moved or restored
+/// is taken over here.
 pub fn find(
     tree: &Tree<'_>,
     target: &Target<'_>,
@@ -70,31 +71,32 @@ pub fn find(
         presence: Presence::Free(record),
         strays: Strays::None,
     };
-    match (glance(tree.path, record.as_ref())?, record) {
-        (Glance::Missing, record) if effort == Effort::Recreate => Ok(free(record)),
-        (Glance::Missing, _) => Err(PublishError::TreeMissing {
+    match (observe(tree.path, record.as_ref())?, record) {
+        (Observation::Missing, record) if effort == Effort::Recreate => Ok(free(record)),
+        (Observation::Missing, _) => Err(PublishError::TreeMissing {
             path: tree.path.to_owned(),
         }),
-        (Glance::Free, record) => {
+        (Observation::Free, record) => {
             if effort != Effort::Recreate {
                 reject_unmounted_place(tree.storage, tree.path)?;
             }
             Ok(free(record))
         }
-        (Glance::Recorded(here), Some(record)) => recorded(tree, target, record, here),
-        (Glance::Another(here), Some(record)) => moved(tree, record, here),
-        (_, record) => unrecorded(tree, target, record),
+        (Observation::Recorded(here), Some(record)) => check_recorded(tree, target, record, here),
+        (Observation::Another(here), Some(record)) => check_moved(tree, record, here),
+        (_, record) => check_unrecorded(tree, target, record),
     }
 }
 
-pub fn glance(tree: &Path, record: Option<&TreeRecord>) -> Result<Glance, PublishError> {
-    // A first publishing that was killed, and whose directory has neither name: only its disk knows how far it came.
+pub fn observe(tree: &Path, record: Option<&TreeRecord>) -> Result<Observation, PublishError> {
+    // A first publishing that was killed, and whose directory has neither name: only its disk knows
+    // how far it came.
     let shown = record.filter(|record| record.manifest.is_some() || record.staging.is_some());
     match fs::symlink_metadata(tree) {
         Err(error) if is_absent(&error) => {
             return Ok(match shown {
-                Some(_) => Glance::Missing,
-                None => Glance::Free,
+                Some(_) => Observation::Missing,
+                None => Observation::Free,
             });
         }
         Err(error) => return Err(error.into()),
@@ -116,17 +118,19 @@ pub fn glance(tree: &Path, record: Option<&TreeRecord>) -> Result<Glance, Publis
     let recorded = shown.and_then(|record| record.directory);
     let is_recorded = recorded.map(|recorded| recorded.is_same(here));
     Ok(match (shown.is_some(), is_empty(tree)?) {
-        // An empty directory in the place of a tree is what a mount point looks like; somebody emptied it where it is the tree's.
-        (true, true) if is_recorded != Some(true) => Glance::Missing,
-        (_, true) => Glance::Free,
-        (true, false) if is_recorded == Some(false) => Glance::Another(here),
-        (true, false) => Glance::Recorded(here),
-        (false, false) => Glance::Unrecorded,
+        // An empty directory in the place of a tree is what a mount point looks like; somebody
+        // emptied it where it is the tree's.
+        (true, true) if is_recorded != Some(true) => Observation::Missing,
+        (_, true) => Observation::Free,
+        (true, false) if is_recorded == Some(false) => Observation::Another(here),
+        (true, false) => Observation::Recorded(here),
+        (false, false) => Observation::Unrecorded,
     })
 }
 
-/// The tree is the one that is recorded. What is in it is looked at only where it is about to be replaced.
-fn recorded(
+/// The tree is the one that is recorded. What is in it is looked at only where it is about to be
+/// replaced.
+fn check_recorded(
     tree: &Tree<'_>,
     target: &Target<'_>,
     mut record: TreeRecord,
@@ -137,9 +141,10 @@ fn recorded(
     let strays = if is_done && !is_first {
         Strays::None
     } else {
-        strays(tree.storage, tree.path, &record)?
+        find_strays(tree.storage, tree.path, &record)?
     };
-    // The first time since an upgrade, or a backup of that time: what was published since would go unnoticed.
+    // The first time since an upgrade, or a backup of that time: what was published since would go
+    // unnoticed.
     if is_first
         && (strays != Strays::None
             || !shows_everything(tree.storage, tree.path, &record, Depth::Size)?)
@@ -160,14 +165,16 @@ fn recorded(
     })
 }
 
-/// It was restored from a backup, copied or moved: what it shows is compared before it counts as the tree.
-fn moved(
+/// It was restored from a backup, copied or moved: what it shows is compared before it counts as
+/// the tree.
+fn check_moved(
     tree: &Tree<'_>,
     mut record: TreeRecord,
     here: DirectoryId,
 ) -> Result<Found, PublishError> {
-    let strays = strays(tree.storage, tree.path, &record)?;
-    // File systems without ids and times (NFS) have another device number after each mount: there the inode has to do.
+    let strays = find_strays(tree.storage, tree.path, &record)?;
+    // File systems without ids and times (NFS) have another device number after each mount: there
+    // the inode has to do.
     let is_likely = record
         .directory
         .is_some_and(|known| known.inode == here.inode && known.born.or(here.born).is_none());
@@ -196,8 +203,9 @@ fn moved(
     Ok(Found { presence, strays })
 }
 
-/// The store knows nothing of what is there: it is an older one restored from a backup, or it is somebody's directory.
-fn unrecorded(
+/// The store knows nothing of what is there: it is an older one restored from a backup, or it is
+/// somebody's directory.
+fn check_unrecorded(
     tree: &Tree<'_>,
     target: &Target<'_>,
     record: Option<TreeRecord>,
@@ -207,7 +215,7 @@ fn unrecorded(
             .is_some_and(|source| source.path().below(tree.path).is_file()),
         None => false,
     };
-    if !has_root || !is_of_the_pool(tree.storage, tree.path)? {
+    if !has_root || !holds_only_pool_files(tree.storage, tree.path)? {
         return Err(PublishError::Occupied {
             path: tree.path.to_owned(),
         });
@@ -219,14 +227,18 @@ fn unrecorded(
     );
     Ok(Found {
         presence: Presence::Unaccounted(record),
-        strays: Strays::OfThePool,
+        strays: Strays::PoolFiles,
     })
 }
 
-fn strays(storage: &Storage, tree: &Path, record: &TreeRecord) -> Result<Strays, PublishError> {
+fn find_strays(
+    storage: &Storage,
+    tree: &Path,
+    record: &TreeRecord,
+) -> Result<Strays, PublishError> {
     let known = storage.read(|reader| Layout::of_everything_recorded(reader, record))?;
     let strays = reject_foreign_files(storage, tree, &known)?;
-    if strays == Strays::OfThePool {
+    if strays == Strays::PoolFiles {
         log::warn!(
             "{}: it has files of this pool that the store does not know there (is the store an older one, restored from a \
              backup?): the tree was taken over",
@@ -269,9 +281,9 @@ fn shows_everything(
     Ok(true)
 }
 
-/// A place where nothing was published yet cannot tell that its disk is away, but the trees beside it can: the directories that
-/// would be made for it are missing for them too, and they were published on another file system than the one that is there. So
-/// can /etc/fstab.
+/// A place where nothing was published yet cannot tell that its disk is away, but the trees beside
+/// it can: the directories that would be made for it are missing for them too, and they were
+/// published on another file system than the one that is there. So can /etc/fstab.
 fn reject_unmounted_place(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
     if let Some(mount_point) = mounts::unmounted_above(tree)? {
         return Err(PublishError::NotMounted {
@@ -321,8 +333,8 @@ fn nearest_directory(path: &Path) -> Option<PathBuf> {
 
 /// Whether a published tree is there, for those who only look.
 pub fn is_missing(tree: &Path, record: &TreeRecord) -> io::Result<bool> {
-    match glance(tree, Some(record)) {
-        Ok(glance) => Ok(glance == Glance::Missing),
+    match observe(tree, Some(record)) {
+        Ok(observe) => Ok(observe == Observation::Missing),
         Err(PublishError::Io(error)) => Err(error),
         Err(_) => Ok(false),
     }

@@ -1,4 +1,4 @@
-//! Ending what a run began that was killed, and leaving nothing of one that failed.
+//! Finishes what a killed run began, and leaves nothing of a run that failed.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use fs_err as fs;
 
 use super::directory::{identity, is_empty, remove};
 use super::error::PublishError;
-use super::strays::is_of_the_pool;
+use super::strays::holds_only_pool_files;
 use super::tree::{Patience, Tree};
 use super::{exchange, generations};
 use crate::storage::Storage;
@@ -165,7 +165,7 @@ fn remove_unrecorded(tree: &Tree<'_>) -> Result<(), PublishError> {
     if is_empty(staging)? {
         return Ok(fs::remove_dir(staging)?);
     }
-    if is_of_the_pool(tree.storage, staging)? {
+    if holds_only_pool_files(tree.storage, staging)? {
         return Ok(remove(staging)?);
     }
     Err(PublishError::Occupied {

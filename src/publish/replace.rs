@@ -5,7 +5,7 @@ use super::error::PublishError;
 use super::generations;
 use super::layout::Layout;
 use super::presence::{self, Presence};
-use super::root::{self, OwnRoot, Shown};
+use super::root::{self, ChosenRoot, OwnRoot};
 use super::target::{Caller, Effort, Request, Target};
 use super::tree::{Patience, Tree};
 use super::{exchange, recover, stage};
@@ -63,8 +63,8 @@ pub fn publish_at(
     }
     let record = found.presence.into_record();
     let newest = generations::newest_root_date(&tree, &target, record.as_ref(), found.strays)?;
-    let root = root::to_show(&tree, &target, record.as_ref(), newest)?;
-    let earlier = generations::kept(record.as_ref(), root.manifest, request.keep, now);
+    let root = root::choose_root(&tree, &target, record.as_ref(), newest)?;
+    let earlier = generations::kept_generations(record.as_ref(), root.manifest, request.keep, now);
     let layout = storage.read(|reader| Layout::new(reader, root.manifest, &earlier))?;
     let next = next_record(&tree, &target, record.as_ref(), &root, newest, earlier);
     let copied = replace(&tree, record.as_ref(), next, &layout)?;
@@ -81,7 +81,7 @@ fn next_record(
     tree: &Tree<'_>,
     target: &Target<'_>,
     before: Option<&TreeRecord>,
-    root: &Shown,
+    root: &ChosenRoot,
     newest: Option<i64>,
     earlier: Vec<Generation>,
 ) -> TreeRecord {
@@ -105,7 +105,7 @@ fn next_record(
 
 /// The manifest that a root of ours was made for, and the key that signed it.
 fn own_root_record(
-    root: &Shown,
+    root: &ChosenRoot,
     before: Option<&TreeRecord>,
     manifest: ObjectId,
 ) -> (Option<ObjectId>, Option<String>) {

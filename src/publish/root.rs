@@ -1,8 +1,9 @@
-//! A root of our own in place of the one that a manifest has: dated and signed when it is published.
+//! A root of our own in place of the one that a manifest has: dated and signed when it is
+//! published.
 //!
-//! It is needed where indexes are not the upstream's (the selection leaves packages out), and where clients know a newer root
-//! than the one that is to be shown: apt would silently keep what it has. The result is a manifest of its own, which the tree's
-//! record names.
+//! It is needed where indexes are not the upstream's (the selection leaves packages out), and where
+//! clients know a newer root than the one that is to be shown: apt would silently keep what it has.
+//! The result is a manifest of its own, which the tree's record names.
 
 use std::io::Read;
 
@@ -20,8 +21,8 @@ use crate::store::records::TreeRecord;
 /// Roots are fetched whole into memory, and are no larger than that.
 pub const ROOT_LIMIT: u64 = 64 << 20;
 
-/// What is shown in place of what was asked for.
-pub struct Shown {
+/// The root that a tree gets, in the manifest that it is of.
+pub struct ChosenRoot {
     /// What was asked for, or a manifest with a root of our own, which is in the store.
     pub manifest: ObjectId,
     pub own: OwnRoot,
@@ -42,15 +43,15 @@ pub enum OwnRoot {
 
 /// Decides which root a tree gets, and makes it if it is ours. `record` is what is known of the
 /// tree, `newest` the date of the newest root that its clients may know.
-pub fn to_show(
+pub fn choose_root(
     tree: &Tree<'_>,
     target: &Target<'_>,
     record: Option<&TreeRecord>,
     newest: Option<i64>,
-) -> Result<Shown, PublishError> {
+) -> Result<ChosenRoot, PublishError> {
     let request = &target.request;
     let is_ours = record.is_some_and(|record| record.source.is_some());
-    let verbatim = |date| Shown {
+    let verbatim = |date| ChosenRoot {
         manifest: request.manifest,
         own: OwnRoot::None,
         date,
@@ -83,11 +84,12 @@ pub fn to_show(
     };
     let newer = newest.map_or(i64::MIN, |newest| newest.saturating_add(1));
     let date = tree.now.max(newer);
-    let built = replaced(tree.storage, request.manifest, signer, date, valid_until)?;
-    // What names it is recorded when it is published; until then a cleanup would only make the next run do this again.
+    let built = with_own_root(tree.storage, request.manifest, signer, date, valid_until)?;
+    // What names it is recorded when it is published; until then a cleanup would only make the next
+    // run do this again.
     tree.storage
         .write(|writer| writer.put_made(&built, tree.now))?;
-    Ok(Shown {
+    Ok(ChosenRoot {
         manifest: built.id,
         own: match target.key {
             Some(key) => OwnRoot::SignedBy(key.fingerprint()),
@@ -107,7 +109,7 @@ struct Signer<'a> {
 }
 
 /// What a manifest lists, with another root.
-fn replaced(
+fn with_own_root(
     storage: &Storage,
     manifest: ObjectId,
     signer: Signer<'_>,
@@ -121,7 +123,7 @@ fn replaced(
             Ok(())
         })
     })?;
-    let source = among(&entries, signer.format).ok_or(PublishError::NoRoot { manifest })?;
+    let source = root_among(&entries, signer.format).ok_or(PublishError::NoRoot { manifest })?;
     let found = entries.iter().find(|entry| entry.path == *source.path());
     let bytes = found.map(|entry| read(storage, entry)).transpose()?;
     let text = root_text(&source, &bytes.unwrap_or_default()).map_err(PublishError::Root)?;
@@ -141,7 +143,8 @@ fn replaced(
     for (path, bytes, role) in files {
         let stored = storage.pool.add(&storage.locks, &bytes)?;
         if role == Role::Root {
-            // Two roots of one second would have one Last-Modified, and the second be taken for the first.
+            // Two roots of one second would have one Last-Modified, and the second be taken for the
+            // first.
             set_modified(storage, stored.object, date)?;
         }
         entries.push(Entry {
@@ -156,7 +159,7 @@ fn replaced(
     Ok(manifest::build(entries)?)
 }
 
-fn among(entries: &[Entry], format: &dyn Format) -> Option<RootSource> {
+fn root_among(entries: &[Entry], format: &dyn Format) -> Option<RootSource> {
     let roots = entries.iter().filter(|entry| entry.role == Role::Root);
     format.root_among(&mut roots.map(|entry| &entry.path))
 }
@@ -176,7 +179,7 @@ pub fn source(
             Ok(())
         })
     })?;
-    Ok(among(&roots, format))
+    Ok(root_among(&roots, format))
 }
 
 fn set_modified(storage: &Storage, object: ObjectId, time: i64) -> Result<(), PublishError> {

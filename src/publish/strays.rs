@@ -1,7 +1,9 @@
-//! Files in a tree that no recorded generation has: somebody's, or ours from a time that the store does not remember.
+//! Files in a tree that no recorded generation has: somebody's, or ours from a time that the store
+//! does not remember.
 //!
-//! A store that was restored from a backup meets trees that are newer than it. What is in them are links to this pool's objects,
-//! or copies of them: nothing is lost when such a tree is replaced, and refusing it would stop every sync.
+//! A store that was restored from a backup meets trees that are newer than it. What is in them are
+//! links to this pool's objects, or copies of them: nothing is lost when such a tree is replaced,
+//! and refusing it would stop every sync.
 
 use std::collections::HashSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -19,10 +21,11 @@ use crate::storage::Storage;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strays {
     None,
-    OfThePool,
+    PoolFiles,
 }
 
-/// Looks for files of others: an administrator may have put one into the tree, and exchanging it away would lose it.
+/// Looks for files of others: an administrator may have put one into the tree, and exchanging it
+/// away would lose it.
 pub fn reject_foreign_files(
     storage: &Storage,
     tree: &Path,
@@ -46,8 +49,8 @@ pub fn reject_foreign_files(
                     directories.push(path);
                 }
             } else if !relative.is_some_and(|relative| known.has(relative)) {
-                if pool.has(&path)? {
-                    strays = Strays::OfThePool;
+                if pool.contains(&path)? {
+                    strays = Strays::PoolFiles;
                 } else {
                     foreign.push(path);
                 }
@@ -65,10 +68,11 @@ pub fn reject_foreign_files(
     }
 }
 
-/// Whether everything in a directory that no record names is this pool's. An empty one has nothing of it.
-pub fn is_of_the_pool(storage: &Storage, directory: &Path) -> Result<bool, PublishError> {
+/// Whether everything in a directory that no record names is this pool's. An empty one has nothing
+/// of it.
+pub fn holds_only_pool_files(storage: &Storage, directory: &Path) -> Result<bool, PublishError> {
     match reject_foreign_files(storage, directory, &Layout::default()) {
-        Ok(strays) => Ok(strays == Strays::OfThePool),
+        Ok(strays) => Ok(strays == Strays::PoolFiles),
         Err(PublishError::ForeignFiles { .. }) => Ok(false),
         Err(error) => Err(error),
     }
@@ -90,7 +94,7 @@ impl<'a> PoolFiles<'a> {
     }
 
     /// Whether the file is a link to an object, or a copy of one as we make them.
-    fn has(&mut self, path: &Path) -> Result<bool, PublishError> {
+    fn contains(&mut self, path: &Path) -> Result<bool, PublishError> {
         let metadata = fs::symlink_metadata(path)?;
         // Every file that we publish is read-only. That spares hashing what others left there.
         if !metadata.is_file() || metadata.permissions().mode() & 0o222 != 0 {

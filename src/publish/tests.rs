@@ -202,7 +202,8 @@ fn a_run_killed_around_the_exchange_is_understood() {
     let staging = staging_path(&tree).unwrap();
     for (shown, exchanged) in [(first, false), (first, true)] {
         scene.publish(shown, 0).unwrap();
-        // What a kill leaves: the record of what was going on, and a staging directory before or after the exchange.
+        // What a kill leaves: the record of what was going on, and a staging directory before or
+        // after the exchange.
         fs::create_dir_all(&staging).unwrap();
         fs::write(staging.join("root"), "2").unwrap();
         let directory = identity(&staging).unwrap().unwrap();
@@ -271,7 +272,8 @@ fn a_run_killed_while_it_ends_another_is_ended() {
         fs::create_dir_all(staging.join(name)).unwrap();
         fs::write(staging.join(name).join("old"), "1").unwrap();
     }
-    // The run that ends it is killed when it has told the store, and taken half of the old tree away.
+    // The run that ends it is killed when it has told the store, and taken half of the old tree
+    // away.
     let recovered = scene.recover(20).unwrap().unwrap();
     assert!(recovered.staging.is_none() && !staging.exists());
     let recorded = scene
@@ -375,7 +377,8 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
     }
 }
 
-/// The run that ends a first publishing is killed around the removal of what was staged: nothing was ever shown, so nothing is missing.
+/// The run that ends a first publishing is killed around the removal of what was staged: nothing
+/// was ever shown, so nothing is missing.
 #[test]
 fn a_run_killed_while_it_ends_a_first_publishing_is_ended() {
     for is_removed in [false, true] {
@@ -407,7 +410,8 @@ fn a_run_killed_while_it_ends_a_first_publishing_is_ended() {
     }
 }
 
-/// A root of ours that was dated under a clock that was ahead: clients refuse it, and must not have to wait for its year.
+/// A root of ours that was dated under a clock that was ahead: clients refuse it, and must not have
+/// to wait for its year.
 #[test]
 fn a_date_of_the_future_does_not_bind_later_roots() {
     let scene = Scene::new();
@@ -453,7 +457,8 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
     ));
 }
 
-/// The run that publishes a place again after it was unpublished is killed behind the exchange: syncs go on with it.
+/// The run that publishes a place again after it was unpublished is killed behind the exchange:
+/// syncs go on with it.
 #[test]
 fn a_place_that_is_published_again_is_wanted_again() {
     let scene = Scene::new();

@@ -1,4 +1,4 @@
-//! Removing a published tree: out of sight in one step, and only what is ours.
+//! Removes a published tree: out of sight in one step, and only what is ours.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +8,7 @@ use fs_err as fs;
 use super::directory::{identity, is_empty, remove};
 use super::error::{PublishError, RequestError};
 use super::layout::Layout;
-use super::presence::{Glance, glance};
+use super::presence::{Observation, observe};
 use super::recover::recover;
 use super::strays::reject_foreign_files;
 use super::tree::{Patience, Tree};
@@ -32,7 +32,7 @@ pub enum Absent {
     Forgotten,
 }
 
-/// What became of a tree.
+/// What was done with a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     Removed,
@@ -74,14 +74,14 @@ pub fn unpublish(
     if let Some(mut record) = recover(&tree)?
         && record.is_on_disk()
     {
-        match glance(path, Some(&record))? {
+        match observe(path, Some(&record))? {
             // A disk that is not mounted looks like this, and will be back with the tree.
-            Glance::Missing if absent == Absent::Refused => {
+            Observation::Missing if absent == Absent::Refused => {
                 return Err(PublishError::TreeMissing {
                     path: path.to_owned(),
                 });
             }
-            Glance::Missing => {
+            Observation::Missing => {
                 put_not_wanted(&tree, &mut record)?;
                 removal = Removal::Forgotten;
             }

@@ -121,9 +121,9 @@ impl<'a> RepositoryStatus<'a> {
         self.definition.package_check()
     }
 
-    /// Whether the packages of the state were verified when it was made; what the configuration says
-    /// now holds for the next sync. `None` without a state, and for a format whose packages have no
-    /// signatures inside.
+    /// Whether the packages of the state were verified when it was made; what the configuration
+    /// says now holds for the next sync. `None` without a state, and for a format whose packages
+    /// have no signatures inside.
     pub fn packages_verified(&self) -> Option<bool> {
         self.package_check()?;
         self.state().map(StateRecord::has_verified_packages)
@@ -145,5 +145,105 @@ impl TreeStatus {
     /// Whether it is not there now: its disk may not be mounted. This asks the file system.
     pub fn is_missing(&self) -> io::Result<bool> {
         publish::is_missing(&self.path, &self.record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Config, EXAMPLE_RPM};
+    use crate::digest::ObjectId;
+
+    fn config() -> Config {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("repos.d");
+        fs_err::create_dir(&folder).unwrap();
+        fs_err::write(folder.join("example.yaml"), EXAMPLE_RPM).unwrap();
+        config::load(dir.path()).unwrap().config
+    }
+
+    fn record(manifest: ObjectId, packages: u64) -> RepositoryRecord {
+        let written = serde_json::json!({
+            "state": {
+                "format": "rpm",
+                "manifest": manifest,
+                "roots": [],
+                "packages": packages,
+                "bytes": 1,
+                "synced_at": 1,
+            },
+            "origin": manifest,
+            "selection": manifest,
+            "checked_at": 1,
+            "was_signed": false,
+        });
+        serde_json::from_value(written).unwrap()
+    }
+
+    fn tree(repository: &str, manifest: Option<ObjectId>) -> TreeRecord {
+        let written = serde_json::json!({
+            "repository": repository,
+            "manifest": manifest,
+            "published_at": 1,
+            "earlier": [],
+            "staging": null,
+        });
+        serde_json::from_value(written).unwrap()
+    }
+
+    #[test]
+    fn a_repository_is_joined_with_its_own_trees() {
+        let config = config();
+        let definition = &config.repositories[0];
+        let id = definition.id.as_str();
+        let (current, other) = (ObjectId::of(b"current"), ObjectId::of(b"other"));
+        let unpublished = TreeRecord {
+            wanted: false,
+            ..tree(id, None)
+        };
+        let redated = TreeRecord {
+            source: Some(current),
+            ..tree(id, Some(other))
+        };
+        let trees = BTreeMap::from([
+            ("/www/another".into(), tree(id, Some(other))),
+            ("/www/current".into(), tree(id, Some(current))),
+            ("/www/foreign".into(), tree("foreign", Some(current))),
+            ("/www/redated".into(), redated),
+            ("/www/unpublished".into(), unpublished),
+        ]);
+        let status = RepositoryStatus::join(definition, Some(record(current, 1)), &trees);
+        let found: Vec<_> = status
+            .trees
+            .iter()
+            .map(|tree| (tree.path.to_str().unwrap(), tree.shows))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("/www/another", Shows::Another),
+                ("/www/current", Shows::Current),
+                ("/www/redated", Shows::Current),
+                ("/www/unpublished", Shows::Nothing),
+            ]
+        );
+        assert_eq!(status.published().count(), 3);
+        assert_eq!(status.unpublished().count(), 1);
+    }
+
+    #[test]
+    fn what_was_not_synced_has_no_signatures() {
+        let config = config();
+        let definition = &config.repositories[0];
+        let status = RepositoryStatus::read(definition, None).unwrap();
+        assert_eq!(status.root_signature(), RootSignature::NeverSynced);
+        assert_eq!(status.packages_verified(), None);
+        let manifest = ObjectId::of(b"manifest");
+        for (packages, is_verified) in [(0, true), (1, false)] {
+            let record = record(manifest, packages);
+            let status = RepositoryStatus::join(definition, Some(record), &BTreeMap::new());
+            assert_eq!(status.root_signature(), RootSignature::Unsigned);
+            assert_eq!(status.packages_verified(), Some(is_verified));
+        }
     }
 }

@@ -192,3 +192,52 @@ impl PlannedSync {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_have_one_name_for_people_and_programs() {
+        for outcome in [
+            SyncResult::Changed,
+            SyncResult::Unchanged,
+            SyncResult::Failed,
+        ] {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
+        }
+        let planned = [
+            (PlanOutcome::Change, "change"),
+            (PlanOutcome::Unchanged, "unchanged"),
+            (PlanOutcome::Failed, "failed"),
+        ];
+        for (outcome, name) in planned {
+            assert_eq!(serde_json::to_value(outcome).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn a_summary_counts_what_failed_and_what_was_not_begun() {
+        let failure = Failure {
+            hint: None,
+            exit_code: 3,
+        };
+        let mut failed = SyncedRepository::new("b");
+        failed.requests = 2;
+        failed.fail("unreachable".to_owned(), failure);
+        let changed = SyncedRepository {
+            outcome: SyncResult::Changed,
+            requests: 5,
+            bytes_downloaded: 7,
+            ..SyncedRepository::new("a")
+        };
+        let summary = SyncSummary {
+            repositories: 3,
+            synced: 1,
+            changed: 1,
+            requests: 7,
+            bytes_downloaded: 7,
+        };
+        assert_eq!(SyncSummary::of(&[changed, failed], 3), summary);
+    }
+}

@@ -21,7 +21,7 @@ use crate::time::{now, rfc3339};
 
 /// What is, or would be, taken away.
 #[derive(Serialize)]
-struct Cleaned {
+struct CleanupResult {
     dry_run: bool,
     objects: u64,
     partial_downloads: u64,
@@ -60,12 +60,12 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
         errors.extend(recovered.err().map(failed));
     }
     let trees = present_trees(&storage.store)?;
-    let mut leaving = leaving(context.config, &trees);
+    let mut expired = expired(context.config, &trees);
     let store_before = storage.store.size()?;
-    leaving.retain(|path, _| {
+    expired.retain(|path, _| {
         let tree = &trees[path];
         let keep = context.config.keep(&tree.repository);
-        let removed = publish::remove_outlived(&storage, path, tree, keep);
+        let removed = publish::remove_expired_generations(&storage, path, tree, keep);
         let is_removed = removed.is_ok();
         errors.extend(removed.err().map(Error::from));
         is_removed
@@ -75,9 +75,9 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     let plan = cleanup::plan(store, pool, SystemTime::now(), unknown, |_, _| false)?;
     cleanup::apply(&storage, &plan)?;
     dry_run::clear(places, &requester)?;
-    let cleaned = Cleaned {
+    let cleaned = CleanupResult {
         store_after: storage.store.size()?,
-        ..Cleaned::of(&plan, &leaving, store_before)
+        ..CleanupResult::of(&plan, &expired, store_before)
     };
     context
         .output
@@ -88,17 +88,17 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
 /// Says what would be removed. Other runs may be at work meanwhile.
 fn preview(context: &Context<'_>, unknown: Unknown) -> Result<(), Error> {
     let (store, pool) = storage::open_to_plan_cleanup(&context.config.storage)?;
-    let leaving = leaving(context.config, &present_trees(&store)?);
-    let is_leaving = |name: &Name, manifest: ObjectId| match name {
-        Name::Tree { path, .. } => leaving
+    let expired = expired(context.config, &present_trees(&store)?);
+    let is_expired = |name: &Name, manifest: ObjectId| match name {
+        Name::Tree { path, .. } => expired
             .get(path)
-            .is_some_and(|gone| gone.contains(&manifest)),
+            .is_some_and(|manifests| manifests.contains(&manifest)),
         _ => false,
     };
-    let plan = cleanup::plan(&store, &pool, SystemTime::now(), unknown, is_leaving)?;
-    let cleaned = Cleaned {
+    let plan = cleanup::plan(&store, &pool, SystemTime::now(), unknown, is_expired)?;
+    let cleaned = CleanupResult {
         dry_run: true,
-        ..Cleaned::of(&plan, &leaving, store.size()?)
+        ..CleanupResult::of(&plan, &expired, store.size()?)
     };
     context
         .output
@@ -115,8 +115,8 @@ fn present_trees(store: &Store) -> Result<BTreeMap<PathBuf, TreeRecord>, Error> 
     Ok(trees)
 }
 
-impl Cleaned {
-    fn of(plan: &Plan, leaving: &BTreeMap<PathBuf, BTreeSet<ObjectId>>, store_bytes: u64) -> Self {
+impl CleanupResult {
+    fn of(plan: &Plan, expired: &BTreeMap<PathBuf, BTreeSet<ObjectId>>, store_bytes: u64) -> Self {
         Self {
             dry_run: false,
             objects: plan.objects.len() as u64,
@@ -126,7 +126,7 @@ impl Cleaned {
             objects_kept: plan.kept(),
             objects_unknown: plan.unknown.0,
             bytes_unknown: plan.unknown.1,
-            trees: leaving
+            trees: expired
                 .keys()
                 .map(|path| path.display().to_string())
                 .collect(),
@@ -137,7 +137,7 @@ impl Cleaned {
 }
 
 /// By tree, the manifests of generations that need not stay any longer.
-fn leaving(
+fn expired(
     config: &Config,
     trees: &BTreeMap<PathBuf, TreeRecord>,
 ) -> BTreeMap<PathBuf, BTreeSet<ObjectId>> {
@@ -145,14 +145,14 @@ fn leaving(
     trees
         .iter()
         .map(|(path, tree)| {
-            let gone = publish::outlived(tree, config.keep(&tree.repository), now);
-            (path.clone(), gone)
+            let manifests = publish::expired_generations(tree, config.keep(&tree.repository), now);
+            (path.clone(), manifests)
         })
-        .filter(|(_, gone)| !gone.is_empty())
+        .filter(|(_, manifests)| !manifests.is_empty())
         .collect()
 }
 
-fn describe(cleaned: &Cleaned, plan: &Plan) -> String {
+fn describe(cleaned: &CleanupResult, plan: &Plan) -> String {
     let objects = plan.objects.iter().map(|(_, size)| size).sum();
     let partials = plan.partials.iter().map(|partial| partial.bytes).sum();
     let verb = if cleaned.dry_run {

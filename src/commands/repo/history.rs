@@ -12,7 +12,7 @@ use crate::store::records::{HistoryRecord, SyncOutcome};
 use crate::time::rfc3339;
 
 #[derive(Serialize)]
-struct Past {
+struct HistoryEntry {
     started: String,
     finished: String,
     outcome: SyncResult,
@@ -30,7 +30,7 @@ struct Past {
     left_out: Vec<String>,
 }
 
-impl From<HistoryRecord> for Past {
+impl From<HistoryRecord> for HistoryEntry {
     fn from(record: HistoryRecord) -> Self {
         let outcome = SyncResult::from(&record.outcome);
         let error = match record.outcome {
@@ -63,7 +63,7 @@ pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Err
         }
         None => Vec::new(),
     };
-    let past: Vec<Past> = records.into_iter().map(Past::from).collect();
+    let past: Vec<HistoryEntry> = records.into_iter().map(HistoryEntry::from).collect();
     context.output.result(&past, |past| {
         if past.is_empty() {
             return format!("{} was never synced", repository.id);

@@ -14,7 +14,7 @@ use crate::store::records::StateRecord;
 use crate::time::rfc3339;
 
 #[derive(Serialize)]
-struct Listed {
+struct RepositoryRow {
     repository: String,
     #[serde(rename = "type")]
     format: RepoFormat,
@@ -37,7 +37,7 @@ struct Listed {
 pub fn list(context: &Context<'_>) -> Result<(), Error> {
     let store = storage::open_to_read(&context.config.storage)?;
     let all = RepositoryStatus::read_all(&context.config.repositories, store.as_ref())?;
-    let listed: Vec<Listed> = all.iter().map(Listed::from).collect();
+    let listed: Vec<RepositoryRow> = all.iter().map(RepositoryRow::from).collect();
     context.output.result(&listed, |listed| {
         if listed.is_empty() {
             return "no repository is configured".to_owned();
@@ -58,7 +58,7 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-impl From<&RepositoryStatus<'_>> for Listed {
+impl From<&RepositoryStatus<'_>> for RepositoryRow {
     fn from(status: &RepositoryStatus<'_>) -> Self {
         let definition = status.definition;
         let state = status.state();

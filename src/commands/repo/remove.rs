@@ -1,8 +1,9 @@
 //! `chantal repo remove`.
 //!
-//! Trees go first, then the store forgets everything in one transaction, and the kept keys go last: killed anywhere, the name is
-//! still known by what is left, and the next run ends the work. A tree that cannot be taken away, because its disk is not mounted
-//! or it holds somebody's file, keeps its repository.
+//! Trees are removed first, then the store forgets everything in one transaction, and the keys are
+//! removed last: killed anywhere, the name is still known by what is left, and the next run finishes
+//! the work. A tree that cannot be removed, because its disk is not mounted or it holds a foreign
+//! file, keeps its repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,20 +17,27 @@ use crate::config::{RepoId, Storage as Places};
 use crate::digest::ObjectId;
 use crate::error::Error;
 use crate::output::{bytes, count};
-use crate::publish::{Afterwards, Removal as TreeRemoval, unpublish_tree};
+use crate::publish::{Absent, Afterwards, Removal as TreeRemoval, unpublish_tree};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::{self, Storage};
 use crate::store::records::{StateRecord, TreeRecord};
 use crate::store::{Name, Reader, Store, Transaction};
 use crate::trust;
 
-/// Everything that is known of a repository, and what becomes of it.
+/// What `--snapshots` decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SnapshotFate {
+    Kept,
+    Deleted,
+}
+
+/// Everything that is known of a repository, and what is done with it.
 struct Plan {
     state: Option<StateRecord>,
     syncs: usize,
     snapshots: Vec<Snapshot>,
-    deletes_snapshots: bool,
-    /// Those that go.
+    fate: SnapshotFate,
+    /// Those that are removed.
     trees: BTreeMap<PathBuf, TreeRecord>,
     /// Where its keys are kept.
     keys: Option<PathBuf>,
@@ -51,7 +59,7 @@ struct Removal {
     syncs: usize,
     /// The file of its keys.
     keys: Option<String>,
-    /// Published trees that go with it: those that were removed, or would be.
+    /// Published trees of it: those that were removed, or would be.
     trees: Vec<String>,
     /// Of these, those that were not there and were only forgotten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -94,37 +102,12 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
     let _lock = storage.locks.repository(id.as_str())?;
     let plan = plan(&storage.store, places, arguments)?;
     let mut removal = plan.removal(arguments);
-    removal.trees.clear();
-    let mut errors = Vec::new();
-    for (path, tree) in &plan.trees {
-        storage.interrupt.check()?;
-        let removed = unpublish_tree(
-            &storage,
-            path,
-            tree,
-            Afterwards::Nothing,
-            absent(&arguments.absent),
-        );
-        match removed {
-            Ok(removed) => {
-                let path = path.display().to_string();
-                if removed == TreeRemoval::Forgotten {
-                    removal.forgotten.push(path.clone());
-                }
-                removal.trees.push(path);
-            }
-            Err(error) => {
-                let error = Error::from(error);
-                removal.errors.push(error.to_string());
-                errors.push(error);
-            }
-        }
-    }
+    let errors = remove_trees(&storage, &plan, absent(&arguments.absent), &mut removal)?;
     // What is still published needs its name: nothing else would keep its objects.
     if errors.is_empty() {
         storage.write(|writer| {
             writer.remove_repository(id.as_str())?;
-            if plan.deletes_snapshots {
+            if plan.fate == SnapshotFate::Deleted {
                 for snapshot in &plan.snapshots {
                     writer.remove_snapshot(&snapshot.repository, &snapshot.name)?;
                 }
@@ -139,13 +122,43 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
         if removal.removed {
             format!("{}{id} is forgotten", describe(removal))
         } else {
-            kept(removal)
+            describe_kept(removal)
         }
     })?;
     conclude(errors)
 }
 
-/// What is known of the repository. That nothing is, or that a snapshot is published that is to be deleted, is an error.
+/// Removes what the plan names, notes in the result what was done, and returns what failed.
+fn remove_trees(
+    storage: &Storage,
+    plan: &Plan,
+    absent: Absent,
+    removal: &mut Removal,
+) -> Result<Vec<Error>, Error> {
+    removal.trees.clear();
+    let mut errors = Vec::new();
+    for (path, tree) in &plan.trees {
+        storage.interrupt.check()?;
+        match unpublish_tree(storage, path, tree, Afterwards::Nothing, absent) {
+            Ok(removed) => {
+                let path = path.display().to_string();
+                if removed == TreeRemoval::Forgotten {
+                    removal.forgotten.push(path.clone());
+                }
+                removal.trees.push(path);
+            }
+            Err(error) => {
+                let error = Error::from(error);
+                removal.errors.push(error.to_string());
+                errors.push(error);
+            }
+        }
+    }
+    Ok(errors)
+}
+
+/// What is known of the repository. That nothing is, or that a snapshot is published that is to be
+/// deleted, is an error.
 fn plan(store: &Store, places: &Places, arguments: &RepoRemove) -> Result<Plan, Error> {
     let id = &arguments.repo_id;
     let keys = trust::file_of(places, id)?;
@@ -153,7 +166,12 @@ fn plan(store: &Store, places: &Places, arguments: &RepoRemove) -> Result<Plan, 
     if keys.is_none() && !known.contains(id.as_str()) {
         return Err(unknown(id, &known));
     }
-    let plan = store.read(|reader| Plan::of(reader, id.as_str(), arguments.snapshots, keys))?;
+    let fate = if arguments.snapshots {
+        SnapshotFate::Deleted
+    } else {
+        SnapshotFate::Kept
+    };
+    let plan = store.read(|reader| Plan::of(reader, id.as_str(), fate, keys))?;
     let showing: Vec<String> = plan
         .trees
         .iter()
@@ -185,11 +203,11 @@ impl Plan {
     fn of(
         reader: &Reader,
         repository: &str,
-        deletes_snapshots: bool,
+        fate: SnapshotFate,
         keys: Option<PathBuf>,
     ) -> Transaction<Self> {
         let goes = |owner: &str, snapshot: Option<&str>| {
-            owner == repository && (snapshot.is_none() || deletes_snapshots)
+            owner == repository && (snapshot.is_none() || fate == SnapshotFate::Deleted)
         };
         let mut trees = reader.trees()?;
         trees.retain(|_, tree| goes(&tree.repository, tree.snapshot.as_deref()));
@@ -215,7 +233,7 @@ impl Plan {
             state: reader.repository(repository)?.map(|record| record.state),
             syncs: reader.history(repository, usize::MAX)?.len(),
             snapshots: snapshot::list(reader, Some(repository))?,
-            deletes_snapshots,
+            fate,
             trees,
             keys,
             freed: (freed.own_objects, freed.own_bytes),
@@ -225,10 +243,9 @@ impl Plan {
 
     fn removal(&self, arguments: &RepoRemove) -> Removal {
         let snapshots = self.snapshots.iter().map(Snapshot::full_name).collect();
-        let (snapshots_deleted, snapshots_kept) = if self.deletes_snapshots {
-            (snapshots, Vec::new())
-        } else {
-            (Vec::new(), snapshots)
+        let (snapshots_deleted, snapshots_kept) = match self.fate {
+            SnapshotFate::Deleted => (snapshots, Vec::new()),
+            SnapshotFate::Kept => (Vec::new(), snapshots),
         };
         Removal {
             repository: arguments.repo_id.to_string(),
@@ -255,7 +272,7 @@ impl Plan {
 }
 
 /// Some of its trees could not be removed.
-fn kept(removal: &Removal) -> String {
+fn describe_kept(removal: &Removal) -> String {
     let mut text = format!(
         "{} is kept: {} of its published trees could not be removed",
         removal.repository,

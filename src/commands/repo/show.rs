@@ -19,7 +19,7 @@ use crate::time::{now, rfc3339, span};
 use crate::trust;
 
 #[derive(Serialize)]
-struct Shown {
+struct RepositoryDetails {
     repository: String,
     #[serde(rename = "type")]
     format: RepoFormat,
@@ -89,8 +89,8 @@ struct State {
     packages_signed_by: BTreeMap<String, u64>,
     /// `None` for a format whose packages have no signatures inside.
     packages_verified: Option<bool>,
-    /// Indexes that the metadata lacks because clients cannot read them or the upstream did not give them, and what is wrong with
-    /// them.
+    /// Indexes that the metadata lacks because clients cannot read them or the upstream did not
+    /// give them, and what is wrong with them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     left_out: BTreeMap<String, String>,
 }
@@ -124,12 +124,12 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
         repository: repository.id.to_string(),
         source: error.into(),
     })?;
-    let shown = Shown::of(&status, keys)?;
+    let shown = RepositoryDetails::of(&status, keys)?;
     context.output.result(&shown, describe)?;
     Ok(())
 }
 
-impl Shown {
+impl RepositoryDetails {
     fn of(status: &RepositoryStatus<'_>, keys: Vec<KeySummary>) -> io::Result<Self> {
         let definition = status.definition;
         let key_sources = definition.trust.keys.iter().map(|key| match key {
@@ -193,7 +193,7 @@ impl State {
     }
 }
 
-fn describe(shown: &Shown) -> String {
+fn describe(shown: &RepositoryDetails) -> String {
     let mut pairs = vec![
         ("repository", shown.repository.clone()),
         ("type", shown.format.to_string()),
@@ -271,7 +271,7 @@ fn describe_state(state: &State, check: Option<PackageCheck>) -> Vec<(&'static s
     pairs
 }
 
-fn describe_trees(shown: &Shown) -> Vec<(&'static str, String)> {
+fn describe_trees(shown: &RepositoryDetails) -> Vec<(&'static str, String)> {
     let mut pairs = Vec::new();
     match &shown.latest_path {
         Some(path) => pairs.push(("latest_path", path.clone())),

@@ -92,8 +92,8 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
 }
 
 impl Run<'_> {
-    /// Runs `work` on every repository, some at a time, and gives the results in the order of the repositories. An interruption
-    /// leaves those out that were not begun.
+    /// Runs `work` on every repository, some at a time, and gives the results in the order of the
+    /// repositories. An interruption leaves those out that were not begun.
     fn each<T: Send>(
         &self,
         repositories: &[&Repository],
@@ -151,7 +151,7 @@ impl Run<'_> {
 
     fn sync_one(&self, repository: &Repository) -> SyncedRepository {
         let mut synced = SyncedRepository::new(repository.id.as_str());
-        if let Err(error) = contained(&repository.id.to_string(), || {
+        if let Err(error) = catch_panic(&repository.id.to_string(), || {
             self.try_sync(repository, &mut synced)
         }) {
             synced.fail(error.to_string(), Failure::from(&error));
@@ -228,7 +228,7 @@ impl Run<'_> {
 
     fn plan_one(&self, repository: &Repository) -> PlannedSync {
         let mut planned = PlannedSync::new(repository.id.as_str());
-        if let Err(error) = contained(&repository.id.to_string(), || {
+        if let Err(error) = catch_panic(&repository.id.to_string(), || {
             self.try_plan(repository, &mut planned)
         }) {
             planned.outcome = PlanOutcome::Failed;
@@ -278,9 +278,10 @@ impl Run<'_> {
     }
 }
 
-/// A panic while one repository is worked on is that repository's failure: the others go on. Nothing is left half done, because a
-/// transaction that was not committed never happened, and what lies in the pool was whole before it got its name.
-fn contained(repository: &str, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+/// A panic while one repository is worked on is that repository's failure: the others go on.
+/// Nothing is left half done, because a transaction that was not committed never happened, and what
+/// lies in the pool was whole before it got its name.
+fn catch_panic(repository: &str, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let literal = panic.downcast_ref::<&str>().copied();
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -392,13 +393,13 @@ mod tests {
     fn a_panic_is_the_failure_of_one_repository() {
         let numbers = [i64::MAX, 1];
         let overflow = || panic!("{} and {} are too much", numbers[0], numbers[1]);
-        let error = contained("r", overflow).unwrap_err();
+        let error = catch_panic("r", overflow).unwrap_err();
         assert_eq!(error.exit().code(), 1);
         assert!(error.render().starts_with(
             "error: r: internal error: 9223372036854775807 and 1 are too much\nhint: this is a fault of chantal"
         ));
-        let literal = contained("r", || panic!("a literal")).unwrap_err();
+        let literal = catch_panic("r", || panic!("a literal")).unwrap_err();
         assert_eq!(literal.to_string(), "r: internal error: a literal");
-        assert!(contained("r", || Ok(())).is_ok());
+        assert!(catch_panic("r", || Ok(())).is_ok());
     }
 }

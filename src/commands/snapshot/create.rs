@@ -21,11 +21,15 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
         .iter()
         .map(|repository| repository.id.as_str())
         .collect();
-    let wanted = New {
+    let wanted = NewSnapshots {
         repositories: &names,
         name: &arguments.name,
         description: arguments.description.as_deref(),
-        is_published: !arguments.no_publish,
+        publishing: if arguments.no_publish {
+            Publishing::No
+        } else {
+            Publishing::Yes
+        },
     };
     let mut errors = Vec::new();
     let mut created = Vec::new();
@@ -50,11 +54,11 @@ pub fn of_synced(
     repository: &Repository,
     name: &SnapshotName,
 ) -> Result<CreatedSnapshot, Error> {
-    let wanted = New {
+    let wanted = NewSnapshots {
         repositories: &[repository.id.as_str()],
         name,
         description: None,
-        is_published: true,
+        publishing: Publishing::Yes,
     };
     let made = wanted.make(context, storage)?;
     let (snapshot, effort) = &made[0];
@@ -91,28 +95,38 @@ pub fn publish_new(
     }
 }
 
+/// Whether new snapshots are published where their repositories have a place for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Publishing {
+    Yes,
+    No,
+}
+
 /// Snapshots that are wanted of the repositories' current states.
-struct New<'a> {
+struct NewSnapshots<'a> {
     repositories: &'a [&'a str],
     name: &'a SnapshotName,
     description: Option<&'a str>,
-    is_published: bool,
+    publishing: Publishing,
 }
 
-impl New<'_> {
-    /// Makes them, all or none. Where a run was killed that had made them and not published all of them, its work is finished:
-    /// those that are there are the same.
+impl NewSnapshots<'_> {
+    /// Makes them, all or none. Where a run was killed that had made them and not published all of
+    /// them, its work is finished: those that are there are the same.
     fn make(
         &self,
         context: &Context<'_>,
         storage: &Storage,
     ) -> Result<Vec<(Snapshot, Effort)>, Error> {
-        let there = self.there(storage)?;
+        let existing = self.existing(storage)?;
         let mut is_unfinished = false;
-        for snapshot in there.iter().filter(|_| self.is_published) {
-            is_unfinished |= is_unfinished_snapshot(context, storage, snapshot)?;
+        if self.publishing == Publishing::Yes {
+            for snapshot in &existing {
+                is_unfinished |= is_unfinished_snapshot(context, storage, snapshot)?;
+            }
         }
-        let is_made = |id: &&str| is_unfinished && there.iter().any(|made| made.repository == *id);
+        let is_made =
+            |id: &&str| is_unfinished && existing.iter().any(|made| made.repository == *id);
         let missing: Vec<&str> = self
             .repositories
             .iter()
@@ -123,7 +137,7 @@ impl New<'_> {
         let mut made: Vec<(Snapshot, Effort)> =
             new.into_iter().map(|new| (new, Effort::Always)).collect();
         if is_unfinished {
-            made.extend(there.into_iter().map(|old| (old, Effort::WhenChanged)));
+            made.extend(existing.into_iter().map(|old| (old, Effort::WhenChanged)));
             let place = |snapshot: &Snapshot| {
                 self.repositories
                     .iter()
@@ -135,7 +149,7 @@ impl New<'_> {
     }
 
     /// Those that have the name already, and the state that they would get.
-    fn there(&self, storage: &Storage) -> Result<Vec<Snapshot>, Error> {
+    fn existing(&self, storage: &Storage) -> Result<Vec<Snapshot>, Error> {
         let all = storage.store.read(|reader| snapshot::list(reader, None))?;
         let states = storage.store.read(Reader::repositories)?;
         let is_same = |snapshot: &Snapshot| {

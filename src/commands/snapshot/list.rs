@@ -11,7 +11,7 @@ use crate::storage;
 use crate::time::rfc3339;
 
 #[derive(Serialize)]
-struct Listed {
+struct SnapshotRow {
     repository: String,
     snapshot: String,
     created_at: String,
@@ -34,11 +34,11 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
     {
         context.repository(repository)?;
     }
-    let listed: Vec<Listed> = snapshots
+    let listed: Vec<SnapshotRow> = snapshots
         .into_iter()
         .map(|snapshot| {
             let state = snapshot.record.state;
-            Listed {
+            SnapshotRow {
                 repository: snapshot.repository,
                 snapshot: snapshot.name,
                 created_at: rfc3339(snapshot.record.created_at),

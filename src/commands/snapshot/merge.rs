@@ -71,7 +71,8 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
     failed.map_or(Ok(()), Err)
 }
 
-/// Whether the snapshot is there and was never published, although it should be: the run that made it was killed.
+/// Whether the snapshot is there and was never published, although it should be: the run that made
+/// it was killed.
 fn unfinished(
     context: &Context<'_>,
     storage: &Storage,

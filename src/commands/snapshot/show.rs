@@ -16,7 +16,7 @@ use crate::store::Name;
 use crate::time::rfc3339;
 
 #[derive(Serialize)]
-struct Shown {
+struct SnapshotDetails {
     repository: String,
     snapshot: String,
     #[serde(rename = "type")]
@@ -30,7 +30,8 @@ struct Shown {
     upstream_valid_until: Option<String>,
     signed_by: Vec<String>,
     packages_signed_by: BTreeMap<String, u64>,
-    /// Indexes that new metadata lacks because clients cannot read them, and what is wrong with them.
+    /// Indexes that new metadata lacks because clients cannot read them, and what is wrong with
+    /// them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     left_out: BTreeMap<String, String>,
     packages: u64,
@@ -81,7 +82,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
             .collect();
         Ok((snapshot::usage(reader, &own, &others)?, trees))
     })?;
-    let shown = Shown {
+    let shown = SnapshotDetails {
         repository: snapshot.repository.clone(),
         snapshot: snapshot.name.clone(),
         format: state.format,
@@ -111,7 +112,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
     Ok(())
 }
 
-fn describe(shown: &Shown) -> String {
+fn describe(shown: &SnapshotDetails) -> String {
     let none = || "-".to_owned();
     let mut pairs = vec![
         (
