@@ -16,28 +16,30 @@ use crate::error::Error;
 const FILES: [(&str, &str); 6] = [
     (
         "/etc/chantal/conf.d/*.yaml",
-        "The configuration for all repositories, read in the order of the files' names; a later one changes what an earlier one \
-         says, key by key. --config-dir names another directory than /etc/chantal.",
+        "Global configuration, read in the order of the file names. Keys in later files override the same keys in earlier \
+         files. --config-dir sets another directory than /etc/chantal.",
     ),
     (
         "/etc/chantal/repos.d/*.yaml",
-        "The repositories, one a file. Relative paths, in all of these files, are relative to the file that holds them.",
+        "Repository definitions, one for each file. Relative paths in configuration files are relative to the file that \
+         contains them.",
     ),
     (
         "/var/lib/chantal",
-        "The storage (storage.base_path), which holds what follows.",
+        "The storage (storage.base_path), which contains the following files.",
     ),
     (
         "/var/lib/chantal/chantal.redb",
-        "The store: repositories' states, their history, published trees (database.path).",
+        "The database (database.path): states and history of the repositories, snapshots, published trees.",
     ),
     (
         "/var/lib/chantal/pool",
-        "Every mirrored file, once, named by its SHA-256 (storage.pool_path). Published trees are hard links into it.",
+        "The pool (storage.pool_path): every mirrored file, stored once under its SHA-256 digest. Published files are hard \
+         links into the pool.",
     ),
     (
         "/var/lib/chantal/gpgkeys/NAME.asc",
-        "The keys that repository NAME trusts, as they were last fetched.",
+        "The trusted keys of repository NAME that were fetched from a gpgkey_url.",
     ),
 ];
 
@@ -101,9 +103,9 @@ fn page(command: &Command, parents: &[&Command], source: &str) -> Result<String,
     } else {
         own.control("SH", ["EXIT STATUS"]);
         own.text([
-            roman("0 when everything was done; "),
+            roman("0 on success. The other exit codes are listed in "),
             bold("chantal"),
-            roman("(1) has the others."),
+            roman("(1)."),
         ]);
     }
     if parents.is_empty() {

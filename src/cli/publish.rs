@@ -1,0 +1,72 @@
+//! `chantal publish` and `chantal unpublish`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ForgetAbsent, Waiting};
+use crate::snapshot::Reference;
+
+#[derive(Debug, Args)]
+#[group(id = "what", required = true, multiple = false)]
+pub struct What {
+    /// Publish the latest state of this repository; can be repeated
+    #[arg(long = "repo-id", value_name = "NAME", group = "what")]
+    pub repo_ids: Vec<String>,
+
+    /// Publish all enabled repositories
+    #[arg(long, group = "what")]
+    pub all: bool,
+
+    /// Publish this snapshot: NAME, or REPOSITORY/NAME if several repositories have it
+    #[arg(long, value_name = "NAME", group = "what", value_parser = Reference::parse)]
+    pub snapshot_name: Option<Reference>,
+}
+
+#[derive(Debug, Args)]
+pub struct Publish {
+    #[command(flatten)]
+    pub what: What,
+
+    /// Publish at this path, which can be switched to another snapshot in one step
+    #[arg(long, value_name = "PATH", conflicts_with = "all")]
+    pub to: Option<PathBuf>,
+
+    /// Publish again at a path where the published tree is missing
+    ///
+    /// A missing tree may be on a disk that is not mounted. Without this option, the command
+    /// fails and creates nothing there.
+    #[arg(long)]
+    pub recreate: bool,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub struct Unpublish {
+    #[command(flatten)]
+    pub which: Trees,
+
+    #[command(flatten)]
+    pub absent: ForgetAbsent,
+
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "trees", required = true, multiple = false)]
+pub struct Trees {
+    /// Remove all published trees of this repository, but not those of its snapshots
+    #[arg(long = "repo-id", value_name = "NAME", group = "trees")]
+    pub repo_id: Option<String>,
+
+    /// Remove all published trees of this snapshot
+    #[arg(long, value_name = "NAME", group = "trees", value_parser = Reference::parse)]
+    pub snapshot_name: Option<Reference>,
+
+    /// Remove the published tree at this path
+    #[arg(long, value_name = "PATH", group = "trees")]
+    pub path: Option<PathBuf>,
+}
