@@ -148,7 +148,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(ConfigError::NoDirectory(_)) => {
-                Some("`chantal init` creates it, `--config-dir` names another one".to_owned())
+                Some("`chantal init` creates it; `--config-dir` sets another directory".to_owned())
             }
             Self::Config(ConfigError::Problems(problems)) => match &problems[..] {
                 [one] => one.hint.clone(),
@@ -158,11 +158,12 @@ impl Error {
             Self::Storage(error) => storage_hint(error),
             Self::Sync { repository, source } => sync_hint(repository, source),
             Self::Publish(error) => request_hint(error),
-            Self::Internal { .. } | Self::Merge(MergeError::Format(FormatError::ReadBack { .. })) => {
-                Some(FAULT.to_owned())
-            }
+            Self::Internal { .. }
+            | Self::Merge(MergeError::Format(FormatError::ReadBack { .. })) => Some(BUG.to_owned()),
             Self::StillConfigured { .. } => Some(
-                "only what left the configuration is removed: take the file away first".to_owned(),
+                "remove this file first: only repositories that are no longer configured can be \
+                 removed"
+                    .to_owned(),
             ),
             Self::Snapshot(SnapshotError::NeverSynced { repository }) => {
                 Some(sync_first(repository))
@@ -172,12 +173,15 @@ impl Error {
             )
             | Self::Merge(MergeError::Store(error)) => store_hint(error),
             Self::Snapshot(SnapshotError::Stored(StateError::ObjectMissing { .. })) => Some(
-                "`chantal repo sync --refresh` fetches again what the upstream still has; for anything else restore the pool"
+                "`chantal repo sync --refresh` downloads files that the upstream still has; \
+                 restore other files from a backup of the pool"
                     .to_owned(),
             ),
             Self::Snapshot(SnapshotError::Exists { .. })
             | Self::Merge(MergeError::Exists { .. }) => Some(
-                "a snapshot is never changed: take another name, or delete it first".to_owned(),
+                "snapshots are immutable: choose another name, or delete the existing snapshot \
+                 first"
+                    .to_owned(),
             ),
             Self::SigningKey(error) => key_file_hint(error),
             Self::Merge(MergeError::Io(error)) => io_hint(error),
@@ -192,17 +196,18 @@ impl Error {
     }
 }
 
-const FAULT: &str = "this is a fault of chantal: report it with what it printed above; the last good state is untouched";
+const BUG: &str = "this is a bug in chantal: report it with the output above; the state of the \
+                   last successful sync is unchanged";
 
 fn key_file_hint(error: &KeyFileError) -> Option<String> {
     match error {
         KeyFileError::Unusable { source, .. } => Some(signing_key_hint(source)),
         KeyFileError::Read(error) => match error.kind() {
             io::ErrorKind::NotFound => {
-                Some("restore it from your backup, or correct the path that names it".to_owned())
+                Some("restore it from a backup, or correct its path in the configuration".to_owned())
             }
             io::ErrorKind::PermissionDenied => {
-                Some("run chantal as the user who owns it".to_owned())
+                Some("run chantal as the owner of this file".to_owned())
             }
             _ => None,
         },
@@ -211,7 +216,7 @@ fn key_file_hint(error: &KeyFileError) -> Option<String> {
 }
 
 fn signing_key_hint(error: &SigningKeyError) -> String {
-    const EXPORT: &str = "`gpg --export-secret-keys --armor FINGERPRINT` writes the file";
+    const EXPORT: &str = "export the key with `gpg --export-secret-keys --armor FINGERPRINT`";
     match error {
         SigningKeyError::NotAKey
         | SigningKeyError::Public
@@ -220,154 +225,181 @@ fn signing_key_hint(error: &SigningKeyError) -> String {
         | SigningKeyError::Damaged { .. }
         | SigningKeyError::TooLarge { .. } => EXPORT.to_owned(),
         SigningKeyError::Several { .. } => {
-            format!("one key for each file: {EXPORT}")
+            format!("only one key per file is supported: {EXPORT}")
         }
         SigningKeyError::NoPassphrase { .. } => {
-            "write the passphrase into a file that only you can read, and name that as signing.passphrase_file".to_owned()
+            "store the passphrase in a file that only you can read, and set \
+             signing.passphrase_file to its path"
+                .to_owned()
         }
         SigningKeyError::WrongPassphrase { .. } => {
-            "signing.passphrase_file must have it in its first line".to_owned()
+            "the first line of signing.passphrase_file must be the passphrase".to_owned()
         }
-        SigningKeyError::Protection { .. } => format!("import the key into gpg; {EXPORT}"),
+        SigningKeyError::Protection { .. } => format!("import the key into gpg, then {EXPORT}"),
         SigningKeyError::NothingMaySign { .. } | SigningKeyError::Unsupported { .. } => {
-            "an Ed25519 or RSA key that may sign is needed; of an expired one, extend it in gpg and export it again".to_owned()
+            "use an Ed25519 or RSA key that can sign; if the key has expired, extend it in gpg \
+             and export it again"
+                .to_owned()
         }
     }
 }
 
 fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
-    let untouched = "the last good state is untouched";
+    let unchanged = "the state of the last successful sync is unchanged";
     Some(match error {
         SyncError::Files { errors, .. } => sync_hint(repository, most_severe(errors)?)?,
         SyncError::Key(KeyError::Replaced { .. }) => format!(
-            "if the new keys are genuine, `chantal repo trust --repo-id {repository}` accepts them; {untouched}"
+            "if the new keys are genuine, accept them with `chantal repo trust --repo-id \
+             {repository}`; {unchanged}"
         ),
         SyncError::Key(KeyError::Lock(error)) | SyncError::Lock(error) => lock_hint(error)?,
         SyncError::Key(KeyError::Missing { .. }) => "check gpgkey_url".to_owned(),
         SyncError::Key(KeyError::Upstream(UpstreamError::Redirect { .. })) => {
-            "name the address that it leads to as gpgkey_url".to_owned()
+            "set gpgkey_url to the URL that it redirects to".to_owned()
         }
         SyncError::Key(KeyError::File(_) | KeyError::Unusable(_)) => {
-            format!("check gpgkey_file or gpgkey_url; {untouched}")
+            format!("check gpgkey_file or gpgkey_url; {unchanged}")
         }
         SyncError::Root(RootError::NoDirectory { .. }) => format!(
-            "mount it, or correct upstream.url, where a URL begins with https:// or http://; {untouched}"
+            "mount it, or correct upstream.url (a URL begins with https:// or http://); {unchanged}"
         ),
         SyncError::Root(RootError::NotFound { .. }) => {
-            "check upstream.url; for APT also distribution".to_owned()
+            "check upstream.url, and for APT also apt.distribution".to_owned()
         }
         SyncError::Root(RootError::SignatureMissing { .. }) => format!(
-            "an upstream without signatures needs `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); {untouched}"
+            "if the upstream does not sign its metadata, set `gpgcheck: false` (apt) or \
+             `repo_gpgcheck: false` (rpm); {unchanged}"
         ),
         SyncError::Root(RootError::SignatureGone { .. }) => format!(
-            "if the upstream really stopped signing, say `repo_gpgcheck: false`; {untouched}"
+            "if the upstream no longer signs its metadata, set `repo_gpgcheck: false`; {unchanged}"
         ),
         SyncError::Root(RootError::NotVerified(VerifyError::NotClearSigned { .. }))
         | SyncError::Format(FormatError::Malformed { .. } | FormatError::Read { .. }) => {
-            format!(
-                "the upstream may be broken, or this may not be the repository that was meant; {untouched}"
-            )
+            format!("the upstream may be broken, or upstream.url may be wrong; {unchanged}")
         }
         SyncError::Root(RootError::NotVerified(error)) if error.is_weakness() => format!(
-            "such a signature can be forged; `allow_weak_signatures: true` accepts it all the same; {untouched}"
+            "such signatures can be forged; `allow_weak_signatures: true` accepts them anyway; \
+             {unchanged}"
         ),
         SyncError::Root(RootError::NotVerified(_)) => {
             format!(
-                "check gpgkey_file or gpgkey_url against what the upstream announces; {untouched}"
+                "check gpgkey_file or gpgkey_url against the keys that the upstream announces; \
+                 {unchanged}"
             )
         }
         SyncError::PackageRefused { .. } => format!(
-            "if a key is missing that the upstream announces, add it to gpgkey_file or gpgkey_url; anything else only the upstream can explain (`rpm.gpgcheck: false` takes packages unseen); {untouched}"
+            "if a key that the upstream announces is missing, add it to gpgkey_file or \
+             gpgkey_url; otherwise report this to the upstream (`rpm.gpgcheck: false` accepts \
+             packages without verifying signatures); {unchanged}"
         ),
         SyncError::Root(RootError::Upstream(error))
         | SyncError::Download { source: error, .. }
-        | SyncError::Key(KeyError::Upstream(error)) => upstream_hint(error, untouched)?,
-        SyncError::Freshness(error) => freshness_hint(error, untouched),
+        | SyncError::Key(KeyError::Upstream(error)) => upstream_hint(error, unchanged)?,
+        SyncError::Freshness(error) => freshness_hint(error, unchanged),
         SyncError::IndexMissing { .. } | SyncError::KeepsChanging { .. } => {
-            format!("the upstream may be mid-update; try again later; {untouched}")
+            format!("the upstream may be in the middle of an update; try again later; {unchanged}")
         }
         SyncError::NothingChosen => {
-            format!("widen the filters, or correct a name in them; {untouched}")
+            format!("relax the filters, or check them for typos; {unchanged}")
         }
         SyncError::Format(FormatError::Write { source, .. }) => io_hint(source)?,
-        SyncError::Format(FormatError::ReadBack { .. }) => FAULT.to_owned(),
+        SyncError::Format(FormatError::ReadBack { .. }) => BUG.to_owned(),
         SyncError::Format(FormatError::Compression { .. }) => {
-            format!("ask the upstream for an index that is packed otherwise; {untouched}")
+            format!(
+                "ask the upstream to provide the index in a supported compression format; \
+                 {unchanged}"
+            )
         }
         SyncError::Format(FormatError::Path { .. } | FormatError::NoDigest { .. }) => {
-            format!("nothing of it can be mirrored safely: report it to the upstream; {untouched}")
+            format!(
+                "the repository cannot be mirrored safely: report this to the upstream; \
+                 {unchanged}"
+            )
         }
         SyncError::Format(FormatError::NotFound { what, .. }) => {
-            format!("correct apt.{what}s; {untouched}")
+            format!("check apt.{what}s; {unchanged}")
         }
         SyncError::Key(KeyError::Kept(error)) | SyncError::Io(error) => io_hint(error)?,
         SyncError::Store(error) => store_hint(error)?,
-        SyncError::NoSpace { .. } => "make room, or move the pool (storage.pool_path)".to_owned(),
+        SyncError::NoSpace { .. } => {
+            "free up disk space, or move the pool (storage.pool_path)".to_owned()
+        }
         SyncError::TwoContents { .. }
         | SyncError::SizeConflict { .. }
         | SyncError::Manifest(
             ManifestError::TwoContents { .. } | ManifestError::FileAndDirectory { .. },
         ) => {
-            format!("the upstream's indexes contradict each other: report it there; {untouched}")
+            format!(
+                "the indexes of the upstream contradict each other: report this to the \
+                 upstream; {unchanged}"
+            )
         }
         SyncError::KeyPlace { .. } => format!(
-            "whoever answers for the upstream would choose what clients trust; if the file is meant to be there, publish.key_name gives \
-             the key files another name; {untouched}"
+            "clients would trust keys that the upstream chooses; if this file is legitimate, set \
+             publish.key_name to give the key files another name; {unchanged}"
         ),
         _ => return None,
     })
 }
 
-fn freshness_hint(error: &FreshnessError, untouched: &str) -> String {
+fn freshness_hint(error: &FreshnessError, unchanged: &str) -> String {
     match error {
         FreshnessError::Expired { .. } => format!(
-            "somebody may be serving an old state; for an archive that no longer moves say `check_valid_until: false`; {untouched}"
+            "this may be an outdated mirror or a replay attack; for an archive that is no longer \
+             updated, set `check_valid_until: false`; {unchanged}"
         ),
         FreshnessError::Future { .. } => format!(
-            "check this machine's clock; if the upstream's is wrong, `check_date: false` lets it pass; {untouched}"
+            "check the clock of this machine; if the clock of the upstream is wrong, `check_date: \
+             false` accepts its dates; {unchanged}"
         ),
         FreshnessError::UnreadValidUntil { .. } => format!(
-            "apt refuses it too: report it to the upstream; `check_valid_until: false` lets it pass; {untouched}"
+            "apt rejects it, too: report this to the upstream; `check_valid_until: false` ignores \
+             it; {unchanged}"
         ),
         FreshnessError::Undated { .. } => format!(
-            "somebody may be serving an old state; if the upstream no longer writes dates that can be read, `check_date: false` takes its roots without them; {untouched}"
+            "this may be an outdated mirror or a replay attack; if the upstream no longer \
+             provides valid dates, `check_date: false` accepts its metadata without them; \
+             {unchanged}"
         ),
         FreshnessError::Lagging { .. } => {
-            format!("one of its servers may not be up to date yet: try again later; {untouched}")
+            format!("one of its servers may not be up to date yet; try again later; {unchanged}")
         }
         FreshnessError::RolledBack { .. } => format!(
-            "somebody may be serving an old state; if the upstream really went back, `--allow-rollback` follows it once; {untouched}"
+            "this may be an outdated mirror or a replay attack; if the upstream really went back \
+             to an older state, `--allow-rollback` accepts it once; {unchanged}"
         ),
     }
 }
 
-fn upstream_hint(error: &UpstreamError, untouched: &str) -> Option<String> {
+fn upstream_hint(error: &UpstreamError, unchanged: &str) -> Option<String> {
     Some(match error {
         UpstreamError::Tls { why, .. } => tls_hint(why).to_owned(),
         UpstreamError::UnknownHost { .. } => {
-            "correct the host in the URL, or this machine's name resolution".to_owned()
+            "check the host name in the URL, and the DNS configuration of this machine".to_owned()
         }
         UpstreamError::Denied {
             with_certificate: true,
             ..
-        } => "the certificate of credentials.cert may have expired, or be of another entitlement"
+        } => "the certificate in credentials.cert may have expired, or may be for another \
+              entitlement"
             .to_owned(),
         UpstreamError::Denied { status: 403, .. } => {
             "the credentials or the entitlement may be missing, wrong or expired".to_owned()
         }
         UpstreamError::Denied { .. } => "check credentials".to_owned(),
         UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. } => {
-            format!("the upstream may be mid-update; {untouched}")
+            format!("the upstream may be in the middle of an update; {unchanged}")
         }
         UpstreamError::Status { status, .. } if *status < 400 => format!(
-            "nothing that was asked for is answered so: the server, or a proxy before it, may be broken; {untouched}"
+            "this status is not expected here: the server, or a proxy in front of it, may be \
+             broken; {unchanged}"
         ),
         UpstreamError::Unreachable { .. } | UpstreamError::Status { .. } => {
-            format!("try again later; {untouched}")
+            format!("try again later; {unchanged}")
         }
         UpstreamError::Local(error) => io_hint(error)?,
         UpstreamError::Redirect { .. } => {
-            "name the address that it leads to as upstream.url".to_owned()
+            "set upstream.url to the URL that it redirects to".to_owned()
         }
         _ => return None,
     })
@@ -376,30 +408,34 @@ fn upstream_hint(error: &UpstreamError, untouched: &str) -> Option<String> {
 fn tls_hint(failure: &TlsFailure) -> &'static str {
     match failure {
         TlsFailure::UnknownIssuer => {
-            "name the certificate of its authority as tls.ca_file (or credentials.ca_cert), if it is to be trusted"
+            "if the server is to be trusted, set tls.ca_file (or credentials.ca_cert) to the \
+             certificate of its CA"
         }
         TlsFailure::OtherName => {
-            "name the host in the URL that the certificate is for; tls.ca_file cannot make up for it"
+            "use the host name that the certificate was issued for; tls.ca_file does not help here"
         }
         TlsFailure::Expired | TlsFailure::NotValidYet => {
-            "check this machine's clock; if it is right, the upstream has to renew its certificate (tls.ca_file cannot make up for it)"
+            "check the clock of this machine; if it is right, the upstream must renew its \
+             certificate (tls.ca_file does not help here)"
         }
         TlsFailure::BadCertificate(_) => {
-            "the upstream has to replace its certificate, or tls.ca_file names the wrong one"
+            "the upstream must replace its certificate, or tls.ca_file contains the wrong one"
         }
         TlsFailure::ClientCertificateWanted => {
-            "name one with `credentials: {type: client_cert, cert: ..., key: ...}`"
+            "configure one with `credentials: {type: client_cert, cert: ..., key: ...}`"
         }
         TlsFailure::ClientCertificateRefused(_) => {
-            "the certificate of credentials.cert may have expired, or be of another authority"
+            "the certificate in credentials.cert may have expired, or may be from another CA"
         }
-        TlsFailure::NotTls => "check the port in the URL, and whether it is to be http://",
-        TlsFailure::TlsWanted => "check the port in the URL, and whether it is to be https://",
+        TlsFailure::NotTls => "check the port in the URL, and whether it should begin with http://",
+        TlsFailure::TlsWanted => {
+            "check the port in the URL, and whether it should begin with https://"
+        }
     }
 }
 
 fn sync_first(repository: &str) -> String {
-    format!("`chantal repo sync --repo-id {repository}` makes one")
+    format!("run `chantal repo sync --repo-id {repository}` first")
 }
 
 fn request_hint(error: &RequestError) -> Option<String> {
@@ -420,45 +456,56 @@ fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
     Some(match error {
         PublishError::Lock(error) => lock_hint(error)?,
         PublishError::Occupied { .. } => {
-            "move it away, or name another publish path (what was published elsewhere and moved here with its storage can be \
-             removed); nothing was changed"
+            "move it away, or set another publish path (a tree that was published elsewhere and \
+             moved here with its storage can be removed); nothing was changed"
                 .to_owned()
         }
         PublishError::ForeignFiles { .. } => {
-            "move them out of the published tree: it is replaced as a whole; nothing was changed"
+            "move these files out of the published tree, which is replaced as a whole; nothing \
+             was changed"
                 .to_owned()
         }
-        PublishError::SymbolicLink { .. } => "name the link's target as publish path".to_owned(),
+        PublishError::SymbolicLink { .. } => {
+            "set the publish path to the target of the link".to_owned()
+        }
         PublishError::MountPoint { .. } => {
-            "name a directory below the mount point as publish path".to_owned()
+            "set the publish path to a directory below the mount point".to_owned()
         }
         PublishError::TreeMissing { .. } => {
-            "mount it; if it is lost, `chantal publish` with --recreate publishes it again, and `chantal unpublish` with --forget-absent \
-             forgets it; nothing was changed there"
+            "mount it; if the disk is lost, `chantal publish` with --recreate publishes the tree \
+             again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed \
+             there"
                 .to_owned()
         }
-        PublishError::NotMounted { .. } => "mount it; nothing was made".to_owned(),
+        PublishError::NotMounted { .. } => "mount it; nothing was created".to_owned(),
         PublishError::NeighbourMissing { .. } => {
-            "mount it; if it is lost, `chantal unpublish` with --forget-absent forgets what was there; nothing was made".to_owned()
+            "mount it; if the disk is lost, `chantal unpublish` with --forget-absent forgets the \
+             trees on it; nothing was created"
+                .to_owned()
         }
         PublishError::Older { .. } => {
-            "with a signing key (`chantal config keygen`) it gets a new date and our signature; or publish it at another place; \
+            "generate a signing key (`chantal config keygen`), so that it can be signed with a \
+             new date, or publish it at another path; \
              nothing was changed"
                 .to_owned()
         }
         PublishError::KeyPlace { .. } => {
-            "publish.key_name gives the key files another name; nothing was changed".to_owned()
+            "set publish.key_name to give the key files another name; nothing was changed"
+                .to_owned()
         }
         PublishError::NotOwner { .. } => {
-            "run chantal as the user that owns the pool (fs.protected_hardlinks)".to_owned()
+            "run chantal as the owner of the pool (see fs.protected_hardlinks)".to_owned()
         }
         PublishError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            "run chantal as a user that may write there".to_owned()
+            "run chantal as a user who can write there".to_owned()
         }
         PublishError::Io(error) => io_hint(error)?,
         PublishError::Store(error) => store_hint(error)?,
         PublishError::ObjectMissing { .. } => {
-            format!("`chantal repo sync --repo-id {repository} --refresh` fetches what the pool lacks")
+            format!(
+                "run `chantal repo sync --repo-id {repository} --refresh` to download missing \
+                 files again"
+            )
         }
         _ => return None,
     })

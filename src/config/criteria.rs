@@ -61,7 +61,7 @@ fn plain(name: &str, list: Option<Vec<String>>, scope: &mut Scope<'_>) -> Vec<Pa
         scope.refuse_with_hint(
             &format!("filters.{name}"),
             "has a pattern with a `!` before it",
-            "names that are not wanted belong into filters.exclude",
+            "put the names of unwanted packages into filters.exclude",
         );
     }
     wanted

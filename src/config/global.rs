@@ -245,8 +245,8 @@ fn database_path(written: &written::Database, scope: &mut Scope<'_>) -> Option<P
 
 fn path_of_database_url(url: &Secret, scope: &mut Scope<'_>) -> Option<PathBuf> {
     const KEY: &str = "database.url";
-    const HINT: &str = "write `database.path: PATH`, or nothing: by default the store is \
-                        chantal.redb in storage.base_path";
+    const HINT: &str =
+        "set `database.path: PATH`, or omit it: the default is chantal.redb in storage.base_path";
     let url = url.expose();
     if let Some(path) = url.strip_prefix("redb://").filter(|p| p.starts_with('/')) {
         return scope.path(KEY, Some(path));

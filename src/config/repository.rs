@@ -119,7 +119,7 @@ fn key_name(
         scope.refuse_with_hint(
             KEY,
             format!("{written:?} is not a plain file name"),
-            "the key files stand at the top of the published tree, and are not hidden there",
+            "the key files are at the top of the published tree, and must not be hidden files",
         );
         return None;
     }
@@ -222,7 +222,7 @@ fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribu
         scope.refuse_with_hint(
             KEY,
             "is missing",
-            "the directory below dists/, or `./` for a flat repository",
+            "set it to the directory below dists/, or to `./` for a flat repository",
         );
         return None;
     };
@@ -279,7 +279,7 @@ fn architectures(
         scope.refuse_with_hint(
             &key,
             format!("{name:?} is not chosen here"),
-            format!("sources are chosen by {section}.sources"),
+            format!("use {section}.sources to select source packages"),
         );
     }
     let is_architecture = |name: &str| {

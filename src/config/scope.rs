@@ -92,7 +92,7 @@ impl<'a> Scope<'a> {
             LocationError::Scheme(_) => self.refuse_with_hint(
                 key,
                 err.to_string(),
-                "a URL begins with https://, a path with a colon in it with ./",
+                "a URL must begin with https://, and a path that contains a colon with ./",
             ),
             LocationError::NoScheme | LocationError::HttpUrl => self.refuse_with_hint(
                 key,

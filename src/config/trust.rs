@@ -92,7 +92,7 @@ impl WrittenKeys<'_> {
                         &key,
                         format!("{url} can be forged on the way"),
                         format!(
-                            "use https, or name the key in {}.gpgkey_fingerprints",
+                            "use https, or list the key in {}.gpgkey_fingerprints",
                             self.section
                         ),
                     ),
@@ -127,7 +127,7 @@ impl WrittenKeys<'_> {
                 "is true, but there is no key to check with",
                 format!(
                     "set {section}.gpgkey_file or {section}.gpgkey_url, \
-                     or `{section}.{check}: false` to trust {trusted} unseen"
+                     or `{section}.{check}: false` to accept {trusted} without verifying signatures"
                 ),
             );
         };

@@ -10,40 +10,51 @@ use crate::store::StoreError;
 pub fn storage_hint(error: &StorageError) -> Option<String> {
     Some(match error {
         StorageError::Absent { .. } => {
-            "is the file system mounted? `chantal init` makes a new storage".to_owned()
+            "is the file system mounted? `chantal init` creates a new storage".to_owned()
         }
         StorageError::BaseAway { .. } => {
-            "is the file system of storage.base_path mounted? `chantal init` makes the directory again".to_owned()
+            "is the file system of storage.base_path mounted? `chantal init` creates the \
+             directory again"
+                .to_owned()
         }
         StorageError::OtherStore { owner, .. } => format!(
-            "two stores on one pool would delete each other's objects: give each its own storage.pool_path; if the other one is \
-             not used any more, `chantal pool take-over --from {}`",
+            "two databases with the same pool would delete each other's objects: set a different \
+             storage.pool_path for each of them; if the other one is no longer used, run `chantal \
+             pool take-over --from {}`",
             owner.store
         ),
         StorageError::Owned { owner, .. } => format!(
-            "name another directory as storage.pool_path; if that store is not used any more, `chantal pool take-over --from {}`",
+            "set storage.pool_path to another directory; if that database is no longer used, run \
+             `chantal pool take-over --from {}`",
             owner.store
         ),
-        StorageError::NotTheOwner { .. } => "the error of a refused command names the right one".to_owned(),
+        StorageError::NotTheOwner { .. } => {
+            "use the ID from the error message of the command that failed".to_owned()
+        }
         StorageError::Guest { store, .. } => format!(
-            "if no other store uses the pool, `chantal pool take-over --from {store}` makes it this one's"
+            "if no other database uses this pool, take it over with `chantal pool take-over \
+             --from {store}`"
         ),
         StorageError::StoreGone { .. } => {
-            "is its file system mounted? else restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state"
+            "is its file system mounted? if the database is lost, restore it from a backup; \
+             `chantal init` creates an empty database for this pool, without any states or \
+             snapshots"
                 .to_owned()
         }
         StorageError::Pool(PoolError::Absent { .. }) => {
-            "the store names a pool at storage.pool_path: mount it or correct the path".to_owned()
+            "mount the file system of storage.pool_path, or correct the path".to_owned()
         }
         StorageError::Pool(PoolError::Foreign { owner, .. }) => format!(
-            "if no other store uses it, `chantal pool take-over --from {owner}` makes it this one's"
+            "if no other database uses this pool, take it over with `chantal pool take-over \
+             --from {owner}`"
         ),
         StorageError::Pool(PoolError::Occupied { .. }) => {
-            "name an empty or new directory as storage.pool_path".to_owned()
+            "set storage.pool_path to an empty or new directory".to_owned()
         }
         StorageError::Lock(error) => lock_hint(error)?,
         StorageError::Pool(PoolError::NoMarker { lines, .. }) => format!(
-            "if it is the right directory, a file CHANTAL-POOL with the two lines {:?} and {:?} brings the pool back",
+            "if this is the right directory, create the file CHANTAL-POOL in it with these two \
+             lines: {:?} and {:?}",
             lines[0], lines[1]
         ),
         StorageError::Store(error) => store_hint(error)?,
@@ -53,9 +64,10 @@ pub fn storage_hint(error: &StorageError) -> Option<String> {
 
 pub fn lock_hint(error: &LockError) -> Option<String> {
     match error {
-        LockError::Busy { .. } => Some("wait for it to end, or let the command wait: --wait".to_owned()),
+        LockError::Busy { .. } => Some("wait until it has finished, or use --wait".to_owned()),
         LockError::Lost { .. } => Some(
-            "run the command again; never remove the lock file: it is free as soon as its holder ends, however it ends"
+            "run the command again; never remove a lock file: the lock is released automatically \
+             when its process ends"
                 .to_owned(),
         ),
         LockError::Io { source, .. } => io_hint(source),
@@ -65,29 +77,32 @@ pub fn lock_hint(error: &LockError) -> Option<String> {
 
 pub fn store_hint(error: &StoreError) -> Option<String> {
     Some(match error {
-        StoreError::Newer { .. } => "use the chantal that wrote it, or a newer one".to_owned(),
+        StoreError::Newer { .. } => {
+            "use the version of chantal that wrote it, or a later one".to_owned()
+        }
         StoreError::Older { .. } => "run `chantal db migrate`".to_owned(),
         StoreError::Damaged { .. } | StoreError::Record { .. } => {
             "restore it from a backup".to_owned()
         }
         StoreError::Full { .. } | StoreError::NoRoom { .. } => MAKE_ROOM.to_owned(),
         StoreError::Unrepaired { .. } => {
-            "it needs to be writable, with room on its file system; nothing is lost".to_owned()
+            "the database must be writable, with free space on its file system; no data is lost"
+                .to_owned()
         }
-        StoreError::Busy { .. } => "wait for it to end".to_owned(),
+        StoreError::Busy { .. } => "wait until it has finished".to_owned(),
         StoreError::Lock(error) => lock_hint(error)?,
         StoreError::Io(error) => io_hint(error)?,
         StoreError::Absent { .. } | StoreError::Database { .. } => return None,
     })
 }
 
-const MAKE_ROOM: &str = "make room; what was there before is untouched";
+const MAKE_ROOM: &str = "free up disk space; existing data is unchanged";
 
 pub fn io_hint(error: &io::Error) -> Option<String> {
     match error.kind() {
         io::ErrorKind::StorageFull => Some(MAKE_ROOM.to_owned()),
         io::ErrorKind::PermissionDenied => {
-            Some("run chantal as the user who owns the storage and the published trees".to_owned())
+            Some("run chantal as the owner of the storage and the published trees".to_owned())
         }
         _ => None,
     }

@@ -394,7 +394,7 @@ pub fn is_made_or_warn(places: &Places) -> Result<bool, StorageError> {
     let is_made = is_made(places)?;
     if !is_made {
         log::warn!(
-            "{} holds no storage: is the file system mounted? `chantal init` makes a new storage",
+            "{} holds no storage: is the file system mounted? `chantal init` creates a new storage",
             places.base_path.display()
         );
     }

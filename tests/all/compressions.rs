@@ -94,8 +94,7 @@ fn a_compression_that_is_not_read_is_named() {
             mirror.sync().exits(4).stderr,
             format!(
                 "error: r: {file}: main/binary-amd64/Packages is there only as .lz4, .lzma: that compression is not supported \
-                 (gz, xz, bz2, zst and none are)\nhint: ask the upstream for an index that is packed otherwise; the last good \
-                 state is untouched\n"
+                 (gz, xz, bz2, zst and none are)\nhint: ask the upstream to provide the index in a supported compression format; the state of the last successful sync is unchanged\n"
             )
         );
     }

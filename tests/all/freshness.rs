@@ -44,10 +44,9 @@ fn utc(seconds: i64) -> String {
 fn an_expired_release_is_refused_also_when_it_is_the_one_that_was_synced() {
     let until = now() + 2;
     let mut mirror = synced(Upstream::deb().with_deb(|deb| deb.valid_until = Some(until)));
-    let untouched = "the last good state is untouched\n";
+    let unchanged = "the state of the last successful sync is unchanged\n";
     let message = format!(
-        "error: r: the root expired on {} (Valid-Until)\nhint: somebody may be serving an old state; for an archive that no \
-         longer moves say `check_valid_until: false`; {untouched}",
+        "error: r: the root expired on {} (Valid-Until)\nhint: this may be an outdated mirror or a replay attack; for an archive that is no longer updated, set `check_valid_until: false`; {unchanged}",
         utc(until)
     );
     while now() <= until {

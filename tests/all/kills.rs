@@ -510,7 +510,7 @@ fn a_second_run_is_told_who_is_first() {
                 6,
                 &format!(
                     "error: {of}another run is changing {what}: `repo sync`, process {}, since {since}\n\
-                     hint: wait for it to end, or let the command wait: --wait\n",
+                     hint: wait until it has finished, or use --wait\n",
                     lock["pid"]
                 ),
             );

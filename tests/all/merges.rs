@@ -409,7 +409,7 @@ fn what_cannot_be_merged_is_refused_and_changes_nothing() {
     merging.run(&["a"], &["--name", "m"]).fails_with(
         2,
         "error: a has a snapshot m already\n\
-         hint: a snapshot is never changed: take another name, or delete it first\n",
+         hint: snapshots are immutable: choose another name, or delete the existing snapshot first\n",
     );
     let flat = deb.clone().with_deb(|deb| deb.flat = Some("./".to_owned()));
     let merging = Merging::of(&[flat, deb]);

@@ -215,7 +215,7 @@ fn a_store_of_version_1_is_written() {
         .run(&["repo", "sync", "--repo-id", "tiny-rpm"])
         .fails_with(
             3,
-            &format!("{MIGRATED}error: {error}\nhint: try again later; the last good state is untouched\n"),
+            &format!("{MIGRATED}error: {error}\nhint: try again later; the state of the last successful sync is unchanged\n"),
         );
     let history = [
         "--format",
@@ -389,7 +389,7 @@ fn nothing_to_migrate() {
     chantal.run(&MIGRATE).says("").fails_with(
         5,
         "error: [dir]/data holds no storage\n\
-         hint: is the file system mounted? `chantal init` makes a new storage\n",
+         hint: is the file system mounted? `chantal init` creates a new storage\n",
     );
     assert!(!chantal.data().exists());
     chantal.run(&["init"]).exits(0);

@@ -257,7 +257,7 @@ fn what_was_never_synced_cannot_be_published() {
         scene.chantal.run(&["init"]).succeeds();
         scene.chantal.run(&PUBLISH).fails_with(
             1,
-            "error: r has no state to publish yet\nhint: `chantal repo sync --repo-id r` makes one\n",
+            "error: r has no state to publish yet\nhint: run `chantal repo sync --repo-id r` first\n",
         );
         assert!(!scene.published().exists());
     }

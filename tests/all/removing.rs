@@ -141,7 +141,7 @@ fn all_of_it_goes_and_nothing_of_others() {
 fn what_is_configured_is_refused() {
     let scene = Scene::of(Upstream::deb());
     let refused = "error: r is still configured ([dir]/config/repos.d/r.yaml)\n\
-                   hint: only what left the configuration is removed: take the file away first\n";
+                   hint: remove this file first: only repositories that are no longer configured can be removed\n";
     scene.mirror.run(&REMOVE).says("").fails_with(2, refused);
     scene.define("enabled: false\n");
     for more in [&[][..], &["--dry-run"], &["--snapshots", "--force"]] {
@@ -154,7 +154,7 @@ fn what_is_configured_is_refused() {
     empty.run(&REMOVE).says("").fails_with(
         5,
         "error: [dir]/data holds no storage\n\
-         hint: is the file system mounted? `chantal init` makes a new storage\n",
+         hint: is the file system mounted? `chantal init` creates a new storage\n",
     );
     assert!(!empty.data().exists());
     empty.run(&["init"]).exits(0);
@@ -238,7 +238,7 @@ fn a_tree_that_is_away_keeps_it() {
         scene.undefine();
         fs::rename(scene.mirror.www("disk/r"), scene.mirror.www("away")).unwrap();
         let away = "error: r: [dir]/www/disk/r was published, but is not there: is its file system mounted?\n\
-                    hint: mount it; if it is lost, `chantal publish` with --recreate publishes it again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n";
+                    hint: mount it; if the disk is lost, `chantal publish` with --recreate publishes the tree again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n";
         let said = scene.mirror.run(&REMOVE).fails_with(5, away);
         assert_eq!(
             said.stdout,

@@ -235,7 +235,7 @@ fn bad_arguments_make_nothing() {
         (
             &["config", "keygen", "--passphrase-file", "absent"],
             "error: failed to open file `[dir]/absent`: No such file or directory (os error 2)\n\
-             hint: restore it from your backup, or correct the path that names it\n",
+             hint: restore it from a backup, or correct its path in the configuration\n",
         ),
     ] {
         chantal.run(args).fails_with(2, message).says("");
@@ -259,7 +259,7 @@ fn the_passphrase_must_open_the_key_and_is_shown_nowhere() {
 
     fs::write(&file, "hunter2\n").unwrap();
     let wrong = "error: [dir]/config/keys/signing.sec.asc: the passphrase does not open the key [key]\n\
-                 hint: signing.passphrase_file must have it in its first line\n";
+                 hint: the first line of signing.passphrase_file must be the passphrase\n";
     chantal.run(&CHECK).fails_with(2, wrong).says("");
 
     chantal.write(
@@ -267,7 +267,7 @@ fn the_passphrase_must_open_the_key_and_is_shown_nowhere() {
         "signing: {key_file: ../keys/signing.sec.asc}",
     );
     let missing = "error: [dir]/config/keys/signing.sec.asc: the key [key] is protected by a passphrase, and none is given\n\
-                   hint: write the passphrase into a file that only you can read, and name that as signing.passphrase_file\n";
+                   hint: store the passphrase in a file that only you can read, and set signing.passphrase_file to its path\n";
     chantal.run(&CHECK).fails_with(2, missing).says("");
 
     chantal.write(
@@ -287,8 +287,8 @@ fn the_passphrase_must_open_the_key_and_is_shown_nowhere() {
 
 #[test]
 fn what_is_no_key_that_can_sign_is_refused() {
-    const EXPORT: &str = "`gpg --export-secret-keys --armor FINGERPRINT` writes the file";
-    const NEEDED: &str = "an Ed25519 or RSA key that may sign is needed; of an expired one, extend it in gpg and export it again";
+    const EXPORT: &str = "export the key with `gpg --export-secret-keys --armor FINGERPRINT`";
+    const NEEDED: &str = "use an Ed25519 or RSA key that can sign; if the key has expired, extend it in gpg and export it again";
     let key = Key::archive();
     let expired = key.expiring_at(Key::MADE + 10);
     let weak = Key::of(Algorithm::Rsa(1024));
@@ -339,7 +339,7 @@ fn what_is_no_key_that_can_sign_is_refused() {
     let chantal = configured("");
     fs::remove_file(chantal.config().join("k.asc")).unwrap();
     let message = "error: failed to open file `[dir]/config/k.asc`: No such file or directory (os error 2)\n\
-                   hint: restore it from your backup, or correct the path that names it\n";
+                   hint: restore it from a backup, or correct its path in the configuration\n";
     chantal.run(&CHECK).fails_with(2, message).says("");
 }
 

@@ -149,7 +149,7 @@ fn all_repositories_get_the_name_or_none() {
     mirror.run(&create).fails_with(
         1,
         "error: other has no state to make a snapshot of\n\
-         hint: `chantal repo sync --repo-id other` makes one\n",
+         hint: run `chantal repo sync --repo-id other` first\n",
     );
     mirror
         .run(&["snapshot", "list"])
@@ -161,7 +161,7 @@ fn all_repositories_get_the_name_or_none() {
     mirror.run(&create).fails_with(
         2,
         "error: other has a snapshot n already\n\
-         hint: a snapshot is never changed: take another name, or delete it first\n",
+         hint: snapshots are immutable: choose another name, or delete the existing snapshot first\n",
     );
     mirror.run(&["snapshot", "show", "--name", "n"]).fails_with(
         2,
@@ -368,7 +368,7 @@ fn a_tree_that_is_away_is_not_forgotten() {
         mirror.run(command).fails_with(
             5,
             "error: r: [dir]/www/disk/prod was published, but is not there: is its file system mounted?\n\
-             hint: mount it; if it is lost, `chantal publish` with --recreate publishes it again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n",
+             hint: mount it; if the disk is lost, `chantal publish` with --recreate publishes the tree again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n",
         );
     }
     fs::rename(mirror.www("away"), mirror.www("disk/prod")).unwrap();

@@ -396,7 +396,7 @@ mod tests {
         let error = catch_panic("r", overflow).unwrap_err();
         assert_eq!(error.exit().code(), 1);
         assert!(error.render().starts_with(
-            "error: r: internal error: 9223372036854775807 and 1 are too much\nhint: this is a fault of chantal"
+            "error: r: internal error: 9223372036854775807 and 1 are too much\nhint: this is a bug in chantal"
         ));
         let literal = catch_panic("r", || panic!("a literal")).unwrap_err();
         assert_eq!(literal.to_string(), "r: internal error: a literal");

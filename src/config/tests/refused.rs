@@ -25,17 +25,17 @@ fn global_settings_that_make_no_sense() {
         (
             "database: {url: 'postgresql://chantal:s3cret@db/chantal'}",
             "database.url: postgresql is not supported: chantal keeps its store in one file, without a server\n\
-             hint: write `database.path: PATH`, or nothing: by default the store is chantal.redb in storage.base_path",
+             hint: set `database.path: PATH`, or omit it: the default is chantal.redb in storage.base_path",
         ),
         (
             "database: {url: 'redb://x'}",
             "database.url: is not of the form redb:///PATH\n\
-             hint: write `database.path: PATH`, or nothing: by default the store is chantal.redb in storage.base_path",
+             hint: set `database.path: PATH`, or omit it: the default is chantal.redb in storage.base_path",
         ),
         (
             "database: {url: '/x'}",
             "database.url: is not a URL\n\
-             hint: write `database.path: PATH`, or nothing: by default the store is chantal.redb in storage.base_path",
+             hint: set `database.path: PATH`, or omit it: the default is chantal.redb in storage.base_path",
         ),
         (
             "database: {url: 'redb:///x', path: /y}",
@@ -123,7 +123,7 @@ fn repositories_that_make_no_sense() {
         (
             "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: ftp://h/}}".to_owned(),
             "upstream.url: scheme \"ftp\" is not supported, only http, https, file and plain paths are\n\
-             hint: a URL begins with https://, a path with a colon in it with ./",
+             hint: a URL must begin with https://, and a path that contains a colon with ./",
         ),
         (
             "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: 'https://u:p@h/'}}"
@@ -151,14 +151,14 @@ fn repositories_that_make_no_sense() {
         (
             rpm(", rpm: {gpgcheck: false, architectures: [x86_64, src]}"),
             "rpm.architectures: \"src\" is not chosen here\n\
-             hint: sources are chosen by rpm.sources",
+             hint: use rpm.sources to select source packages",
         ),
         (
             "{name: r, type: apt, upstream: {url: x}}".to_owned(),
             "apt.gpgcheck: is true, but there is no key to check with\n\
-             hint: set apt.gpgkey_file or apt.gpgkey_url, or `apt.gpgcheck: false` to trust the upstream unseen\n\n\
+             hint: set apt.gpgkey_file or apt.gpgkey_url, or `apt.gpgcheck: false` to accept the upstream without verifying signatures\n\n\
              DIR/repos.d/r.yaml: apt.distribution: is missing\n\
-             hint: the directory below dists/, or `./` for a flat repository",
+             hint: set it to the directory below dists/, or to `./` for a flat repository",
         ),
     ] {
         assert_eq!(
@@ -194,7 +194,7 @@ fn apt_sections_that_make_no_sense() {
         ),
         (
             "distribution: sid, architectures: [amd64, source]",
-            "architectures: \"source\" is not chosen here\nhint: sources are chosen by apt.sources",
+            "architectures: \"source\" is not chosen here\nhint: use apt.sources to select source packages",
         ),
         (
             "distribution: sid, languages: [en]",
@@ -226,17 +226,17 @@ fn keys_that_make_no_sense() {
         (
             "gpgcheck: true",
             "rpm.gpgcheck: is true, but there is no key to check with\n\
-             hint: set rpm.gpgkey_file or rpm.gpgkey_url, or `rpm.gpgcheck: false` to trust the packages unseen",
+             hint: set rpm.gpgkey_file or rpm.gpgkey_url, or `rpm.gpgcheck: false` to accept the packages without verifying signatures",
         ),
         (
             "repo_gpgcheck: true, gpgcheck: false",
             "rpm.repo_gpgcheck: is true, but there is no key to check with\n\
-             hint: set rpm.gpgkey_file or rpm.gpgkey_url, or `rpm.repo_gpgcheck: false` to trust the upstream unseen",
+             hint: set rpm.gpgkey_file or rpm.gpgkey_url, or `rpm.repo_gpgcheck: false` to accept the upstream without verifying signatures",
         ),
         (
             "gpgkey_url: http://h/key.asc",
             "rpm.gpgkey_url: http://h/key.asc can be forged on the way\n\
-             hint: use https, or name the key in rpm.gpgkey_fingerprints",
+             hint: use https, or list the key in rpm.gpgkey_fingerprints",
         ),
         (
             "gpgkey_url: https://u:p@h/key.asc",
@@ -245,7 +245,7 @@ fn keys_that_make_no_sense() {
         (
             "gpgkey_url: ftp://h/key.asc",
             "rpm.gpgkey_url: scheme \"ftp\" is not supported, only http, https, file and plain paths are\n\
-             hint: a URL begins with https://, a path with a colon in it with ./",
+             hint: a URL must begin with https://, and a path that contains a colon with ./",
         ),
         (
             "gpgkey_file: k, gpgkey_fingerprints: [89ABCDEF01234567]",
@@ -399,7 +399,7 @@ fn features_that_do_not_exist_yet_are_refused_by_name() {
 #[test]
 fn key_files_need_plain_names() {
     let hint =
-        "hint: the key files stand at the top of the published tree, and are not hidden there";
+        "hint: the key files are at the top of the published tree, and must not be hidden files";
     let path = "contains a control character or a backslash";
     let refused = |repository: &str, what: &str| {
         assert_eq!(

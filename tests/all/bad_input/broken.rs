@@ -186,7 +186,7 @@ fn an_index_that_is_not_there_in_any_variant() {
         scene.refused(
             4,
             &format!(
-                "error: r: {message}hint: the upstream may be mid-update; try again later; the last good state is untouched\n"
+                "error: r: {message}hint: the upstream may be in the middle of an update; try again later; the state of the last successful sync is unchanged\n"
             ),
         );
         scene.recovers();
@@ -248,7 +248,7 @@ fn a_root_that_is_not_there() {
         scene.refused(
             4,
             &format!(
-                "error: r: there is no repository: none of {} exists\nhint: check upstream.url; for APT also distribution\n",
+                "error: r: there is no repository: none of {} exists\nhint: check upstream.url, and for APT also apt.distribution\n",
                 scene.pick(
                     "[server]/dists/stable/InRelease, [server]/dists/stable/Release",
                     "[server]/repodata/repomd.xml",
@@ -279,7 +279,7 @@ fn a_known_package_with_another_declared_size() {
             4,
             &format!(
                 "error: r: {path}: {} is declared with 7 bytes, but that content has {}\n\
-                 hint: the upstream's indexes contradict each other: report it there; the last good state is untouched\n",
+                 hint: the indexes of the upstream contradict each other: report this to the upstream; the state of the last successful sync is unchanged\n",
                 digest(bytes),
                 bytes.len()
             ),

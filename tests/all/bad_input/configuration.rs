@@ -49,7 +49,7 @@ fn a_repository_with_a_mistake() {
             (
                 good.replace("http:", "gopher:"),
                 ": upstream.url: scheme \"gopher\" is not supported, only http, https, file and plain paths are\n\
-                 hint: a URL begins with https://, a path with a colon in it with ./".to_owned(),
+                 hint: a URL must begin with https://, and a path that contains a colon with ./".to_owned(),
             ),
         ] {
             scene.chantal.write("config/repos.d/r.yaml", &yaml);
@@ -82,7 +82,7 @@ fn a_global_configuration_with_a_mistake() {
         (
             format!("{GLOBAL}database:\n  url: postgresql://db/chantal\n"),
             ": database.url: postgresql is not supported: chantal keeps its store in one file, without a server\n\
-             hint: write `database.path: PATH`, or nothing: by default the store is chantal.redb in storage.base_path",
+             hint: set `database.path: PATH`, or omit it: the default is chantal.redb in storage.base_path",
         ),
     ] {
         scene.chantal.global(&yaml);
@@ -101,7 +101,7 @@ fn no_configuration_at_all() {
     chantal.run(&SYNC).fails_with(
         2,
         "error: configuration directory [dir]/config does not exist\n\
-         hint: `chantal init` creates it, `--config-dir` names another one\n",
+         hint: `chantal init` creates it; `--config-dir` sets another directory\n",
     );
     assert!(!chantal.data().exists());
 }
@@ -152,7 +152,7 @@ fn files_that_the_configuration_names() {
     chantal.run(&check).exits(2).says_on_stderr(
         "error: tls.ca_file: [dir]/config/absent.pem: no certificate in PEM form in this file\n\
          error: r: a key: failed to open file `[dir]/config/repos.d/absent.asc`: No such file or directory (os error 2)\n\
-         hint: check gpgkey_file or gpgkey_url; the last good state is untouched\n",
+         hint: check gpgkey_file or gpgkey_url; the state of the last successful sync is unchanged\n",
     );
 }
 

@@ -5,7 +5,7 @@ use crate::kit::server::Server;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Package, Upstream};
 
-const REPORT: &str = "hint: nothing of it can be mirrored safely: report it to the upstream; the last good state is untouched\n";
+const REPORT: &str = "hint: the repository cannot be mirrored safely: report this to the upstream; the state of the last successful sync is unchanged\n";
 
 /// Serves that tree; the sync is refused, and nothing that the good upstream has not was asked for.
 fn refused(scene: &Scene, tree: Tree, stderr: &str) {

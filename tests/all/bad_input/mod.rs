@@ -18,12 +18,11 @@ use crate::kit::tree::{Inode, inodes};
 use crate::kit::upstream::{Checksum, Package, Upstream};
 
 // What several kinds of trouble end with.
-pub const BROKEN: &str = "hint: the upstream may be broken, or this may not be the repository that was meant; \
-                      the last good state is untouched\n";
-pub const CHECK_KEY: &str = "hint: check gpgkey_file or gpgkey_url against what the upstream announces; \
-                         the last good state is untouched\n";
-pub const MID_UPDATE: &str =
-    "hint: the upstream may be mid-update; the last good state is untouched\n";
+pub const BROKEN: &str = "hint: the upstream may be broken, or upstream.url may be wrong; \
+                      the state of the last successful sync is unchanged\n";
+pub const CHECK_KEY: &str = "hint: check gpgkey_file or gpgkey_url against the keys that the upstream announces; \
+                         the state of the last successful sync is unchanged\n";
+pub const MID_UPDATE: &str = "hint: the upstream may be in the middle of an update; the state of the last successful sync is unchanged\n";
 
 /// A repository `r` that was synced once, and whose upstream has moved on since.
 struct Scene {

@@ -51,7 +51,7 @@ fn a_directory_with_other_files() {
             &scene,
             &["other", "r"],
             "error: r: [dir]/www/other exists and was not published by this storage\n\
-             hint: move it away, or name another publish path (what was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
+             hint: move it away, or set another publish path (a tree that was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
             || {
                 assert_eq!(
                     fs::read(target.join("thesis.tex")).unwrap(),
@@ -72,7 +72,7 @@ fn a_file() {
             &scene,
             &["other", "r"],
             "error: r: [dir]/www/other exists and was not published by this storage\n\
-             hint: move it away, or name another publish path (what was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
+             hint: move it away, or set another publish path (a tree that was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
             || {
                 assert_eq!(fs::read(&target).unwrap(), b"years of work");
                 fs::remove_file(&target).unwrap();
@@ -92,7 +92,7 @@ fn a_symbolic_link() {
             &scene,
             &["elsewhere", "other", "r"],
             "error: r: [dir]/www/other is a symbolic link, and a tree is published by replacing what has its name\n\
-             hint: name the link's target as publish path\n",
+             hint: set the publish path to the target of the link\n",
             || {
                 assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
                 fs::remove_file(&target).unwrap();
@@ -113,7 +113,7 @@ fn something_in_the_staging_place() {
             &scene,
             &[".other.chantal-staging", "r"],
             "error: r: [dir]/www/.other.chantal-staging exists and was not published by this storage\n\
-             hint: move it away, or name another publish path (what was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
+             hint: move it away, or set another publish path (a tree that was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
             || {
                 assert_eq!(
                     fs::read(staging.join("thesis.tex")).unwrap(),
@@ -164,7 +164,7 @@ fn foreign_files_in_a_published_tree() {
                     2,
                     &format!(
                         "error: r: [dir]/www/r/latest holds [dir]/www/r/latest/a/b.txt{more} that chantal did not publish\n\
-                         hint: move them out of the published tree: it is replaced as a whole; nothing was changed\n"
+                         hint: move these files out of the published tree, which is replaced as a whole; nothing was changed\n"
                     ),
                 );
                 assert_eq!(inodes(&published), before);

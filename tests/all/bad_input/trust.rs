@@ -7,7 +7,7 @@ use crate::kit::keys::Key;
 use crate::kit::upstream::Upstream;
 
 const CHECK_FILE: &str =
-    "hint: check gpgkey_file or gpgkey_url; the last good state is untouched\n";
+    "hint: check gpgkey_file or gpgkey_url; the state of the last successful sync is unchanged\n";
 
 #[test]
 fn a_key_file_that_is_not_there() {

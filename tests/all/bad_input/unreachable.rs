@@ -6,7 +6,7 @@ use crate::kit::mirror::{NO_RETRIES, ONE_BY_ONE};
 use crate::kit::server::{Fault, Server, Times};
 use crate::kit::upstream::{Package, Upstream};
 
-const LATER: &str = "hint: try again later; the last good state is untouched\n";
+const LATER: &str = "hint: try again later; the state of the last successful sync is unchanged\n";
 
 #[test]
 fn a_body_that_always_ends_early() {
@@ -163,8 +163,7 @@ fn a_signature_that_is_refused() {
     scene.refused(
         4,
         "error: r: [server]/repodata/repomd.xml has no signature ([server]/repodata/repomd.xml.asc does not exist or is refused)\n\
-         hint: an upstream without signatures needs `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); the last good \
-         state is untouched\n",
+         hint: if the upstream does not sign its metadata, set `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); the state of the last successful sync is unchanged\n",
     );
     scene.server.clear_faults();
     scene.server.fault(path, Times::Always, Fault::Status(401));

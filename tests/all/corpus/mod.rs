@@ -78,22 +78,19 @@ use crate::bad_input::CHECK_KEY;
 use crate::kit::upstream::Codec;
 
 // What several refusals end with, beside those that bad_input has.
-const CAN_BE_FORGED: &str = "hint: such a signature can be forged; `allow_weak_signatures: true` accepts it all the same; the last good state is untouched\n";
-const NEEDS_SETTING: &str = "hint: an upstream without signatures needs `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); the last good state \
-         is untouched\n";
-const REPORT: &str = "hint: nothing of it can be mirrored safely: report it to the upstream; the last good state is untouched\n";
-const CONTRADICTION: &str = "hint: the upstream's indexes contradict each other: report it there; the last good state is untouched\n";
+const CAN_BE_FORGED: &str = "hint: such signatures can be forged; `allow_weak_signatures: true` accepts them anyway; the state of the last successful sync is unchanged\n";
+const NEEDS_SETTING: &str = "hint: if the upstream does not sign its metadata, set `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); the state of the last successful sync is unchanged\n";
+const REPORT: &str = "hint: the repository cannot be mirrored safely: report this to the upstream; the state of the last successful sync is unchanged\n";
+const CONTRADICTION: &str = "hint: the indexes of the upstream contradict each other: report this to the upstream; the state of the last successful sync is unchanged\n";
 
-const FUTURE: &str = "hint: check this machine's clock; if the upstream's is wrong, `check_date: false` lets it pass; \
-                      the last good state is untouched\n";
-const LAGS: &str = "hint: one of its servers may not be up to date yet: try again later; the last good state is untouched\n";
-const WENT_BACK: &str = "hint: somebody may be serving an old state; if the upstream really went back, `--allow-rollback` follows \
-                         it once; the last good state is untouched\n";
+const FUTURE: &str = "hint: check the clock of this machine; if the clock of the upstream is wrong, `check_date: false` accepts its dates; \
+                      the state of the last successful sync is unchanged\n";
+const LAGS: &str = "hint: one of its servers may not be up to date yet; try again later; the state of the last successful sync is unchanged\n";
+const WENT_BACK: &str = "hint: this may be an outdated mirror or a replay attack; if the upstream really went back to an older state, `--allow-rollback` accepts it once; the state of the last successful sync is unchanged\n";
 const BAD: &str = "the signature is bad: these bytes, or the signature, were changed";
 const UNKNOWN: &str = "the key is not among the trusted keys";
 const DECLARED: &str = "sha256 [digest] ([n] bytes)";
-const NOT_THERE: &str =
-    "hint: the upstream may be mid-update; try again later; the last good state is untouched\n";
+const NOT_THERE: &str = "hint: the upstream may be in the middle of an update; try again later; the state of the last successful sync is unchanged\n";
 
 /// A path as an upstream may write it, why it is refused, and where clients look for it.
 type BadPath = (&'static str, &'static str, Option<&'static str>);

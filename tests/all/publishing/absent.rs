@@ -12,8 +12,7 @@ use crate::kit::mount::Mount;
 use crate::kit::tree::{Tree, inodes};
 
 const MISSING: &str = "error: r: [dir]/www/r/latest was published, but is not there: is its file system mounted?\n\
-    hint: mount it; if it is lost, `chantal publish` with --recreate publishes it again, and `chantal unpublish` with \
-    --forget-absent forgets it; nothing was changed there\n";
+    hint: mount it; if the disk is lost, `chantal publish` with --recreate publishes the tree again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n";
 const SNAPSHOT: [&str; 4] = ["snapshot", "create", "--repo-id", "r"];
 
 fn with_snapshots(repository: Repository) -> Repository {
@@ -114,7 +113,7 @@ fn a_new_place_on_a_disk_that_is_away_is_not_made() {
             5,
             "error: r: [dir]/www/r/snapshots/two cannot be made: [dir]/www/r/snapshots/one was published on another file \
              system and is not there: is it mounted?\n\
-             hint: mount it; if it is lost, `chantal unpublish` with --forget-absent forgets what was there; nothing was made\n",
+             hint: mount it; if the disk is lost, `chantal unpublish` with --forget-absent forgets the trees on it; nothing was created\n",
         );
         assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 0);
         // A place elsewhere is none of that disk's business.
@@ -223,7 +222,7 @@ fn a_disk_that_fstab_names_must_be_mounted() {
         output.says("").fails_with(
             5,
             "error: r: [dir]/disk/www/tree cannot be made: /etc/fstab has a file system for [dir]/disk, and it is not mounted\n\
-             hint: mount it; nothing was made\n",
+             hint: mount it; nothing was created\n",
         );
         assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);
         scene.chantal.run(&args).succeeds();

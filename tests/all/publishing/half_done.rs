@@ -239,8 +239,7 @@ fn one_tree_in_the_way_does_not_stop_cleanup() {
             .exits(2)
             .says_on_stderr(
                 "error: r: [dir]/www/r/.latest.chantal-staging exists and was not published by this storage\n\
-                 hint: move it away, or name another publish path (what was published elsewhere and moved here with its storage can be \
-                 removed); nothing was changed\n",
+                 hint: move it away, or set another publish path (a tree that was published elsewhere and moved here with its storage can be removed); nothing was changed\n",
             );
         assert!(staging.join("thesis.tex").exists() && !stale.exists());
         fs::remove_dir_all(&staging).unwrap();

@@ -151,7 +151,7 @@ fn a_full_pool_is_noticed_before_anything_is_fetched() {
     let needed: usize = start.strip_prefix("error: r: ").unwrap().parse().unwrap();
     assert!(needed > 4 << 20);
     assert!(
-        rest.ends_with(" free\nhint: make room, or move the pool (storage.pool_path)\n"),
+        rest.ends_with(" free\nhint: free up disk space, or move the pool (storage.pool_path)\n"),
         "{rest}"
     );
     assert!(
@@ -173,7 +173,7 @@ fn a_mount_point_is_no_target() {
         scene.chantal.run(&SYNC).says("").fails_with(
             2,
             "error: r: [dir]/www/r/latest is a mount point: a tree cannot be exchanged with it\n\
-             hint: name a directory below the mount point as publish path\n",
+             hint: set the publish path to a directory below the mount point\n",
         );
         let beside = fs::read_dir(scene.published().parent().unwrap()).unwrap();
         assert_eq!(beside.count(), 1, "a staging directory was left");
@@ -277,7 +277,7 @@ fn a_target_that_may_not_be_written() {
         output.says("").fails_with(
             1,
             "error: r: failed to create directory `[dir]/www/r/.latest.chantal-staging`: Permission denied (os error 13)\n\
-             hint: run chantal as a user that may write there\n",
+             hint: run chantal as a user who can write there\n",
         );
         assert_eq!(
             inodes(&scene.published()).keys().collect::<Vec<_>>(),
@@ -316,7 +316,7 @@ fn objects_of_somebody_else_cannot_be_linked() {
             1,
             &format!(
                 "error: r: [dir]/data/pool/sha256/{path} belongs to user 0: only that user or root may make links to it\n\
-                 hint: run chantal as the user that owns the pool (fs.protected_hardlinks)\n"
+                 hint: run chantal as the owner of the pool (see fs.protected_hardlinks)\n"
             ),
         );
         assert!(!scene.published().exists());

@@ -13,7 +13,7 @@ use crate::kit::tree::Tree;
 use crate::kit::upstream::{Built, Package, Upstream};
 
 const ABSENT: &str = "error: [dir]/data holds no storage\n\
-                      hint: is the file system mounted? `chantal init` makes a new storage\n";
+                      hint: is the file system mounted? `chantal init` creates a new storage\n";
 const CHECK: [&str; 2] = ["config", "check"];
 
 /// A repository `r`, never synced.
@@ -152,7 +152,7 @@ fn storage_create_makes_none_where_a_disk_may_be_missing() {
             5,
             &format!(
                 "error: [dir]/{base_path} holds no storage, and storage.create makes none there: {obstacle}\n\
-                 hint: is the file system mounted? `chantal init` makes a new storage\n"
+                 hint: is the file system mounted? `chantal init` creates a new storage\n"
             ),
         );
         for log in ["mnt/chantal.log", "mnt/log/chantal.log"] {
@@ -181,7 +181,7 @@ fn storage_create_takes_no_pool_over() {
         5,
         "error: [dir]/base/data holds no storage, and storage.create makes none there: \
          the pool [dir]/pool was made before\n\
-         hint: is the file system mounted? `chantal init` makes a new storage\n",
+         hint: is the file system mounted? `chantal init` creates a new storage\n",
     );
     // The store's disk is away, not lost: what needs none still shows the configuration.
     let warning = NO_STORAGE.replace("[dir]/data", "[dir]/base/data");
@@ -366,7 +366,7 @@ fn a_storage_that_is_being_made_is_busy() {
             6,
             &format!(
                 "error: another run is changing [dir]/data: `repo sync`, process {pid}, since 1970-01-01T00:00:00Z\n\
-                 hint: wait for it to end, or let the command wait: --wait\n"
+                 hint: wait until it has finished, or use --wait\n"
             ),
         );
     }
@@ -403,7 +403,7 @@ fn a_pool_that_leaves_while_a_sync_runs() {
             chantal.run(&SYNC).fails_with(
                 5,
                 "error: the pool [dir]/data/pool is not there: is the file system mounted?\n\
-                 hint: the store names a pool at storage.pool_path: mount it or correct the path\n",
+                 hint: mount the file system of storage.pool_path, or correct the path\n",
             );
             assert_eq!(names(&pool), [""; 0], "{when}");
             fs::remove_dir(&pool).unwrap();
@@ -461,7 +461,7 @@ fn a_base_path_whose_store_lies_elsewhere() {
             chantal.run(args).says("").fails_with(
                 5,
                 "error: [dir]/data is missing or empty, but its store [dir]/chantal.redb is there\n\
-                 hint: is the file system of storage.base_path mounted? `chantal init` makes the directory again\n",
+                 hint: is the file system of storage.base_path mounted? `chantal init` creates the directory again\n",
             );
         }
         chantal.run(&["repo", "list"]).succeeds();
@@ -514,8 +514,8 @@ fn a_pool_without_its_marker() {
         5,
         &format!(
             "error: [dir]/data/pool has no marker (CHANTAL-POOL): it is another directory than the pool, or the file was lost\n\
-             hint: if it is the right directory, a file CHANTAL-POOL with the two lines \"chantal pool, layout 1\" and \
-             \"{id}\" brings the pool back\n"
+             hint: if this is the right directory, create the file CHANTAL-POOL in it with these two lines: \"chantal pool, layout 1\" and \
+             \"{id}\"\n"
         ),
     );
     fs::write(&marker, text).unwrap();
@@ -529,7 +529,7 @@ fn a_pool_without_its_marker() {
         scene.chantal.run(&SYNC).fails_with(
             5,
             "error: the pool [dir]/data/pool is not there: is the file system mounted?\n\
-             hint: the store names a pool at storage.pool_path: mount it or correct the path\n",
+             hint: mount the file system of storage.pool_path, or correct the path\n",
         );
     }
 }
@@ -563,7 +563,7 @@ fn a_file_system_of_fstab_that_is_not_mounted() {
         stderr,
         "error: [dir]/mnt/deep/data holds no storage, and storage.create makes none there: \
          /etc/fstab has a file system for [dir]/mnt, and it is not mounted\n\
-         hint: is the file system mounted? `chantal init` makes a new storage\n"
+         hint: is the file system mounted? `chantal init` creates a new storage\n"
     );
     assert_eq!(output.status.code(), Some(5));
     assert_eq!(names(&mnt), ["lost+found"]);

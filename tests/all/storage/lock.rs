@@ -7,7 +7,7 @@ use crate::kit::mirror::{Mirror, SYNC};
 use crate::kit::upstream::{Package, Upstream};
 
 const LOST: &str = "the lock file [dir]/data/chantal.lock was removed or replaced while this run held it: nothing more was changed\n";
-const HINT: &str = "hint: run the command again; never remove the lock file: it is free as soon as its holder ends, however it ends\n";
+const HINT: &str = "hint: run the command again; never remove a lock file: the lock is released automatically when its process ends\n";
 
 /// A repository `r`, not synced yet.
 fn mirror_of(upstream: Upstream) -> Mirror {

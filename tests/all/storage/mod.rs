@@ -57,7 +57,7 @@ fn a_pool_that_is_not_there() {
     let aside = mirror.chantal.dir().join("unmounted");
     fs::rename(&pool, &aside).unwrap();
     let stderr = "error: the pool [dir]/data/pool is not there: is the file system mounted?\n\
-                  hint: the store names a pool at storage.pool_path: mount it or correct the path\n";
+                  hint: mount the file system of storage.pool_path, or correct the path\n";
     all_fail(&mirror, &[&SYNC, &PUBLISH, &["init"]], 5, stderr);
     // An empty mount point is no pool either.
     fs::create_dir(&pool).unwrap();
@@ -85,7 +85,7 @@ fn a_pool_of_another_store() {
     fs::rename(path(&other), path(&mirror)).unwrap();
     let stderr = format!(
         "error: the pool [dir]/data/pool belongs to another store: expected id {own}, got {foreign}\n\
-         hint: if no other store uses it, `chantal pool take-over --from {owner}` makes it this one's\n"
+         hint: if no other database uses this pool, take it over with `chantal pool take-over --from {owner}`\n"
     );
     all_fail(&mirror, &[&SYNC, &PUBLISH, &["init"]], 5, &stderr);
     fs::remove_dir_all(path(&mirror)).unwrap();
@@ -121,7 +121,7 @@ fn a_store_that_is_gone() {
         &[&SYNC, &PUBLISH, &LIST],
         5,
         "error: the pool [dir]/data/pool holds objects, but its store [dir]/data/chantal.redb is not there\n\
-         hint: is its file system mounted? else restore the store from a backup; `chantal init` begins a new one over these objects, which forgets every state\n",
+         hint: is its file system mounted? if the database is lost, restore it from a backup; `chantal init` creates an empty database for this pool, without any states or snapshots\n",
     );
     fs::rename(&aside, &store).unwrap();
     works(&mirror);
@@ -204,7 +204,7 @@ fn a_store_of_a_newer_chantal() {
         &[&SYNC, &PUBLISH, &LIST, &["init"]],
         5,
         "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 4: \
-         it was written by a newer one\nhint: use the chantal that wrote it, or a newer one\n",
+         it was written by a newer one\nhint: use the version of chantal that wrote it, or a later one\n",
     );
     set_version(&store, 4);
     works(&mirror);
@@ -244,7 +244,7 @@ fn a_pool_path_that_holds_something_else() {
         2,
         "error: [dir]/photos is not empty and not a pool\n\
          \x20 written before that, and left there: [dir]/.data.chantal-new\n\
-         hint: name an empty or new directory as storage.pool_path\n",
+         hint: set storage.pool_path to an empty or new directory\n",
     );
     assert_eq!(
         fs::read_dir(chantal.dir().join("photos")).unwrap().count(),
@@ -270,7 +270,7 @@ fn objects_that_are_gone_or_cut_short() {
         5,
         &format!(
             "error: r: object {hex} of {package} is missing from the pool, or has another size\n\
-             hint: `chantal repo sync --repo-id r --refresh` fetches what the pool lacks\n"
+             hint: run `chantal repo sync --repo-id r --refresh` to download missing files again\n"
         ),
     );
     mirror
@@ -344,7 +344,11 @@ fn a_full_file_system_is_no_damage() {
     while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
     drop(file);
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
-    mirror.chantal.run(&refresh).exits(1).mentions("make room");
+    mirror
+        .chantal
+        .run(&refresh)
+        .exits(1)
+        .mentions("free up disk space; existing data is unchanged\n");
     fs::remove_file(&ballast).unwrap();
     mirror.chantal.run(&LIST).exits(0);
     mirror.chantal.run(&refresh).exits(0);

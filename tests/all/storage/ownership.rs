@@ -119,8 +119,7 @@ fn neither_of_two_stores_deletes_what_the_other_needs() {
         5,
         &format!(
             "error: the pool [pool] belongs to a store: {id}, {} on {host}, last used {used}\n\
-             hint: name another directory as storage.pool_path; if that store is not used any more, \
-             `chantal pool take-over --from {id}`\n",
+             hint: set storage.pool_path to another directory; if that database is no longer used, run `chantal pool take-over --from {id}`\n",
             at.display()
         ),
     );
@@ -136,7 +135,7 @@ fn neither_of_two_stores_deletes_what_the_other_needs() {
         let expected = "error: the pool [pool] belongs to another store: expected id ";
         assert!(output.stderr.starts_with(expected), "{output:?}");
         let hint = format!(
-            "\nhint: if no other store uses it, `chantal pool take-over --from {id}` makes it this one's\n"
+            "\nhint: if no other database uses this pool, take it over with `chantal pool take-over --from {id}`\n"
         );
         assert!(output.stderr.ends_with(&hint), "{output:?}");
     }
@@ -156,7 +155,7 @@ fn take_over(first: &Mirror, second: &Mirror, before: &BTreeSet<PathBuf>) {
             2,
             &format!(
                 "error: the pool [pool] does not belong to 0123, but to {id}\n\
-                 hint: the error of a refused command names the right one\n"
+                 hint: use the ID from the error message of the command that failed\n"
             ),
         );
     let output = second.chantal.run(&["pool", "take-over", "--from", &id]);
@@ -308,8 +307,8 @@ fn a_store_that_came_out_of_a_backup() {
         party.chantal.run(args).says("").fails_with(
             5,
             &format!(
-                "{warning}error: {why}\nhint: if no other store uses the pool, \
-                 `chantal pool take-over --from {id}` makes it this one's\n"
+                "{warning}error: {why}\nhint: if no other database uses this pool, take it over with \
+                 `chantal pool take-over --from {id}`\n"
             ),
         );
     }

@@ -51,17 +51,17 @@ fn a_server_certificate_that_cannot_be_trusted() {
             vec![rcgen::SanType::DnsName("other.example".try_into().unwrap())];
     });
     let stranger = Authority::new("stranger").server();
-    let clock = "check this machine's clock; if it is right, the upstream has to renew its certificate (tls.ca_file cannot make up for it)";
+    let clock = "check the clock of this machine; if it is right, the upstream must renew its certificate (tls.ca_file does not help here)";
     for (identity, why, hint) in [
         (
             stranger,
             "its certificate is not signed by a trusted authority",
-            "name the certificate of its authority as tls.ca_file (or credentials.ca_cert), if it is to be trusted",
+            "if the server is to be trusted, set tls.ca_file (or credentials.ca_cert) to the certificate of its CA",
         ),
         (
             other_name,
             "its certificate is for another name",
-            "name the host in the URL that the certificate is for; tls.ca_file cannot make up for it",
+            "use the host name that the certificate was issued for; tls.ca_file does not help here",
         ),
         (expired, "its certificate has expired", clock),
         (to_come, "its certificate is not valid yet", clock),
@@ -100,7 +100,7 @@ fn a_server_that_does_not_speak_tls() {
     chantal
         .run(&SYNC)
         .exits(2)
-        .mentions("/repodata/repomd.xml: it does not speak TLS\nhint: check the port in the URL, and whether it is to be http://\n");
+        .mentions("/repodata/repomd.xml: it does not speak TLS\nhint: check the port in the URL, and whether it should begin with http://\n");
     serving.join().unwrap();
 }
 
@@ -131,7 +131,7 @@ fn a_server_that_expects_tls() {
             2,
             &format!(
                 "error: r: the root: [server]/{root}: it expects TLS\n\
-                 hint: check the port in the URL, and whether it is to be https://\n"
+                 hint: check the port in the URL, and whether it should begin with https://\n"
             ),
         );
         assert_eq!(server.requests().len(), 1, "it was tried again");
@@ -161,7 +161,7 @@ fn a_server_that_wants_a_client_certificate() {
             2,
             &format!(
                 "error: r: the root: [server]/{root}: it wants a client certificate\n\
-                 hint: name one with `credentials: {{type: client_cert, cert: ..., key: ...}}`\n"
+                 hint: configure one with `credentials: {{type: client_cert, cert: ..., key: ...}}`\n"
             ),
         );
         assert_eq!(server.connections(), 1, "it was tried again");
@@ -199,7 +199,7 @@ fn a_mistyped_host_name() {
     let failed = chantal.run(&SYNC).exits(2);
     failed.says_on_stderr(&format!(
         "error: r: the root: http://{host}/repo/repodata/repomd.xml: there is no host of this name\n\
-         hint: correct the host in the URL, or this machine's name resolution\n"
+         hint: check the host name in the URL, and the DNS configuration of this machine\n"
     ));
 }
 
@@ -301,7 +301,7 @@ fn a_client_certificate_that_the_server_refuses() {
             4,
             &format!(
                 "error: r: the root: [server]/{root} is refused with HTTP status {status}: the client certificate was sent\n\
-                 hint: the certificate of credentials.cert may have expired, or be of another entitlement\n"
+                 hint: the certificate in credentials.cert may have expired, or may be for another entitlement\n"
             ),
         );
         server.clear_faults();

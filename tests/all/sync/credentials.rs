@@ -349,13 +349,13 @@ fn tls_trusts_whom_it_was_told_to() {
     with_ca(&other);
     repository("");
     let unknown = "error: r: the root: [server]/repodata/repomd.xml: its certificate is not signed by a trusted authority\n\
-         hint: name the certificate of its authority as tls.ca_file (or credentials.ca_cert), if it is to be trusted\n";
+         hint: if the server is to be trusted, set tls.ca_file (or credentials.ca_cert) to the certificate of its CA\n";
     sync().fails_with(2, unknown);
     with_ca(&own);
     sync().fails_with(
         2,
         "error: r: the root: [server]/repodata/repomd.xml: it wants a client certificate\n\
-         hint: name one with `credentials: {type: client_cert, cert: ..., key: ...}`\n",
+         hint: configure one with `credentials: {type: client_cert, cert: ..., key: ...}`\n",
     );
     assert_eq!(server.request_lines(), <[String; 0]>::default());
     repository(&client_certificate(chantal.dir(), &own));

@@ -94,7 +94,7 @@ fn an_interrupted_download_is_continued_by_the_next_run() {
                 3,
                 &format!(
                     "error: r: {message}: [server]/{path}: the connection ended too early\n\
-                     hint: try again later; the last good state is untouched\n"
+                     hint: try again later; the state of the last successful sync is unchanged\n"
                 ),
             );
             assert!(!mirror.chantal.published("r").exists());

@@ -96,7 +96,7 @@ fn a_name_that_is_no_file_name_is_refused() {
         mirror.sync().fails_with(
             2,
             "error: [dir]/config/repos.d/r.yaml: publish.key_name: \"keys/mine\" is not a plain file name\n\
-             hint: the key files stand at the top of the published tree, and are not hidden there\n",
+             hint: the key files are at the top of the published tree, and must not be hidden files\n",
         );
         assert_eq!(mirror.server.requests(), []);
     }
@@ -166,8 +166,7 @@ fn refused(mirror: &Mirror, path: &str, key_file: &str) {
         4,
         &format!(
             "error: r: {path} is a file of the upstream, where clients look for the trusted keys ({key_file})\n\
-             hint: whoever answers for the upstream would choose what clients trust; if the file is meant to be there, \
-             publish.key_name gives the key files another name; the last good state is untouched\n"
+             hint: clients would trust keys that the upstream chooses; if this file is legitimate, set publish.key_name to give the key files another name; the state of the last successful sync is unchanged\n"
         ),
     );
 }

@@ -246,7 +246,7 @@ fn where_keys_are_named_no_others_are_kept() {
             2,
             &format!(
                 "error: r: {absent} is not among the keys, which are {}\n\
-                 hint: check gpgkey_file or gpgkey_url; the last good state is untouched\n",
+                 hint: check gpgkey_file or gpgkey_url; the state of the last successful sync is unchanged\n",
                 fingerprints([archive, stranger]).join(", ")
             ),
         );
@@ -268,7 +268,7 @@ fn a_redirect_that_is_not_followed_is_the_key_urls() {
             .mirror
             .sync()
             .exits(4)
-            .mentions("\nhint: name the address that it leads to as gpgkey_url\n");
+            .mentions("\nhint: set gpgkey_url to the URL that it redirects to\n");
     }
 }
 
@@ -297,7 +297,7 @@ fn keys_that_cannot_be_kept_are_the_storages_trouble() {
             1,
             "error: r: the kept keys: failed to write file `[dir]/data/gpgkeys/r.asc`: \
              No space left on device (os error 28)\n\
-             hint: make room; what was there before is untouched\n",
+             hint: free up disk space; existing data is unchanged\n",
         );
         std::fs::remove_file(place.join("ballast")).unwrap();
         keyed.mirror.sync_with(&REFRESH).succeeds();

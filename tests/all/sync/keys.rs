@@ -118,7 +118,7 @@ fn a_key_over_http_needs_its_fingerprint() {
             2,
             &format!(
                 "error: r: {fingerprint} is not among the keys, which are {}\n\
-                 hint: check gpgkey_file or gpgkey_url; the last good state is untouched\n",
+                 hint: check gpgkey_file or gpgkey_url; the state of the last successful sync is unchanged\n",
                 Key::stranger().fingerprint()
             ),
         );
@@ -163,8 +163,8 @@ fn a_rotated_signer_is_accepted_only_by_its_fingerprint() {
                 4,
                 &format!(
                     "error: r: [keys]/{KEY} now has other keys: expected {old}, got {found}\n\
-                     hint: if the new keys are genuine, `chantal repo trust --repo-id r` accepts them; \
-                     the last good state is untouched\n"
+                     hint: if the new keys are genuine, accept them with `chantal repo trust --repo-id r`; \
+                     the state of the last successful sync is unchanged\n"
                 ),
             );
             keyed.mirror.tree().assert_same(&before);
@@ -301,8 +301,8 @@ fn a_signature_that_was_there_must_stay() {
             4,
             "error: r: [server]/repodata/repomd.xml has no signature, but it was signed before \
              ([server]/repodata/repomd.xml.asc does not exist or is refused)\n\
-             hint: if the upstream really stopped signing, say `repo_gpgcheck: false`; \
-             the last good state is untouched\n",
+             hint: if the upstream no longer signs its metadata, set `repo_gpgcheck: false`; \
+             the state of the last successful sync is unchanged\n",
         );
         mirror.tree().assert_same(&before);
     }

@@ -7,7 +7,7 @@ use crate::kit::upstream::{Package, Upstream};
 
 const ALWAYS: Times = Times::Always;
 const ONCE: Times = Times::First(1);
-const LATER: &str = "hint: try again later; the last good state is untouched\n";
+const LATER: &str = "hint: try again later; the state of the last successful sync is unchanged\n";
 
 fn slow_body(answer: &mut RawAnswer<'_>) {
     answer.send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");

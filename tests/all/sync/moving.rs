@@ -104,7 +104,7 @@ fn an_upstream_that_changes_forever_is_an_error() {
             &format!(
                 "error: r: the upstream changed 4 times while it was mirrored: \
                  package hello 1.0-5 ({architecture}): [server]/{file} is not there\n\
-                 hint: the upstream may be mid-update; try again later; the last good state is untouched\n"
+                 hint: the upstream may be in the middle of an update; try again later; the state of the last successful sync is unchanged\n"
             ),
         );
         mirror.tree().assert_same(&before);

@@ -8,8 +8,7 @@ use crate::kit::upstream::{
     Upstream,
 };
 
-const HINT: &str = "hint: if a key is missing that the upstream announces, add it to gpgkey_file or gpgkey_url; anything else only the \
-                    upstream can explain (`rpm.gpgcheck: false` takes packages unseen); the last good state is untouched\n";
+const HINT: &str = "hint: if a key that the upstream announces is missing, add it to gpgkey_file or gpgkey_url; otherwise report this to the upstream (`rpm.gpgcheck: false` accepts packages without verifying signatures); the state of the last successful sync is unchanged\n";
 
 fn by(key: &'static Key) -> RpmSignature {
     RpmSignature::by(key)

@@ -242,7 +242,7 @@ fn failures_and_history_as_json() {
             "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
             "packages_removed": 0, "requests": 1, "bytes_downloaded": 0, "manifest": null,
             "verified_by": [], "packages_verified_by": [], "warnings": [], "error": format!("r: {error}"),
-            "published": null, "exit_code": 3, "hint": "try again later; the last good state is untouched",
+            "published": null, "exit_code": 3, "hint": "try again later; the state of the last successful sync is unchanged",
         }]);
         prints(chantal, &SYNC, 3, &expected);
 

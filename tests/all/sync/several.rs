@@ -113,8 +113,8 @@ fn errors_come_in_the_order_of_the_repositories() {
     let error = |name: &str| {
         format!(
             "error: {name}: there is no directory [dir]/nowhere\n\
-             hint: mount it, or correct upstream.url, where a URL begins with https:// or http://; \
-             the last good state is untouched\n"
+             hint: mount it, or correct upstream.url (a URL begins with https:// or http://); \
+             the state of the last successful sync is unchanged\n"
         )
     };
     let message = error("a") + &error("b");
@@ -219,7 +219,7 @@ fn publishing_by_hand() {
         mirror.chantal.run(&["init"]).exits(0);
         run(&mirror).says("").fails_with(
             1,
-            "error: r has no state to publish yet\nhint: `chantal repo sync --repo-id r` makes one\n",
+            "error: r has no state to publish yet\nhint: run `chantal repo sync --repo-id r` first\n",
         );
         mirror.sync().succeeds();
         assert!(!mirror.chantal.dir().join("www").exists());

@@ -53,10 +53,8 @@ fn other_index(got: &str) -> Expected {
     )
 }
 
-const EXPIRED: &str = "hint: somebody may be serving an old state; for an archive that no longer moves say \
-                       `check_valid_until: false`; the last good state is untouched\n";
-const UNDATED: &str = "hint: somebody may be serving an old state; if the upstream no longer writes dates that can be read, \
-                       `check_date: false` takes its roots without them; the last good state is untouched\n";
+const EXPIRED: &str = "hint: this may be an outdated mirror or a replay attack; for an archive that is no longer updated, set `check_valid_until: false`; the state of the last successful sync is unchanged\n";
+const UNDATED: &str = "hint: this may be an outdated mirror or a replay attack; if the upstream no longer provides valid dates, `check_date: false` accepts its metadata without them; the state of the last successful sync is unchanged\n";
 const NEVER_SEEN: Client = CannotJudge("it has seen no newer one");
 
 const HOUR: i64 = 3600;
@@ -94,8 +92,8 @@ cases!(
         refused(
             4,
             "the root's Valid-Until is \"soon\", which is not a date",
-            "hint: apt refuses it too: report it to the upstream; `check_valid_until: false` lets it pass; \
-                 the last good state is untouched\n",
+            "hint: apt rejects it, too: report this to the upstream; `check_valid_until: false` ignores it; \
+                 the state of the last successful sync is unchanged\n",
         ),
         Agrees,
     ),

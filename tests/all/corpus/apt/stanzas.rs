@@ -146,7 +146,7 @@ cases!(
         refused(
             1,
             "[n] bytes are to be downloaded, but the file system of [dir]/data/pool has only [n] free",
-            "hint: make room, or move the pool (storage.pool_path)\n",
+            "hint: free up disk space, or move the pool (storage.pool_path)\n",
         ),
         Agrees,
     ),

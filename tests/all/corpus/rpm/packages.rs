@@ -13,8 +13,7 @@ use crate::kit::upstream::{
 };
 
 const YEAR: u32 = 365 * 86_400;
-const CHECK_KEY: &str = "hint: if a key is missing that the upstream announces, add it to gpgkey_file or gpgkey_url; anything else only the \
-                    upstream can explain (`rpm.gpgcheck: false` takes packages unseen); the last good state is untouched\n";
+const CHECK_KEY: &str = "hint: if a key that the upstream announces is missing, add it to gpgkey_file or gpgkey_url; otherwise report this to the upstream (`rpm.gpgcheck: false` accepts packages without verifying signatures); the state of the last successful sync is unchanged\n";
 
 fn hello() -> Package {
     Package::new("hello", "2.0-1")

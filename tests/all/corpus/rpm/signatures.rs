@@ -19,7 +19,7 @@ fn stripped() -> Expected {
         format!(
             "[server]/{REPOMD} has no signature, but it was signed before ([server]/{ASC} does not exist or is refused)"
         ),
-        "hint: if the upstream really stopped signing, say `repo_gpgcheck: false`; the last good state is untouched\n",
+        "hint: if the upstream no longer signs its metadata, set `repo_gpgcheck: false`; the state of the last successful sync is unchanged\n",
     )
 }
 
