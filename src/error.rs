@@ -1,6 +1,7 @@
 //! The top-level error: which repository, which exit code, and what the user can do.
 
 mod storage;
+mod sync;
 
 use std::io;
 use std::path::PathBuf;
@@ -11,20 +12,18 @@ use crate::exit::Exit;
 use crate::format::FormatError;
 use crate::interrupt::Interrupted;
 use crate::lock::LockError;
-use crate::manifest::ManifestError;
-use crate::openpgp::{SigningKeyError, VerifyError};
+use crate::openpgp::SigningKeyError;
 use crate::pool::exit_of_io;
 use crate::publish::{PublishError, RequestError};
-use crate::snapshot::SnapshotError;
 use crate::signing_key::KeyFileError;
+use crate::snapshot::SnapshotError;
 use crate::snapshot::merge::MergeError;
 use crate::state::StateError;
 use crate::storage::StorageError;
 use crate::store::StoreError;
-use crate::sync::{FreshnessError, RootError, SyncError, most_severe};
-use crate::trust::KeyError;
-use crate::upstream::{TlsFailure, UpstreamError};
+use crate::sync::SyncError;
 
+use self::sync::sync_hint;
 use storage::{io_hint, lock_hint, storage_hint, store_hint};
 
 #[derive(Debug, thiserror::Error)]
@@ -203,9 +202,9 @@ fn key_file_hint(error: &KeyFileError) -> Option<String> {
     match error {
         KeyFileError::Unusable { source, .. } => Some(signing_key_hint(source)),
         KeyFileError::Read(error) => match error.kind() {
-            io::ErrorKind::NotFound => {
-                Some("restore it from a backup, or correct its path in the configuration".to_owned())
-            }
+            io::ErrorKind::NotFound => Some(
+                "restore it from a backup, or correct its path in the configuration".to_owned(),
+            ),
             io::ErrorKind::PermissionDenied => {
                 Some("run chantal as the owner of this file".to_owned())
             }
@@ -240,196 +239,6 @@ fn signing_key_hint(error: &SigningKeyError) -> String {
             "use an Ed25519 or RSA key that can sign; if the key has expired, extend it in gpg \
              and export it again"
                 .to_owned()
-        }
-    }
-}
-
-fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
-    let unchanged = "the state of the last successful sync is unchanged";
-    Some(match error {
-        SyncError::Files { errors, .. } => sync_hint(repository, most_severe(errors)?)?,
-        SyncError::Key(KeyError::Replaced { .. }) => format!(
-            "if the new keys are genuine, accept them with `chantal repo trust --repo-id \
-             {repository}`; {unchanged}"
-        ),
-        SyncError::Key(KeyError::Lock(error)) | SyncError::Lock(error) => lock_hint(error)?,
-        SyncError::Key(KeyError::Missing { .. }) => "check gpgkey_url".to_owned(),
-        SyncError::Key(KeyError::Upstream(UpstreamError::Redirect { .. })) => {
-            "set gpgkey_url to the URL that it redirects to".to_owned()
-        }
-        SyncError::Key(KeyError::File(_) | KeyError::Unusable(_)) => {
-            format!("check gpgkey_file or gpgkey_url; {unchanged}")
-        }
-        SyncError::Root(RootError::NoDirectory { .. }) => format!(
-            "mount it, or correct upstream.url (a URL begins with https:// or http://); {unchanged}"
-        ),
-        SyncError::Root(RootError::NotFound { .. }) => {
-            "check upstream.url, and for APT also apt.distribution".to_owned()
-        }
-        SyncError::Root(RootError::SignatureMissing { .. }) => format!(
-            "if the upstream does not sign its metadata, set `gpgcheck: false` (apt) or \
-             `repo_gpgcheck: false` (rpm); {unchanged}"
-        ),
-        SyncError::Root(RootError::SignatureGone { .. }) => format!(
-            "if the upstream no longer signs its metadata, set `repo_gpgcheck: false`; {unchanged}"
-        ),
-        SyncError::Root(RootError::NotVerified(VerifyError::NotClearSigned { .. }))
-        | SyncError::Format(FormatError::Malformed { .. } | FormatError::Read { .. }) => {
-            format!("the upstream may be broken, or upstream.url may be wrong; {unchanged}")
-        }
-        SyncError::Root(RootError::NotVerified(error)) if error.is_weakness() => format!(
-            "such signatures can be forged; `allow_weak_signatures: true` accepts them anyway; \
-             {unchanged}"
-        ),
-        SyncError::Root(RootError::NotVerified(_)) => {
-            format!(
-                "check gpgkey_file or gpgkey_url against the keys that the upstream announces; \
-                 {unchanged}"
-            )
-        }
-        SyncError::PackageRefused { .. } => format!(
-            "if a key that the upstream announces is missing, add it to gpgkey_file or \
-             gpgkey_url; otherwise report this to the upstream (`rpm.gpgcheck: false` accepts \
-             packages without verifying signatures); {unchanged}"
-        ),
-        SyncError::Root(RootError::Upstream(error))
-        | SyncError::Download { source: error, .. }
-        | SyncError::Key(KeyError::Upstream(error)) => upstream_hint(error, unchanged)?,
-        SyncError::Freshness(error) => freshness_hint(error, unchanged),
-        SyncError::IndexMissing { .. } | SyncError::KeepsChanging { .. } => {
-            format!("the upstream may be in the middle of an update; try again later; {unchanged}")
-        }
-        SyncError::NothingChosen => {
-            format!("relax the filters, or check them for typos; {unchanged}")
-        }
-        SyncError::Format(FormatError::Write { source, .. }) => io_hint(source)?,
-        SyncError::Format(FormatError::ReadBack { .. }) => BUG.to_owned(),
-        SyncError::Format(FormatError::Compression { .. }) => {
-            format!(
-                "ask the upstream to provide the index in a supported compression format; \
-                 {unchanged}"
-            )
-        }
-        SyncError::Format(FormatError::Path { .. } | FormatError::NoDigest { .. }) => {
-            format!(
-                "the repository cannot be mirrored safely: report this to the upstream; \
-                 {unchanged}"
-            )
-        }
-        SyncError::Format(FormatError::NotFound { what, .. }) => {
-            format!("check apt.{what}s; {unchanged}")
-        }
-        SyncError::Key(KeyError::Kept(error)) | SyncError::Io(error) => io_hint(error)?,
-        SyncError::Store(error) => store_hint(error)?,
-        SyncError::NoSpace { .. } => {
-            "free up disk space, or move the pool (storage.pool_path)".to_owned()
-        }
-        SyncError::TwoContents { .. }
-        | SyncError::SizeConflict { .. }
-        | SyncError::Manifest(
-            ManifestError::TwoContents { .. } | ManifestError::FileAndDirectory { .. },
-        ) => {
-            format!(
-                "the indexes of the upstream contradict each other: report this to the \
-                 upstream; {unchanged}"
-            )
-        }
-        SyncError::KeyPlace { .. } => format!(
-            "clients would trust keys that the upstream chooses; if this file is legitimate, set \
-             publish.key_name to give the key files another name; {unchanged}"
-        ),
-        _ => return None,
-    })
-}
-
-fn freshness_hint(error: &FreshnessError, unchanged: &str) -> String {
-    match error {
-        FreshnessError::Expired { .. } => format!(
-            "this may be an outdated mirror or a replay attack; for an archive that is no longer \
-             updated, set `check_valid_until: false`; {unchanged}"
-        ),
-        FreshnessError::Future { .. } => format!(
-            "check the clock of this machine; if the clock of the upstream is wrong, `check_date: \
-             false` accepts its dates; {unchanged}"
-        ),
-        FreshnessError::UnreadValidUntil { .. } => format!(
-            "apt rejects it, too: report this to the upstream; `check_valid_until: false` ignores \
-             it; {unchanged}"
-        ),
-        FreshnessError::Undated { .. } => format!(
-            "this may be an outdated mirror or a replay attack; if the upstream no longer \
-             provides valid dates, `check_date: false` accepts its metadata without them; \
-             {unchanged}"
-        ),
-        FreshnessError::Lagging { .. } => {
-            format!("one of its servers may not be up to date yet; try again later; {unchanged}")
-        }
-        FreshnessError::RolledBack { .. } => format!(
-            "this may be an outdated mirror or a replay attack; if the upstream really went back \
-             to an older state, `--allow-rollback` accepts it once; {unchanged}"
-        ),
-    }
-}
-
-fn upstream_hint(error: &UpstreamError, unchanged: &str) -> Option<String> {
-    Some(match error {
-        UpstreamError::Tls { why, .. } => tls_hint(why).to_owned(),
-        UpstreamError::UnknownHost { .. } => {
-            "check the host name in the URL, and the DNS configuration of this machine".to_owned()
-        }
-        UpstreamError::Denied {
-            with_certificate: true,
-            ..
-        } => "the certificate in credentials.cert may have expired, or may be for another \
-              entitlement"
-            .to_owned(),
-        UpstreamError::Denied { status: 403, .. } => {
-            "the credentials or the entitlement may be missing, wrong or expired".to_owned()
-        }
-        UpstreamError::Denied { .. } => "check credentials".to_owned(),
-        UpstreamError::Missing { .. } | UpstreamError::Mismatch { .. } => {
-            format!("the upstream may be in the middle of an update; {unchanged}")
-        }
-        UpstreamError::Status { status, .. } if *status < 400 => format!(
-            "this status is not expected here: the server, or a proxy in front of it, may be \
-             broken; {unchanged}"
-        ),
-        UpstreamError::Unreachable { .. } | UpstreamError::Status { .. } => {
-            format!("try again later; {unchanged}")
-        }
-        UpstreamError::Local(error) => io_hint(error)?,
-        UpstreamError::Redirect { .. } => {
-            "set upstream.url to the URL that it redirects to".to_owned()
-        }
-        _ => return None,
-    })
-}
-
-fn tls_hint(failure: &TlsFailure) -> &'static str {
-    match failure {
-        TlsFailure::UnknownIssuer => {
-            "if the server is to be trusted, set tls.ca_file (or credentials.ca_cert) to the \
-             certificate of its CA"
-        }
-        TlsFailure::OtherName => {
-            "use the host name that the certificate was issued for; tls.ca_file does not help here"
-        }
-        TlsFailure::Expired | TlsFailure::NotValidYet => {
-            "check the clock of this machine; if it is right, the upstream must renew its \
-             certificate (tls.ca_file does not help here)"
-        }
-        TlsFailure::BadCertificate(_) => {
-            "the upstream must replace its certificate, or tls.ca_file contains the wrong one"
-        }
-        TlsFailure::ClientCertificateWanted => {
-            "configure one with `credentials: {type: client_cert, cert: ..., key: ...}`"
-        }
-        TlsFailure::ClientCertificateRefused(_) => {
-            "the certificate in credentials.cert may have expired, or may be from another CA"
-        }
-        TlsFailure::NotTls => "check the port in the URL, and whether it should begin with http://",
-        TlsFailure::TlsWanted => {
-            "check the port in the URL, and whether it should begin with https://"
         }
     }
 }

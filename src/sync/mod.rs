@@ -46,16 +46,17 @@ use crate::time::now;
 use crate::trust::{self, KeyError, TrustedKeys};
 use crate::upstream::{CredentialError, Limiter, Upstream, UpstreamError};
 
+pub use fetch::Fetcher;
 pub use freshness::{FreshnessError, Rollback};
 pub use planned::Plan;
 pub use root::RootError;
-pub use verify::PackageSigner;
+pub use verify::{PackageChecks, PackageSigner};
 
 use failures::Failures;
-use fetch::{Absent, Fetcher, Workers};
+use fetch::{Absent, Workers};
 use planned::{Missing, Want, WantKind};
 use root::{Pinned, RootAnswer, Unchanged};
-use verify::{KnownWork, PackageChecks};
+use verify::KnownWork;
 
 /// How often a sync starts over because the upstream changed under it, and how often a root is asked for again because
 /// its signature is of another one.
