@@ -6,11 +6,13 @@
 //! a client that holds an older root can finish; earlier roots and keys do not stay.
 //!
 //! ```text
-//! choose    which state, which place, which root, what is refused      unpublish   removes a tree
-//!   replace     stages the next generation and exchanges it              recover   ends killed runs
-//!     target        what is to be shown, and with which key
-//!     tree          one place: its lock and its record
-//!     presence      what stands there; generations, root, strays, layout, stage, exchange
+//! choose      which state, which place, which root, what is refused
+//!   replace     stages the next generation and exchanges it
+//!     recover     finishes what a killed run began
+//!     presence    what stands there; strays, generations, root, layout, stage, exchange
+//!     target      what is to be shown, and with which key
+//!     tree        one place: its lock and its record
+//! unpublish   removes a tree
 //! ```
 //!
 //! A root that must be newer than one that clients know, or that stands over indexes which we
