@@ -165,10 +165,15 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
 pub fn describe_removal(tree: &UnpublishedTree) -> String {
     let path = tree.path.display();
     if tree.missing {
-        format!("{path} is forgotten; it was not there, and what may be on its disk stays")
+        describe_forgotten(&path.to_string())
     } else {
-        format!("{path} is gone")
+        format!("removed {path}")
     }
+}
+
+/// For people: a tree that was missing.
+pub fn describe_forgotten(path: &str) -> String {
+    format!("forgot {path}: it is missing, and files on its disk are kept")
 }
 
 /// What `--forget-absent` means.

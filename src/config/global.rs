@@ -62,12 +62,6 @@ impl Layer {
             tls,
             ..
         } = written;
-        if storage.cache_path.is_some() {
-            scope.warn(
-                "storage.cache_path",
-                "has no effect yet: what conditional requests refer to is in the pool",
-            );
-        }
         let passphrase_file = scope.path(
             "signing.passphrase_file",
             signing.passphrase_file.as_deref(),

@@ -90,7 +90,7 @@ impl WrittenKeys<'_> {
                 Ok(KeySource::Http(url)) if url.is_plain_http() && !has_fingerprints => scope
                     .refuse_with_hint(
                         &key,
-                        format!("{url} can be forged on the way"),
+                        format!("{url} could be tampered with in transit"),
                         format!(
                             "use https, or list the key in {}.gpgkey_fingerprints",
                             self.section

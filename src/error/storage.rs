@@ -71,7 +71,10 @@ pub fn lock_hint(error: &LockError) -> Option<String> {
                 .to_owned(),
         ),
         LockError::Io { source, .. } => io_hint(source),
-        LockError::NotAFile { .. } | LockError::Interrupted(_) => None,
+        LockError::NotAFile { .. } | LockError::NotADirectory { .. } => {
+            Some("move it away: chantal creates its lock files itself".to_owned())
+        }
+        LockError::Interrupted(_) => None,
     }
 }
 
@@ -101,6 +104,9 @@ const MAKE_ROOM: &str = "free up disk space; existing data is unchanged";
 pub fn io_hint(error: &io::Error) -> Option<String> {
     match error.kind() {
         io::ErrorKind::StorageFull => Some(MAKE_ROOM.to_owned()),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("mount its file system with write access".to_owned())
+        }
         io::ErrorKind::PermissionDenied => {
             Some("run chantal as the owner of the storage and the published trees".to_owned())
         }

@@ -10,6 +10,9 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
 use super::{Holder, LockError};
 use crate::regular_file::is_absent;
 
@@ -129,17 +132,29 @@ fn open(path: &Path, options: &mut OpenOptions) -> Result<File, LockError> {
         path: path.to_owned(),
         source,
     };
-    let file = options
+    let not_a_file = || LockError::NotAFile {
+        path: path.to_owned(),
+    };
+    // A pipe that was put there must not make the run wait. Nor may the path be a link: it would never
+    // name the file that is locked.
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let opened = options
         .read(true)
         .write(true)
-        // A pipe that was put there must not make the run wait.
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
-        .map_err(explained)?;
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let file = match opened {
+        Err(error)
+            if [Errno::LOOP, Errno::ISDIR]
+                .iter()
+                .any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) =>
+        {
+            return Err(not_a_file());
+        }
+        opened => opened.map_err(explained)?,
+    };
     if !file.metadata().map_err(explained)?.is_file() {
-        return Err(LockError::NotAFile {
-            path: path.to_owned(),
-        });
+        return Err(not_a_file());
     }
     Ok(file)
 }

@@ -121,6 +121,8 @@ pub enum LockError {
     Lost { path: PathBuf },
     #[error("{path} is not a regular file")]
     NotAFile { path: PathBuf },
+    #[error("{path} is not a directory")]
+    NotADirectory { path: PathBuf },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     #[error("{path}: {source}")]
@@ -132,7 +134,7 @@ impl LockError {
         match self {
             Self::Busy { .. } => Exit::Busy,
             // Waiting does not help: the file was replaced, or the whole storage.
-            Self::Lost { .. } | Self::NotAFile { .. } => Exit::Damaged,
+            Self::Lost { .. } | Self::NotAFile { .. } | Self::NotADirectory { .. } => Exit::Damaged,
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Io { .. } => Exit::Other,
         }
@@ -367,7 +369,8 @@ fn wait_for(
     others: &dyn Fn() -> Option<Holder>,
 ) -> Result<LockFile, LockError> {
     let started = Instant::now();
-    let mut is_told = false;
+    // The marker is written in no time.
+    let mut is_told = *what == Locked::PoolMarker;
     loop {
         let holder = match LockFile::attempt(path, mode)? {
             Attempt::Taken(lock) => return Ok(lock),
@@ -438,7 +441,11 @@ fn runs(directory: &Path) -> impl Iterator<Item = PathBuf> {
 fn in_directory(base_path: &Path, name: &str) -> Result<PathBuf, LockError> {
     let directory = base_path.join(DIRECTORY);
     match std::fs::create_dir(&directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if !directory.is_dir() {
+                return Err(LockError::NotADirectory { path: directory });
+            }
+        }
         made => made.map_err(|source| LockError::Io {
             path: directory.clone(),
             source,

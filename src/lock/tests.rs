@@ -155,3 +155,28 @@ fn a_pipe_is_no_lock() {
     let error = acquire(dir.path(), Mode::Exclusive, "publish").unwrap_err();
     assert!(matches!(error, LockError::NotAFile { .. }), "{error}");
 }
+
+#[test]
+fn a_directory_is_no_lock_and_a_file_no_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join(NAME)).unwrap();
+    let error = acquire(dir.path(), Mode::Exclusive, "publish").unwrap_err();
+    assert!(matches!(error, LockError::NotAFile { .. }), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(DIRECTORY), "").unwrap();
+    let error = acquire(dir.path(), Mode::Shared, "publish").unwrap_err();
+    assert!(matches!(error, LockError::NotADirectory { .. }), "{error}");
+}
+
+/// Its path would never name the file that is locked.
+#[test]
+fn a_link_is_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::write(&elsewhere, "").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, dir.path().join(NAME)).unwrap();
+    for mode in [Mode::Exclusive, Mode::Shared] {
+        let error = acquire(dir.path(), mode, "publish").unwrap_err();
+        assert!(matches!(error, LockError::NotAFile { .. }), "{error}");
+    }
+}

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use rustix::fs::OFlags;
 
 use super::{Claim, PARTIAL, Pool, SLICE, hash, partial_name, partials};
 use crate::digest::{Digest, Hasher, ObjectRef};
@@ -115,7 +116,8 @@ impl Pool {
             .read(true)
             .write(true)
             .truncate(false)
-            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+            // A link would never name the file that is locked.
+            .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed())
             .open(path)
             .map_err(|error| self.explained(error))?;
         let held = file.metadata()?;

@@ -6,12 +6,13 @@
 //!
 //! Where a storage is not made yet and the first sync would make it, it is an empty one in a temporary directory.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::make;
 use super::{Purpose, Storage, StorageError, is_made, ownership, warn_of_doubt};
 use crate::config::{Config, Storage as Places};
-use crate::lock::{Locks, Mode, Requester};
+use crate::lock::{LockError, Locks, Mode, Requester};
 use crate::pool::{Marker, Pool};
 use crate::store::records::{Identity, random_id};
 use crate::store::{Reader, Store};
@@ -35,8 +36,22 @@ pub fn open(config: &Config, requester: &Requester) -> Result<Storage, StorageEr
         warn_of_doubt(&ownership::judge(&store, &pool)?);
     }
     let scratch = places.cache_path.join(SCRATCH);
-    fs_err::create_dir_all(&scratch)?;
-    over(&scratch, store, pool, requester, None)
+    let locks = lock(&scratch, requester)?;
+    over(&scratch, locks, store, pool, requester, None)
+}
+
+/// Makes the directory and locks it. A cleanup may be removing it right now.
+fn lock(scratch: &Path, requester: &Requester) -> Result<Locks, StorageError> {
+    const ATTEMPTS: usize = 10;
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        fs_err::create_dir_all(scratch)?;
+        match Locks::acquire(scratch, Mode::Shared, requester) {
+            Err(LockError::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {}
+            locks => return Ok(locks?),
+        }
+    }
 }
 
 /// The pool of the dry runs before this run, for what it needs of it.
@@ -60,23 +75,26 @@ fn open_new(config: &Config, requester: &Requester) -> Result<Storage, StorageEr
     let store = Store::create_as(&directory.path().join("chantal.redb"), &identity)?;
     let pool = Pool::create(&directory.path().join("pool"), &id)?;
     let scratch = directory.path().join(SCRATCH);
-    fs_err::create_dir(&scratch)?;
-    over(&scratch, store, pool, requester, Some(directory))
+    let locks = lock(&scratch, requester)?;
+    over(&scratch, locks, store, pool, requester, Some(directory))
 }
 
 fn over(
     scratch: &Path,
+    locks: Locks,
     store: Store,
     pool: Pool,
     requester: &Requester,
     directory: Option<tempfile::TempDir>,
 ) -> Result<Storage, StorageError> {
-    let locks = Locks::acquire(scratch, Mode::Shared, requester)?;
     let own = scratch.join("pool");
+    // Another dry run may be about to make it too.
+    let making = locks.pool_marker()?;
     let own = match Marker::read(&own)? {
         Some(_) => Pool::open(&own, POOL_ID)?,
         None => Pool::create(&own, POOL_ID)?,
     };
+    drop(making);
     Ok(Storage {
         store,
         pool: own.over(pool),

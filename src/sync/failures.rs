@@ -106,14 +106,14 @@ pub fn about(errors: &[SyncError], unseen: u64) -> String {
     let mut text = if errors.iter().all(are_refused) {
         format!("{count} packages are refused")
     } else if errors.iter().all(|one| are_refused(one) || are_files(one)) {
-        format!("{count} files cannot be had, or are refused")
+        format!("{count} files are missing or refused")
     } else {
         format!("{count} failures")
     };
     match unseen {
         0 => {}
-        1 => text += ", and one other was not looked at",
-        _ => text += &format!(", and {unseen} others were not looked at"),
+        1 => text += ", and one other file was not checked",
+        _ => text += &format!(", and {unseen} other files were not checked"),
     }
     for error in errors.iter().take(TOLD) {
         text += "\n  ";
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(
             several.lines().step_by(2).collect::<Vec<_>>(),
             [
-                "3 packages are refused, and 15 others were not looked at",
+                "3 packages are refused, and 15 other files were not checked",
                 "    it is not signed",
                 "    it is not signed",
                 "    it is not signed"
@@ -175,7 +175,7 @@ mod tests {
         }
         let told = failures.conclude_after(ended).unwrap_err().to_string();
         assert!(
-            told.starts_with("12 packages are refused, and one other was not looked at\n"),
+            told.starts_with("12 packages are refused, and one other file was not checked\n"),
             "{told}"
         );
         assert!(told.ends_with("\n  and 2 more"), "{told}");

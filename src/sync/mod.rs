@@ -102,9 +102,9 @@ pub enum SyncError {
     /// Every time the sync had started over from a newer root, something below that was gone again.
     #[error("the upstream changed {times} times while it was mirrored: {last}")]
     KeepsChanging { times: u32, last: Box<SyncError> },
-    #[error("{name}: the root lists it, but the upstream has none of its variants: {}", tried.join(", "))]
+    #[error("{name}: listed in the metadata, but no variant exists on the upstream: {}", tried.join(", "))]
     IndexMissing { name: String, tried: Vec<String> },
-    #[error("the upstream has packages, and the configuration takes none of them")]
+    #[error("no package matches the filters")]
     NothingChosen,
     #[error("{path} is listed with two contents: {first} and {second}")]
     TwoContents {

@@ -112,7 +112,7 @@ impl<'a> Session<'a> {
         }
         for architecture in self.selected.unmatched_architectures(&architectures) {
             warnings.push(format!(
-                "architecture {architecture:?} is wished for, but no package has it"
+                "architecture {architecture:?} is configured, but no package has it"
             ));
         }
         let choice = chosen.map(|chosen| Choice {

@@ -32,7 +32,7 @@ pub enum UpstreamError {
     /// No further attempt would help, as with the next one.
     #[error("{url}: {why}")]
     Tls { url: String, why: TlsFailure },
-    #[error("{url}: there is no host of this name")]
+    #[error("{url}: host not found")]
     UnknownHost { url: String },
     #[error("{url}: a redirect is not followed: {why}")]
     Redirect { url: String, why: String },

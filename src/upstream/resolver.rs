@@ -30,7 +30,7 @@ const ADDRESSES_MAX: usize = 16;
 
 /// There is no such host; asking again does not change that.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no host of this name")]
+#[error("host not found")]
 pub struct UnknownHost;
 
 /// Host and port.

@@ -104,7 +104,7 @@ fn every_kind_of_change_is_told() {
         let is_apt = upstream.kind() == "apt";
         let mirror = changed(upstream);
         let counts = "2 added, 2 removed, 2 upgraded, 1 downgraded, 1 rebuilt: +2.01 KiB \
-                      (4.05 KiB come, 2.04 KiB go)\n";
+                      (4.05 KiB added, 2.04 KiB removed)\n";
         let text = if is_apt {
             format!(
                 "{TABLE}\n\
@@ -120,9 +120,7 @@ fn every_kind_of_change_is_told() {
         } else {
             // The architecture is a column of its own.
             let table = TABLE.replace(" all   ", " noarch");
-            format!(
-                "{table}\n{counts}0 new advisories about what changed, 0 about nothing that changed, 0 gone\n"
-            )
+            format!("{table}\n{counts}Advisories: 0 new (0 for changed packages), 0 withdrawn\n")
         };
         diff(&mirror, "old", "new", &[]).succeeds().says(&text);
         diff(&mirror, "r/old", "r", &[]).succeeds().says(&text);
@@ -194,7 +192,7 @@ fn a_summary_has_numbers_only() {
         .says(
             "what,number\r\nadded,2\r\nremoved,2\r\nupgraded,2\r\ndowngraded,1\r\nrebuilt,1\r\n\
              bytes added,4144\r\nbytes removed,2088\r\nnew advisories,0\r\ntheir CVEs,0\r\n\
-             new advisories about nothing that changed,0\r\nadvisories gone,0\r\n",
+             new advisories for unchanged packages,0\r\nwithdrawn advisories,0\r\n",
         );
     let told = diff(&apt, "old", "new", &["--summary", "--format", "json"])
         .succeeds()
@@ -214,7 +212,7 @@ fn where_no_package_differs_that_is_said() {
         let csv = |mirror: &Mirror| diff(mirror, "old", "r", &["--format", "csv"]).succeeds();
         diff(&mirror, "old", "r", &[])
             .succeeds()
-            .says("nothing differs\n");
+            .says("no differences\n");
         assert_eq!(json_diff(&mirror, "old", "r")["summary"]["identical"], true);
         next(&mut mirror, |_| {});
         diff(&mirror, "old", "r", &[])
@@ -244,7 +242,7 @@ fn states_are_named_without_doubt() {
     // A snapshot may be called like a repository.
     mirror.snapshot("r");
     diff("r", "old").fails_with(2, "error: r can be one of r/latest, r/r\n");
-    diff("r/r", "r/latest").succeeds().says("nothing differs\n");
+    diff("r/r", "r/latest").succeeds().says("no differences\n");
 
     let other = Upstream::deb().package(raw("hello", "1.0-1", 10));
     let server = Server::start(other.build().tree);
@@ -374,8 +372,8 @@ fn new_advisories_about_what_changed_are_shown() {
          BETWEEN   security  Important  CVE-2026-1, CVE-2026-2             a, \"b\" \\u{202e}\n\
          EXACT     security  -          CVE-2026-1, CVE-2026-2 and 3 more\n\
          \n\
-         1 added, 0 removed, 1 upgraded, 0 downgraded, 0 rebuilt: +10 B (10 B come, 0 B go)\n\
-         2 new advisories about what changed, 3 about nothing that changed, 1 gone\n",
+         1 added, 0 removed, 1 upgraded, 0 downgraded, 0 rebuilt: +10 B (10 B added, 0 B removed)\n\
+         Advisories: 5 new (2 for changed packages), 1 withdrawn\n",
     );
     let told = json_diff(&mirror, "old", "r");
     assert_eq!(

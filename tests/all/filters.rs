@@ -393,7 +393,7 @@ fn a_filter_that_takes_nothing_is_refused_and_loses_nothing() {
             .repository(&repository.more("filters:\n  include: [helo]\n"));
         mirror.sync().fails_with(
             2,
-            "error: r: the upstream has packages, and the configuration takes none of them\n\
+            "error: r: no package matches the filters\n\
              hint: relax the filters, or check them for typos; the state of the last successful sync is unchanged\n",
         );
         mirror.tree().assert_same(&before);

@@ -90,14 +90,14 @@ fn all_of_it_goes_and_nothing_of_others() {
             .mirror
             .run(&[&REMOVE[..], &["--dry-run"]].concat())
             .succeeds();
-        let said = said.mentions("r: would forget its state (2 packages, ");
+        let said = said.mentions("r: would remove its state (2 packages, ");
         let said = said.mentions("), 1 sync, its keys ([dir]/data/gpgkeys/r.asc)\n");
-        said.mentions("\n  [dir]/www/r/latest would be taken away\n  nothing else needs ");
+        said.mentions("\n  would remove [dir]/www/r/latest\n  exclusive: ");
 
         let said = scene.mirror.run(&REMOVE).succeeds();
-        let said = said.mentions("r: forgets its state (2 packages, ");
-        said.mentions("\n  [dir]/www/r/latest is taken away\n  nothing else needs ")
-            .mentions(" frees that afterwards\nr is forgotten\n");
+        let said = said.mentions("r: removed its state (2 packages, ");
+        said.mentions("\n  removed [dir]/www/r/latest\n  exclusive: ")
+            .mentions(" frees the disk space)\nremoved r\n");
         assert!(!latest.exists());
         assert_eq!(fs::read_dir(latest.parent().unwrap()).unwrap().count(), 0);
         assert!(!scene.mirror.chantal.data().join("gpgkeys/r.asc").exists());
@@ -202,8 +202,8 @@ fn snapshots_stay_unless_they_are_meant() {
             .mirror
             .run(&[&REMOVE[..], &["--dry-run"]].concat())
             .succeeds()
-            .mentions("r: would forget nothing\n")
-            .mentions(": r/a, r/b (--snapshots deletes them too)\n");
+            .mentions("r: would remove nothing\n")
+            .mentions("  snapshots kept: r/a, r/b, ");
         let with = [&REMOVE[..], &["--snapshots"]].concat();
         let refused = "error: snapshots of r are published at [dir]/www/prod: publish something else there first, \
                        or take them away with --force\n";
@@ -242,9 +242,9 @@ fn a_tree_that_is_away_keeps_it() {
         let said = scene.mirror.run(&REMOVE).fails_with(5, away);
         assert_eq!(
             said.stdout,
-            "r is kept: 1 of its published trees could not be removed\n  [dir]/www/r/latest is taken away\n"
+            "r is kept: 1 of its published trees could not be removed\n  removed [dir]/www/r/latest\n"
         );
-        assert!(!said.stdout.contains("r is forgotten"), "{said:?}");
+        assert!(!said.stdout.contains("removed r\n"), "{said:?}");
         let json = scene
             .mirror
             .run(&[&["--format", "json"], &REMOVE[..]].concat());

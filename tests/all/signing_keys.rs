@@ -17,7 +17,7 @@ const KEYGEN: [&str; 4] = [
     "--user-id",
     "Mirror <mirror@example.org>",
 ];
-const GOOD: &str = "the configuration is good: 0 repositories, storage [dir]/data\n";
+const GOOD: &str = "configuration OK: 0 repositories, storage [dir]/data\n";
 
 fn keygen_with(more: &[&'static str]) -> Vec<&'static str> {
     [&KEYGEN[..], more].concat()

@@ -78,7 +78,7 @@ fn a_snapshot_stays_when_its_repository_moves_on() {
         mirror
             .run(&["snapshot", "delete", "--name", "tested"])
             .succeeds()
-            .says("r/tested is deleted\n  [dir]/www/r/snapshots/tested is gone\n");
+            .says("r/tested is deleted\n  removed [dir]/www/r/snapshots/tested\n");
         assert!(!mirror.www("r/snapshots/tested").exists());
         mirror
             .run(&["snapshot", "list"])
@@ -240,7 +240,7 @@ fn a_place_is_switched_from_snapshot_to_snapshot() {
         mirror
             .run(&["unpublish", "--path", &prod])
             .succeeds()
-            .says("[dir]/www/prod is gone\n");
+            .says("removed [dir]/www/prod\n");
         mirror.run(&["unpublish", "--path", &prod]).fails_with(
             2,
             "error: [dir]/www/prod is not a published tree of this storage\n",

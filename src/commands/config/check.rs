@@ -195,7 +195,7 @@ fn describe(checked: &Checked, broken: usize) -> String {
         text += &format!("{repositories} {noun} can be used, {broken} {files} of repos.d cannot");
     } else if checked.errors.is_empty() {
         text += &format!(
-            "the configuration is good: {repositories} {noun}, storage {}",
+            "configuration OK: {repositories} {noun}, storage {}",
             checked.base_path
         );
     } else if repositories > 0 {

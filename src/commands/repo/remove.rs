@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::cli::RepoRemove;
-use crate::commands::publish::absent;
+use crate::commands::publish::{absent, describe_forgotten};
 use crate::commands::{Context, conclude, requester};
 use crate::config::{RepoId, Storage as Places};
 use crate::digest::ObjectId;
@@ -120,7 +120,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
     }
     context.output.result(&removal, |removal| {
         if removal.removed {
-            format!("{}{id} is forgotten", describe(removal))
+            format!("{}removed {id}", describe(removal))
         } else {
             describe_kept(removal)
         }
@@ -279,7 +279,7 @@ fn describe_kept(removal: &Removal) -> String {
         removal.errors.len()
     );
     for tree in &removal.trees {
-        text += &format!("\n  {tree} is taken away");
+        text += &format!("\n  removed {tree}");
     }
     text
 }
@@ -306,33 +306,32 @@ fn describe(removal: &Removal) -> String {
     if what.is_empty() {
         what.push("nothing".to_owned());
     }
-    let (forget, go) = if removal.dry_run {
-        ("would forget", "would be taken away")
+    let verb = if removal.dry_run {
+        "would remove"
     } else {
-        ("forgets", "is taken away")
+        "removed"
     };
-    let mut text = format!("{}: {forget} {}\n", removal.repository, what.join(", "));
+    let mut text = format!("{}: {verb} {}\n", removal.repository, what.join(", "));
     for tree in &removal.trees {
-        let go = if removal.forgotten.contains(tree) {
-            "is forgotten; it was not there, and what may be on its disk stays"
+        text += &if removal.forgotten.contains(tree) {
+            format!("  {}\n", describe_forgotten(tree))
         } else {
-            go
+            format!("  {verb} {tree}\n")
         };
-        text += &format!("  {tree} {go}\n");
     }
     text += &match removal.objects {
-        0 => "  nothing becomes free: others need all of it\n".to_owned(),
+        0 => "  no disk space to free: all of it is still needed\n".to_owned(),
         objects => format!(
-            "  nothing else needs {}, {}: `chantal db cleanup` frees that afterwards\n",
+            "  exclusive: {}, {} (`chantal db cleanup` frees the disk space)\n",
             count(objects, "object"),
             bytes(removal.bytes)
         ),
     };
     if !removal.snapshots_kept.is_empty() {
         text += &format!(
-            "  its snapshots stay and keep {}: {} (--snapshots deletes them too)\n",
-            bytes(removal.kept_bytes),
-            removal.snapshots_kept.join(", ")
+            "  snapshots kept: {}, {} (--snapshots deletes them too)\n",
+            removal.snapshots_kept.join(", "),
+            bytes(removal.kept_bytes)
         );
     }
     text

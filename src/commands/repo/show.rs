@@ -248,7 +248,7 @@ fn describe_state(state: &State, check: Option<PackageCheck>) -> Vec<(&'static s
     pairs.push(("checked", state.checked_at.clone()));
     let signers = state.signed_by.join(", ");
     let signers = if signers.is_empty() {
-        "nobody".to_owned()
+        "(unsigned)".to_owned()
     } else {
         signers
     };

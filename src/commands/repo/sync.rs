@@ -350,11 +350,13 @@ fn describe_plan(planned: &PlannedSync) -> String {
         PlanOutcome::Unchanged => format!("{}: unchanged, nothing to download", planned.repository),
         PlanOutcome::Change => {
             let after = match planned.bytes.checked_sub(planned.free_before) {
-                Some(lacking) if lacking > 0 => format!("{} too little", bytes(lacking)),
+                Some(lacking) if lacking > 0 => {
+                    format!("not enough space: {} short", bytes(lacking))
+                }
                 _ => format!("{} after that", bytes(planned.free_after)),
             };
             format!(
-                "{}: {}; to download: {}, {}, in as many requests\n  disk: {} free, {after}",
+                "{}: {}; would download {} ({})\n  disk: {} free, {after}",
                 planned.repository,
                 count(planned.packages, "package"),
                 count(planned.files, "file"),

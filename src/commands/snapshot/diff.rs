@@ -197,10 +197,10 @@ impl Summary {
                 ("new advisories", advisories.new),
                 ("their CVEs", advisories.cves),
                 (
-                    "new advisories about nothing that changed",
+                    "new advisories for unchanged packages",
                     advisories.unrelated,
                 ),
-                ("advisories gone", advisories.gone),
+                ("withdrawn advisories", advisories.gone),
             ]);
         }
         numbers.extend(self.sources.map(|sources| ("source packages", sources)));
@@ -256,7 +256,7 @@ fn describe(shown: &Shown) -> String {
     };
     if packages.is_empty() {
         return if shown.summary.identical {
-            "nothing differs".to_owned()
+            "no differences".to_owned()
         } else {
             "no package differs; other files do".to_owned()
         };
@@ -354,7 +354,7 @@ fn effect(added: u64, removed: u64) -> String {
 
 fn totals(summary: &Summary) -> String {
     let mut text = format!(
-        "{} added, {} removed, {} upgraded, {} downgraded, {} rebuilt: {} ({} come, {} go)\n",
+        "{} added, {} removed, {} upgraded, {} downgraded, {} rebuilt: {} ({} added, {} removed)\n",
         summary.added,
         summary.removed,
         summary.upgraded,
@@ -366,9 +366,9 @@ fn totals(summary: &Summary) -> String {
     );
     if let Some(advisories) = &summary.advisories {
         text.push_str(&format!(
-            "{} about what changed, {} about nothing that changed, {} gone\n",
-            count_advisories(advisories.new),
-            advisories.unrelated,
+            "Advisories: {} new ({} for changed packages), {} withdrawn\n",
+            advisories.new.saturating_add(advisories.unrelated),
+            advisories.new,
             advisories.gone
         ));
     }
@@ -376,13 +376,6 @@ fn totals(summary: &Summary) -> String {
         text.push_str(&format!("{} behind it\n", count(sources, "source package")));
     }
     text
-}
-
-fn count_advisories(number: u64) -> String {
-    match number {
-        1 => "1 new advisory".to_owned(),
-        _ => format!("{number} new advisories"),
-    }
 }
 
 /// For programs: one line for each package, or for each number.

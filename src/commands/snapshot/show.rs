@@ -140,7 +140,7 @@ fn describe(shown: &SnapshotDetails) -> String {
     pairs.push((
         "signed by",
         if shown.signed_by.is_empty() {
-            "nobody".to_owned()
+            "(unsigned)".to_owned()
         } else {
             shown.signed_by.join(", ")
         },
@@ -163,7 +163,7 @@ fn describe(shown: &SnapshotDetails) -> String {
         ),
     ));
     pairs.push((
-        "of its own",
+        "exclusive",
         format!(
             "{}, {}",
             count(shown.own_objects, "object"),

@@ -235,7 +235,7 @@ fn keys_that_make_no_sense() {
         ),
         (
             "gpgkey_url: http://h/key.asc",
-            "rpm.gpgkey_url: http://h/key.asc can be forged on the way\n\
+            "rpm.gpgkey_url: http://h/key.asc could be tampered with in transit\n\
              hint: use https, or list the key in rpm.gpgkey_fingerprints",
         ),
         (

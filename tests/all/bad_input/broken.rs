@@ -174,12 +174,12 @@ fn an_index_that_is_not_there_in_any_variant() {
         let message = if scene.is_deb() {
             let base = "[server]/dists/stable/main/binary-amd64/Packages";
             format!(
-                "main/binary-amd64/Packages: the root lists it, but the upstream has none of its variants: \
+                "main/binary-amd64/Packages: listed in the metadata, but no variant exists on the upstream: \
                  {base}.xz, {base}.gz, {base}\n"
             )
         } else {
             format!(
-                "primary: the root lists it, but the upstream has none of its variants: [server]/{}\n",
+                "primary: listed in the metadata, but no variant exists on the upstream: [server]/{}\n",
                 gone[0]
             )
         };

@@ -121,7 +121,10 @@ fn the_largest_sizes_are_told_as_they_are() {
         let dry = ["repo", "sync", "--repo-id", "r", "--dry-run"];
         // As the run itself would end.
         let said = scene.chantal.run(&dry).exits(1).stdout;
-        assert!(said.contains("2 files, 16.00 EiB, "), "{said}");
+        assert!(
+            said.contains("would download 2 files (16.00 EiB)\n"),
+            "{said}"
+        );
         scene
             .sync()
             .exits(1)

@@ -140,7 +140,7 @@ fn syncs_leave_an_unpublished_place_alone() {
             .chantal
             .run(&unpublish)
             .succeeds()
-            .says("[dir]/www/r/latest is gone\n");
+            .says("removed [dir]/www/r/latest\n");
         let skips = "\n  not published: [dir]/www/r/latest was unpublished; `chantal publish` publishes it again\n";
         scene.sync().succeeds().mentions(skips);
         scene.move_on();
@@ -187,7 +187,7 @@ fn trees_of_lost_disks_are_forgotten_when_that_is_said() {
         run(&delete).exits(5);
         run(&[&delete[..], &["--forget-absent"]].concat())
             .succeeds()
-            .says("r/s is deleted\n  [dir]/www/r/snapshots/s is forgotten; it was not there, and what may be on its disk stays\n");
+            .says("r/s is deleted\n  forgot [dir]/www/r/snapshots/s: it is missing, and files on its disk are kept\n");
 
         fs::remove_dir_all(scene.published()).unwrap();
         fs::remove_file(scene.chantal.config().join("repos.d/r.yaml")).unwrap();

@@ -280,3 +280,38 @@ fn a_dry_run_takes_no_lock_and_changes_nothing() {
         assert!(!cache.exists());
     }
 }
+
+/// They make the cache together, also while a cleanup removes it.
+#[test]
+fn dry_runs_at_once() {
+    let scene = Scene::new(&Upstream::deb());
+    scene.chantal.run(&["repo", "sync", "--all"]).succeeds();
+    for _ in 0..5 {
+        let dry_run = ["repo", "sync", "--all", "--dry-run", "--refresh"];
+        let runs = [(); 4].map(|()| scene.chantal.spawn(&dry_run));
+        scene.chantal.run(&["db", "cleanup", "--wait"]).succeeds();
+        for run in runs {
+            run.wait().succeeds();
+        }
+    }
+}
+
+/// A link would never name the file that is locked: a run says so, and does not look for ever.
+#[test]
+fn a_lock_file_that_is_a_link() {
+    let scene = Scene::new(&Upstream::rpm());
+    scene.chantal.run(&["init"]).succeeds();
+    let lock = scene.chantal.data().join("chantal.lock");
+    let elsewhere = scene.chantal.data().join("elsewhere");
+    fs::rename(&lock, &elsewhere).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &lock).unwrap();
+    for args in [&["db", "cleanup"][..], &sync("a")] {
+        scene.chantal.run(args).says("").fails_with(
+            5,
+            "error: [dir]/data/chantal.lock is not a regular file\n\
+             hint: move it away: chantal creates its lock files itself\n",
+        );
+    }
+    fs::rename(&elsewhere, &lock).unwrap();
+    scene.chantal.run(&sync("a")).succeeds();
+}

@@ -79,7 +79,7 @@ fn an_architecture_that_matches_nothing_is_a_warning() {
         .defined(|repository| repository.format("architectures: [x86_64, aarch64]"));
     mirror.sync().fails_with(
         0,
-        "warning: r: architecture \"aarch64\" is wished for, but no package has it\n",
+        "warning: r: architecture \"aarch64\" is configured, but no package has it\n",
     );
     mirror.tree().assert_same(&mirror.built.mirrored());
 
@@ -90,6 +90,6 @@ fn an_architecture_that_matches_nothing_is_a_warning() {
         mirror_of(flat).defined(|repository| repository.format("architectures: [amd64, arm64]"));
     mirror.sync().fails_with(
         0,
-        "warning: r: architecture \"arm64\" is wished for, but no package has it\n",
+        "warning: r: architecture \"arm64\" is configured, but no package has it\n",
     );
 }

@@ -198,7 +198,7 @@ fn a_mistyped_host_name() {
     chantal.repository(&Repository::of("r", &upstream(), &url));
     let failed = chantal.run(&SYNC).exits(2);
     failed.says_on_stderr(&format!(
-        "error: r: the root: http://{host}/repo/repodata/repomd.xml: there is no host of this name\n\
+        "error: r: the root: http://{host}/repo/repodata/repomd.xml: host not found\n\
          hint: check the host name in the URL, and the DNS configuration of this machine\n"
     ));
 }

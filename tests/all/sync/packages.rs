@@ -187,7 +187,7 @@ fn refused_packages_are_reported_together() {
     let first = said.lines().next().unwrap();
     assert!(
         first.contains(" packages are refused, and ")
-            && first.ends_with(" others were not looked at"),
+            && first.ends_with(" other files were not checked"),
         "{said}"
     );
     assert!(mirror.server.requests().len() < 30, "{said}");

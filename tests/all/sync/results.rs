@@ -304,7 +304,7 @@ fn lists_and_details_in_words() {
     chantal.run(&["config", "check"]).succeeds().says(
         "REPOSITORY  TYPE  ENABLED  UPSTREAM\n\
          r           apt   yes      [server]/\n\
-         the configuration is good: 1 repository, storage [dir]/data\n",
+         configuration OK: 1 repository, storage [dir]/data\n",
     );
     let fingerprint = Key::archive().fingerprint();
     let above = format!(
@@ -370,7 +370,7 @@ fn other_words_for_other_repositories() {
     chantal
         .run(&["config", "check"])
         .succeeds()
-        .says("the configuration is good: 0 repositories, storage [dir]/data\n");
+        .says("configuration OK: 0 repositories, storage [dir]/data\n");
 }
 
 #[test]
@@ -441,7 +441,7 @@ fn init_without_a_configuration_writes_examples_that_are_good() {
             "REPOSITORY      TYPE  ENABLED  UPSTREAM\n\
          example-debian  apt   no       https://deb.example.org/debian/\n\
          example-epel9   rpm   no       https://rpm.example.org/epel/9/Everything/x86_64/\n\
-         the configuration is good: 2 repositories, storage /var/lib/chantal\n",
+         configuration OK: 2 repositories, storage /var/lib/chantal\n",
         );
 }
 

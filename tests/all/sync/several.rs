@@ -262,7 +262,7 @@ fn a_dry_run_says_the_plan_and_changes_nothing() {
             .len() as u64
             + 200_000;
         let plan = format!(
-            "r: 2 packages; to download: 2 files, {}, in as many requests",
+            "r: 2 packages; would download 2 files ({})",
             indicatif::HumanBytes(size)
         );
         assert_eq!(lines[0], plan);

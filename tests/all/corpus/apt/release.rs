@@ -385,7 +385,7 @@ cases!(
         refused(
             4,
             format!(
-                "main/binary-amd64/Packages: the root lists it, but the upstream has none of its variants: [server]/{PACKAGES}"
+                "main/binary-amd64/Packages: listed in the metadata, but no variant exists on the upstream: [server]/{PACKAGES}"
             ),
             NOT_THERE,
         ),

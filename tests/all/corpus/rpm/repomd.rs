@@ -30,7 +30,7 @@ fn other_primary(got: &str) -> Expected {
 
 fn every_index_is_other() -> String {
     ["primary", "filelists", "other"].iter().fold(
-        "3 files cannot be had, or are refused".to_owned(),
+        "3 files are missing or refused".to_owned(),
         |text, name| {
             text + &format!(
                 "\n  index {name}: [server]/repodata/{name}.xml is not what was declared: expected {DECLARED}, got [n] bytes"
@@ -382,7 +382,7 @@ cases!(
         refused(
             4,
             format!(
-                "primary: the root lists it, but the upstream has none of its variants: [server]/{PRIMARY}"
+                "primary: listed in the metadata, but no variant exists on the upstream: [server]/{PRIMARY}"
             ),
             NOT_THERE,
         ),
