@@ -39,6 +39,8 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// How long the transaction of another run is waited for: the longest ones take seconds, on slow disks a minute.
 const TURN_MAX: Duration = Duration::from_mins(2);
 const TURN_PAUSE: Duration = Duration::from_millis(10);
+/// How long a compaction waits for a moment in which nobody reads.
+const READERS_MAX: Duration = Duration::from_secs(10);
 
 pub struct Store {
     path: PathBuf,
@@ -290,14 +292,29 @@ impl Store {
         }))
     }
 
-    /// Gives room that is no longer needed back to the file system.
+    /// Gives room that is no longer needed back to the file system. Where others read the store all the
+    /// time, the next cleanup does it.
     pub fn compact(&self, locks: &Locks) -> Result<(), StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
         self.explained(guarded(|| {
             locks.check()?;
-            let mut database = open_in_turn(&self.path)?;
-            database.compact()?;
-            Ok(())
+            let started = Instant::now();
+            loop {
+                let mut database = open_in_turn(&self.path)?;
+                match database.compact() {
+                    Err(redb::CompactionError::TransactionInProgress)
+                        if started.elapsed() < READERS_MAX =>
+                    {
+                        drop(database);
+                        std::thread::sleep(TURN_PAUSE);
+                    }
+                    Err(redb::CompactionError::TransactionInProgress) => {
+                        log::debug!("{} is being read: not compacted", self.path.display());
+                        return Ok(());
+                    }
+                    compacted => return Ok(compacted.map(drop)?),
+                }
+            }
         }))
     }
 
