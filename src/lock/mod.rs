@@ -13,7 +13,8 @@
 //!   later one waits for an earlier one, and nobody holds two of a kind, so no two runs wait for each other.
 //! - The storage's lock is never upgraded: who needs it alone takes it alone from the start. While it is held alone nothing is on
 //!   its way into the pool, so what nothing names can be deleted.
-//! - Rows that are written under the shared lock are read again in the transaction that changes them ([`crate::store`]).
+//! - Rows that none of the further locks covers, snapshots and the store's own identity, are read again in the transaction that
+//!   changes them ([`crate::store`]).
 //! - Every lock is checked before anything is deleted or committed: a lock file that was removed or replaced ends the run
 //!   ([`LockError::Lost`]).
 //!
