@@ -8,16 +8,14 @@
 //! - What lay in the pool when its store was put over it may be needed by a store that was lost: it stays until it is given up.
 //! - Files in the pool's directories that do not have an object's name are not ours, and stay.
 
-use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
 
 use crate::digest::ObjectId;
-use crate::lock::LockError;
 use crate::pool::{Partial, PartialKind, Pool, PoolError};
-use crate::storage::Storage;
-use crate::store::{Name, Reader, Store, StoreError, Transaction};
+use crate::storage::{self, Storage};
+use crate::store::{Name, Needed, Store, StoreError};
 
 /// Younger ones may be continued by the next sync.
 const STALE: Duration = Duration::from_hours(24);
@@ -26,8 +24,6 @@ const STALE: Duration = Duration::from_hours(24);
 pub enum CleanupError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Lock(#[from] LockError),
     #[error(transparent)]
     Pool(#[from] PoolError),
     #[error(transparent)]
@@ -57,14 +53,6 @@ pub enum Unknown {
     Forget,
 }
 
-/// Everything that something names.
-#[derive(Debug, Default)]
-struct Needed {
-    manifests: BTreeSet<ObjectId>,
-    chunks: BTreeSet<ObjectId>,
-    objects: HashSet<ObjectId>,
-}
-
 impl Plan {
     /// Bytes that will be free.
     pub fn bytes(&self) -> u64 {
@@ -91,16 +79,16 @@ pub fn plan(
 ) -> Result<Plan, CleanupError> {
     let (needed, known, identity) = store.read(|reader| {
         let (known, _) = reader.manifests_and_chunks()?;
-        Ok((Needed::of(reader, is_leaving)?, known, reader.identity()?))
+        Ok((reader.needed(is_leaving)?, known, reader.identity()?))
     })?;
     let mut plan = Plan {
         manifests: known.saturating_sub(needed.manifests.len() as u64),
         needed,
-        adopting: identity.adopting.filter(|_| unknown == Unknown::Keep),
+        adopting: storage::adopting(&identity, pool).filter(|_| unknown == Unknown::Keep),
         ..Plan::default()
     };
     pool.each_object(&mut |object, file| {
-        if plan.needed.objects.contains(&object) {
+        if plan.needed.objects.contains_key(&object) {
             return Ok(());
         }
         if plan.adopting.is_some_and(|since| file.mtime() <= since) {
@@ -126,10 +114,9 @@ pub fn plan(
 /// Takes away what the plan lists, and makes the store small again.
 pub fn apply(storage: &Storage, plan: &Plan) -> Result<(), CleanupError> {
     let Storage { pool, locks, .. } = storage;
-    let needed = &plan.needed;
     pool.check()?;
     let generation = storage.write(|writer| {
-        writer.retain(&needed.manifests, &needed.chunks, &needed.objects)?;
+        writer.retain(&plan.needed)?;
         let mut identity = writer.identity()?;
         identity.adopting = plan.adopting;
         if !plan.objects.is_empty() {
@@ -150,27 +137,4 @@ pub fn apply(storage: &Storage, plan: &Plan) -> Result<(), CleanupError> {
     locks.remove_unused()?;
     storage.store.compact(locks)?;
     Ok(())
-}
-
-impl Needed {
-    fn of(reader: &Reader, is_leaving: impl Fn(&Name, ObjectId) -> bool) -> Transaction<Self> {
-        let mut needed = Self::default();
-        for (name, manifest) in reader.names()? {
-            if !is_leaving(&name, manifest) {
-                needed.manifests.insert(manifest);
-            }
-        }
-        for manifest in &needed.manifests {
-            let chunks = reader.manifest(*manifest)?.chunks;
-            needed.chunks.extend(chunks.iter().map(|chunk| chunk.id));
-        }
-        needed.objects.extend(reader.keyrings()?);
-        for chunk in &needed.chunks {
-            let entries = reader.chunk(*chunk)?;
-            needed
-                .objects
-                .extend(entries.iter().map(|entry| entry.object));
-        }
-        Ok(needed)
-    }
 }

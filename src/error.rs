@@ -74,7 +74,6 @@ impl From<CleanupError> for Error {
     fn from(error: CleanupError) -> Self {
         match error {
             CleanupError::Store(error) => error.into(),
-            CleanupError::Lock(error) => error.into(),
             CleanupError::Pool(error) => Self::Storage(error.into()),
             CleanupError::Io(error) => error.into(),
         }

@@ -19,7 +19,7 @@ use crate::store::records::{SnapshotRecord, StateRecord};
 use crate::store::{Reader, Store, StoreError, Transaction};
 
 pub use states::{State, StateReference, find_state};
-pub use usage::{needed, usage};
+pub use usage::usage;
 
 /// What stands for a repository's current state where a snapshot could stand.
 const LATEST: &str = "latest";

@@ -50,29 +50,6 @@ pub fn usage(
     })
 }
 
-/// What everything that has a name needs together.
-pub fn needed(reader: &Reader) -> Transaction<Usage> {
-    let names = reader.names()?.into_iter();
-    let manifests = names.map(|(_, manifest)| manifest).collect();
-    let mut objects: BTreeMap<ObjectId, u64> = BTreeMap::new();
-    for chunk in chunks_of(reader, &manifests)? {
-        let entries = reader.chunk(chunk)?.into_iter();
-        objects.extend(entries.map(|entry| (entry.object, entry.size)));
-    }
-    for keyring in reader.keyrings()? {
-        if let Some(record) = reader.object(keyring)? {
-            objects.insert(keyring, record.size);
-        }
-    }
-    let (count, bytes) = (objects.len() as u64, objects.values().sum());
-    Ok(Usage {
-        objects: count,
-        bytes,
-        own_objects: count,
-        own_bytes: bytes,
-    })
-}
-
 fn chunks_of(reader: &Reader, manifests: &BTreeSet<ObjectId>) -> Transaction<BTreeSet<ObjectId>> {
     let mut chunks = BTreeSet::new();
     for manifest in manifests {

@@ -10,12 +10,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::make;
-use super::{Purpose, Storage, StorageError, is_made, ownership, warn_of_doubt};
+use super::{Purpose, Storage, StorageError, is_made, open_unchanged};
 use crate::config::{Config, Storage as Places};
 use crate::lock::{LockError, Locks, Mode, Requester};
 use crate::pool::{Marker, Pool};
-use crate::store::records::{Identity, random_id};
-use crate::store::{Reader, Store};
+use crate::store::Store;
+use crate::store::records::random_id;
 
 /// Below the cache's directory.
 const SCRATCH: &str = "dry-run";
@@ -28,13 +28,7 @@ pub fn open(config: &Config, requester: &Requester) -> Result<Storage, StorageEr
     if !is_made(places)? {
         return open_new(config, requester);
     }
-    let store = Store::open(&places.database_path)?;
-    let id = store.read(Reader::pool_id)?;
-    let pool = Pool::open(&places.pool_path, &id)?;
-    // What the sync would be refused over.
-    if !store.is_older()? {
-        warn_of_doubt(&ownership::judge(&store, &pool)?);
-    }
+    let (store, pool, _) = open_unchanged(places)?;
     let scratch = places.cache_path.join(SCRATCH);
     let locks = lock(&scratch, requester)?;
     over(&scratch, locks, store, pool, requester, None)
@@ -65,14 +59,7 @@ fn open_new(config: &Config, requester: &Requester) -> Result<Storage, StorageEr
     make::refuse_to_sync(config)?;
     let directory = tempfile::tempdir()?;
     let id = random_id()?;
-    let identity = Identity {
-        store: id.clone(),
-        pool: id.clone(),
-        generation: 0,
-        adopting: None,
-        restored: None,
-    };
-    let store = Store::create_as(&directory.path().join("chantal.redb"), &identity)?;
+    let store = Store::create(&directory.path().join("chantal.redb"), &id)?;
     let pool = Pool::create(&directory.path().join("pool"), &id)?;
     let scratch = directory.path().join(SCRATCH);
     let locks = lock(&scratch, requester)?;

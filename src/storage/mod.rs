@@ -28,7 +28,7 @@ use crate::time;
 use make::{Maker, exists};
 
 pub use make::{Obstacle, half_made};
-pub use ownership::{Doubt, Standing, TakeOver};
+pub use ownership::{Doubt, Standing, TakeOver, adopting};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -257,16 +257,12 @@ impl Storage {
         let mut migrated = None;
         loop {
             if exists(&places.database_path)? {
-                let is_older = Store::open_older(&places.database_path)?.is_older()?;
-                if !is_older || mode == Mode::Exclusive {
-                    let (storage, now) = Self::open_made(places, requester, mode, maker)?;
-                    if let Some(storage) = storage {
-                        return Ok((storage, migrated.or(now)));
-                    }
-                } else {
-                    // Alone, and from the start: a lock that is shared is not upgraded.
-                    migrated = Self::open_made(places, requester, Mode::Exclusive, maker)?.1;
+                let (storage, now) = Self::open_made(places, requester, mode, maker)?;
+                if let Some(storage) = storage {
+                    return Ok((storage, migrated.or(now)));
                 }
+                // Alone, and from the start: a lock that is shared is not upgraded.
+                migrated = Self::open_made(places, requester, Mode::Exclusive, maker)?.1;
                 continue;
             }
             if maker != Maker::Init {
@@ -304,7 +300,6 @@ impl Storage {
         let pool = Pool::open(&places.pool_path, &id)?;
         let migrated = match mode {
             Mode::Exclusive => store.migrate(&locks)?,
-            // Another one was put there meanwhile.
             Mode::Shared if store.is_older()? => return Ok((None, None)),
             Mode::Shared => None,
         };
@@ -358,6 +353,16 @@ fn may_delete(standing: &Standing) -> Result<(), StorageError> {
     }
 }
 
+/// Opens store and pool as they are, for a run that only says what it would do. What it would be refused over is an error.
+fn open_unchanged(places: &Places) -> Result<(Store, Pool, Standing), StorageError> {
+    let store = Store::open(&places.database_path)?;
+    let id = store.read(Reader::pool_id)?;
+    let pool = Pool::open(&places.pool_path, &id)?;
+    let standing = ownership::judge(&store, &pool)?;
+    warn_of_doubt(&standing);
+    Ok((store, pool, standing))
+}
+
 /// Opens store and pool for a cleanup that only says what it would remove.
 pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageError> {
     if !is_made(places)? {
@@ -366,14 +371,8 @@ pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageErr
             obstacle: None,
         });
     }
-    let store = Store::open(&places.database_path)?;
-    let id = store.read(Reader::pool_id)?;
-    let pool = Pool::open(&places.pool_path, &id)?;
-    if !store.is_older()? {
-        let standing = ownership::judge(&store, &pool)?;
-        warn_of_doubt(&standing);
-        may_delete(&standing)?;
-    }
+    let (store, pool, standing) = open_unchanged(places)?;
+    may_delete(&standing)?;
     if let Err(error @ LockError::Busy { .. }) = Locks::probe(&places.base_path, &places.base_path)
     {
         log::warn!("{error}; what it has not named yet counts as not needed here");

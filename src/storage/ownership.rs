@@ -110,17 +110,27 @@ fn restored(identity: &Identity, noted: &Owner) -> Option<u64> {
         .or(is_behind.then_some(identity.generation))
 }
 
+/// Since when objects in the pool are kept that the store does not know. A marker without an owner, over which the store was used
+/// before, was lost and made again by hand: it cannot say any more whether this store came out of a backup.
+pub fn adopting(identity: &Identity, pool: &Pool) -> Option<i64> {
+    if pool.owner().is_none() && identity.generation > 0 {
+        Some(time::now())
+    } else {
+        identity.adopting
+    }
+}
+
 /// The same for a store that is opened to change it. Notes it as the owner where it is, and nobody else was.
 pub fn stand(store: &Store, pool: &Pool, locks: &Locks) -> Result<Standing, StorageError> {
     let standing = judge(store, pool)?;
     let identity = store.read(Reader::identity)?;
     let here = owner(store, &identity)?;
     let Some(noted) = pool.owner() else {
-        if identity.generation > 0 {
-            // The marker was lost and made again by hand. It cannot say any more whether this store came out of a backup.
+        let adopting = adopting(&identity, pool);
+        if adopting != identity.adopting {
             store.write(locks, |writer| {
                 writer.put_identity(&Identity {
-                    adopting: Some(time::now()),
+                    adopting,
                     ..writer.identity()?
                 })
             })?;

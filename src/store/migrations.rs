@@ -109,15 +109,7 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
         .get(tables::POOL)?
         .and_then(|id| String::from_utf8(id.value().to_vec()).ok())
         .ok_or_else(|| damaged(&tables::META, &tables::POOL, "it is missing"))?;
-    // The pool was made for this store. A copy of the store that is migrated again must not become another one.
-    let identity = Identity {
-        store: pool.clone(),
-        pool,
-        generation: 0,
-        adopting: None,
-        restored: None,
-    };
-    tables::put_identity(transaction, &identity)
+    tables::put_identity(transaction, &Identity::of_version_2(pool))
 }
 
 /// From 3 to 4.
@@ -133,7 +125,7 @@ fn make_states(transaction: &WriteTransaction) -> Transaction<()> {
     Ok(())
 }
 
-/// Makes new records of those in a table. There are few.
+/// Makes new records of those in a table.
 fn replace_rows<K, Old, New>(
     transaction: &WriteTransaction,
     table: TableDefinition<'static, K, &'static [u8]>,
@@ -144,25 +136,13 @@ where
     Old: DeserializeOwned + Into<New>,
     New: Serialize,
 {
-    let replaced: TableDefinition<'static, K, &'static [u8]> = TableDefinition::new("replaced");
-    {
-        let old = transaction.open_table(table)?;
-        let mut rows = transaction.open_table(replaced)?;
-        for row in old.iter()? {
-            let (key, value) = row?;
-            let key = key.value();
-            let record: Old = unseal_json(Form::Sealed, &table, &key, value.value())?;
-            // Its check is that of the name that it will have.
-            let row = seal_json(&table, &key, &record.into());
-            rows.insert(key, row.as_slice())?;
-        }
-    }
-    transaction.delete_table(table)?;
-    transaction.rename_table(replaced, table)?;
-    Ok(())
+    rewrite_rows(transaction, table, |key, value| {
+        let record: Old = unseal_json(Form::Sealed, &table, key, value)?;
+        Ok(seal_json(&table, key, &record.into()))
+    })
 }
 
-/// Writes a table anew, row by row: there may be more rows than memory has room for.
+/// Puts a check before each record of a table.
 fn seal_rows<K, T>(
     transaction: &WriteTransaction,
     table: TableDefinition<'static, K, &'static [u8]>,
@@ -172,21 +152,36 @@ where
     for<'k> K::SelfType<'k>: Shown + Borrow<K::SelfType<'k>>,
     T: DeserializeOwned,
 {
-    let sealed: TableDefinition<'static, K, &'static [u8]> = TableDefinition::new("sealed");
+    rewrite_rows(transaction, table, |key, value| {
+        let _: T = unseal_json(Form::Plain, &table, key, value)?;
+        Ok(seal(&table, key, value))
+    })
+}
+
+/// Writes a table anew, row by row: there may be more rows than memory has room for. The checks in its
+/// rows are those of the table's own name.
+fn rewrite_rows<K>(
+    transaction: &WriteTransaction,
+    table: TableDefinition<'static, K, &'static [u8]>,
+    rewrite: impl for<'k> Fn(&K::SelfType<'k>, &[u8]) -> Transaction<Vec<u8>>,
+) -> Transaction<()>
+where
+    K: Key + 'static,
+    for<'k> K::SelfType<'k>: Borrow<K::SelfType<'k>>,
+{
+    let rewritten: TableDefinition<'static, K, &'static [u8]> = TableDefinition::new("rewritten");
     {
-        let plain = transaction.open_table(table)?;
-        let mut rows = transaction.open_table(sealed)?;
-        for row in plain.iter()? {
+        let old = transaction.open_table(table)?;
+        let mut rows = transaction.open_table(rewritten)?;
+        for row in old.iter()? {
             let (key, value) = row?;
-            let (key, value) = (key.value(), value.value());
-            let _: T = unseal_json(Form::Plain, &table, &key, value)?;
-            // Its check is that of the name that it will have.
-            let row = seal(&table, &key, value);
+            let key = key.value();
+            let row = rewrite(&key, value.value())?;
             rows.insert(key, row.as_slice())?;
         }
     }
     transaction.delete_table(table)?;
-    transaction.rename_table(sealed, table)?;
+    transaction.rename_table(rewritten, table)?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 
 mod backup;
 mod migrations;
+mod needed;
 mod reader;
 pub mod records;
 mod seal;
@@ -31,6 +32,7 @@ use records::Identity;
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 pub use migrations::Migrated;
+pub use needed::Needed;
 pub use reader::Name;
 
 /// redb's own default is 1 GiB.
@@ -165,7 +167,6 @@ pub struct Writer(WriteTransaction);
 
 impl Store {
     /// Makes a new, empty store for the pool with this id.
-    #[cfg(test)]
     pub fn create(path: &Path, pool_id: &str) -> Result<Self, StoreError> {
         Self::create_as(path, &Identity::new(pool_id)?)
     }

@@ -59,6 +59,9 @@ impl Reader {
 
     /// Which store it is.
     pub fn identity(&self) -> Transaction<Identity> {
+        if self.form == Form::Plain {
+            return Ok(Identity::of_version_2(self.pool_id()?));
+        }
         tables::identity(&self.transaction.open_table(tables::META)?)
     }
 

@@ -1,6 +1,6 @@
 //! What can be changed in the store, within one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use redb::ReadableTable;
@@ -11,7 +11,7 @@ use super::records::{
 };
 use super::seal::{Form, seal_json, unseal};
 use super::tables::SYNC_TO_RECORD;
-use super::{Transaction, TransactionError, Writer, tables};
+use super::{Needed, Transaction, TransactionError, Writer, tables};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Built, Role};
 
@@ -211,12 +211,12 @@ impl Writer {
     }
 
     /// Forgets manifests, chunks and objects that nothing names, and what is known of those objects.
-    pub fn retain(
-        &self,
-        manifests: &BTreeSet<ObjectId>,
-        chunks: &BTreeSet<ObjectId>,
-        objects: &HashSet<ObjectId>,
-    ) -> Transaction<()> {
+    pub fn retain(&self, needed: &Needed) -> Transaction<()> {
+        let Needed {
+            manifests,
+            chunks,
+            objects,
+        } = needed;
         let mut table = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
         table.retain(|id, _| manifests.contains(&ObjectId(*id)))?;
         let mut table = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
@@ -232,15 +232,15 @@ impl Writer {
         let mut table = self.0.open_table(tables::OBJECT_TO_RECORD)?;
         table.retain(|id, value| {
             let id = ObjectId(*id);
-            objects.contains(&id) && keep(tables::decode_object(id, &value).map(|_| true))
+            objects.contains_key(&id) && keep(tables::decode_object(id, &value).map(|_| true))
         })?;
         let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
         table.retain(|key, value| {
-            keep(tables::decode_alias(key, &value).map(|object| objects.contains(&object)))
+            keep(tables::decode_alias(key, &value).map(|object| objects.contains_key(&object)))
         })?;
         let mut table = self.0.open_table(tables::PACKAGE_TO_RECORD)?;
         table.retain(|key, value| {
-            objects.contains(&tables::package_of(&key))
+            objects.contains_key(&tables::package_of(&key))
                 && keep(unseal(Form::Sealed, &tables::PACKAGE_TO_RECORD, &key, value).map(|_| true))
         })?;
         match damage {

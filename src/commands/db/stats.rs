@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::commands::Context;
 use crate::error::Error;
 use crate::output::{bytes, fields};
-use crate::snapshot;
 use crate::storage;
 use crate::store::{Name, Reader, Transaction};
 
@@ -63,9 +62,9 @@ fn gather(reader: &Reader) -> Transaction<Stats> {
         let unshared = reader.manifest(manifest)?.totals().bytes;
         stats.unshared_bytes = stats.unshared_bytes.saturating_add(unshared);
     }
-    let needed = snapshot::needed(reader)?;
-    stats.needed_objects = needed.objects;
-    stats.needed_bytes = needed.bytes;
+    let needed = reader.needed(|_, _| false)?;
+    stats.needed_objects = needed.objects.len() as u64;
+    stats.needed_bytes = needed.bytes();
     Ok(stats)
 }
 

@@ -31,7 +31,6 @@ pub struct Identity {
 
 impl Identity {
     /// Of a new store for a pool.
-    #[cfg(test)]
     pub fn new(pool: &str) -> io::Result<Self> {
         Ok(Self {
             pool: pool.to_owned(),
@@ -40,6 +39,19 @@ impl Identity {
             adopting: None,
             restored: None,
         })
+    }
+}
+
+impl Identity {
+    /// Of a store from before schema version 3, whose pool was made for it. A copy of it has the same.
+    pub fn of_version_2(pool: String) -> Self {
+        Self {
+            store: pool.clone(),
+            pool,
+            generation: 0,
+            adopting: None,
+            restored: None,
+        }
     }
 }
 

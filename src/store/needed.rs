@@ -1,0 +1,51 @@
+//! What must stay: everything that something in the store names. Cleanup removes the rest, and
+//! statistics count by the same rule.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Name, Reader, Transaction};
+use crate::digest::ObjectId;
+
+/// Everything that something names.
+#[derive(Debug, Default)]
+pub struct Needed {
+    pub manifests: BTreeSet<ObjectId>,
+    pub chunks: BTreeSet<ObjectId>,
+    /// With their sizes in bytes.
+    pub objects: HashMap<ObjectId, u64>,
+}
+
+impl Needed {
+    /// Sum of the sizes of all objects.
+    pub fn bytes(&self) -> u64 {
+        let sizes = self.objects.values();
+        sizes.fold(0, |sum, size| sum.saturating_add(*size))
+    }
+}
+
+impl Reader {
+    /// `is_leaving` says of a name that it does not count.
+    pub fn needed(&self, is_leaving: impl Fn(&Name, ObjectId) -> bool) -> Transaction<Needed> {
+        let mut needed = Needed::default();
+        for (name, manifest) in self.names()? {
+            if !is_leaving(&name, manifest) {
+                needed.manifests.insert(manifest);
+            }
+        }
+        for manifest in &needed.manifests {
+            let chunks = self.manifest(*manifest)?.chunks;
+            needed.chunks.extend(chunks.iter().map(|chunk| chunk.id));
+        }
+        for chunk in &needed.chunks {
+            let entries = self.chunk(*chunk)?.into_iter();
+            needed
+                .objects
+                .extend(entries.map(|entry| (entry.object, entry.size)));
+        }
+        for keyring in self.keyrings()? {
+            let size = self.object(keyring)?.map_or(0, |record| record.size);
+            needed.objects.insert(keyring, size);
+        }
+        Ok(needed)
+    }
+}
