@@ -170,7 +170,11 @@ impl Error {
                 SnapshotError::Store(error) | SnapshotError::Stored(StateError::Store(error)),
             )
             | Self::Merge(MergeError::Store(error)) => store_hint(error),
-            Self::Snapshot(SnapshotError::Stored(StateError::ObjectMissing { .. })) => Some(
+            Self::Snapshot(SnapshotError::Stored(StateError::ObjectMissing { .. }))
+            | Self::Merge(MergeError::Stored {
+                source: StateError::ObjectMissing { .. },
+                ..
+            }) => Some(
                 "`chantal repo sync --refresh` downloads files that the upstream still has; \
                  restore other files from a backup of the pool"
                     .to_owned(),

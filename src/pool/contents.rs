@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::Path;
 
@@ -12,6 +12,9 @@ use super::{OBJECTS, Pool, PoolError};
 use crate::digest::{Algorithm, Hasher, ObjectId};
 use crate::lock::Locks;
 use crate::regular_file::{self, is_absent};
+
+/// In bytes, of an object that is read whole into memory: twice the largest root that a sync takes.
+pub const SMALL_MAX: u64 = 64 << 20;
 
 impl Pool {
     /// Every object that has a file, and what is known of the file. Files of other names are not ours and not looked at.
@@ -68,6 +71,18 @@ impl Pool {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         super::hash(&mut self.open_object(object)?, &mut hasher)?;
         Ok(hasher.finish().0 == object)
+    }
+
+    /// The bytes of a small object, as roots and keys are; `None` where there is no such object, or
+    /// its file has other bytes than its name says.
+    pub fn read_small(&self, object: ObjectId) -> io::Result<Option<Vec<u8>>> {
+        if self.size_of(object)?.is_none() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let file = self.open_object(object)?;
+        file.take(SMALL_MAX).read_to_end(&mut bytes)?;
+        Ok((ObjectId::of(&bytes) == object).then_some(bytes))
     }
 
     /// Takes an object's file away. The store must not name it any more.

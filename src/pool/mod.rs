@@ -39,6 +39,7 @@ use fs_err as fs;
 use crate::digest::{Algorithm, Digest, Hasher, ObjectId, ObjectRef};
 use crate::regular_file;
 
+pub use contents::SMALL_MAX;
 pub use incoming::{Begin, Incoming};
 pub use marker::{Marker, Owner};
 pub use partials::{Held, Partial, PartialKind};

@@ -8,11 +8,12 @@ use std::time::Duration;
 use fs_err as fs;
 
 use super::error::PublishError;
-use super::root::{self, ROOT_LIMIT};
+use super::root;
 use super::strays::Strays;
 use super::target::Target;
 use super::tree::Tree;
 use crate::digest::ObjectId;
+use crate::pool::SMALL_MAX;
 use crate::store::records::{Generation, TreeRecord};
 
 /// Roots from further ahead of the clock were made under a clock that was wrong: clients refuse
@@ -107,7 +108,7 @@ fn root_date_in_place(tree: &Tree<'_>, target: &Target<'_>) -> Result<Option<i64
     };
     let mut bytes = Vec::new();
     let read = fs::File::open(source.path().below(tree.path))
-        .and_then(|file| file.take(ROOT_LIMIT).read_to_end(&mut bytes));
+        .and_then(|file| file.take(SMALL_MAX).read_to_end(&mut bytes));
     Ok(read.ok().and_then(|_| format.date_of(&source, &bytes)))
 }
 

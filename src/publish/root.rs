@@ -5,8 +5,6 @@
 //! clients know a newer root than the one that is to be shown: apt would silently keep what it has.
 //! The result is a manifest of its own, which the tree's record names.
 
-use std::io::Read;
-
 use super::error::PublishError;
 use super::target::{OlderRoot, Root, Target};
 use super::tree::Tree;
@@ -17,9 +15,6 @@ use crate::openpgp::{Keyring, SigningKey};
 use crate::rel_path::RelPath;
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
-
-/// Roots are fetched whole into memory, and are no larger than that.
-pub const ROOT_LIMIT: u64 = 64 << 20;
 
 /// The root that a tree gets, in the manifest that it is of.
 pub struct ChosenRoot {
@@ -116,13 +111,7 @@ fn with_own_root(
     date: i64,
     valid_until: ValidUntil,
 ) -> Result<Built, PublishError> {
-    let mut entries = Vec::new();
-    storage.read(|reader| {
-        reader.each_entry(manifest, &mut |entry| {
-            entries.push(entry);
-            Ok(())
-        })
-    })?;
+    let mut entries = storage.read(|reader| reader.entries(manifest))?;
     let source = root_among(&entries, signer.format).ok_or(PublishError::NoRoot { manifest })?;
     let found = entries.iter().find(|entry| entry.path == *source.path());
     let bytes = found.map(|entry| read(storage, entry)).transpose()?;
@@ -191,16 +180,11 @@ fn set_modified(storage: &Storage, object: ObjectId, time: i64) -> Result<(), Pu
 }
 
 fn read(storage: &Storage, entry: &Entry) -> Result<Vec<u8>, PublishError> {
-    let mut bytes = Vec::new();
-    let file = storage.pool.open_object(entry.object)?;
-    file.take(ROOT_LIMIT).read_to_end(&mut bytes)?;
-    if ObjectId::of(&bytes) != entry.object {
-        return Err(PublishError::ObjectMissing {
-            path: entry.path.to_string(),
-            object: entry.object,
-        });
-    }
-    Ok(bytes)
+    let bytes = storage.pool.read_small(entry.object)?;
+    bytes.ok_or_else(|| PublishError::ObjectMissing {
+        path: entry.path.to_string(),
+        object: entry.object,
+    })
 }
 
 type File = (RelPath, Vec<u8>, Role);

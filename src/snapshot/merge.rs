@@ -6,7 +6,7 @@
 mod placing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{self, Read};
+use std::io;
 use std::thread::ScopedJoinHandle;
 
 use crate::digest::{ObjectId, ObjectRef};
@@ -283,13 +283,7 @@ fn open_all<'a>(storage: &'a Storage, sources: &[State]) -> Result<Vec<Input<'a>
 impl<'a> Input<'a> {
     fn open(storage: &'a Storage, state: &State) -> Result<Self, MergeError> {
         let name = state.full_name();
-        let mut entries = Vec::new();
-        storage.read(|reader| {
-            reader.each_entry(state.record.manifest, &mut |entry| {
-                entries.push(entry);
-                Ok(())
-            })
-        })?;
+        let entries = storage.read(|reader| reader.entries(state.record.manifest))?;
         let stored = OpenState::of_entries(&storage.pool, &state.record, &entries);
         let stored = stored.map_err(|source| MergeError::Stored {
             state: name.clone(),
@@ -305,6 +299,22 @@ impl<'a> Input<'a> {
             entries,
             packages,
             streams,
+        })
+    }
+
+    fn read(
+        &self,
+        storage: &Storage,
+        path: &RelPath,
+        object: ObjectId,
+    ) -> Result<Vec<u8>, MergeError> {
+        let bytes = storage.pool.read_small(object)?;
+        bytes.ok_or_else(|| MergeError::Stored {
+            state: self.name.clone(),
+            source: StateError::ObjectMissing {
+                path: path.clone(),
+                object,
+            },
         })
     }
 
@@ -370,7 +380,7 @@ fn key_files(
     storage: &Storage,
     inputs: &[Input<'_>],
 ) -> Result<Vec<(RelPath, ObjectRef)>, MergeError> {
-    let mut found: BTreeMap<&RelPath, Vec<ObjectId>> = BTreeMap::new();
+    let mut found: BTreeMap<&RelPath, Vec<(ObjectId, &Input<'_>)>> = BTreeMap::new();
     for input in inputs {
         for entry in input
             .entries
@@ -387,8 +397,8 @@ fn key_files(
                 continue;
             }
             let objects = found.entry(&entry.path).or_default();
-            if !objects.contains(&entry.object) {
-                objects.push(entry.object);
+            if objects.iter().all(|(object, _)| *object != entry.object) {
+                objects.push((entry.object, input));
             }
         }
     }
@@ -396,9 +406,8 @@ fn key_files(
     for (path, objects) in found {
         let mut keyring: Option<Keyring> = None;
         let mut last = Vec::new();
-        for object in &objects {
-            last.clear();
-            storage.pool.open_object(*object)?.read_to_end(&mut last)?;
+        for (object, input) in &objects {
+            last = input.read(storage, path, *object)?;
             // What is no keyring is taken as it is.
             let Ok(parsed) = Keyring::parse(&last, path.as_str()) else {
                 continue;

@@ -13,7 +13,7 @@ mod indexes;
 mod new_indexes;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 
 use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::exit::Exit;
@@ -28,9 +28,6 @@ use crate::store::{Store, StoreError};
 
 pub use indexes::PooledIndexes;
 pub use new_indexes::PoolSink;
-
-/// Twice what the largest roots have that a sync takes.
-pub const ROOT_LIMIT: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -191,28 +188,20 @@ const fn cost_of_reading(compression: Compression) -> u8 {
 
 fn open(pool: &Pool, path: &RelPath, object: ObjectId) -> Result<fs_err::File, StateError> {
     if pool.size_of(object)?.is_none() {
-        let path = path.clone();
-        return Err(StateError::ObjectMissing { path, object });
+        return Err(missing(path, object));
     }
     Ok(pool.open_object(object)?)
 }
 
-/// The bytes of a root in the pool, which must be what its name says.
-pub fn read_root(pool: &Pool, root: &Entry) -> Result<Vec<u8>, StateError> {
-    let mut bytes = Vec::new();
-    let file = open(pool, &root.path, root.object)?;
-    file.take(ROOT_LIMIT).read_to_end(&mut bytes)?;
-    if ObjectId::of(&bytes) != root.object {
-        return Err(StateError::ObjectMissing {
-            path: root.path.clone(),
-            object: root.object,
-        });
-    }
-    Ok(bytes)
+fn missing(path: &RelPath, object: ObjectId) -> StateError {
+    let path = path.clone();
+    StateError::ObjectMissing { path, object }
 }
 
 fn trusted_root(pool: &Pool, root: &Entry, selected: &dyn Selected) -> Result<Trusted, StateError> {
-    let bytes = read_root(pool, root)?;
+    let bytes = pool
+        .read_small(root.object)?
+        .ok_or_else(|| missing(&root.path, root.object))?;
     let is_inline = selected
         .roots()
         .iter()

@@ -141,6 +141,16 @@ impl Reader {
         Ok(())
     }
 
+    /// All of them at once.
+    pub fn entries(&self, id: ObjectId) -> Transaction<Vec<Entry>> {
+        let mut entries = Vec::new();
+        self.each_entry(id, &mut |entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
     pub fn chunk(&self, id: ObjectId) -> Transaction<Vec<Entry>> {
         let table = self.transaction.open_table(tables::CHUNK_TO_ENTRIES)?;
         let Some(row) = table.get(&id.0)? else {

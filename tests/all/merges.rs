@@ -17,7 +17,7 @@ use crate::kit::mirror::beside;
 use crate::kit::process::Output;
 use crate::kit::server::Server;
 use crate::kit::tree::Tree;
-use crate::kit::upstream::{DebExtra, Package, RpmExtra, Upstream, edit_root};
+use crate::kit::upstream::{Checksum, DebExtra, Package, RpmExtra, Upstream, edit_root};
 
 /// Two repositories `a` and `b`, synced; merges are published.
 struct Merging {
@@ -419,6 +419,48 @@ fn what_cannot_be_merged_is_refused_and_changes_nothing() {
     );
     let listed = merging.chantal.run(&["snapshot", "list"]).succeeds();
     listed.says("there are no snapshots\n");
+}
+
+/// What a merge reads whole out of the pool is what its name says, or nothing is made of it.
+#[test]
+fn damaged_keys_and_roots_are_not_merged() {
+    for upstreams in pair(&[("hello", "1.0-1")], &[("other", "1-1")]) {
+        let merging = Merging::of(&upstreams);
+        let snapshot = ["snapshot", "create", "--repo-id", "b", "--name", "s"];
+        merging.chantal.run(&snapshot).succeeds();
+        let synced = merging.tree("b/s");
+        let root = match merging.kind {
+            "apt" => "dists/stable/InRelease",
+            _ => "repodata/repomd.xml",
+        };
+        // Both repositories trust one key.
+        let [ours, first] = ["b", "a"].map(|name| match merging.kind {
+            "apt" => format!("{name}-archive-key.gpg"),
+            _ => format!("RPM-GPG-KEY-{name}"),
+        });
+        for (path, said) in [
+            (&*ours, format!("a/latest: {first}")),
+            (root, format!("b/latest: {root}")),
+        ] {
+            let bytes = synced.bytes(path);
+            let hex = Checksum::Sha256.hex(bytes);
+            let pool = merging.chantal.data().join("pool/sha256");
+            let object = pool.join(&hex[..2]).join(&hex);
+            let mut damaged = bytes.to_vec();
+            damaged[bytes.len() / 2] ^= 1;
+            fs::write(&object, &damaged).unwrap();
+            merging.run(&["a", "b"], &["--name", "m"]).fails_with(
+                5,
+                &format!(
+                    "error: {said}: object {hex} is not in the pool, or damaged\n\
+                     hint: `chantal repo sync --refresh` downloads files that the upstream still has; \
+                     restore other files from a backup of the pool\n"
+                ),
+            );
+            fs::write(&object, bytes).unwrap();
+        }
+        merging.run(&["a", "b"], &["--name", "m"]).succeeds();
+    }
 }
 
 /// At moments that nobody chose: either there is a snapshot, whole, or there is none; the place shows one state or the other,
