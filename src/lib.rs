@@ -26,18 +26,20 @@
 //!    upstream, the keys, what is selected.
 //! 2. [`commands::repo::sync`] opens the storage ([`storage::Storage::open_to_sync`]) under its
 //!    [`lock`], and for each repository a session ([`sync::Session::open`]).
-//! 3. [`sync::Session::sync`] asks for the root ([`upstream::Upstream::small`]), loads the trusted
-//!    keys ([`trust::TrustedKeys::keyring`]) and verifies it
-//!    ([`openpgp::Keyring::verify_inline`] or `verify_detached`).
-//! 4. [`format::Selected::open_root`] says which indexes the root names. They are downloaded, and
-//!    [`format::Selected::choose`] reads from them which packages are taken: each with its path below
-//!    the upstream's URL, digest and size ([`format::Reference`]).
-//! 5. [`sync::Fetcher::fetch`] brings what the pool lacks: [`pool::Pool::begin`] claims the digest,
+//! 3. [`sync::Session::sync`] orders the stages. The first one fetches the root
+//!    (`sync::root::RootFetcher`, [`upstream::Upstream::small`]), loads the trusted keys
+//!    ([`trust::TrustedKeys::keyring`]) and verifies it ([`openpgp::Keyring::verify_inline`] or
+//!    `verify_detached`).
+//! 4. [`format::Selected::open_root`] says which indexes the root names. `sync::plan::Planner`
+//!    downloads them, and [`format::Selected::choose`] reads from them which packages are taken:
+//!    each with its path below the upstream's URL, digest and size ([`format::Reference`]).
+//! 5. `sync::fetch::Fetcher` brings what the pool lacks: [`pool::Pool::begin`] claims the digest,
 //!    [`upstream::Upstream::download`] asks for the URL of the path, and [`pool::Incoming::commit`]
 //!    gives the file its name in the pool once its digest is right.
-//! 6. [`sync::PackageChecks::check`] verifies the signature inside of the package.
-//! 7. [`manifest::build`] lists the package with everything else that is to be published, and
-//!    [`storage::Storage::write`] makes that the repository's state, in one transaction.
+//! 6. `sync::verify::PackageChecks` verifies the signature inside of the package.
+//! 7. `sync::build::StateBuilder` lists the package with everything else that is to be published
+//!    ([`manifest::build`]), and `sync::commit::Recorder` makes that the repository's state, in one
+//!    transaction ([`storage::Storage::write`]).
 //! 8. [`publish::Publisher::state`] decides where the state is shown and with which root; the tree is
 //!    staged out of hard links and exchanged with the one before ([`publish`] says how). The package
 //!    has its path in it.

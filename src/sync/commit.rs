@@ -1,26 +1,71 @@
-//! The end of a sync: the manifest, and the one transaction that makes it the state.
-//!
-//! Beside what the upstream has, a manifest lists the trusted keys for clients. No other file of the upstream ever stands in their
-//! place: its root may be unsigned, and clients import what they find there.
+//! The end of a sync: the one transaction that makes a manifest the state, or tells that nothing changed, or why it failed.
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::digest::{ObjectId, ObjectRef};
-use crate::format::{KeyFile, Source};
-use crate::manifest::{self, Built, ChunkRef, Entry, Role, Version};
-use crate::openpgp::Keyring;
-use crate::rel_path::RelPath;
-use crate::state::PoolSink;
+use super::build::BuiltState;
+use super::error::SyncError;
+use super::freshness::{Rollback, newest_date};
+use super::packages::FetchedFiles;
+use super::planned::SyncPlan;
+use super::previous::Previous;
+use super::root::Pinned;
+use super::validators;
+use super::verify::PackageSigner;
+use crate::config::RootCheck;
+use crate::digest::ObjectId;
+use crate::manifest::{self, Built, ChunkRef, Entry};
+use crate::openpgp::Signer;
+use crate::repo_format::RepoFormat;
 use crate::storage::Storage;
 use crate::store::records::{
     HistoryRecord, ObjectRecord, RepositoryRecord, RootRecord, StateRecord, SyncOutcome,
+    ValidatorRecord,
 };
 use crate::time::now;
+use crate::upstream::Upstream;
 
-use super::planned::{Choice, Plan};
-use super::root::Pinned;
-use super::verify::PackageSigner;
-use super::{Fetched, Report, Session, SyncError};
+/// What a sync did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub changed: bool,
+    /// The state now.
+    pub state: StateRecord,
+    pub signers: Vec<Signer>,
+    /// Empty where packages are not checked, or nothing changed.
+    pub package_signers: Vec<PackageSigner>,
+    pub packages_added: u64,
+    pub packages_removed: u64,
+    pub requests: u64,
+    pub bytes_downloaded: u64,
+    /// For the user: what is odd but did not stop the sync.
+    pub warnings: Vec<String>,
+}
+
+/// Writes into the store what a sync ended with.
+#[derive(Clone, Copy)]
+pub struct Recorder<'a> {
+    pub storage: &'a Storage,
+    pub repository: &'a str,
+    pub previous: &'a Previous,
+    /// Whose requests and bytes are recorded.
+    pub upstream: &'a Upstream,
+    /// When the sync began, in seconds since the epoch.
+    pub started: i64,
+}
+
+/// A new state, and what it was derived from.
+#[derive(Clone, Copy)]
+pub struct NewState<'a> {
+    pub built: &'a BuiltState,
+    pub pinned: &'a Pinned,
+    pub plan: &'a SyncPlan,
+    pub fetched: &'a FetchedFiles<'a>,
+    pub format: RepoFormat,
+    /// What shaped it beside the upstream's content; see [`super::previous::selection`].
+    pub selection: ObjectId,
+    pub root_check: RootCheck,
+    pub rollback: Rollback,
+}
 
 /// How two states differ in packages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,62 +74,39 @@ struct Change {
     removed: u64,
 }
 
-/// What a state consists of, beside the packages, that is in the pool now.
-struct Made {
-    built: Built,
-    /// What new indexes were made from.
-    evidence: Option<Built>,
-    keyring: Option<ObjectId>,
-    /// Indexes of the upstream's that are not in the new ones, and why.
-    left_out: BTreeMap<String, String>,
-    /// Those that the store does not know yet.
-    objects: Vec<ObjectRef>,
-}
+impl Recorder<'_> {
+    /// Makes this the repository's state, after its objects were made durable.
+    pub fn changed(&self, new: NewState<'_>) -> Result<Report, SyncError> {
+        let NewState {
+            built: BuiltState { built, .. },
+            pinned,
+            plan,
+            ..
+        } = new;
+        let change = self.change_to(built)?;
+        self.storage.interrupt.check()?;
+        self.storage.pool.flush()?;
 
-impl Session<'_> {
-    /// Makes the plan's files the repository's state.
-    pub(super) fn commit(
-        &self,
-        pinned: &Pinned,
-        plan: &Plan,
-        fetched: &Fetched<'_>,
-    ) -> Result<Report, SyncError> {
-        let keyring = self.keyring()?;
-        let made = self.make(pinned, plan, fetched, &keyring)?;
-        let change = self.change_to(&made.built)?;
-        self.context.storage.interrupt.check()?;
-        self.context.storage.pool.flush()?;
-
-        let built = &made.built;
         // Of another root, or by other settings, the same files may come out.
-        let before = self.previous.as_ref().map(|known| known.state.manifest);
-        let changed = before != Some(built.id);
-        let package_signers = signers_of_packages(plan, fetched);
-        let known = self.known(pinned, plan, &made, &package_signers, &keyring);
-        let state = &known.state;
-        let (requests, bytes_downloaded) = self.traffic();
-        let record = HistoryRecord {
-            started: self.started,
-            finished: now(),
+        let changed = self.previous.manifest() != Some(built.id);
+        let package_signers = signers_of_packages(plan, new.fetched);
+        let record = self.repository_record(new, &package_signers);
+        let history = HistoryRecord {
             outcome: if changed {
                 SyncOutcome::Changed
             } else {
                 SyncOutcome::Unchanged
             },
-            manifest: Some(built.id),
             root: Some(pinned.object),
-            packages: state.packages,
             packages_added: change.added,
             packages_removed: change.removed,
-            requests,
-            bytes_downloaded,
-            signed_by: state.signed_by(),
-            packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
-            left_out: state.absent().into_keys().collect(),
+            left_out: record.state.absent().into_keys().collect(),
+            ..self.history_of(&record.state)
         };
-        let validators = self.validator_records(pinned.source.path(), &pinned.validators);
-        self.context.storage.write(|writer| {
-            for stored in &made.objects {
+        let (path, validators) = (pinned.source.path(), &pinned.validators);
+        let validators = validators::records(path, validators, self.started);
+        self.storage.write(|writer| {
+            for stored in &new.built.objects {
                 let record = ObjectRecord {
                     size: stored.size,
                     verified_at: self.started,
@@ -92,165 +114,116 @@ impl Session<'_> {
                 writer.put_object(stored.object, record)?;
             }
             writer.put_manifest(built)?;
-            if let Some(evidence) = &made.evidence {
+            if let Some(evidence) = &new.built.evidence {
                 writer.put_manifest(evidence)?;
             }
-            writer.put_repository(self.id(), &known)?;
-            writer.put_validators(self.id(), self.origin, &validators)?;
-            writer.add_history(self.id(), &record)
+            writer.put_repository(self.repository, &record)?;
+            writer.put_validators(self.repository, self.previous.origin, &validators)?;
+            writer.add_history(self.repository, &history)
         })?;
-        let warnings = plan.warnings.iter().cloned().chain(state.warnings());
+        let warnings = plan.warnings.iter().cloned();
         Ok(Report {
             changed,
-            warnings: warnings.collect(),
-            state: known.state,
+            warnings: warnings.chain(record.state.warnings()).collect(),
+            state: record.state,
             signers: pinned.signers().to_vec(),
             package_signers,
             packages_added: change.added,
             packages_removed: change.removed,
-            requests,
-            bytes_downloaded,
+            requests: history.requests,
+            bytes_downloaded: history.bytes_downloaded,
         })
     }
 
-    /// Everything that the state names and that was not downloaded as it is.
-    fn make(
+    /// The upstream still has the root that the state was derived from. `validators` are those that the root came with, if it
+    /// came.
+    pub fn unchanged(
         &self,
-        pinned: &Pinned,
-        plan: &Plan,
-        fetched: &Fetched<'_>,
-        keyring: &Keyring,
-    ) -> Result<Made, SyncError> {
-        let mut objects = Vec::new();
-        let mut roots = Vec::new();
-        for file in &pinned.files {
-            roots.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
-        }
-        let mut entries = plan.indexes.clone();
-        entries.extend(named_entries(plan, fetched));
-        let (mut evidence, mut left_out) = (None, BTreeMap::new());
-        match &plan.choice {
-            None => entries.extend(roots.iter().cloned()),
-            Some(choice) => {
-                let (new, absent) = self.regenerate(pinned, choice)?;
-                objects.extend(new.iter().map(Entry::content));
-                entries.extend(new);
-                left_out = absent;
-                let read = self.pooled(choice).read_ones().into_iter();
-                let chosen_from = roots
-                    .iter()
-                    .cloned()
-                    .chain(read.map(|(path, content)| Entry::new(path, content, Role::Index)));
-                evidence = Some(manifest::build(chosen_from.collect())?);
-            }
-        }
-        objects.extend(roots.iter().map(Entry::content));
-        for file in self.key_files(keyring, &entries)? {
-            let entry = self.add_to_pool(&file.path, &file.bytes, Role::Key)?;
-            objects.push(entry.content());
-            entries.push(entry);
-        }
-        let keys = keyring.to_binary();
-        let keyring = if keys.is_empty() {
-            None
-        } else {
-            let Storage { pool, locks, .. } = self.context.storage;
-            let keyring = pool.add(locks, &keys)?;
-            objects.push(keyring);
-            Some(keyring.object)
-        };
-        Ok(Made {
-            built: self.build(entries)?,
-            evidence,
-            keyring,
-            left_out,
-            objects,
-        })
-    }
-
-    /// The manifest of these entries. Where the previous one lists the same it stays, also if it is of an earlier version: nothing
-    /// changed.
-    fn build(&self, entries: Vec<Entry>) -> Result<Built, SyncError> {
-        if let Some(previous) = self.previous.as_ref().map(|known| known.state.manifest) {
-            let storage = self.context.storage;
-            let version = storage.read(|reader| Ok(reader.manifest(previous)?.version))?;
-            if version != Version::default() {
-                let same = manifest::build_as(version, entries.clone())?;
-                if same.id == previous {
-                    return Ok(same);
+        known: &RepositoryRecord,
+        validators: Option<&BTreeMap<String, ValidatorRecord>>,
+    ) -> Result<Report, SyncError> {
+        let history = self.history_of(&known.state);
+        // Without a request nothing was learnt.
+        if history.requests > 0 {
+            let record = RepositoryRecord {
+                checked_at: self.started,
+                ..known.clone()
+            };
+            self.storage.write(|writer| {
+                writer.put_repository(self.repository, &record)?;
+                if let Some(validators) = validators {
+                    writer.put_validators(self.repository, self.previous.origin, validators)?;
                 }
-            }
+                writer.add_history(self.repository, &history)
+            })?;
         }
-        Ok(manifest::build(entries)?)
+        Ok(Report {
+            changed: false,
+            state: known.state.clone(),
+            signers: Vec::new(),
+            package_signers: Vec::new(),
+            packages_added: 0,
+            packages_removed: 0,
+            requests: history.requests,
+            bytes_downloaded: history.bytes_downloaded,
+            warnings: Vec::new(),
+        })
     }
 
-    /// New indexes over the chosen packages, and a root that nobody has signed: publishing dates and signs it. Returns them, and what
-    /// is left out of them.
-    fn regenerate(
-        &self,
-        pinned: &Pinned,
-        choice: &Choice,
-    ) -> Result<(Vec<Entry>, BTreeMap<String, String>), SyncError> {
-        let mut sink = PoolSink {
-            storage: self.context.storage,
-            stored: Vec::new(),
+    /// A failed sync is part of the history too; failing to write it down must not hide why.
+    pub fn failed(&self, error: &SyncError) {
+        let previous = self.previous.record.as_ref().map(|record| &record.state);
+        let history = HistoryRecord {
+            outcome: SyncOutcome::Failed(error.to_string()),
+            manifest: previous.map(|state| state.manifest),
+            packages: previous.map_or(0, |state| state.packages),
+            ..self.history()
         };
-        let source = Source {
-            root: pinned.trusted.bytes(),
-            indexes: &self.pooled(choice),
-            chosen: &choice.chosen,
-        };
-        let new = self.selected.regenerate(&[source], &mut sink)?;
-        let mut entries: Vec<Entry> = new
-            .indexes
-            .into_iter()
-            .map(|(path, content)| Entry::new(path, content, Role::Index))
-            .collect();
-        entries.push(self.add_to_pool(&new.root_path, &new.root, Role::Root)?);
-        let left_out = new.left_out.into_iter();
-        let left_out = left_out.map(|index| (index.name, index.reason)).collect();
-        Ok((entries, left_out))
+        let written = self
+            .storage
+            .write(|writer| writer.add_history(self.repository, &history));
+        if let Err(error) = written {
+            log::warn!(
+                "{}: the failure could not be recorded: {error}",
+                self.repository
+            );
+        }
     }
 
-    fn add_to_pool(&self, path: &RelPath, bytes: &[u8], role: Role) -> Result<Entry, SyncError> {
-        let Storage { pool, locks, .. } = self.context.storage;
-        Ok(Entry::new(path.clone(), pool.add(locks, bytes)?, role))
+    fn history(&self) -> HistoryRecord {
+        HistoryRecord {
+            started: self.started,
+            finished: now(),
+            outcome: SyncOutcome::Unchanged,
+            requests: self.upstream.requests(),
+            bytes_downloaded: self.upstream.bytes(),
+            ..HistoryRecord::default()
+        }
     }
 
-    /// The trusted keys for clients, as far as the upstream does not have the same files itself.
-    fn key_files(&self, keyring: &Keyring, upstreams: &[Entry]) -> Result<Vec<KeyFile>, SyncError> {
-        if self.repository.trust.keys.is_empty() {
-            return Ok(Vec::new());
+    fn history_of(&self, state: &StateRecord) -> HistoryRecord {
+        HistoryRecord {
+            manifest: Some(state.manifest),
+            packages: state.packages,
+            signed_by: state.signed_by(),
+            packages_signed_by: state.packages_signed_by.keys().cloned().collect(),
+            ..self.history()
         }
-        let name = &self.repository.publish.key_name;
-        let files = self.selected.format().key_files(name, keyring);
-        for file in &files {
-            let directory = format!("{}/", file.path);
-            let id = ObjectId::of(&file.bytes);
-            let in_its_place = upstreams.iter().find(|entry| {
-                (entry.path == file.path && entry.object != id)
-                    || entry.path.as_str().starts_with(&directory)
-            });
-            if let Some(entry) = in_its_place {
-                return Err(SyncError::KeyPlace {
-                    path: entry.path.clone(),
-                    key_file: file.path.clone(),
-                });
-            }
-        }
-        Ok(files)
     }
 
     /// What is known of the repository from now on.
-    fn known(
+    fn repository_record(
         &self,
-        pinned: &Pinned,
-        plan: &Plan,
-        made: &Made,
+        new: NewState<'_>,
         package_signers: &[PackageSigner],
-        keyring: &Keyring,
     ) -> RepositoryRecord {
-        let totals = made.built.manifest.totals();
+        let NewState {
+            built,
+            pinned,
+            plan,
+            ..
+        } = new;
+        let totals = built.built.manifest.totals();
         let signers = pinned.signers().iter();
         let root = RootRecord {
             path: Some(pinned.source.path().clone()),
@@ -260,34 +233,30 @@ impl Session<'_> {
             revision: plan.root_revision,
             signed_by: signers.map(|signer| signer.fingerprint.clone()).collect(),
         };
-        let was_signed = self.previous.as_ref().is_some_and(|known| {
-            // An explicit `off` is the administrator's word that it need not be signed any more.
-            known.was_signed
-                && known.origin == self.origin
-                && self.repository.trust.root != crate::config::RootCheck::Off
-        });
+        // With an explicit `off` the administrator says that it need not be signed any more.
+        let was_signed = self.previous.was_signed() && new.root_check != RootCheck::Off;
         RepositoryRecord {
-            origin: self.origin,
-            selection: self.selection(keyring),
+            origin: self.previous.origin,
+            selection: new.selection,
             checked_at: self.started,
             was_signed: was_signed || !root.signed_by.is_empty(),
             newest_root_date: match plan.root_date {
                 Some(_) => None,
-                None => self.newest_known_date(),
+                None => self.previous.protected(new.rollback).and_then(newest_date),
             },
             state: StateRecord {
-                format: self.selected.format().kind(),
-                manifest: made.built.id,
+                format: new.format,
+                manifest: built.built.id,
                 roots: vec![root],
-                regenerated: plan.choice.is_some(),
-                evidence: made.evidence.as_ref().map(|evidence| evidence.id),
-                keyring: made.keyring,
+                regenerated: plan.chosen.is_some(),
+                evidence: built.evidence.as_ref().map(|evidence| evidence.id),
+                keyring: built.keyring,
                 packages_signed_by: package_signers
                     .iter()
                     .map(|signer| (signer.fingerprint.clone(), signer.packages))
                     .collect(),
-                left_out: made.left_out.clone(),
-                missing: plan.missing.clone(),
+                left_out: built.left_out.clone(),
+                missing: plan.upstream.missing.clone(),
                 packages: totals.packages,
                 bytes: totals.bytes,
                 synced_at: self.started,
@@ -297,21 +266,21 @@ impl Session<'_> {
 
     /// Compares with the previous state; chunks that both have are not read.
     fn change_to(&self, built: &Built) -> Result<Change, SyncError> {
-        let Some(previous) = &self.previous else {
+        let Some(previous) = &self.previous.record else {
             return Ok(Change {
                 added: built.manifest.totals().packages,
                 removed: 0,
             });
         };
         let new: HashSet<ObjectId> = built.manifest.chunks.iter().map(|chunk| chunk.id).collect();
-        let mut gone: HashSet<(String, ObjectId)> = HashSet::new();
+        let mut removed: HashSet<(String, ObjectId)> = HashSet::new();
         let mut shared: HashSet<ObjectId> = HashSet::new();
-        self.context.storage.read(|reader| {
+        self.storage.read(|reader| {
             for ChunkRef { id, .. } in reader.manifest(previous.state.manifest)?.chunks {
                 if new.contains(&id) {
                     shared.insert(id);
                 } else {
-                    gone.extend(packages(reader.chunk(id)?));
+                    removed.extend(packages(reader.chunk(id)?));
                 }
             }
             Ok(())
@@ -322,44 +291,23 @@ impl Session<'_> {
                 continue;
             }
             for package in packages(manifest::decode_chunk(encoded)?) {
-                if !gone.remove(&package) {
+                if !removed.remove(&package) {
                     change.added += 1;
                 }
             }
         }
-        change.removed = gone.len() as u64;
+        change.removed = removed.len() as u64;
         Ok(change)
     }
 }
 
 /// Empty where packages are not checked.
-fn signers_of_packages(plan: &Plan, fetched: &Fetched<'_>) -> Vec<PackageSigner> {
+fn signers_of_packages(plan: &SyncPlan, fetched: &FetchedFiles<'_>) -> Vec<PackageSigner> {
     let Some(checks) = &fetched.checks else {
         return Vec::new();
     };
     let packages = plan.files.iter().filter(|file| file.package.is_some());
     checks.signers(packages.filter_map(|file| Some(fetched.objects.get(&file.digest)?.object)))
-}
-
-/// The files that indexes name.
-fn named_entries<'a>(plan: &'a Plan, fetched: &'a Fetched<'_>) -> impl Iterator<Item = Entry> + 'a {
-    plan.files.iter().map(|file| {
-        let stored = fetched
-            .objects
-            .get(&file.digest)
-            .expect("every file of a plan was known or downloaded");
-        Entry {
-            path: file.path.clone(),
-            object: stored.object,
-            size: stored.size,
-            role: if file.package.is_some() {
-                Role::Package
-            } else {
-                Role::File
-            },
-            package: file.package.clone(),
-        }
-    })
 }
 
 fn packages(entries: Vec<Entry>) -> impl Iterator<Item = (String, ObjectId)> {

@@ -4,12 +4,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::SyncError;
+use super::error::SyncError;
 
 /// When so many files have failed, the others are left.
 const ENOUGH: usize = 10;
-/// So many of them are told one by one.
-const TOLD: usize = 10;
 
 /// What is wrong with some of a run's files.
 pub struct Failures {
@@ -86,43 +84,6 @@ impl Failures {
     fn lock(&self) -> MutexGuard<'_, Vec<SyncError>> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl SyncError {
-    /// One error of several; one alone stays itself.
-    pub fn of_files(mut errors: Vec<Self>, unseen: u64) -> Option<Self> {
-        match errors.len() {
-            0 | 1 => errors.pop(),
-            _ => Some(Self::Files { errors, unseen }),
-        }
-    }
-}
-
-/// A line that counts them, and each below it.
-pub fn about(errors: &[SyncError], unseen: u64) -> String {
-    let are_refused = |error: &SyncError| matches!(error, SyncError::PackageRefused { .. });
-    let are_files = |error: &SyncError| matches!(error, SyncError::Download { .. });
-    let count = errors.len();
-    let mut text = if errors.iter().all(are_refused) {
-        format!("{count} packages are refused")
-    } else if errors.iter().all(|one| are_refused(one) || are_files(one)) {
-        format!("{count} files are missing or refused")
-    } else {
-        format!("{count} failures")
-    };
-    match unseen {
-        0 => {}
-        1 => text += ", and one other file was not checked",
-        _ => text += &format!(", and {unseen} other files were not checked"),
-    }
-    for error in errors.iter().take(TOLD) {
-        text += "\n  ";
-        text += &error.to_string().replace('\n', "\n  ");
-    }
-    if let Some(more @ 1..) = count.checked_sub(TOLD) {
-        text += &format!("\n  and {more} more");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::store::records::ObjectRecord;
 use crate::time::now;
 use crate::upstream::{Expected, Upstream, UpstreamError};
 
-use super::SyncError;
+use super::error::SyncError;
 use super::failures::Failures;
 use super::planned::{Missing, Want, failed};
 
@@ -22,14 +22,14 @@ const CHECKPOINT_FILES: usize = 5000;
 
 /// What is done about a file that the upstream does not have, or has otherwise than it says.
 #[derive(Clone, Copy)]
-pub enum Absent<'a> {
+pub enum IfAbsent<'a> {
     /// It is told of in [`Brought::absent`].
-    LeftOut,
+    LeaveOut,
     /// The others are still fetched, and then it is an error; at once if the upstream changed meanwhile,
-    /// as `has_moved` finds out: nothing below its old root is worth its way then.
-    Noted {
+    /// as `has_root_changed` finds out: nothing below its old root is worth its way then.
+    Note {
         failures: &'a Failures,
-        has_moved: &'a (dyn Fn(&SyncError) -> bool + Sync),
+        has_root_changed: &'a (dyn Fn(&SyncError) -> bool + Sync),
     },
 }
 
@@ -97,12 +97,43 @@ impl Workers<'_> {
 }
 
 impl Fetcher<'_> {
+    /// Which of these contents need not be downloaded: the store has them, and so has the pool.
+    pub fn known(
+        &self,
+        contents: impl Iterator<Item = Digest>,
+    ) -> Result<HashMap<Digest, ObjectRef>, SyncError> {
+        let recorded = self.storage.read(|reader| {
+            let mut recorded = HashMap::new();
+            for digest in contents {
+                if let Some(object) = reader.object_with(&digest, self.repository)?
+                    && let Some(record) = reader.object(object)?
+                {
+                    let size = record.size;
+                    recorded.insert(digest, ObjectRef { object, size });
+                }
+            }
+            Ok(recorded)
+        })?;
+        let mut known = HashMap::new();
+        for (digest, stored) in recorded {
+            if self.storage.pool.size_of(stored.object)? == Some(stored.size) {
+                known.insert(digest, stored);
+            } else {
+                log::warn!(
+                    "object {} is missing or damaged: it is fetched again",
+                    stored.object
+                );
+            }
+        }
+        Ok(known)
+    }
+
     /// Downloads all of these, in parallel. `check` looks at each file that came. The first error that is
     /// not about one file ends it; what had come by then stays in the pool.
     pub fn fetch(
         &self,
         wants: &[Want],
-        if_absent: Absent<'_>,
+        if_absent: IfAbsent<'_>,
         check: &(dyn Fn(&Want, ObjectRef) -> Result<(), SyncError> + Sync),
     ) -> Result<Brought, SyncError> {
         if wants.is_empty() {
@@ -120,20 +151,20 @@ impl Fetcher<'_> {
         let result = self.workers.in_parallel(wants, |want| {
             let stored = match (self.fetch_one(want, &downloads, if_absent)?, if_absent) {
                 (Ok(stored), _) => stored,
-                (Err(error), Absent::LeftOut) => {
+                (Err(error), IfAbsent::LeaveOut) => {
                     lock(&arrived).brought.absent.insert(want.digest, error);
                     return Ok(());
                 }
                 (
                     Err(error),
-                    Absent::Noted {
+                    IfAbsent::Note {
                         failures,
-                        has_moved,
+                        has_root_changed,
                     },
                 ) => {
                     failures.saw(1);
                     let error = failed(&want.what, error);
-                    if failures.are_none() && has_moved(&error) {
+                    if failures.are_none() && has_root_changed(&error) {
                         return Err(error);
                     }
                     return failures.note(error);
@@ -141,7 +172,7 @@ impl Fetcher<'_> {
             };
             self.note(&arrived, want, stored)?;
             let checked = check(want, stored);
-            let Absent::Noted { failures, .. } = if_absent else {
+            let IfAbsent::Note { failures, .. } = if_absent else {
                 return checked;
             };
             failures.saw(1);
@@ -164,7 +195,7 @@ impl Fetcher<'_> {
         &self,
         want: &Want,
         downloads: &Downloads,
-        if_absent: Absent<'_>,
+        if_absent: IfAbsent<'_>,
     ) -> Result<Result<ObjectRef, UpstreamError>, SyncError> {
         self.storage.interrupt.check()?;
         // From a run that was killed before it could tell the store, or from a dry run.
@@ -177,26 +208,27 @@ impl Fetcher<'_> {
                 return Ok(Ok(stored));
             }
         }
-        let mut gravest: Option<UpstreamError> = None;
+        let mut worst: Option<UpstreamError> = None;
         for place in &want.places {
             match self.fetch_from(place, want, downloads)? {
                 Ok(stored) => return Ok(Ok(stored)),
                 Err(UpstreamError::Interrupted(error)) => return Err(error.into()),
                 Err(error)
                     if error.is_about_one_file()
-                        || matches!(if_absent, Absent::LeftOut) && error.is_a_servers_fault() =>
+                        || matches!(if_absent, IfAbsent::LeaveOut)
+                            && error.is_a_servers_fault() =>
                 {
-                    if gravest
+                    if worst
                         .as_ref()
                         .is_none_or(|known| error.is_graver_than(known))
                     {
-                        gravest = Some(error);
+                        worst = Some(error);
                     }
                 }
                 Err(source) => return Err(failed(&want.what, source)),
             }
         }
-        Ok(Err(gravest.expect("a file has at least one place")))
+        Ok(Err(worst.expect("a file has at least one place")))
     }
 
     fn fetch_from(

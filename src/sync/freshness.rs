@@ -1,7 +1,7 @@
-//! Whether a verified root is of now. A good signature does not say that: whoever can answer for the upstream can serve
-//! an old root again, and with it the packages whose holes are known.
+//! Whether a verified root is current. A valid signature does not prove that: an attacker who can answer for the upstream can
+//! serve an old root again, and with it packages with known vulnerabilities.
 //!
-//! Judged at sync, and nowhere else: what was mirrored in time stays good.
+//! Judged at sync, and nowhere else: what was mirrored in time stays valid.
 
 use std::fmt;
 
@@ -11,9 +11,6 @@ use crate::exit::Exit;
 use crate::format::Root;
 use crate::store::records::{RepositoryRecord, StateRecord};
 use crate::time::utc;
-
-use super::root::Pinned;
-use super::{Session, SyncError};
 
 /// How far a root's date may be ahead of the clock, as apt has it (`Acquire::Max-FutureTime`).
 const CLOCK_SKEW_SECS: i64 = 10;
@@ -88,89 +85,75 @@ impl fmt::Display for Age {
     }
 }
 
-impl Session<'_> {
-    /// Judges a root that is about to become the state.
-    pub(super) fn judge_freshness(&self, pinned: &Pinned, root: &Root) -> Result<(), SyncError> {
-        let asked = self.repository.freshness;
-        judge_dates(asked, root.date, root.valid_until, self.started)?;
-        if let Some(text) = root
-            .unread_valid_until
-            .clone()
-            .filter(|_| asked.check_valid_until)
-        {
-            return Err(FreshnessError::UnreadValidUntil { text }.into());
-        }
-        let Some(state) = self.previous.as_ref().filter(|state| {
-            state.origin == self.origin && self.context.rollback == Rollback::Refused
-        }) else {
-            return Ok(());
-        };
-        let Some((found, known)) = ages(root, state) else {
-            let known = self.newest_known_date().filter(|_| asked.check_date);
-            return match known {
-                // An old root that was signed before the upstream wrote dates would undo what came since.
-                Some(known) if root.date.is_none() && !state.state.has_root(pinned.object) => {
-                    Err(FreshnessError::Undated { known }.into())
-                }
-                _ => Ok(()),
-            };
-        };
-        if state.state.has_root(pinned.object) || !found.is_older_than(known) {
-            return Ok(());
-        }
-        Err(match self.was_synced(pinned.object)? {
-            true => FreshnessError::Lagging { found, known },
-            // Both dates are whatever an upstream wrote.
-            false if known.date.saturating_sub(found.date) < LAG_SECS => {
-                FreshnessError::Lagging { found, known }
+/// Judges a root that is about to become the state. `previous` is what it must not be older than.
+///
+/// A root that a state was derived from before is [`FreshnessError::RolledBack`] here too; to the caller, who knows the history,
+/// that is [`FreshnessError::Lagging`].
+pub fn judge(
+    root: &Root,
+    object: ObjectId,
+    previous: Option<&RepositoryRecord>,
+    checks: Freshness,
+    now: i64,
+) -> Result<(), FreshnessError> {
+    judge_dates(checks, root.date, root.valid_until, now)?;
+    if let Some(text) = &root.unread_valid_until
+        && checks.check_valid_until
+    {
+        let text = text.clone();
+        return Err(FreshnessError::UnreadValidUntil { text });
+    }
+    let Some(record) = previous.filter(|record| !record.state.has_root(object)) else {
+        return Ok(());
+    };
+    let Some((found, known)) = ages(root, record) else {
+        return match newest_date(record) {
+            // An old root that was signed before the upstream wrote dates would undo what came since.
+            Some(known) if root.date.is_none() && checks.check_date => {
+                Err(FreshnessError::Undated { known })
             }
-            false => FreshnessError::RolledBack { found, known },
-        }
-        .into())
-    }
-
-    /// The newest date of the roots that were taken of this upstream, by a run that does not go back.
-    pub(super) fn newest_known_date(&self) -> Option<i64> {
-        let state = self.previous.as_ref()?;
-        let counts = state.origin == self.origin && self.context.rollback == Rollback::Refused;
-        newest_date(state).filter(|_| counts)
-    }
-
-    /// Judges the root of the last good state again, which the upstream still has: time has passed.
-    pub(super) fn judge_unchanged(&self, state: &StateRecord) -> Result<(), SyncError> {
-        let asked = Freshness {
-            // It was not from the future then, and is less so now.
-            check_date: false,
-            ..self.repository.freshness
+            _ => Ok(()),
         };
-        let valid_until = state.valid_until();
-        Ok(judge_dates(asked, None, valid_until, self.started)?)
+    };
+    if !found.is_older_than(known) {
+        return Ok(());
     }
-
-    /// Whether a state was derived from this root before.
-    fn was_synced(&self, root: ObjectId) -> Result<bool, SyncError> {
-        let history = self
-            .context
-            .storage
-            .read(|reader| reader.history(self.id(), usize::MAX))?;
-        Ok(history.iter().any(|sync| sync.root == Some(root)))
+    // Both dates are whatever an upstream wrote.
+    if known.date.saturating_sub(found.date) < LAG_SECS {
+        Err(FreshnessError::Lagging { found, known })
+    } else {
+        Err(FreshnessError::RolledBack { found, known })
     }
 }
 
+/// Judges the root of the last successful sync again, which the upstream still has: time has passed.
+pub fn judge_unchanged(
+    state: &StateRecord,
+    checks: Freshness,
+    now: i64,
+) -> Result<(), FreshnessError> {
+    let checks = Freshness {
+        // It was not from the future then, and is less so now.
+        check_date: false,
+        ..checks
+    };
+    judge_dates(checks, None, state.valid_until(), now)
+}
+
 fn judge_dates(
-    asked: Freshness,
+    checks: Freshness,
     date: Option<i64>,
     valid_until: Option<i64>,
     now: i64,
 ) -> Result<(), FreshnessError> {
     match valid_until {
-        Some(until) if asked.check_valid_until && until < now => {
+        Some(until) if checks.check_valid_until && until < now => {
             return Err(FreshnessError::Expired { until });
         }
         _ => {}
     }
     match date {
-        Some(date) if asked.check_date && date > now.saturating_add(CLOCK_SKEW_SECS) => {
+        Some(date) if checks.check_date && date > now.saturating_add(CLOCK_SKEW_SECS) => {
             Err(FreshnessError::Future { date, now })
         }
         _ => Ok(()),
@@ -192,7 +175,7 @@ fn ages(root: &Root, state: &RepositoryRecord) -> Option<(Age, Age)> {
 }
 
 /// The date of the newest root that was taken.
-fn newest_date(record: &RepositoryRecord) -> Option<i64> {
+pub fn newest_date(record: &RepositoryRecord) -> Option<i64> {
     record.state.date().or(record.newest_root_date)
 }
 

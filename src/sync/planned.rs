@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::SyncError;
+use super::error::SyncError;
 use crate::digest::{Digest, ObjectRef};
 use crate::format::{Chosen, Index, Reference};
 use crate::manifest::Entry;
-use crate::pool::Held;
+use crate::pool::{Held, Pool};
 use crate::rel_path::RelPath;
+use crate::state::PooledIndexes;
 use crate::upstream::UpstreamError;
 
 /// What a new state consists of beside its root, and what of it is not in the pool yet.
 #[derive(Debug)]
-pub struct Plan {
+pub struct SyncPlan {
     /// When the upstream made its root, as it says itself; seconds since the epoch.
     pub root_date: Option<i64>,
-    /// Until when that root may be believed, as it says itself.
+    /// Until when that root is valid, as it says itself.
     pub root_valid_until: Option<i64>,
     /// Its number among the upstream's states, if it has one.
     pub root_revision: Option<u64>,
@@ -25,19 +26,29 @@ pub struct Plan {
     pub files: Vec<Reference>,
     /// What the pool holds of `files`.
     pub known: HashMap<Digest, ObjectRef>,
-    /// What is left out makes new indexes; `None` where the upstream's own are mirrored.
-    pub choice: Option<Choice>,
-    /// Files that the root lists and that could not be had, by path, where others have the same content.
-    pub missing: BTreeMap<String, String>,
+    /// The packages that the selection takes, for which new indexes are made; `None` where the upstream's own are mirrored.
+    pub chosen: Option<Chosen>,
+    /// The upstream's indexes, which may list more than what is chosen.
+    pub upstream: FetchedIndexes,
     pub warnings: Vec<String>,
 }
 
-/// The packages that the selection takes, and the upstream's indexes, which name more than those.
+/// The indexes of a root, as far as the upstream has their files.
 #[derive(Debug)]
-pub struct Choice {
-    pub chosen: Chosen,
-    pub indexes: Vec<Index>,
+pub struct FetchedIndexes {
+    pub all: Vec<Index>,
+    /// The files that are in the pool, by what the root declares of them.
     pub objects: HashMap<Digest, ObjectRef>,
+    /// The files that the upstream has otherwise than the root declares, where others have the same content: by path, what is
+    /// wrong with them.
+    pub missing: BTreeMap<String, String>,
+}
+
+impl FetchedIndexes {
+    /// To be read.
+    pub fn pooled<'a>(&self, pool: &'a Pool) -> PooledIndexes<'a> {
+        PooledIndexes::new(pool, self.all.clone(), self.objects.clone())
+    }
 }
 
 /// What is left to download.
@@ -74,7 +85,7 @@ impl Missing {
     }
 }
 
-impl Plan {
+impl SyncPlan {
     pub fn packages(&self) -> u64 {
         let packages = self.files.iter().filter(|file| file.package.is_some());
         packages.count() as u64

@@ -18,10 +18,10 @@ use crate::store::records::PackageRecord;
 use crate::terminal::escape;
 use crate::upstream::Upstream;
 
-use super::SyncError;
+use super::error::SyncError;
 use super::failures::Failures;
 use super::fetch::Workers;
-use super::planned::{Plan, described};
+use super::planned::{SyncPlan, described};
 
 /// After so many verdicts the store is told.
 const CHECKPOINT_VERDICTS: usize = 5000;
@@ -131,7 +131,7 @@ impl<'a> PackageChecks<'a> {
     /// known any more.
     pub fn check_known(
         &self,
-        plan: &mut Plan,
+        plan: &mut SyncPlan,
         upstream: &Upstream,
         work: KnownWork<'_>,
     ) -> Result<(), SyncError> {
@@ -258,7 +258,7 @@ impl<'a> PackageChecks<'a> {
     /// Whether every package of a plan was found good, and is the one that the index says it is.
     pub fn check_identities(
         &self,
-        plan: &Plan,
+        plan: &SyncPlan,
         objects: &HashMap<Digest, ObjectRef>,
         upstream: &Upstream,
         failures: &Failures,

@@ -24,7 +24,7 @@ struct Run<'a> {
     context: &'a Context<'a>,
     arguments: &'a RepoSync,
     storage: &'a Storage,
-    sync: sync::Context<'a>,
+    sync: sync::SyncContext<'a>,
     errors: Mutex<Vec<Error>>,
 }
 
@@ -46,7 +46,7 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
         context,
         arguments,
         storage: &storage,
-        sync: sync::Context {
+        sync: sync::SyncContext {
             config: context.config,
             storage: &storage,
             workers: &workers,

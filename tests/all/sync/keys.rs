@@ -337,7 +337,7 @@ fn a_release_of_another_moment_is_left_out() {
     mirror.server.edit(|tree| tree.insert(release, bytes));
     mirror.sync().fails_with(
         0,
-        "warning: r: [server]/dists/stable/Release is not what the root says and is left out\n",
+        "warning: r: [server]/dists/stable/Release differs from the verified root and is left out\n",
     );
     mirror
         .tree()
@@ -350,8 +350,8 @@ fn a_release_of_another_moment_is_left_out() {
     mirror.server.edit(|tree| tree.insert(signature, bytes));
     mirror.sync().fails_with(
         0,
-        "warning: r: [server]/dists/stable/Release.gpg does not verify Release: both are left out, and clients use the root that has \
-         its signature inside; nothing to do\n",
+        "warning: r: [server]/dists/stable/Release.gpg does not verify Release: both are left out; clients use the root with the inline \
+         signature, and nothing needs to be done\n",
     );
     mirror
         .tree()

@@ -51,7 +51,7 @@ cases!(
         plain,
         |scene| scene.edit_text(RELEASE, |text| text.replace("Kit", "Cat")),
         warned(&format!(
-            "[server]/{RELEASE} is not what the root says and is left out"
+            "[server]/{RELEASE} differs from the verified root and is left out"
         )),
         [Agrees; 2],
     ),

@@ -1,0 +1,201 @@
+//! The manifest of a new state, and what it names beside the downloaded files: new indexes, evidence, keys.
+//!
+//! Beside what the upstream has, a manifest lists the trusted keys for clients. No other file of the upstream ever takes their
+//! place: its root may be unsigned, and clients import what they find there.
+
+use std::collections::BTreeMap;
+
+use super::error::SyncError;
+use super::packages::FetchedFiles;
+use super::planned::{FetchedIndexes, SyncPlan};
+use super::root::Pinned;
+use crate::config;
+use crate::digest::{ObjectId, ObjectRef};
+use crate::format::{Chosen, KeyFile, Selected, Source};
+use crate::manifest::{self, Built, Entry, Role, Version};
+use crate::openpgp::Keyring;
+use crate::rel_path::RelPath;
+use crate::state::PoolSink;
+use crate::storage::Storage;
+
+/// Builds the state of a repository whose files are in the pool.
+#[derive(Clone, Copy)]
+pub struct StateBuilder<'a> {
+    pub storage: &'a Storage,
+    pub repository: &'a config::Repository,
+    pub selected: &'a dyn Selected,
+    pub keyring: &'a Keyring,
+    /// The manifest of the last successful sync.
+    pub previous: Option<ObjectId>,
+}
+
+/// What a state consists of, beside the packages, that is in the pool now.
+pub struct BuiltState {
+    pub built: Built,
+    /// What new indexes were made from.
+    pub evidence: Option<Built>,
+    pub keyring: Option<ObjectId>,
+    /// Indexes of the upstream's that are not in the new ones, and why.
+    pub left_out: BTreeMap<String, String>,
+    /// Those that the store does not know yet.
+    pub objects: Vec<ObjectRef>,
+}
+
+impl StateBuilder<'_> {
+    /// Brings everything into the pool that the state names and that was not downloaded as it is.
+    pub fn build(
+        &self,
+        pinned: &Pinned,
+        plan: &SyncPlan,
+        fetched: &FetchedFiles<'_>,
+    ) -> Result<BuiltState, SyncError> {
+        let mut objects = Vec::new();
+        let mut roots = Vec::new();
+        for file in &pinned.files {
+            roots.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
+        }
+        let mut entries = plan.indexes.clone();
+        entries.extend(named_entries(plan, fetched));
+        let (mut evidence, mut left_out) = (None, BTreeMap::new());
+        match &plan.chosen {
+            None => entries.extend(roots.iter().cloned()),
+            Some(chosen) => {
+                let (new, absent) = self.regenerate(pinned, &plan.upstream, chosen)?;
+                objects.extend(new.iter().map(Entry::content));
+                entries.extend(new);
+                left_out = absent;
+                let read = plan
+                    .upstream
+                    .pooled(&self.storage.pool)
+                    .read_ones()
+                    .into_iter();
+                let chosen_from = roots
+                    .iter()
+                    .cloned()
+                    .chain(read.map(|(path, content)| Entry::new(path, content, Role::Index)));
+                evidence = Some(manifest::build(chosen_from.collect())?);
+            }
+        }
+        objects.extend(roots.iter().map(Entry::content));
+        for file in self.key_files(&entries)? {
+            let entry = self.add_to_pool(&file.path, &file.bytes, Role::Key)?;
+            objects.push(entry.content());
+            entries.push(entry);
+        }
+        let keys = self.keyring.to_binary();
+        let keyring = if keys.is_empty() {
+            None
+        } else {
+            let Storage { pool, locks, .. } = self.storage;
+            let keyring = pool.add(locks, &keys)?;
+            objects.push(keyring);
+            Some(keyring.object)
+        };
+        Ok(BuiltState {
+            built: self.build_manifest(entries)?,
+            evidence,
+            keyring,
+            left_out,
+            objects,
+        })
+    }
+
+    /// The manifest of these entries. Where the previous one lists the same it stays, also if it is of an earlier version: nothing
+    /// changed.
+    fn build_manifest(&self, entries: Vec<Entry>) -> Result<Built, SyncError> {
+        if let Some(previous) = self.previous {
+            let version = self
+                .storage
+                .read(|reader| Ok(reader.manifest(previous)?.version))?;
+            if version != Version::default() {
+                let same = manifest::build_as(version, entries.clone())?;
+                if same.id == previous {
+                    return Ok(same);
+                }
+            }
+        }
+        Ok(manifest::build(entries)?)
+    }
+
+    /// New indexes over the chosen packages, and a root without date and signature: publishing adds them. Returns them, and what
+    /// is left out of them.
+    fn regenerate(
+        &self,
+        pinned: &Pinned,
+        upstream: &FetchedIndexes,
+        chosen: &Chosen,
+    ) -> Result<(Vec<Entry>, BTreeMap<String, String>), SyncError> {
+        let mut sink = PoolSink {
+            storage: self.storage,
+            stored: Vec::new(),
+        };
+        let source = Source {
+            root: pinned.trusted.bytes(),
+            indexes: &upstream.pooled(&self.storage.pool),
+            chosen,
+        };
+        let new = self.selected.regenerate(&[source], &mut sink)?;
+        let mut entries: Vec<Entry> = new
+            .indexes
+            .into_iter()
+            .map(|(path, content)| Entry::new(path, content, Role::Index))
+            .collect();
+        entries.push(self.add_to_pool(&new.root_path, &new.root, Role::Root)?);
+        let left_out = new.left_out.into_iter();
+        let left_out = left_out.map(|index| (index.name, index.reason)).collect();
+        Ok((entries, left_out))
+    }
+
+    fn add_to_pool(&self, path: &RelPath, bytes: &[u8], role: Role) -> Result<Entry, SyncError> {
+        let Storage { pool, locks, .. } = self.storage;
+        Ok(Entry::new(path.clone(), pool.add(locks, bytes)?, role))
+    }
+
+    /// The trusted keys for clients, as far as the upstream does not have the same files itself.
+    fn key_files(&self, upstreams: &[Entry]) -> Result<Vec<KeyFile>, SyncError> {
+        if self.repository.trust.keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let name = &self.repository.publish.key_name;
+        let files = self.selected.format().key_files(name, self.keyring);
+        for file in &files {
+            let directory = format!("{}/", file.path);
+            let id = ObjectId::of(&file.bytes);
+            let in_its_place = upstreams.iter().find(|entry| {
+                (entry.path == file.path && entry.object != id)
+                    || entry.path.as_str().starts_with(&directory)
+            });
+            if let Some(entry) = in_its_place {
+                return Err(SyncError::KeyPlace {
+                    path: entry.path.clone(),
+                    key_file: file.path.clone(),
+                });
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// The files that indexes name.
+fn named_entries<'a>(
+    plan: &'a SyncPlan,
+    fetched: &'a FetchedFiles<'_>,
+) -> impl Iterator<Item = Entry> + 'a {
+    plan.files.iter().map(|file| {
+        let stored = fetched
+            .objects
+            .get(&file.digest)
+            .expect("every file of a plan was known or downloaded");
+        Entry {
+            path: file.path.clone(),
+            object: stored.object,
+            size: stored.size,
+            role: if file.package.is_some() {
+                Role::Package
+            } else {
+                Role::File
+            },
+            package: file.package.clone(),
+        }
+    })
+}

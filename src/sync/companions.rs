@@ -1,0 +1,132 @@
+//! What belongs beside a root and has no digest in it: it is published when it agrees with what was verified, and left out
+//! with a warning when it does not.
+
+use super::error::{RootError, SyncError};
+use super::root_verifier::{RootFile, RootVerifier};
+use crate::config::RootCheck;
+use crate::format::Companion;
+use crate::manifest::Role;
+use crate::openpgp::{Keyring, Trusted};
+use crate::rel_path::RelPath;
+
+/// Gathers the files that are published with a root.
+pub struct Companions<'a> {
+    pub verifier: RootVerifier<'a>,
+    pub root: &'a Trusted,
+    pub files: Vec<RootFile>,
+    pub warnings: Vec<String>,
+}
+
+impl Companions<'_> {
+    pub fn add(&mut self, companion: &Companion) -> Result<(), SyncError> {
+        match companion {
+            Companion::Opaque { path } => self.add_key(path),
+            Companion::SameRoot { path, signature } => self.add_same_root(path, signature),
+        }
+    }
+
+    /// Clients import it: it must contain no other keys than those that verify the root.
+    fn add_key(&mut self, path: &RelPath) -> Result<(), SyncError> {
+        let Some(bytes) = self.fetch(path)? else {
+            return Ok(());
+        };
+        if self.has_only_trusted_keys(&bytes)? {
+            self.push(path, bytes, Role::Key);
+        } else {
+            self.leave_out(path, "contains other keys than the trusted ones");
+        }
+        Ok(())
+    }
+
+    fn add_same_root(&mut self, path: &RelPath, signature: &RelPath) -> Result<(), SyncError> {
+        let Some(bytes) = self.fetch(path)? else {
+            return Ok(());
+        };
+        // Between two requests the upstream may have changed: then this one waits for the next sync.
+        if !is_same_text(&bytes, self.root.bytes()) {
+            self.leave_out(path, "differs from the verified root");
+            return Ok(());
+        }
+        let signed = self.fetch(signature)?;
+        if self.verifier.repository.trust.root == RootCheck::Required
+            && let Some(signed) = &signed
+        {
+            let verified =
+                self.verifier
+                    .verify_detached(path, bytes.clone(), signature, Some(signed));
+            if let Err(error) = verified {
+                log::debug!("{}: {error}", self.verifier.repository.id);
+                self.warnings.push(format!(
+                    "{} does not verify {}: both are left out; clients use the root with the inline signature, and nothing \
+                     needs to be done",
+                    self.verifier.upstream.shown(signature),
+                    path.file_name()
+                ));
+                return Ok(());
+            }
+        }
+        self.push(path, bytes, Role::Root);
+        if let Some(signed) = signed {
+            self.push(signature, signed, Role::Root);
+        }
+        Ok(())
+    }
+
+    /// The root is verified without it: whatever is wrong with this file, clients go on.
+    fn fetch(&mut self, path: &RelPath) -> Result<Option<Vec<u8>>, SyncError> {
+        match self.verifier.fetch_signature(path) {
+            Err(SyncError::Root(RootError::Upstream(error)))
+                if error.is_about_one_file() || error.is_a_servers_fault() =>
+            {
+                self.warnings.push(format!("{error}: it is left out"));
+                Ok(None)
+            }
+            answer => answer,
+        }
+    }
+
+    fn push(&mut self, path: &RelPath, bytes: Vec<u8>, role: Role) {
+        let path = path.clone();
+        self.files.push(RootFile { path, bytes, role });
+    }
+
+    fn leave_out(&mut self, path: &RelPath, why: &str) {
+        let url = self.verifier.upstream.shown(path);
+        self.warnings.push(format!("{url} {why} and is left out"));
+    }
+
+    /// Without any configured key nothing is verified, and nothing more can be lost.
+    fn has_only_trusted_keys(&self, bytes: &[u8]) -> Result<bool, SyncError> {
+        if self.verifier.repository.trust.keys.is_empty() {
+            return Ok(true);
+        }
+        let trusted = self.verifier.keyring()?.fingerprints();
+        let found = Keyring::parse(bytes, "keys");
+        Ok(found.is_ok_and(|found| {
+            let found = found.fingerprints();
+            found.iter().all(|key| trusted.contains(key))
+        }))
+    }
+}
+
+/// Signing in clear text may change blanks at line ends and the last line's end, and nothing else.
+fn is_same_text(a: &[u8], b: &[u8]) -> bool {
+    fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+        text.trim_ascii_end()
+            .split(|byte| *byte == b'\n')
+            .map(<[u8]>::trim_ascii_end)
+    }
+    lines(a).eq(lines(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clear_signing_changes_blanks_only() {
+        assert!(is_same_text(b"a: b\nc\n", b"a: b \r\nc"));
+        assert!(!is_same_text(b"a: b\nc\n", b"a: b\nd\n"));
+        assert!(!is_same_text(b"a: b\nc\n", b"a: b\nc\nd\n"));
+    }
+}

@@ -1,0 +1,227 @@
+//! What can go wrong in a sync, and with which exit code it ends.
+
+use std::path::PathBuf;
+
+use super::freshness::FreshnessError;
+use crate::exit::Exit;
+use crate::format::FormatError;
+use crate::interrupt::Interrupted;
+use crate::lock::LockError;
+use crate::manifest::ManifestError;
+use crate::openpgp::VerifyError;
+use crate::pool::exit_of_io;
+use crate::rel_path::RelPath;
+use crate::store::StoreError;
+use crate::trust::KeyError;
+use crate::upstream::{CredentialError, UpstreamError};
+
+/// So many failures of files are described one by one.
+const DESCRIBED_MAX: usize = 10;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error(transparent)]
+    Freshness(#[from] FreshnessError),
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// `what` is an index or a package, as its format calls it.
+    #[error("{what}: {source}")]
+    Download { what: String, source: UpstreamError },
+    /// Every time the sync had started over from a newer root, something below that was gone again.
+    #[error("the upstream changed {times} times while it was mirrored: {last}")]
+    KeepsChanging { times: u32, last: Box<SyncError> },
+    #[error("{name}: listed in the metadata, but no variant exists on the upstream: {}", tried.join(", "))]
+    IndexMissing { name: String, tried: Vec<String> },
+    #[error("no package matches the filters")]
+    NothingChosen,
+    #[error("{path} is listed with two contents: {first} and {second}")]
+    TwoContents {
+        path: RelPath,
+        first: String,
+        second: String,
+    },
+    #[error("{path}: {digest} is declared with {declared} bytes, but that content has {actual}")]
+    SizeConflict {
+        path: RelPath,
+        digest: String,
+        declared: u64,
+        actual: u64,
+    },
+    /// Of the upstream's files: no digest need vouch for them, and clients would import what they find there.
+    #[error(
+        "{path} is a file of the upstream, where clients look for the trusted keys ({key_file})"
+    )]
+    KeyPlace { path: RelPath, key_file: RelPath },
+    #[error("{what}")]
+    PackageRefused { what: String },
+    /// Several: of `unseen` further files nothing is known.
+    #[error("{}", about(errors, *unseen))]
+    Files { errors: Vec<SyncError>, unseen: u64 },
+    #[error("{needed} bytes are to be downloaded, but the file system of {} has only {free} free", pool.display())]
+    NoSpace {
+        pool: PathBuf,
+        needed: u64,
+        free: u64,
+    },
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl SyncError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Files { errors, .. } => most_severe(errors).map_or(Exit::Refused, Self::exit),
+            Self::Key(error) => error.exit(),
+            Self::Root(error) => error.exit(),
+            Self::Freshness(error) => error.exit(),
+            Self::Format(error) => error.exit(),
+            Self::Download { source, .. } => source.exit(),
+            Self::KeepsChanging { .. } => Exit::Unreachable,
+            Self::IndexMissing { .. }
+            | Self::TwoContents { .. }
+            | Self::SizeConflict { .. }
+            | Self::PackageRefused { .. }
+            | Self::KeyPlace { .. }
+            | Self::Manifest(_) => Exit::Refused,
+            Self::Lock(error) => error.exit(),
+            Self::Store(error) => error.exit(),
+            Self::Credentials(CredentialError::Interrupted(_)) | Self::Interrupted(_) => {
+                Exit::Interrupted
+            }
+            Self::Credentials(_) | Self::NothingChosen => Exit::Usage,
+            Self::Io(error) => exit_of_io(error),
+            Self::NoSpace { .. } => Exit::Other,
+        }
+    }
+}
+
+/// The first of those that the exit code is about.
+pub fn most_severe(errors: &[SyncError]) -> Option<&SyncError> {
+    let latest_first = errors.iter().rev();
+    latest_first.max_by_key(|error| error.exit().gravity())
+}
+
+impl SyncError {
+    /// An interruption says nothing of what was waited for.
+    pub(super) fn plain(self) -> Self {
+        match self {
+            Self::Credentials(CredentialError::Interrupted(error))
+            | Self::Root(RootError::Upstream(UpstreamError::Interrupted(error)))
+            | Self::Key(KeyError::Upstream(UpstreamError::Interrupted(error)))
+            | Self::Download {
+                source: UpstreamError::Interrupted(error),
+                ..
+            } => Self::Interrupted(error),
+            error => error,
+        }
+    }
+
+    /// What would be seen if the upstream had changed since its root was fetched.
+    pub(super) fn may_be_a_moving_upstream(&self) -> bool {
+        match self {
+            Self::Download { source, .. } => matches!(
+                source,
+                UpstreamError::Missing { .. }
+                    | UpstreamError::Mismatch { .. }
+                    | UpstreamError::Denied { status: 403, .. }
+            ),
+            Self::IndexMissing { .. } => true,
+            Self::Files { errors, .. } => errors.iter().any(Self::may_be_a_moving_upstream),
+            _ => false,
+        }
+    }
+}
+
+impl SyncError {
+    /// One error of several; one alone stays itself.
+    pub fn of_files(mut errors: Vec<Self>, unseen: u64) -> Option<Self> {
+        match errors.len() {
+            0 | 1 => errors.pop(),
+            _ => Some(Self::Files { errors, unseen }),
+        }
+    }
+}
+
+/// A line that counts them, and each below it.
+pub fn about(errors: &[SyncError], unseen: u64) -> String {
+    let are_refused = |error: &SyncError| matches!(error, SyncError::PackageRefused { .. });
+    let are_files = |error: &SyncError| matches!(error, SyncError::Download { .. });
+    let count = errors.len();
+    let mut text = if errors.iter().all(are_refused) {
+        format!("{count} packages are refused")
+    } else if errors.iter().all(|one| are_refused(one) || are_files(one)) {
+        format!("{count} files are missing or refused")
+    } else {
+        format!("{count} failures")
+    };
+    match unseen {
+        0 => {}
+        1 => text += ", and one other file was not checked",
+        _ => text += &format!(", and {unseen} other files were not checked"),
+    }
+    for error in errors.iter().take(DESCRIBED_MAX) {
+        text += "\n  ";
+        text += &error.to_string().replace('\n', "\n  ");
+    }
+    if let Some(more @ 1..) = count.checked_sub(DESCRIBED_MAX) {
+        text += &format!("\n  and {more} more");
+    }
+    text
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    #[error("there is no repository: none of {} exists", tried.join(", "))]
+    NotFound { tried: Vec<String> },
+    /// An upstream that is a path.
+    #[error("there is no directory {}", path.display())]
+    NoDirectory { path: PathBuf },
+    #[error("{url} has no signature ({signature} does not exist or is refused)")]
+    SignatureMissing { url: String, signature: String },
+    /// As above, for a repository that could do without if it always had.
+    #[error(
+        "{url} has no signature, but it was signed before ({signature} does not exist or is refused)"
+    )]
+    SignatureGone { url: String, signature: String },
+    #[error(transparent)]
+    NotVerified(#[from] VerifyError),
+    #[error("the root: {0}")]
+    Upstream(#[from] UpstreamError),
+}
+
+impl RootError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Upstream(error) => error.exit(),
+            Self::NotFound { .. }
+            | Self::NoDirectory { .. }
+            | Self::SignatureMissing { .. }
+            | Self::SignatureGone { .. }
+            | Self::NotVerified(_) => Exit::Refused,
+        }
+    }
+}
+
+impl RootError {
+    /// What would be seen if root and signature were of two moments.
+    pub(super) fn blames_the_signature(&self) -> bool {
+        matches!(
+            self,
+            Self::SignatureMissing { .. } | Self::SignatureGone { .. } | Self::NotVerified(_)
+        )
+    }
+}

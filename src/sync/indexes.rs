@@ -1,0 +1,204 @@
+//! The indexes of a root: fetched in every variant that the upstream has, and which variants can be done without.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::error::SyncError;
+use super::fetch::{Fetcher, IfAbsent};
+use super::planned::{FetchedIndexes, Want, WantKind, failed};
+use crate::digest::{Digest, ObjectRef};
+use crate::format::{FormatError, Index, IndexKind, Indexes, Presence, Variant};
+use crate::rel_path::RelPath;
+use crate::state::PooledIndexes;
+use crate::upstream::{Upstream, UpstreamError};
+
+/// Gets the variants that the upstream has. One that it lacks is not an error where another one has the content.
+/// `has_root_changed` asks the upstream whether these are the indexes of an earlier root by now.
+pub fn fetch(
+    fetcher: &Fetcher<'_>,
+    indexes: Vec<Index>,
+    has_root_changed: &dyn Fn() -> Result<bool, SyncError>,
+) -> Result<FetchedIndexes, SyncError> {
+    let variants = || indexes.iter().flat_map(|index| &index.variants);
+    let mut objects = fetcher.known(variants().map(|variant| variant.digest))?;
+    let mut wants: Vec<Want> = Vec::new();
+    let mut of_digest: HashMap<Digest, usize> = HashMap::new();
+    for index in &indexes {
+        for variant in &index.variants {
+            if objects.contains_key(&variant.digest) {
+                continue;
+            }
+            let want = *of_digest.entry(variant.digest).or_insert_with(|| {
+                wants.push(Want {
+                    what: format!("index {}", index.name),
+                    places: Vec::new(),
+                    digest: variant.digest,
+                    size: variant.size,
+                    kind: WantKind::Other,
+                });
+                wants.len() - 1
+            });
+            // What has its digest in its name cannot change under us.
+            let places = variant.by_hash.first().into_iter().chain([&variant.path]);
+            wants[want].places.extend(places.cloned());
+        }
+    }
+    let brought = fetcher.fetch(&wants, IfAbsent::LeaveOut, &|_, _| Ok(()))?;
+    objects.extend(brought.objects);
+    let mut absent = brought.absent;
+    for variant in variants() {
+        if let Some(error) = contradiction(fetcher, variant, &objects)? {
+            objects.remove(&variant.digest);
+            absent.insert(variant.digest, error);
+        }
+    }
+    let left_out = judge_absent(&indexes, &objects, &mut absent)?;
+    // Of an upstream in change the same is seen: other bytes, or 403 where it hides what it does not have any more.
+    if let Some((path, digest)) = left_out.first_key_value()
+        && has_root_changed()?
+        && let Some(source) = absent.remove(digest)
+    {
+        return Err(failed(&format!("index {path}"), source));
+    }
+    let reason = |digest| absent.get(&digest).map(ToString::to_string);
+    let left_out = left_out.into_iter();
+    let missing = left_out
+        .filter_map(|(path, digest)| Some((path.to_string(), reason(digest)?)))
+        .collect();
+    Ok(FetchedIndexes {
+        all: indexes,
+        objects,
+        missing,
+    })
+}
+
+/// What the root declares of a file that is there beside what it was held against, and that it is not.
+fn contradiction(
+    fetcher: &Fetcher<'_>,
+    variant: &Variant,
+    objects: &HashMap<Digest, ObjectRef>,
+) -> Result<Option<UpstreamError>, SyncError> {
+    let (Some(also), Some(stored)) = (variant.also, objects.get(&variant.digest)) else {
+        return Ok(None);
+    };
+    let object = stored.object;
+    let storage = fetcher.storage;
+    let known = storage.read(|reader| reader.object_with(&also, fetcher.repository))?;
+    if known == Some(object) {
+        return Ok(None);
+    }
+    let got = storage.pool.digest_of(object, also.algorithm())?;
+    if got == also {
+        storage.remember(|writer| writer.put_alias(&also, fetcher.repository, object))?;
+        return Ok(None);
+    }
+    Ok(Some(UpstreamError::Mismatch {
+        url: fetcher.upstream.shown(&variant.path),
+        expected: also,
+        expected_size: variant.size,
+        got: Some(got),
+        got_size: stored.size,
+    }))
+}
+
+/// An index that is needed has to be there, in one of its compressions.
+pub fn check_present(
+    upstream: &Upstream,
+    pooled: &PooledIndexes<'_>,
+    index: &Index,
+) -> Result<(), SyncError> {
+    if index.presence == Presence::Optional || is_had(&pooled.all, index, &pooled.objects) {
+        return Ok(());
+    }
+    // What is there in a compression that is not read is mirrored as it is.
+    let prefix = format!("{}.", index.name);
+    let foreign = pooled.all.iter().filter(|other| {
+        let is_optional = other.presence == Presence::Optional;
+        is_optional && other.name.starts_with(&prefix) && !pooled.present(other).is_empty()
+    });
+    let found: Vec<String> = foreign
+        .map(|other| other.name[index.name.len()..].to_owned())
+        .collect();
+    if !found.is_empty() {
+        // It does not have to be read here.
+        if index.kind == IndexKind::Opaque {
+            return Ok(());
+        }
+        return Err(FormatError::Compression {
+            file: "the root".to_owned(),
+            name: index.name.clone(),
+            found,
+        }
+        .into());
+    }
+    let variants = index.variants.iter();
+    Err(SyncError::IndexMissing {
+        name: index.name.clone(),
+        tried: variants
+            .map(|variant| upstream.shown(&variant.path))
+            .collect(),
+    })
+}
+
+/// Whether the content of an index is there, in one of its variants or in the index that it repeats.
+fn is_had(all: &[Index], index: &Index, objects: &HashMap<Digest, ObjectRef>) -> bool {
+    let is_there = |index: &Index| {
+        let mut variants = index.variants.iter();
+        variants.any(|variant| objects.contains_key(&variant.digest))
+    };
+    let repeats = |other: &&Index| Some(other.name.as_str()) == index.repeats();
+    is_there(index) || all.iter().filter(repeats).any(is_there)
+}
+
+/// What may be left out of what did not come, because it is not needed. It is an error where it is: the worst of what was found
+/// about the variants of an index. What is simply not there is told of when none of them is.
+fn judge_absent(
+    indexes: &[Index],
+    objects: &HashMap<Digest, ObjectRef>,
+    absent: &mut HashMap<Digest, UpstreamError>,
+) -> Result<BTreeMap<RelPath, Digest>, SyncError> {
+    absent.retain(|_, error| !matches!(error, UpstreamError::Missing { .. }));
+    let mut left_out = BTreeMap::new();
+    let mut needed: Vec<(Digest, &str)> = Vec::new();
+    for index in indexes {
+        let is_needed = index.presence != Presence::Optional && !is_had(indexes, index, objects);
+        let mut worst: Option<(Digest, &UpstreamError)> = None;
+        for variant in &index.variants {
+            let Some(error) = absent.get(&variant.digest) else {
+                continue;
+            };
+            if !is_needed {
+                left_out.insert(variant.path.clone(), variant.digest);
+            } else if worst.is_none_or(|(_, known)| error.is_graver_than(known)) {
+                worst = Some((variant.digest, error));
+            }
+        }
+        if let Some((digest, _)) = worst {
+            needed.push((digest, &index.name));
+        }
+    }
+    let failures = needed.into_iter().filter_map(|(digest, name)| {
+        Some(failed(&format!("index {name}"), absent.remove(&digest)?))
+    });
+    match SyncError::of_files(failures.collect(), 0) {
+        Some(error) => Err(error),
+        None => Ok(left_out),
+    }
+}
+
+/// The index and its variant that could not be read, where it has another one that is there.
+pub fn other_than_unreadable<'c>(
+    indexes: &'c FetchedIndexes,
+    error: &SyncError,
+) -> Option<(&'c Index, &'c Variant)> {
+    let SyncError::Format(error) = error else {
+        return None;
+    };
+    let (FormatError::Malformed { file, .. } | FormatError::Read { file, .. }) = error else {
+        return None;
+    };
+    let index = indexes.all.iter().find(|index| index.name == *file)?;
+    let is_there = |variant: &&Variant| indexes.objects.contains_key(&variant.digest);
+    let mut there = index.variants.iter().filter(is_there);
+    let (first, second) = (there.next()?, there.next());
+    (error.is_about_content() && second.is_some()).then_some((index, first))
+}

@@ -1,0 +1,84 @@
+//! The files of a plan: the packages that are there already are verified, the others are downloaded and verified.
+
+use std::collections::HashMap;
+
+use super::error::SyncError;
+use super::failures::Failures;
+use super::fetch::{Fetcher, IfAbsent};
+use super::planned::{Missing, SyncPlan, Want, WantKind};
+use super::verify::{KnownWork, PackageChecks};
+use crate::digest::{Digest, ObjectRef};
+
+/// All objects of a plan.
+pub struct FetchedFiles<'a> {
+    pub objects: HashMap<Digest, ObjectRef>,
+    /// `None` where packages are not checked.
+    pub checks: Option<PackageChecks<'a>>,
+}
+
+/// Downloads what a plan lacks. `has_root_changed` asks the upstream whether it has another root by now.
+pub fn fetch<'a>(
+    fetcher: &Fetcher<'_>,
+    plan: &mut SyncPlan,
+    checks: Option<PackageChecks<'a>>,
+    has_root_changed: &(dyn Fn() -> Result<bool, SyncError> + Sync),
+) -> Result<FetchedFiles<'a>, SyncError> {
+    let all = (plan.known.len() + plan.wants().len()) as u64;
+    let failures = Failures::among(all);
+    if let Some(checks) = &checks {
+        let work = KnownWork {
+            workers: fetcher.workers,
+            progress: fetcher.progress,
+            label: format!("{} signatures", fetcher.repository),
+            failures: &failures,
+        };
+        checks.check_known(plan, fetcher.upstream, work)?;
+    } else {
+        failures.saw(plan.known.len() as u64);
+    }
+    let wants = plan.wants();
+    check_space(fetcher, &wants, &failures)?;
+    let if_absent = IfAbsent::Note {
+        failures: &failures,
+        // Of another root by now: what the old one lists need not be there any more.
+        has_root_changed: &|failure| {
+            failure.may_be_a_moving_upstream() && has_root_changed().is_ok_and(|changed| changed)
+        },
+    };
+    let check = |want: &Want, stored: ObjectRef| match &checks {
+        Some(checks) if want.kind == WantKind::Package => {
+            let url = fetcher.upstream.shown(&want.places[0]);
+            checks.check(&format!("{}, {url}", want.what), stored.object)
+        }
+        _ => Ok(()),
+    };
+    let brought = fetcher.fetch(&wants, if_absent, &check);
+    if let Some(checks) = &checks {
+        checks.record()?;
+    }
+    let mut objects = failures.conclude_after(brought)?.objects;
+    objects.extend(&plan.known);
+    if let Some(checks) = &checks {
+        checks.check_identities(plan, &objects, fetcher.upstream, &failures)?;
+    }
+    Ok(FetchedFiles { objects, checks })
+}
+
+/// What was found out so far is said with the lack of space.
+fn check_space(
+    fetcher: &Fetcher<'_>,
+    wants: &[Want],
+    failures: &Failures,
+) -> Result<(), SyncError> {
+    let pool = &fetcher.storage.pool;
+    let missing = Missing::of(wants, fetcher.repository, &pool.held()?);
+    let free = pool.free_bytes()?;
+    if missing.remaining() <= free {
+        return Ok(());
+    }
+    failures.conclude_after(Err(SyncError::NoSpace {
+        pool: pool.root().to_owned(),
+        needed: missing.remaining(),
+        free,
+    }))
+}

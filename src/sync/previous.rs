@@ -1,0 +1,87 @@
+//! What the last successful sync left, and how much of it counts for the upstream that is configured now.
+
+use std::collections::BTreeMap;
+
+use super::freshness::Rollback;
+use crate::config;
+use crate::digest::ObjectId;
+use crate::format::Selected;
+use crate::openpgp::Keyring;
+use crate::storage::Storage;
+use crate::store::StoreError;
+use crate::store::records::RepositoryRecord;
+
+/// A repository before a sync.
+pub struct Previous {
+    /// Digest of the upstream's URL and suite. What another upstream had says nothing about this one.
+    pub origin: ObjectId,
+    /// `None` before the first successful sync.
+    pub record: Option<RepositoryRecord>,
+}
+
+impl Previous {
+    /// To be read under the repository's lock: no other run changes it meanwhile.
+    pub fn read(
+        storage: &Storage,
+        repository: &config::Repository,
+        selected: &dyn Selected,
+    ) -> Result<Self, StoreError> {
+        let id = repository.id.as_str();
+        Ok(Self {
+            origin: origin(repository, selected),
+            record: storage.read(|reader| reader.repository(id))?,
+        })
+    }
+
+    pub fn manifest(&self) -> Option<ObjectId> {
+        self.record.as_ref().map(|record| record.state.manifest)
+    }
+
+    pub fn of_this_upstream(&self) -> Option<&RepositoryRecord> {
+        let record = self.record.as_ref();
+        record.filter(|record| record.origin == self.origin)
+    }
+
+    /// Whether a root of this upstream was signed.
+    pub fn was_signed(&self) -> bool {
+        self.of_this_upstream()
+            .is_some_and(|record| record.was_signed)
+    }
+
+    /// What a root must not be older than.
+    pub fn protected(&self, rollback: Rollback) -> Option<&RepositoryRecord> {
+        match rollback {
+            Rollback::Refused => self.of_this_upstream(),
+            Rollback::Allowed => None,
+        }
+    }
+}
+
+/// What shapes a state beside the upstream's content. The keys count as they are, wherever they came from: they are published
+/// with it.
+pub fn selection(
+    repository: &config::Repository,
+    selected: &dyn Selected,
+    keyring: &Keyring,
+) -> ObjectId {
+    let trust = &repository.trust;
+    identify(&BTreeMap::from([
+        ("format", selected.selection()),
+        ("keys", keyring.id().to_string()),
+        ("key_name", repository.publish.key_name.to_string()),
+        ("root", format!("{:?}", trust.root)),
+        ("packages", format!("{:?}", trust.packages)),
+    ]))
+}
+
+fn origin(repository: &config::Repository, selected: &dyn Selected) -> ObjectId {
+    let url = match &repository.upstream {
+        config::UpstreamUrl::Http(url) => url.as_url().to_string(),
+        config::UpstreamUrl::File(path) => path.display().to_string(),
+    };
+    identify(&BTreeMap::from([("url", url), ("suite", selected.suite())]))
+}
+
+fn identify(facts: &BTreeMap<&str, String>) -> ObjectId {
+    ObjectId::of(&serde_json::to_vec(facts).expect("texts make JSON"))
+}

@@ -1,0 +1,391 @@
+//! One repository being synced: the order of the stages, and what each of them gets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::build::StateBuilder;
+use super::commit::{NewState, Recorder, Report};
+use super::error::SyncError;
+use super::fetch::{Fetcher, Workers};
+use super::freshness::{self, FreshnessError, Rollback};
+use super::packages;
+use super::plan::Planner;
+use super::planned::SyncPlan;
+use super::previous::{Previous, selection};
+use super::root::{Pinned, RootFetcher};
+use super::root_verifier::RootVerifier;
+use super::validators::{self, KnownValidators};
+use super::verify::PackageChecks;
+use crate::config::{self, Config, PackageCheck};
+use crate::digest::ObjectId;
+use crate::format::{self, Root, Selected};
+use crate::interrupt::Interrupt;
+use crate::lock::Guard;
+use crate::openpgp::Keyring;
+use crate::progress::Progress;
+use crate::storage::Storage;
+use crate::store::records::{RepositoryRecord, ValidatorRecord};
+use crate::time::now;
+use crate::trust::{self, KeyError, TrustedKeys};
+use crate::upstream::{Limiter, Upstream};
+
+/// How often a sync starts over because the upstream changed under it.
+const RESTARTS_MAX: u32 = 3;
+
+/// What a sync needs of the process; the same for all repositories.
+#[derive(Clone, Copy)]
+pub struct SyncContext<'a> {
+    pub config: &'a Config,
+    pub storage: &'a Storage,
+    /// Downloads of all repositories share these threads.
+    pub workers: &'a rayon::ThreadPool,
+    pub progress: &'a Progress,
+    pub limiter: Option<&'a Arc<Limiter>>,
+    pub asking: Asking,
+    pub rollback: Rollback,
+}
+
+/// Whether the upstream may answer that nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// As `cache` is configured.
+    Conditional,
+    /// The root is fetched and the state derived anew, whatever is known.
+    Refresh,
+}
+
+/// What a sync would do.
+#[derive(Debug)]
+pub enum Preview {
+    Unchanged,
+    Change(Box<SyncPlan>),
+}
+
+/// One repository being synced.
+pub struct Session<'a> {
+    context: SyncContext<'a>,
+    repository: &'a config::Repository,
+    selected: Box<dyn Selected>,
+    upstream: Upstream,
+    /// What the upstream's transfers listen to.
+    transfers: Interrupt,
+    keys: TrustedKeys<'a>,
+    previous: Previous,
+    _lock: Option<Guard<'a>>,
+    started: i64,
+}
+
+/// The upstream's root, compared with what is known.
+enum CurrentRoot<'s> {
+    /// It is the root of the last successful sync.
+    Unchanged(Unchanged<'s>),
+    Changed(Box<Pinned>),
+}
+
+struct Unchanged<'s> {
+    known: &'s RepositoryRecord,
+    /// Those that the root came with, if it came. The ones that it had may not have been worth keeping: it was too new then.
+    validators: Option<BTreeMap<String, ValidatorRecord>>,
+}
+
+impl<'a> Session<'a> {
+    pub fn open(
+        context: SyncContext<'a>,
+        repository: &'a config::Repository,
+    ) -> Result<Self, SyncError> {
+        let selected = format::select(&repository.format, &repository.filters)?;
+        let storage = context.storage;
+        let transfers = storage.interrupt.part();
+        let upstream = Upstream::open(context.config, repository, context.limiter, &transfers)
+            .map_err(|error| SyncError::from(error).plain())?;
+        let lock = if storage.is_dry_run() {
+            None
+        } else {
+            Some(storage.locks.repository(repository.id.as_str())?)
+        };
+        Ok(Self {
+            context,
+            repository,
+            upstream,
+            transfers,
+            keys: TrustedKeys::new(context.config, repository, storage),
+            previous: Previous::read(storage, repository, selected.as_ref())?,
+            selected,
+            _lock: lock,
+            started: now(),
+        })
+    }
+
+    /// Brings the repository to the upstream's current state.
+    pub fn sync(&self) -> Result<Report, SyncError> {
+        let result = self.retry_while_upstream_changes(|pinned| {
+            let mut plan = self.plan(pinned)?;
+            self.complete(pinned, &mut plan)
+        });
+        match result {
+            Ok(Ok(report)) => Ok(report),
+            Ok(Err(unchanged)) => self.confirm(unchanged),
+            Err(error) => Err(error),
+        }
+        .map_err(SyncError::plain)
+        .inspect_err(|error| {
+            self.warn_of_keys();
+            self.recorder().failed(error);
+        })
+    }
+
+    /// Finds out what [`Self::sync`] would do. Indexes that are new are downloaded for it.
+    pub fn preview(&self) -> Result<Preview, SyncError> {
+        let plan = self
+            .retry_while_upstream_changes(|pinned| self.plan(pinned))
+            .map_err(SyncError::plain)
+            .inspect_err(|_| self.warn_of_keys())?;
+        Ok(match plan {
+            Ok(plan) => Preview::Change(Box::new(plan)),
+            Err(_) => Preview::Unchanged,
+        })
+    }
+
+    /// Requests made and bytes received so far.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.upstream.requests(), self.upstream.bytes())
+    }
+
+    /// What the state of a root consists of, and what of it is missing.
+    fn plan(&self, pinned: &Pinned) -> Result<SyncPlan, SyncError> {
+        let root = self.selected.open_root(&pinned.trusted)?;
+        self.check_freshness(pinned, &root)?;
+        // A key that cannot be loaded is reported before anything is downloaded, even if no root is verified with it.
+        self.keyring()?;
+        let mut warnings = self.keys.warnings();
+        warnings.extend(pinned.warnings.iter().cloned());
+        warnings.extend(root.warnings.iter().cloned());
+        let planner = Planner {
+            fetcher: self.fetcher(),
+            selected: self.selected.as_ref(),
+        };
+        let plan = planner.plan(&root, &|| self.has_root_changed(pinned))?;
+        warnings.extend(plan.warnings);
+        Ok(SyncPlan { warnings, ..plan })
+    }
+
+    /// Downloads what a plan lacks and makes it the repository's state.
+    fn complete(&self, pinned: &Pinned, plan: &mut SyncPlan) -> Result<Report, SyncError> {
+        let storage = self.context.storage;
+        let keyring = self.keyring()?;
+        let format = self.selected.format();
+        let checks = match self.repository.trust.packages {
+            PackageCheck::Off => None,
+            PackageCheck::Required => Some(PackageChecks::new(
+                storage,
+                format,
+                Arc::clone(&keyring),
+                self.started,
+            )),
+        };
+        let has_root_changed = || self.has_root_changed(pinned);
+        let fetched = packages::fetch(&self.fetcher(), plan, checks, &has_root_changed)?;
+        let builder = StateBuilder {
+            storage,
+            repository: self.repository,
+            selected: self.selected.as_ref(),
+            keyring: &keyring,
+            previous: self.previous.manifest(),
+        };
+        let built = builder.build(pinned, plan, &fetched)?;
+        self.recorder().changed(NewState {
+            built: &built,
+            pinned,
+            plan,
+            fetched: &fetched,
+            format: format.kind(),
+            selection: selection(self.repository, self.selected.as_ref(), &keyring),
+            root_check: self.repository.trust.root,
+            rollback: self.context.rollback,
+        })
+    }
+
+    /// The upstream still has the root that the state was derived from.
+    fn confirm(&self, unchanged: Unchanged<'_>) -> Result<Report, SyncError> {
+        let Unchanged { known, validators } = unchanged;
+        freshness::judge_unchanged(&known.state, self.repository.freshness, self.started)?;
+        self.recorder().unchanged(known, validators.as_ref())
+    }
+
+    /// Runs `work` on a root, and again on a newer one as long as the upstream changes under it. The inner `Err`: it
+    /// did not change since the last successful sync.
+    fn retry_while_upstream_changes<T>(
+        &self,
+        work: impl Fn(&Pinned) -> Result<T, SyncError>,
+    ) -> Result<Result<T, Unchanged<'_>>, SyncError> {
+        let mut pinned = match self.current_root()? {
+            CurrentRoot::Changed(pinned) => pinned,
+            CurrentRoot::Unchanged(unchanged) => return Ok(Err(unchanged)),
+        };
+        let mut restarts = 0;
+        loop {
+            let error = match work(&pinned) {
+                Err(error) if error.may_be_a_moving_upstream() => error,
+                result => return result.map(Ok),
+            };
+            match self.roots().fetch_verified() {
+                Ok(now) if now.object != pinned.object => {
+                    restarts += 1;
+                    if restarts > RESTARTS_MAX {
+                        return Err(SyncError::KeepsChanging {
+                            times: restarts,
+                            last: Box::new(error),
+                        });
+                    }
+                    log::debug!(
+                        "{}: {error}; the root has changed, starting over",
+                        self.id()
+                    );
+                    *pinned = now;
+                }
+                Ok(_) => return Err(error),
+                Err(second) => {
+                    log::debug!("{}: asking for the root again: {second}", self.id());
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The upstream's root, unless it is known to be that of the last successful sync.
+    fn current_root(&self) -> Result<CurrentRoot<'_>, SyncError> {
+        let cache = &self.context.config.cache;
+        let known = match self.context.asking {
+            Asking::Conditional => self.comparable_state()?,
+            Asking::Refresh => None,
+        };
+        if let Some(known) = known {
+            let age = self.started.saturating_sub(known.checked_at);
+            if u64::try_from(age).is_ok_and(|age| age < cache.ttl.as_secs()) {
+                return Ok(CurrentRoot::Unchanged(Unchanged {
+                    known,
+                    validators: None,
+                }));
+            }
+        }
+        // What the upstream did not have as declared is asked for again, under whatever root.
+        let known = known.filter(|known| known.state.missing.is_empty());
+        let validators = KnownValidators {
+            storage: self.context.storage,
+            repository: self.id(),
+            origin: self.previous.origin,
+            max_age: cache.max_age,
+        };
+        let roots = self.roots();
+        let fetched = roots.fetch(|path| match known {
+            Some(_) if cache.enabled => Ok(validators.of(path, self.started)?),
+            _ => Ok(None),
+        })?;
+        match (fetched, known) {
+            (None, known) => {
+                let known = known.expect("validators are sent where a state is known only");
+                Ok(CurrentRoot::Unchanged(Unchanged {
+                    known,
+                    validators: None,
+                }))
+            }
+            // A server without validators sends the whole root: its bytes say as well that nothing changed.
+            (Some(fetched), Some(known)) if known.state.has_root(ObjectId::of(&fetched.bytes)) => {
+                let (path, validators) = (fetched.source.path(), &fetched.validators);
+                let validators = Some(validators::records(path, validators, self.started));
+                Ok(CurrentRoot::Unchanged(Unchanged { known, validators }))
+            }
+            (Some(fetched), _) => Ok(CurrentRoot::Changed(Box::new(roots.verify(fetched)?))),
+        }
+    }
+
+    /// The last successful sync, if it was of the same upstream with the same selection.
+    fn comparable_state(&self) -> Result<Option<&RepositoryRecord>, SyncError> {
+        let Some(record) = self.previous.of_this_upstream() else {
+            return Ok(None);
+        };
+        let keyring = trust::keyring_at_hand(self.context.config, self.repository)?;
+        let selection =
+            keyring.map(|keyring| selection(self.repository, self.selected.as_ref(), &keyring));
+        Ok((Some(record.selection) == selection).then_some(record))
+    }
+
+    /// Whether the upstream has another root by now.
+    fn has_root_changed(&self, pinned: &Pinned) -> Result<bool, SyncError> {
+        Ok(self.roots().fetch_verified()?.object != pinned.object)
+    }
+
+    /// Judges a root that is about to become the state.
+    fn check_freshness(&self, pinned: &Pinned, root: &Root) -> Result<(), SyncError> {
+        let previous = self.previous.protected(self.context.rollback);
+        let checks = self.repository.freshness;
+        let judged = freshness::judge(root, pinned.object, previous, checks, self.started);
+        Err(match judged {
+            Ok(()) => return Ok(()),
+            // A state was derived from it before: a server that lags behind, not an attack.
+            Err(FreshnessError::RolledBack { found, known })
+                if self.was_synced(pinned.object)? =>
+            {
+                FreshnessError::Lagging { found, known }.into()
+            }
+            Err(error) => error.into(),
+        })
+    }
+
+    fn was_synced(&self, root: ObjectId) -> Result<bool, SyncError> {
+        let storage = self.context.storage;
+        let history = storage.read(|reader| reader.history(self.id(), usize::MAX))?;
+        Ok(history.iter().any(|sync| sync.root == Some(root)))
+    }
+
+    fn id(&self) -> &str {
+        self.repository.id.as_str()
+    }
+
+    fn keyring(&self) -> Result<Arc<Keyring>, KeyError> {
+        self.keys.keyring(&self.upstream)
+    }
+
+    fn fetcher(&self) -> Fetcher<'_> {
+        Fetcher {
+            storage: self.context.storage,
+            upstream: &self.upstream,
+            repository: self.id(),
+            workers: Workers {
+                pool: self.context.workers,
+                transfers: &self.transfers,
+            },
+            progress: self.context.progress,
+        }
+    }
+
+    fn roots(&self) -> RootFetcher<'_> {
+        RootFetcher {
+            selected: self.selected.as_ref(),
+            verifier: RootVerifier {
+                upstream: &self.upstream,
+                repository: self.repository,
+                keys: &self.keys,
+                was_signed: self.previous.was_signed(),
+                at: self.started,
+            },
+        }
+    }
+
+    fn recorder(&self) -> Recorder<'_> {
+        Recorder {
+            storage: self.context.storage,
+            repository: self.id(),
+            previous: &self.previous,
+            upstream: &self.upstream,
+            started: self.started,
+        }
+    }
+
+    /// A failed sync has no report with the warnings, and a key that could not be loaded may be why it failed.
+    fn warn_of_keys(&self) {
+        for warning in self.keys.warnings() {
+            log::warn!("{}: {warning}", self.id());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Conditional requests for the root: what the upstream said of it, by repository and origin, and how long that counts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::digest::ObjectId;
+use crate::rel_path::RelPath;
+use crate::storage::Storage;
+use crate::store::StoreError;
+use crate::store::records::ValidatorRecord;
+use crate::upstream::Validators;
+
+/// Those of one repository's upstream.
+#[derive(Clone, Copy)]
+pub struct KnownValidators<'a> {
+    pub storage: &'a Storage,
+    pub repository: &'a str,
+    pub origin: ObjectId,
+    /// Older ones are not used.
+    pub max_age: Duration,
+}
+
+impl KnownValidators<'_> {
+    /// What to ask for this path with, at this time (seconds since the epoch).
+    pub fn of(&self, path: &RelPath, now: i64) -> Result<Option<Validators>, StoreError> {
+        let record = self
+            .storage
+            .read(|reader| reader.validator(self.repository, self.origin, path.as_str()))?;
+        let is_young = |record: &ValidatorRecord| {
+            let age = now.saturating_sub(record.stored_at);
+            u64::try_from(age).is_ok_and(|age| age < self.max_age.as_secs())
+        };
+        Ok(record.filter(is_young).map(|record| Validators {
+            etag: record.etag,
+            last_modified: record.last_modified,
+        }))
+    }
+}
+
+/// What the next sync asks with.
+pub fn records(
+    root: &RelPath,
+    validators: &Validators,
+    now: i64,
+) -> BTreeMap<String, ValidatorRecord> {
+    let mut records = BTreeMap::new();
+    if validators.etag.is_some() || validators.last_modified.is_some() {
+        let record = ValidatorRecord {
+            etag: validators.etag.clone(),
+            last_modified: validators.last_modified.clone(),
+            stored_at: now,
+        };
+        records.insert(root.as_str().to_owned(), record);
+    }
+    records
+}
