@@ -11,8 +11,12 @@
 //!
 //! - The order is always the same: the storage, one repository, one tree, one partial file ([`crate::pool`]) or the marker. Nobody who holds a
 //!   later one waits for an earlier one, and nobody holds two of a kind, so no two runs wait for each other.
-//! - The storage's lock is never upgraded: who needs it alone takes it alone from the start. While it is held alone nothing is on
-//!   its way into the pool, so what nothing names can be deleted.
+//! - The storage's lock is never upgraded: a run that needs it exclusively takes it so from the start.
+//!   Meanwhile nothing is on its way into the pool, so what nothing names can be deleted.
+//! - Runs that wait for the storage (`--wait`) are served in turn: they take the turn first. So a
+//!   cleanup that waits is not passed by syncs that wait, however many overlap. A run that does not
+//!   wait takes the storage's lock if it can, whoever waits: a long sync that a cleanup waits for
+//!   must not make all others fail.
 //! - Rows that none of the further locks covers, snapshots and the store's own identity, are read again in the transaction that
 //!   changes them ([`crate::store`]).
 //! - Every lock is checked before anything is deleted or committed: a lock file that was removed or replaced ends the run
@@ -20,6 +24,7 @@
 //!
 //! ```text
 //! {base_path}/chantal.lock                      the storage
+//! {base_path}/locks/turn.lock                   the turn, held while the storage is waited for
 //! {base_path}/locks/run-<pid>-<n>.lock          who shares it, held and removed by that run
 //! {base_path}/locks/repository-<name>.lock      one repository
 //! {base_path}/locks/tree-<sha256 of path>.lock  one published tree
@@ -185,8 +190,7 @@ impl Locks {
     ) -> Result<Self, LockError> {
         let path = directory.join(NAME);
         let what = Locked::Storage(base_path.to_owned());
-        let sharers = || sharer(directory);
-        let mut storage = wait_for(&path, mode, requester, &what, &sharers)?;
+        let mut storage = take_storage(directory, &path, mode, requester, &what)?;
         let mut run = None;
         let holder = requester.holder();
         match mode {
@@ -238,7 +242,7 @@ impl Locks {
 
     /// Takes the lock of one published tree, by its absolute path.
     pub fn tree(&self, path: &Path) -> Result<Guard<'_>, LockError> {
-        self.tree_as(path, &self.requester)
+        self.tree_patiently(path, Duration::ZERO)
     }
 
     /// Takes the lock of a published tree, and waits for it at least that long: a run that did its work does not throw it away over
@@ -247,28 +251,19 @@ impl Locks {
         let wait = match self.requester.wait {
             Wait::Always => Wait::Always,
             Wait::UpTo(longer) if longer > at_least => Wait::UpTo(longer),
+            Wait::No if at_least.is_zero() => Wait::No,
             Wait::No | Wait::UpTo(_) => Wait::UpTo(at_least),
         };
-        let requester = Requester {
-            wait,
-            ..self.requester.clone()
-        };
-        self.tree_as(path, &requester)
+        let digest = ObjectId::of(path.as_os_str().as_encoded_bytes());
+        let name = format!("tree-{digest}.lock");
+        let requester = self.requester.with_wait(wait);
+        self.take(name, &Locked::Tree(path.to_owned()), &requester)
     }
 
     /// Takes the lock under which the pool's marker is written: that is done in no time, by whoever opens or closes the storage.
     pub fn pool_marker(&self) -> Result<Guard<'_>, LockError> {
-        let patient = Requester {
-            wait: Wait::UpTo(MARKER_WAIT),
-            ..self.requester.clone()
-        };
+        let patient = self.requester.with_wait(Wait::UpTo(MARKER_WAIT));
         self.take("pool-marker.lock".to_owned(), &Locked::PoolMarker, &patient)
-    }
-
-    fn tree_as(&self, path: &Path, requester: &Requester) -> Result<Guard<'_>, LockError> {
-        let digest = ObjectId::of(path.as_os_str().as_encoded_bytes());
-        let name = format!("tree-{digest}.lock");
-        self.take(name, &Locked::Tree(path.to_owned()), requester)
     }
 
     fn take(
@@ -342,6 +337,14 @@ impl Requester {
         }
     }
 
+    /// The same run, waiting otherwise.
+    pub fn with_wait(&self, wait: Wait) -> Self {
+        Self {
+            wait,
+            ..self.clone()
+        }
+    }
+
     fn holder(&self) -> Holder {
         Holder {
             pid: std::process::id(),
@@ -352,6 +355,14 @@ impl Requester {
 }
 
 impl Wait {
+    /// What is left of it.
+    fn after(self, waited: Duration) -> Self {
+        match self {
+            Self::UpTo(limit) => Self::UpTo(limit.saturating_sub(waited)),
+            Self::No | Self::Always => self,
+        }
+    }
+
     fn is_over(self, waited: Duration) -> bool {
         match self {
             Self::No => true,
@@ -359,6 +370,37 @@ impl Wait {
             Self::Always => false,
         }
     }
+}
+
+/// Takes the storage's lock, in turn where it is waited for.
+fn take_storage(
+    directory: &Path,
+    path: &Path,
+    mode: Mode,
+    requester: &Requester,
+    what: &Locked,
+) -> Result<LockFile, LockError> {
+    let sharers = || sharer(directory);
+    let started = Instant::now();
+    let _turn = match requester.wait {
+        Wait::No => None,
+        Wait::UpTo(_) | Wait::Always => {
+            let turn = in_directory(directory, "turn.lock")
+                .and_then(|turn| wait_for(&turn, mode, requester, what, &sharers));
+            match turn {
+                Ok(turn) => Some(turn),
+                // A cleanup of a full disk goes without.
+                Err(LockError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::StorageFull =>
+                {
+                    None
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let rest = requester.with_wait(requester.wait.after(started.elapsed()));
+    wait_for(path, mode, &rest, what, &sharers)
 }
 
 /// Takes a lock as soon as it is free. `others` says who holds it where its text does not.
@@ -405,10 +447,7 @@ fn name_run(directory: &Path, requester: &Requester, what: &Locked) -> Result<Lo
     let name = format!("run-{}-{number}.lock", std::process::id());
     let path = in_directory(directory, &name)?;
     // Nobody else has this name, but one who looks at it for a moment.
-    let quick = Requester {
-        wait: Wait::UpTo(SILENCE_MAX),
-        ..requester.clone()
-    };
+    let quick = requester.with_wait(Wait::UpTo(SILENCE_MAX));
     wait_for(&path, Mode::Exclusive, &quick, what, &|| None)
 }
 

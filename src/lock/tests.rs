@@ -87,6 +87,41 @@ fn a_run_that_waits_gets_the_lock_when_it_is_free() {
     assert!(matches!(interrupted, LockError::Interrupted(_)));
 }
 
+/// Syncs that overlap all the time would keep a cleanup waiting for ever.
+#[test]
+fn runs_that_wait_are_served_in_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let patient = |command| requester(command).with_wait(Wait::Always);
+    let wait_until = |is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            std::thread::sleep(PAUSE);
+        }
+    };
+    let is_waiting = || {
+        let turn = dir.path().join(DIRECTORY).join("turn.lock");
+        matches!(LockFile::probe(&turn, Mode::Shared), Ok(Probe::Held(_)))
+    };
+    let first = acquire(dir.path(), Mode::Shared, "repo sync").unwrap();
+    let order = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let run = |mode, command: &'static str| {
+            let locks = Locks::acquire(dir.path(), mode, &patient(command)).unwrap();
+            order.lock().unwrap().push(command);
+            drop(locks);
+        };
+        scope.spawn(move || run(Mode::Exclusive, "db cleanup"));
+        wait_until(&is_waiting);
+        scope.spawn(move || run(Mode::Shared, "repo sync"));
+        // One that does not wait is not kept out.
+        drop(acquire(dir.path(), Mode::Shared, "publish").unwrap());
+        // Long enough for the second sync to have passed the cleanup, if it could.
+        std::thread::sleep(4 * LONG_PAUSE);
+        assert_eq!(order.lock().unwrap().as_slice(), [""; 0]);
+        drop(first);
+    });
+    assert_eq!(order.into_inner().unwrap(), ["db cleanup", "repo sync"]);
+}
+
 #[test]
 fn a_lock_file_that_was_removed_or_replaced_is_noticed() {
     let dir = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::make;
 use super::{Purpose, Storage, StorageError, is_made, open_unchanged};
 use crate::config::{Config, Storage as Places};
-use crate::lock::{LockError, Locks, Mode, Requester};
+use crate::lock::{LockError, Locks, Mode, Requester, Wait};
 use crate::pool::{Marker, Pool};
 use crate::store::Store;
 use crate::store::records::random_id;
@@ -100,10 +100,7 @@ pub fn clear(places: &Places, requester: &Requester) -> Result<(), StorageError>
     if !scratch.try_exists()? {
         return Ok(());
     }
-    let at_once = Requester {
-        wait: crate::lock::Wait::No,
-        ..requester.clone()
-    };
+    let at_once = requester.with_wait(Wait::No);
     if let Ok(_locks) = Locks::acquire(&scratch, Mode::Exclusive, &at_once) {
         fs_err::remove_dir_all(&scratch)?;
     }

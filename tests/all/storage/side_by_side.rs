@@ -1,4 +1,4 @@
-//! Runs that work at the same time: on different repositories, on one that needs the storage alone, and dry runs.
+//! Runs that work at the same time: on different repositories, on one that needs the storage exclusively, and dry runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use crate::kit::chantal::{Chantal, Repository};
+use crate::kit::chantal::{Chantal, Repository, Running};
 use crate::kit::server::{Fault, Server, Times};
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Built, Package, Upstream};
@@ -53,6 +53,20 @@ impl Scene {
         self.built[0].path_of("common")
     }
 
+    /// A sync of the first repository, in the middle of the file that both need.
+    fn start_stalled(&self) -> Running<'_> {
+        let common = self.common();
+        self.servers[0].fault(&common, Times::Always, Fault::Stall(5));
+        let first = self.chantal.spawn(&sync("a"));
+        self.servers[0].wait_for(&common, 1);
+        first
+    }
+
+    fn end_stall(&self) {
+        self.servers[0].clear_faults();
+        self.servers[0].release();
+    }
+
     #[track_caller]
     fn is_whole(&self) {
         for (name, tree) in NAMES.iter().zip(&self.trees) {
@@ -73,15 +87,12 @@ fn two_syncs_of_two_repositories() {
         // The storage is there.
         scene.chantal.run(&["init"]).succeeds();
         let common = scene.common();
-        scene.servers[0].fault(&common, Times::Always, Fault::Stall(5));
-        let first = scene.chantal.spawn(&sync("a"));
-        scene.servers[0].wait_for(&common, 1);
+        let first = scene.start_stalled();
         let mut second = scene.chantal.spawn(&sync("b"));
         scene.servers[1].wait_for(&scene.built[1].path_of("b"), 1);
         assert!(second.is_running());
         assert!(scene.servers[1].requests_of(&common).is_empty());
-        scene.servers[0].clear_faults();
-        scene.servers[0].release();
+        scene.end_stall();
         first.wait().succeeds();
         second.wait().succeeds();
         assert!(scene.servers[1].requests_of(&common).is_empty());
@@ -95,10 +106,7 @@ fn a_download_of_a_killed_run_is_taken_over() {
     for upstream in Upstream::both() {
         let scene = Scene::new(&upstream);
         scene.chantal.run(&["init"]).succeeds();
-        let common = scene.common();
-        scene.servers[0].fault(&common, Times::Always, Fault::Stall(5));
-        let first = scene.chantal.spawn(&sync("a"));
-        scene.servers[0].wait_for(&common, 1);
+        let first = scene.start_stalled();
         let second = scene.chantal.spawn(&sync("b"));
         scene.servers[1].wait_for(&scene.built[1].path_of("b"), 1);
         first.kill();
@@ -114,10 +122,7 @@ fn a_download_of_a_killed_run_is_taken_over() {
 fn a_cleanup_waits_for_a_sync() {
     let scene = Scene::new(&Upstream::deb());
     scene.chantal.run(&["init"]).succeeds();
-    let common = scene.common();
-    scene.servers[0].fault(&common, Times::Always, Fault::Stall(5));
-    let first = scene.chantal.spawn(&sync("a"));
-    scene.servers[0].wait_for(&common, 1);
+    let first = scene.start_stalled();
     for args in [
         &["db", "cleanup"][..],
         &["db", "cleanup", "--wait=0s"],
@@ -129,8 +134,7 @@ fn a_cleanup_waits_for_a_sync() {
     let mut cleanup = scene.chantal.spawn(&["-v", "db", "cleanup", "--wait"]);
     scene.chantal.run(&["repo", "list"]).succeeds();
     assert!(cleanup.is_running());
-    scene.servers[0].clear_faults();
-    scene.servers[0].release();
+    scene.end_stall();
     first.wait().succeeds();
     let cleanup = cleanup.wait().exits(0);
     assert!(
@@ -152,7 +156,7 @@ fn what_wait_takes() {
     }
 }
 
-/// Writers take turns in the store, whoever they are: no run fails over another one's transaction, and nothing of it is lost.
+/// Writers take turns in the store: no run fails over another one's transaction, and nothing of it is lost.
 #[test]
 fn many_runs_at_once() {
     let scene = Scene::new(&Upstream::rpm());
@@ -203,7 +207,7 @@ fn many_runs_at_once() {
     let cleanup = ["--format", "json", "db", "cleanup", "--dry-run"];
     let cleanup = scene.chantal.run(&cleanup).succeeds().json();
     assert_eq!(cleanup["objects"], 0, "{cleanup:#}");
-    // Nobody is left in the lock directory who does not run any more.
+    // No run left its file in the directory of locks.
     let locks = fs::read_dir(scene.chantal.data().join("locks")).unwrap();
     let names: Vec<_> = locks.map(|file| file.unwrap().file_name()).collect();
     let is_run = |name: &&std::ffi::OsString| name.to_str().unwrap().starts_with("run-");
@@ -269,8 +273,7 @@ fn a_dry_run_takes_no_lock_and_changes_nothing() {
         scene.chantal.run(&dry_run).succeeds();
         let preview = scene.chantal.run(&["db", "cleanup", "--dry-run"]).exits(0);
         assert!(preview.stderr.contains("`repo sync`"), "{preview:?}");
-        scene.servers[0].clear_faults();
-        scene.servers[0].release();
+        scene.end_stall();
         running.wait().succeeds();
         assert!(scene.servers[0].requests_of(&common).is_empty());
         scene.is_whole();
