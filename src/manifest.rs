@@ -189,7 +189,7 @@ pub struct Built {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    #[error("{path} is listed with two contents: object {first} and object {second}")]
+    #[error("{path} is listed with two different contents: object {first} and object {second}")]
     TwoContents {
         path: RelPath,
         first: ObjectId,
@@ -542,7 +542,7 @@ mod tests {
         let error = |entries| build(entries).unwrap_err().to_string();
         assert!(
             error(vec![entry("a.deb", "1"), entry("a.deb", "2")])
-                .starts_with("a.deb is listed with two contents")
+                .starts_with("a.deb is listed with two different contents")
         );
         assert_eq!(
             error(vec![

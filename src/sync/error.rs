@@ -34,19 +34,19 @@ pub enum SyncError {
     #[error("{what}: {source}")]
     Download { what: String, source: UpstreamError },
     /// Every time the sync had started over from a newer root, something below that was gone again.
-    #[error("the upstream changed {times} times while it was mirrored: {last}")]
+    #[error("the upstream changed {times} times during the sync: {last}")]
     KeepsChanging { times: u32, last: Box<SyncError> },
     #[error("{name}: listed in the metadata, but no variant exists on the upstream: {}", tried.join(", "))]
     IndexMissing { name: String, tried: Vec<String> },
     #[error("no package matches the filters")]
     NothingChosen,
-    #[error("{path} is listed with two contents: {first} and {second}")]
+    #[error("{path} is listed with two different contents: {first} and {second}")]
     TwoContents {
         path: RelPath,
         first: String,
         second: String,
     },
-    #[error("{path}: {digest} is declared with {declared} bytes, but that content has {actual}")]
+    #[error("{path} is listed with {declared} bytes, but the file with {digest} has {actual}")]
     SizeConflict {
         path: RelPath,
         digest: String,
@@ -54,16 +54,14 @@ pub enum SyncError {
         actual: u64,
     },
     /// Of the upstream's files: no digest need vouch for them, and clients would import what they find there.
-    #[error(
-        "{path} is a file of the upstream, where clients look for the trusted keys ({key_file})"
-    )]
+    #[error("the upstream has a file {path} where the trusted keys are published ({key_file})")]
     KeyPlace { path: RelPath, key_file: RelPath },
     #[error("{what}")]
     PackageRefused { what: String },
     /// Several: of `unseen` further files nothing is known.
     #[error("{}", about(errors, *unseen))]
     Files { errors: Vec<SyncError>, unseen: u64 },
-    #[error("{needed} bytes are to be downloaded, but the file system of {} has only {free} free", pool.display())]
+    #[error("not enough space in {}: {needed} bytes to download, {free} bytes free", pool.display())]
     NoSpace {
         pool: PathBuf,
         needed: u64,
@@ -162,9 +160,9 @@ pub fn about(errors: &[SyncError], unseen: u64) -> String {
     let are_files = |error: &SyncError| matches!(error, SyncError::Download { .. });
     let count = errors.len();
     let mut text = if errors.iter().all(are_refused) {
-        format!("{count} packages are refused")
+        format!("{count} packages failed verification")
     } else if errors.iter().all(|one| are_refused(one) || are_files(one)) {
-        format!("{count} files are missing or refused")
+        format!("{count} files are missing or failed verification")
     } else {
         format!("{count} failures")
     };
@@ -185,21 +183,21 @@ pub fn about(errors: &[SyncError], unseen: u64) -> String {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    #[error("there is no repository: none of {} exists", tried.join(", "))]
+    #[error("no repository found: none of {} exists", tried.join(", "))]
     NotFound { tried: Vec<String> },
     /// An upstream that is a path.
-    #[error("there is no directory {}", path.display())]
+    #[error("{} does not exist or is not a directory", path.display())]
     NoDirectory { path: PathBuf },
-    #[error("{url} has no signature ({signature} does not exist or is refused)")]
+    #[error("{url} is not signed ({signature} does not exist or is refused)")]
     SignatureMissing { url: String, signature: String },
     /// As above, for a repository that could do without if it always had.
     #[error(
-        "{url} has no signature, but it was signed before ({signature} does not exist or is refused)"
+        "{url} is not signed, but earlier ones were ({signature} does not exist or is refused)"
     )]
     SignatureGone { url: String, signature: String },
     #[error(transparent)]
     NotVerified(#[from] VerifyError),
-    #[error("the root: {0}")]
+    #[error("cannot fetch the root: {0}")]
     Upstream(#[from] UpstreamError),
 }
 

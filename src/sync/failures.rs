@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(
             several.lines().step_by(2).collect::<Vec<_>>(),
             [
-                "3 packages are refused, and 15 other files were not checked",
+                "3 packages failed verification, and 15 other files were not checked",
                 "    it is not signed",
                 "    it is not signed",
                 "    it is not signed"
@@ -136,7 +136,9 @@ mod tests {
         }
         let told = failures.conclude_after(ended).unwrap_err().to_string();
         assert!(
-            told.starts_with("12 packages are refused, and one other file was not checked\n"),
+            told.starts_with(
+                "12 packages failed verification, and one other file was not checked\n"
+            ),
             "{told}"
         );
         assert!(told.ends_with("\n  and 2 more"), "{told}");

@@ -120,7 +120,7 @@ impl Fetcher<'_> {
                 known.insert(digest, stored);
             } else {
                 log::warn!(
-                    "object {} is missing or damaged: it is fetched again",
+                    "object {} is missing or damaged: it is downloaded again",
                     stored.object
                 );
             }

@@ -28,19 +28,15 @@ pub enum Rollback {
 pub enum FreshnessError {
     #[error("the root expired on {} (Valid-Until)", utc(*until))]
     Expired { until: i64 },
-    #[error("the root's Valid-Until is {text:?}, which is not a date")]
+    #[error("the root's Valid-Until is not a date: {text:?}")]
     UnreadValidUntil { text: String },
-    #[error("the root is from the future: it is of {}, and now is {}", utc(*date), utc(*now))]
+    #[error("the root's date {} is in the future (the current time is {})", utc(*date), utc(*now))]
     Future { date: i64, now: i64 },
-    #[error("the root says no date that can be read, and the last dated one that was synced is of {}", utc(*known))]
+    #[error("the root has no valid date, but the last synced one with a date is from {}", utc(*known))]
     Undated { known: i64 },
-    #[error(
-        "the upstream lags behind: its root is of {found}, the last one that was synced of {known}"
-    )]
+    #[error("the upstream lags behind: its root is from {found}, the last synced one from {known}")]
     Lagging { found: Age, known: Age },
-    #[error(
-        "the upstream went back: its root is of {found}, the last one that was synced of {known}"
-    )]
+    #[error("the upstream went back: its root is from {found}, the last synced one from {known}")]
     RolledBack { found: Age, known: Age },
 }
 

@@ -269,8 +269,8 @@ impl<'a> PackageChecks<'a> {
             };
             let why = match self.lock().good.get(&stored.object) {
                 Some(checked) if checked.identity.is(package) => continue,
-                Some(checked) => format!("inside it is {}", checked.identity),
-                None => "nobody has verified it".to_owned(),
+                Some(checked) => format!("the package file contains {}", checked.identity),
+                None => "it was not verified".to_owned(),
             };
             let what = format!("{}: {why}", named(file, upstream));
             failures.add(SyncError::PackageRefused { what });

@@ -74,14 +74,14 @@ fn an_older_state_is_never_applied() {
         mirror
             .sync()
             .exits(3)
-            .mentions("the upstream lags behind: its root is of")
+            .mentions("the upstream lags behind: its root is from")
             .mentions(&utc(known));
         // Further back is a matter for a person.
         serve(&mut mirror, known - 3 * DAY, "long-ago");
         mirror
             .sync()
             .exits(4)
-            .mentions("the upstream went back: its root is of")
+            .mentions("the upstream went back: its root is from")
             .mentions("--allow-rollback");
         // What the configuration derives anew is judged too.
         mirror
@@ -165,7 +165,7 @@ fn the_ends_of_time_are_judged_like_any_date() {
         configure(&mut mirror, "");
         serve(&mut mirror, last, "judged");
         let said = mirror.sync_with(&["--allow-rollback"]).exits(4);
-        said.mentions("from the future");
+        said.mentions("in the future");
     }
     for (until, code) in [(first, 4), (-1, 4), (last, 0)] {
         let mut mirror = synced(Upstream::deb());

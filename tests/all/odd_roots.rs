@@ -83,7 +83,7 @@ fn an_undated_root_is_taken_until_there_was_a_dated_one() {
         let said = mirror.sync().exits(4).stderr;
         assert!(
             said.starts_with(
-                "error: r: the root says no date that can be read, and the last dated one"
+                "error: r: the root has no valid date, but the last synced one with a date"
             ),
             "{said}"
         );
@@ -219,7 +219,7 @@ fn an_undated_repomd_does_not_undo_a_dated_one() {
     mirror
         .sync()
         .exits(4)
-        .mentions("the root says no date that can be read");
+        .mentions("the root has no valid date");
 }
 
 /// A suite that is to come: clients find it, and nothing in it.

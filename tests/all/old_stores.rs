@@ -159,7 +159,7 @@ fn a_store_of_version_1_is_read() {
         .succeeds()
         .says(
             "STARTED               PACKAGES  CHANGE  REQUESTS  DOWNLOADED  RESULT\n\
-         2026-11-23T07:16:37Z  2         +0 -0   1         0 B         failed: the root: \
+         2026-11-23T07:16:37Z  2         +0 -0   1         0 B         failed: cannot fetch the root: \
          http://127.0.0.1:8765/rpm/repodata/repomd.xml: Connection refused (os error 111)\n\
          2026-11-23T07:16:37Z  2         +0 -0   1         0 B         unchanged\n\
          2026-11-23T07:16:37Z  2         +2 -0   9         15.91 KiB   changed\n",
@@ -210,7 +210,8 @@ fn a_store_of_version_1_is_read() {
 fn a_store_of_version_1_is_written() {
     let chantal = of_version_1();
     let root = "http://127.0.0.1:1/rpm/repodata/repomd.xml";
-    let error = format!("tiny-rpm: the root: {root}: Connection refused (os error 111)");
+    let error =
+        format!("tiny-rpm: cannot fetch the root: {root}: Connection refused (os error 111)");
     chantal
         .run(&["repo", "sync", "--repo-id", "tiny-rpm"])
         .fails_with(

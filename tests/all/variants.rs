@@ -409,7 +409,7 @@ fn an_inrelease_that_is_refused_may_be_absent() {
         .stderr;
     assert!(
         said.starts_with(
-            "error: r: the root: [server]/dists/stable/InRelease is refused with HTTP status 403"
+            "error: r: cannot fetch the root: [server]/dists/stable/InRelease is refused with HTTP status 403"
         ),
         "{said}"
     );

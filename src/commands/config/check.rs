@@ -142,7 +142,7 @@ fn absent_upstream(context: &Context<'_>, repository: &Repository) -> Option<Err
         _ => return None,
     };
     let what = format!(
-        "{}: upstream.url: there is no directory {}",
+        "{}: upstream.url: {} does not exist or is not a directory",
         repository.file.display(),
         path.display()
     );

@@ -248,7 +248,7 @@ fn a_root_that_is_not_there() {
         scene.refused(
             4,
             &format!(
-                "error: r: there is no repository: none of {} exists\nhint: check upstream.url, and for APT also apt.distribution\n",
+                "error: r: no repository found: none of {} exists\nhint: check upstream.url, and for APT also apt.distribution\n",
                 scene.pick(
                     "[server]/dists/stable/InRelease, [server]/dists/stable/Release",
                     "[server]/repodata/repomd.xml",
@@ -278,7 +278,7 @@ fn a_known_package_with_another_declared_size() {
         scene.refused(
             4,
             &format!(
-                "error: r: {path}: {} is declared with 7 bytes, but that content has {}\n\
+                "error: r: {path} is listed with 7 bytes, but the file with {} has {}\n\
                  hint: the indexes of the upstream contradict each other: report this to the upstream; the state of the last successful sync is unchanged\n",
                 digest(bytes),
                 bytes.len()

@@ -180,15 +180,14 @@ fn an_upstream_that_is_no_directory() {
         check().exits(2).mentions("is not supported");
     }
     define("debian");
-    let absent = "upstream.url: there is no directory [dir]/config/repos.d/debian";
+    let absent = "upstream.url: [dir]/config/repos.d/debian does not exist or is not a directory";
     check().exits(2).mentions(absent);
     define("../../media/debian");
-    let absent = "upstream.url: there is no directory [dir]/media/debian: is its disk mounted?";
+    let absent = "upstream.url: [dir]/media/debian does not exist or is not a directory: is its disk mounted?";
     check().exits(0).mentions(absent);
-    chantal
-        .run(&["repo", "sync", "--all"])
-        .exits(4)
-        .mentions("error: r: there is no directory [dir]/media/debian\nhint: mount it");
+    chantal.run(&["repo", "sync", "--all"]).exits(4).mentions(
+        "error: r: [dir]/media/debian does not exist or is not a directory\nhint: mount it",
+    );
 }
 
 /// What it wrote by then stays, so it is told.

@@ -85,7 +85,7 @@ fn invisible_characters_reach_no_terminal() {
         scene
             .sync()
             .exits(4)
-            .mentions("error: r: x\\u{202e}y is listed with two contents: ");
+            .mentions("error: r: x\\u{202e}y is listed with two different contents: ");
         scene
             .chantal
             .run(&["repo", "history", "--repo-id", "r"])
@@ -128,7 +128,7 @@ fn the_largest_sizes_are_told_as_they_are() {
         scene
             .sync()
             .exits(1)
-            .mentions("18446744073709551615 bytes are to be downloaded, but the file system of ");
+            .mentions(": 18446744073709551615 bytes to download, ");
         scene.is_untouched();
         scene.recovers();
     }

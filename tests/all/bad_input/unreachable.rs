@@ -15,7 +15,7 @@ fn a_body_that_always_ends_early() {
         let package = scene.built.path_of("hello");
         let root = scene.upstream.root();
         for (path, what) in [
-            (&root, "the root".to_owned()),
+            (&root, "cannot fetch the root".to_owned()),
             (index, scene.index_name().to_owned()),
             (&package, scene.package_name().to_owned()),
         ] {
@@ -48,7 +48,7 @@ fn stalls(scene: &Scene, path: &str, what: &str) {
 #[test]
 fn a_root_that_stops_coming() {
     let scene = Scene::of(Upstream::deb());
-    stalls(&scene, &scene.upstream.root(), "the root");
+    stalls(&scene, &scene.upstream.root(), "cannot fetch the root");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_connection_that_is_closed_without_an_answer() {
         scene.refused(
             3,
             &format!(
-                "error: r: the root: [server]/{root}: the connection ended too early\n{LATER}"
+                "error: r: cannot fetch the root: [server]/{root}: the connection ended too early\n{LATER}"
             ),
         );
         scene.recovers();
@@ -89,7 +89,7 @@ fn a_connection_that_is_refused() {
         scene.chantal.repository(&elsewhere);
         let root = scene.upstream.root();
         let stderr = format!(
-            "error: r: the root: [gone]/{root}: Connection refused (os error 111)\n{LATER}"
+            "error: r: cannot fetch the root: [gone]/{root}: Connection refused (os error 111)\n{LATER}"
         );
         scene.sync().fails_with(3, &stderr).says("");
         scene.recovers();
@@ -107,7 +107,7 @@ fn a_server_in_trouble() {
             scene.refused(
                 3,
                 &format!(
-                    "error: r: the root: [server]/{root} answers with HTTP status {status}\n{LATER}"
+                    "error: r: cannot fetch the root: [server]/{root} answers with HTTP status {status}\n{LATER}"
                 ),
             );
             scene.server.clear_faults();
@@ -126,7 +126,7 @@ fn a_server_that_refuses() {
         // What is asked for in place of it is refused as well.
         let roots = vec![root.clone(), root.replace("InRelease", "Release")];
         for (paths, what) in [
-            (roots, "the root".to_owned()),
+            (roots, "cannot fetch the root".to_owned()),
             (scene.index_paths(), scene.index_name().to_owned()),
             (vec![package], scene.package_name().to_owned()),
         ] {
@@ -162,14 +162,14 @@ fn a_signature_that_is_refused() {
     scene.server.fault(path, Times::Always, Fault::Status(403));
     scene.refused(
         4,
-        "error: r: [server]/repodata/repomd.xml has no signature ([server]/repodata/repomd.xml.asc does not exist or is refused)\n\
+        "error: r: [server]/repodata/repomd.xml is not signed ([server]/repodata/repomd.xml.asc does not exist or is refused)\n\
          hint: if the upstream does not sign its metadata, set `gpgcheck: false` (apt) or `repo_gpgcheck: false` (rpm); the state of the last successful sync is unchanged\n",
     );
     scene.server.clear_faults();
     scene.server.fault(path, Times::Always, Fault::Status(401));
     scene.refused(
         4,
-        "error: r: the root: [server]/repodata/repomd.xml.asc is refused with HTTP status 401\nhint: check credentials\n",
+        "error: r: cannot fetch the root: [server]/repodata/repomd.xml.asc is refused with HTTP status 401\nhint: check credentials\n",
     );
     scene.recovers();
 }

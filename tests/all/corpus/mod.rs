@@ -224,6 +224,23 @@ impl Case {
         }
     }
 
+    /// Other bytes of the gzip variant of the index at this path, and so declared.
+    fn packed(
+        base: fn() -> &'static Base,
+        index: &'static str,
+        edit: fn(&[u8]) -> Vec<u8>,
+        expected: Expected,
+        client: Client,
+    ) -> Self {
+        let change = move |scene: &mut Scene| {
+            let path = format!("{index}.gz");
+            let open = scene.opened(&path);
+            let bytes = edit(scene.tree.bytes(&path));
+            scene.pack(&path, &bytes, &open);
+        };
+        Self::content(base, change, expected, client)
+    }
+
     /// Fails with everything that is wrong.
     #[track_caller]
     fn check(&self) {

@@ -356,7 +356,7 @@ fn gone(root: Root) -> Expected {
     let why = format!("[server]/{signature} does not exist or is refused");
     refused(
         4,
-        format!("[server]/{path} has no signature ({why})"),
+        format!("[server]/{path} is not signed ({why})"),
         NEEDS_SETTING,
     )
 }

@@ -143,15 +143,14 @@ fn a_full_pool_is_noticed_before_anything_is_fetched() {
     scene.chantal.run(&["init"]).exits(0);
     let output = scene.chantal.run(&SYNC).exits(1).says("");
     let stderr = output.stderr.clone();
-    let (start, rest) = stderr
-        .split_once(
-            " bytes are to be downloaded, but the file system of [dir]/small/data/pool has only ",
-        )
-        .unwrap();
-    let needed: usize = start.strip_prefix("error: r: ").unwrap().parse().unwrap();
+    let (start, rest) = stderr.split_once(" bytes to download, ").unwrap();
+    let needed = start.strip_prefix("error: r: not enough space in [dir]/small/data/pool: ");
+    let needed: usize = needed.unwrap().parse().unwrap();
     assert!(needed > 4 << 20);
     assert!(
-        rest.ends_with(" free\nhint: free up disk space, or move the pool (storage.pool_path)\n"),
+        rest.ends_with(
+            " bytes free\nhint: free up disk space, or move the pool (storage.pool_path)\n"
+        ),
         "{rest}"
     );
     assert!(

@@ -278,7 +278,7 @@ fn objects_that_are_gone_or_cut_short() {
         .published_tree("r")
         .assert_same(&mirror.built.mirrored());
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
-    let missing = format!("warning: object {hex} is missing or damaged: it is fetched again\n");
+    let missing = format!("warning: object {hex} is missing or damaged: it is downloaded again\n");
     let damaged = format!(
         "warning: [dir]/data/pool/sha256/{}/{hex} is damaged (its sha256 is {}): it is fetched again\n",
         &hex[..2],

@@ -76,7 +76,7 @@ fn a_server_certificate_that_cannot_be_trusted() {
         chantal.repository(&Repository::of("r", &upstream, &server.url()));
         chantal.run(&SYNC).fails_with(
             2,
-            &format!("error: r: the root: [server]/repodata/repomd.xml: {why}\nhint: {hint}\n"),
+            &format!("error: r: cannot fetch the root: [server]/repodata/repomd.xml: {why}\nhint: {hint}\n"),
         );
         assert_eq!(server.connections(), 1, "it was tried again");
     }
@@ -130,7 +130,7 @@ fn a_server_that_expects_tls() {
         chantal.run(&SYNC).fails_with(
             2,
             &format!(
-                "error: r: the root: [server]/{root}: it expects TLS\n\
+                "error: r: cannot fetch the root: [server]/{root}: it expects TLS\n\
                  hint: check the port in the URL, and whether it should begin with https://\n"
             ),
         );
@@ -160,7 +160,7 @@ fn a_server_that_wants_a_client_certificate() {
         chantal.run(&SYNC).fails_with(
             2,
             &format!(
-                "error: r: the root: [server]/{root}: it wants a client certificate\n\
+                "error: r: cannot fetch the root: [server]/{root}: it wants a client certificate\n\
                  hint: configure one with `credentials: {{type: client_cert, cert: ..., key: ...}}`\n"
             ),
         );
@@ -198,7 +198,7 @@ fn a_mistyped_host_name() {
     chantal.repository(&Repository::of("r", &upstream(), &url));
     let failed = chantal.run(&SYNC).exits(2);
     failed.says_on_stderr(&format!(
-        "error: r: the root: http://{host}/repo/repodata/repomd.xml: host not found\n\
+        "error: r: cannot fetch the root: http://{host}/repo/repodata/repomd.xml: host not found\n\
          hint: check the host name in the URL, and the DNS configuration of this machine\n"
     ));
 }
@@ -300,7 +300,7 @@ fn a_client_certificate_that_the_server_refuses() {
         chantal.run(&SYNC).fails_with(
             4,
             &format!(
-                "error: r: the root: [server]/{root} is refused with HTTP status {status}: the client certificate was sent\n\
+                "error: r: cannot fetch the root: [server]/{root} is refused with HTTP status {status}: the client certificate was sent\n\
                  hint: the certificate in credentials.cert may have expired, or may be for another entitlement\n"
             ),
         );

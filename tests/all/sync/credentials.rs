@@ -205,7 +205,7 @@ fn the_wrong_ones_are_refused_by_name() {
         mirror.sync().fails_with(
             4,
             &format!(
-                "error: r: the root: [server]/repodata/repomd.xml is refused with HTTP status {status}\n\
+                "error: r: cannot fetch the root: [server]/repodata/repomd.xml is refused with HTTP status {status}\n\
                  hint: {hint}\n"
             ),
         );
@@ -348,13 +348,13 @@ fn tls_trusts_whom_it_was_told_to() {
     // The server is unknown; the client is; then both are known, by the one setting or by the other.
     with_ca(&other);
     repository("");
-    let unknown = "error: r: the root: [server]/repodata/repomd.xml: its certificate is not signed by a trusted authority\n\
+    let unknown = "error: r: cannot fetch the root: [server]/repodata/repomd.xml: its certificate is not signed by a trusted authority\n\
          hint: if the server is to be trusted, set tls.ca_file (or credentials.ca_cert) to the certificate of its CA\n";
     sync().fails_with(2, unknown);
     with_ca(&own);
     sync().fails_with(
         2,
-        "error: r: the root: [server]/repodata/repomd.xml: it wants a client certificate\n\
+        "error: r: cannot fetch the root: [server]/repodata/repomd.xml: it wants a client certificate\n\
          hint: configure one with `credentials: {type: client_cert, cert: ..., key: ...}`\n",
     );
     assert_eq!(server.request_lines(), <[String; 0]>::default());

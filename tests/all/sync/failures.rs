@@ -27,7 +27,7 @@ fn a_corrupt_and_a_missing_package_are_both_named() {
         let mut lines = said.lines();
         assert_eq!(
             lines.next(),
-            Some("error: r: 2 files are missing or refused")
+            Some("error: r: 2 files are missing or failed verification")
         );
         for (name, path, what) in [
             ("p12", &corrupt, "is not what was declared"),
@@ -98,7 +98,7 @@ fn a_refused_package_a_missing_one_and_what_ended_the_run() {
     fault("hello", 404);
     let said = mirror.sync().exits(4).stderr;
     assert!(
-        said.starts_with("error: r: 3 files are missing or refused\n"),
+        said.starts_with("error: r: 3 files are missing or failed verification\n"),
         "{said}"
     );
     assert!(said.contains("it is not signed"), "{said}");

@@ -165,7 +165,7 @@ fn refused(mirror: &Mirror, path: &str, key_file: &str) {
     mirror.sync().fails_with(
         4,
         &format!(
-            "error: r: {path} is a file of the upstream, where clients look for the trusted keys ({key_file})\n\
+            "error: r: the upstream has a file {path} where the trusted keys are published ({key_file})\n\
              hint: clients would trust keys that the upstream chooses; if this file is legitimate, set publish.key_name to give the key files another name; the state of the last successful sync is unchanged\n"
         ),
     );

@@ -299,7 +299,7 @@ fn a_signature_that_was_there_must_stay() {
     for _ in 0..2 {
         mirror.sync().fails_with(
             4,
-            "error: r: [server]/repodata/repomd.xml has no signature, but it was signed before \
+            "error: r: [server]/repodata/repomd.xml is not signed, but earlier ones were \
              ([server]/repodata/repomd.xml.asc does not exist or is refused)\n\
              hint: if the upstream no longer signs its metadata, set `repo_gpgcheck: false`; \
              the state of the last successful sync is unchanged\n",

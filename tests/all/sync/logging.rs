@@ -73,7 +73,7 @@ fn the_file_says_why_a_run_failed() {
     mirror.configure("logging:\n  file: ../../logs/chantal.log\n");
     let path = mirror.upstream.root();
     mirror.server.edit(|tree| tree.remove(&path));
-    let error = format!("error: r: there is no repository: none of [server]/{path} exists\n");
+    let error = format!("error: r: no repository found: none of [server]/{path} exists\n");
     let hint = "hint: check upstream.url, and for APT also apt.distribution\n";
     mirror.sync().fails_with(4, &format!("{error}{hint}"));
     assert!(log(&mirror).ends_with(&error), "{}", log(&mirror));

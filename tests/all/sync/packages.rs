@@ -163,7 +163,7 @@ fn refused_packages_are_reported_together() {
     let mirror = mirror_of(upstream);
     let stranger = Key::stranger().fingerprint();
     let message = format!(
-        "error: r: 3 packages are refused\n\
+        "error: r: 3 packages failed verification\n\
          \x20 package a 1-1 (x86_64), [server]/a-1-1.x86_64.rpm: it is not signed\n\
          \x20 package b 1-1 (x86_64), [server]/b-1-1.x86_64.rpm: it is not signed\n\
          \x20 package c 1-1 (x86_64), [server]/c-1-1.x86_64.rpm has no good signature by a trusted key\n\
@@ -186,7 +186,7 @@ fn refused_packages_are_reported_together() {
     let said = mirror.sync().exits(4).stderr;
     let first = said.lines().next().unwrap();
     assert!(
-        first.contains(" packages are refused, and ")
+        first.contains(" packages failed verification, and ")
             && first.ends_with(" other files were not checked"),
         "{said}"
     );
@@ -283,7 +283,7 @@ fn keys_are_asked_for_once() {
     define(&mirror);
     mirror.server.clear_log();
     let said = mirror.sync().exits(4).stderr;
-    assert!(said.contains("3 packages are refused"), "{said}");
+    assert!(said.contains("3 packages failed verification"), "{said}");
     assert_eq!(mirror.server.requests_of("key").len(), 1);
 }
 
@@ -344,10 +344,16 @@ fn a_package_in_the_place_of_another_is_refused() {
             repository.format("repo_gpgcheck: false")
         });
         let said = mirror.sync().exits(4).stderr;
-        assert!(said.contains(": inside it is old 1-1 (x86_64)\n"), "{said}");
+        assert!(
+            said.contains(": the package file contains old 1-1 (x86_64)\n"),
+            "{said}"
+        );
         // Not at the next sync either, which knows the package already.
         let said = mirror.sync().exits(4).stderr;
-        assert!(said.contains(": inside it is old 1-1 (x86_64)\n"), "{said}");
+        assert!(
+            said.contains(": the package file contains old 1-1 (x86_64)\n"),
+            "{said}"
+        );
     }
     let source = Package::new("hello", "1.0-1").architecture("src");
     judging(Key::archive(), source.signatures([by(Key::archive())]))
@@ -423,7 +429,7 @@ fn one_path_cannot_be_two_packages() {
         } else {
             let said = mirror.sync().exits(4).stderr;
             assert!(
-                said.contains("is listed with two contents: hello 1.0-1"),
+                said.contains("is listed with two different contents: hello 1.0-1"),
                 "{said}"
             );
         }

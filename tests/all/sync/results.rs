@@ -237,7 +237,7 @@ fn failures_and_history_as_json() {
         mirror
             .server
             .fault(&root, Times::Always, Fault::Status(500));
-        let error = format!("the root: [server]/{root} answers with HTTP status 500");
+        let error = format!("cannot fetch the root: [server]/{root} answers with HTTP status 500");
         let expected = json!([{
             "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
             "packages_removed": 0, "requests": 1, "bytes_downloaded": 0, "manifest": null,
@@ -345,7 +345,7 @@ fn lists_and_details_in_words() {
         run(&history),
         format!(
             "STARTED PACKAGES CHANGE REQUESTS DOWNLOADED RESULT\n\
-             TIME 1 +0 -0 2 0 B failed: there is no repository: none of \
+             TIME 1 +0 -0 2 0 B failed: no repository found: none of \
              [server]/dists/stable/InRelease, [server]/dists/stable/Release exists\n\
              TIME 1 +1 -0 {requests} {downloaded} changed\n"
         )

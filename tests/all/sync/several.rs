@@ -80,7 +80,7 @@ fn one_that_fails_does_not_stop_the_others() {
         let output = chantal.run(&args).exits(4);
         for said in [
             "error: c-refused: package hello 1.0-1 (x86_64): [server]/hello-1.0-1.x86_64.rpm is not there\n",
-            "error: e-down: the root: [down]/repodata/repomd.xml answers with HTTP status 500\n",
+            "error: e-down: cannot fetch the root: [down]/repodata/repomd.xml answers with HTTP status 500\n",
             "\n2 of 4 repositories synced, 2 changed, ",
         ] {
             let output = output.clone();
@@ -112,7 +112,7 @@ fn errors_come_in_the_order_of_the_repositories() {
     }
     let error = |name: &str| {
         format!(
-            "error: {name}: there is no directory [dir]/nowhere\n\
+            "error: {name}: [dir]/nowhere does not exist or is not a directory\n\
              hint: mount it, or correct upstream.url (a URL begins with https:// or http://); \
              the state of the last successful sync is unchanged\n"
         )
@@ -321,7 +321,7 @@ fn a_dry_run_fails_as_the_sync_would() {
         assert_eq!(dry.stderr, real.stderr);
         assert!(
             dry.stderr
-                .starts_with("error: r: there is no repository: none of ")
+                .starts_with("error: r: no repository found: none of ")
         );
     }
 }

@@ -32,19 +32,8 @@ fn raw(edit: fn(&[u8]) -> Vec<u8>, expected: Expected) -> Case {
     )
 }
 
-/// Other bytes of the compressed index, and so declared.
 fn packed(edit: fn(&[u8]) -> Vec<u8>, expected: Expected, client: Client) -> Case {
-    Case::content(
-        gzipped,
-        move |scene| {
-            let path = format!("{PACKAGES}.gz");
-            let open = scene.opened(&path);
-            let bytes = edit(scene.tree.bytes(&path));
-            scene.pack(&path, &bytes, &open);
-        },
-        expected,
-        client,
-    )
+    Case::packed(gzipped, PACKAGES, edit, expected, client)
 }
 
 fn package(edit: fn(&[u8]) -> Vec<u8>, got: &str) -> Case {

@@ -24,7 +24,7 @@ fn warned(why: &str) -> Expected {
 fn undated() -> Expected {
     refused(
         4,
-        "the root says no date that can be read, and the last dated one that was synced is of [time]",
+        "the root has no valid date, but the last synced one with a date is from [time]",
         UNDATED,
     )
 }
@@ -91,7 +91,7 @@ cases!(
         |text| text.replace("Date:", "Valid-Until: soon\nDate:"),
         refused(
             4,
-            "the root's Valid-Until is \"soon\", which is not a date",
+            "the root's Valid-Until is not a date: \"soon\"",
             "hint: apt rejects it, too: report this to the upstream; `check_valid_until: false` ignores it; \
                  the state of the last successful sync is unchanged\n",
         ),
@@ -101,7 +101,7 @@ cases!(
         move |text| dated(text, after(DAY)),
         refused(
             4,
-            "the root is from the future: it is of [time], and now is [time]",
+            "the root's date [time] is in the future (the current time is [time])",
             FUTURE,
         ),
         Agrees,
@@ -160,7 +160,7 @@ cases!(
         move |text| dated(text, after(-30 * DAY - HOUR)),
         refused(
             3,
-            "the upstream lags behind: its root is of [time], the last one that was synced of [time]",
+            "the upstream lags behind: its root is from [time], the last synced one from [time]",
             LAGS,
         ),
         NEVER_SEEN,
@@ -169,7 +169,7 @@ cases!(
         move |text| dated(text, after(-33 * DAY)),
         refused(
             4,
-            "the upstream went back: its root is of [time], the last one that was synced of [time]",
+            "the upstream went back: its root is from [time], the last synced one from [time]",
             WENT_BACK,
         ),
         NEVER_SEEN,

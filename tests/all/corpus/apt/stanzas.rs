@@ -145,7 +145,7 @@ cases!(
         |_| "Size: 18446744073709551615".to_owned(),
         refused(
             1,
-            "[n] bytes are to be downloaded, but the file system of [dir]/data/pool has only [n] free",
+            "not enough space in [dir]/data/pool: [n] bytes to download, [n] bytes free",
             "hint: free up disk space, or move the pool (storage.pool_path)\n",
         ),
         Agrees,
@@ -265,7 +265,7 @@ cases!(
         },
         refused(
             4,
-            "[hello] is listed with two contents: sha256 [digest] and sha256 [digest]",
+            "[hello] is listed with two different contents: sha256 [digest] and sha256 [digest]",
             CONTRADICTION,
         ),
         Differs("apt wants one of them"),

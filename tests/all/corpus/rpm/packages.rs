@@ -365,7 +365,7 @@ cases!(
                 });
             })
         },
-        refused_package(": inside it is evil 6.6-6 (x86_64)"),
+        refused_package(": the package file contains evil 6.6-6 (x86_64)"),
         [
             Differs("rpmkeys knows no index"),
             Differs("dnf installs what is inside"),

@@ -74,19 +74,8 @@ fn index(edit: fn(&[u8]) -> Vec<u8>, got: &str) -> Case {
     )
 }
 
-/// Other bytes of the compressed index, and so declared.
 fn packed(edit: fn(&[u8]) -> Vec<u8>, expected: Expected, client: Client) -> Case {
-    Case::content(
-        gzipped,
-        move |scene| {
-            let path = format!("{PRIMARY}.gz");
-            let open = scene.opened(&path);
-            let bytes = edit(scene.tree.bytes(&path));
-            scene.pack(&path, &bytes, &open);
-        },
-        expected,
-        client,
-    )
+    Case::packed(gzipped, PRIMARY, edit, expected, client)
 }
 
 fn package(edit: fn(&[u8]) -> Vec<u8>, got: &str) -> Case {
@@ -288,7 +277,7 @@ cases!(
         "<size package=\"18446744073709551615\" x=\"",
         refused(
             1,
-            "[n] bytes are to be downloaded, but the file system of [dir]/data/pool has only [n] free",
+            "not enough space in [dir]/data/pool: [n] bytes to download, [n] bytes free",
             "hint: free up disk space, or move the pool (storage.pool_path)\n",
         ),
         Agrees,
@@ -379,7 +368,7 @@ cases!(
         |text| text.replace("data-1.0-1.noarch.rpm", "hello-2.0-1.x86_64.rpm"),
         refused(
             4,
-            "[hello] is listed with two contents: sha256 [digest] and sha256 [digest]",
+            "[hello] is listed with two different contents: sha256 [digest] and sha256 [digest]",
             CONTRADICTION,
         ),
         Differs("dnf wants one of them"),
@@ -388,7 +377,9 @@ cases!(
         |text| text.replace("data-1.0-1.noarch.rpm", PRIMARY),
         refused(
             4,
-            format!("{PRIMARY} is listed with two contents: object [digest] and object [digest]"),
+            format!(
+                "{PRIMARY} is listed with two different contents: object [digest] and object [digest]"
+            ),
             CONTRADICTION,
         ),
         Differs("dnf wants the other package"),

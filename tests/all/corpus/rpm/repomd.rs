@@ -30,7 +30,7 @@ fn other_primary(got: &str) -> Expected {
 
 fn every_index_is_other() -> String {
     ["primary", "filelists", "other"].iter().fold(
-        "3 files are missing or refused".to_owned(),
+        "3 files are missing or failed verification".to_owned(),
         |text, name| {
             text + &format!(
                 "\n  index {name}: [server]/repodata/{name}.xml is not what was declared: expected {DECLARED}, got [n] bytes"
@@ -87,7 +87,7 @@ fn since_last(seconds: i64) -> i64 {
 fn back() -> Expected {
     refused(
         4,
-        "the upstream went back: its root is of [time] (revision [n]), the last one that was synced of [time] (revision [n])",
+        "the upstream went back: its root is from [time] (revision [n]), the last synced one from [time] (revision [n])",
         WENT_BACK,
     )
 }
@@ -97,7 +97,7 @@ cases!(
         move |text| aged(text, after(DAY), &(after(DAY)).to_string()),
         refused(
             4,
-            "the root is from the future: it is of [time], and now is [time]",
+            "the root's date [time] is in the future (the current time is [time])",
             FUTURE,
         ),
         Differs("dnf does not look at the time"),
@@ -115,7 +115,7 @@ cases!(
         move |text| aged(text, since_last(-HOUR), &(since_last(-HOUR)).to_string()),
         refused(
             3,
-            "the upstream lags behind: its root is of [time] (revision [n]), the last one that was synced of [time] (revision [n])",
+            "the upstream lags behind: its root is from [time] (revision [n]), the last synced one from [time] (revision [n])",
             LAGS,
         ),
         NEVER_SEEN,

@@ -17,7 +17,7 @@ fn stripped() -> Expected {
     refused(
         4,
         format!(
-            "[server]/{REPOMD} has no signature, but it was signed before ([server]/{ASC} does not exist or is refused)"
+            "[server]/{REPOMD} is not signed, but earlier ones were ([server]/{ASC} does not exist or is refused)"
         ),
         "hint: if the upstream no longer signs its metadata, set `repo_gpgcheck: false`; the state of the last successful sync is unchanged\n",
     )
