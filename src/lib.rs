@@ -81,6 +81,7 @@ mod lock;
 mod logging;
 mod manifest;
 mod mounts;
+mod names;
 mod openpgp;
 mod output;
 mod pool;

@@ -3,8 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{ForgetAbsent, Waiting, Which};
-use crate::config::RepoId;
-use crate::snapshot::SnapshotName;
+use crate::names::{RepoId, SnapshotName};
 
 #[derive(Debug, Subcommand)]
 pub enum Repo {

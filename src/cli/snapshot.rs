@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ForgetAbsent, Waiting, Which};
-use crate::snapshot::{Reference, SnapshotName, StateReference};
+use crate::names::SnapshotName;
+use crate::snapshot::{Reference, StateReference};
 
 #[derive(Debug, Subcommand)]
 pub enum Snapshot {

@@ -1,11 +1,12 @@
 //! `repos.d`: from a file to a [`Repository`].
 
+use crate::names::RepoId;
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 
 use super::location::UpstreamUrl;
 use super::resolved::{
-    Apt, Distribution, FormatConfig, Freshness, KEEP, Publish, RepoId, Repository, Rpm, Trust,
+    Apt, Distribution, FormatConfig, Freshness, KEEP, Publish, Repository, Rpm, Trust,
 };
 use super::scope::Scope;
 use super::written;

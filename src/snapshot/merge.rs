@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::format::{Format, FormatError, Indexes, Selected, Source};
 use crate::interrupt::Interrupted;
 use crate::manifest::{self, Entry, ManifestError, Package, Role};
+use crate::names::SnapshotName;
 use crate::openpgp::Keyring;
 use crate::pool::exit_of_io;
 use crate::rel_path::RelPath;
@@ -23,7 +24,7 @@ use crate::store::StoreError;
 use crate::store::records::{ObjectRecord, RootRecord, SnapshotRecord, StateRecord};
 use crate::threads;
 
-use super::{Snapshot, SnapshotName, State};
+use super::{Snapshot, State};
 use crate::state::{OpenState, PoolSink, PooledIndexes, StateError};
 use placing::{packages_of, place, take};
 

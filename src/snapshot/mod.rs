@@ -10,8 +10,8 @@ mod usage;
 
 use std::fmt;
 
-use crate::config::{RepoId, RepoIdError};
 use crate::exit::Exit;
+use crate::names::{RepoId, SnapshotName, SnapshotNameError};
 use crate::repo_format::RepoFormat;
 use crate::state::StateError;
 use crate::storage::Storage;
@@ -21,26 +21,11 @@ use crate::store::{Reader, Store, StoreError, Transaction};
 pub use states::{State, StateReference, find_state};
 pub use usage::usage;
 
-/// What stands for a repository's current state where a snapshot could stand.
-const LATEST: &str = "latest";
-
-/// The name of a snapshot within its repository: fit for a directory.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SnapshotName(RepoId);
-
 /// A snapshot as it is named on the command line: `NAME` where only one repository has it, else `REPOSITORY/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     repository: Option<RepoId>,
     name: SnapshotName,
-}
-
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum NameError {
-    #[error(transparent)]
-    Name(#[from] RepoIdError),
-    #[error("`{LATEST}` is what a repository's current state is called")]
-    Latest,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -116,27 +101,8 @@ pub struct Snapshot {
     pub record: SnapshotRecord,
 }
 
-impl SnapshotName {
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        if text == LATEST {
-            return Err(NameError::Latest);
-        }
-        Ok(Self(RepoId::parse(text)?))
-    }
-
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl fmt::Display for SnapshotName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl Reference {
-    pub fn parse(text: &str) -> Result<Self, NameError> {
+    pub fn parse(text: &str) -> Result<Self, SnapshotNameError> {
         let (repository, name) = match text.split_once('/') {
             Some((repository, name)) => (Some(RepoId::parse(repository)?), name),
             None => (None, text),
@@ -264,14 +230,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_references() {
+    fn references() {
         assert_eq!(
             Reference::parse("r/2026-01").unwrap().to_string(),
             "r/2026-01"
         );
         assert_eq!(Reference::parse("tested").unwrap().to_string(), "tested");
-        assert_eq!(SnapshotName::parse("latest"), Err(NameError::Latest));
-        assert_eq!(Reference::parse("r/latest"), Err(NameError::Latest));
+        assert_eq!(Reference::parse("r/latest"), Err(SnapshotNameError::Latest));
         for bad in [
             "", "r/", "/n", "a/b/c", "../n", ".hidden", "-x", "a b", "a\n",
         ] {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{LATEST, NameError, Reference, SnapshotError, list};
-use crate::config::RepoId;
+use super::{Reference, SnapshotError, list};
+use crate::names::{RepoId, SnapshotName, SnapshotNameError};
 use crate::store::Store;
 use crate::store::records::StateRecord;
 
@@ -26,11 +26,13 @@ pub struct State {
 }
 
 impl StateReference {
-    pub fn parse(text: &str) -> Result<Self, NameError> {
+    pub fn parse(text: &str) -> Result<Self, SnapshotNameError> {
         match text.split_once('/') {
-            Some((repository, LATEST)) => Ok(Self::Latest(RepoId::parse(repository)?)),
+            Some((repository, SnapshotName::LATEST)) => {
+                Ok(Self::Latest(RepoId::parse(repository)?))
+            }
             Some(_) => Ok(Self::Snapshot(Reference::parse(text)?)),
-            None if text == LATEST => Err(NameError::Latest),
+            None if text == SnapshotName::LATEST => Err(SnapshotNameError::Latest),
             None => Ok(Self::Either(RepoId::parse(text)?)),
         }
     }
@@ -56,7 +58,7 @@ impl fmt::Display for StateReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Snapshot(reference) => reference.fmt(f),
-            Self::Latest(repository) => write!(f, "{repository}/{LATEST}"),
+            Self::Latest(repository) => write!(f, "{repository}/{}", SnapshotName::LATEST),
             Self::Either(name) => name.fmt(f),
         }
     }
@@ -65,7 +67,7 @@ impl fmt::Display for StateReference {
 impl State {
     /// `REPOSITORY/NAME` or `REPOSITORY/latest`, which are never ambiguous.
     pub fn full_name(&self) -> String {
-        let name = self.snapshot.as_deref().unwrap_or(LATEST);
+        let name = self.snapshot.as_deref().unwrap_or(SnapshotName::LATEST);
         format!("{}/{name}", self.repository)
     }
 }
