@@ -1,7 +1,8 @@
 //! The names that users give: of repositories and of snapshots.
 //!
-//! Either can be a file name and a segment of a URL as it is. They are checked where they come from, the command line, the
-//! configuration and the store, and are never mistaken for each other after that.
+//! Either can be a file name and a segment of a URL as it is. They are checked where they come in:
+//! from the command line, the configuration and the store. After that one cannot be taken for the
+//! other.
 
 use std::fmt;
 
@@ -46,6 +47,11 @@ pub enum SnapshotNameError {
 }
 
 impl RepoId {
+    #[cfg(test)]
+    pub fn test(name: &str) -> Self {
+        Self::parse(name).expect("a test gives a good name")
+    }
+
     pub fn parse(name: &str) -> Result<Self, NameError> {
         check(name)?;
         Ok(Self(name.into()))

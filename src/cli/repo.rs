@@ -128,8 +128,8 @@ pub struct RepoRemove {
 #[derive(Debug, Args)]
 pub struct OneRepository {
     /// Name of the repository
-    #[arg(long = "repo-id", value_name = "NAME")]
-    pub repo_id: String,
+    #[arg(long = "repo-id", value_name = "NAME", value_parser = RepoId::parse)]
+    pub repo_id: RepoId,
 }
 
 #[derive(Debug, Args)]

@@ -82,7 +82,7 @@ fn publish(
 }
 
 /// What the trusted keys of a repository are called whose definition does not say, or is gone.
-pub fn default_key_name(format: RepoFormat, repository: &str) -> RelPath {
+pub fn default_key_name(format: RepoFormat, repository: &RepoId) -> RelPath {
     let name = match format {
         RepoFormat::Apt => format!("{repository}-archive-key"),
         RepoFormat::Rpm => format!("RPM-GPG-KEY-{repository}"),
@@ -100,20 +100,14 @@ fn key_name(
     const KEY: &str = "publish.key_name";
     let (name, longest_ending) = match (written, kind?) {
         (Some(name), RepoFormat::Rpm) => (name.to_owned(), ""),
-        (None, RepoFormat::Rpm) => (
-            default_key_name(RepoFormat::Rpm, id?.as_str()).to_string(),
-            "",
-        ),
+        (None, RepoFormat::Rpm) => (default_key_name(RepoFormat::Rpm, id?).to_string(), ""),
         (Some(name), RepoFormat::Apt) => {
             let stem = [".gpg", ".asc"]
                 .iter()
                 .find_map(|ending| name.strip_suffix(ending));
             (stem.unwrap_or(name).to_owned(), ".gpg")
         }
-        (None, RepoFormat::Apt) => (
-            default_key_name(RepoFormat::Apt, id?.as_str()).to_string(),
-            ".gpg",
-        ),
+        (None, RepoFormat::Apt) => (default_key_name(RepoFormat::Apt, id?).to_string(), ".gpg"),
     };
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
         let written = written.unwrap_or(&name);

@@ -34,23 +34,23 @@ pub struct Config {
 }
 
 impl Config {
-    pub fn repository(&self, name: &str) -> Option<&Repository> {
+    pub fn repository(&self, id: &RepoId) -> Option<&Repository> {
         self.repositories
             .iter()
-            .find(|repository| repository.id.as_str() == name)
+            .find(|repository| repository.id == *id)
     }
 
     /// The first file that cannot be used and may be about a repository that the others do not define.
-    pub fn may_be_about(&self, name: &str) -> Option<&Path> {
+    pub fn may_be_about(&self, id: &RepoId) -> Option<&Path> {
         let first = self.broken.first()?;
-        self.repository(name).is_none().then_some(first)
+        self.repository(id).is_none().then_some(first)
     }
 
     /// The file that cannot be used and was meant for this repository, as far as its name or a line in it tells.
-    pub fn broken_file_of(&self, name: &str) -> Option<&Path> {
+    pub fn broken_file_of(&self, id: &RepoId) -> Option<&Path> {
         let is_meant = |file: &&PathBuf| {
-            let line = format!("name: {name}");
-            file.file_stem().is_some_and(|stem| stem == name)
+            let line = format!("name: {id}");
+            file.file_stem().is_some_and(|stem| stem == id.as_str())
                 || std::fs::read_to_string(file)
                     .is_ok_and(|text| text.lines().any(|other| other.trim_end() == line))
         };
@@ -60,7 +60,7 @@ impl Config {
 
     /// How long files of earlier generations are kept in a repository's trees, also when it is no longer configured. Without limit
     /// where an unusable file may configure it.
-    pub fn keep(&self, repository: &str) -> Duration {
+    pub fn keep(&self, repository: &RepoId) -> Duration {
         match self.repository(repository) {
             Some(repository) => repository.publish.keep,
             None if self.may_be_about(repository).is_some() => Duration::MAX,

@@ -42,7 +42,7 @@ pub enum SnapshotError {
     },
     #[error("{repository} has a snapshot {name} already")]
     Exists {
-        repository: String,
+        repository: RepoId,
         name: SnapshotName,
     },
     #[error("there is no snapshot or state {reference}{}", only(known))]
@@ -62,7 +62,7 @@ pub enum SnapshotError {
         to: (String, RepoFormat),
     },
     #[error("{repository} has no state to make a snapshot of")]
-    NeverSynced { repository: String },
+    NeverSynced { repository: RepoId },
     #[error(transparent)]
     Stored(#[from] StateError),
     #[error(transparent)]
@@ -96,8 +96,8 @@ fn only(known: &[String]) -> String {
 /// A snapshot that is there.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    pub repository: String,
-    pub name: String,
+    pub repository: RepoId,
+    pub name: SnapshotName,
     pub record: SnapshotRecord,
 }
 
@@ -111,6 +111,11 @@ impl Reference {
             repository,
             name: SnapshotName::parse(name)?,
         })
+    }
+
+    fn means(&self, repository: &RepoId, name: &SnapshotName) -> bool {
+        let owner = self.repository.as_ref();
+        self.name == *name && owner.is_none_or(|owner| owner == repository)
     }
 }
 
@@ -131,7 +136,7 @@ impl Snapshot {
 }
 
 /// All snapshots, of one repository or of all of them.
-pub fn list(reader: &Reader, repository: Option<&str>) -> Transaction<Vec<Snapshot>> {
+pub fn list(reader: &Reader, repository: Option<&RepoId>) -> Transaction<Vec<Snapshot>> {
     let snapshots = reader.snapshots()?.into_iter();
     Ok(snapshots
         .filter(|((owner, _), _)| repository.is_none_or(|repository| repository == owner))
@@ -146,13 +151,7 @@ pub fn list(reader: &Reader, repository: Option<&str>) -> Transaction<Vec<Snapsh
 /// The one snapshot that is meant.
 pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotError> {
     let all = store.read(|reader| list(reader, None))?;
-    let is_meant = |snapshot: &&Snapshot| {
-        snapshot.name == reference.name.as_str()
-            && reference
-                .repository
-                .as_ref()
-                .is_none_or(|repository| repository.as_str() == snapshot.repository)
-    };
+    let is_meant = |snapshot: &&Snapshot| reference.means(&snapshot.repository, &snapshot.name);
     let meant: Vec<&Snapshot> = all.iter().filter(is_meant).collect();
     match meant.as_slice() {
         [snapshot] => Ok((*snapshot).clone()),
@@ -170,22 +169,22 @@ pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotEr
 /// Gives the current states of these repositories one name: all of them, or none.
 pub fn create(
     storage: &Storage,
-    repositories: &[&str],
+    repositories: &[&RepoId],
     name: &SnapshotName,
     description: Option<&str>,
     now: i64,
 ) -> Result<Vec<Snapshot>, SnapshotError> {
     let found: Vec<(Option<StateRecord>, Option<SnapshotRecord>)> = storage.read(|reader| {
-        let find = |repository: &&str| {
+        let find = |repository: &&RepoId| {
             let record = reader.repository(repository)?;
             let state = record.map(|record| record.state);
-            Ok((state, reader.snapshot(repository, name.as_str())?))
+            Ok((state, reader.snapshot(repository, name)?))
         };
         repositories.iter().map(find).collect()
     })?;
     let mut created = Vec::new();
     for (repository, (state, existing)) in repositories.iter().zip(found) {
-        let repository = (*repository).to_owned();
+        let repository = (*repository).clone();
         if existing.is_some() {
             let name = name.clone();
             return Err(SnapshotError::Exists { repository, name });
@@ -195,7 +194,7 @@ pub fn create(
         };
         created.push(Snapshot {
             repository,
-            name: name.as_str().to_owned(),
+            name: name.clone(),
             record: SnapshotRecord {
                 state,
                 description: description.map(ToOwned::to_owned),

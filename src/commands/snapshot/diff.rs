@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::cli::SnapshotDiff;
 use crate::commands::Context;
 use crate::error::Error;
+use crate::names::{RepoId, SnapshotName};
 use crate::output::{bytes, count, fields, table};
 use crate::pool::Pool;
 use crate::repo_format::RepoFormat;
@@ -36,9 +37,9 @@ struct Shown {
 
 #[derive(Serialize)]
 struct Side {
-    repository: String,
+    repository: RepoId,
     /// `null` for the repository's last good state.
-    snapshot: Option<String>,
+    snapshot: Option<SnapshotName>,
     manifest: String,
     packages: u64,
 }
