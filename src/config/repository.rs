@@ -196,13 +196,12 @@ fn resolve_apt(written: written::Apt, scope: &mut Scope<'_>) -> Option<Apt> {
         ("apt.cnf", written.cnf == Some(false)),
     ]);
     let distribution = distribution(written.distribution.as_deref(), scope);
-    let is_flat = matches!(distribution, Some(Distribution::Flat(_)));
     let architectures = match written.architectures {
         Some(names) => architectures("apt", names, &["source"], scope),
         None => vec!["amd64".to_owned()],
     };
     Some(Apt {
-        components: components(written.components, is_flat, scope),
+        components: components(written.components, distribution.as_ref(), scope),
         distribution: distribution?,
         architectures,
         sources: written.sources.unwrap_or(false),
@@ -238,8 +237,13 @@ fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribu
     }
 }
 
-fn components(written: Option<Vec<String>>, is_flat: bool, scope: &mut Scope<'_>) -> Vec<String> {
+fn components(
+    written: Option<Vec<String>>,
+    distribution: Option<&Distribution>,
+    scope: &mut Scope<'_>,
+) -> Vec<String> {
     const KEY: &str = "apt.components";
+    let is_flat = matches!(distribution, Some(Distribution::Flat(_)));
     match written {
         None if is_flat => Vec::new(),
         None => vec!["main".to_owned()],
