@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::format::FormatError;
 use crate::interrupt::Interrupted;
 use crate::lock::LockError;
+use crate::names::RepoId;
 use crate::openpgp::SigningKeyError;
 use crate::pool::exit_of_io;
 use crate::publish::{PublishError, RequestError};
@@ -32,14 +33,14 @@ pub enum Error {
     Usage(String),
     /// The problems of the file are told in its place.
     #[error("repository {repository} cannot be used: {} has a mistake", file.display())]
-    Unusable { repository: String, file: PathBuf },
+    Unusable { repository: RepoId, file: PathBuf },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
     Storage(#[from] StorageError),
     #[error("{repository}: {source}")]
     Sync {
-        repository: String,
+        repository: RepoId,
         source: SyncError,
     },
     #[error(transparent)]
@@ -51,10 +52,10 @@ pub enum Error {
     #[error(transparent)]
     SigningKey(#[from] KeyFileError),
     #[error("{repository} is still configured ({})", file.display())]
-    StillConfigured { repository: String, file: PathBuf },
+    StillConfigured { repository: RepoId, file: PathBuf },
     /// A fault of chantal itself.
     #[error("{repository}: internal error: {what}")]
-    Internal { repository: String, what: String },
+    Internal { repository: RepoId, what: String },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// What `init` wrote before it failed stays.
@@ -246,7 +247,7 @@ fn signing_key_hint(error: &SigningKeyError) -> String {
     }
 }
 
-fn sync_first(repository: &str) -> String {
+fn sync_first(repository: &RepoId) -> String {
     format!("run `chantal repo sync --repo-id {repository}` first")
 }
 
@@ -264,7 +265,7 @@ fn request_hint(error: &RequestError) -> Option<String> {
     }
 }
 
-fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
+fn publish_hint(repository: &RepoId, error: &PublishError) -> Option<String> {
     Some(match error {
         PublishError::Lock(error) => lock_hint(error)?,
         PublishError::Occupied { .. } => {

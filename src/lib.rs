@@ -62,7 +62,8 @@
 //!   ([`upstream`]).
 //! - Published files are the upstream's own, byte for byte; beside them stand the trusted keys for clients, and nothing
 //!   of the upstream's in their place. New indexes (see above) and a root that clients would find too old are ours, and signed so.
-//! - No path from an upstream reaches a URL or the file system except as a [`rel_path::RelPath`].
+//! - No path from an upstream reaches a URL or the file system except as a [`rel_path::RelPath`], and no name of a repository or
+//!   snapshot except as a [`names::RepoId`] or [`names::SnapshotName`].
 //! - Credentials go to the host they were configured for and nowhere else.
 //! - Memory does not grow with the size of an index's text.
 
@@ -81,6 +82,7 @@ mod lock;
 mod logging;
 mod manifest;
 mod mounts;
+mod names;
 mod openpgp;
 mod output;
 mod pool;

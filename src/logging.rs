@@ -64,9 +64,13 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
         None => Box::new(Stderr(bars.clone())),
     };
     builder.target(Target::Pipe(sink));
-    let dated = logging.file.is_some() && away.is_none();
+    let times = if logging.file.is_some() && away.is_none() {
+        Times::Written
+    } else {
+        Times::LeftOut
+    };
     match logging.format {
-        LogFormat::Text => builder.format(move |out, record| write_text(out, record, dated)),
+        LogFormat::Text => builder.format(move |out, record| write_text(out, record, times)),
         LogFormat::Json => builder.format(write_json),
     };
     builder.init();
@@ -109,8 +113,15 @@ fn make_directory(file: &Path) -> io::Result<()> {
     }
 }
 
-fn write_text(out: &mut impl Write, record: &Record<'_>, dated: bool) -> io::Result<()> {
-    if dated {
+/// Whether a line of text begins with its time: in a file it is read later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Times {
+    Written,
+    LeftOut,
+}
+
+fn write_text(out: &mut impl Write, record: &Record<'_>, times: Times) -> io::Result<()> {
+    if times == Times::Written {
         write!(
             out,
             "{} ",

@@ -14,6 +14,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_duration;
 use crate::lock::Wait;
+use crate::names::RepoId;
 
 pub use config::{Config, ConfigKeygen, KeyType};
 pub use db::{Db, DbCleanup, Pool, PoolTakeOver};
@@ -184,8 +185,8 @@ fn wait(text: &str) -> Result<Wait, String> {
 #[group(id = "which", required = true, multiple = false)]
 pub struct Which {
     /// Name of a repository; can be repeated
-    #[arg(long = "repo-id", value_name = "NAME", group = "which")]
-    pub repo_ids: Vec<String>,
+    #[arg(long = "repo-id", value_name = "NAME", group = "which", value_parser = RepoId::parse)]
+    pub repo_ids: Vec<RepoId>,
 
     /// All enabled repositories
     #[arg(long, group = "which")]

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{ForgetAbsent, Waiting};
+use crate::names::RepoId;
 use crate::snapshot::Reference;
 
 #[derive(Debug, Args)]
 #[group(id = "what", required = true, multiple = false)]
 pub struct What {
     /// Publish the latest state of this repository; can be repeated
-    #[arg(long = "repo-id", value_name = "NAME", group = "what")]
-    pub repo_ids: Vec<String>,
+    #[arg(long = "repo-id", value_name = "NAME", group = "what", value_parser = RepoId::parse)]
+    pub repo_ids: Vec<RepoId>,
 
     /// Publish all enabled repositories
     #[arg(long, group = "what")]
@@ -59,8 +60,8 @@ pub struct Unpublish {
 #[group(id = "trees", required = true, multiple = false)]
 pub struct Trees {
     /// Remove all published trees of this repository, but not those of its snapshots
-    #[arg(long = "repo-id", value_name = "NAME", group = "trees")]
-    pub repo_id: Option<String>,
+    #[arg(long = "repo-id", value_name = "NAME", group = "trees", value_parser = RepoId::parse)]
+    pub repo_id: Option<RepoId>,
 
     /// Remove all published trees of this snapshot
     #[arg(long, value_name = "NAME", group = "trees", value_parser = Reference::parse)]

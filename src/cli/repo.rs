@@ -3,8 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{ForgetAbsent, Waiting, Which};
-use crate::config::RepoId;
-use crate::snapshot::SnapshotName;
+use crate::names::{RepoId, SnapshotName};
 
 #[derive(Debug, Subcommand)]
 pub enum Repo {
@@ -129,8 +128,8 @@ pub struct RepoRemove {
 #[derive(Debug, Args)]
 pub struct OneRepository {
     /// Name of the repository
-    #[arg(long = "repo-id", value_name = "NAME")]
-    pub repo_id: String,
+    #[arg(long = "repo-id", value_name = "NAME", value_parser = RepoId::parse)]
+    pub repo_id: RepoId,
 }
 
 #[derive(Debug, Args)]

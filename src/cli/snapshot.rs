@@ -3,7 +3,8 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ForgetAbsent, Waiting, Which};
-use crate::snapshot::{Reference, SnapshotName, StateReference};
+use crate::names::{RepoId, SnapshotName};
+use crate::snapshot::{Reference, StateReference};
 
 #[derive(Debug, Subcommand)]
 pub enum Snapshot {
@@ -70,8 +71,8 @@ pub struct SnapshotCreate {
 #[derive(Debug, Args)]
 pub struct SnapshotList {
     /// List only the snapshots of this repository
-    #[arg(long = "repo-id", value_name = "NAME")]
-    pub repo_id: Option<String>,
+    #[arg(long = "repo-id", value_name = "NAME", value_parser = RepoId::parse)]
+    pub repo_id: Option<RepoId>,
 }
 
 #[derive(Debug, Args)]
@@ -122,8 +123,8 @@ pub struct SnapshotMerge {
     pub strategy: MergeStrategy,
 
     /// Repository of the new snapshot [default: the repository of the first source]
-    #[arg(long = "repo-id", value_name = "NAME")]
-    pub repo_id: Option<String>,
+    #[arg(long = "repo-id", value_name = "NAME", value_parser = RepoId::parse)]
+    pub repo_id: Option<RepoId>,
 
     /// Description of the snapshot
     #[arg(long, value_name = "TEXT")]

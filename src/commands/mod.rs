@@ -17,6 +17,7 @@ use crate::config::{Config, Repository, absolute, in_the_way, real};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::lock::Requester;
+use crate::names::RepoId;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::publish::{Caller, Effort, Publisher};
@@ -36,11 +37,11 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub fn repository(&self, name: &str) -> Result<&'a Repository, Error> {
-        self.config.repository(name).ok_or_else(|| {
-            if let Some(file) = self.config.broken_file_of(name) {
+    pub fn repository(&self, id: &RepoId) -> Result<&'a Repository, Error> {
+        self.config.repository(id).ok_or_else(|| {
+            if let Some(file) = self.config.broken_file_of(id) {
                 return Error::Unusable {
-                    repository: name.to_owned(),
+                    repository: id.clone(),
                     file: file.to_owned(),
                 };
             }
@@ -50,7 +51,8 @@ impl<'a> Context<'a> {
                 .iter()
                 .map(|repository| repository.id.as_str())
                 .collect();
-            Error::Usage(if let Some(file) = self.config.may_be_about(name) {
+            let name = id.as_str();
+            Error::Usage(if let Some(file) = self.config.may_be_about(id) {
                 format!(
                     "there is no repository {name:?} in the files that can be used: {} cannot",
                     file.display()
@@ -73,11 +75,11 @@ impl<'a> Context<'a> {
     }
 
     /// Repositories with these names, each once.
-    pub fn named_repositories(&self, names: &[String]) -> Result<Vec<&'a Repository>, Error> {
+    pub fn named_repositories(&self, ids: &[RepoId]) -> Result<Vec<&'a Repository>, Error> {
         let mut chosen: Vec<&Repository> = Vec::new();
-        for name in names {
-            let repository = self.repository(name)?;
-            if !chosen.iter().any(|other| other.id == repository.id) {
+        for id in ids {
+            let repository = self.repository(id)?;
+            if !chosen.iter().any(|other| other.id == *id) {
                 chosen.push(repository);
             }
         }

@@ -47,7 +47,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     let mut results = Vec::new();
     let mut errors = Vec::new();
     for repository in repositories {
-        match publisher.state(repository.id.as_str(), place) {
+        match publisher.state(&repository.id, place) {
             Err(RequestError::NoLatestPath { .. }) if arguments.what.all => {}
             Err(error @ RequestError::NoLatestPath { .. }) => errors.push(error.into()),
             result => results.push(publication(repository, result, &mut errors)),
@@ -75,7 +75,7 @@ fn publication(
     errors: &mut Vec<Error>,
 ) -> Publication {
     let mut publication = Publication {
-        repository: repository.id.to_string(),
+        repository: repository.id.clone(),
         snapshot: None,
         tree: None,
         error: None,

@@ -44,8 +44,8 @@ pub use layout::{in_the_way, real};
 pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
 pub use repository::default_key_name;
 pub use resolved::{
-    Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, RepoId,
-    RepoIdError, Repository, RootCheck, Signing, Storage,
+    Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, Repository,
+    RootCheck, Signing, Storage,
 };
 pub use secret::{Secret, SecretSource};
 pub use values::parse_duration;

@@ -1,11 +1,12 @@
 //! `repos.d`: from a file to a [`Repository`].
 
+use crate::names::RepoId;
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 
 use super::location::UpstreamUrl;
 use super::resolved::{
-    Apt, Distribution, FormatConfig, Freshness, KEEP, Publish, RepoId, Repository, Rpm, Trust,
+    Apt, Distribution, FormatConfig, Freshness, KEEP, Publish, Repository, Rpm, Trust,
 };
 use super::scope::Scope;
 use super::written;
@@ -81,7 +82,7 @@ fn publish(
 }
 
 /// What the trusted keys of a repository are called whose definition does not say, or is gone.
-pub fn default_key_name(format: RepoFormat, repository: &str) -> RelPath {
+pub fn default_key_name(format: RepoFormat, repository: &RepoId) -> RelPath {
     let name = match format {
         RepoFormat::Apt => format!("{repository}-archive-key"),
         RepoFormat::Rpm => format!("RPM-GPG-KEY-{repository}"),
@@ -99,20 +100,14 @@ fn key_name(
     const KEY: &str = "publish.key_name";
     let (name, longest_ending) = match (written, kind?) {
         (Some(name), RepoFormat::Rpm) => (name.to_owned(), ""),
-        (None, RepoFormat::Rpm) => (
-            default_key_name(RepoFormat::Rpm, id?.as_str()).to_string(),
-            "",
-        ),
+        (None, RepoFormat::Rpm) => (default_key_name(RepoFormat::Rpm, id?).to_string(), ""),
         (Some(name), RepoFormat::Apt) => {
             let stem = [".gpg", ".asc"]
                 .iter()
                 .find_map(|ending| name.strip_suffix(ending));
             (stem.unwrap_or(name).to_owned(), ".gpg")
         }
-        (None, RepoFormat::Apt) => (
-            default_key_name(RepoFormat::Apt, id?.as_str()).to_string(),
-            ".gpg",
-        ),
+        (None, RepoFormat::Apt) => (default_key_name(RepoFormat::Apt, id?).to_string(), ".gpg"),
     };
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
         let written = written.unwrap_or(&name);
@@ -201,13 +196,12 @@ fn resolve_apt(written: written::Apt, scope: &mut Scope<'_>) -> Option<Apt> {
         ("apt.cnf", written.cnf == Some(false)),
     ]);
     let distribution = distribution(written.distribution.as_deref(), scope);
-    let is_flat = matches!(distribution, Some(Distribution::Flat(_)));
     let architectures = match written.architectures {
         Some(names) => architectures("apt", names, &["source"], scope),
         None => vec!["amd64".to_owned()],
     };
     Some(Apt {
-        components: components(written.components, is_flat, scope),
+        components: components(written.components, distribution.as_ref(), scope),
         distribution: distribution?,
         architectures,
         sources: written.sources.unwrap_or(false),
@@ -243,8 +237,13 @@ fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribu
     }
 }
 
-fn components(written: Option<Vec<String>>, is_flat: bool, scope: &mut Scope<'_>) -> Vec<String> {
+fn components(
+    written: Option<Vec<String>>,
+    distribution: Option<&Distribution>,
+    scope: &mut Scope<'_>,
+) -> Vec<String> {
     const KEY: &str = "apt.components";
+    let is_flat = matches!(distribution, Some(Distribution::Flat(_)));
     match written {
         None if is_flat => Vec::new(),
         None => vec!["main".to_owned()],

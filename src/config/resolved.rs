@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::names::RepoId;
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 
@@ -33,23 +34,23 @@ pub struct Config {
 }
 
 impl Config {
-    pub fn repository(&self, name: &str) -> Option<&Repository> {
+    pub fn repository(&self, id: &RepoId) -> Option<&Repository> {
         self.repositories
             .iter()
-            .find(|repository| repository.id.as_str() == name)
+            .find(|repository| repository.id == *id)
     }
 
     /// The first file that cannot be used and may be about a repository that the others do not define.
-    pub fn may_be_about(&self, name: &str) -> Option<&Path> {
+    pub fn may_be_about(&self, id: &RepoId) -> Option<&Path> {
         let first = self.broken.first()?;
-        self.repository(name).is_none().then_some(first)
+        self.repository(id).is_none().then_some(first)
     }
 
     /// The file that cannot be used and was meant for this repository, as far as its name or a line in it tells.
-    pub fn broken_file_of(&self, name: &str) -> Option<&Path> {
+    pub fn broken_file_of(&self, id: &RepoId) -> Option<&Path> {
         let is_meant = |file: &&PathBuf| {
-            let line = format!("name: {name}");
-            file.file_stem().is_some_and(|stem| stem == name)
+            let line = format!("name: {id}");
+            file.file_stem().is_some_and(|stem| stem == id.as_str())
                 || std::fs::read_to_string(file)
                     .is_ok_and(|text| text.lines().any(|other| other.trim_end() == line))
         };
@@ -59,7 +60,7 @@ impl Config {
 
     /// How long files of earlier generations are kept in a repository's trees, also when it is no longer configured. Without limit
     /// where an unusable file may configure it.
-    pub fn keep(&self, repository: &str) -> Duration {
+    pub fn keep(&self, repository: &RepoId) -> Duration {
         match self.repository(repository) {
             Some(repository) => repository.publish.keep,
             None if self.may_be_about(repository).is_some() => Duration::MAX,
@@ -153,54 +154,6 @@ impl Repository {
             FormatConfig::Apt(_) => None,
             FormatConfig::Rpm(_) => Some(self.trust.packages),
         }
-    }
-}
-
-/// A repository's name. It can be a file name and a URL's segment as it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RepoId(Box<str>);
-
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum RepoIdError {
-    #[error("is empty")]
-    Empty,
-    #[error("{0:?} starts with `{1}`")]
-    Start(String, char),
-    #[error("{0:?} contains {1:?}, only letters, digits, `.`, `_` and `-` are possible")]
-    Character(String, char),
-    #[error("is longer than {} characters", RepoId::LIMIT)]
-    TooLong,
-}
-
-impl RepoId {
-    /// Leaves room for what is put before and behind it in file names.
-    pub const LIMIT: usize = 100;
-
-    pub fn parse(name: &str) -> Result<Self, RepoIdError> {
-        if name.len() > Self::LIMIT {
-            return Err(RepoIdError::TooLong);
-        }
-        let first = name.chars().next().ok_or(RepoIdError::Empty)?;
-        if let Some(c) = name
-            .chars()
-            .find(|c| !c.is_ascii_alphanumeric() && !"._-".contains(*c))
-        {
-            return Err(RepoIdError::Character(name.to_owned(), c));
-        }
-        if ".-".contains(first) {
-            return Err(RepoIdError::Start(name.to_owned(), first));
-        }
-        Ok(Self(name.into()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RepoId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -395,20 +348,6 @@ pub struct Publish {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_repositories() {
-        for name in ["epel9", "Debian_12.updates-x", "_", "9", &"x".repeat(100)] {
-            assert_eq!(RepoId::parse(name).unwrap().as_str(), name);
-        }
-        let err = |name: &str| RepoId::parse(name).unwrap_err();
-        assert_eq!(err(""), RepoIdError::Empty);
-        assert_eq!(err("../x"), RepoIdError::Character("../x".to_owned(), '/'));
-        assert_eq!(err(".x"), RepoIdError::Start(".x".to_owned(), '.'));
-        assert_eq!(err("-x"), RepoIdError::Start("-x".to_owned(), '-'));
-        assert_eq!(err("é"), RepoIdError::Character("é".to_owned(), 'é'));
-        assert_eq!(err(&"x".repeat(101)), RepoIdError::TooLong);
-    }
 
     #[test]
     fn fingerprints() {

@@ -54,7 +54,7 @@ impl WrittenKeys<'_> {
         for file in self.files.unwrap_or_default() {
             keys.extend(scope.path(&file_key, Some(file)).map(KeySource::File));
         }
-        keys.extend(self.url_sources(!fingerprints.is_empty(), scope));
+        keys.extend(self.url_sources(&fingerprints, scope));
 
         let is_none_written =
             self.urls.unwrap_or_default().is_empty() && self.files.unwrap_or_default().is_empty();
@@ -82,12 +82,12 @@ impl WrittenKeys<'_> {
         fingerprints
     }
 
-    fn url_sources(&self, has_fingerprints: bool, scope: &mut Scope<'_>) -> Vec<KeySource> {
+    fn url_sources(&self, fingerprints: &[Fingerprint], scope: &mut Scope<'_>) -> Vec<KeySource> {
         let key = format!("{}.gpgkey_url", self.section);
         let mut keys = Vec::new();
         for text in self.urls.unwrap_or_default() {
             match KeySource::parse(text, scope.dir()) {
-                Ok(KeySource::Http(url)) if url.is_plain_http() && !has_fingerprints => scope
+                Ok(KeySource::Http(url)) if url.is_plain_http() && fingerprints.is_empty() => scope
                     .refuse_with_hint(
                         &key,
                         format!("{url} could be tampered with in transit"),

@@ -4,6 +4,7 @@ use super::BUG;
 use super::storage::{io_hint, lock_hint, store_hint};
 use crate::format::FormatError;
 use crate::manifest::ManifestError;
+use crate::names::RepoId;
 use crate::openpgp::VerifyError;
 use crate::sync::{FreshnessError, RootError, SyncError, most_severe};
 use crate::trust::KeyError;
@@ -13,7 +14,7 @@ const UNCHANGED: &str = "the state of the last successful sync is unchanged";
 /// What an index that cannot be read and a text that is no root have in common.
 const BROKEN: &str = "the upstream may be broken, or upstream.url may be wrong";
 
-pub fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
+pub fn sync_hint(repository: &RepoId, error: &SyncError) -> Option<String> {
     Some(match error {
         SyncError::Files { errors, .. } => sync_hint(repository, most_severe(errors)?)?,
         SyncError::Key(error) => key_hint(repository, error)?,
@@ -56,7 +57,7 @@ pub fn sync_hint(repository: &str, error: &SyncError) -> Option<String> {
     })
 }
 
-fn key_hint(repository: &str, error: &KeyError) -> Option<String> {
+fn key_hint(repository: &RepoId, error: &KeyError) -> Option<String> {
     Some(match error {
         KeyError::Replaced { .. } => format!(
             "if the new keys are genuine, accept them with `chantal repo trust --repo-id \

@@ -12,6 +12,7 @@ use crate::config;
 use crate::digest::ObjectId;
 use crate::interrupt::Interrupt;
 use crate::lock::{Locks, Mode, Requester, Wait};
+use crate::names::RepoId;
 use crate::pool::{Begin, Pool};
 use crate::progress::Progress;
 use crate::rel_path::RelPath;
@@ -131,7 +132,8 @@ fn download(upstream: &Upstream, path: &RelPath, pool: &Path) -> Verdict {
         interrupt: Interrupt::default(),
     };
     let locks = Locks::acquire(pool.root(), Mode::Shared, &requester).expect("it is shared");
-    let begun = pool.begin(&locks, object.digest(), "a", &Interrupt::default());
+    let repository = RepoId::parse("a").expect("it is a good name");
+    let begun = pool.begin(&locks, object.digest(), &repository, &Interrupt::default());
     let Begin::Download(mut incoming) = begun.expect("a partial file") else {
         panic!("nobody downloaded it");
     };

@@ -45,6 +45,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::ObjectId;
 use crate::exit::Exit;
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::names::RepoId;
 
 use file::{Attempt, LockFile, Probe};
 
@@ -96,7 +97,7 @@ pub struct Requester {
 pub enum Locked {
     /// The storage at this base path.
     Storage(PathBuf),
-    Repository(String),
+    Repository(RepoId),
     Tree(PathBuf),
     /// The file that says whose the pool is.
     PoolMarker,
@@ -235,9 +236,9 @@ impl Locks {
     }
 
     /// Takes the lock of one repository.
-    pub fn repository(&self, id: &str) -> Result<Guard<'_>, LockError> {
+    pub fn repository(&self, id: &RepoId) -> Result<Guard<'_>, LockError> {
         let name = format!("repository-{id}.lock");
-        self.take(name, &Locked::Repository(id.to_owned()), &self.requester)
+        self.take(name, &Locked::Repository(id.clone()), &self.requester)
     }
 
     /// Takes the lock of one published tree, by its absolute path.

@@ -44,11 +44,11 @@ fn those_that_share_a_storage_part_its_repositories_and_trees() {
     let dir = tempfile::tempdir().unwrap();
     let one = acquire(dir.path(), Mode::Shared, "repo sync").unwrap();
     let other = acquire(dir.path(), Mode::Shared, "publish").unwrap();
-    let held = one.repository("a").unwrap();
-    is_busy(other.repository("a"), "repo sync");
-    drop(other.repository("b").unwrap());
+    let held = one.repository(&RepoId::test("a")).unwrap();
+    is_busy(other.repository(&RepoId::test("a")), "repo sync");
+    drop(other.repository(&RepoId::test("b")).unwrap());
     drop(held);
-    drop(other.repository("a").unwrap());
+    drop(other.repository(&RepoId::test("a")).unwrap());
 
     let held = one.tree(Path::new("/srv/a")).unwrap();
     is_busy(other.tree(Path::new("/srv/a")), "repo sync");
@@ -140,7 +140,7 @@ fn a_lock_file_that_was_removed_or_replaced_is_noticed() {
         let guard = if name == "tree" {
             locks.tree(Path::new("/srv")).unwrap()
         } else {
-            locks.repository("a").unwrap()
+            locks.repository(&RepoId::test("a")).unwrap()
         };
         locks.check().unwrap();
         let files = std::fs::read_dir(dir.path().join(DIRECTORY)).unwrap();

@@ -14,6 +14,7 @@ use super::{Claim, PARTIAL, Pool, SLICE, hash, partial_name, partials};
 use crate::digest::{Digest, Hasher, ObjectRef};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::lock::Locks;
+use crate::names::RepoId;
 
 /// What [`Pool::begin`] found.
 pub enum Begin<'a> {
@@ -55,7 +56,7 @@ impl Pool {
         &self,
         _held: &Locks,
         expected: Digest,
-        repository: &str,
+        repository: &RepoId,
         interrupt: &Interrupt,
     ) -> io::Result<Begin<'_>> {
         let name = partial_name(expected, repository);

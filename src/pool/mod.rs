@@ -37,6 +37,7 @@ use std::time::Duration;
 use fs_err as fs;
 
 use crate::digest::{Algorithm, Digest, Hasher, ObjectId, ObjectRef};
+use crate::names::RepoId;
 use crate::regular_file;
 
 pub use contents::SMALL_MAX;
@@ -214,7 +215,7 @@ fn create_dir(path: &Path) -> io::Result<()> {
 }
 
 /// What a download is called in `partial`.
-fn partial_name(expected: Digest, repository: &str) -> String {
+fn partial_name(expected: Digest, repository: &RepoId) -> String {
     let algorithm = expected.algorithm();
     let name = format!("{}-{}", algorithm.name(), expected.hex());
     if algorithm.is_collision_resistant() {
@@ -263,7 +264,12 @@ mod tests {
 
     fn incoming(pool: &Pool, expected: Digest) -> Box<Incoming<'_>> {
         match pool
-            .begin(&locks(), expected, "r", &Interrupt::default())
+            .begin(
+                &locks(),
+                expected,
+                &RepoId::test("r"),
+                &Interrupt::default(),
+            )
             .unwrap()
         {
             Begin::Download(incoming) => incoming,
@@ -300,8 +306,13 @@ mod tests {
         second.write(b"lo").unwrap();
         assert_eq!(second.commit().unwrap().unwrap().size, 5);
         assert!(matches!(
-            pool.begin(&locks(), expected, "r", &Interrupt::default())
-                .unwrap(),
+            pool.begin(
+                &locks(),
+                expected,
+                &RepoId::test("r"),
+                &Interrupt::default()
+            )
+            .unwrap(),
             Begin::Present(_)
         ));
     }
@@ -314,7 +325,9 @@ mod tests {
         let interrupt = Interrupt::default().part();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                let begun = pool.begin(&locks(), expected, "r", &interrupt).unwrap();
+                let begun = pool
+                    .begin(&locks(), expected, &RepoId::test("r"), &interrupt)
+                    .unwrap();
                 matches!(begun, Begin::Interrupted(_))
             });
             std::thread::sleep(Duration::from_millis(20));

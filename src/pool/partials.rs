@@ -15,6 +15,7 @@ use super::made::MADE;
 use super::{PARTIAL, Pool, PoolError, partial_name};
 use crate::digest::Digest;
 use crate::lock::Locks;
+use crate::names::RepoId;
 use crate::regular_file;
 
 const VALIDATOR: &str = "user.chantal.validator";
@@ -45,7 +46,7 @@ pub struct Held(HashMap<String, u64>);
 
 impl Held {
     /// Of the download of a digest that `repository` declares.
-    pub fn of(&self, expected: Digest, repository: &str) -> u64 {
+    pub fn of(&self, expected: Digest, repository: &RepoId) -> u64 {
         // Names of many thousands of files need not be made where nothing is held.
         if self.0.is_empty() {
             return 0;

@@ -9,6 +9,7 @@ use super::replace::{Outcome, publish};
 use super::root::OwnRoot;
 use super::target::{Caller, Effort, OlderRoot, Own, Request, Root};
 use crate::config::{self, Config, PackageCheck};
+use crate::names::{RepoId, SnapshotName};
 use crate::repo_format::RepoFormat;
 use crate::signing_key::ConfiguredKey;
 use crate::storage::Storage;
@@ -49,16 +50,16 @@ pub struct Published {
 /// A state, and whose it is.
 #[derive(Clone, Copy)]
 struct Content<'a> {
-    repository: &'a str,
+    repository: &'a RepoId,
     /// `None` for the repository's current state.
-    snapshot: Option<&'a str>,
+    snapshot: Option<&'a SnapshotName>,
     state: &'a StateRecord,
     older: OlderRoot,
 }
 
 impl Publisher<'_> {
     /// Publishes a repository's current state.
-    pub fn state(&self, repository: &str, place: Place<'_>) -> Result<Published, RequestError> {
+    pub fn state(&self, repository: &RepoId, place: Place<'_>) -> Result<Published, RequestError> {
         let definition = self.config.repository(repository);
         let (path, older) = match place {
             Place::At(path) => {
@@ -68,7 +69,7 @@ impl Publisher<'_> {
             Place::Configured => {
                 let path = definition.and_then(|found| found.publish.latest_path.as_deref());
                 let path = path.ok_or_else(|| RequestError::NoLatestPath {
-                    repository: repository.to_owned(),
+                    repository: repository.clone(),
                 })?;
                 // What `--allow-rollback` took is meant to be published here, although clients
                 // ignore it.
@@ -79,9 +80,9 @@ impl Publisher<'_> {
             .storage
             .read(|reader| reader.repository(repository))?
             .ok_or_else(|| RequestError::NeverSynced {
-                repository: repository.to_owned(),
+                repository: repository.clone(),
             })?;
-        self.warn_of_unverified(repository, repository, &record.state);
+        self.warn_of_unverified(repository, repository.as_str(), &record.state);
         let content = Content {
             repository,
             snapshot: None,
@@ -94,8 +95,8 @@ impl Publisher<'_> {
     /// Publishes a snapshot.
     pub fn snapshot(
         &self,
-        repository: &str,
-        name: &str,
+        repository: &RepoId,
+        name: &SnapshotName,
         record: &SnapshotRecord,
         place: Place<'_>,
     ) -> Result<Published, RequestError> {
@@ -106,7 +107,7 @@ impl Publisher<'_> {
             }
             Place::Configured => snapshot_path(self.config, repository, name).ok_or_else(|| {
                 RequestError::NoSnapshotsPath {
-                    repository: repository.to_owned(),
+                    repository: repository.clone(),
                 }
             })?,
         };
@@ -178,7 +179,7 @@ impl Publisher<'_> {
 
     /// An administrator who enabled gpgcheck since then would take the packages for verified.
     /// `what` is the repository or the snapshot.
-    fn warn_of_unverified(&self, repository: &str, what: &str, state: &StateRecord) {
+    fn warn_of_unverified(&self, repository: &RepoId, what: &str, state: &StateRecord) {
         let definition = self.config.repository(repository);
         let check = definition.and_then(config::Repository::package_check);
         if check == Some(PackageCheck::Required) && !state.has_verified_packages() {
@@ -190,7 +191,7 @@ impl Publisher<'_> {
     /// which cannot be used may define.
     fn reject_taken(&self, path: &Path) -> Result<(), RequestError> {
         let trees = trees_on_disk(self.storage)?;
-        let owner = trees.get(path).map(|record| record.repository.as_str());
+        let owner = trees.get(path).map(|record| &record.repository);
         if let Some(file) = owner.and_then(|owner| self.config.may_be_about(owner)) {
             return Err(RequestError::Unusable {
                 path: path.to_owned(),
@@ -211,9 +212,9 @@ impl Publisher<'_> {
 }
 
 /// Where a snapshot is published by its repository's configuration.
-pub fn snapshot_path(config: &Config, repository: &str, name: &str) -> Option<PathBuf> {
+pub fn snapshot_path(config: &Config, repository: &RepoId, name: &SnapshotName) -> Option<PathBuf> {
     let snapshots_path = &config.repository(repository)?.publish.snapshots_path;
-    Some(snapshots_path.as_ref()?.join(name))
+    Some(snapshots_path.as_ref()?.join(name.as_str()))
 }
 
 /// Whether a place is still to be published for the first time: the run that began it was killed.
@@ -236,7 +237,7 @@ pub fn remove_expired_generations(
         caller: Caller::Sync,
         tree: path,
         repository: &tree.repository,
-        snapshot: tree.snapshot.as_deref(),
+        snapshot: tree.snapshot.as_ref(),
         manifest,
         // As it is shown, also where its root is one of our own.
         root: Root::Verbatim { date: None },
@@ -259,18 +260,13 @@ pub fn trees_on_disk(storage: &Storage) -> Result<BTreeMap<PathBuf, TreeRecord>,
 #[derive(Clone, Copy, Debug)]
 pub enum Selection<'a> {
     /// The one at this path; `written` is the path before symbolic links in it were followed.
-    Path {
-        path: &'a Path,
-        written: &'a Path,
-    },
+    Path { path: &'a Path, written: &'a Path },
     Snapshot {
-        repository: &'a str,
-        name: &'a str,
+        repository: &'a RepoId,
+        name: &'a SnapshotName,
     },
     /// Those that show a state of the repository, and no snapshot.
-    State {
-        repository: &'a str,
-    },
+    State { repository: &'a RepoId },
 }
 
 impl Selection<'_> {
@@ -293,7 +289,7 @@ impl Selection<'_> {
                 chosen(&|tree| tree.is_of_snapshot(repository, name))
             }
             Self::State { repository } => {
-                chosen(&|tree| tree.repository == repository && tree.snapshot.is_none())
+                chosen(&|tree| tree.repository == *repository && tree.snapshot.is_none())
             }
         })
     }

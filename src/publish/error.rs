@@ -9,6 +9,7 @@ use crate::format::FormatError;
 use crate::interrupt::Interrupted;
 use crate::lock::LockError;
 use crate::manifest::ManifestError;
+use crate::names::RepoId;
 use crate::openpgp::SigningError;
 use crate::pool::exit_of_io;
 use crate::rel_path::RelPath;
@@ -19,11 +20,11 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error("{repository} has no state to publish yet")]
-    NeverSynced { repository: String },
+    NeverSynced { repository: RepoId },
     #[error("{repository} has no publish.latest_path: there is nowhere to publish it")]
-    NoLatestPath { repository: String },
+    NoLatestPath { repository: RepoId },
     #[error("{repository} has no publish.snapshots_path: say where with --to")]
-    NoSnapshotsPath { repository: String },
+    NoSnapshotsPath { repository: RepoId },
     #[error("{path} is not replaced: {file} cannot be used, and may publish there")]
     Unusable { path: PathBuf, file: PathBuf },
     #[error("{path} and the published tree {other} would lie in each other")]
@@ -35,7 +36,7 @@ pub enum RequestError {
     KeyFile(KeyFileError),
     #[error("{repository}: {source}")]
     Failed {
-        repository: String,
+        repository: RepoId,
         source: PublishError,
     },
     #[error(transparent)]
@@ -44,11 +45,11 @@ pub enum RequestError {
 
 impl RequestError {
     /// A tree of this repository could not be published or removed.
-    pub fn failed(repository: &str, source: PublishError) -> Self {
+    pub fn failed(repository: &RepoId, source: PublishError) -> Self {
         match source {
             PublishError::KeyFile(error) => Self::KeyFile(error),
             source => Self::Failed {
-                repository: repository.to_owned(),
+                repository: repository.clone(),
                 source,
             },
         }

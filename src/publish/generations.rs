@@ -115,6 +115,7 @@ fn root_date_in_place(tree: &Tree<'_>, target: &Target<'_>) -> Result<Option<i64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::RepoId;
 
     #[test]
     fn what_was_replaced_in_the_future_stays_no_longer_than_the_rest() {
@@ -124,7 +125,7 @@ mod tests {
         };
         let keep = Duration::from_secs(100);
         let mut record = TreeRecord {
-            repository: "r".to_owned(),
+            repository: RepoId::test("r"),
             snapshot: None,
             newest_root_date: None,
             source: None,

@@ -88,8 +88,8 @@ fn next_record(
     let request = &target.request;
     let (source, root_key) = own_root_record(root, before, request.manifest);
     TreeRecord {
-        repository: request.repository.to_owned(),
-        snapshot: request.snapshot.map(ToOwned::to_owned),
+        repository: request.repository.clone(),
+        snapshot: request.snapshot.cloned(),
         newest_root_date: newest.max(root.date),
         source,
         root_key,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::error::PublishError;
 use crate::digest::ObjectId;
 use crate::format::Format;
+use crate::names::{RepoId, SnapshotName};
 use crate::openpgp::SigningKey;
 use crate::rel_path::RelPath;
 use crate::signing_key::ConfiguredKey;
@@ -16,9 +17,9 @@ use crate::store::records::TreeRecord;
 pub struct Request<'a> {
     pub caller: Caller,
     pub tree: &'a Path,
-    pub repository: &'a str,
+    pub repository: &'a RepoId,
     /// The snapshot that the manifest is of; `None` for the repository's state.
-    pub snapshot: Option<&'a str>,
+    pub snapshot: Option<&'a SnapshotName>,
     pub manifest: ObjectId,
     pub root: Root<'a>,
     /// How long the files of earlier generations stay.

@@ -15,6 +15,7 @@ use super::unpublish::unpublish;
 use super::*;
 use crate::digest::ObjectId;
 use crate::manifest::{self, Entry, Role};
+use crate::names::RepoId;
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 use crate::signing_key::ConfiguredKey;
@@ -106,7 +107,7 @@ impl Scene {
             Request {
                 caller: Caller::Command,
                 tree: &tree,
-                repository: "r",
+                repository: &RepoId::test("r"),
                 snapshot: None,
                 manifest,
                 root: Root::Verbatim { date: None },
@@ -432,7 +433,7 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
         let request = Request {
             caller: Caller::Command,
             tree: &tree,
-            repository: "r",
+            repository: &RepoId::test("r"),
             snapshot: None,
             manifest,
             root: Root::Upstream {

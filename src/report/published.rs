@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::encode::{Timestamp, path};
+use crate::names::{RepoId, SnapshotName};
 use crate::publish::{Outcome, OwnRoot, Published, Removal, Summary};
 use crate::repo_format::RepoFormat;
 use crate::store::records::TreeRecord;
@@ -74,9 +75,9 @@ impl From<Published> for PublishedTree {
 /// One repository or snapshot that was to be published.
 #[derive(Clone, Debug, Serialize)]
 pub struct Publication {
-    pub repository: String,
+    pub repository: RepoId,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<String>,
+    pub snapshot: Option<SnapshotName>,
     #[serde(flatten)]
     pub tree: Option<PublishedTree>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,9 +94,9 @@ pub struct UnpublishedTree {
     /// Only forgotten: it was not there.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub missing: bool,
-    pub repository: String,
+    pub repository: RepoId,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<String>,
+    pub snapshot: Option<SnapshotName>,
 }
 
 impl UnpublishedTree {

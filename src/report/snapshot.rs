@@ -4,13 +4,14 @@ use serde::{Serialize, Serializer};
 
 use super::{Failure, PublishedTree, UnpublishedTree};
 use crate::digest::ObjectId;
+use crate::names::{RepoId, SnapshotName};
 use crate::snapshot::Snapshot;
 
 /// A snapshot that was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct CreatedSnapshot {
-    pub repository: String,
-    pub snapshot: String,
+    pub repository: RepoId,
+    pub snapshot: SnapshotName,
     pub manifest: ObjectId,
     pub packages: u64,
     pub bytes: u64,
@@ -40,8 +41,8 @@ impl From<&Snapshot> for CreatedSnapshot {
 /// A snapshot that was deleted.
 #[derive(Clone, Debug, Serialize)]
 pub struct DeletedSnapshot {
-    pub repository: String,
-    pub snapshot: String,
+    pub repository: RepoId,
+    pub snapshot: SnapshotName,
     /// Published trees that were removed with it; JSON has their paths.
     #[serde(serialize_with = "paths")]
     pub unpublished: Vec<UnpublishedTree>,

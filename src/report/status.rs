@@ -52,7 +52,7 @@ pub enum RootSignature {
 impl<'a> RepositoryStatus<'a> {
     /// Of one repository. Without a store there is neither a record nor a tree.
     pub fn read(definition: &'a Repository, store: Option<&Store>) -> Result<Self, StoreError> {
-        let id = definition.id.as_str();
+        let id = &definition.id;
         let (record, trees) = match store {
             Some(store) => store.read(|reader| Ok((reader.repository(id)?, reader.trees()?)))?,
             None => (None, BTreeMap::new()),
@@ -70,7 +70,7 @@ impl<'a> RepositoryStatus<'a> {
             None => (BTreeMap::new(), BTreeMap::new()),
         };
         let join = |definition: &'a Repository| {
-            let record = records.remove(definition.id.as_str());
+            let record = records.remove(&definition.id);
             Self::join(definition, record, &trees)
         };
         Ok(definitions.iter().map(join).collect())
@@ -84,7 +84,7 @@ impl<'a> RepositoryStatus<'a> {
         let state = record.as_ref().map(|record| record.state.manifest);
         let own = trees
             .iter()
-            .filter(|(_, tree)| tree.repository == definition.id.as_str());
+            .filter(|(_, tree)| tree.repository == definition.id);
         let trees = own
             .map(|(path, tree)| TreeStatus {
                 path: path.clone(),
@@ -153,6 +153,7 @@ mod tests {
     use super::*;
     use crate::config::{self, Config, EXAMPLE_RPM};
     use crate::digest::ObjectId;
+    use crate::names::RepoId;
 
     fn config() -> Config {
         let dir = tempfile::tempdir().unwrap();
@@ -180,7 +181,7 @@ mod tests {
         serde_json::from_value(written).unwrap()
     }
 
-    fn tree(repository: &str, manifest: Option<ObjectId>) -> TreeRecord {
+    fn tree(repository: &RepoId, manifest: Option<ObjectId>) -> TreeRecord {
         let written = serde_json::json!({
             "repository": repository,
             "manifest": manifest,
@@ -195,7 +196,7 @@ mod tests {
     fn a_repository_is_joined_with_its_own_trees() {
         let config = config();
         let definition = &config.repositories[0];
-        let id = definition.id.as_str();
+        let id = &definition.id;
         let (current, other) = (ObjectId::of(b"current"), ObjectId::of(b"other"));
         let unpublished = TreeRecord {
             wanted: false,
@@ -208,7 +209,10 @@ mod tests {
         let trees = BTreeMap::from([
             ("/www/another".into(), tree(id, Some(other))),
             ("/www/current".into(), tree(id, Some(current))),
-            ("/www/foreign".into(), tree("foreign", Some(current))),
+            (
+                "/www/foreign".into(),
+                tree(&RepoId::test("foreign"), Some(current)),
+            ),
             ("/www/redated".into(), redated),
             ("/www/unpublished".into(), unpublished),
         ]);

@@ -4,17 +4,17 @@ use serde::Serialize;
 
 use super::{CreatedSnapshot, Failure, PublishedTree};
 use crate::digest::ObjectId;
+use crate::names::RepoId;
 use crate::openpgp::Signer;
 use crate::store::records::SyncOutcome;
 use crate::sync::{PackageSigner, Report};
 
 /// What a sync did to one repository.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncResult {
     Changed,
     Unchanged,
-    #[default]
     Failed,
 }
 
@@ -39,9 +39,9 @@ impl From<&SyncOutcome> for SyncResult {
 }
 
 /// One repository that was synced.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct SyncedRepository {
-    pub repository: String,
+    pub repository: RepoId,
     pub outcome: SyncResult,
     pub packages: u64,
     pub packages_added: u64,
@@ -76,10 +76,24 @@ pub struct SignerOfPackages {
 }
 
 impl SyncedRepository {
-    pub fn new(repository: &str) -> Self {
+    /// Nothing is done to it yet.
+    pub fn new(repository: &RepoId) -> Self {
         Self {
-            repository: repository.to_owned(),
-            ..Self::default()
+            repository: repository.clone(),
+            outcome: SyncResult::Failed,
+            packages: 0,
+            packages_added: 0,
+            packages_removed: 0,
+            requests: 0,
+            bytes_downloaded: 0,
+            manifest: None,
+            verified_by: Vec::new(),
+            packages_verified_by: Vec::new(),
+            warnings: Vec::new(),
+            published: None,
+            snapshot: None,
+            error: None,
+            failure: None,
         }
     }
 
@@ -156,19 +170,18 @@ impl SyncSummary {
 }
 
 /// What a sync would do to one repository.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PlanOutcome {
     Change,
     Unchanged,
-    #[default]
     Failed,
 }
 
 /// One repository of a dry run.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct PlannedSync {
-    pub repository: String,
+    pub repository: RepoId,
     pub outcome: PlanOutcome,
     pub packages: u64,
     /// Files to download, which are as many requests.
@@ -185,10 +198,20 @@ pub struct PlannedSync {
 }
 
 impl PlannedSync {
-    pub fn new(repository: &str) -> Self {
+    /// Nothing is known of it yet.
+    pub fn new(repository: &RepoId) -> Self {
         Self {
-            repository: repository.to_owned(),
-            ..Self::default()
+            repository: repository.clone(),
+            outcome: PlanOutcome::Failed,
+            packages: 0,
+            files: 0,
+            bytes: 0,
+            free_before: 0,
+            free_after: 0,
+            requests_made: 0,
+            warnings: Vec::new(),
+            error: None,
+            failure: None,
         }
     }
 }
@@ -222,14 +245,14 @@ mod tests {
             hint: None,
             exit_code: 3,
         };
-        let mut failed = SyncedRepository::new("b");
+        let mut failed = SyncedRepository::new(&RepoId::test("b"));
         failed.requests = 2;
         failed.fail("unreachable".to_owned(), failure);
         let changed = SyncedRepository {
             outcome: SyncResult::Changed,
             requests: 5,
             bytes_downloaded: 7,
-            ..SyncedRepository::new("a")
+            ..SyncedRepository::new(&RepoId::test("a"))
         };
         let summary = SyncSummary {
             repositories: 3,

@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::format::{Format, FormatError, Indexes, Selected, Source};
 use crate::interrupt::Interrupted;
 use crate::manifest::{self, Entry, ManifestError, Package, Role};
+use crate::names::{RepoId, SnapshotName};
 use crate::openpgp::Keyring;
 use crate::pool::exit_of_io;
 use crate::rel_path::RelPath;
@@ -23,7 +24,7 @@ use crate::store::StoreError;
 use crate::store::records::{ObjectRecord, RootRecord, SnapshotRecord, StateRecord};
 use crate::threads;
 
-use super::{Snapshot, SnapshotName, State};
+use super::{Snapshot, State};
 use crate::state::{OpenState, PoolSink, PooledIndexes, StateError};
 use placing::{packages_of, place, take};
 
@@ -53,7 +54,7 @@ pub struct Request<'a> {
     /// In order: the last one counts most.
     pub sources: &'a [State],
     pub strategy: Strategy,
-    pub repository: &'a str,
+    pub repository: &'a RepoId,
     pub name: &'a SnapshotName,
     pub description: Option<&'a str>,
     pub identity: &'a Identity,
@@ -72,7 +73,7 @@ pub enum Existing {
 pub enum MergeError {
     #[error("{repository} has a snapshot {name} already")]
     Exists {
-        repository: String,
+        repository: RepoId,
         name: SnapshotName,
     },
     /// Each with its format.
@@ -204,12 +205,12 @@ fn existing(
     storage: &Storage,
     request: &Request<'_>,
 ) -> Result<Option<SnapshotRecord>, MergeError> {
-    Ok(storage.read(|reader| reader.snapshot(request.repository, request.name.as_str()))?)
+    Ok(storage.read(|reader| reader.snapshot(request.repository, request.name))?)
 }
 
 fn exists(request: &Request<'_>) -> MergeError {
     MergeError::Exists {
-        repository: request.repository.to_owned(),
+        repository: request.repository.clone(),
         name: request.name.clone(),
     }
 }
@@ -455,8 +456,8 @@ fn record(
 ) -> Result<Snapshot, MergeError> {
     let built = manifest::build(entries)?;
     let snapshot = |record| Snapshot {
-        repository: request.repository.to_owned(),
-        name: request.name.as_str().to_owned(),
+        repository: request.repository.clone(),
+        name: request.name.clone(),
         record,
     };
     if let Some(record) = existing(storage, request)? {
@@ -500,9 +501,9 @@ fn record(
         }
         writer.put_manifest(&built)?;
         // Another run may have made one meanwhile.
-        let is_taken = writer.has_snapshot(request.repository, request.name.as_str())?;
+        let is_taken = writer.has_snapshot(request.repository, request.name)?;
         if !is_taken {
-            writer.put_snapshot(request.repository, request.name.as_str(), &record)?;
+            writer.put_snapshot(request.repository, request.name, &record)?;
         }
         Ok(is_taken)
     })?;

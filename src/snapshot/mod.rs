@@ -10,8 +10,8 @@ mod usage;
 
 use std::fmt;
 
-use crate::config::{RepoId, RepoIdError};
 use crate::exit::Exit;
+use crate::names::{RepoId, SnapshotName, SnapshotNameError};
 use crate::repo_format::RepoFormat;
 use crate::state::StateError;
 use crate::storage::Storage;
@@ -21,26 +21,11 @@ use crate::store::{Reader, Store, StoreError, Transaction};
 pub use states::{State, StateReference, find_state};
 pub use usage::usage;
 
-/// What stands for a repository's current state where a snapshot could stand.
-const LATEST: &str = "latest";
-
-/// The name of a snapshot within its repository: fit for a directory.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SnapshotName(RepoId);
-
 /// A snapshot as it is named on the command line: `NAME` where only one repository has it, else `REPOSITORY/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     repository: Option<RepoId>,
     name: SnapshotName,
-}
-
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum NameError {
-    #[error(transparent)]
-    Name(#[from] RepoIdError),
-    #[error("`{LATEST}` is what a repository's current state is called")]
-    Latest,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +42,7 @@ pub enum SnapshotError {
     },
     #[error("{repository} has a snapshot {name} already")]
     Exists {
-        repository: String,
+        repository: RepoId,
         name: SnapshotName,
     },
     #[error("there is no snapshot or state {reference}{}", only(known))]
@@ -77,7 +62,7 @@ pub enum SnapshotError {
         to: (String, RepoFormat),
     },
     #[error("{repository} has no state to make a snapshot of")]
-    NeverSynced { repository: String },
+    NeverSynced { repository: RepoId },
     #[error(transparent)]
     Stored(#[from] StateError),
     #[error(transparent)]
@@ -111,32 +96,13 @@ fn only(known: &[String]) -> String {
 /// A snapshot that is there.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    pub repository: String,
-    pub name: String,
+    pub repository: RepoId,
+    pub name: SnapshotName,
     pub record: SnapshotRecord,
 }
 
-impl SnapshotName {
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        if text == LATEST {
-            return Err(NameError::Latest);
-        }
-        Ok(Self(RepoId::parse(text)?))
-    }
-
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl fmt::Display for SnapshotName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl Reference {
-    pub fn parse(text: &str) -> Result<Self, NameError> {
+    pub fn parse(text: &str) -> Result<Self, SnapshotNameError> {
         let (repository, name) = match text.split_once('/') {
             Some((repository, name)) => (Some(RepoId::parse(repository)?), name),
             None => (None, text),
@@ -145,6 +111,11 @@ impl Reference {
             repository,
             name: SnapshotName::parse(name)?,
         })
+    }
+
+    fn means(&self, repository: &RepoId, name: &SnapshotName) -> bool {
+        let owner = self.repository.as_ref();
+        self.name == *name && owner.is_none_or(|owner| owner == repository)
     }
 }
 
@@ -165,7 +136,7 @@ impl Snapshot {
 }
 
 /// All snapshots, of one repository or of all of them.
-pub fn list(reader: &Reader, repository: Option<&str>) -> Transaction<Vec<Snapshot>> {
+pub fn list(reader: &Reader, repository: Option<&RepoId>) -> Transaction<Vec<Snapshot>> {
     let snapshots = reader.snapshots()?.into_iter();
     Ok(snapshots
         .filter(|((owner, _), _)| repository.is_none_or(|repository| repository == owner))
@@ -180,13 +151,7 @@ pub fn list(reader: &Reader, repository: Option<&str>) -> Transaction<Vec<Snapsh
 /// The one snapshot that is meant.
 pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotError> {
     let all = store.read(|reader| list(reader, None))?;
-    let is_meant = |snapshot: &&Snapshot| {
-        snapshot.name == reference.name.as_str()
-            && reference
-                .repository
-                .as_ref()
-                .is_none_or(|repository| repository.as_str() == snapshot.repository)
-    };
+    let is_meant = |snapshot: &&Snapshot| reference.means(&snapshot.repository, &snapshot.name);
     let meant: Vec<&Snapshot> = all.iter().filter(is_meant).collect();
     match meant.as_slice() {
         [snapshot] => Ok((*snapshot).clone()),
@@ -204,22 +169,22 @@ pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotEr
 /// Gives the current states of these repositories one name: all of them, or none.
 pub fn create(
     storage: &Storage,
-    repositories: &[&str],
+    repositories: &[&RepoId],
     name: &SnapshotName,
     description: Option<&str>,
     now: i64,
 ) -> Result<Vec<Snapshot>, SnapshotError> {
     let found: Vec<(Option<StateRecord>, Option<SnapshotRecord>)> = storage.read(|reader| {
-        let find = |repository: &&str| {
+        let find = |repository: &&RepoId| {
             let record = reader.repository(repository)?;
             let state = record.map(|record| record.state);
-            Ok((state, reader.snapshot(repository, name.as_str())?))
+            Ok((state, reader.snapshot(repository, name)?))
         };
         repositories.iter().map(find).collect()
     })?;
     let mut created = Vec::new();
     for (repository, (state, existing)) in repositories.iter().zip(found) {
-        let repository = (*repository).to_owned();
+        let repository = (*repository).clone();
         if existing.is_some() {
             let name = name.clone();
             return Err(SnapshotError::Exists { repository, name });
@@ -229,7 +194,7 @@ pub fn create(
         };
         created.push(Snapshot {
             repository,
-            name: name.as_str().to_owned(),
+            name: name.clone(),
             record: SnapshotRecord {
                 state,
                 description: description.map(ToOwned::to_owned),
@@ -264,14 +229,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_references() {
+    fn references() {
         assert_eq!(
             Reference::parse("r/2026-01").unwrap().to_string(),
             "r/2026-01"
         );
         assert_eq!(Reference::parse("tested").unwrap().to_string(), "tested");
-        assert_eq!(SnapshotName::parse("latest"), Err(NameError::Latest));
-        assert_eq!(Reference::parse("r/latest"), Err(NameError::Latest));
+        assert_eq!(Reference::parse("r/latest"), Err(SnapshotNameError::Latest));
         for bad in [
             "", "r/", "/n", "a/b/c", "../n", ".hidden", "-x", "a b", "a\n",
         ] {

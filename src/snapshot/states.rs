@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{LATEST, NameError, Reference, SnapshotError, list};
-use crate::config::RepoId;
+use super::{Reference, SnapshotError, list};
+use crate::names::{RepoId, SnapshotName, SnapshotNameError};
 use crate::store::Store;
 use crate::store::records::StateRecord;
 
@@ -12,42 +12,43 @@ use crate::store::records::StateRecord;
 pub enum StateReference {
     Snapshot(Reference),
     Latest(RepoId),
-    /// A snapshot, or the repository's current state.
-    Either(RepoId),
+    /// One text that can name both: a snapshot, or a repository's current state.
+    Either(SnapshotName, RepoId),
 }
 
 /// A state that is there.
 #[derive(Clone, Debug)]
 pub struct State {
-    pub repository: String,
+    pub repository: RepoId,
     /// `None` for the repository's current state.
-    pub snapshot: Option<String>,
+    pub snapshot: Option<SnapshotName>,
     pub record: StateRecord,
 }
 
 impl StateReference {
-    pub fn parse(text: &str) -> Result<Self, NameError> {
+    pub fn parse(text: &str) -> Result<Self, SnapshotNameError> {
         match text.split_once('/') {
-            Some((repository, LATEST)) => Ok(Self::Latest(RepoId::parse(repository)?)),
+            Some((repository, SnapshotName::LATEST)) => {
+                Ok(Self::Latest(RepoId::parse(repository)?))
+            }
             Some(_) => Ok(Self::Snapshot(Reference::parse(text)?)),
-            None if text == LATEST => Err(NameError::Latest),
-            None => Ok(Self::Either(RepoId::parse(text)?)),
+            None => Ok(Self::Either(
+                SnapshotName::parse(text)?,
+                RepoId::parse(text)?,
+            )),
         }
     }
 
     fn means(&self, state: &State) -> bool {
-        let is = |name: &RepoId| name.as_str() == state.repository;
-        let snapshot = state.snapshot.as_deref();
-        match self {
-            Self::Latest(repository) => snapshot.is_none() && is(repository),
-            Self::Either(name) => match snapshot {
-                None => is(name),
-                Some(snapshot) => snapshot == name.as_str(),
-            },
-            Self::Snapshot(reference) => {
-                snapshot == Some(reference.name.as_str())
-                    && reference.repository.as_ref().is_none_or(is)
+        match (self, &state.snapshot) {
+            (Self::Latest(repository) | Self::Either(_, repository), None) => {
+                state.repository == *repository
             }
+            (Self::Either(name, _), Some(snapshot)) => snapshot == name,
+            (Self::Snapshot(reference), Some(snapshot)) => {
+                reference.means(&state.repository, snapshot)
+            }
+            (Self::Latest(_), Some(_)) | (Self::Snapshot(_), None) => false,
         }
     }
 }
@@ -56,8 +57,8 @@ impl fmt::Display for StateReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Snapshot(reference) => reference.fmt(f),
-            Self::Latest(repository) => write!(f, "{repository}/{LATEST}"),
-            Self::Either(name) => name.fmt(f),
+            Self::Latest(repository) => write!(f, "{repository}/{}", SnapshotName::LATEST),
+            Self::Either(name, _) => name.fmt(f),
         }
     }
 }
@@ -65,7 +66,8 @@ impl fmt::Display for StateReference {
 impl State {
     /// `REPOSITORY/NAME` or `REPOSITORY/latest`, which are never ambiguous.
     pub fn full_name(&self) -> String {
-        let name = self.snapshot.as_deref().unwrap_or(LATEST);
+        let name = self.snapshot.as_ref();
+        let name = name.map_or(SnapshotName::LATEST, SnapshotName::as_str);
         format!("{}/{name}", self.repository)
     }
 }

@@ -62,8 +62,8 @@ pub struct TakeOver {
     /// What the marker says; `None` where it says nothing yet.
     pub from: Option<Owner>,
     pub to: Owner,
-    /// Whether the store that takes over was ever used.
-    pub was_used: bool,
+    /// When the store that takes over was last used, in seconds since the epoch; `None`: never.
+    pub last_used: Option<i64>,
 }
 
 /// How a store stands to its pool. Another one's pool is an error.
@@ -209,7 +209,7 @@ pub fn compare(store: &Store, marker: &Marker) -> Result<TakeOver, StorageError>
     Ok(TakeOver {
         from: marker.owner.clone(),
         to,
-        was_used: last_used.is_some(),
+        last_used,
     })
 }
 

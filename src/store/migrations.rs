@@ -97,6 +97,7 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
             digested(&table, ObjectId(*id.value()), bytes.value())?;
         }
     }
+    check_names(transaction)?;
     seal_rows::<_, RepositoryRecord3>(transaction, tables::REPOSITORY_TO_RECORD)?;
     seal_rows::<_, SnapshotRecord3>(transaction, tables::SNAPSHOT_TO_RECORD)?;
     seal_rows::<_, TreeRecord>(transaction, tables::TREE_TO_RECORD)?;
@@ -110,6 +111,24 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
         .and_then(|id| String::from_utf8(id.value().to_vec()).ok())
         .ok_or_else(|| damaged(&tables::META, &tables::POOL, "it is missing"))?;
     tables::put_identity(transaction, &Identity::of_version_2(pool))
+}
+
+/// A key that cannot be a name was damaged.
+fn check_names(transaction: &WriteTransaction) -> Transaction<()> {
+    let table = tables::REPOSITORY_TO_RECORD;
+    for row in transaction.open_table(table)?.iter()? {
+        let (key, _) = row?;
+        tables::repository_of(&table, &key.value(), key.value())?;
+    }
+    let table = tables::SYNC_TO_RECORD;
+    for row in transaction.open_table(table)?.iter()? {
+        let (key, _) = row?;
+        tables::repository_of(&table, &key.value(), key.value().0)?;
+    }
+    for row in transaction.open_table(tables::SNAPSHOT_TO_RECORD)?.iter()? {
+        tables::snapshot_of(row?.0.value())?;
+    }
+    Ok(())
 }
 
 /// From 3 to 4.

@@ -414,6 +414,7 @@ mod tests {
     use super::*;
     use crate::digest::{Algorithm, Digest, ObjectId};
     use crate::lock::{Mode, Requester};
+    use crate::names::RepoId;
 
     fn store() -> (tempfile::TempDir, Store, Locks) {
         let dir = tempfile::tempdir().unwrap();
@@ -426,6 +427,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let (_dir, store, lock) = store();
         let object = ObjectId::of(b"x");
+        let (here, there) = (RepoId::test("here"), RepoId::test("there"));
         let sha1 = Digest::parse(Algorithm::Sha1, &"1".repeat(40)).unwrap();
         let sha512 = Digest::parse(Algorithm::Sha512, &"5".repeat(128)).unwrap();
         store
@@ -437,18 +439,18 @@ mod tests {
                         verified_at: 7,
                     },
                 )?;
-                writer.put_alias(&sha1, "here", object)?;
-                writer.put_alias(&sha512, "here", object)
+                writer.put_alias(&sha1, &here, object)?;
+                writer.put_alias(&sha512, &here, object)
             })
             .unwrap();
         store
             .read(|reader| {
                 assert_eq!(reader.pool_id()?, "pool-1");
                 assert_eq!(reader.object(object)?.unwrap().size, 1);
-                assert_eq!(reader.object_with(&sha1, "here")?, Some(object));
+                assert_eq!(reader.object_with(&sha1, &here)?, Some(object));
                 // SHA-1 can be forged: another repository's word for it does not count.
-                assert_eq!(reader.object_with(&sha1, "there")?, None);
-                assert_eq!(reader.object_with(&sha512, "there")?, Some(object));
+                assert_eq!(reader.object_with(&sha1, &there)?, None);
+                assert_eq!(reader.object_with(&sha512, &there)?, Some(object));
                 Ok(())
             })
             .unwrap();
@@ -504,23 +506,22 @@ mod tests {
     #[test]
     fn history_is_newest_first_and_bounded() {
         let (_dir, store, lock) = store();
+        let (a, b) = (RepoId::test("a"), RepoId::test("b"));
         store
             .write(&lock, |writer| {
                 for started in 0..tables::HISTORY_LIMIT + 5 {
                     writer.add_history(
-                        "a",
+                        &a,
                         &HistoryRecord {
                             started: i64::try_from(started).unwrap(),
                             ..HistoryRecord::default()
                         },
                     )?;
                 }
-                writer.add_history("b", &HistoryRecord::default())
+                writer.add_history(&b, &HistoryRecord::default())
             })
             .unwrap();
-        let history = store
-            .read(|reader| reader.history("a", usize::MAX))
-            .unwrap();
+        let history = store.read(|reader| reader.history(&a, usize::MAX)).unwrap();
         assert_eq!(history.len() as u64, tables::HISTORY_LIMIT);
         assert_eq!(history[0].started, 1004);
     }
@@ -531,7 +532,7 @@ mod tests {
         let object = ObjectId::of(b"x");
         let digest = |digit: &str| Digest::parse(Algorithm::Sha1, &digit.repeat(40)).unwrap();
         let digests = [digest("0"), digest("f")];
-        let names = ["a", "a.b", "ab", "A"];
+        let names = ["a", "a.b", "ab", "A"].map(RepoId::test);
         let origin = ObjectId::of(b"http://h/");
         let validator = ValidatorRecord {
             etag: None,
@@ -540,7 +541,7 @@ mod tests {
         };
         store
             .write(&lock, |writer| {
-                for name in names {
+                for name in &names {
                     for digest in &digests {
                         writer.put_alias(digest, name, object)?;
                     }
@@ -549,13 +550,13 @@ mod tests {
                     let validators = [("root".to_owned(), validator.clone())];
                     writer.put_validators(name, origin, &validators.into())?;
                 }
-                writer.remove_repository("a")
+                writer.remove_repository(&names[0])
             })
             .unwrap();
         store
             .read(|reader| {
-                for name in names {
-                    let is_there = name != "a";
+                for name in &names {
+                    let is_there = *name != names[0];
                     for digest in &digests {
                         let found = reader.object_with(digest, name)?;
                         assert_eq!(found.is_some(), is_there, "{name}");
@@ -565,8 +566,8 @@ mod tests {
                     let validator = reader.validator(name, origin, "root")?;
                     assert_eq!(validator.is_some(), is_there, "{name}");
                 }
-                let known: Vec<String> = reader.known_repositories()?.into_iter().collect();
-                assert_eq!(known, ["A", "a.b", "ab"]);
+                let known: Vec<RepoId> = reader.known_repositories()?.into_iter().collect();
+                assert_eq!(known, ["A", "a.b", "ab"].map(RepoId::test));
                 Ok(())
             })
             .unwrap();

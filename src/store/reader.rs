@@ -15,6 +15,7 @@ use super::seal::{Form, Shown, damaged, digested, unseal, unseal_json};
 use super::{Reader, Transaction, tables};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Entry, Manifest};
+use crate::names::{RepoId, SnapshotName};
 
 type Snapshots = redb::ReadOnlyTable<(&'static str, &'static str), &'static [u8]>;
 
@@ -22,18 +23,18 @@ type Snapshots = redb::ReadOnlyTable<(&'static str, &'static str), &'static [u8]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
     State {
-        repository: String,
+        repository: RepoId,
     },
     Snapshot {
-        repository: String,
-        name: String,
+        repository: RepoId,
+        name: SnapshotName,
     },
     /// It shows the manifest, or did so a while ago.
     Tree {
         path: PathBuf,
-        repository: String,
+        repository: RepoId,
         /// What it shows; `None` for the repository's state.
-        snapshot: Option<String>,
+        snapshot: Option<SnapshotName>,
     },
 }
 
@@ -86,24 +87,26 @@ impl Reader {
         tables::pool_id(&self.transaction, self.form)
     }
 
-    pub fn repository(&self, repository: &str) -> Transaction<Option<RepositoryRecord>> {
+    pub fn repository(&self, repository: &RepoId) -> Transaction<Option<RepositoryRecord>> {
         let table = self.transaction.open_table(tables::REPOSITORY_TO_RECORD)?;
-        let row = table.get(repository)?;
+        let row = table.get(repository.as_str())?;
         if row.is_none() {
             self.repositories()?;
         }
-        row.map(|row| self.repository_in(repository, row.value()))
+        row.map(|row| self.repository_in(repository.as_str(), row.value()))
             .transpose()
     }
 
-    pub fn repositories(&self) -> Transaction<BTreeMap<String, RepositoryRecord>> {
+    pub fn repositories(&self) -> Transaction<BTreeMap<RepoId, RepositoryRecord>> {
         let table = self.transaction.open_table(tables::REPOSITORY_TO_RECORD)?;
         table
             .iter()?
             .map(|row| {
                 let (key, value) = row?;
                 let key = key.value();
-                Ok((key.to_owned(), self.repository_in(key, value.value())?))
+                let record = self.repository_in(key, value.value())?;
+                let table = &tables::REPOSITORY_TO_RECORD;
+                Ok((tables::repository_of(table, &key, key)?, record))
             })
             .collect()
     }
@@ -177,7 +180,11 @@ impl Reader {
     }
 
     /// The object that is known to have a declared digest. What SHA-1 says counts only within `repository`.
-    pub fn object_with(&self, digest: &Digest, repository: &str) -> Transaction<Option<ObjectId>> {
+    pub fn object_with(
+        &self,
+        digest: &Digest,
+        repository: &RepoId,
+    ) -> Transaction<Option<ObjectId>> {
         if let Some(object) = digest.object_id() {
             return Ok(Some(object));
         }
@@ -251,7 +258,7 @@ impl Reader {
     /// What the server at `origin` gave with the file at a path below it.
     pub fn validator(
         &self,
-        repository: &str,
+        repository: &RepoId,
         origin: ObjectId,
         path: &str,
     ) -> Transaction<Option<ValidatorRecord>> {
@@ -260,7 +267,7 @@ impl Reader {
             return Ok(None);
         }
         let table = self.transaction.open_table(tables::ORIGIN_TO_VALIDATOR)?;
-        let key = (repository, &origin.0, path);
+        let key = (repository.as_str(), &origin.0, path);
         table
             .get(key)?
             .map(|row| self.json(&tables::ORIGIN_TO_VALIDATOR, &key, row.value()))
@@ -292,20 +299,15 @@ impl Reader {
     }
 
     /// The last syncs of a repository, newest first.
-    pub fn history(&self, repository: &str, limit: usize) -> Transaction<Vec<HistoryRecord>> {
+    pub fn history(&self, repository: &RepoId, limit: usize) -> Transaction<Vec<HistoryRecord>> {
         let table = self.transaction.open_table(tables::SYNC_TO_RECORD)?;
         // A row whose key is damaged is another repository's now.
         for row in table.iter()? {
             let (key, value) = row?;
-            unseal(
-                self.form,
-                &tables::SYNC_TO_RECORD,
-                &key.value(),
-                value.value(),
-            )?;
+            self.syncer(key.value(), value.value())?;
         }
         table
-            .range((repository, 0)..=(repository, u64::MAX))?
+            .range(tables::syncs_of(repository))?
             .rev()
             .take(limit)
             .map(|row| {
@@ -315,22 +317,22 @@ impl Reader {
             .collect()
     }
 
+    /// The repository that a sync in the history is of.
+    fn syncer(&self, key: (&str, u64), value: &[u8]) -> Transaction<RepoId> {
+        unseal(self.form, &tables::SYNC_TO_RECORD, &key, value)?;
+        tables::repository_of(&tables::SYNC_TO_RECORD, &key, key.0)
+    }
+
     /// The names of all repositories that something is known of: a state, syncs, snapshots, published trees.
-    pub fn known_repositories(&self) -> Transaction<BTreeSet<String>> {
-        let mut known: BTreeSet<String> = self.repositories()?.into_keys().collect();
+    pub fn known_repositories(&self) -> Transaction<BTreeSet<RepoId>> {
+        let mut known: BTreeSet<RepoId> = self.repositories()?.into_keys().collect();
         known.extend(self.snapshots()?.into_keys().map(|(owner, _)| owner));
         known.extend(self.trees()?.into_values().map(|tree| tree.repository));
         let syncs = self.transaction.open_table(tables::SYNC_TO_RECORD)?;
         // A repository has up to a thousand: from one name to the next.
         let mut next = syncs.first()?;
         while let Some((key, value)) = next {
-            unseal(
-                self.form,
-                &tables::SYNC_TO_RECORD,
-                &key.value(),
-                value.value(),
-            )?;
-            let name = key.value().0.to_owned();
+            let name = self.syncer(key.value(), value.value())?;
             let behind = (Bound::Excluded((name.as_str(), u64::MAX)), Bound::Unbounded);
             next = syncs.range::<(&str, u64)>(behind)?.next().transpose()?;
             known.insert(name);
@@ -338,11 +340,15 @@ impl Reader {
         Ok(known)
     }
 
-    pub fn snapshot(&self, repository: &str, name: &str) -> Transaction<Option<SnapshotRecord>> {
+    pub fn snapshot(
+        &self,
+        repository: &RepoId,
+        name: &SnapshotName,
+    ) -> Transaction<Option<SnapshotRecord>> {
         let Some(table) = self.snapshots_table()? else {
             return Ok(None);
         };
-        let key = (repository, name);
+        let key = (repository.as_str(), name.as_str());
         let row = table.get(key)?;
         if row.is_none() {
             self.snapshots()?;
@@ -352,7 +358,7 @@ impl Reader {
     }
 
     /// All snapshots, by repository and name.
-    pub fn snapshots(&self) -> Transaction<BTreeMap<(String, String), SnapshotRecord>> {
+    pub fn snapshots(&self) -> Transaction<BTreeMap<(RepoId, SnapshotName), SnapshotRecord>> {
         let Some(table) = self.snapshots_table()? else {
             return Ok(BTreeMap::new());
         };
@@ -362,7 +368,7 @@ impl Reader {
                 let (key, value) = row?;
                 let key = key.value();
                 let record = self.snapshot_in(key, value.value())?;
-                Ok(((key.0.to_owned(), key.1.to_owned()), record))
+                Ok((tables::snapshot_of(key)?, record))
             })
             .collect()
     }
@@ -418,5 +424,113 @@ impl Reader {
             }
         }
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::seal::seal_json;
+    use super::super::{Store, Writer};
+    use super::*;
+    use crate::exit::Exit;
+    use crate::lock::{Locks, Mode, Requester};
+
+    fn put<K: redb::Key + 'static>(
+        writer: &Writer,
+        table: TableDefinition<'static, K, &'static [u8]>,
+        key: &K::SelfType<'_>,
+        record: &Value,
+    ) -> Transaction<()> {
+        let row = seal_json(&table, key, record);
+        writer.0.open_table(table)?.insert(key, row.as_slice())?;
+        Ok(())
+    }
+
+    /// The error of `ask` after `write` has put a row there whose check is right.
+    fn error_of<T: std::fmt::Debug>(
+        write: impl Fn(&Writer) -> Transaction<()>,
+        ask: impl Fn(&Reader) -> Transaction<T>,
+    ) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chantal.redb");
+        let store = Store::create(&path, "pool-1").unwrap();
+        let locks = Locks::acquire(dir.path(), Mode::Exclusive, &Requester::test()).unwrap();
+        store.write(&locks, write).unwrap();
+        let error = store.read(ask).unwrap_err();
+        assert_eq!(error.exit(), Exit::Damaged);
+        let start = format!("the store {} is damaged: ", path.display());
+        error.to_string().strip_prefix(&start).unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_damage() {
+        let id = ObjectId::of(b"x");
+        let state = json!({"format": "rpm", "manifest": id, "roots": [], "packages": 0, "bytes": 0, "synced_at": 0});
+        let repository = json!({"state": &state, "origin": id, "selection": id, "checked_at": 0, "was_signed": false});
+        let snapshot = json!({"state": &state, "created_at": 0});
+        let sync = json!(HistoryRecord::default());
+
+        let put_repository =
+            |writer: &Writer| put(writer, tables::REPOSITORY_TO_RECORD, &".r", &repository);
+        let expected = "table repository_to_record, key .r: its key is not valid: repository \".r\" starts with `.`";
+        assert_eq!(error_of(put_repository, Reader::repositories), expected);
+        let other = RepoId::test("other");
+        let one = |reader: &Reader| reader.repository(&other);
+        assert_eq!(error_of(put_repository, one), expected);
+
+        for (key, why) in [
+            (("", "s"), "repository is empty"),
+            (
+                ("r", "latest"),
+                "snapshot `latest` is what a repository's current state is called",
+            ),
+            (
+                ("r", "a/b"),
+                "snapshot \"a/b\" contains '/', only letters, digits, `.`, `_` and `-` are possible",
+            ),
+        ] {
+            let put_snapshot =
+                |writer: &Writer| put(writer, tables::SNAPSHOT_TO_RECORD, &key, &snapshot);
+            assert_eq!(
+                error_of(put_snapshot, Reader::snapshots),
+                format!(
+                    "table snapshot_to_record, key {}/{}: its key is not valid: {why}",
+                    key.0, key.1
+                )
+            );
+        }
+
+        let put_sync = |writer: &Writer| put(writer, tables::SYNC_TO_RECORD, &("-r", 1), &sync);
+        let expected = "table sync_to_record, key -r/1: its key is not valid: repository \"-r\" starts with `-`";
+        assert_eq!(error_of(put_sync, Reader::known_repositories), expected);
+        let history = |reader: &Reader| reader.history(&other, 1);
+        assert_eq!(error_of(put_sync, history), expected);
+    }
+
+    #[test]
+    fn a_tree_of_what_cannot_be_a_name_is_damage() {
+        let tree = |repository: &str, snapshot: Option<&str>| {
+            json!({"repository": repository, "snapshot": snapshot, "manifest": null, "published_at": 0,
+                "earlier": [], "staging": null})
+        };
+        for (record, why) in [
+            (tree(".r", None), "\".r\" starts with `.`"),
+            (tree("r", Some("")), "is empty"),
+        ] {
+            let put_tree = |writer: &Writer| {
+                put(
+                    writer,
+                    tables::TREE_TO_RECORD,
+                    &b"/srv/r".as_slice(),
+                    &record,
+                )
+            };
+            let error = error_of(put_tree, Reader::trees);
+            let expected =
+                format!("table tree_to_record, key /srv/r: it cannot be read: {why} at ");
+            assert!(error.starts_with(&expected), "{error}");
+        }
     }
 }

@@ -6,16 +6,17 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 
 use crate::digest::{Algorithm, Digest, ObjectId};
+use crate::names::{RepoId, SnapshotName};
 
 use super::records::{Identity, ObjectRecord};
-use super::seal::{Form, LENGTH, damaged, seal, unseal};
+use super::seal::{Form, LENGTH, Shown, damaged, seal, unseal};
 use super::{Transaction, TransactionError};
 
 /// The version that this program writes. A store with a higher one is refused, one with a lower one is brought here by
@@ -59,6 +60,7 @@ const ADOPTING: &str = "adopting";
 const RESTORED: &str = "restored";
 
 const UNREADABLE: &str = "it cannot be read";
+const NOT_A_KEY: &str = "its key is not valid";
 
 pub const REPOSITORY_TO_RECORD: TableDefinition<&str, &[u8]> =
     TableDefinition::new("repository_to_record");
@@ -220,6 +222,35 @@ fn meta(
         .transpose()
 }
 
+/// The repository that is called `name` in the key of a row.
+pub fn repository_of<'k, K, V>(
+    table: &TableDefinition<'_, K, V>,
+    key: &K::SelfType<'k>,
+    name: &str,
+) -> Transaction<RepoId>
+where
+    K: Key + 'static,
+    V: Value + 'static,
+    K::SelfType<'k>: Shown,
+{
+    RepoId::parse(name)
+        .map_err(|error| damaged(table, key, &format!("{NOT_A_KEY}: repository {error}")))
+}
+
+/// What the key of a snapshot's row says.
+pub fn snapshot_of(key: (&str, &str)) -> Transaction<(RepoId, SnapshotName)> {
+    let table = &SNAPSHOT_TO_RECORD;
+    let repository = repository_of(table, &key, key.0)?;
+    let name = SnapshotName::parse(key.1)
+        .map_err(|error| damaged(table, &key, &format!("{NOT_A_KEY}: snapshot {error}")))?;
+    Ok((repository, name))
+}
+
+/// The keys of a repository's syncs.
+pub fn syncs_of(repository: &RepoId) -> RangeInclusive<(&str, u64)> {
+    (repository.as_str(), 0)..=(repository.as_str(), u64::MAX)
+}
+
 /// Chunks of manifests are stored as zstd frames; those of before schema version 4 as they are. In either case their id is the SHA-256
 /// of the chunk itself.
 pub struct ChunkCompressor(zstd::bulk::Compressor<'static>);
@@ -252,7 +283,7 @@ pub fn decompress_chunk(id: ObjectId, row: &[u8]) -> Transaction<Cow<'_, [u8]>> 
 }
 
 /// One byte for the algorithm, for SHA-1 the repository and a NUL, then the digest.
-pub fn alias_key(digest: &Digest, repository: &str) -> Vec<u8> {
+pub fn alias_key(digest: &Digest, repository: &RepoId) -> Vec<u8> {
     let code = match digest.algorithm() {
         // As in `sha1_aliases_of`.
         Algorithm::Sha1 => 1,
@@ -262,7 +293,7 @@ pub fn alias_key(digest: &Digest, repository: &str) -> Vec<u8> {
     };
     let mut key = vec![code];
     if !digest.algorithm().is_collision_resistant() {
-        key.extend_from_slice(repository.as_bytes());
+        key.extend_from_slice(repository.as_str().as_bytes());
         key.push(0);
     }
     key.extend_from_slice(digest.bytes());
@@ -270,8 +301,8 @@ pub fn alias_key(digest: &Digest, repository: &str) -> Vec<u8> {
 }
 
 /// From the first key of the SHA-1 aliases of a repository up to, and without, what comes behind the last one.
-pub fn sha1_aliases_of(repository: &str) -> Range<Vec<u8>> {
-    let key = |end: u8| [&[1], repository.as_bytes(), &[end]].concat();
+pub fn sha1_aliases_of(repository: &RepoId) -> Range<Vec<u8>> {
+    let key = |end: u8| [&[1], repository.as_str().as_bytes(), &[end]].concat();
     key(0)..key(1)
 }
 

@@ -14,6 +14,7 @@ use super::tables::SYNC_TO_RECORD;
 use super::{Needed, Transaction, TransactionError, Writer, tables};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Built, Role};
+use crate::names::{RepoId, SnapshotName};
 
 impl Writer {
     pub fn identity(&self) -> Transaction<Identity> {
@@ -24,10 +25,15 @@ impl Writer {
         tables::put_identity(&self.0, identity)
     }
 
-    pub fn put_repository(&self, repository: &str, record: &RepositoryRecord) -> Transaction<()> {
+    pub fn put_repository(
+        &self,
+        repository: &RepoId,
+        record: &RepositoryRecord,
+    ) -> Transaction<()> {
         let mut table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
-        let row = seal_json(&tables::REPOSITORY_TO_RECORD, &repository, record);
-        table.insert(repository, row.as_slice())?;
+        let key = repository.as_str();
+        let row = seal_json(&tables::REPOSITORY_TO_RECORD, &key, record);
+        table.insert(key, row.as_slice())?;
         Ok(())
     }
 
@@ -85,7 +91,7 @@ impl Writer {
     pub fn put_alias(
         &self,
         digest: &Digest,
-        repository: &str,
+        repository: &RepoId,
         object: ObjectId,
     ) -> Transaction<()> {
         if digest.object_id().is_some() {
@@ -113,23 +119,23 @@ impl Writer {
     /// Replaces what is known of a repository's paths at an origin. Of others nothing is known any more.
     pub fn put_validators(
         &self,
-        repository: &str,
+        repository: &RepoId,
         origin: ObjectId,
         validators: &BTreeMap<String, ValidatorRecord>,
     ) -> Transaction<()> {
         self.remove_validators(repository)?;
         let mut table = self.0.open_table(tables::ORIGIN_TO_VALIDATOR)?;
         for (path, record) in validators {
-            let key = (repository, &origin.0, path.as_str());
+            let key = (repository.as_str(), &origin.0, path.as_str());
             let row = seal_json(&tables::ORIGIN_TO_VALIDATOR, &key, record);
             table.insert(key, row.as_slice())?;
         }
         Ok(())
     }
 
-    fn remove_validators(&self, repository: &str) -> Transaction<()> {
+    fn remove_validators(&self, repository: &RepoId) -> Transaction<()> {
         let mut table = self.0.open_table(tables::ORIGIN_TO_VALIDATOR)?;
-        table.retain(|(owner, _, _), _| owner != repository)?;
+        table.retain(|(owner, _, _), _| owner != repository.as_str())?;
         Ok(())
     }
 
@@ -141,10 +147,10 @@ impl Writer {
         Ok(())
     }
 
-    pub fn add_history(&self, repository: &str, record: &HistoryRecord) -> Transaction<()> {
+    pub fn add_history(&self, repository: &RepoId, record: &HistoryRecord) -> Transaction<()> {
         let mut table = self.0.open_table(SYNC_TO_RECORD)?;
         let last = table
-            .range((repository, 0)..=(repository, u64::MAX))?
+            .range(tables::syncs_of(repository))?
             .next_back()
             .transpose()?
             .map(|(key, value)| {
@@ -154,22 +160,23 @@ impl Writer {
             })
             .transpose()?;
         let next = last.map_or(1, |last| last.saturating_add(1));
-        let key = (repository, next);
+        let key = (repository.as_str(), next);
         let row = seal_json(&SYNC_TO_RECORD, &key, record);
         table.insert(key, row.as_slice())?;
         // Enough to answer "since when", little enough to stay small for years.
         if let Some(oldest) = next.checked_sub(tables::HISTORY_LIMIT) {
-            table.retain_in((repository, 0)..=(repository, oldest), |_, _| false)?;
+            let name = repository.as_str();
+            table.retain_in((name, 0)..=(name, oldest), |_, _| false)?;
         }
         Ok(())
     }
 
     /// Forgets a repository's state, history, validators and SHA-1 aliases. Its snapshots and trees stay.
-    pub fn remove_repository(&self, repository: &str) -> Transaction<()> {
+    pub fn remove_repository(&self, repository: &RepoId) -> Transaction<()> {
         let mut table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
-        table.remove(repository)?;
+        table.remove(repository.as_str())?;
         let mut table = self.0.open_table(tables::SYNC_TO_RECORD)?;
-        table.retain_in((repository, 0)..=(repository, u64::MAX), |_, _| false)?;
+        table.retain_in(tables::syncs_of(repository), |_, _| false)?;
         let mut table = self.0.open_table(tables::DIGEST_TO_OBJECT)?;
         let aliases = tables::sha1_aliases_of(repository);
         table.retain_in(aliases.start.as_slice()..aliases.end.as_slice(), |_, _| {
@@ -178,29 +185,29 @@ impl Writer {
         self.remove_validators(repository)
     }
 
-    pub fn has_snapshot(&self, repository: &str, name: &str) -> Transaction<bool> {
+    pub fn has_snapshot(&self, repository: &RepoId, name: &SnapshotName) -> Transaction<bool> {
         let table = self.0.open_table(tables::SNAPSHOT_TO_RECORD)?;
-        let row = table.get((repository, name))?;
+        let row = table.get((repository.as_str(), name.as_str()))?;
         Ok(row.is_some())
     }
 
     pub fn put_snapshot(
         &self,
-        repository: &str,
-        name: &str,
+        repository: &RepoId,
+        name: &SnapshotName,
         record: &SnapshotRecord,
     ) -> Transaction<()> {
         self.raise_generation()?;
         let mut table = self.0.open_table(tables::SNAPSHOT_TO_RECORD)?;
-        let key = (repository, name);
+        let key = (repository.as_str(), name.as_str());
         let row = seal_json(&tables::SNAPSHOT_TO_RECORD, &key, record);
         table.insert(key, row.as_slice())?;
         Ok(())
     }
 
-    pub fn remove_snapshot(&self, repository: &str, name: &str) -> Transaction<()> {
+    pub fn remove_snapshot(&self, repository: &RepoId, name: &SnapshotName) -> Transaction<()> {
         let mut table = self.0.open_table(tables::SNAPSHOT_TO_RECORD)?;
-        table.remove((repository, name))?;
+        table.remove((repository.as_str(), name.as_str()))?;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use super::verify::PackageSigner;
 use crate::config::RootCheck;
 use crate::digest::ObjectId;
 use crate::manifest::{self, Built, ChunkRef, Entry};
+use crate::names::RepoId;
 use crate::openpgp::Signer;
 use crate::repo_format::RepoFormat;
 use crate::storage::Storage;
@@ -45,7 +46,7 @@ pub struct Report {
 #[derive(Clone, Copy)]
 pub struct Recorder<'a> {
     pub storage: &'a Storage,
-    pub repository: &'a str,
+    pub repository: &'a RepoId,
     pub previous: &'a Previous,
     /// Whose requests and bytes are recorded.
     pub upstream: &'a Upstream,

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::digest::{Digest, ObjectRef};
 use crate::interrupt::Interrupt;
+use crate::names::RepoId;
 use crate::pool::{Begin, Held};
 use crate::progress::{Downloads, Progress};
 use crate::rel_path::RelPath;
@@ -54,7 +55,7 @@ pub struct Fetcher<'a> {
     pub storage: &'a Storage,
     pub upstream: &'a Upstream,
     /// The repository's name: for messages, and because a weak digest counts only within it.
-    pub repository: &'a str,
+    pub repository: &'a RepoId,
     pub workers: Workers<'a>,
     pub progress: &'a Progress,
 }
@@ -140,7 +141,9 @@ impl Fetcher<'_> {
             return Ok(Brought::default());
         }
         let Missing { files, bytes, .. } = Missing::of(wants, self.repository, &Held::default());
-        let downloads = self.progress.downloads(self.repository, files, bytes);
+        let downloads = self
+            .progress
+            .downloads(self.repository.as_str(), files, bytes);
         let arrived = Mutex::new(Arrived {
             brought: Brought {
                 objects: HashMap::with_capacity(wants.len()),

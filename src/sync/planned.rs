@@ -6,6 +6,7 @@ use super::error::SyncError;
 use crate::digest::{Digest, ObjectRef};
 use crate::format::{Chosen, Index, Reference};
 use crate::manifest::Entry;
+use crate::names::RepoId;
 use crate::pool::{Held, Pool};
 use crate::rel_path::RelPath;
 use crate::state::PooledIndexes;
@@ -63,7 +64,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    pub fn of(wants: &[Want], repository: &str, held: &Held) -> Self {
+    pub fn of(wants: &[Want], repository: &RepoId, held: &Held) -> Self {
         let mut missing = Self {
             files: wants.len() as u64,
             bytes: 0,
@@ -126,7 +127,7 @@ impl SyncPlan {
         self.files.iter().filter_map(want).collect()
     }
 
-    pub fn missing(&self, repository: &str, held: &Held) -> Missing {
+    pub fn missing(&self, repository: &RepoId, held: &Held) -> Missing {
         Missing::of(&self.wants(), repository, held)
     }
 }

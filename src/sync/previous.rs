@@ -26,7 +26,7 @@ impl Previous {
         repository: &config::Repository,
         selected: &dyn Selected,
     ) -> Result<Self, StoreError> {
-        let id = repository.id.as_str();
+        let id = &repository.id;
         Ok(Self {
             origin: origin(repository, selected),
             record: storage.read(|reader| reader.repository(id))?,

@@ -21,6 +21,7 @@ use crate::digest::ObjectId;
 use crate::format::{self, Root, Selected};
 use crate::interrupt::Interrupt;
 use crate::lock::Guard;
+use crate::names::RepoId;
 use crate::openpgp::Keyring;
 use crate::progress::Progress;
 use crate::storage::Storage;
@@ -101,7 +102,7 @@ impl<'a> Session<'a> {
         let lock = if storage.is_dry_run() {
             None
         } else {
-            Some(storage.locks.repository(repository.id.as_str())?)
+            Some(storage.locks.repository(&repository.id)?)
         };
         Ok(Self {
             context,
@@ -338,8 +339,8 @@ impl<'a> Session<'a> {
         Ok(history.iter().any(|sync| sync.root == Some(root)))
     }
 
-    fn id(&self) -> &str {
-        self.repository.id.as_str()
+    fn id(&self) -> &RepoId {
+        &self.repository.id
     }
 
     fn keyring(&self) -> Result<Arc<Keyring>, KeyError> {

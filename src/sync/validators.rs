@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::digest::ObjectId;
+use crate::names::RepoId;
 use crate::rel_path::RelPath;
 use crate::storage::Storage;
 use crate::store::StoreError;
@@ -14,7 +15,7 @@ use crate::upstream::Validators;
 #[derive(Clone, Copy)]
 pub struct KnownValidators<'a> {
     pub storage: &'a Storage,
-    pub repository: &'a str,
+    pub repository: &'a RepoId,
     pub origin: ObjectId,
     /// Older ones are not used.
     pub max_age: Duration,

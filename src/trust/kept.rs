@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::config::{self, Config, HttpUrl, KeySource, RepoId};
+use crate::config::{self, Config, HttpUrl, KeySource};
 use crate::digest::ObjectId;
 use crate::exit::Exit;
 use crate::lock::{LockError, Locks};
+use crate::names::RepoId;
 use crate::openpgp::{Keyring, KeyringError};
 use crate::pool::exit_of_io;
 use crate::regular_file;

@@ -10,10 +10,23 @@ use super::UpstreamError;
 use super::resolver::UnknownHost;
 use super::wire::ExpectsTls;
 
-/// `sent_certificate`: whether a client certificate was offered.
-pub fn classify(url: String, error: &Error, sent_certificate: bool) -> UpstreamError {
+/// Whether a client certificate was offered with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificate {
+    Sent,
+    NotSent,
+}
+
+/// What a request went over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Plain,
+    Tls,
+}
+
+pub fn classify(url: String, error: &Error, certificate: ClientCertificate) -> UpstreamError {
     if let Some(tls) = tls_error(error)
-        && let Some(why) = final_tls(tls, sent_certificate)
+        && let Some(why) = final_tls(tls, certificate)
     {
         return UpstreamError::Tls { url, why };
     }
@@ -34,7 +47,7 @@ pub fn classify(url: String, error: &Error, sent_certificate: bool) -> UpstreamE
 }
 
 /// What a page that comes with status 400 says of the connection. Servers have no other way to say it.
-pub fn failure_in_page(page: &[u8], is_tls: bool) -> Option<TlsFailure> {
+pub fn failure_in_page(page: &[u8], transport: Transport) -> Option<TlsFailure> {
     /// In lower case, of nginx, Apache and Go.
     const TLS_WANTED: [&str; 3] = [
         "plain http request was sent to https port",
@@ -44,12 +57,15 @@ pub fn failure_in_page(page: &[u8], is_tls: bool) -> Option<TlsFailure> {
     /// Of nginx.
     const CERTIFICATE_WANTED: &str = "no required ssl certificate was sent";
     let page = String::from_utf8_lossy(page).to_ascii_lowercase();
-    if is_tls {
-        let is_wanted = page.contains(CERTIFICATE_WANTED);
-        is_wanted.then_some(TlsFailure::ClientCertificateWanted)
-    } else {
-        let is_wanted = TLS_WANTED.iter().any(|words| page.contains(words));
-        is_wanted.then_some(TlsFailure::TlsWanted)
+    match transport {
+        Transport::Tls => {
+            let is_wanted = page.contains(CERTIFICATE_WANTED);
+            is_wanted.then_some(TlsFailure::ClientCertificateWanted)
+        }
+        Transport::Plain => {
+            let is_wanted = TLS_WANTED.iter().any(|words| page.contains(words));
+            is_wanted.then_some(TlsFailure::TlsWanted)
+        }
     }
 }
 
@@ -76,7 +92,7 @@ pub enum TlsFailure {
     TlsWanted,
 }
 
-fn final_tls(error: &TlsError, sent_certificate: bool) -> Option<TlsFailure> {
+fn final_tls(error: &TlsError, certificate: ClientCertificate) -> Option<TlsFailure> {
     Some(match error {
         TlsError::InvalidCertificate(error) => match error {
             CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
@@ -98,7 +114,9 @@ fn final_tls(error: &TlsError, sent_certificate: bool) -> Option<TlsFailure> {
             TlsFailure::ClientCertificateWanted
         }
         // Before TLS 1.3 a missing certificate is a failed handshake.
-        TlsError::AlertReceived(AlertDescription::HandshakeFailure) if !sent_certificate => {
+        TlsError::AlertReceived(AlertDescription::HandshakeFailure)
+            if certificate == ClientCertificate::NotSent =>
+        {
             return None;
         }
         TlsError::AlertReceived(
@@ -110,7 +128,9 @@ fn final_tls(error: &TlsError, sent_certificate: bool) -> Option<TlsFailure> {
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
             | AlertDescription::HandshakeFailure),
-        ) if sent_certificate => TlsFailure::ClientCertificateRefused(format!("{alert:?}")),
+        ) if certificate == ClientCertificate::Sent => {
+            TlsFailure::ClientCertificateRefused(format!("{alert:?}"))
+        }
         TlsError::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => TlsFailure::NotTls,
         _ => return None,
     })

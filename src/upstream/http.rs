@@ -19,7 +19,7 @@ use url::Url;
 
 use super::UpstreamError;
 use super::body::BodyReader;
-use super::failure::classify;
+use super::failure::{ClientCertificate, Transport, classify};
 use super::resolver::CachingResolver;
 use super::validators::Validators;
 use super::wire::{AnswerConnector, Deadlines, WireConnector};
@@ -89,9 +89,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// Whether the server says where the body ends: then a truncated one is an error of its own.
     pub declares_end: bool,
-    /// Whether a client certificate was sent with the request.
-    pub with_certificate: bool,
-    pub is_tls: bool,
+    pub client_certificate: ClientCertificate,
+    pub transport: Transport,
     body: Body,
     timeout: Duration,
     deadlines: Arc<Deadlines>,
@@ -240,7 +239,7 @@ impl Http {
                         HEADER_TIMEOUT.as_secs()
                     ),
                 },
-                error => classify(shown(url), &error, self.sends_certificate(url)),
+                error => classify(shown(url), &error, self.client_certificate(url)),
             }
         })
     }
@@ -249,8 +248,13 @@ impl Http {
         url.origin() == self.origin.origin()
     }
 
-    fn sends_certificate(&self, url: &Url) -> bool {
-        self.identity.certificate.is_some() && self.is_origin(url) && url.scheme() == "https"
+    fn client_certificate(&self, url: &Url) -> ClientCertificate {
+        let has_one = self.identity.certificate.is_some() && self.is_origin(url);
+        if has_one && transport(url) == Transport::Tls {
+            ClientCertificate::Sent
+        } else {
+            ClientCertificate::NotSent
+        }
     }
 
     fn agent(&self, identity: &Identity) -> Agent {
@@ -328,12 +332,20 @@ impl Http {
             retry_after: header(RETRY_AFTER)
                 .and_then(|seconds| seconds.trim().parse().ok())
                 .map(Duration::from_secs),
-            with_certificate: self.sends_certificate(url),
-            is_tls: url.scheme() == "https",
+            client_certificate: self.client_certificate(url),
+            transport: transport(url),
             body: response.into_body(),
             timeout: self.settings.timeout,
             deadlines: Arc::clone(&self.deadlines),
         }
+    }
+}
+
+fn transport(url: &Url) -> Transport {
+    if url.scheme() == "https" {
+        Transport::Tls
+    } else {
+        Transport::Plain
     }
 }
 

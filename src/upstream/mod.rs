@@ -41,7 +41,7 @@ pub use limiter::Limiter;
 pub use validators::Validators;
 
 use attempts::{Attempts, FIRST_PAUSE, jittered};
-use failure::{classify_read, failure_in_page};
+use failure::{ClientCertificate, classify_read, failure_in_page};
 
 /// Roots, signatures and keys are read into memory: none is near this large.
 pub const SMALL_FILE_MAX: u64 = 32 * 1024 * 1024;
@@ -521,10 +521,11 @@ pub fn authorities(config: &config::Config) -> Result<Vec<Certificate<'static>>,
 
 fn refused(answer: Answer) -> UpstreamError {
     let (url, status, retry_after) = (answer.url.clone(), answer.status, answer.retry_after);
-    let (with_certificate, is_tls) = (answer.with_certificate, answer.is_tls);
+    let with_certificate = answer.client_certificate == ClientCertificate::Sent;
+    let transport = answer.transport;
     let page = answer.discard();
     if status == 400
-        && let Some(why) = failure_in_page(&page, is_tls)
+        && let Some(why) = failure_in_page(&page, transport)
     {
         return UpstreamError::Tls { url, why };
     }

@@ -13,6 +13,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
         &[
             "digest",
             "interrupt",
+            "names",
             "progress",
             "regular_file",
             "rel_path",

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
+};
 
 use crate::kit::chantal::Chantal;
 use crate::kit::keys::Key;
@@ -369,14 +371,14 @@ fn is_used_like_any_other(chantal: &Chantal, from: u32) {
 /// What is damaged is not sealed as if it were good.
 #[test]
 fn damage_is_not_migrated() {
+    const REPOSITORIES: TableDefinition<&str, &[u8]> = TableDefinition::new("repository_to_record");
     const SNAPSHOTS: TableDefinition<(&str, &str), &[u8]> =
         TableDefinition::new("snapshot_to_record");
+    const SYNCS: TableDefinition<(&str, u64), &[u8]> = TableDefinition::new("sync_to_record");
     const CHUNKS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("chunk_to_entries");
-    let with_damage = |table: &str| {
-        let chantal = of_version_2_at_its_end();
-        let database = Database::open(store(&chantal)).unwrap();
-        let transaction = database.begin_write().unwrap();
-        if table == "chunk_to_entries" {
+    type Damage = fn(&WriteTransaction);
+    let damages: [(&str, Damage); 5] = [
+        ("chunk_to_entries, key ", |transaction| {
             let mut rows = transaction.open_table(CHUNKS).unwrap();
             let (key, mut value) = {
                 let (key, value) = rows.first().unwrap().unwrap();
@@ -384,17 +386,47 @@ fn damage_is_not_migrated() {
             };
             value[20] ^= 1;
             rows.insert(&key, &*value).unwrap();
-        } else {
+        }),
+        ("snapshot_to_record, key ", |transaction| {
             let mut rows = transaction.open_table(SNAPSHOTS).unwrap();
             rows.insert(("chosen", "tested"), &b"{"[..]).unwrap();
-        }
+        }),
+        // Keys that cannot be names.
+        (
+            "repository_to_record, key ch/sen: its key is not valid: repository \"ch/sen\" contains '/'",
+            |transaction| {
+                let mut rows = transaction.open_table(REPOSITORIES).unwrap();
+                let value = rows.remove("chosen").unwrap().unwrap().value().to_vec();
+                rows.insert("ch/sen", &*value).unwrap();
+            },
+        ),
+        (
+            "snapshot_to_record, key chosen/.ested: its key is not valid: snapshot \".ested\" starts with `.`",
+            |transaction| {
+                let mut rows = transaction.open_table(SNAPSHOTS).unwrap();
+                let key = ("chosen", "tested");
+                let value = rows.remove(key).unwrap().unwrap().value().to_vec();
+                rows.insert(("chosen", ".ested"), &*value).unwrap();
+            },
+        ),
+        (
+            "sync_to_record, key -hosen/1: its key is not valid: repository \"-hosen\" starts with `-`",
+            |transaction| {
+                let mut rows = transaction.open_table(SYNCS).unwrap();
+                let key = ("chosen", 1);
+                let value = rows.remove(key).unwrap().unwrap().value().to_vec();
+                rows.insert(("-hosen", 1), &*value).unwrap();
+            },
+        ),
+    ];
+    for (place, damage) in damages {
+        let chantal = of_version_2_at_its_end();
+        let database = Database::open(store(&chantal)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        damage(&transaction);
         transaction.commit().unwrap();
-        chantal
-    };
-    for table in ["chunk_to_entries", "snapshot_to_record"] {
-        let chantal = with_damage(table);
-        let error =
-            format!("error: the store [dir]/data/chantal.redb is damaged: table {table}, key ");
+        drop(database);
+        let error = format!("error: the store [dir]/data/chantal.redb is damaged: table {place}");
         for args in [&MIGRATE[..], &["publish", "--all"]] {
             let output = chantal.run(args).exits(5).says("");
             assert!(output.stderr.starts_with(&error), "{output:?}");

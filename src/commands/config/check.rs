@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::commands::{Context, Failure, conclude};
 use crate::config::{Repository, Storage, UpstreamUrl};
 use crate::error::Error;
+use crate::names::RepoId;
 use crate::openpgp::SigningKey;
 use crate::output::table;
 use crate::repo_format::RepoFormat;
@@ -41,7 +42,7 @@ struct CheckedKey {
 
 #[derive(Serialize)]
 struct CheckedRepository {
-    repository: String,
+    repository: RepoId,
     #[serde(rename = "type")]
     format: RepoFormat,
     enabled: bool,
@@ -61,7 +62,7 @@ impl From<&Error> for CheckedError {
 impl From<&Repository> for CheckedRepository {
     fn from(repository: &Repository) -> Self {
         Self {
-            repository: repository.id.to_string(),
+            repository: repository.id.clone(),
             format: repository.format.kind(),
             enabled: repository.enabled,
             upstream: repository.upstream.to_string(),
@@ -123,7 +124,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
 /// What keeps an enabled repository from working.
 fn mistakes(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
     let of_sync = |source| Error::Sync {
-        repository: repository.id.to_string(),
+        repository: repository.id.clone(),
         source,
     };
     let credentials = upstream::check_credentials(&repository.credentials);
@@ -172,7 +173,7 @@ fn describe(checked: &Checked, broken: usize) -> String {
         .iter()
         .map(|repository| {
             vec![
-                repository.repository.clone(),
+                repository.repository.to_string(),
                 repository.format.to_string(),
                 if repository.enabled { "yes" } else { "no" }.to_owned(),
                 repository.upstream.clone(),

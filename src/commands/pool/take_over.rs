@@ -29,13 +29,18 @@ struct Party {
 }
 
 impl Party {
-    fn of(owner: &Owner, was_used: bool) -> Self {
+    fn of(owner: &Owner, last_used: Option<i64>) -> Self {
         Self {
             store: owner.store.clone(),
             at: owner.at.display().to_string(),
             host: owner.host.clone(),
-            last_used: was_used.then(|| rfc3339(owner.last_used)),
+            last_used: last_used.map(rfc3339),
         }
+    }
+
+    /// The one that the pool belonged to.
+    fn former(owner: &Owner) -> Self {
+        Self::of(owner, Some(owner.last_used))
     }
 
     fn describe(&self) -> String {
@@ -55,8 +60,8 @@ pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), 
     let output = context.output;
     let requester = requester("pool take-over", &arguments.waiting)?;
     let mut tell = |taken: &TakeOver| {
-        let from = taken.from.as_ref().map(|owner| Party::of(owner, true));
-        let to = Party::of(&taken.to, taken.was_used);
+        let from = taken.from.as_ref().map(Party::former);
+        let to = Party::of(&taken.to, taken.last_used);
         let from = from.map_or_else(
             || "a store that left no name".to_owned(),
             |from| from.describe(),
@@ -67,14 +72,14 @@ pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), 
     let (storage, taken) = Storage::take_over(places, &arguments.from, &requester, &mut tell)?;
     let taken = Taken {
         pool: storage.pool.root().display().to_string(),
-        from: taken.from.as_ref().map(|owner| Party::of(owner, true)),
+        from: taken.from.as_ref().map(Party::former),
         to: Party {
             // A copy has another id by now.
             store: storage
                 .pool
                 .owner()
                 .map_or(taken.to.store.clone(), |owner| owner.store),
-            ..Party::of(&taken.to, taken.was_used)
+            ..Party::of(&taken.to, taken.last_used)
         },
     };
     output.result(&taken, |taken| {

@@ -58,9 +58,7 @@ impl From<HistoryRecord> for HistoryEntry {
 pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Error> {
     let repository = context.repository(&arguments.repository.repo_id)?;
     let records = match storage::open_to_read(&context.config.storage)? {
-        Some(store) => {
-            store.read(|reader| reader.history(repository.id.as_str(), arguments.limit))?
-        }
+        Some(store) => store.read(|reader| reader.history(&repository.id, arguments.limit))?,
         None => Vec::new(),
     };
     let past: Vec<HistoryEntry> = records.into_iter().map(HistoryEntry::from).collect();

@@ -6,6 +6,7 @@ use crate::commands::Context;
 use crate::config::{PackageCheck, RootCheck};
 use crate::digest::ObjectId;
 use crate::error::Error;
+use crate::names::RepoId;
 use crate::output::{bytes, table};
 use crate::repo_format::RepoFormat;
 use crate::report::{RepositoryStatus, RootSignature};
@@ -15,7 +16,7 @@ use crate::time::rfc3339;
 
 #[derive(Serialize)]
 struct RepositoryRow {
-    repository: String,
+    repository: RepoId,
     #[serde(rename = "type")]
     format: RepoFormat,
     enabled: bool,
@@ -64,7 +65,7 @@ impl From<&RepositoryStatus<'_>> for RepositoryRow {
         let state = status.state();
         let checked_at = status.record.as_ref().map(|record| record.checked_at);
         Self {
-            repository: definition.id.to_string(),
+            repository: definition.id.clone(),
             format: definition.format.kind(),
             enabled: definition.enabled,
             upstream: definition.upstream.to_string(),

@@ -13,9 +13,10 @@ use serde::Serialize;
 use crate::cli::RepoRemove;
 use crate::commands::publish::{absent, describe_forgotten};
 use crate::commands::{Context, conclude, requester};
-use crate::config::{RepoId, Storage as Places};
+use crate::config::Storage as Places;
 use crate::digest::ObjectId;
 use crate::error::Error;
+use crate::names::{RepoId, SnapshotName};
 use crate::output::{bytes, count};
 use crate::publish::{Absent, Afterwards, Removal as TreeRemoval, unpublish_tree};
 use crate::snapshot::{self, Snapshot};
@@ -49,7 +50,7 @@ struct Plan {
 
 #[derive(Serialize)]
 struct Removal {
-    repository: String,
+    repository: RepoId,
     dry_run: bool,
     /// Whether it is forgotten now.
     removed: bool,
@@ -76,13 +77,13 @@ struct Removal {
 
 pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error> {
     let id = &arguments.repo_id;
-    if let Some(repository) = context.config.repository(id.as_str()) {
+    if let Some(repository) = context.config.repository(id) {
         return Err(Error::StillConfigured {
-            repository: id.to_string(),
+            repository: id.clone(),
             file: repository.file.clone(),
         });
     }
-    if let Some(file) = context.config.may_be_about(id.as_str()) {
+    if let Some(file) = context.config.may_be_about(id) {
         return Err(Error::Usage(format!(
             "{id} is not removed: {} cannot be used, and may define it",
             file.display()
@@ -99,14 +100,14 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
     }
     let requester = requester("repo remove", &arguments.waiting)?;
     let storage = Storage::open(places, &requester)?;
-    let _lock = storage.locks.repository(id.as_str())?;
+    let _lock = storage.locks.repository(id)?;
     let plan = plan(&storage.store, places, arguments)?;
     let mut removal = plan.removal(arguments);
     let errors = remove_trees(&storage, &plan, absent(&arguments.absent), &mut removal)?;
     // What is still published needs its name: nothing else would keep its objects.
     if errors.is_empty() {
         storage.write(|writer| {
-            writer.remove_repository(id.as_str())?;
+            writer.remove_repository(id)?;
             if plan.fate == SnapshotFate::Deleted {
                 for snapshot in &plan.snapshots {
                     writer.remove_snapshot(&snapshot.repository, &snapshot.name)?;
@@ -163,7 +164,7 @@ fn plan(store: &Store, places: &Places, arguments: &RepoRemove) -> Result<Plan, 
     let id = &arguments.repo_id;
     let keys = trust::file_of(places, id)?;
     let known = store.read(Reader::known_repositories)?;
-    if keys.is_none() && !known.contains(id.as_str()) {
+    if keys.is_none() && !known.contains(id) {
         return Err(unknown(id, &known));
     }
     let fate = if arguments.snapshots {
@@ -171,7 +172,7 @@ fn plan(store: &Store, places: &Places, arguments: &RepoRemove) -> Result<Plan, 
     } else {
         SnapshotFate::Kept
     };
-    let plan = store.read(|reader| Plan::of(reader, id.as_str(), fate, keys))?;
+    let plan = store.read(|reader| Plan::of(reader, id, fate, keys))?;
     let showing: Vec<String> = plan
         .trees
         .iter()
@@ -187,8 +188,8 @@ fn plan(store: &Store, places: &Places, arguments: &RepoRemove) -> Result<Plan, 
     Ok(plan)
 }
 
-fn unknown(id: &RepoId, known: &BTreeSet<String>) -> Error {
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+fn unknown(id: &RepoId, known: &BTreeSet<RepoId>) -> Error {
+    let known: Vec<&str> = known.iter().map(RepoId::as_str).collect();
     Error::Usage(if known.is_empty() {
         format!("nothing is known of a repository {id}, nor of any other")
     } else {
@@ -202,15 +203,15 @@ fn unknown(id: &RepoId, known: &BTreeSet<String>) -> Error {
 impl Plan {
     fn of(
         reader: &Reader,
-        repository: &str,
+        repository: &RepoId,
         fate: SnapshotFate,
         keys: Option<PathBuf>,
     ) -> Transaction<Self> {
-        let goes = |owner: &str, snapshot: Option<&str>| {
+        let goes = |owner: &RepoId, snapshot: Option<&SnapshotName>| {
             owner == repository && (snapshot.is_none() || fate == SnapshotFate::Deleted)
         };
         let mut trees = reader.trees()?;
-        trees.retain(|_, tree| goes(&tree.repository, tree.snapshot.as_deref()));
+        trees.retain(|_, tree| goes(&tree.repository, tree.snapshot.as_ref()));
         let (mut going, mut staying) = (BTreeSet::new(), BTreeSet::new());
         let mut kept: BTreeSet<ObjectId> = BTreeSet::new();
         for (name, manifest) in reader.names()? {
@@ -248,7 +249,7 @@ impl Plan {
             SnapshotFate::Kept => (Vec::new(), snapshots),
         };
         Removal {
-            repository: arguments.repo_id.to_string(),
+            repository: arguments.repo_id.clone(),
             dry_run: arguments.dry_run,
             removed: false,
             packages: self.state.as_ref().map(|state| state.packages),

@@ -10,6 +10,7 @@ use crate::commands::Context;
 use crate::config::{KeySource, PackageCheck, RootCheck};
 use crate::digest::ObjectId;
 use crate::error::Error;
+use crate::names::RepoId;
 use crate::openpgp::KeySummary;
 use crate::output::{bytes, fields};
 use crate::repo_format::RepoFormat;
@@ -20,7 +21,7 @@ use crate::trust;
 
 #[derive(Serialize)]
 struct RepositoryDetails {
-    repository: String,
+    repository: RepoId,
     #[serde(rename = "type")]
     format: RepoFormat,
     enabled: bool,
@@ -121,7 +122,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
     let store = storage::open_to_read(&context.config.storage)?;
     let status = RepositoryStatus::read(repository, store.as_ref())?;
     let keys = trust::at_hand(context.config, repository).map_err(|error| Error::Sync {
-        repository: repository.id.to_string(),
+        repository: repository.id.clone(),
         source: error.into(),
     })?;
     let shown = RepositoryDetails::of(&status, keys)?;
@@ -139,7 +140,7 @@ impl RepositoryDetails {
         let latest_path = definition.publish.latest_path.as_ref();
         let unpublished = status.unpublished();
         Ok(Self {
-            repository: definition.id.to_string(),
+            repository: definition.id.clone(),
             format: definition.format.kind(),
             enabled: definition.enabled,
             file: definition.file.display().to_string(),
@@ -195,7 +196,7 @@ impl State {
 
 fn describe(shown: &RepositoryDetails) -> String {
     let mut pairs = vec![
-        ("repository", shown.repository.clone()),
+        ("repository", shown.repository.to_string()),
         ("type", shown.format.to_string()),
         (
             "enabled",

@@ -8,10 +8,10 @@ use crate::cli::RepoSync;
 use crate::commands::{Context, Failure, conclude, publish, requester, snapshot};
 use crate::config::Repository;
 use crate::error::Error;
+use crate::names::{RepoId, SnapshotName};
 use crate::output::{bytes, count};
 use crate::publish::{Caller, Effort, Place};
 use crate::report::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};
-use crate::snapshot::SnapshotName;
 use crate::storage::{Storage, dry_run};
 use crate::sync::{self, Asking, Preview, Rollback, Session};
 use crate::terminal::escape;
@@ -150,10 +150,8 @@ impl Run<'_> {
     }
 
     fn sync_one(&self, repository: &Repository) -> SyncedRepository {
-        let mut synced = SyncedRepository::new(repository.id.as_str());
-        if let Err(error) = catch_panic(&repository.id.to_string(), || {
-            self.try_sync(repository, &mut synced)
-        }) {
+        let mut synced = SyncedRepository::new(&repository.id);
+        if let Err(error) = catch_panic(&repository.id, || self.try_sync(repository, &mut synced)) {
             synced.fail(error.to_string(), Failure::from(&error));
             self.fail(error);
         } else if let Err(error) = self.context.output.step(&describe(&synced)) {
@@ -184,7 +182,7 @@ impl Run<'_> {
                 Asking::Refresh => Effort::Always,
             };
             let publisher = self.context.publisher(self.storage, Caller::Sync, effort);
-            let tree = publisher.state(repository.id.as_str(), Place::Configured)?;
+            let tree = publisher.state(&repository.id, Place::Configured)?;
             synced.published = Some(tree.into());
         }
         if let Some(name) = self.snapshot_name(repository)? {
@@ -206,31 +204,24 @@ impl Run<'_> {
         if let Some(name) = &self.arguments.snapshot.snapshot_name {
             return Ok(Some(name.clone()));
         }
-        let name = format!("{}-{}", repository.id, compact(now()));
+        let id = &repository.id;
+        let name = format!("{id}-{}", compact(now()));
+        let mut free = generated_name(&name)?;
+        let store = &self.storage.store;
         // Two of one second are told apart by a number.
-        let id = repository.id.as_str();
-        let free = self.storage.store.read(|reader| {
-            let mut free = name.clone();
-            let mut number = 1;
-            while reader.snapshot(id, &free)?.is_some() {
-                number += 1;
-                free = format!("{name}-{number}");
+        for number in 2_u64.. {
+            if store.read(|reader| reader.snapshot(id, &free))?.is_none() {
+                break;
             }
-            Ok(free)
-        })?;
-        match SnapshotName::parse(&free) {
-            Ok(name) => Ok(Some(name)),
-            Err(error) => Err(Error::Usage(format!(
-                "{free} is no name for a snapshot: {error}; give one with --snapshot-name"
-            ))),
+            free = generated_name(&format!("{name}-{number}"))?;
         }
+        Ok(Some(free))
     }
 
     fn plan_one(&self, repository: &Repository) -> PlannedSync {
-        let mut planned = PlannedSync::new(repository.id.as_str());
-        if let Err(error) = catch_panic(&repository.id.to_string(), || {
-            self.try_plan(repository, &mut planned)
-        }) {
+        let mut planned = PlannedSync::new(&repository.id);
+        if let Err(error) = catch_panic(&repository.id, || self.try_plan(repository, &mut planned))
+        {
             planned.outcome = PlanOutcome::Failed;
             planned.error = Some(error.to_string());
             planned.failure = Some(Failure::from(&error));
@@ -253,7 +244,7 @@ impl Run<'_> {
             Preview::Unchanged => planned.outcome = PlanOutcome::Unchanged,
             Preview::Change(plan) => {
                 let held = pool.held()?;
-                let missing = plan.missing(repository.id.as_str(), &held);
+                let missing = plan.missing(&repository.id, &held);
                 planned.outcome = PlanOutcome::Change;
                 planned.packages = plan.packages();
                 planned.files = missing.files;
@@ -281,20 +272,28 @@ impl Run<'_> {
 /// A panic while one repository is worked on is that repository's failure: the others go on.
 /// Nothing is left half done, because a transaction that was not committed never happened, and what
 /// lies in the pool was whole before it got its name.
-fn catch_panic(repository: &str, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+fn catch_panic(repository: &RepoId, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let literal = panic.downcast_ref::<&str>().copied();
         let text = panic.downcast_ref::<String>().map(String::as_str);
         Err(Error::Internal {
-            repository: repository.to_owned(),
+            repository: repository.clone(),
             what: literal.or(text).unwrap_or("a panic").to_owned(),
         })
     })
 }
 
+fn generated_name(name: &str) -> Result<SnapshotName, Error> {
+    SnapshotName::parse(name).map_err(|error| {
+        Error::Usage(format!(
+            "{name} is no name for a snapshot: {error}; give one with --snapshot-name"
+        ))
+    })
+}
+
 fn failed(repository: &Repository, source: sync::SyncError) -> Error {
     Error::Sync {
-        repository: repository.id.to_string(),
+        repository: repository.id.clone(),
         source,
     }
 }
@@ -395,13 +394,14 @@ mod tests {
     fn a_panic_is_the_failure_of_one_repository() {
         let numbers = [i64::MAX, 1];
         let overflow = || panic!("{} and {} are too much", numbers[0], numbers[1]);
-        let error = catch_panic("r", overflow).unwrap_err();
+        let id = RepoId::test("r");
+        let error = catch_panic(&id, overflow).unwrap_err();
         assert_eq!(error.exit().code(), 1);
         assert!(error.render().starts_with(
             "error: r: internal error: 9223372036854775807 and 1 are too much\nhint: this is a bug in chantal"
         ));
-        let literal = catch_panic("r", || panic!("a literal")).unwrap_err();
+        let literal = catch_panic(&id, || panic!("a literal")).unwrap_err();
         assert_eq!(literal.to_string(), "r: internal error: a literal");
-        assert!(catch_panic("r", || Ok(())).is_ok());
+        assert!(catch_panic(&id, || Ok(())).is_ok());
     }
 }

@@ -6,6 +6,7 @@ use crate::cli::RepoTrust;
 use crate::commands::{Context, requester};
 use crate::config::KeySource;
 use crate::error::Error;
+use crate::names::RepoId;
 use crate::openpgp::KeySummary;
 use crate::storage::Storage;
 use crate::sync::SyncError;
@@ -18,7 +19,7 @@ const USELESS: &str = "not trusted";
 
 #[derive(Serialize)]
 struct Trusted {
-    repository: String,
+    repository: RepoId,
     added: Vec<Key>,
     kept: Vec<Key>,
     removed: Vec<Key>,
@@ -42,13 +43,13 @@ pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> 
         )));
     }
     let failed = |source: SyncError| Error::Sync {
-        repository: repository.id.to_string(),
+        repository: repository.id.clone(),
         source,
     };
     let requester = requester("repo trust", &arguments.waiting)?;
     let storage = Storage::open(&context.config.storage, &requester)?;
     // Nobody else may be about to keep keys of this repository.
-    let _lock = storage.locks.repository(repository.id.as_str())?;
+    let _lock = storage.locks.repository(&repository.id)?;
     let upstream = Upstream::open(context.config, repository, None, &storage.interrupt)
         .map_err(|error| failed(error.into()))?;
     let accepted = trust::accept(context.config, repository, &upstream, &storage.locks)
@@ -67,7 +68,7 @@ pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> 
         .iter()
         .filter(|key| !is_in(&accepted.after, key));
     let trusted = Trusted {
-        repository: repository.id.to_string(),
+        repository: repository.id.clone(),
         added: added.into_iter().map(Key::from).collect(),
         kept: kept.into_iter().map(Key::from).collect(),
         removed: removed.map(Key::from).collect(),

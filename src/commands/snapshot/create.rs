@@ -5,10 +5,11 @@ use crate::commands::publish;
 use crate::commands::{Context, Failure, conclude, requester};
 use crate::config::Repository;
 use crate::error::Error;
+use crate::names::{RepoId, SnapshotName};
 use crate::output::{bytes, count};
 use crate::publish::{Caller, Effort, Place, is_unpublished, snapshot_path};
 use crate::report::CreatedSnapshot;
-use crate::snapshot::{self, Snapshot, SnapshotName};
+use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
 use crate::store::Reader;
 use crate::time::now;
@@ -17,9 +18,9 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
     let repositories = context.repositories(&arguments.which)?;
     let requester = requester("snapshot create", &arguments.waiting)?;
     let storage = Storage::open(&context.config.storage, &requester)?;
-    let names: Vec<&str> = repositories
+    let names: Vec<&RepoId> = repositories
         .iter()
-        .map(|repository| repository.id.as_str())
+        .map(|repository| &repository.id)
         .collect();
     let wanted = NewSnapshots {
         repositories: &names,
@@ -55,7 +56,7 @@ pub fn of_synced(
     name: &SnapshotName,
 ) -> Result<CreatedSnapshot, Error> {
     let wanted = NewSnapshots {
-        repositories: &[repository.id.as_str()],
+        repositories: &[&repository.id],
         name,
         description: None,
         publishing: Publishing::Yes,
@@ -104,7 +105,7 @@ enum Publishing {
 
 /// Snapshots that are wanted of the repositories' current states.
 struct NewSnapshots<'a> {
-    repositories: &'a [&'a str],
+    repositories: &'a [&'a RepoId],
     name: &'a SnapshotName,
     description: Option<&'a str>,
     publishing: Publishing,
@@ -126,8 +127,8 @@ impl NewSnapshots<'_> {
             }
         }
         let is_made =
-            |id: &&str| is_unfinished && existing.iter().any(|made| made.repository == *id);
-        let missing: Vec<&str> = self
+            |id: &&RepoId| is_unfinished && existing.iter().any(|made| made.repository == **id);
+        let missing: Vec<&RepoId> = self
             .repositories
             .iter()
             .copied()
@@ -141,7 +142,7 @@ impl NewSnapshots<'_> {
             let place = |snapshot: &Snapshot| {
                 self.repositories
                     .iter()
-                    .position(|id| *id == snapshot.repository)
+                    .position(|id| **id == snapshot.repository)
             };
             made.sort_by_key(|(snapshot, _)| place(snapshot));
         }
@@ -153,8 +154,8 @@ impl NewSnapshots<'_> {
         let all = storage.store.read(|reader| snapshot::list(reader, None))?;
         let states = storage.store.read(Reader::repositories)?;
         let is_same = |snapshot: &Snapshot| {
-            snapshot.name == self.name.as_str()
-                && self.repositories.contains(&snapshot.repository.as_str())
+            snapshot.name == *self.name
+                && self.repositories.contains(&&snapshot.repository)
                 && states
                     .get(&snapshot.repository)
                     .is_some_and(|record| record.state.manifest == snapshot.record.state.manifest)

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::cli::SnapshotDiff;
 use crate::commands::Context;
 use crate::error::Error;
+use crate::names::{RepoId, SnapshotName};
 use crate::output::{bytes, count, fields, table};
 use crate::pool::Pool;
 use crate::repo_format::RepoFormat;
@@ -36,9 +37,9 @@ struct Shown {
 
 #[derive(Serialize)]
 struct Side {
-    repository: String,
+    repository: RepoId,
     /// `null` for the repository's last good state.
-    snapshot: Option<String>,
+    snapshot: Option<SnapshotName>,
     manifest: String,
     packages: u64,
 }
@@ -93,6 +94,14 @@ struct Row {
     cves: Option<Vec<String>>,
 }
 
+/// How much of a difference is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    Totals,
+    /// Each package too, and why it changed.
+    Packages,
+}
+
 pub fn diff(context: &Context<'_>, arguments: &SnapshotDiff) -> Result<(), Error> {
     let storage = &context.config.storage;
     let Some(store) = storage::open_to_read(storage)? else {
@@ -110,16 +119,21 @@ pub fn diff(context: &Context<'_>, arguments: &SnapshotDiff) -> Result<(), Error
     for warning in &diff.warnings {
         log::warn!("{warning}");
     }
-    let shown = Shown::of(&from, &to, diff, arguments.summary);
+    let detail = if arguments.summary {
+        Detail::Totals
+    } else {
+        Detail::Packages
+    };
+    let shown = Shown::of(&from, &to, diff, detail);
     context.output.result_or_rows(&shown, describe, rows)?;
     Ok(())
 }
 
 impl Shown {
-    fn of(from: &State, to: &State, diff: Diff, summary: bool) -> Self {
-        let summary_of = Summary::of(&diff);
+    fn of(from: &State, to: &State, diff: Diff, detail: Detail) -> Self {
+        let summary = Summary::of(&diff);
         let (mut packages, mut advisories, mut sources) = (None, None, None);
-        if !summary {
+        if detail == Detail::Packages {
             packages = Some(Row::all(&diff));
             match diff.reasons {
                 Reasons::Advisories(found) => advisories = Some(found.new),
@@ -136,7 +150,7 @@ impl Shown {
             from: side(from),
             to: side(to),
             format: from.record.format,
-            summary: summary_of,
+            summary,
             packages,
             advisories,
             sources,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::cli::SnapshotList;
 use crate::commands::Context;
 use crate::error::Error;
+use crate::names::{RepoId, SnapshotName};
 use crate::output::{bytes, table};
 use crate::snapshot;
 use crate::storage;
@@ -12,8 +13,8 @@ use crate::time::rfc3339;
 
 #[derive(Serialize)]
 struct SnapshotRow {
-    repository: String,
-    snapshot: String,
+    repository: RepoId,
+    snapshot: SnapshotName,
     created_at: String,
     upstream_date: Option<String>,
     packages: u64,
@@ -23,7 +24,7 @@ struct SnapshotRow {
 }
 
 pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error> {
-    let repository = arguments.repo_id.as_deref();
+    let repository = arguments.repo_id.as_ref();
     let snapshots = match storage::open_to_read(&context.config.storage)? {
         Some(store) => store.read(|reader| snapshot::list(reader, repository))?,
         None => Vec::new(),
@@ -58,8 +59,8 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
             .iter()
             .map(|listed| {
                 vec![
-                    listed.repository.clone(),
-                    listed.snapshot.clone(),
+                    listed.repository.to_string(),
+                    listed.snapshot.to_string(),
                     listed.created_at.clone(),
                     listed
                         .upstream_date

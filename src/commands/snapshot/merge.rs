@@ -4,6 +4,7 @@ use super::create::{describe, is_unfinished_snapshot, publish_new};
 use crate::cli::{MergeStrategy, SnapshotMerge};
 use crate::commands::{Context, requester};
 use crate::error::Error;
+use crate::names::RepoId;
 use crate::publish::Effort;
 use crate::report::CreatedSnapshot;
 use crate::snapshot::merge::{self, Existing, Identity, Request, Strategy};
@@ -29,7 +30,7 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
                     sources[0].record.format
                 )));
             }
-            repository.id.to_string()
+            repository.id.clone()
         }
         None => sources[0].repository.clone(),
     };
@@ -76,18 +77,18 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
 fn unfinished(
     context: &Context<'_>,
     storage: &Storage,
-    repository: &str,
+    repository: &RepoId,
     arguments: &SnapshotMerge,
 ) -> Result<bool, Error> {
-    let name = arguments.name.as_str();
+    let name = &arguments.name;
     let record = storage
         .store
         .read(|reader| reader.snapshot(repository, name))?;
     match record {
         Some(record) if !arguments.no_publish => {
             let snapshot = Snapshot {
-                repository: repository.to_owned(),
-                name: name.to_owned(),
+                repository: repository.clone(),
+                name: name.clone(),
                 record,
             };
             is_unfinished_snapshot(context, storage, &snapshot)

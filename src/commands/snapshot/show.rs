@@ -8,6 +8,7 @@ use crate::cli::OneSnapshot;
 use crate::commands::Context;
 use crate::commands::repo::show::describe_left_out;
 use crate::error::Error;
+use crate::names::{RepoId, SnapshotName};
 use crate::output::{bytes, count, fields};
 use crate::repo_format::RepoFormat;
 use crate::snapshot::{self, SnapshotError};
@@ -17,8 +18,8 @@ use crate::time::rfc3339;
 
 #[derive(Serialize)]
 struct SnapshotDetails {
-    repository: String,
-    snapshot: String,
+    repository: RepoId,
+    snapshot: SnapshotName,
     #[serde(rename = "type")]
     format: RepoFormat,
     description: Option<String>,
@@ -70,10 +71,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
                 repository,
                 snapshot: shown,
                 ..
-            } => {
-                *repository == snapshot.repository
-                    && shown.as_deref() == Some(snapshot.name.as_str())
-            }
+            } => *repository == snapshot.repository && shown.as_ref() == Some(&snapshot.name),
         };
         let names = reader.names()?.into_iter();
         let others = names

@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use crate::names::RepoId;
 use crate::rel_path::RelPath;
 
 use super::*;
@@ -162,8 +163,8 @@ fn an_apt_repository() {
          download: {bandwidth_limit: 1MB}\n",
     )]);
     assert_eq!(warnings, Vec::<String>::new());
-    assert!(config.repository("other").is_none());
-    let repository = config.repository("updates").unwrap();
+    assert!(config.repository(&RepoId::test("other")).is_none());
+    let repository = config.repository(&RepoId::test("updates")).unwrap();
     let below = |path: &str| dir.path().join(path);
     assert_eq!(repository.file, below("repos.d/any.yaml"));
     assert!(repository.enabled);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::names::RepoId;
+
 use super::*;
 
 #[test]
@@ -191,7 +193,7 @@ fn what_a_broken_file_may_say_is_not_assumed() {
     let keep = |files: Files<'_>, name: &str| {
         let dir = write(files);
         let loaded = load_with(dir.path(), &environment).unwrap();
-        loaded.config.keep(name)
+        loaded.config.keep(&RepoId::test(name))
     };
     let (one, broken) = ((one.0, one.1.as_str()), ("repos.d/other.yaml", "name: [\n"));
     assert_eq!(keep(&[one], "r"), Duration::from_secs(5));

@@ -236,37 +236,39 @@ fn number<T: std::str::FromStr>(
 mod tests {
     use super::*;
 
-    fn selects(architectures: Option<&[&str]>, sources: bool, architecture: &str) -> bool {
-        let rpm = Rpm::new(Selection {
+    /// With sources.
+    fn selection(architectures: Option<&[&str]>) -> Selection {
+        Selection {
             architectures: architectures
                 .map(|names| names.iter().map(ToString::to_string).collect()),
-            sources,
+            sources: true,
             filters: Filters::default(),
-        });
-        rpm.selects(architecture)
+        }
     }
 
     #[test]
     fn architectures_and_sources_are_chosen_apart() {
+        let all = Rpm::new(selection(None));
         for architecture in ["x86_64", "ppc", "noarch", "src", "nosrc"] {
-            assert!(selects(None, true, architecture));
+            assert!(all.selects(architecture));
         }
+        let two = Rpm::new(selection(Some(&["aarch64", "x86_64"])));
         for architecture in ["x86_64", "i586", "noarch", "src"] {
-            assert!(selects(Some(&["aarch64", "x86_64"]), true, architecture));
+            assert!(two.selects(architecture));
         }
-        assert!(!selects(Some(&["x86_64"]), true, "ppc"));
+        assert!(!Rpm::new(selection(Some(&["x86_64"]))).selects("ppc"));
         for wanted in [None, Some(&["x86_64"][..])] {
-            assert!(!selects(wanted, false, "nosrc"));
+            let without_sources = Selection {
+                sources: false,
+                ..selection(wanted)
+            };
+            assert!(!Rpm::new(without_sources).selects("nosrc"));
         }
     }
 
     #[test]
     fn the_root_stands_in_repodata() {
-        let rpm = Rpm::new(Selection {
-            architectures: None,
-            sources: true,
-            filters: Filters::default(),
-        });
+        let rpm = Rpm::new(selection(None));
         let [RootSource::Detached { path, signature }] = &rpm.roots()[..] else {
             panic!("one root with its signature beside it");
         };

@@ -16,11 +16,16 @@ fn refused(problem: KeyProblem) -> Result<(), Problem> {
     Err(Problem::Key(problem))
 }
 
-fn revoked(at: u32, compromised: bool) -> Result<(), Problem> {
-    let at = i64::from(at);
-    refused(KeyProblem::Revoked {
-        revocation: Revocation { at, compromised },
-    })
+fn compromised(at: u32) -> Result<(), Problem> {
+    let (at, compromised) = (i64::from(at), true);
+    let revocation = Revocation { at, compromised };
+    refused(KeyProblem::Revoked { revocation })
+}
+
+fn retired(at: u32) -> Result<(), Problem> {
+    let (at, compromised) = (i64::from(at), false);
+    let revocation = Revocation { at, compromised };
+    refused(KeyProblem::Revoked { revocation })
 }
 
 /// Judges a signature by a key whose packet is followed by these others.
@@ -129,20 +134,15 @@ fn revoked_keys_are_refused() {
         "compromised",
         SIGNED + 1,
         KeyCompromised,
-        revoked(SIGNED + 1, true),
+        compromised(SIGNED + 1),
     );
-    check_revocation(
-        "retired",
-        SIGNED + 1,
-        KeyRetired,
-        revoked(SIGNED + 1, false),
-    );
+    check_revocation("retired", SIGNED + 1, KeyRetired, retired(SIGNED + 1));
     check_revocation("retired from tomorrow", tomorrow, KeySuperseded, Ok(()));
     check_revocation(
         "no reason, from tomorrow",
         tomorrow,
         NoReason,
-        revoked(tomorrow, true),
+        compromised(tomorrow),
     );
 
     let parts = [
@@ -153,7 +153,7 @@ fn revoked_keys_are_refused() {
     check_key(
         "the gravest counts",
         &parts,
-        revoked(SIGNED + 2, true),
+        compromised(SIGNED + 2),
         Gpgv::Differs,
     );
     let stranger = TestKey::new(2).say(SignatureType::KeyRevocation, MADE, vec![]);
@@ -274,23 +274,17 @@ fn subkeys_have_limits_of_their_own_and_their_primary_keys() {
         "compromised",
         &primary,
         &parts,
-        revoked(SIGNED, true),
+        compromised(SIGNED),
         Gpgv::Differs,
     );
     let parts = [good(), revoke_subkey(RevocationCode::KeyRetired)];
-    check_subkey(
-        "retired",
-        &primary,
-        &parts,
-        revoked(SIGNED, false),
-        Gpgv::Differs,
-    );
+    check_subkey("retired", &primary, &parts, retired(SIGNED), Gpgv::Differs);
     let revoked_primary = [revoke(SIGNED, RevocationCode::NoReason), primary].concat();
     check_subkey(
         "a revoked primary key",
         &revoked_primary,
         &[good()],
-        revoked(SIGNED, true),
+        compromised(SIGNED),
         Gpgv::Differs,
     );
 }

@@ -10,6 +10,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{self, ObjectId};
+use crate::names::{RepoId, SnapshotName};
 
 pub use state::{RepositoryRecord, RootRecord, SnapshotRecord, StateRecord};
 pub use until_version_3::{RepositoryRecord3, SnapshotRecord3};
@@ -94,10 +95,10 @@ pub struct ValidatorRecord {
 /// A published tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeRecord {
-    pub repository: String,
+    pub repository: RepoId,
     /// The snapshot that it shows; `None` for a repository's state.
     #[serde(default)]
-    pub snapshot: Option<String>,
+    pub snapshot: Option<SnapshotName>,
     /// The newest date of a root that clients may have seen here, where they refuse or ignore older ones.
     #[serde(default)]
     pub newest_root_date: Option<i64>,
@@ -132,8 +133,8 @@ impl TreeRecord {
     }
 
     /// Whether it shows this snapshot.
-    pub fn is_of_snapshot(&self, repository: &str, name: &str) -> bool {
-        self.repository == repository && self.snapshot.as_deref() == Some(name)
+    pub fn is_of_snapshot(&self, repository: &RepoId, name: &SnapshotName) -> bool {
+        self.repository == *repository && self.snapshot.as_ref() == Some(name)
     }
 
     /// Whether something of it is, or may be, on disk.

@@ -126,6 +126,31 @@ fn errors_come_in_the_order_of_the_repositories() {
 }
 
 #[test]
+fn what_cannot_be_a_name_is_refused_on_the_command_line() {
+    let chantal = Chantal::new();
+    for command in [
+        &["repo", "sync"][..],
+        &["repo", "show"],
+        &["repo", "history"],
+        &["repo", "trust"],
+        &["repo", "remove"],
+        &["snapshot", "create", "--name", "s"],
+        &["snapshot", "list"],
+        &["snapshot", "merge", "--source", "s", "--name", "t"],
+        &["publish"],
+        &["unpublish"],
+    ] {
+        chantal
+            .run(&[command, &["--repo-id", "../r"]].concat())
+            .fails_with(
+                2,
+                "error: invalid value '../r' for '--repo-id <NAME>': \"../r\" contains '/', only letters, digits, `.`, `_` \
+                 and `-` are possible\n\nFor more information, try '--help'.\n",
+            );
+    }
+}
+
+#[test]
 fn repositories_are_chosen_by_name() {
     let chantal = Chantal::new();
     chantal

@@ -1,0 +1,176 @@
+//! The names that users give: of repositories and of snapshots.
+//!
+//! Either can be a file name and a segment of a URL as it is. They are checked where they come in:
+//! from the command line, the configuration and the store. After that one cannot be taken for the
+//! other.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Leaves room for what is put before and behind a name in file names.
+const LENGTH_MAX: usize = 100;
+
+/// A repository's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct RepoId(Box<str>);
+
+/// The name of a snapshot within its repository.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SnapshotName(Box<str>);
+
+/// Why a text is not a name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NameError {
+    #[error("is empty")]
+    Empty,
+    #[error("{0:?} starts with `{1}`")]
+    Start(String, char),
+    #[error("{0:?} contains {1:?}, only letters, digits, `.`, `_` and `-` are possible")]
+    Character(String, char),
+    #[error("is longer than {LENGTH_MAX} characters")]
+    TooLong,
+}
+
+/// Why a text is not the name of a snapshot, or not one with its repository's before it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SnapshotNameError {
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(
+        "`{}` is what a repository's current state is called",
+        SnapshotName::LATEST
+    )]
+    Latest,
+}
+
+impl RepoId {
+    #[cfg(test)]
+    pub fn test(name: &str) -> Self {
+        Self::parse(name).expect("a test gives a good name")
+    }
+
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        check(name)?;
+        Ok(Self(name.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl SnapshotName {
+    /// What a repository's current state is called where a snapshot could be named.
+    pub const LATEST: &'static str = "latest";
+
+    pub fn parse(name: &str) -> Result<Self, SnapshotNameError> {
+        if name == Self::LATEST {
+            return Err(SnapshotNameError::Latest);
+        }
+        check(name)?;
+        Ok(Self(name.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn check(name: &str) -> Result<(), NameError> {
+    if name.len() > LENGTH_MAX {
+        return Err(NameError::TooLong);
+    }
+    let first = name.chars().next().ok_or(NameError::Empty)?;
+    if let Some(c) = name
+        .chars()
+        .find(|c| !c.is_ascii_alphanumeric() && !"._-".contains(*c))
+    {
+        return Err(NameError::Character(name.to_owned(), c));
+    }
+    if ".-".contains(first) {
+        return Err(NameError::Start(name.to_owned(), first));
+    }
+    Ok(())
+}
+
+impl TryFrom<String> for RepoId {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        Self::parse(&name)
+    }
+}
+
+impl TryFrom<String> for SnapshotName {
+    type Error = SnapshotNameError;
+
+    fn try_from(name: String) -> Result<Self, SnapshotNameError> {
+        Self::parse(&name)
+    }
+}
+
+impl fmt::Display for RepoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for SnapshotName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_repositories() {
+        for name in [
+            "epel9",
+            "Debian_12.updates-x",
+            "_",
+            "9",
+            "latest",
+            &"x".repeat(100),
+        ] {
+            assert_eq!(RepoId::parse(name).unwrap().as_str(), name);
+        }
+        let err = |name: &str| RepoId::parse(name).unwrap_err();
+        assert_eq!(err(""), NameError::Empty);
+        assert_eq!(err("../x"), NameError::Character("../x".to_owned(), '/'));
+        assert_eq!(err(".x"), NameError::Start(".x".to_owned(), '.'));
+        assert_eq!(err("-x"), NameError::Start("-x".to_owned(), '-'));
+        assert_eq!(err("é"), NameError::Character("é".to_owned(), 'é'));
+        assert_eq!(err(&"x".repeat(101)), NameError::TooLong);
+    }
+
+    #[test]
+    fn names_of_snapshots() {
+        assert_eq!(SnapshotName::parse("2026-01").unwrap().as_str(), "2026-01");
+        assert_eq!(
+            SnapshotName::parse("latest"),
+            Err(SnapshotNameError::Latest)
+        );
+        assert_eq!(
+            SnapshotName::parse("a/b"),
+            Err(NameError::Character("a/b".to_owned(), '/').into())
+        );
+    }
+
+    #[test]
+    fn json_has_the_plain_text_and_is_checked_when_it_is_read() {
+        let (repository, snapshot) = (RepoId::parse("r"), SnapshotName::parse("s"));
+        let both = (repository.unwrap(), snapshot.unwrap());
+        assert_eq!(serde_json::to_string(&both).unwrap(), r#"["r","s"]"#);
+        let read = serde_json::from_str::<(RepoId, SnapshotName)>;
+        assert_eq!(read(r#"["r","s"]"#).unwrap(), both);
+        for bad in [r#"[".r","s"]"#, r#"["r","latest"]"#, r#"["r","a b"]"#] {
+            read(bad).unwrap_err();
+        }
+    }
+}
