@@ -101,7 +101,7 @@ fn refuse_keys_of_other_types(
             scope.refuse(
                 &format!("credentials.{key}"),
                 format!(
-                    "belongs to credentials.type {}, which is {}",
+                    "requires credentials.type {}, but the type is {}",
                     owner.name(),
                     kind.name()
                 ),
@@ -116,15 +116,15 @@ fn check_upstream(kind: CredentialsType, upstream: Option<&UpstreamUrl>, scope: 
     match upstream {
         _ if kind == CredentialsType::None => {}
         Some(UpstreamUrl::File(_)) => {
-            scope.refuse(KEY, "an upstream that is a path takes no credentials");
+            scope.refuse(KEY, "credentials cannot be used with a local upstream");
         }
         Some(UpstreamUrl::Http(url)) if url.is_plain_http() => {
             if kind == CredentialsType::ClientCert {
-                scope.refuse(KEY, "a client certificate needs an https upstream");
+                scope.refuse(KEY, "a client certificate requires an https upstream");
             } else {
                 scope.warn(
                     KEY,
-                    "the upstream is plain http, the credentials can be read on the way",
+                    "the upstream uses plain http: the credentials could be intercepted in transit",
                 );
             }
         }
@@ -156,7 +156,7 @@ fn header_name(written: Option<String>, scope: &mut Scope<'_>) -> Option<String>
     // RFC 9110, 5.6.2: a token.
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_token) {
-        scope.refuse(KEY, format!("{name:?} cannot be the name of a header"));
+        scope.refuse(KEY, format!("{name:?} is not a valid header name"));
         return None;
     }
     Some(name)
@@ -180,7 +180,7 @@ impl WrittenSecret {
                 .map(SecretSource::File),
             (None, None, Some(command)) => Some(SecretSource::Command(command)),
             (None, None, None) => {
-                scope.refuse(&key, format!("is missing: one of {alternatives}"));
+                scope.refuse(&key, format!("is missing: set one of {alternatives}"));
                 None
             }
             _ => {

@@ -27,7 +27,7 @@ pub(super) fn resolve(
             scope.refuse(
                 &format!("filters.{name}"),
                 format!(
-                    "does not belong into a repository of type {}",
+                    "is not valid for a repository of type {}",
                     kind.map_or("", RepoFormat::as_str)
                 ),
             );
@@ -60,8 +60,8 @@ fn plain(name: &str, list: Option<Vec<String>>, scope: &mut Scope<'_>) -> Vec<Pa
     if !unwanted.is_empty() {
         scope.refuse_with_hint(
             &format!("filters.{name}"),
-            "has a pattern with a `!` before it",
-            "put the names of unwanted packages into filters.exclude",
+            "contains a pattern that starts with `!`",
+            "list unwanted packages in filters.exclude",
         );
     }
     wanted
@@ -80,10 +80,13 @@ fn patterns(name: &str, list: Option<Vec<String>>, scope: &mut Scope<'_>) -> Pat
         };
         match Pattern::new(written) {
             Ok(_) if written.trim().is_empty() => {
-                scope.refuse(&key, format!("{text:?} is not a pattern"));
+                scope.refuse(&key, format!("{text:?} is not a valid pattern"));
             }
             Ok(pattern) => list.push(pattern),
-            Err(error) => scope.refuse(&key, format!("{text:?} is not a pattern: {}", error.msg)),
+            Err(error) => scope.refuse(
+                &key,
+                format!("{text:?} is not a valid pattern: {}", error.msg),
+            ),
         }
     }
     patterns

@@ -167,7 +167,7 @@ fn signing(
             problems.push(Problem {
                 file: passphrase.set_in,
                 place: Place::Key("signing.passphrase_file".to_owned()),
-                what: "there is no signing.key_file that it could open".to_owned(),
+                what: "has no effect without signing.key_file".to_owned(),
                 hint: None,
             });
             None
@@ -199,7 +199,7 @@ fn workers(written: Option<u32>, scope: &mut Scope<'_>) -> Option<usize> {
     if !(1..=WORKERS_LIMIT).contains(&workers) {
         scope.refuse(
             "download.workers",
-            format!("must be from 1 to {WORKERS_LIMIT}, got {workers}"),
+            format!("must be between 1 and {WORKERS_LIMIT}, got {workers}"),
         );
         return None;
     }
@@ -219,7 +219,7 @@ fn database_path(written: &written::Database, scope: &mut Scope<'_>) -> Option<P
     if written.pool_size.is_some() {
         scope.warn(
             "database.pool_size",
-            "has no effect: the store is a file, it has no connections",
+            "has no effect: the database is a local file without connections",
         );
     }
     let path = scope.path("database.path", written.path.as_deref());
@@ -230,7 +230,7 @@ fn database_path(written: &written::Database, scope: &mut Scope<'_>) -> Option<P
     if path.as_ref().is_some_and(|path| *path != from_url) {
         scope.refuse_with_hint(
             "database.url",
-            "names another file than database.path",
+            "names a different file than database.path",
             "remove one of the two",
         );
     }
@@ -246,15 +246,13 @@ fn path_of_database_url(url: &Secret, scope: &mut Scope<'_>) -> Option<PathBuf> 
         return scope.path(KEY, Some(path));
     }
     match location::scheme(url) {
-        Some("redb") => scope.refuse_with_hint(KEY, "is not of the form redb:///PATH", HINT),
+        Some("redb") => scope.refuse_with_hint(KEY, "does not have the form redb:///PATH", HINT),
         Some(scheme) => scope.refuse_with_hint(
             KEY,
-            format!(
-                "{scheme} is not supported: chantal keeps its store in one file, without a server"
-            ),
+            format!("{scheme} is not supported: the database is a local file, without a server"),
             HINT,
         ),
-        None => scope.refuse_with_hint(KEY, "is not a URL", HINT),
+        None => scope.refuse_with_hint(KEY, "is not a valid URL", HINT),
     }
     None
 }

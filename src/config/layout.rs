@@ -40,7 +40,7 @@ pub fn useless_bandwidth_limits(config: &Config) -> Vec<String> {
         })
         .map(|repository| {
             format!(
-                "{}: download.bandwidth_limit: has no effect, the limit of the whole process is lower",
+                "{}: download.bandwidth_limit: has no effect: the global limit is lower",
                 repository.file.display()
             )
         })
@@ -56,7 +56,7 @@ fn duplicate_names(repositories: &[Repository]) -> Vec<Contradiction> {
                 problem: Problem {
                     file: file.clone(),
                     place: Place::Key("name".to_owned()),
-                    what: format!("{id} is already the name in {}", first.display()),
+                    what: format!("{id} is already used in {}", first.display()),
                     hint: None,
                 },
                 files: vec![first.clone(), file.clone()],
@@ -134,9 +134,9 @@ fn own_places(config: &Config, config_dir: &Path) -> Vec<(&'static str, PathBuf)
         ("storage.pool_path", storage.pool_path.clone()),
         ("storage.cache_path", storage.cache_path.clone()),
         ("database.path", storage.database_path.clone()),
-        ("the keyrings", storage.keyrings_path()),
-        ("the configuration", config_dir.join("conf.d")),
-        ("the configuration", config_dir.join("repos.d")),
+        ("the keyring directory", storage.keyrings_path()),
+        ("the configuration directory", config_dir.join("conf.d")),
+        ("the configuration directory", config_dir.join("repos.d")),
     ]
 }
 
@@ -238,9 +238,9 @@ pub fn real(path: &Path) -> PathBuf {
 fn relation(site: &Site<'_>, other: &Site<'_>) -> Option<&'static str> {
     let (site, other) = (&site.real, &other.real);
     if site == other {
-        Some("is also")
+        Some("is the same path as")
     } else if site.starts_with(other) {
-        Some("lies inside")
+        Some("is inside")
     } else if other.starts_with(site) {
         Some("contains")
     } else {

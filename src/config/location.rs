@@ -34,21 +34,21 @@ pub enum KeySource {
 /// Messages never repeat the URL: what is wrong with it may be that it holds a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LocationError {
-    #[error("scheme {0:?} is not supported, only http, https, file and plain paths are")]
+    #[error("scheme {0:?} is not supported (supported: http, https, file and plain paths)")]
     Scheme(String),
-    #[error("is not a URL: {0}")]
+    #[error("is not a valid URL: {0}")]
     Invalid(#[from] url::ParseError),
-    #[error("a URL cannot contain blanks or control characters")]
+    #[error("a URL must not contain whitespace or control characters")]
     Blank,
-    #[error("credentials do not belong into a URL")]
+    #[error("a URL must not contain credentials")]
     Credentials,
-    #[error("a URL with a fragment (`#...`) names no directory or file on a server")]
+    #[error("a URL must not contain a fragment (`#...`)")]
     Fragment,
-    #[error("a file URL is file:///PATH, without a host or a query")]
+    #[error("a file URL must have the form file:///PATH, without host or query")]
     FileUrl,
-    #[error("is not of the form https://HOST/PATH")]
+    #[error("does not have the form https://HOST/PATH")]
     HttpUrl,
-    #[error("looks like a URL without its scheme, and would be taken for a path")]
+    #[error("looks like a URL without a scheme, but would be read as a path")]
     NoScheme,
     #[error(transparent)]
     Path(#[from] PathError),
@@ -58,11 +58,11 @@ pub enum LocationError {
 pub enum PathError {
     #[error("is empty")]
     Empty,
-    #[error("`~` is not expanded: write the whole path")]
+    #[error("`~` is not expanded: write the full path")]
     Home,
     #[error("`${{` is only expanded in secrets and in upstream.url")]
     Variable,
-    #[error("a path cannot contain control characters")]
+    #[error("a path must not contain control characters")]
     ControlCharacter,
 }
 

@@ -182,7 +182,7 @@ fn yaml_files(
         let extension = file.extension().unwrap_or_default();
         if extension == "yml" {
             warnings.push(format!(
-                "{}: not read, its name must end in .yaml",
+                "{}: ignored: the file name must end in .yaml",
                 file.display()
             ));
         }

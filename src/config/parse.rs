@@ -63,7 +63,7 @@ fn message(err: &Error) -> (String, Option<String>) {
             format!("unknown key `{field}`"),
             Some(match nearest(field, expected) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("known here: {}", expected.join(", ")),
+                None => format!("valid keys: {}", expected.join(", ")),
             }),
         ),
         Error::SerdeUnknownVariant {
@@ -76,7 +76,7 @@ fn message(err: &Error) -> (String, Option<String>) {
             nearest(variant, expected).map(|meant| format!("did you mean `{meant}`?")),
         ),
         Error::DuplicateMappingKey { key: Some(key), .. } => {
-            (format!("key `{key}` is given twice"), None)
+            (format!("duplicate key `{key}`"), None)
         }
         Error::SerdeInvalidType {
             unexpected,
@@ -84,7 +84,7 @@ fn message(err: &Error) -> (String, Option<String>) {
             ..
         } => (format!("expected {expected}, got {unexpected}"), None),
         Error::InvalidScalar { ty, .. } if ty.starts_with('u') => {
-            ("expected a whole number, not negative".to_owned(), None)
+            ("expected a non-negative integer".to_owned(), None)
         }
         Error::InvalidScalar { ty: "boolean", .. } | Error::InvalidBooleanStrict { .. } => {
             ("expected true or false".to_owned(), None)
@@ -92,7 +92,7 @@ fn message(err: &Error) -> (String, Option<String>) {
         Error::Unexpected { expected, .. } => (
             match *expected {
                 "mapping start" => "expected keys with values (`key: value`)".to_owned(),
-                "string scalar" => "expected a text".to_owned(),
+                "string scalar" => "expected a string".to_owned(),
                 other => format!("expected {other}"),
             },
             None,

@@ -118,7 +118,7 @@ fn key_name(
         let written = written.unwrap_or(&name);
         scope.refuse_with_hint(
             KEY,
-            format!("{written:?} is not a plain file name"),
+            format!("{written:?} is not a valid file name"),
             "the key files are at the top of the published tree, and must not be hidden files",
         );
         return None;
@@ -142,7 +142,7 @@ fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<Upstre
     match UpstreamUrl::parse(url.expose(), scope.dir()) {
         Ok(upstream) => {
             if matches!(&upstream, UpstreamUrl::Http(url) if url.as_url().query().is_some()) {
-                scope.warn_if_others_can_read(KEY, "may hold a secret in its query", written);
+                scope.warn_if_others_can_read(KEY, "may contain a secret in its query", written);
             }
             Some(upstream)
         }
@@ -160,13 +160,13 @@ fn format(
     scope: &mut Scope<'_>,
 ) -> Option<(FormatConfig, Trust)> {
     let Some(kind) = kind else {
-        scope.refuse("type", "is missing: rpm or apt");
+        scope.refuse("type", "is missing: set it to rpm or apt");
         return None;
     };
     match kind {
         RepoFormat::Apt => {
             if rpm.is_some() {
-                scope.refuse("rpm", "does not belong into a repository of type apt");
+                scope.refuse("rpm", "is not valid for a repository of type apt");
             }
             let apt = apt.unwrap_or_default();
             let trust = trust::of_apt(&apt, scope);
@@ -174,7 +174,7 @@ fn format(
         }
         RepoFormat::Rpm => {
             if apt.is_some() {
-                scope.refuse("apt", "does not belong into a repository of type rpm");
+                scope.refuse("apt", "is not valid for a repository of type rpm");
             }
             let rpm = rpm.unwrap_or_default();
             let trust = trust::of_rpm(&rpm, scope);
@@ -227,7 +227,7 @@ fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribu
         return None;
     };
     if text.contains(char::is_whitespace) {
-        scope.refuse(KEY, format!("{text:?} contains blanks"));
+        scope.refuse(KEY, format!("{text:?} contains whitespace"));
         return None;
     }
     if matches!(text, "/" | "./") {
@@ -260,7 +260,7 @@ fn components(written: Option<Vec<String>>, is_flat: bool, scope: &mut Scope<'_>
                 !name.contains(char::is_whitespace)
                     && RelPath::parse(name).is_ok_and(|path| path.as_str() == name)
             };
-            distinct(KEY, names, is_component, "a component", scope)
+            distinct(KEY, names, is_component, "component name", scope)
         }
     }
 }
@@ -278,7 +278,7 @@ fn architectures(
     {
         scope.refuse_with_hint(
             &key,
-            format!("{name:?} is not chosen here"),
+            format!("{name:?} is not valid here"),
             format!("use {section}.sources to select source packages"),
         );
     }
@@ -286,7 +286,7 @@ fn architectures(
         name.chars()
             .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
     };
-    distinct(&key, names, is_architecture, "an architecture", scope)
+    distinct(&key, names, is_architecture, "architecture name", scope)
 }
 
 /// The names without repetitions, in their order; at least one.
@@ -303,7 +303,7 @@ fn distinct(
     let mut distinct = Vec::new();
     for name in names {
         if name.is_empty() || !is_valid(&name) {
-            scope.refuse(key, format!("{name:?} cannot be the name of {what}"));
+            scope.refuse(key, format!("{name:?} is not a valid {what}"));
         } else if !distinct.contains(&name) {
             distinct.push(name);
         }

@@ -166,7 +166,7 @@ pub enum RepoIdError {
     Empty,
     #[error("{0:?} starts with `{1}`")]
     Start(String, char),
-    #[error("{0:?} contains {1:?}, only letters, digits, `.`, `_` and `-` are possible")]
+    #[error("{0:?} contains {1:?}; only letters, digits, `.`, `_` and `-` are allowed")]
     Character(String, char),
     #[error("is longer than {} characters", RepoId::LIMIT)]
     TooLong,
@@ -293,7 +293,9 @@ impl PackageCheck {
 pub struct Fingerprint(Box<str>);
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a fingerprint (40 or 64 hexadecimal digits, blanks between them are fine)")]
+#[error(
+    "{0:?} is not a valid fingerprint (expected 40 or 64 hexadecimal digits, spaces are allowed)"
+)]
 pub struct FingerprintError(String);
 
 impl Fingerprint {

@@ -77,7 +77,7 @@ impl<'a> Scope<'a> {
             && written.is_literal()
         {
             let what = format!(
-                "{what}, and the file is open to others (mode {mode:04o}); `chmod 600` closes it"
+                "{what}, but other users can read the file (mode {mode:04o}): run `chmod 600` on it"
             );
             self.warn(key, &what);
         }

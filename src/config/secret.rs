@@ -27,9 +27,7 @@ pub enum ExpandError {
     #[error("environment variable {0} is not set")]
     Unset(String),
     // Without the text: it is part of a secret.
-    #[error(
-        "`${{` is not followed by a variable's name and `}}` (a literal `${{` is written `$${{`)"
-    )]
+    #[error("`${{` is not followed by a variable name and `}}` (write `$${{` for a literal `${{`)")]
     Malformed,
 }
 

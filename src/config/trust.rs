@@ -116,7 +116,7 @@ impl WrittenKeys<'_> {
         if !fingerprints.is_empty() {
             scope.refuse_with_hint(
                 &format!("{section}.gpgkey_fingerprints"),
-                "chooses among keys, but there are none",
+                "is set, but no keys are configured",
                 format!("set {section}.gpgkey_file or {section}.gpgkey_url"),
             );
             return;
@@ -124,7 +124,7 @@ impl WrittenKeys<'_> {
         let mut refuse = |check: &str, trusted: &str| {
             scope.refuse_with_hint(
                 &format!("{section}.{check}"),
-                "is true, but there is no key to check with",
+                "is true, but no keys are configured",
                 format!(
                     "set {section}.gpgkey_file or {section}.gpgkey_url, \
                      or `{section}.{check}: false` to accept {trusted} without verifying signatures"

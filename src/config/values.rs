@@ -73,7 +73,7 @@ pub fn one_or_many<'de, D: Deserializer<'de>>(
         type Value = Option<Vec<String>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text or a list of texts")
+            f.write_str("a string or a list of strings")
         }
 
         fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {

@@ -40,7 +40,10 @@ impl Attempts {
             || jittered(self.pause),
             |wished| wished.min(RETRY_AFTER_MAX),
         );
-        log::debug!("{error}; next attempt in {wait:.1?}, {} left", self.left);
+        log::debug!(
+            "{error}; retrying in {wait:.1?}, {} attempts left",
+            self.left
+        );
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         wait
     }

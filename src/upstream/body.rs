@@ -24,9 +24,9 @@ pub struct BodyReader<'a> {
 /// In the error of a read that took too long.
 #[derive(Debug, thiserror::Error)]
 pub enum Stalled {
-    #[error("nothing came within download.timeout")]
+    #[error("no data received within download.timeout")]
     Nothing,
-    #[error("only {0} bytes came within download.timeout")]
+    #[error("only {0} bytes received within download.timeout")]
     TooSlow(u64),
 }
 

@@ -26,9 +26,9 @@ const SLICE: Duration = Duration::from_millis(20);
 pub enum CredentialError {
     #[error("{}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{}: no {wanted} in PEM form in this file", path.display())]
+    #[error("{}: contains no {wanted} in PEM format", path.display())]
     Pem { path: PathBuf, wanted: &'static str },
-    #[error("{}: the private key is encrypted: a key without passphrase is needed", path.display())]
+    #[error("{}: the private key is encrypted: only keys without a passphrase are supported", path.display())]
     Encrypted { path: PathBuf },
     #[error("{}: expected a {wanted}, got {got}", path.display())]
     Swapped {
@@ -38,7 +38,7 @@ pub enum CredentialError {
     },
     #[error("{}: the file is empty", path.display())]
     Empty { path: PathBuf },
-    #[error("{}: the private key does not belong to the certificate {}", key.display(), cert.display())]
+    #[error("{}: the private key does not match the certificate {}", key.display(), cert.display())]
     OtherKey { key: PathBuf, cert: PathBuf },
     #[error("{}: the certificate cannot be used: {why}", path.display())]
     UnusableCertificate { path: PathBuf, why: String },
@@ -47,9 +47,9 @@ pub enum CredentialError {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// Without the command: it may hold a secret itself.
-    #[error("the command that should print a secret failed: {0}")]
+    #[error("the command for the secret failed: {0}")]
     Command(String),
-    #[error("{what} has characters that no HTTP header can carry")]
+    #[error("{what} contains characters that are not allowed in an HTTP header")]
     Characters { what: &'static str },
     #[error("{key}: {source}")]
     At {
@@ -185,7 +185,7 @@ fn unusable(path: &Path, error: &TlsError) -> CredentialError {
         TlsError::InvalidCertificate(CertificateError::Other(other))
             if format!("{other:?}").contains("UnsupportedCertVersion") =>
         {
-            "it is of X.509 version 1, and TLS needs version 3".to_owned()
+            "X.509 version 1 is not supported, TLS requires version 3".to_owned()
         }
         error => error.to_string(),
     };
@@ -206,7 +206,7 @@ pub fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialE
     }
     match refused {
         Some(error) if usable.is_empty() => return Err(error),
-        Some(error) => log::warn!("{error}: it is left out"),
+        Some(error) => log::warn!("{error} (certificate ignored)"),
         None => {}
     }
     Ok(usable)
@@ -345,7 +345,7 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, CredentialError> {
         .and_then(|metadata| regular_file::open_to_others(&metadata));
     if let Some(mode) = open_to_others {
         log::warn!(
-            "{} is open to others (mode {mode:04o}): whoever reads it has these credentials; `chmod 600` closes it",
+            "{} contains credentials, but other users can read it (mode {mode:04o}): run `chmod 600` on it",
             path.display()
         );
     }
@@ -375,7 +375,7 @@ mod tests {
             secret(&source, &Interrupt::default())
                 .unwrap_err()
                 .to_string(),
-            "the command that should print a secret failed: exit status: 3"
+            "the command for the secret failed: exit status: 3"
         );
     }
 

@@ -11,17 +11,17 @@ use crate::pool::exit_of_io;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    #[error("{url} is not there")]
+    #[error("{url}: not found")]
     Missing { url: String },
-    #[error("{url} is not a regular file")]
+    #[error("{url}: not a regular file")]
     NotAFile { url: String },
-    #[error("{url} is refused with HTTP status {status}{}", if *with_certificate { ": the client certificate was sent" } else { "" })]
+    #[error("{url}: access denied (HTTP status {status}{})", if *with_certificate { ", client certificate sent" } else { "" })]
     Denied {
         url: String,
         status: u16,
         with_certificate: bool,
     },
-    #[error("{url} answers with HTTP status {status}")]
+    #[error("{url}: server returned HTTP status {status}")]
     Status {
         url: String,
         status: u16,
@@ -34,11 +34,11 @@ pub enum UpstreamError {
     Tls { url: String, why: TlsFailure },
     #[error("{url}: host not found")]
     UnknownHost { url: String },
-    #[error("{url}: a redirect is not followed: {why}")]
+    #[error("{url}: redirect not followed: {why}")]
     Redirect { url: String, why: String },
-    #[error("{url} is larger than the {limit} bytes that are allowed here")]
+    #[error("{url}: file is larger than the limit of {limit} bytes")]
     TooLarge { url: String, limit: u64 },
-    #[error("{url} is not what was declared: expected {}, got {}", about(expected, *expected_size), about_got(got.as_ref(), *got_size, *expected_size))]
+    #[error("{url}: content does not match the metadata: expected {}, got {}", about(expected, *expected_size), about_got(got.as_ref(), *got_size, *expected_size))]
     Mismatch {
         url: String,
         expected: Digest,

@@ -56,23 +56,23 @@ pub fn failure_in_page(page: &[u8], is_tls: bool) -> Option<TlsFailure> {
 /// Why a TLS connection cannot be had however often it is tried.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TlsFailure {
-    #[error("its certificate is not signed by a trusted authority")]
+    #[error("the server certificate is not signed by a trusted CA")]
     UnknownIssuer,
-    #[error("its certificate is for another name")]
+    #[error("the server certificate is for another host name")]
     OtherName,
-    #[error("its certificate has expired")]
+    #[error("the server certificate has expired")]
     Expired,
-    #[error("its certificate is not valid yet")]
+    #[error("the server certificate is not valid yet")]
     NotValidYet,
-    #[error("its certificate is not usable: {0}")]
+    #[error("the server certificate cannot be used: {0}")]
     BadCertificate(String),
-    #[error("it wants a client certificate")]
+    #[error("the server requires a client certificate")]
     ClientCertificateWanted,
-    #[error("it refuses the client certificate: {0}")]
+    #[error("the server rejected the client certificate: {0}")]
     ClientCertificateRefused(String),
-    #[error("it does not speak TLS")]
+    #[error("the server does not use TLS")]
     NotTls,
-    #[error("it expects TLS")]
+    #[error("the server requires TLS")]
     TlsWanted,
 }
 
@@ -91,9 +91,7 @@ fn final_tls(error: &TlsError, sent_certificate: bool) -> Option<TlsFailure> {
             }
             other => TlsFailure::BadCertificate(other.to_string()),
         },
-        TlsError::NoCertificatesPresented => {
-            TlsFailure::BadCertificate("none was presented".to_owned())
-        }
+        TlsError::NoCertificatesPresented => TlsFailure::BadCertificate("none was sent".to_owned()),
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
             TlsFailure::ClientCertificateWanted
         }
@@ -150,11 +148,11 @@ fn tls_error_in(error: &io::Error) -> Option<&TlsError> {
 
 fn explain(error: &Error) -> String {
     match error {
-        Error::HostNotFound => "the host name does not resolve".to_owned(),
-        Error::ConnectionFailed => "the connection failed".to_owned(),
-        Error::Timeout(_) => "nothing came within download.timeout".to_owned(),
+        Error::HostNotFound => "the host name cannot be resolved".to_owned(),
+        Error::ConnectionFailed => "connection failed".to_owned(),
+        Error::Timeout(_) => "no data received within download.timeout".to_owned(),
         Error::Io(error) => explain_io(error),
-        Error::Protocol(error) => format!("its answer is not HTTP as it should be: {error}"),
+        Error::Protocol(error) => format!("invalid HTTP response: {error}"),
         error => error.to_string(),
     }
 }
@@ -164,7 +162,7 @@ pub fn explain_io(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(inner) => explain(inner),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "the connection ended too early".to_owned()
+            "connection closed before the transfer was complete".to_owned()
         }
         None => error.to_string(),
     }

@@ -168,7 +168,7 @@ impl Http {
                 return Err(UpstreamError::Unreachable {
                     url: shown(&url),
                     why: format!(
-                        "redirects led on for more than {} seconds",
+                        "redirects took more than {} seconds",
                         HEADER_TIMEOUT.as_secs()
                     ),
                 });
@@ -182,18 +182,18 @@ impl Http {
                 .get(LOCATION)
                 .and_then(|location| location.to_str().ok())
                 .and_then(|location| url.join(location).ok())
-                .ok_or_else(|| refused("it names no target"))?;
+                .ok_or_else(|| refused("the target is missing"))?;
             match (url.scheme(), target.scheme()) {
                 ("http", "http" | "https") | ("https", "https") => {}
-                ("https", "http") => return Err(refused("it leads from https to http")),
-                (_, scheme) => return Err(refused(&format!("it leads to a {scheme} URL"))),
+                ("https", "http") => return Err(refused("from https to http")),
+                (_, scheme) => return Err(refused(&format!("to an unsupported scheme: {scheme}"))),
             }
             self.answer(&url, response).discard();
             url = target;
         }
         Err(UpstreamError::Redirect {
             url: shown(&url),
-            why: format!("more than {REDIRECTS_MAX} in a row"),
+            why: format!("more than {REDIRECTS_MAX} redirects"),
         })
     }
 
@@ -236,7 +236,7 @@ impl Http {
                 ureq::Error::Timeout(_) if has_begun => UpstreamError::Unreachable {
                     url: shown(url),
                     why: format!(
-                        "its header did not end within {} seconds",
+                        "no complete response header within {} seconds",
                         HEADER_TIMEOUT.as_secs()
                     ),
                 },
@@ -258,7 +258,7 @@ impl Http {
         if self.origin.scheme() == "https" || !self.settings.authorities.is_empty() {
             let loaded = rustls_native_certs::load_native_certs();
             for error in &loaded.errors {
-                log::warn!("a certificate of the system's trust store cannot be read: {error}");
+                log::warn!("cannot read a certificate of the system's trust store: {error}");
             }
             let mut roots: Vec<_> = loaded
                 .certs

@@ -328,7 +328,7 @@ impl Upstream {
                 active.restart();
                 return Err(UpstreamError::Unreachable {
                     url,
-                    why: "the server cannot continue an interrupted download".to_owned(),
+                    why: "the server cannot resume an interrupted download".to_owned(),
                 });
             }
             404 | 410 => {
@@ -351,7 +351,7 @@ impl Upstream {
             // Nobody but the index said where the body ends: it may have been cut off, and can be continued.
             return Err(UpstreamError::Unreachable {
                 url: from,
-                why: format!("the connection ended after {length} of {size} bytes"),
+                why: format!("connection closed after {length} of {size} bytes"),
             });
         }
         Ok(from)
@@ -500,7 +500,7 @@ impl Upstream {
             if self.retries > 0 && incoming.length() >= reached.saturating_add(step) {
                 reached = incoming.length();
                 attempts = Attempts::new(self.retries);
-                log::debug!("{error}; going on at {reached}");
+                log::debug!("{error}; resuming at byte {reached}");
                 self.interrupt.sleep(jittered(FIRST_PAUSE))?;
             } else if attempts.are_left() {
                 self.interrupt.sleep(attempts.pause_after(&error))?;

@@ -317,7 +317,7 @@ impl<T> fmt::Debug for Answering<T> {
 
 /// The answer to plain HTTP is of TLS.
 #[derive(Debug, thiserror::Error)]
-#[error("it expects TLS")]
+#[error("the server requires TLS")]
 pub struct ExpectsTls;
 
 /// The earlier of the library's time limit and ours.

@@ -47,7 +47,7 @@ fn whatever_is_wrong_with_a_file_the_others_work() {
         (format!("{good}colour: red\n"), "colour"),
         (
             good.replace("name: other", "name: one"),
-            "one is already the name in",
+            "one is already used in",
         ),
         (format!("{good}\u{0}"), "repos.d/other.yaml"),
     ] {

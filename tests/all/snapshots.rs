@@ -280,15 +280,15 @@ fn what_stands_in_the_way_stays() {
     for (to, expected) in [
         (
             "r/latest",
-            "[dir]/www/r/latest is also publish.latest_path of r ([dir]/www/r/latest)",
+            "[dir]/www/r/latest is the same path as publish.latest_path of r ([dir]/www/r/latest)",
         ),
         (
             "r/snapshots/x",
-            "[dir]/www/r/snapshots/x lies inside publish.snapshots_path of r ([dir]/www/r/snapshots)",
+            "[dir]/www/r/snapshots/x is inside publish.snapshots_path of r ([dir]/www/r/snapshots)",
         ),
         (
             "../data/pool/x",
-            "[dir]/data/pool/x lies inside storage.pool_path ([dir]/data/pool)",
+            "[dir]/data/pool/x is inside storage.pool_path ([dir]/data/pool)",
         ),
     ] {
         publish(to).fails_with(2, &format!("error: {expected}\n"));
@@ -337,7 +337,7 @@ fn links_on_the_way_hide_nothing() {
             .run(&["publish", "--snapshot-name", "n", "--to", &to])
             .exits(2)
             .stderr;
-        assert!(stderr.contains(" lies inside "), "{stderr}");
+        assert!(stderr.contains(" is inside "), "{stderr}");
     }
 }
 
@@ -386,7 +386,7 @@ fn names_that_are_none() {
         ),
         (".x", "starts with `.`"),
         ("../x", "contains '/'"),
-        ("a b", "only letters, digits, `.`, `_` and `-` are possible"),
+        ("a b", "only letters, digits, `.`, `_` and `-` are allowed"),
         ("", "is empty"),
     ] {
         let stderr = chantal

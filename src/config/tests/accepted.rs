@@ -379,11 +379,11 @@ fn what_works_but_should_be_known_is_a_warning() {
     for (files, expected) in [
         (
             &[("conf.d/a.yaml", "database: {pool_size: 5}")][..],
-            "DIR/conf.d/a.yaml: database.pool_size: has no effect: the store is a file, it has no connections",
+            "DIR/conf.d/a.yaml: database.pool_size: has no effect: the database is a local file without connections",
         ),
         (
             &[("conf.d/a.yml", "{")],
-            "DIR/conf.d/a.yml: not read, its name must end in .yaml",
+            "DIR/conf.d/a.yml: ignored: the file name must end in .yaml",
         ),
         (
             &[(
@@ -391,8 +391,8 @@ fn what_works_but_should_be_known_is_a_warning() {
                 "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: http://h/}, \
                  credentials: {type: bearer, token: t}}",
             )],
-            "DIR/repos.d/r.yaml: credentials.type: the upstream is plain http, \
-             the credentials can be read on the way",
+            "DIR/repos.d/r.yaml: credentials.type: the upstream uses plain http: \
+             the credentials could be intercepted in transit",
         ),
         (
             &[
@@ -426,11 +426,11 @@ fn secrets_in_files_that_others_can_read() {
     };
     let about = |key: &str| {
         let what = match key {
-            "upstream.url" => "may hold a secret in its query",
+            "upstream.url" => "may contain a secret in its query",
             _ => "is a secret",
         };
         format!(
-            "DIR/repos.d/r.yaml: {key}: {what}, and the file is open to others (mode 0644); `chmod 600` closes it"
+            "DIR/repos.d/r.yaml: {key}: {what}, but other users can read the file (mode 0644): run `chmod 600` on it"
         )
     };
     let (plain, query) = ("https://h/", "https://h/?k3y=v");

@@ -175,11 +175,11 @@ fn kept_keys_do_while_their_url_cannot_be_had() {
             ),
             (
                 Fault::Status(403),
-                format!("a key: [keys]/{KEY} is refused with HTTP status 403"),
+                format!("a key: [keys]/{KEY}: access denied (HTTP status 403)"),
             ),
             (
                 Fault::Status(503),
-                format!("a key: [keys]/{KEY} answers with HTTP status 503"),
+                format!("a key: [keys]/{KEY}: server returned HTTP status 503"),
             ),
             (
                 Fault::Body(b"Sorry".to_vec()),

@@ -374,7 +374,9 @@ fn a_release_of_another_moment_is_left_out() {
         mirror.server.fault(path, Times::Always, Fault::Status(500));
         mirror.sync().fails_with(
             0,
-            &format!("warning: r: [server]/{path} answers with HTTP status 500: it is left out\n"),
+            &format!(
+                "warning: r: [server]/{path}: server returned HTTP status 500: it is left out\n"
+            ),
         );
         mirror
             .tree()

@@ -237,7 +237,7 @@ fn failures_and_history_as_json() {
         mirror
             .server
             .fault(&root, Times::Always, Fault::Status(500));
-        let error = format!("the root: [server]/{root} answers with HTTP status 500");
+        let error = format!("the root: [server]/{root}: server returned HTTP status 500");
         let expected = json!([{
             "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
             "packages_removed": 0, "requests": 1, "bytes_downloaded": 0, "manifest": null,

@@ -79,8 +79,8 @@ fn one_that_fails_does_not_stop_the_others() {
         let args = ["repo", "sync", "--all", "--workers", workers];
         let output = chantal.run(&args).exits(4);
         for said in [
-            "error: c-refused: package hello 1.0-1 (x86_64): [server]/hello-1.0-1.x86_64.rpm is not there\n",
-            "error: e-down: the root: [down]/repodata/repomd.xml answers with HTTP status 500\n",
+            "error: c-refused: package hello 1.0-1 (x86_64): [server]/hello-1.0-1.x86_64.rpm: not found\n",
+            "error: e-down: the root: [down]/repodata/repomd.xml: server returned HTTP status 500\n",
             "\n2 of 4 repositories synced, 2 changed, ",
         ] {
             let output = output.clone();

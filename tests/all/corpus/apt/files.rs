@@ -16,7 +16,7 @@ fn other_index(path: &str, expected: &str, got: &str) -> Expected {
     refused(
         4,
         format!(
-            "index {INDEX}: [server]/{path} is not what was declared: expected {expected}, got {got}"
+            "index {INDEX}: [server]/{path}: content does not match the metadata: expected {expected}, got {got}"
         ),
         MID_UPDATE,
     )
@@ -49,7 +49,7 @@ fn packed(edit: fn(&[u8]) -> Vec<u8>, expected: Expected, client: Client) -> Cas
 
 fn package(edit: fn(&[u8]) -> Vec<u8>, got: &str) -> Case {
     let what = format!(
-        "package hello 2.0-1 (amd64): [server]/[hello] is not what was declared: expected {DECLARED}, got {got}"
+        "package hello 2.0-1 (amd64): [server]/[hello]: content does not match the metadata: expected {DECLARED}, got {got}"
     );
     Case::content(
         plain,
@@ -154,7 +154,7 @@ cases!(
         |scene| scene.tree.remove(&scene.package()),
         refused(
             4,
-            "package hello 2.0-1 (amd64): [server]/[hello] is not there",
+            "package hello 2.0-1 (amd64): [server]/[hello]: not found",
             MID_UPDATE,
         ),
         Agrees,

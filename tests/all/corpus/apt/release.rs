@@ -45,7 +45,7 @@ fn valid_until(release: &str, second: i64) -> String {
 
 /// Packages is not what Release declares.
 fn other_index(got: &str) -> Expected {
-    let what = format!("index {INDEX}: [server]/{PACKAGES} is not what was declared");
+    let what = format!("index {INDEX}: [server]/{PACKAGES}: content does not match the metadata");
     refused(
         4,
         format!("{what}: expected {DECLARED}, got {got}"),

@@ -156,7 +156,7 @@ cases!(
         refused(
             4,
             format!(
-                "package hello 2.0-1 (amd64): [server]/[hello] is not what was declared: expected {DECLARED}, got [n] bytes"
+                "package hello 2.0-1 (amd64): [server]/[hello]: content does not match the metadata: expected {DECLARED}, got [n] bytes"
             ),
             MID_UPDATE,
         ),
@@ -176,7 +176,7 @@ cases!(
         refused(
             4,
             format!(
-                "package hello 2.0-1 (amd64): [server]/[hello] is not what was declared: expected {DECLARED}, got [n] bytes or more"
+                "package hello 2.0-1 (amd64): [server]/[hello]: content does not match the metadata: expected {DECLARED}, got [n] bytes or more"
             ),
             MID_UPDATE,
         ),
@@ -350,7 +350,7 @@ cases!(
         "Directory: /etc",
         refused(
             4,
-            "package hello 2.0-1 (source): [server]/etc/hello_2.0-1.dsc is not there",
+            "package hello 2.0-1 (source): [server]/etc/hello_2.0-1.dsc: not found",
             MID_UPDATE,
         ),
         Agrees,
@@ -392,7 +392,7 @@ cases!(
         " data_1.0-1.dsc\n",
         refused(
             4,
-            "package hello 2.0-1 (source): [server]/pool/main/h/hello/data_1.0-1.dsc is not there",
+            "package hello 2.0-1 (source): [server]/pool/main/h/hello/data_1.0-1.dsc: not found",
             MID_UPDATE,
         ),
         Agrees,

@@ -51,7 +51,8 @@ fn not_a_path(why: &str) -> Expected {
 }
 
 fn other_package(got: &str) -> Expected {
-    let what = "package hello 2.0-1 (x86_64): [server]/[hello] is not what was declared";
+    let what =
+        "package hello 2.0-1 (x86_64): [server]/[hello]: content does not match the metadata";
     refused(
         4,
         format!("{what}: expected {DECLARED}, got {got}"),
@@ -61,7 +62,7 @@ fn other_package(got: &str) -> Expected {
 
 /// Other bytes than repomd.xml declares.
 fn index(edit: fn(&[u8]) -> Vec<u8>, got: &str) -> Case {
-    let what = format!("index primary: [server]/{PRIMARY} is not what was declared");
+    let what = format!("index primary: [server]/{PRIMARY}: content does not match the metadata");
     Case::content(
         plain,
         move |scene| scene.edit(PRIMARY, edit),
@@ -166,7 +167,7 @@ cases!(
         |scene| scene.tree.remove(&scene.package()),
         refused(
             4,
-            "package hello 2.0-1 (x86_64): [server]/[hello] is not there",
+            "package hello 2.0-1 (x86_64): [server]/[hello]: not found",
             MID_UPDATE,
         ),
         Agrees,

@@ -20,7 +20,7 @@ fn malformed(why: &str) -> Expected {
 }
 
 fn other_primary(got: &str) -> Expected {
-    let what = format!("index primary: [server]/{PRIMARY} is not what was declared");
+    let what = format!("index primary: [server]/{PRIMARY}: content does not match the metadata");
     refused(
         4,
         format!("{what}: expected {DECLARED}, got {got}"),
@@ -33,7 +33,7 @@ fn every_index_is_other() -> String {
         "3 files are missing or refused".to_owned(),
         |text, name| {
             text + &format!(
-                "\n  index {name}: [server]/repodata/{name}.xml is not what was declared: expected {DECLARED}, got [n] bytes"
+                "\n  index {name}: [server]/repodata/{name}.xml: content does not match the metadata: expected {DECLARED}, got [n] bytes"
             )
         },
     )
