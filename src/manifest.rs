@@ -189,17 +189,17 @@ pub struct Built {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    #[error("{path} is listed with two contents: object {first} and object {second}")]
+    #[error("{path} is listed twice with different content: object {first} and object {second}")]
     TwoContents {
         path: RelPath,
         first: ObjectId,
         second: ObjectId,
     },
-    #[error("{path} is a file, and a directory in {below}")]
+    #[error("{path} is a file, but also a directory in {below}")]
     FileAndDirectory { path: String, below: RelPath },
-    #[error("not a manifest of a version that this chantal reads: {0}")]
+    #[error("invalid manifest, or an unsupported version: {0}")]
     Malformed(&'static str),
-    #[error("a manifest holds a bad path: {0}")]
+    #[error("invalid path in a manifest: {0}")]
     Path(#[from] RelPathError),
 }
 
@@ -313,8 +313,8 @@ fn shared_prefix(a: &str, b: &str) -> usize {
 /// Reads a chunk back, and checks that these entries have no other encoding: equal content must have an equal name.
 /// Where chunks are cut is not checked, that would cost a digest for each path.
 pub fn decode_chunk(bytes: &[u8]) -> Result<Vec<Entry>, ManifestError> {
-    let (_, mut rest) = Version::of(bytes, Version::chunk_magic)
-        .ok_or(ManifestError::Malformed("a chunk does not begin as one"))?;
+    let (_, mut rest) =
+        Version::of(bytes, Version::chunk_magic).ok_or(ManifestError::Malformed("not a chunk"))?;
     let mut entries: Vec<Entry> = Vec::new();
     while !rest.is_empty() {
         // Paths share prefixes, so an entry can take a hundred times the memory of its encoding.
@@ -325,19 +325,21 @@ pub fn decode_chunk(bytes: &[u8]) -> Result<Vec<Entry>, ManifestError> {
             .map_err(|_| ManifestError::Malformed("a path is too long"))?;
         let tail = text(&mut rest)?;
         let previous = entries.last().map_or("", |entry| entry.path.as_str());
-        let head = previous
-            .get(..shared)
-            .ok_or(ManifestError::Malformed("a path shares more than there is"))?;
+        let head = previous.get(..shared).ok_or(ManifestError::Malformed(
+            "the shared prefix of a path is too long",
+        ))?;
         let written = format!("{head}{tail}");
         if shared != shared_prefix(previous, &written) {
-            return Err(ManifestError::Malformed("a path shares less than it could"));
+            return Err(ManifestError::Malformed(
+                "the shared prefix of a path is too short",
+            ));
         }
         let path = RelPath::parse(&written)?;
         if path.as_str() != written {
-            return Err(ManifestError::Malformed("a path is not in its plain form"));
+            return Err(ManifestError::Malformed("a path is not normalized"));
         }
         if entries.last().is_some_and(|previous| previous.path >= path) {
-            return Err(ManifestError::Malformed("paths are not in order"));
+            return Err(ManifestError::Malformed("paths are not sorted"));
         }
         let object = ObjectId(
             take(&mut rest, 32)?
@@ -346,7 +348,7 @@ pub fn decode_chunk(bytes: &[u8]) -> Result<Vec<Entry>, ManifestError> {
         );
         let size = varint(&mut rest)?;
         let role = Role::from_code(take(&mut rest, 1)?[0])
-            .ok_or(ManifestError::Malformed("a role is unknown"))?;
+            .ok_or(ManifestError::Malformed("unknown role"))?;
         let package = match role {
             Role::Package => Some(Package {
                 name: text(&mut rest)?.to_owned(),
@@ -380,7 +382,7 @@ impl Manifest {
 
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let (version, mut rest) = Version::of(bytes, Version::manifest_magic)
-            .ok_or(ManifestError::Malformed("it does not begin as one"))?;
+            .ok_or(ManifestError::Malformed("not a manifest"))?;
         let mut chunks = Vec::new();
         while !rest.is_empty() {
             let id = ObjectId(
@@ -438,7 +440,7 @@ fn varint(rest: &mut &[u8]) -> Result<u64, ManifestError> {
             return Ok(value);
         }
     }
-    Err(ManifestError::Malformed("a number does not end"))
+    Err(ManifestError::Malformed("a number is truncated"))
 }
 
 fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, ManifestError> {
@@ -451,7 +453,7 @@ fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, ManifestError> {
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], ManifestError> {
     let (taken, after) = rest
         .split_at_checked(length)
-        .ok_or(ManifestError::Malformed("it ends too early"))?;
+        .ok_or(ManifestError::Malformed("truncated data"))?;
     *rest = after;
     Ok(taken)
 }
@@ -542,7 +544,7 @@ mod tests {
         let error = |entries| build(entries).unwrap_err().to_string();
         assert!(
             error(vec![entry("a.deb", "1"), entry("a.deb", "2")])
-                .starts_with("a.deb is listed with two contents")
+                .starts_with("a.deb is listed twice with different content")
         );
         assert_eq!(
             error(vec![
@@ -550,7 +552,7 @@ mod tests {
                 entry("a-b", "2"),
                 entry("a/b/c", "3")
             ]),
-            "a is a file, and a directory in a/b/c"
+            "a is a file, but also a directory in a/b/c"
         );
     }
 
@@ -599,7 +601,7 @@ mod tests {
         other.extend_from_slice(&good[good.len() - 34..]);
         assert_eq!(
             decode_chunk(&other).unwrap_err().to_string(),
-            "not a manifest of a version that this chantal reads: a path shares less than it could"
+            "invalid manifest, or an unsupported version: the shared prefix of a path is too short"
         );
     }
 

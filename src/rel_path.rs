@@ -17,17 +17,15 @@ pub enum RelPathError {
     Empty,
     #[error("path {0:?} is absolute")]
     Absolute(String),
-    #[error("path {0:?} is a URL of its own")]
+    #[error("path {0:?} is a URL")]
     Url(String),
-    #[error("path {0:?} leaves the repository")]
+    #[error("path {0:?} is outside of the repository")]
     Escapes(String),
-    #[error(
-        "path {0:?} has a name that begins with a dot: it would be hidden, or configure a web server"
-    )]
+    #[error("path {0:?} contains a hidden file name (beginning with a dot)")]
     Hidden(String),
     #[error("path {0:?} contains a control character or a backslash")]
     ForbiddenCharacter(String),
-    #[error("path {start:?}... is longer than file systems allow ({limit} bytes)")]
+    #[error("path {start:?}... is too long for file systems (limit {limit} bytes)")]
     TooLong { start: String, limit: usize },
 }
 

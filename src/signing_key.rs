@@ -16,9 +16,9 @@ const READ_LIMIT: u64 = (1 << 20) + 1;
 /// Why the configured key, or the passphrase that opens it, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    #[error("{} is not a file", path.display())]
+    #[error("{} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
-    #[error("{}: the first line, which is the passphrase, is empty", path.display())]
+    #[error("{}: the first line, which must be the passphrase, is empty", path.display())]
     EmptyPassphrase { path: PathBuf },
     /// What `signing.key_file` names cannot sign.
     #[error("{}: {source}", file.display())]
@@ -88,7 +88,7 @@ fn read(signing: &Signing) -> Result<SigningKey, KeyFileError> {
     })?;
     if key.is_bound_weakly(now) {
         log::warn!(
-            "{}: the key says by SHA-1 only that it may sign, which newer clients refuse; a new expiry date, set in gpg, renews that",
+            "{}: the self-signature of the key uses SHA-1, which newer clients reject; setting a new expiry date with gpg replaces it",
             signing.key_file.display()
         );
     }
@@ -121,7 +121,7 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, KeyFileError> {
     let metadata = file.metadata().map_err(KeyFileError::Read)?;
     if let Some(mode) = regular_file::open_to_others(&metadata) {
         log::warn!(
-            "{} is open to others (mode {mode:04o}): whoever reads it can sign in this mirror's name; `chmod 600` closes it",
+            "{} is secret, but other users can read it (mode {mode:04o}): run `chmod 600` on it",
             path.display()
         );
     }

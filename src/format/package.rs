@@ -64,9 +64,7 @@ impl Package {
                 let name: String = name.chars().take(60).collect();
                 return Err(FormatError::malformed(
                     file,
-                    format!(
-                        "package {name:?} has the {what} {start:?}, which is not one short word"
-                    ),
+                    format!("package {name:?} has the invalid {what} {start:?}"),
                 ));
             }
         }

@@ -103,21 +103,21 @@ impl std::fmt::Display for Locked {
             Self::Storage(base_path) => write!(f, "{}", base_path.display()),
             Self::Repository(id) => write!(f, "repository {id}"),
             Self::Tree(path) => write!(f, "the published tree {}", path.display()),
-            Self::PoolMarker => f.write_str("the pool's marker"),
+            Self::PoolMarker => f.write_str("the pool marker"),
         }
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("another run is changing {what}: {}", describe(holder.as_ref()))]
+    #[error("{what} is locked by another process: {}", describe(holder.as_ref()))]
     Busy {
         what: Locked,
         holder: Option<Holder>,
     },
     /// Another run may hold a lock of its own by now.
     #[error(
-        "the lock file {path} was removed or replaced while this run held it: nothing more was changed"
+        "lock file {path} was removed or replaced while it was held: no further changes were made"
     )]
     Lost { path: PathBuf },
     #[error("{path} is not a regular file")]
@@ -390,7 +390,7 @@ fn wait_for(
         if is_named && !is_told {
             is_told = true;
             log::info!(
-                "waiting for another run that is changing {what}: {}",
+                "waiting: {what} is locked by another process: {}",
                 describe(holder.as_ref())
             );
         }
@@ -465,7 +465,7 @@ fn describe(holder: Option<&Holder>) -> String {
                 crate::time::rfc3339(holder.since)
             )
         }
-        None => "it did not say what it does".to_owned(),
+        None => "unknown command".to_owned(),
     }
 }
 

@@ -35,11 +35,11 @@ pub(super) struct Block<'a> {
 pub enum ArmorError {
     #[error("line {line} is not base64")]
     NotBase64 { line: usize },
-    #[error("the armor that begins in line {line} has no end")]
+    #[error("the armor that begins on line {line} has no end line")]
     Unclosed { line: usize },
-    #[error("the armor that begins in line {line} is cut short")]
+    #[error("the armor that begins on line {line} is truncated")]
     CutShort { line: usize },
-    #[error("line {line} starts with a dash inside of armor")]
+    #[error("line {line} in the armor starts with a dash")]
     Dash { line: usize },
 }
 

@@ -191,7 +191,7 @@ impl Found {
                     self.certificates.extend(current.take());
                     above = None;
                     self.skipped.push(UnusableKey::unnamed(
-                        "it is a secret key: export the public one",
+                        "this is a secret key: export the public key instead",
                     ));
                 }
                 Tag::UserId if packet.body.len() <= MAX_USER_ID_BYTES => {
@@ -207,7 +207,7 @@ impl Found {
                         (Some(key), above) => {
                             let mut subkey = UnusableKey::unsupported(&key);
                             if let Some(reason) = above {
-                                subkey.reason = format!("of its primary key, {reason}");
+                                subkey.reason = format!("primary key: {reason}");
                             }
                             self.skipped_subkeys.push(subkey);
                         }
@@ -236,7 +236,7 @@ impl Certificate {
                 Some(version @ (2 | 3 | 5)) => {
                     UnusableKey::unnamed(format!("keys of version {version} are not supported"))
                 }
-                _ => UnusableKey::unnamed("the key packet is damaged or of an unknown kind"),
+                _ => UnusableKey::unnamed("the key packet is damaged or of an unknown type"),
             })?;
         if !is_supported(&primary) {
             return Err(UnusableKey::unsupported(&primary));

@@ -37,13 +37,13 @@ pub(super) struct ClearSigned<'a> {
 pub enum CleartextError {
     #[error("the first line is not \"-----BEGIN PGP SIGNED MESSAGE-----\"")]
     NoMessage,
-    #[error("line {line} is no Hash header, the only kind that is allowed")]
+    #[error("line {line} is not a Hash header, the only one allowed")]
     Header { line: usize },
-    #[error("line {line} starts with a dash that is not escaped")]
+    #[error("line {line} starts with an unescaped dash")]
     Dash { line: usize },
     #[error("the signature is missing")]
     NoSignature,
-    #[error("line {line} is outside of what is signed")]
+    #[error("line {line} is not covered by the signature")]
     Unsigned { line: usize },
     #[error("{0}")]
     Armor(ArmorError),

@@ -102,9 +102,7 @@ impl<K: VerifyingKey> VerifyingKey for Verifier<'_, K> {
     ) -> pgp::errors::Result<()> {
         match (Composite::of(self.0), signature) {
             (Some(key), SignatureBytes::Native(bytes)) if key.made(hash, digest, bytes) => Ok(()),
-            (Some(_), _) => Err(Error::from(
-                "one half of the signature is not good".to_owned(),
-            )),
+            (Some(_), _) => Err(Error::from("one half of the signature is bad".to_owned())),
             (None, _) => self.0.verify(hash, digest, signature),
         }
     }

@@ -31,11 +31,13 @@ pub struct GeneratedKey {
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum GenerateError {
-    #[error("a user id must have from 1 to {MAX_USER_ID_BYTES} bytes and no control characters")]
+    #[error(
+        "a user ID must have between 1 and {MAX_USER_ID_BYTES} bytes and no control characters"
+    )]
     UserId,
-    #[error("{} is no time that a key can have", crate::time::utc(*now))]
+    #[error("{} is not a valid creation time for a key", crate::time::utc(*now))]
     Time { now: i64 },
-    #[error("the key that was made is not good")]
+    #[error("verification of the new key failed")]
     Failed,
 }
 

@@ -44,33 +44,32 @@ pub struct Policy {
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyringError {
-    #[error("{what} has {size} bytes, more than the {limit} that a key file may have")]
+    #[error("{what} is too large: {size} bytes, limit {limit} bytes")]
     TooLarge {
         what: String,
         size: usize,
         limit: usize,
     },
-    #[error("{what} is a GnuPG keybox, write its keys with `gpg --export` and use that file")]
-    Keybox { what: String },
-    #[error("{what} is not an OpenPGP key file: there is neither armor nor a binary packet")]
-    NotKeys { what: String },
-    #[error("the armor of {what} is damaged: {why}")]
-    Armor { what: String, why: ArmorError },
-    #[error("{what} is damaged: {why}")]
-    Framing { what: String, why: FramingError },
     #[error(
-        "{what} holds no public key that can be used{}",
-        super::listed(skipped)
+        "{what} is a GnuPG keybox, which is not supported: export its keys with `gpg --export`"
     )]
+    Keybox { what: String },
+    #[error("{what} is not an OpenPGP key file: it contains neither armor nor binary packets")]
+    NotKeys { what: String },
+    #[error("{what} has invalid armor: {why}")]
+    Armor { what: String, why: ArmorError },
+    #[error("{what} contains invalid OpenPGP data: {why}")]
+    Framing { what: String, why: FramingError },
+    #[error("{what} contains no usable public key{}", super::listed(skipped))]
     NoKey {
         what: String,
         /// Keys in it that were left out.
         skipped: Vec<UnusableKey>,
     },
-    #[error("{text:?} is not a fingerprint, which has 40 or 64 hexadecimal digits")]
+    #[error("{text:?} is not a valid fingerprint (expected 40 or 64 hexadecimal digits)")]
     NotFingerprint { text: String },
     #[error(
-        "{} is not among the keys, which are {}{}",
+        "no key has the fingerprint {}, available: {}{}",
         missing.join(", "),
         available.join(", "),
         super::unusable(unusable)
@@ -80,7 +79,7 @@ pub enum KeyringError {
         available: Vec<String>,
         unusable: Vec<UnusableKey>,
     },
-    #[error("{fingerprint} is a subkey, name its primary key {primary}")]
+    #[error("{fingerprint} is a subkey: specify its primary key {primary}")]
     Subkey {
         fingerprint: String,
         primary: String,
@@ -125,7 +124,7 @@ impl Keyring {
             skipped_subkeys,
         } = found;
         for key in skipped.iter().chain(&skipped_subkeys) {
-            log::debug!("{}: a key is left out: {key}", what());
+            log::debug!("{}: key skipped: {key}", what());
         }
         if certificates.is_empty() {
             skipped.sort();
@@ -434,7 +433,7 @@ mod tests {
         let error = Keyring::parse(version_3, "old.gpg").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "old.gpg holds no public key that can be used\n  keys of version 3 are not supported"
+            "old.gpg contains no usable public key\n  keys of version 3 are not supported"
         );
     }
 
@@ -449,33 +448,30 @@ mod tests {
         let cases: [(&[u8], &str); 8] = [
             (
                 b"",
-                "k is not an OpenPGP key file: there is neither armor nor a binary packet",
+                "k is not an OpenPGP key file: it contains neither armor nor binary packets",
             ),
             (
                 b"<html>",
-                "k is not an OpenPGP key file: there is neither armor nor a binary packet",
+                "k is not an OpenPGP key file: it contains neither armor nor binary packets",
             ),
             (
                 secret,
-                "k holds no public key that can be used\n  it is a secret key: export the public one",
+                "k contains no usable public key\n  this is a secret key: export the public key instead",
             ),
-            (&key.sign(b"x"), "k holds no public key that can be used"),
+            (&key.sign(b"x"), "k contains no usable public key"),
             (
                 &armored.as_bytes()[..100],
-                "the armor of k is damaged: the armor that begins in line 1 has no end",
+                "k has invalid armor: the armor that begins on line 1 has no end line",
             ),
             (
                 &key.certificate()[..20],
-                "k is damaged: the OpenPGP packet at byte 0 is cut short",
+                "k contains invalid OpenPGP data: the OpenPGP packet at byte 0 is truncated",
             ),
             (
                 &keybox,
-                "k is a GnuPG keybox, write its keys with `gpg --export` and use that file",
+                "k is a GnuPG keybox, which is not supported: export its keys with `gpg --export`",
             ),
-            (
-                &large,
-                "k has 8388609 bytes, more than the 8388608 that a key file may have",
-            ),
+            (&large, "k is too large: 8388609 bytes, limit 8388608 bytes"),
         ];
         for (file, message) in cases {
             let error = Keyring::parse(file, "k").unwrap_err();

@@ -53,7 +53,7 @@ fn unusable(keys: &[UnusableKey]) -> String {
     if keys.is_empty() {
         return String::new();
     }
-    let mut text = "\n  also in the key files, but not usable:".to_owned();
+    let mut text = "\n  unusable keys in the key files:".to_owned();
     for key in keys.iter().take(UNUSABLE_SHOWN) {
         text += &format!("\n    {key}");
     }

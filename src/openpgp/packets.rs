@@ -53,9 +53,9 @@ impl<'a> RawPacket<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
-    #[error("there is no OpenPGP packet at byte {offset}")]
+    #[error("no OpenPGP packet at byte {offset}")]
     NotAPacket { offset: usize },
-    #[error("the OpenPGP packet at byte {offset} is cut short")]
+    #[error("the OpenPGP packet at byte {offset} is truncated")]
     CutShort { offset: usize },
 }
 

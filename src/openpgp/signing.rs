@@ -40,18 +40,16 @@ pub struct SigningKey {
 pub enum SigningError {
     #[error("the signing key expired on {}", crate::time::utc(*at))]
     Expired { at: i64 },
-    #[error("{} is no time that a signature can have", crate::time::utc(*now))]
+    #[error("{} is not a valid time for a signature", crate::time::utc(*now))]
     Time { now: i64 },
     /// No signature covers blanks there.
-    #[error("line {line} of the text ends with a blank or has a carriage return")]
+    #[error("line {line} of the text ends with whitespace or contains a carriage return")]
     Blank { line: usize },
-    #[error(
-        "line {line} of the text is longer than {MAX_LINE_BYTES} bytes, which gpg does not read"
-    )]
+    #[error("line {line} of the text is longer than {MAX_LINE_BYTES} bytes, the limit of gpg")]
     LongLine { line: usize },
-    #[error("the text does not end with a line end")]
+    #[error("the text does not end with a newline")]
     Unfinished,
-    #[error("the signature that was made is not good")]
+    #[error("verification of the new signature failed")]
     Failed,
 }
 

@@ -33,24 +33,24 @@ const CLOCK_SKEW_SECS: i64 = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    #[error("{what} has {size} bytes, more than the {limit} that are read")]
+    #[error("{what} is too large: {size} bytes, limit {limit} bytes")]
     TooLarge {
         what: String,
         size: usize,
         limit: usize,
     },
-    #[error("{what} is not a clear-signed file that apt would accept: {why}")]
+    #[error("{what} is not a valid clear-signed file: {why}")]
     NotClearSigned { what: String, why: CleartextError },
-    #[error("the armor of the signature of {what} is damaged: {why}")]
+    #[error("the signature of {what} has invalid armor: {why}")]
     Armor { what: String, why: ArmorError },
-    #[error("the signature of {what} is damaged: {why}")]
+    #[error("the signature of {what} is invalid: {why}")]
     Framing { what: String, why: FramingError },
-    #[error("there is no OpenPGP signature where that of {what} should be")]
+    #[error("the signature file of {what} contains no OpenPGP signature")]
     NoSignature { what: String },
     #[error("{what} has more than {MAX_SIGNATURES} signatures")]
     TooMany { what: String },
     #[error(
-        "{what} has a good signature by a trusted key, but not all are, and clients refuse it{}",
+        "{what} has a good signature by a trusted key, but also signatures that clients reject{}",
         super::listed(rejections)
     )]
     Marred {
@@ -84,7 +84,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {
             Some(key) => write!(f, "by {key}: {}", self.problem),
-            None => write!(f, "by an unnamed key: {}", self.problem),
+            None => write!(f, "by an unspecified key: {}", self.problem),
         }
     }
 }
@@ -247,7 +247,7 @@ impl Keyring {
                 Ok(signer) if signers.contains(&signer) => {}
                 Ok(signer) => signers.push(signer),
                 Err(rejection) => {
-                    log::debug!("{what}: a signature does not count: {rejection}");
+                    log::debug!("{what}: signature ignored: {rejection}");
                     rejections.push(rejection);
                 }
             }

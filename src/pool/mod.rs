@@ -144,7 +144,7 @@ impl Pool {
             return Ok(Some(ObjectRef { object, size }));
         }
         log::warn!(
-            "{} is damaged (its sha256 is {found}): it is fetched again",
+            "{} is damaged (its sha256 is {found}): downloading it again",
             self.object_path(object).display()
         );
         Ok(None)

@@ -15,10 +15,10 @@ use crate::lock::{LockError, Locks};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    #[error("the pool {path} is not there: is the file system mounted?")]
+    #[error("pool {path} does not exist: is the file system mounted?")]
     Absent { path: PathBuf },
     #[error(
-        "{path} has no marker ({}): it is another directory than the pool, or the file was lost",
+        "{path} has no pool marker ({}): it is the wrong directory, or the file was lost",
         marker::NAME
     )]
     NoMarker {
@@ -26,14 +26,14 @@ pub enum PoolError {
         /// The lines that the marker should have.
         lines: [String; 2],
     },
-    #[error("{path} is not empty and not a pool")]
+    #[error("{path} is not empty, and not a pool")]
     Occupied { path: PathBuf },
     #[error(
-        "{path} does not look like a pool of this chantal: expected {:?}, got {got:?}",
+        "{path} has an unsupported pool layout: expected {:?}, got {got:?}",
         marker::LAYOUT
     )]
     Layout { path: PathBuf, got: String },
-    #[error("the pool {path} belongs to another store: expected id {expected}, got {got}")]
+    #[error("pool {path} belongs to another database: expected ID {expected}, got {got}")]
     Foreign {
         path: PathBuf,
         expected: String,
@@ -41,7 +41,7 @@ pub enum PoolError {
         /// What names its store in a take-over.
         owner: String,
     },
-    #[error("the marker {} has no line {line:?} that can be read", path.join(marker::NAME).display())]
+    #[error("pool marker {}: line {line:?} is missing or invalid", path.join(marker::NAME).display())]
     MarkerLine { path: PathBuf, line: &'static str },
     /// Found when something was to be removed: nothing was.
     #[error(transparent)]
@@ -67,7 +67,7 @@ impl PoolError {
 
 /// Inside an [`io::Error`]: the pool's disk was there when it was opened, and is not any more.
 #[derive(Debug, thiserror::Error)]
-#[error("the pool {path} is not there any more: is the file system mounted?")]
+#[error("pool {path} no longer exists: is the file system mounted?")]
 pub struct PoolAway {
     path: PathBuf,
 }

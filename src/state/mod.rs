@@ -31,9 +31,9 @@ pub use new_indexes::PoolSink;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("manifest {manifest} of a state has no root")]
+    #[error("manifest {manifest} has no root")]
     RootMissing { manifest: ObjectId },
-    #[error("{path}: object {object} is not in the pool, or damaged")]
+    #[error("{path}: object {object} is missing from the pool or damaged")]
     ObjectMissing { path: RelPath, object: ObjectId },
     #[error(transparent)]
     Root(#[from] VerifyError),

@@ -167,7 +167,7 @@ impl Pieces {
         for sender in &self.senders {
             sender
                 .send(piece.clone())
-                .map_err(|_| io::Error::other("the packing has failed"))?;
+                .map_err(|_| io::Error::other("compression failed"))?;
         }
         Ok(())
     }
@@ -250,7 +250,7 @@ mod tests {
         let failed = sink.store(&CODECS, &mut write, &mut |_| Ok(()));
         assert_eq!(
             failed.unwrap_err().to_string(),
-            "a new index cannot be written: on purpose"
+            "cannot write a new index: on purpose"
         );
         let mut write = |out: &mut dyn Write| out.write_all(b"Package").map_err(unwritable);
         let failed = sink.store(&CODECS, &mut write, &mut |_| {
@@ -261,7 +261,7 @@ mod tests {
         });
         assert_eq!(
             failed.unwrap_err().to_string(),
-            "Packages: what was written cannot be read back: it ends inside of a field"
+            "Packages: verification of the written file failed: it ends inside of a field"
         );
         assert!(sink.stored.is_empty());
     }

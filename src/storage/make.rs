@@ -58,13 +58,13 @@ impl<'a> Maker<'a> {
 /// Why `storage.create` makes no storage.
 #[derive(Debug, thiserror::Error)]
 pub enum Obstacle {
-    #[error("{} exists already", .0.display())]
+    #[error("{} already exists", .0.display())]
     Exists(PathBuf),
-    #[error("the pool {} was made before", .0.display())]
+    #[error("pool {} already exists", .0.display())]
     Marked(PathBuf),
-    #[error("{} is empty, as the mount point of a disk that is not mounted is", .0.display())]
+    #[error("{} is empty, like the mount point of an unmounted disk", .0.display())]
     EmptyParent(PathBuf),
-    #[error("/etc/fstab has a file system for {}, and it is not mounted", .0.display())]
+    #[error("/etc/fstab lists a file system for {}, but it is not mounted", .0.display())]
     Unmounted(PathBuf),
 }
 

@@ -32,18 +32,18 @@ pub use ownership::{Doubt, Standing, TakeOver, adopting};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    #[error("{} holds no storage{}", base_path.display(), because(obstacle.as_ref()))]
+    #[error("no storage in {}{}", base_path.display(), because(obstacle.as_ref()))]
     Absent {
         base_path: PathBuf,
         /// Why `storage.create` does not make one, where it is set.
         obstacle: Option<Obstacle>,
     },
-    #[error("{} is missing or empty, but its store {} is there", base_path.display(), store.display())]
+    #[error("{} is missing or empty, but its database {} exists", base_path.display(), store.display())]
     BaseAway { base_path: PathBuf, store: PathBuf },
-    #[error("the pool {} holds objects, but its store {} is not there", pool.display(), store.display())]
+    #[error("pool {} contains objects, but its database {} does not exist", pool.display(), store.display())]
     StoreGone { pool: PathBuf, store: PathBuf },
     #[error(
-        "the pool {} belongs to another store: {}, {} on {}, last used {}; this one is {own}",
+        "pool {} belongs to another database: {}, {} on {}, last used {}; this one is {own}",
         pool.display(), owner.store, owner.at.display(), owner.host, time::rfc3339(owner.last_used)
     )]
     OtherStore {
@@ -53,11 +53,11 @@ pub enum StorageError {
     },
     /// `init` found a pool whose store is there.
     #[error(
-        "the pool {} belongs to a store: {}, {} on {}, last used {}",
+        "pool {} belongs to an existing database: {}, {} on {}, last used {}",
         pool.display(), owner.store, owner.at.display(), owner.host, time::rfc3339(owner.last_used)
     )]
     Owned { pool: PathBuf, owner: Owner },
-    #[error("the pool {} does not belong to {from}, but to {store}", pool.display())]
+    #[error("pool {} belongs to database {store}, not to {from}", pool.display())]
     NotTheOwner {
         pool: PathBuf,
         from: String,
@@ -96,7 +96,7 @@ impl StorageError {
 
 fn because(obstacle: Option<&Obstacle>) -> String {
     obstacle.map_or_else(String::new, |obstacle| {
-        format!(", and storage.create makes none there: {obstacle}")
+        format!("; not created by storage.create: {obstacle}")
     })
 }
 
@@ -321,7 +321,7 @@ impl Drop for Storage {
     /// The marker follows the store. Where a run is killed before that, the next one does it.
     fn drop(&mut self) {
         if let Err(error) = ownership::follow(self) {
-            log::debug!("the pool's marker was not brought up to date: {error}");
+            log::debug!("cannot update the pool marker: {error}");
         }
     }
 }
@@ -330,7 +330,7 @@ impl Drop for Storage {
 fn announce(store: &Store, migrated: Option<&Migrated>) {
     if let Some(Migrated { from, to, backup }) = migrated {
         log::warn!(
-            "the store {} was migrated from schema version {from} to {to}; what it was is kept in {}",
+            "database {} was migrated from schema version {from} to {to}; backup: {}",
             store.path().display(),
             backup.display()
         );
@@ -339,7 +339,9 @@ fn announce(store: &Store, migrated: Option<&Migrated>) {
 
 fn warn_of_doubt(standing: &Standing) {
     if let Standing::Guest { why, store } = standing {
-        log::warn!("{why}; `db cleanup` refuses until `chantal pool take-over --from {store}`");
+        log::warn!(
+            "{why}; `db cleanup` is refused until `chantal pool take-over --from {store}` has been run"
+        );
     }
 }
 
@@ -375,7 +377,7 @@ pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageErr
     may_delete(&standing)?;
     if let Err(error @ LockError::Busy { .. }) = Locks::probe(&places.base_path, &places.base_path)
     {
-        log::warn!("{error}; what it has not named yet counts as not needed here");
+        log::warn!("{error}; objects that it has not committed yet are counted as unused");
     }
     Ok((store, pool))
 }
@@ -393,7 +395,7 @@ pub fn is_made_or_warn(places: &Places) -> Result<bool, StorageError> {
     let is_made = is_made(places)?;
     if !is_made {
         log::warn!(
-            "{} holds no storage: is the file system mounted? `chantal init` creates a new storage",
+            "no storage in {}: is the file system mounted? `chantal init` creates a new storage",
             places.base_path.display()
         );
     }

@@ -35,7 +35,7 @@ pub enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Doubt {
     #[error(
-        "the store {} is older than its pool (generation {generation}, the pool has {noted}): it came out of a backup",
+        "database {} is older than its pool (generation {generation}, pool generation {noted}): it was restored from a backup",
         store.display()
     )]
     Behind {
@@ -44,7 +44,7 @@ pub enum Doubt {
         noted: u64,
     },
     #[error(
-        "the store {} on {host} was moved or is a copy: its pool was last used by {} on {noted_host}",
+        "database {} on {host} was moved or copied: its pool was last used by {} on {noted_host}",
         store.display(),
         noted.display()
     )]

@@ -55,7 +55,7 @@ impl Store {
             .and_then(|done| STEPS.get(done..))
             .ok_or_else(|| StoreError::Damaged {
                 path: self.path.clone(),
-                what: format!("there never was a schema version {from}"),
+                what: format!("unknown schema version {from}"),
             })?;
         let backup = backup::make(self, locks, from)?;
         let migrated = steps
@@ -108,7 +108,7 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
         .open_table(tables::META)?
         .get(tables::POOL)?
         .and_then(|id| String::from_utf8(id.value().to_vec()).ok())
-        .ok_or_else(|| damaged(&tables::META, &tables::POOL, "it is missing"))?;
+        .ok_or_else(|| damaged(&tables::META, &tables::POOL, "missing"))?;
     tables::put_identity(transaction, &Identity::of_version_2(pool))
 }
 

@@ -52,10 +52,10 @@ pub struct Store {
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store {path} is not there")]
+    #[error("database {path} does not exist")]
     Absent { path: PathBuf },
     #[error(
-        "the store {path} has schema version {found}; this chantal knows versions up to {known}: it was written by a newer one"
+        "database {path} has schema version {found}, but this version of chantal supports only versions up to {known}"
     )]
     Newer {
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum StoreError {
         known: u32,
     },
     #[error(
-        "the store {path} has schema version {found}, which this chantal can only read after migrating it to {known}"
+        "database {path} has schema version {found} and must be migrated to version {known} first"
     )]
     Older {
         path: PathBuf,
@@ -71,30 +71,30 @@ pub enum StoreError {
         known: u32,
     },
     #[error(
-        "the store {path} must be copied before it is migrated: {needed} bytes, and its file system has {free} free"
+        "not enough disk space to back up database {path} before the migration: {needed} bytes needed, {free} free"
     )]
     NoRoom {
         path: PathBuf,
         needed: u64,
         free: u64,
     },
-    #[error("the store {path} is damaged: {what}")]
+    #[error("database {path} is damaged: {what}")]
     Damaged { path: PathBuf, what: String },
-    #[error("the store {path} is damaged: table {table}, key {key}: {why}")]
+    #[error("database {path} is damaged: table {table}, key {key}: {why}")]
     Record {
         path: PathBuf,
         table: String,
         key: String,
         why: String,
     },
-    #[error("the store {path} cannot be written: its file system is full")]
+    #[error("cannot write to database {path}: the file system is full")]
     Full { path: PathBuf },
     /// A writer was killed, and what it left can only be put in order by writing.
-    #[error("the store {path} must be repaired after a crash, and cannot be: {why}")]
+    #[error("cannot repair database {path} after a crash: {why}")]
     Unrepaired { path: PathBuf, why: String },
-    #[error("the store {path} is busy: another run has been writing it for {} seconds", TURN_MAX.as_secs())]
+    #[error("database {path} is busy: another process has been writing to it for {} seconds", TURN_MAX.as_secs())]
     Busy { path: PathBuf },
-    #[error("the store {path}: {source}")]
+    #[error("database {path}: {source}")]
     Database {
         path: PathBuf,
         source: Box<redb::Error>,
@@ -224,7 +224,7 @@ impl Store {
         if !fs_err::metadata(path)?.is_file() {
             return Err(StoreError::Damaged {
                 path: path.to_owned(),
-                what: "it is not a regular file".to_owned(),
+                what: "not a regular file".to_owned(),
             });
         }
         let store = Self {
@@ -310,7 +310,10 @@ impl Store {
                         std::thread::sleep(TURN_PAUSE);
                     }
                     Err(redb::CompactionError::TransactionInProgress) => {
-                        log::debug!("{} is being read: not compacted", self.path.display());
+                        log::debug!(
+                            "{} is in use by a reader: not compacted",
+                            self.path.display()
+                        );
                         return Ok(());
                     }
                     compacted => return Ok(compacted.map(drop)?),
@@ -337,7 +340,7 @@ impl Store {
                 redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
                     StoreError::Damaged {
                         path: self.path.clone(),
-                        what: "it is not a redb file".to_owned(),
+                        what: "not a redb file".to_owned(),
                     }
                 }
                 redb::Error::Io(source) if source.kind() == io::ErrorKind::StorageFull => {
@@ -348,7 +351,7 @@ impl Store {
                 redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
                     StoreError::Damaged {
                         path: self.path.clone(),
-                        what: "it ends too early".to_owned(),
+                        what: "the file is truncated".to_owned(),
                     }
                 }
                 source => StoreError::Database {
@@ -396,7 +399,7 @@ fn unrepaired(error: &redb::DatabaseError) -> TransactionError {
 /// printed by then; what it means is said here.
 fn guarded<T>(work: impl FnOnce() -> Transaction<T>) -> Transaction<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let what = "its pages contradict each other (see above)";
+        let what = "inconsistent pages (see above)";
         Err(TransactionError::Damaged(what.to_owned()))
     })
 }

@@ -37,7 +37,7 @@ pub enum Name {
     },
 }
 
-const MISSING: &str = "it is missing";
+const MISSING: &str = "missing";
 
 impl Reader {
     /// A row's record. Where few rows can be meant and the one that is asked for is missing, the whole table is looked at: a row with a

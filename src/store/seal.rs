@@ -112,7 +112,7 @@ where
         {
             Ok(payload)
         }
-        _ => Err(damaged(table, key, "its checksum is wrong")),
+        _ => Err(damaged(table, key, "checksum mismatch")),
     }
 }
 
@@ -144,7 +144,7 @@ where
 {
     let json = unseal(form, table, key, value)?;
     serde_json::from_slice(json)
-        .map_err(|error| damaged(table, key, &format!("it cannot be read: {error}")))
+        .map_err(|error| damaged(table, key, &format!("cannot be decoded: {error}")))
 }
 
 /// The value of a row that is named by its digest.
@@ -157,7 +157,7 @@ pub fn digested<'v, V: Value + 'static>(
     if found == id {
         Ok(value)
     } else {
-        let why = format!("its SHA-256 is {found}");
+        let why = format!("SHA-256 mismatch: got {found}");
         Err(damaged(table, &&id.0, &why))
     }
 }

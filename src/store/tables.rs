@@ -58,7 +58,7 @@ const ADOPTING: &str = "adopting";
 /// A generation (u64, little endian); see [`Identity::restored`].
 const RESTORED: &str = "restored";
 
-const UNREADABLE: &str = "it cannot be read";
+const UNREADABLE: &str = "cannot be decoded";
 
 pub const REPOSITORY_TO_RECORD: TableDefinition<&str, &[u8]> =
     TableDefinition::new("repository_to_record");
@@ -121,7 +121,7 @@ pub fn schema_version(transaction: &ReadTransaction) -> Transaction<u32> {
         .as_ref()
         .and_then(|version| version.value().try_into().ok())
         .map(u32::from_le_bytes)
-        .ok_or_else(|| damaged(&META, &SCHEMA, "it is missing"))?;
+        .ok_or_else(|| damaged(&META, &SCHEMA, "missing"))?;
     let check = table.get(SCHEMA_CHECK)?;
     let is_good = match check {
         Some(check) => check.value() == seal(&META, &SCHEMA, &version.to_le_bytes()),
@@ -130,7 +130,7 @@ pub fn schema_version(transaction: &ReadTransaction) -> Transaction<u32> {
     if is_good {
         Ok(version)
     } else {
-        Err(damaged(&META, &SCHEMA, "its checksum is wrong"))
+        Err(damaged(&META, &SCHEMA, "checksum mismatch"))
     }
 }
 
@@ -190,7 +190,7 @@ pub fn identity(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Tran
         store: text(table, form, STORE)?,
         generation: number(GENERATION)?
             .map(u64::from_le_bytes)
-            .ok_or_else(|| damaged(&META, &GENERATION, "it is missing"))?,
+            .ok_or_else(|| damaged(&META, &GENERATION, "missing"))?,
         adopting: number(ADOPTING)?.map(i64::from_le_bytes),
         restored: number(RESTORED)?.map(u64::from_le_bytes),
     })
@@ -205,7 +205,7 @@ fn text(
     form: Form,
     key: &'static str,
 ) -> Transaction<String> {
-    let bytes = meta(table, form, key)?.ok_or_else(|| damaged(&META, &key, "it is missing"))?;
+    let bytes = meta(table, form, key)?.ok_or_else(|| damaged(&META, &key, "missing"))?;
     String::from_utf8(bytes).map_err(|_| damaged(&META, &key, UNREADABLE))
 }
 

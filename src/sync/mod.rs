@@ -106,7 +106,7 @@ pub enum SyncError {
     IndexMissing { name: String, tried: Vec<String> },
     #[error("no package matches the filters")]
     NothingChosen,
-    #[error("{path} is listed with two contents: {first} and {second}")]
+    #[error("{path} is listed twice with different content: {first} and {second}")]
     TwoContents {
         path: RelPath,
         first: String,

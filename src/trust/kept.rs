@@ -21,20 +21,20 @@ use crate::upstream::UpstreamError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("a key is missing: {url} does not exist")]
+    #[error("key not found: {url}")]
     Missing { url: String },
-    #[error("a key: {0}")]
+    #[error("cannot load key: {0}")]
     Upstream(UpstreamError),
-    #[error("a key: {0}")]
+    #[error("cannot load key: {0}")]
     File(io::Error),
     /// In our own storage.
-    #[error("the kept keys: {0}")]
+    #[error("stored keys: {0}")]
     Kept(io::Error),
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
     Unusable(#[from] KeyringError),
-    #[error("{url} now has other keys: expected {}, got {}", kept.join(", "), found.join(", "))]
+    #[error("{url}: keys have changed: expected {}, got {}", kept.join(", "), found.join(", "))]
     Replaced {
         url: String,
         kept: Vec<String>,

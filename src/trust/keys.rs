@@ -102,7 +102,7 @@ impl<'a> TrustedKeys<'a> {
         if !self.storage.is_dry_run() {
             kept.write(config, repository, &self.storage.locks)?;
         }
-        let about = |failure: &KeyError| format!("the kept keys are used: {failure}");
+        let about = |failure: &KeyError| format!("using the stored keys: {failure}");
         warnings.extend(failures.iter().map(about));
         Ok(keyring)
     }

@@ -127,7 +127,7 @@ fn what_it_may_define_is_left_alone() {
     chantal
         .run(&["publish", "--repo-id", "one", "--to", &to])
         .exits(2)
-        .mentions("cannot be used, and may publish there");
+        .mentions("may configure it as its publish path");
     chantal
         .run(&["repo", "sync", "--repo-id", "other"])
         .exits(2)

@@ -476,7 +476,7 @@ fn a_binary_signature_is_told_of() {
     mirror.server.edit(|tree| tree.insert(signature, binary));
     assert_eq!(
         mirror.sync().exits(0).stderr,
-        "warning: r: [server]/dists/stable/Release.gpg is not armored: apt 2.6 does not take it\n"
+        "warning: r: [server]/dists/stable/Release.gpg is not armored, which apt 2.6 requires\n"
     );
     let server = Server::start_dir(&mirror.chantal.published("r"));
     let Some(apt) = Apt::find() else { return };

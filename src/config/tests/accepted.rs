@@ -399,8 +399,8 @@ fn what_works_but_should_be_known_is_a_warning() {
                 ("conf.d/a.yaml", "download: {bandwidth_limit: 1MB}"),
                 ("repos.d/r.yaml", &rpm(", download: {bandwidth_limit: 9M}")),
             ],
-            "DIR/repos.d/r.yaml: download.bandwidth_limit: has no effect, \
-             the limit of the whole process is lower",
+            "DIR/repos.d/r.yaml: download.bandwidth_limit: has no effect: \
+             the global limit is lower",
         ),
     ] {
         assert_eq!(warnings(files), [expected]);

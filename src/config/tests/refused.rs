@@ -173,7 +173,7 @@ fn apt_sections_that_make_no_sense() {
     for (section, expected) in [
         (
             "distribution: ../x",
-            "distribution: path \"../x\" leaves the repository",
+            "distribution: path \"../x\" is outside of the repository",
         ),
         (
             "distribution: a b",
@@ -437,7 +437,7 @@ fn key_files_need_plain_names() {
     refused(&apt(", publish: {key_name: .asc}"), &what);
     refused(&rpm(", publish: {key_name: .asc}"), &what);
     let start = "x".repeat(60);
-    let what = format!("path {start:?}... is longer than file systems allow (255 bytes)");
+    let what = format!("path {start:?}... is too long for file systems (limit 255 bytes)");
     for (repository, length) in [
         (apt as fn(&str) -> String, 252),
         (rpm as fn(&str) -> String, 256),

@@ -190,7 +190,7 @@ fn read_lead(package: &mut dyn Read) -> Result<(), PackageError> {
         return Err(PackageError::NotAPackage("the magic number is missing"));
     }
     if !lead[at..].starts_with(&signature_type) {
-        return Err(PackageError::NotAPackage("it has no signature header"));
+        return Err(PackageError::NotAPackage("the signature header is missing"));
     }
     Ok(())
 }
@@ -239,7 +239,7 @@ fn read_signature_header(package: &mut dyn Read) -> Result<Claims, PackageError>
         }
         for text in values.texts(tag::OPENPGP)?.into_iter().take(MAX_SIGNATURES) {
             let packet = base64::engine::general_purpose::STANDARD.decode(without_blanks(text));
-            let why = "it is not base64";
+            let why = "not base64";
             let tag = tag::OPENPGP;
             let packet = packet.map_err(|_| HeaderError::Value { tag, why })?;
             claims.header_signatures.push(Passing::new(&packet));
@@ -270,17 +270,17 @@ fn declared_hex(
         [] => return Ok(None),
         [text] => text,
         _ => {
-            let why = "there is more than one digest";
+            let why = "more than one digest";
             return Err(HeaderError::Value { tag, why });
         }
     };
     let expected = decode_hex(text).ok_or(HeaderError::Value {
         tag,
-        why: "it is not a hexadecimal number",
+        why: "not a hexadecimal number",
     })?;
     let hasher = Hasher::new(algorithm).ok_or(HeaderError::Value {
         tag,
-        why: "its algorithm is not known",
+        why: "unknown algorithm",
     })?;
     Ok(Some(Declared { hasher, expected }))
 }

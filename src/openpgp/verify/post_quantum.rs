@@ -298,7 +298,7 @@ fn messages_tell_of_keys_that_cannot_be_used() {
         refused(&stranger.sign(DATA)),
         format!(
             "repomd.xml has no good signature by a trusted key\n  by {}: the key is not among the trusted keys\n  \
-             also in the key files, but not usable:\n    {fingerprint}: {why}",
+             unusable keys in the key files:\n    {fingerprint}: {why}",
             stranger.fingerprint()
         )
     );
@@ -313,14 +313,14 @@ fn messages_tell_of_keys_that_cannot_be_used() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{fingerprint} is not among the keys, which are {}\n  \
-             also in the key files, but not usable:\n    {fingerprint}: {why}",
+            "no key has the fingerprint {fingerprint}, available: {}\n  \
+             unusable keys in the key files:\n    {fingerprint}: {why}",
             known.fingerprint()
         )
     );
     let error = Keyring::parse(&unusable.certificate(), "keys").unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("keys holds no public key that can be used\n  {fingerprint}: {why}")
+        format!("keys contains no usable public key\n  {fingerprint}: {why}")
     );
 }

@@ -229,9 +229,9 @@ fn the_error_says_of_every_signature_why_it_does_not_count() {
     let expected = format!(
         "repomd.xml has no good signature by a trusted key\
          \n  by {}: the key is not among the trusted keys\
-         \n  by {}: the signature is bad: these bytes, or the signature, were changed\
-         \n  by an unnamed key: the signature packet is damaged\
-         \n  by an unnamed key: signatures of version 5 are not supported",
+         \n  by {}: bad signature: the file or the signature was modified\
+         \n  by an unspecified key: the signature packet is damaged\
+         \n  by an unspecified key: signatures of version 5 are not supported",
         stranger.fingerprint(),
         known.fingerprint()
     );

@@ -204,12 +204,12 @@ fn a_page_for_people_in_place_of_a_root() {
                 "error: r: [server]/{root} {}",
                 scene.pick(
                     &format!(
-                        "is not a clear-signed file that apt would accept: the first line is not \
+                        "is not a valid clear-signed file: the first line is not \
                          \"-----BEGIN PGP SIGNED MESSAGE-----\"\n{BROKEN}"
                     ),
                     &format!(
-                        "has no good signature by a trusted key\n  by {}: the signature is bad: these bytes, or the \
-                         signature, were changed\n{CHECK_KEY}",
+                        "has no good signature by a trusted key\n  by {}: bad signature: the file or the \
+                         signature was modified\n{CHECK_KEY}",
                         crate::kit::keys::Key::archive().fingerprint()
                     ),
                 ),
@@ -231,10 +231,10 @@ fn a_page_for_people_in_place_of_an_unsigned_root() {
             4,
             scene.pick(
                 &format!(
-                    "error: r: [server]/dists/stable/InRelease is not a clear-signed file that apt would accept: the \
+                    "error: r: [server]/dists/stable/InRelease is not a valid clear-signed file: the \
                      first line is not \"-----BEGIN PGP SIGNED MESSAGE-----\"\n{BROKEN}"
                 ),
-                &format!("error: r: repodata/repomd.xml: it has a DOCTYPE\n{BROKEN}"),
+                &format!("error: r: repodata/repomd.xml: DOCTYPE is not allowed\n{BROKEN}"),
             ),
         );
         scene.recovers();

@@ -101,7 +101,7 @@ fn a_refused_package_a_missing_one_and_what_ended_the_run() {
         said.starts_with("error: r: 3 files are missing or refused\n"),
         "{said}"
     );
-    assert!(said.contains("it is not signed"), "{said}");
+    assert!(said.contains("the package is not signed"), "{said}");
     assert!(said.contains(": not found"), "{said}");
 
     // The one that is not signed is known by now.
@@ -109,6 +109,6 @@ fn a_refused_package_a_missing_one_and_what_ended_the_run() {
     mirror.configure("download:\n  retries: 0\n");
     fault("hello", 503);
     let said = mirror.sync().exits(4).stderr;
-    assert!(said.contains("it is not signed"), "{said}");
+    assert!(said.contains("the package is not signed"), "{said}");
     assert!(said.contains("HTTP status 503"), "{said}");
 }

@@ -265,7 +265,7 @@ fn a_key_that_cannot_be_had_is_known_before_packages_come() {
         mirror.chantal.repository(&repository);
         let said = mirror.sync().exits(2).stderr;
         assert!(
-            said.starts_with("error: r: a key: ") && said.contains("absent.asc"),
+            said.starts_with("error: r: cannot load key: ") && said.contains("absent.asc"),
             "{said}"
         );
         let package = mirror.built.path_of("hello");

@@ -479,7 +479,8 @@ fn packages_that_were_not_verified_are_shown_as_such() {
         Some("not verified yet: the next sync does it"),
         false,
     );
-    let warning = "warning: r: its packages were not verified: it was synced without gpgcheck\n";
+    let warning =
+        "warning: r: package signatures were not verified: it was synced without gpgcheck\n";
     chantal.run(&publish).fails_with(0, warning);
     let to = chantal.dir().join("www/early").display().to_string();
     let early = ["publish", "--snapshot-name", "r/early", "--to", &to];

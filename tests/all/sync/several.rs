@@ -189,10 +189,7 @@ fn without_latest_path_nothing_is_published() {
         assert!(!said.contains("published"), "{said}");
         assert!(!mirror.chantal.dir().join("www").exists());
         let publish = |which: &[&str]| mirror.chantal.run(&[&["publish"], which].concat());
-        publish(&["--repo-id", "r"]).fails_with(
-            2,
-            "error: r has no publish.latest_path: there is nowhere to publish it\n",
-        );
+        publish(&["--repo-id", "r"]).fails_with(2, "error: r has no publish.latest_path\n");
         publish(&["--all"]).fails_with(
             0,
             "warning: nothing is published: no enabled repository has publish.latest_path\n",
@@ -219,7 +216,7 @@ fn publishing_by_hand() {
         mirror.chantal.run(&["init"]).exits(0);
         run(&mirror).says("").fails_with(
             1,
-            "error: r has no state to publish yet\nhint: run `chantal repo sync --repo-id r` first\n",
+            "error: r has never been synced: there is no state to publish\nhint: run `chantal repo sync --repo-id r` first\n",
         );
         mirror.sync().succeeds();
         assert!(!mirror.chantal.dir().join("www").exists());
