@@ -27,7 +27,7 @@ impl Exit {
     }
 
     /// The higher one counts when several repositories fail.
-    pub const fn gravity(self) -> u8 {
+    pub const fn severity(self) -> u8 {
         match self {
             Self::Interrupted => 6,
             Self::Damaged => 5,

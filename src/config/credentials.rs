@@ -12,7 +12,7 @@ pub fn resolve(
     scope: &mut Scope<'_>,
 ) -> Option<Credentials> {
     let kind = written.kind.unwrap_or(CredentialsType::None);
-    refuse_keys_of_other_types(&written, kind, scope);
+    reject_keys_of_other_types(&written, kind, scope);
     check_upstream(kind, upstream, scope);
     match kind {
         CredentialsType::None => Some(Credentials::None),
@@ -66,13 +66,13 @@ pub fn resolve(
             })
         }
         CredentialsType::SubscriptionManager => {
-            scope.refuse_unsupported(&[("credentials.type: subscription_manager", true)]);
+            scope.reject_unsupported(&[("credentials.type: subscription_manager", true)]);
             None
         }
     }
 }
 
-fn refuse_keys_of_other_types(
+fn reject_keys_of_other_types(
     written: &written::Credentials,
     kind: CredentialsType,
     scope: &mut Scope<'_>,
@@ -98,7 +98,7 @@ fn refuse_keys_of_other_types(
         ("ca_cert", ClientCert, written.ca_cert.is_some()),
     ] {
         if is_set && owner != kind {
-            scope.refuse(
+            scope.reject(
                 &format!("credentials.{key}"),
                 format!(
                     "requires credentials.type {}, but the type is {}",
@@ -116,11 +116,11 @@ fn check_upstream(kind: CredentialsType, upstream: Option<&UpstreamUrl>, scope: 
     match upstream {
         _ if kind == CredentialsType::None => {}
         Some(UpstreamUrl::File(_)) => {
-            scope.refuse(KEY, "credentials cannot be used with a local upstream");
+            scope.reject(KEY, "credentials cannot be used with a local upstream");
         }
         Some(UpstreamUrl::Http(url)) if url.is_plain_http() => {
             if kind == CredentialsType::ClientCert {
-                scope.refuse(KEY, "a client certificate requires an https upstream");
+                scope.reject(KEY, "a client certificate requires an https upstream");
             } else {
                 scope.warn(
                     KEY,
@@ -134,7 +134,7 @@ fn check_upstream(kind: CredentialsType, upstream: Option<&UpstreamUrl>, scope: 
 
 fn required(key: &str, written: Option<String>, scope: &mut Scope<'_>) -> Option<String> {
     if written.is_none() {
-        scope.refuse(key, "is missing");
+        scope.reject(key, "is missing");
     }
     written
 }
@@ -144,7 +144,7 @@ fn username(written: Option<String>, scope: &mut Scope<'_>) -> Option<String> {
     let username = required(KEY, written, scope)?;
     // RFC 7617: the first colon ends the user name.
     if username.contains(':') || username.contains(char::is_control) {
-        scope.refuse(KEY, "cannot contain `:` or control characters");
+        scope.reject(KEY, "cannot contain `:` or control characters");
         return None;
     }
     Some(username)
@@ -156,7 +156,7 @@ fn header_name(written: Option<String>, scope: &mut Scope<'_>) -> Option<String>
     // RFC 9110, 5.6.2: a token.
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_token) {
-        scope.refuse(KEY, format!("{name:?} is not a valid header name"));
+        scope.reject(KEY, format!("{name:?} is not a valid header name"));
         return None;
     }
     Some(name)
@@ -180,11 +180,11 @@ impl WrittenSecret {
                 .map(SecretSource::File),
             (None, None, Some(command)) => Some(SecretSource::Command(command)),
             (None, None, None) => {
-                scope.refuse(&key, format!("is missing: set one of {alternatives}"));
+                scope.reject(&key, format!("is missing: set one of {alternatives}"));
                 None
             }
             _ => {
-                scope.refuse(&key, format!("only one of {alternatives} can be set"));
+                scope.reject(&key, format!("only one of {alternatives} can be set"));
                 None
             }
         }
@@ -195,12 +195,12 @@ fn inline(key: &str, written: &Secret, scope: &mut Scope<'_>) -> Option<SecretSo
     let secret = scope.secret(key, written)?;
     // An empty variable is more often a mistake in its setting than a password.
     if secret.expose().is_empty() {
-        scope.refuse(key, "is empty");
+        scope.reject(key, "is empty");
         return None;
     }
     // It becomes part of a header, which a line break would end.
     if secret.expose().contains(char::is_control) {
-        scope.refuse(key, "contains a control character");
+        scope.reject(key, "contains a control character");
         return None;
     }
     scope.warn_if_others_can_read(key, "is a secret", written);

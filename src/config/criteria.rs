@@ -24,7 +24,7 @@ pub(super) fn resolve(
     };
     for (name, list) in foreign {
         if list.is_some() {
-            scope.refuse(
+            scope.reject(
                 &format!("filters.{name}"),
                 format!(
                     "is not valid for a repository of type {}",
@@ -45,7 +45,7 @@ pub(super) fn resolve(
         newest: written.newest.and_then(|newest| {
             let newest = NonZeroU32::new(newest);
             if newest.is_none() {
-                scope.refuse("filters.newest", "must be at least 1");
+                scope.reject("filters.newest", "must be at least 1");
             }
             newest
         }),
@@ -58,7 +58,7 @@ pub(super) fn resolve(
 fn plain(name: &str, list: Option<Vec<String>>, scope: &mut Scope<'_>) -> Vec<Pattern> {
     let Patterns { wanted, unwanted } = patterns(name, list, scope);
     if !unwanted.is_empty() {
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             &format!("filters.{name}"),
             "contains a pattern that starts with `!`",
             "list unwanted packages in filters.exclude",
@@ -80,10 +80,10 @@ fn patterns(name: &str, list: Option<Vec<String>>, scope: &mut Scope<'_>) -> Pat
         };
         match Pattern::new(written) {
             Ok(_) if written.trim().is_empty() => {
-                scope.refuse(&key, format!("{text:?} is not a valid pattern"));
+                scope.reject(&key, format!("{text:?} is not a valid pattern"));
             }
             Ok(pattern) => list.push(pattern),
-            Err(error) => scope.refuse(
+            Err(error) => scope.reject(
                 &key,
                 format!("{text:?} is not a valid pattern: {}", error.msg),
             ),

@@ -51,7 +51,7 @@ struct Passphrase {
 
 impl Layer {
     pub fn new(written: written::Global, scope: &mut Scope<'_>) -> Self {
-        refuse_unsupported(&written, scope);
+        reject_unsupported(&written, scope);
         let written::Global {
             storage,
             database,
@@ -175,13 +175,13 @@ fn signing(
     }
 }
 
-fn refuse_unsupported(written: &written::Global, scope: &mut Scope<'_>) {
+fn reject_unsupported(written: &written::Global, scope: &mut Scope<'_>) {
     let written::Media {
         trusted_keys,
         publish_root,
         hold,
     } = &written.media;
-    scope.refuse_unsupported(&[
+    scope.reject_unsupported(&[
         (
             "media.trusted_keys",
             trusted_keys.as_ref().is_some_and(|keys| !keys.is_empty()),
@@ -197,7 +197,7 @@ fn refuse_unsupported(written: &written::Global, scope: &mut Scope<'_>) {
 fn workers(written: Option<u32>, scope: &mut Scope<'_>) -> Option<usize> {
     let workers = written?;
     if !(1..=WORKERS_LIMIT).contains(&workers) {
-        scope.refuse(
+        scope.reject(
             "download.workers",
             format!("must be between 1 and {WORKERS_LIMIT}, got {workers}"),
         );
@@ -209,7 +209,7 @@ fn workers(written: Option<u32>, scope: &mut Scope<'_>) -> Option<usize> {
 fn timeout(written: Option<Duration>, scope: &mut Scope<'_>) -> Option<Duration> {
     let timeout = written?;
     if timeout.is_zero() {
-        scope.refuse("download.timeout", "must be at least 1 second");
+        scope.reject("download.timeout", "must be at least 1 second");
         return None;
     }
     Some(timeout)
@@ -228,7 +228,7 @@ fn database_path(written: &written::Database, scope: &mut Scope<'_>) -> Option<P
     };
     let from_url = path_of_database_url(url, scope)?;
     if path.as_ref().is_some_and(|path| *path != from_url) {
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             "database.url",
             "names a different file than database.path",
             "remove one of the two",
@@ -246,13 +246,13 @@ fn path_of_database_url(url: &Secret, scope: &mut Scope<'_>) -> Option<PathBuf> 
         return scope.path(KEY, Some(path));
     }
     match location::scheme(url) {
-        Some("redb") => scope.refuse_with_hint(KEY, "does not have the form redb:///PATH", HINT),
-        Some(scheme) => scope.refuse_with_hint(
+        Some("redb") => scope.reject_with_hint(KEY, "does not have the form redb:///PATH", HINT),
+        Some(scheme) => scope.reject_with_hint(
             KEY,
             format!("{scheme} is not supported: the database is a local file, without a server"),
             HINT,
         ),
-        None => scope.refuse_with_hint(KEY, "is not a valid URL", HINT),
+        None => scope.reject_with_hint(KEY, "is not a valid URL", HINT),
     }
     None
 }

@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 pub use error::{ConfigError, Problem};
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 pub use filters::{Dependencies, Filters, Patterns};
-pub use layout::{in_the_way, real};
+pub use layout::{publish_path_conflict, real};
 pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
 pub use repository::default_key_name;
 pub use resolved::{
@@ -55,7 +55,7 @@ use secret::Environment;
 
 /// A configuration, and what its author should know although it works.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     pub config: Config,
     /// Each names its file and key.
     pub warnings: Vec<String>,
@@ -64,7 +64,7 @@ pub struct Loaded {
 }
 
 /// Reads everything below `config_dir`. `${NAME}` in secrets is taken from the environment of this process.
-pub fn load(config_dir: &Path) -> Result<Loaded, ConfigError> {
+pub fn load(config_dir: &Path) -> Result<LoadedConfig, ConfigError> {
     load_with(config_dir, &|name| std::env::var(name).ok())
 }
 
@@ -84,7 +84,7 @@ pub fn is_present(config_dir: &Path) -> std::io::Result<bool> {
     Ok(false)
 }
 
-fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {
+fn load_with(config_dir: &Path, environment: &Environment) -> Result<LoadedConfig, ConfigError> {
     // What else is wrong with it shows when its folders are read.
     if std::fs::metadata(config_dir).is_err_and(|err| err.kind() == std::io::ErrorKind::NotFound) {
         return Err(ConfigError::NoDirectory(config_dir.to_owned()));
@@ -126,7 +126,7 @@ fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, Con
     }
     // What the storage is must be known before anything is compared with it.
     if problems.is_empty() {
-        for layout::Contradiction { problem, files } in layout::conflicts(&config, &absolute_dir) {
+        for layout::LayoutConflict { problem, files } in layout::conflicts(&config, &absolute_dir) {
             if files.is_empty() {
                 problems.push(problem);
             } else {
@@ -148,8 +148,8 @@ fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, Con
     } = &mut config;
     repositories.retain(|repository| !files.contains(&repository.file));
     repositories.sort_by(|a, b| a.id.cmp(&b.id));
-    warnings.extend(layout::useless_bandwidth_limits(&config));
-    Ok(Loaded {
+    warnings.extend(layout::ineffective_bandwidth_limits(&config));
+    Ok(LoadedConfig {
         config,
         warnings,
         problems: broken,

@@ -106,7 +106,7 @@ fn message(err: &Error) -> (String, Option<String>) {
 
 /// The line that an error is in, if it is safe to show it.
 fn excerpt(text: &str, line: u64) -> Option<String> {
-    if holds_secret(text) {
+    if contains_secret(text) {
         return None;
     }
     let index = usize::try_from(line.checked_sub(1)?).ok()?;
@@ -124,7 +124,7 @@ fn excerpt(text: &str, line: u64) -> Option<String> {
 }
 
 /// Whether a file seems to hold a secret anywhere: an error may stand in any line of one, or beside it in a line.
-fn holds_secret(text: &str) -> bool {
+fn contains_secret(text: &str) -> bool {
     let text = text.to_lowercase();
     let has_secret_key = ["password", "passphrase", "token", "value", "command"]
         .iter()
@@ -216,14 +216,14 @@ mod tests {
             "url: https://u:p@h/",
             "url: https://h/?token",
         ] {
-            assert!(holds_secret(text), "{text}");
+            assert!(contains_secret(text), "{text}");
         }
         for text in [
             "credentials: {password_file: x}",
             "# the token of the day\nurl: https://h/",
             "name: a@b?",
         ] {
-            assert!(!holds_secret(text), "{text}");
+            assert!(!contains_secret(text), "{text}");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::written;
 use super::{credentials, criteria, trust};
 
 pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Repository> {
-    refuse_unsupported(&written, scope);
+    reject_unsupported(&written, scope);
     let id = id(written.name.as_deref(), scope);
     let key_name = key_name(
         written.publish.key_name.as_deref(),
@@ -45,10 +45,10 @@ pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Re
     })
 }
 
-fn refuse_unsupported(written: &written::Repository, scope: &mut Scope<'_>) {
+fn reject_unsupported(written: &written::Repository, scope: &mut Scope<'_>) {
     let is_list = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let upstream = &written.upstream;
-    scope.refuse_unsupported(&[
+    scope.reject_unsupported(&[
         ("upstream.mirrors", is_list(&upstream.mirrors)),
         ("upstream.mirrorlist", upstream.mirrorlist.is_some()),
         ("upstream.metalink", upstream.metalink.is_some()),
@@ -58,11 +58,11 @@ fn refuse_unsupported(written: &written::Repository, scope: &mut Scope<'_>) {
 
 fn id(written: Option<&str>, scope: &mut Scope<'_>) -> Option<RepoId> {
     let Some(name) = written else {
-        scope.refuse("name", "is missing");
+        scope.reject("name", "is missing");
         return None;
     };
     RepoId::parse(name)
-        .map_err(|err| scope.refuse("name", err.to_string()))
+        .map_err(|err| scope.reject("name", err.to_string()))
         .ok()
 }
 
@@ -116,7 +116,7 @@ fn key_name(
     };
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
         let written = written.unwrap_or(&name);
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             KEY,
             format!("{written:?} is not a valid file name"),
             "the key files are at the top of the published tree, and must not be hidden files",
@@ -127,14 +127,14 @@ fn key_name(
     let path = RelPath::parse(&name);
     let with_ending = RelPath::parse(&format!("{name}{longest_ending}"));
     path.and_then(|path| with_ending.map(|_| path))
-        .map_err(|err| scope.refuse(KEY, err.to_string()))
+        .map_err(|err| scope.reject(KEY, err.to_string()))
         .ok()
 }
 
 fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<UpstreamUrl> {
     const KEY: &str = "upstream.url";
     let Some(url) = &written.url else {
-        scope.refuse(KEY, "is missing");
+        scope.reject(KEY, "is missing");
         return None;
     };
     let written = url;
@@ -147,7 +147,7 @@ fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<Upstre
             Some(upstream)
         }
         Err(err) => {
-            scope.refuse_location(KEY, &err);
+            scope.reject_location(KEY, &err);
             None
         }
     }
@@ -160,13 +160,13 @@ fn format(
     scope: &mut Scope<'_>,
 ) -> Option<(FormatConfig, Trust)> {
     let Some(kind) = kind else {
-        scope.refuse("type", "is missing: set it to rpm or apt");
+        scope.reject("type", "is missing: set it to rpm or apt");
         return None;
     };
     match kind {
         RepoFormat::Apt => {
             if rpm.is_some() {
-                scope.refuse("rpm", "is not valid for a repository of type apt");
+                scope.reject("rpm", "is not valid for a repository of type apt");
             }
             let apt = apt.unwrap_or_default();
             let trust = trust::of_apt(&apt, scope);
@@ -174,7 +174,7 @@ fn format(
         }
         RepoFormat::Rpm => {
             if apt.is_some() {
-                scope.refuse("apt", "is not valid for a repository of type rpm");
+                scope.reject("apt", "is not valid for a repository of type rpm");
             }
             let rpm = rpm.unwrap_or_default();
             let trust = trust::of_rpm(&rpm, scope);
@@ -191,7 +191,7 @@ fn format(
 
 fn resolve_apt(written: written::Apt, scope: &mut Scope<'_>) -> Option<Apt> {
     let is_other_language = |list: &Vec<String>| list.iter().any(|language| language != "all");
-    scope.refuse_unsupported(&[
+    scope.reject_unsupported(&[
         (
             "apt.languages",
             written.languages.as_ref().is_some_and(is_other_language),
@@ -219,7 +219,7 @@ fn resolve_apt(written: written::Apt, scope: &mut Scope<'_>) -> Option<Apt> {
 fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribution> {
     const KEY: &str = "apt.distribution";
     let Some(text) = written else {
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             KEY,
             "is missing",
             "set it to the directory below dists/, or to `./` for a flat repository",
@@ -227,7 +227,7 @@ fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribu
         return None;
     };
     if text.contains(char::is_whitespace) {
-        scope.refuse(KEY, format!("{text:?} contains whitespace"));
+        scope.reject(KEY, format!("{text:?} contains whitespace"));
         return None;
     }
     if matches!(text, "/" | "./") {
@@ -237,7 +237,7 @@ fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribu
         Ok(dir) if text.ends_with('/') => Some(Distribution::Flat(Some(dir))),
         Ok(suite) => Some(Distribution::Suite(suite)),
         Err(err) => {
-            scope.refuse(KEY, err.to_string());
+            scope.reject(KEY, err.to_string());
             None
         }
     }
@@ -250,7 +250,7 @@ fn components(written: Option<Vec<String>>, is_flat: bool, scope: &mut Scope<'_>
         None => vec!["main".to_owned()],
         Some(names) if is_flat => {
             if !names.is_empty() {
-                scope.refuse(KEY, "a flat repository has no components");
+                scope.reject(KEY, "a flat repository has no components");
             }
             Vec::new()
         }
@@ -276,7 +276,7 @@ fn architectures(
         .iter()
         .filter(|name| source_names.contains(&name.as_str()))
     {
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             &key,
             format!("{name:?} is not valid here"),
             format!("use {section}.sources to select source packages"),
@@ -298,12 +298,12 @@ fn distinct(
     scope: &mut Scope<'_>,
 ) -> Vec<String> {
     if names.is_empty() {
-        scope.refuse(key, "is an empty list");
+        scope.reject(key, "is an empty list");
     }
     let mut distinct = Vec::new();
     for name in names {
         if name.is_empty() || !is_valid(&name) {
-            scope.refuse(key, format!("{name:?} is not a valid {what}"));
+            scope.reject(key, format!("{name:?} is not a valid {what}"));
         } else if !distinct.contains(&name) {
             distinct.push(name);
         }

@@ -42,11 +42,11 @@ impl<'a> Scope<'a> {
         warnings.extend(self.warnings);
     }
 
-    pub fn refuse(&mut self, key: &str, what: impl Into<String>) {
+    pub fn reject(&mut self, key: &str, what: impl Into<String>) {
         self.add(key, what.into(), None);
     }
 
-    pub fn refuse_with_hint(
+    pub fn reject_with_hint(
         &mut self,
         key: &str,
         what: impl Into<String>,
@@ -84,30 +84,30 @@ impl<'a> Scope<'a> {
     }
 
     /// A URL, of an upstream or a key.
-    pub fn refuse_location(&mut self, key: &str, err: &LocationError) {
+    pub fn reject_location(&mut self, key: &str, err: &LocationError) {
         match err {
             LocationError::Credentials => {
-                self.refuse_with_hint(key, err.to_string(), "set them under `credentials`");
+                self.reject_with_hint(key, err.to_string(), "set them under `credentials`");
             }
-            LocationError::Scheme(_) => self.refuse_with_hint(
+            LocationError::Scheme(_) => self.reject_with_hint(
                 key,
                 err.to_string(),
                 "a URL must begin with https://, and a path that contains a colon with ./",
             ),
-            LocationError::NoScheme | LocationError::HttpUrl => self.refuse_with_hint(
+            LocationError::NoScheme | LocationError::HttpUrl => self.reject_with_hint(
                 key,
                 err.to_string(),
                 "a URL begins with https://HOST or http://HOST, a path with / or ./",
             ),
-            _ => self.refuse(key, err.to_string()),
+            _ => self.reject(key, err.to_string()),
         }
     }
 
     /// Refuses the keys of features that do not exist yet, where they are set to something.
-    pub fn refuse_unsupported(&mut self, keys: &[(&str, bool)]) {
+    pub fn reject_unsupported(&mut self, keys: &[(&str, bool)]) {
         for (key, set) in keys {
             if *set {
-                self.refuse(key, "not supported yet");
+                self.reject(key, "not supported yet");
             }
         }
     }
@@ -117,7 +117,7 @@ impl<'a> Scope<'a> {
         match location::path(text?, &self.dir) {
             Ok(path) => Some(path),
             Err(err) => {
-                self.refuse(key, err.to_string());
+                self.reject(key, err.to_string());
                 None
             }
         }
@@ -128,7 +128,7 @@ impl<'a> Scope<'a> {
         match written.expand(self.environment) {
             Ok(secret) => Some(secret),
             Err(err) => {
-                self.refuse(key, err.to_string());
+                self.reject(key, err.to_string());
                 None
             }
         }

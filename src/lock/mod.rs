@@ -88,7 +88,7 @@ pub struct Requester {
 
 /// What a lock is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Locked {
+pub enum LockTarget {
     /// The storage at this base path.
     Storage(PathBuf),
     Repository(String),
@@ -97,7 +97,7 @@ pub enum Locked {
     PoolMarker,
 }
 
-impl std::fmt::Display for Locked {
+impl std::fmt::Display for LockTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Storage(base_path) => write!(f, "{}", base_path.display()),
@@ -112,7 +112,7 @@ impl std::fmt::Display for Locked {
 pub enum LockError {
     #[error("{what} is locked by another process: {}", describe(holder.as_ref()))]
     Busy {
-        what: Locked,
+        what: LockTarget,
         holder: Option<Holder>,
     },
     /// Another run may hold a lock of its own by now.
@@ -184,8 +184,8 @@ impl Locks {
         requester: &Requester,
     ) -> Result<Self, LockError> {
         let path = directory.join(NAME);
-        let what = Locked::Storage(base_path.to_owned());
-        let sharers = || sharer(directory);
+        let what = LockTarget::Storage(base_path.to_owned());
+        let sharers = || shared_holder(directory);
         let mut storage = wait_for(&path, mode, requester, &what, &sharers)?;
         let mut run = None;
         let holder = requester.holder();
@@ -193,7 +193,7 @@ impl Locks {
             Mode::Exclusive => storage.sign(&holder),
             Mode::Shared => {
                 remove_dead_runs(directory);
-                run = match name_run(directory, requester, &what) {
+                run = match create_run_lock(directory, requester, &what) {
                     Ok(mut file) => {
                         file.sign(&holder);
                         Some(file)
@@ -224,8 +224,8 @@ impl Locks {
         match LockFile::probe(&directory.join(NAME), Mode::Exclusive)? {
             Probe::Free => Ok(()),
             Probe::Held(holder) => Err(LockError::Busy {
-                what: Locked::Storage(base_path.to_owned()),
-                holder: sharer(directory).or(holder),
+                what: LockTarget::Storage(base_path.to_owned()),
+                holder: shared_holder(directory).or(holder),
             }),
         }
     }
@@ -233,7 +233,11 @@ impl Locks {
     /// Takes the lock of one repository.
     pub fn repository(&self, id: &str) -> Result<Guard<'_>, LockError> {
         let name = format!("repository-{id}.lock");
-        self.take(name, &Locked::Repository(id.to_owned()), &self.requester)
+        self.take(
+            name,
+            &LockTarget::Repository(id.to_owned()),
+            &self.requester,
+        )
     }
 
     /// Takes the lock of one published tree, by its absolute path.
@@ -243,7 +247,7 @@ impl Locks {
 
     /// Takes the lock of a published tree, and waits for it at least that long: a run that did its work does not throw it away over
     /// another one that is about to be done.
-    pub fn tree_patiently(&self, path: &Path, at_least: Duration) -> Result<Guard<'_>, LockError> {
+    pub fn tree_with_wait(&self, path: &Path, at_least: Duration) -> Result<Guard<'_>, LockError> {
         let wait = match self.requester.wait {
             Wait::Always => Wait::Always,
             Wait::UpTo(longer) if longer > at_least => Wait::UpTo(longer),
@@ -262,22 +266,26 @@ impl Locks {
             wait: Wait::UpTo(MARKER_WAIT),
             ..self.requester.clone()
         };
-        self.take("pool-marker.lock".to_owned(), &Locked::PoolMarker, &patient)
+        self.take(
+            "pool-marker.lock".to_owned(),
+            &LockTarget::PoolMarker,
+            &patient,
+        )
     }
 
     fn tree_as(&self, path: &Path, requester: &Requester) -> Result<Guard<'_>, LockError> {
         let digest = ObjectId::of(path.as_os_str().as_encoded_bytes());
         let name = format!("tree-{digest}.lock");
-        self.take(name, &Locked::Tree(path.to_owned()), requester)
+        self.take(name, &LockTarget::Tree(path.to_owned()), requester)
     }
 
     fn take(
         &self,
         name: String,
-        what: &Locked,
+        what: &LockTarget,
         requester: &Requester,
     ) -> Result<Guard<'_>, LockError> {
-        let path = in_directory(&self.base_path, &name)?;
+        let path = lock_path(&self.base_path, &name)?;
         let mut file = wait_for(&path, Mode::Exclusive, requester, what, &|| None)?;
         file.sign(&self.holder);
         self.held().insert(name.clone(), file);
@@ -366,12 +374,12 @@ fn wait_for(
     path: &Path,
     mode: Mode,
     requester: &Requester,
-    what: &Locked,
+    what: &LockTarget,
     others: &dyn Fn() -> Option<Holder>,
 ) -> Result<LockFile, LockError> {
     let started = Instant::now();
     // The marker is written in no time.
-    let mut is_told = *what == Locked::PoolMarker;
+    let mut is_told = *what == LockTarget::PoolMarker;
     loop {
         let holder = match LockFile::attempt(path, mode)? {
             Attempt::Taken(lock) => return Ok(lock),
@@ -399,11 +407,15 @@ fn wait_for(
 }
 
 /// Makes and locks the file that says of a run that it shares the storage's lock.
-fn name_run(directory: &Path, requester: &Requester, what: &Locked) -> Result<LockFile, LockError> {
+fn create_run_lock(
+    directory: &Path,
+    requester: &Requester,
+    what: &LockTarget,
+) -> Result<LockFile, LockError> {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let name = format!("run-{}-{number}.lock", std::process::id());
-    let path = in_directory(directory, &name)?;
+    let path = lock_path(directory, &name)?;
     // Nobody else has this name, but one who looks at it for a moment.
     let quick = Requester {
         wait: Wait::UpTo(SILENCE_MAX),
@@ -413,7 +425,7 @@ fn name_run(directory: &Path, requester: &Requester, what: &Locked) -> Result<Lo
 }
 
 /// A run that shares the lock of the storage in this directory.
-fn sharer(directory: &Path) -> Option<Holder> {
+fn shared_holder(directory: &Path) -> Option<Holder> {
     runs(directory).find_map(|path| match LockFile::probe(&path, Mode::Shared) {
         Ok(Probe::Held(holder)) => holder,
         Ok(Probe::Free) | Err(_) => None,
@@ -439,7 +451,7 @@ fn runs(directory: &Path) -> impl Iterator<Item = PathBuf> {
 }
 
 /// The path of a lock below the storage's; the directory is made where it is not there, but nothing above it.
-fn in_directory(base_path: &Path, name: &str) -> Result<PathBuf, LockError> {
+fn lock_path(base_path: &Path, name: &str) -> Result<PathBuf, LockError> {
     let directory = base_path.join(DIRECTORY);
     match std::fs::create_dir(&directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -15,22 +15,22 @@ use pgp::types::{
 use super::composite::{Verifier, is_composite};
 use super::hasher::is_collision_resistant;
 use super::packets::{self, FramingError, Packets, RawPacket};
-use super::passing::Claim;
 use super::problem::{KeyProblem, Revocation};
+use super::streaming::UnverifiedSignature;
 
 /// What a certificate's own signatures say about one of its keys.
 #[derive(Clone, Debug)]
-pub(super) struct Standing {
+pub(super) struct KeyValidity {
     pub(super) created: i64,
     pub(super) expires: Option<i64>,
     pub(super) revoked: Option<Revocation>,
-    pub(super) signing: Signing,
+    pub(super) signing: SigningCapability,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signing {
+pub(super) enum SigningCapability {
     Allowed,
-    NotMeantFor,
+    NotAllowed,
     NoBackSignature,
 }
 
@@ -40,7 +40,7 @@ pub(super) const MAX_USER_ID_BYTES: usize = 2048;
 /// Signatures by their packet's body, so that merging two copies of a certificate keeps each once.
 pub(super) type Signatures = BTreeMap<Vec<u8>, Signature>;
 
-/// A certificate whose signatures were not verified yet; `Certificate::standing` does that.
+/// A certificate whose signatures were not verified yet; `Certificate::validity` does that.
 #[derive(Clone, Debug)]
 pub(super) struct Certificate {
     pub(super) primary: PublicKey,
@@ -103,7 +103,7 @@ impl KeySummary {
 
 /// What was found among the packets of a file.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct ParsedKeys {
     pub certificates: Vec<Certificate>,
     /// Primary keys that were left out.
     pub skipped: Vec<UnusableKey>,
@@ -165,7 +165,7 @@ enum Section<'a> {
     Ignored,
 }
 
-impl Found {
+impl ParsedKeys {
     /// Reads certificates from packets; what cannot be understood is left out.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
         let mut current = None;
@@ -255,7 +255,7 @@ impl Certificate {
         let Some(signature) = packet.signature() else {
             return;
         };
-        if !self.claims_to_be_own(&signature) {
+        if !self.looks_like_self_signature(&signature) {
             return;
         }
         let signatures = match (section, signature.typ()) {
@@ -284,7 +284,7 @@ impl Certificate {
         signatures.insert(packet.body.to_vec(), signature);
     }
 
-    fn claims_to_be_own(&self, signature: &Signature) -> bool {
+    fn looks_like_self_signature(&self, signature: &Signature) -> bool {
         let fingerprints = signature.issuer_fingerprint();
         if fingerprints.is_empty() {
             let id = self.primary.legacy_key_id();
@@ -386,7 +386,7 @@ impl Certificate {
     }
 
     /// Whether this key made a signature: arithmetic only.
-    pub fn made(&self, key: Key, claim: &Claim) -> bool {
+    pub fn made(&self, key: Key, claim: &UnverifiedSignature) -> bool {
         match key {
             Key::Primary => claim.is_by(&Verifier(&self.primary)),
             Key::Subkey(subkey) => claim.is_by(&Verifier(&subkey.key)),
@@ -411,8 +411,8 @@ impl Certificate {
 
     pub fn summary(&self, now: i64) -> KeySummary {
         let mut keys = self
-            .standings(now)
-            .map(|(key, standing)| self.key_summary(key, &standing, now));
+            .validities(now)
+            .map(|(key, validity)| self.key_summary(key, &validity, now));
         let mut summary = keys.next().expect("the primary key is one");
         summary.subkeys = keys.collect();
         summary.user_id = self.user_id(now);
@@ -422,15 +422,15 @@ impl Certificate {
     fn key_summary(
         &self,
         key: Key,
-        standing: &Result<Standing, KeyProblem>,
+        validity: &Result<KeyValidity, KeyProblem>,
         now: i64,
     ) -> KeySummary {
         let created = match key {
             Key::Primary => self.primary.created_at(),
             Key::Subkey(subkey) => subkey.key.created_at(),
         };
-        let (expires, revoked) = match standing {
-            Ok(standing) => (standing.expires(), standing.revoked()),
+        let (expires, revoked) = match validity {
+            Ok(validity) => (validity.expires(), validity.revoked()),
             Err(_) => (None, None),
         };
         KeySummary {
@@ -439,8 +439,8 @@ impl Certificate {
             created: i64::from(created.as_secs()),
             expires,
             revoked,
-            problem: match standing {
-                Ok(standing) => standing.check(now).err(),
+            problem: match validity {
+                Ok(validity) => validity.check(now).err(),
                 Err(problem) => Some(problem.clone()),
             },
             subkeys: Vec::new(),

@@ -8,7 +8,7 @@ use pgp::packet::Signature;
 use crate::digest::ObjectId;
 
 use super::armor::{self, ArmorError};
-use super::certificate::{Certificate, Found, Key, KeySummary, Standing, UnusableKey};
+use super::certificate::{Certificate, Key, KeySummary, KeyValidity, ParsedKeys, UnusableKey};
 use super::packets::FramingError;
 use super::problem::{KeyProblem, Problem};
 
@@ -24,16 +24,16 @@ pub struct Keyring {
     unusable: BTreeSet<UnusableKey>,
     unusable_subkeys: BTreeSet<UnusableKey>,
     policy: Policy,
-    standings: Standings,
+    validity_cache: ValidityCache,
 }
 
-/// What [`Keyring::standing`] worked out, by time and fingerprint: it costs several verifications, and thousands of packages
+/// What [`Keyring::validity`] worked out, by time and fingerprint: it costs several verifications, and thousands of packages
 /// have the same signer.
 #[derive(Clone, Debug, Default)]
-struct Standings(Arc<Mutex<BTreeMap<(i64, String), Known>>>);
+struct ValidityCache(Arc<Mutex<BTreeMap<(i64, String), CachedValidity>>>);
 
 /// How a key stands, and whom its certificate names.
-type Known = (Result<Standing, KeyProblem>, String);
+type CachedValidity = (Result<KeyValidity, KeyProblem>, String);
 
 /// What the configuration lets pass beyond the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Keyring {
                 limit: MAX_KEYRING_BYTES,
             });
         }
-        let mut found = Found::default();
+        let mut found = ParsedKeys::default();
         let mut read = |packets: &[u8]| {
             found
                 .read(packets)
@@ -118,7 +118,7 @@ impl Keyring {
             return Err(KeyringError::NotKeys { what: what() });
         }
 
-        let Found {
+        let ParsedKeys {
             certificates,
             mut skipped,
             skipped_subkeys,
@@ -154,7 +154,7 @@ impl Keyring {
 
     fn insert(&mut self, certificate: Certificate) {
         use std::collections::btree_map::Entry;
-        self.standings = Standings::default();
+        self.validity_cache = ValidityCache::default();
         match self.certificates.entry(certificate.fingerprint()) {
             Entry::Vacant(entry) => {
                 entry.insert(certificate);
@@ -290,24 +290,24 @@ impl Keyring {
     }
 
     /// How a key of the keyring stands as far as it was said by `now`, and the user id of its certificate.
-    pub(super) fn standing(
+    pub(super) fn validity(
         &self,
         certificate: &Certificate,
         key: Key,
         now: i64,
-    ) -> Result<(Standing, String), Problem> {
-        let mut standings = self
-            .standings
+    ) -> Result<(KeyValidity, String), Problem> {
+        let mut cache = self
+            .validity_cache
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let at = (now, certificate.key_fingerprint(key));
-        let (standing, user_id) = standings.entry(at).or_insert_with(|| {
+        let (validity, user_id) = cache.entry(at).or_insert_with(|| {
             let user_id = certificate.user_id(now).unwrap_or_default();
-            (certificate.standing(key, now), user_id)
+            (certificate.validity(key, now), user_id)
         });
-        let standing = standing.clone().map_err(Problem::Key)?;
-        Ok((standing, user_id.clone()))
+        let validity = validity.clone().map_err(Problem::Key)?;
+        Ok((validity, user_id.clone()))
     }
 
     /// The keys and subkeys that a signature may be by.

@@ -23,12 +23,12 @@ mod generate;
 mod hasher;
 mod keyring;
 mod packets;
-mod passing;
 mod problem;
 mod secret;
 mod signing;
-mod standing;
+mod streaming;
 mod trusted;
+mod validity;
 mod verify;
 
 #[cfg(test)]
@@ -39,9 +39,9 @@ use certificate::UnusableKey;
 pub use generate::{GenerateError, SigningKeyKind};
 pub use hasher::{HashAlgorithm, Hasher, is_collision_resistant};
 pub use keyring::{Keyring, KeyringError, Policy};
-pub use passing::{Passed, Passing};
 pub use problem::SigningKeyError;
 pub use signing::{SigningError, SigningKey};
+pub use streaming::{HashedSignature, SignatureHasher};
 pub use trusted::{Authority, Signer, Trusted};
 pub use verify::VerifyError;
 

@@ -18,7 +18,7 @@ use pgp::types::{
 };
 
 use super::armor;
-use super::certificate::{Certificate, Found};
+use super::certificate::{Certificate, ParsedKeys};
 use super::packets::{self, Packets, RawPacket};
 use super::problem::SigningKeyError;
 
@@ -104,18 +104,18 @@ impl SecretFile {
             });
         }
         Ok(Self {
-            certificate: only_secret_one(&public, &secrets)?,
+            certificate: single_secret_key(&public, &secrets)?,
             secrets,
         })
     }
 }
 
 /// The certificate whose secret key the file has. Copies of it count as one.
-fn only_secret_one(
+fn single_secret_key(
     public: &[u8],
     secrets: &BTreeMap<String, SecretPart>,
 ) -> Result<Certificate, SigningKeyError> {
-    let mut found = Found::default();
+    let mut found = ParsedKeys::default();
     found.read(public).map_err(SigningKeyError::Framing)?;
     let mut certificates: BTreeMap<String, Certificate> = BTreeMap::new();
     for certificate in found.certificates {

@@ -97,9 +97,9 @@ impl SigningKey {
     pub fn is_bound_weakly(&self, now: i64) -> bool {
         let strong = self.certificate.without_weak_signatures();
         let signing = self.signing_fingerprint();
-        !strong.standings(now).any(|(key, standing)| {
+        !strong.validities(now).any(|(key, validity)| {
             strong.key_fingerprint(key) == signing
-                && standing.is_ok_and(|standing| standing.check(now).is_ok())
+                && validity.is_ok_and(|validity| validity.check(now).is_ok())
         })
     }
 
@@ -187,22 +187,22 @@ fn chosen(file: &SecretFile, now: i64) -> Result<(&SecretPart, Option<i64>), Sig
     let certificate = &file.certificate;
     let mut best = None;
     let mut unfit = Vec::new();
-    for (key, standing) in certificate.standings(now) {
+    for (key, validity) in certificate.validities(now) {
         let fingerprint = certificate.key_fingerprint(key);
-        let verdict = standing
-            .and_then(|standing| standing.check(now).map(|()| standing))
-            .and_then(|standing| match certificate.weakness(key) {
+        let verdict = validity
+            .and_then(|validity| validity.check(now).map(|()| validity))
+            .and_then(|validity| match certificate.weakness(key) {
                 Some(weakness) => Err(weakness),
-                None => Ok(standing),
+                None => Ok(validity),
             })
             .map_err(Unfit::Key)
-            .and_then(|standing| Ok((standing, usable(file, &fingerprint)?)));
+            .and_then(|validity| Ok((validity, usable(file, &fingerprint)?)));
         match verdict {
             // As in gpg: who has a subkey for it leaves the primary key alone.
-            Ok((standing, part)) => {
-                let rank = (matches!(key, Key::Subkey(_)), standing.created());
+            Ok((validity, part)) => {
+                let rank = (matches!(key, Key::Subkey(_)), validity.created());
                 if best.as_ref().is_none_or(|(other, _, _)| *other <= rank) {
-                    best = Some((rank, part, standing.expires()));
+                    best = Some((rank, part, validity.expires()));
                 }
             }
             Err(why) => unfit.push(UnfitKey { fingerprint, why }),
@@ -211,7 +211,7 @@ fn chosen(file: &SecretFile, now: i64) -> Result<(&SecretPart, Option<i64>), Sig
     match best {
         Some((_, part, expires)) => Ok((part, expires)),
         None => Err(SigningKeyError::NothingMaySign {
-            unfit: telling(unfit),
+            unfit: actionable(unfit),
         }),
     }
 }
@@ -238,7 +238,7 @@ fn usable<'a>(file: &'a SecretFile, fingerprint: &str) -> Result<&'a SecretPart,
 }
 
 /// Of a certificate, the reasons that somebody can do something about: not that a key for encryption is one.
-fn telling(unfit: Vec<UnfitKey>) -> Vec<UnfitKey> {
+fn actionable(unfit: Vec<UnfitKey>) -> Vec<UnfitKey> {
     let (purpose, other): (Vec<_>, Vec<_>) = unfit
         .into_iter()
         .partition(|key| key.why == Unfit::Key(KeyProblem::NotForSigning));

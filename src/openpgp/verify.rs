@@ -18,10 +18,10 @@ use super::cleartext::{ClearSigned, CleartextError};
 use super::hasher;
 use super::keyring::Keyring;
 use super::packets::{FramingError, Packets};
-use super::passing::{Claim, Passed};
 use super::problem::{KeyProblem, Problem};
-use super::standing;
+use super::streaming::{HashedSignature, UnverifiedSignature};
 use super::trusted::{Signer, Trusted};
+use super::validity;
 
 /// The largest clear-signed file; those of the big archives are below half a megabyte.
 const MAX_CLEARTEXT_BYTES: usize = 16 << 20;
@@ -53,7 +53,7 @@ pub enum VerifyError {
         "{what} has a good signature by a trusted key, but also signatures that clients reject{}",
         super::listed(rejections)
     )]
-    Marred {
+    SomeRejected {
         what: String,
         /// At least one of a trusted key.
         rejections: Vec<Rejection>,
@@ -110,24 +110,24 @@ enum KeyTime {
     /// Roots: they are made anew all the time, and so should be whatever expired since.
     Now,
     /// Packages: they are signed once, and used for years.
-    Signing,
+    SigningCapability,
 }
 
-impl<'a> Claim<'a> {
+impl<'a> UnverifiedSignature<'a> {
     fn over(
         data: &'a [u8],
         signatures: &'a [Result<Signature, Problem>],
     ) -> impl Iterator<Item = Self> {
         signatures.iter().map(move |signature| match signature {
             Ok(signature) => Self::Bytes { signature, data },
-            Err(problem) => Self::Void(problem),
+            Err(problem) => Self::Invalid(problem),
         })
     }
 
-    fn of_passed(passed: &'a Passed) -> Self {
+    fn from_hashed(passed: &'a HashedSignature) -> Self {
         match &passed.0 {
-            Ok(hashed) => Self::Passed(hashed),
-            Err(problem) => Self::Void(problem),
+            Ok(hashed) => Self::HashedSignature(hashed),
+            Err(problem) => Self::Invalid(problem),
         }
     }
 
@@ -135,8 +135,8 @@ impl<'a> Claim<'a> {
     pub(super) fn is_by(&self, key: &impl VerifyingKey) -> bool {
         match self {
             Self::Bytes { signature, data } => signature.verify(key, *data).is_ok(),
-            Self::Passed(hashed) => hashed.is_by(key),
-            Self::Void(_) => false,
+            Self::HashedSignature(hashed) => hashed.is_by(key),
+            Self::Invalid(_) => false,
         }
     }
 }
@@ -184,8 +184,9 @@ impl Keyring {
             read_signatures(&block.packets, what, &mut signatures)?;
         }
         let text = message.hashed_text();
-        let claims: Vec<Claim> = Claim::over(&text, &signatures).collect();
-        let signers = self.judge(&claims, what, now, KeyTime::Now)?;
+        let claims: Vec<UnverifiedSignature> =
+            UnverifiedSignature::over(&text, &signatures).collect();
+        let signers = self.check_signatures(&claims, what, now, KeyTime::Now)?;
         Ok(Trusted::signed(message.text, signers))
     }
 
@@ -215,27 +216,31 @@ impl Keyring {
         } else if signature.first().is_some_and(|first| first & 0x80 != 0) {
             read_signatures(signature, what, &mut signatures)?;
         }
-        let claims: Vec<Claim> = Claim::over(&bytes, &signatures).collect();
-        let signers = self.judge(&claims, what, now, KeyTime::Now)?;
+        let claims: Vec<UnverifiedSignature> =
+            UnverifiedSignature::over(&bytes, &signatures).collect();
+        let signers = self.check_signatures(&claims, what, now, KeyTime::Now)?;
         Ok(Trusted::signed(bytes, signers))
     }
 
     /// Judges the signatures of a package by the keys as they were when each of them was made. `now` is in seconds since
     /// the epoch; `what` names the package in errors.
-    pub fn verify_passed(
+    pub fn verify_hashed(
         &self,
-        signatures: &[Passed],
+        signatures: &[HashedSignature],
         what: &str,
         now: i64,
     ) -> Result<Vec<Signer>, VerifyError> {
-        let claims: Vec<Claim> = signatures.iter().map(Claim::of_passed).collect();
-        self.judge(&claims, what, now, KeyTime::Signing)
+        let claims: Vec<UnverifiedSignature> = signatures
+            .iter()
+            .map(UnverifiedSignature::from_hashed)
+            .collect();
+        self.check_signatures(&claims, what, now, KeyTime::SigningCapability)
     }
 
     /// The makers of the good signatures, at least one.
-    fn judge(
+    fn check_signatures(
         &self,
-        claims: &[Claim],
+        claims: &[UnverifiedSignature],
         what: &str,
         now: i64,
         key_time: KeyTime,
@@ -243,7 +248,7 @@ impl Keyring {
         let mut signers = Vec::new();
         let mut rejections = Vec::new();
         for claim in claims {
-            match self.judge_one(claim, now, key_time) {
+            match self.check_signature(claim, now, key_time) {
                 Ok(signer) if signers.contains(&signer) => {}
                 Ok(signer) => signers.push(signer),
                 Err(rejection) => {
@@ -254,12 +259,12 @@ impl Keyring {
         }
         let what = what.to_owned();
         // apt and dnf refuse such a root, whatever else signed it; of a package one good signature is enough.
-        let is_marred = key_time == KeyTime::Now
+        let has_rejected = key_time == KeyTime::Now
             && rejections.iter().any(|rejection| {
                 matches!(rejection.problem, Problem::Bad | Problem::Expired { .. })
             });
-        if !signers.is_empty() && is_marred {
-            Err(VerifyError::Marred { what, rejections })
+        if !signers.is_empty() && has_rejected {
+            Err(VerifyError::SomeRejected { what, rejections })
         } else if !signers.is_empty() {
             Ok(signers)
         } else if rejections.is_empty() {
@@ -278,11 +283,16 @@ impl Keyring {
         }
     }
 
-    fn judge_one(&self, claim: &Claim, now: i64, key_time: KeyTime) -> Result<Signer, Rejection> {
+    fn check_signature(
+        &self,
+        claim: &UnverifiedSignature,
+        now: i64,
+        key_time: KeyTime,
+    ) -> Result<Signer, Rejection> {
         let signature = match claim {
-            Claim::Bytes { signature, .. } => signature,
-            Claim::Passed(hashed) => &hashed.signature,
-            Claim::Void(problem) => {
+            UnverifiedSignature::Bytes { signature, .. } => signature,
+            UnverifiedSignature::HashedSignature(hashed) => &hashed.signature,
+            UnverifiedSignature::Invalid(problem) => {
                 return Err(Rejection {
                     key: None,
                     problem: (*problem).clone(),
@@ -316,7 +326,7 @@ impl Keyring {
         for (certificate, key) in self.keys_named_by(signature) {
             // The arithmetic comes first: what else a signature says is not worth reporting if it is not genuine.
             let verdict = if certificate.made(key, claim) {
-                self.judge_genuine(certificate, key, signature, now, key_time)
+                self.check_key(certificate, key, signature, now, key_time)
             } else {
                 Err(Problem::Bad)
             };
@@ -329,7 +339,7 @@ impl Keyring {
     }
 
     /// The verdict over a signature that `key` made.
-    fn judge_genuine(
+    fn check_key(
         &self,
         certificate: &Certificate,
         key: Key,
@@ -337,24 +347,24 @@ impl Keyring {
         now: i64,
         key_time: KeyTime,
     ) -> Result<Signer, Problem> {
-        let made = standing::created(signature).ok_or(Problem::Undated)?;
+        let made = validity::created(signature).ok_or(Problem::Undated)?;
         if made > now.saturating_add(CLOCK_SKEW_SECS) {
             return Err(Problem::Future { made });
         }
         let at = match key_time {
             KeyTime::Now => now,
-            KeyTime::Signing => made,
+            KeyTime::SigningCapability => made,
         };
-        if let Some(at) = standing::expiry(signature).filter(|expiry| *expiry <= at) {
+        if let Some(at) = validity::expiry(signature).filter(|expiry| *expiry <= at) {
             return Err(Problem::Expired { at });
         }
-        let (standing, user_id) = self.standing(certificate, key, now)?;
-        if made < standing.created() {
+        let (validity, user_id) = self.validity(certificate, key, now)?;
+        if made < validity.created() {
             return Err(Problem::OlderThanKey {
-                key_made: standing.created(),
+                key_made: validity.created(),
             });
         }
-        standing.check(at).map_err(Problem::Key)?;
+        validity.check(at).map_err(Problem::Key)?;
         if !self.policy().allow_weak_signatures {
             check_strength(certificate, key, signature)?;
         }

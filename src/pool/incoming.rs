@@ -10,7 +10,7 @@ use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::OFlags;
 
-use super::{Claim, PARTIAL, Pool, SLICE, hash, partial_name, partials};
+use super::{DownloadState, PARTIAL, Pool, SLICE, hash, partial_name, partials};
 use crate::digest::{Digest, Hasher, ObjectRef};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::lock::Locks;
@@ -59,23 +59,26 @@ impl Pool {
         interrupt: &Interrupt,
     ) -> io::Result<Begin<'_>> {
         let name = partial_name(expected, repository);
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut downloads = self
+            .downloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         loop {
-            match claims.get(&name) {
-                Some(Claim::Busy) => {
+            match downloads.get(&name) {
+                Some(DownloadState::InProgress) => {
                     if let Err(interrupted) = interrupt.check() {
                         return Ok(Begin::Interrupted(interrupted));
                     }
-                    let waited = self.released.wait_timeout(claims, SLICE);
-                    claims = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    let waited = self.released.wait_timeout(downloads, SLICE);
+                    downloads = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                Some(Claim::Stored(stored)) => return Ok(Begin::Present(*stored)),
+                Some(DownloadState::Stored(stored)) => return Ok(Begin::Present(*stored)),
                 None => break,
             }
         }
-        claims.insert(name.clone(), Claim::Busy);
-        drop(claims);
-        let begun = self.begin_claimed(expected, &name, interrupt);
+        downloads.insert(name.clone(), DownloadState::InProgress);
+        drop(downloads);
+        let begun = self.begin_exclusive(expected, &name, interrupt);
         match &begun {
             Ok(Begin::Download(_)) => {}
             Ok(Begin::Present(stored)) => self.release(&name, Some(*stored)),
@@ -84,7 +87,7 @@ impl Pool {
         begun
     }
 
-    fn begin_claimed(
+    fn begin_exclusive(
         &self,
         expected: Digest,
         name: &str,
@@ -164,10 +167,13 @@ impl Pool {
     }
 
     fn release(&self, name: &str, stored: Option<ObjectRef>) {
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut downloads = self
+            .downloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match stored {
-            Some(stored) => claims.insert(name.to_owned(), Claim::Stored(stored)),
-            None => claims.remove(name),
+            Some(stored) => downloads.insert(name.to_owned(), DownloadState::Stored(stored)),
+            None => downloads.remove(name),
         };
         self.released.notify_all();
     }
@@ -236,12 +242,12 @@ impl Incoming<'_> {
         self.file
             .file()
             .set_permissions(PermissionsExt::from_mode(0o444))?;
-        let is_there = self.pool.size_of(object)? == Some(self.length)
+        let is_stored = self.pool.size_of(object)? == Some(self.length)
             && self.pool.rehash(object)?.0 == object;
-        if is_there {
+        if is_stored {
             fs::remove_file(&self.path)?;
         } else {
-            self.pool.give_name(&self.path, object)?;
+            self.pool.rename_into_place(&self.path, object)?;
         }
         let stored = ObjectRef {
             object,
@@ -263,13 +269,13 @@ impl Drop for Incoming<'_> {
         if let Some(validator) = self.validator() {
             partials::keep_validator(&self.file, validator);
         }
-        let mut claims = self
+        let mut downloads = self
             .pool
-            .claims
+            .downloads
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if matches!(claims.get(&self.name), Some(Claim::Busy)) {
-            claims.remove(&self.name);
+        if matches!(downloads.get(&self.name), Some(DownloadState::InProgress)) {
+            downloads.remove(&self.name);
         }
         self.pool.released.notify_all();
     }

@@ -16,14 +16,14 @@
 //! - A weak digest says something only to the repository that declared it: others neither wait for its download nor
 //!   continue it.
 //! - A pool whose disk leaves while it is used leaves nothing where its path leads then: no directory above `sha256/ab` is ever made,
-//!   and the error says so ([`place::PoolAway`]).
+//!   and the error says so ([`place::PoolUnmounted`]).
 //! - One download per digest at a time: threads of a process wait for each other, runs by a lock on the partial file.
 //! - What changes the pool takes the locks of the run ([`crate::lock::Locks`]); nothing is removed but by a run that holds the storage alone.
 
 mod contents;
 mod incoming;
-mod made;
 mod marker;
+mod new_object;
 mod partials;
 mod place;
 
@@ -58,7 +58,7 @@ pub struct Pool {
     handle: fs::File,
     marker: Mutex<Marker>,
     /// By the names in `partial`.
-    claims: Mutex<HashMap<String, Claim>>,
+    downloads: Mutex<HashMap<String, DownloadState>>,
     /// Held while what was made here gets its name.
     naming: Mutex<()>,
     released: Condvar,
@@ -68,15 +68,15 @@ pub struct Pool {
 
 /// What this process did about a digest.
 #[derive(Clone, Copy)]
-enum Claim {
+enum DownloadState {
     /// A thread is downloading it.
-    Busy,
+    InProgress,
     Stored(ObjectRef),
 }
 
 impl Pool {
     /// Gives a whole file its final name. Of the directories above it only the last is ever made: where the pool is not, nothing is.
-    fn give_name(&self, file: &Path, object: ObjectId) -> io::Result<()> {
+    fn rename_into_place(&self, file: &Path, object: ObjectId) -> io::Result<()> {
         let target = self.object_path(object);
         match fs::rename(file, &target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -91,7 +91,7 @@ impl Pool {
 
     /// The same pool, in which also the objects of another one are found: what is written goes here.
     #[must_use]
-    pub fn over(self, lower: Self) -> Self {
+    pub fn overlaid_on(self, lower: Self) -> Self {
         Self {
             lower: Some(Box::new(lower)),
             ..self
@@ -165,7 +165,7 @@ impl Pool {
     }
 
     /// Whether the file at `path` is an object's, or has its content. Its size tells most others apart; then it is hashed.
-    pub fn holds_same_bytes(&self, object: ObjectId, path: &Path) -> io::Result<bool> {
+    pub fn has_same_content(&self, object: ObjectId, path: &Path) -> io::Result<bool> {
         let Ok(metadata) = std::fs::symlink_metadata(path) else {
             return Ok(false);
         };

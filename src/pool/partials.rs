@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 
-use super::made::MADE;
+use super::new_object::NEW_OBJECT_PREFIX;
 use super::{PARTIAL, Pool, PoolError, partial_name};
 use crate::digest::Digest;
 use crate::lock::Locks;
@@ -36,7 +36,7 @@ pub enum PartialKind {
     /// The next sync may continue it.
     Download,
     /// What a killed run made: nothing continues it.
-    Made,
+    NewObject,
 }
 
 /// Bytes that interrupted downloads have already, by file name.
@@ -68,11 +68,13 @@ impl Pool {
                 continue;
             }
             let name = file.file_name();
-            let is_made = name.as_encoded_bytes().starts_with(MADE.as_bytes());
+            let is_new_object = name
+                .as_encoded_bytes()
+                .starts_with(NEW_OBJECT_PREFIX.as_bytes());
             partials.push(Partial {
                 path: file.path(),
-                kind: if is_made {
-                    PartialKind::Made
+                kind: if is_new_object {
+                    PartialKind::NewObject
                 } else {
                     PartialKind::Download
                 },

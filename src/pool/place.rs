@@ -68,20 +68,20 @@ impl PoolError {
 /// Inside an [`io::Error`]: the pool's disk was there when it was opened, and is not any more.
 #[derive(Debug, thiserror::Error)]
 #[error("pool {path} no longer exists: is the file system mounted?")]
-pub struct PoolAway {
+pub struct PoolUnmounted {
     path: PathBuf,
 }
 
 /// What a run ends with over an I/O error.
 pub fn exit_of_io(error: &io::Error) -> Exit {
-    if PoolAway::is_in(error) {
+    if PoolUnmounted::is_in(error) {
         Exit::Damaged
     } else {
         Exit::Other
     }
 }
 
-impl PoolAway {
+impl PoolUnmounted {
     pub fn is_in(error: &io::Error) -> bool {
         let inner = error.get_ref();
         inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
@@ -137,7 +137,7 @@ impl Pool {
             root: root.to_owned(),
             handle: fs::File::open(root)?,
             marker: Mutex::new(marker),
-            claims: Mutex::new(HashMap::new()),
+            downloads: Mutex::new(HashMap::new()),
             naming: Mutex::new(()),
             released: Condvar::new(),
             lower: None,
@@ -190,15 +190,18 @@ impl Pool {
     /// Whether the pool that was opened is still at its place.
     pub fn check(&self) -> io::Result<()> {
         let held = self.handle.metadata()?;
-        let is_there = |root: std::fs::Metadata| {
+        let is_stored = |root: std::fs::Metadata| {
             (root.dev(), root.ino()) == (held.dev(), held.ino())
                 && std::fs::symlink_metadata(self.root.join(marker::NAME)).is_ok()
         };
-        if std::fs::metadata(&self.root).is_ok_and(is_there) {
+        if std::fs::metadata(&self.root).is_ok_and(is_stored) {
             return Ok(());
         }
         let path = self.root.clone();
-        Err(io::Error::new(io::ErrorKind::NotFound, PoolAway { path }))
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            PoolUnmounted { path },
+        ))
     }
 
     /// What it means that something of the pool was not found.

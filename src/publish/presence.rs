@@ -271,7 +271,7 @@ fn shows_everything(
         let is_there = match depth {
             Depth::Size => fs::symlink_metadata(&path)
                 .is_ok_and(|found| found.is_file() && found.len() == stored.size),
-            Depth::Bytes => storage.pool.holds_same_bytes(stored.object, &path)?,
+            Depth::Bytes => storage.pool.has_same_content(stored.object, &path)?,
         };
         if !is_there {
             return Ok(false);

@@ -41,7 +41,7 @@ impl Sink for PoolSink<'_> {
                 let (sender, pieces) = sync_channel::<std::sync::Arc<[u8]>>(WAITING);
                 senders.push(sender);
                 let pack = move || -> io::Result<ObjectRef> {
-                    let mut encoder = Encoder::new(codec, pool.make(locks)?)?;
+                    let mut encoder = Encoder::new(codec, pool.create_object(locks)?)?;
                     for piece in pieces {
                         encoder.write_all(&piece)?;
                     }

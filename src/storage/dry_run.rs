@@ -56,7 +56,7 @@ pub fn pool_of(places: &Places) -> Option<PathBuf> {
 
 /// As if it had just been made.
 fn open_new(config: &Config, requester: &Requester) -> Result<Storage, StorageError> {
-    make::refuse_to_sync(config)?;
+    make::reject_sync(config)?;
     let directory = tempfile::tempdir()?;
     let id = random_id()?;
     let store = Store::create(&directory.path().join("chantal.redb"), &id)?;
@@ -84,7 +84,7 @@ fn over(
     drop(making);
     Ok(Storage {
         store,
-        pool: own.over(pool),
+        pool: own.overlaid_on(pool),
         locks,
         interrupt: requester.interrupt.clone(),
         purpose: Purpose::DryRun {

@@ -15,7 +15,7 @@ use fs_err as fs;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
-use super::{Purpose, Standing, Storage, StorageError, ownership};
+use super::{PoolAccess, Purpose, Storage, StorageError, ownership};
 use crate::config::{Config, Storage as Places};
 use crate::interrupt::Interrupt;
 use crate::lock::{LockError, Locks, Mode, Requester};
@@ -31,9 +31,9 @@ const NOTE: &str = "chantal.unfinished";
 
 /// Who asks for a storage where none is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Maker<'a> {
+pub enum CreatePolicy<'a> {
     /// A command that needs one.
-    Nobody,
+    Never,
     /// A sync where `storage.create` is set; with the log file that this run may have begun.
     Sync {
         log_file: Option<&'a Path>,
@@ -43,14 +43,14 @@ pub enum Maker<'a> {
     TakeOver,
 }
 
-impl<'a> Maker<'a> {
+impl<'a> CreatePolicy<'a> {
     pub fn of_sync(config: &'a Config) -> Self {
         if config.storage.create {
             Self::Sync {
                 log_file: config.logging.file.as_deref(),
             }
         } else {
-            Self::Nobody
+            Self::Never
         }
     }
 }
@@ -61,7 +61,7 @@ pub enum Obstacle {
     #[error("{} already exists", .0.display())]
     Exists(PathBuf),
     #[error("pool {} already exists", .0.display())]
-    Marked(PathBuf),
+    PoolExists(PathBuf),
     #[error("{} is empty, like the mount point of an unmounted disk", .0.display())]
     EmptyParent(PathBuf),
     #[error("/etc/fstab lists a file system for {}, but it is not mounted", .0.display())]
@@ -81,7 +81,7 @@ struct Note {
 }
 
 /// A storage on its way.
-struct Site<'a> {
+struct UnfinishedStorage<'a> {
     places: &'a Places,
     /// Where what belongs into the base path is made.
     directory: PathBuf,
@@ -102,13 +102,13 @@ pub fn half_made(places: &Places) -> Vec<PathBuf> {
 pub fn make(
     places: &Places,
     requester: &Requester,
-    maker: Maker<'_>,
+    policy: CreatePolicy<'_>,
 ) -> Result<Option<Storage>, StorageError> {
     let base_path = &places.base_path;
     let staging = staging(base_path);
     let in_place = exists(base_path)?;
     let directory = if in_place { base_path } else { &staging };
-    if let Some(refused) = refusal(places, maker, directory)? {
+    if let Some(refused) = refusal(places, policy, directory)? {
         // Another run may be making it right now.
         Locks::probe(directory, base_path)?;
         if exists(&places.database_path)? || exists(base_path)? != in_place {
@@ -137,13 +137,13 @@ pub fn make(
         fs::remove_dir_all(&staging)?;
         return Ok(None);
     }
-    let site = Site {
+    let unfinished_storage = UnfinishedStorage {
         places,
         directory: directory.clone(),
         locks,
         interrupt: requester.interrupt.clone(),
     };
-    site.build().map(Some)
+    unfinished_storage.build().map(Some)
 }
 
 /// What a run that was killed left undone of a storage that was complete but for that.
@@ -165,7 +165,7 @@ pub fn finish(
 }
 
 /// What a sync that finds no storage is refused over.
-pub fn refuse_to_sync(config: &Config) -> Result<(), StorageError> {
+pub fn reject_sync(config: &Config) -> Result<(), StorageError> {
     let base_path = &config.storage.base_path;
     let staging = staging(base_path);
     let directory = if exists(base_path)? {
@@ -173,7 +173,7 @@ pub fn refuse_to_sync(config: &Config) -> Result<(), StorageError> {
     } else {
         &staging
     };
-    match refusal(&config.storage, Maker::of_sync(config), directory)? {
+    match refusal(&config.storage, CreatePolicy::of_sync(config), directory)? {
         Some(refused) => Err(refused),
         None => Ok(()),
     }
@@ -181,7 +181,7 @@ pub fn refuse_to_sync(config: &Config) -> Result<(), StorageError> {
 
 fn refusal(
     places: &Places,
-    maker: Maker<'_>,
+    policy: CreatePolicy<'_>,
     directory: &Path,
 ) -> Result<Option<StorageError>, StorageError> {
     let absent = |obstacle| {
@@ -190,17 +190,17 @@ fn refusal(
             obstacle,
         })
     };
-    Ok(match maker {
-        Maker::Init => Marker::read(&places.pool_path)?
+    Ok(match policy {
+        CreatePolicy::Init => Marker::read(&places.pool_path)?
             .as_ref()
-            .and_then(ownership::living)
+            .and_then(ownership::existing_owner)
             .map(|owner| StorageError::Owned {
                 pool: places.pool_path.clone(),
                 owner: owner.clone(),
             }),
-        Maker::TakeOver => None,
-        Maker::Nobody => absent(None),
-        Maker::Sync { log_file } => match obstacle(places, directory, log_file)? {
+        CreatePolicy::TakeOver => None,
+        CreatePolicy::Never => absent(None),
+        CreatePolicy::Sync { log_file } => match obstacle(places, directory, log_file)? {
             Some(obstacle) => absent(Some(obstacle)),
             None => None,
         },
@@ -217,7 +217,7 @@ fn obstacle(
     if let Some(marker) = Marker::read(&places.pool_path)?
         && note.as_ref().is_none_or(|note| note.pool != marker.pool)
     {
-        return Ok(Some(Obstacle::Marked(places.pool_path.clone())));
+        return Ok(Some(Obstacle::PoolExists(places.pool_path.clone())));
     }
     let staging = staging(base_path);
     let mut ours = vec![staging.as_path()];
@@ -243,11 +243,11 @@ fn obstacle(
     Ok(None)
 }
 
-impl Site<'_> {
+impl UnfinishedStorage<'_> {
     fn build(mut self) -> Result<Storage, StorageError> {
         let places = self.places;
         let note = self.note()?;
-        let pool = self.here(&places.pool_path);
+        let pool = self.staged_path(&places.pool_path);
         if Marker::read(&pool)?.is_none() {
             Pool::create(&pool, &note.pool)?;
         }
@@ -257,7 +257,7 @@ impl Site<'_> {
         if self.directory != places.base_path {
             self.locks.check()?;
             fs::File::open(&self.directory)?.sync_all()?;
-            give_name(&self.directory, &places.base_path)?;
+            rename_noreplace(&self.directory, &places.base_path)?;
             self.directory.clone_from(&places.base_path);
             self.locks.moved_to(&places.base_path);
         }
@@ -270,13 +270,13 @@ impl Site<'_> {
             pool,
             locks: self.locks,
             interrupt: self.interrupt,
-            purpose: Purpose::Change(Standing::Owner),
+            purpose: Purpose::Change(PoolAccess::Owner),
             scratch: None,
         })
     }
 
     /// A path of the storage as long as it has not its name.
-    fn here(&self, path: &Path) -> PathBuf {
+    fn staged_path(&self, path: &Path) -> PathBuf {
         match path.strip_prefix(&self.places.base_path) {
             Ok(inside) => self.directory.join(inside),
             Err(_) => path.to_owned(),
@@ -284,7 +284,7 @@ impl Site<'_> {
     }
 
     fn make_store(&self, note: &Note) -> Result<(), StorageError> {
-        let path = self.here(&self.places.database_path);
+        let path = self.staged_path(&self.places.database_path);
         if exists(&path)? {
             return Ok(());
         }
@@ -298,7 +298,7 @@ impl Site<'_> {
             adopting: note.adopting,
             restored: None,
         };
-        Store::create_as(&path, &identity)?;
+        Store::create_with(&path, &identity)?;
         Ok(())
     }
 
@@ -307,7 +307,7 @@ impl Site<'_> {
         if let Some(note) = read_note(&self.directory)? {
             return Ok(note);
         }
-        let pool_path = self.here(&self.places.pool_path);
+        let pool_path = self.staged_path(&self.places.pool_path);
         let note = match Marker::read(&pool_path)? {
             Some(marker) => Note {
                 adopting: Pool::holds_objects(&pool_path)?.then(time::now),
@@ -348,7 +348,7 @@ fn read_note(directory: &Path) -> io::Result<Option<Note>> {
 }
 
 /// Renames where nothing is: not even an empty directory is replaced.
-fn give_name(from: &Path, to: &Path) -> io::Result<()> {
+fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
     let renamed = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // A file system without it. Both names are below the lock.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => return fs::rename(from, to),

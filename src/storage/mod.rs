@@ -25,10 +25,10 @@ use crate::pool::{Marker, Owner, Pool, PoolError};
 use crate::store::{Migrated, Reader, Store, StoreError, Transaction, Writer};
 use crate::time;
 
-use make::{Maker, exists};
+use make::{CreatePolicy, exists};
 
 pub use make::{Obstacle, half_made};
-pub use ownership::{Doubt, Standing, TakeOver, adopting};
+pub use ownership::{OwnershipIssue, PoolAccess, TakeOver, adopting};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -39,9 +39,9 @@ pub enum StorageError {
         obstacle: Option<Obstacle>,
     },
     #[error("{} is missing or empty, but its database {} exists", base_path.display(), store.display())]
-    BaseAway { base_path: PathBuf, store: PathBuf },
+    BaseMissing { base_path: PathBuf, store: PathBuf },
     #[error("pool {} contains objects, but its database {} does not exist", pool.display(), store.display())]
-    StoreGone { pool: PathBuf, store: PathBuf },
+    StoreMissing { pool: PathBuf, store: PathBuf },
     #[error(
         "pool {} belongs to another database: {}, {} on {}, last used {}; this one is {own}",
         pool.display(), owner.store, owner.at.display(), owner.host, time::rfc3339(owner.last_used)
@@ -58,14 +58,14 @@ pub enum StorageError {
     )]
     Owned { pool: PathBuf, owner: Owner },
     #[error("pool {} belongs to database {store}, not to {from}", pool.display())]
-    NotTheOwner {
+    WrongOwner {
         pool: PathBuf,
         from: String,
         store: String,
     },
     /// A copy must not delete.
     #[error("{why}")]
-    Guest { why: Doubt, store: String },
+    NotOwner { why: OwnershipIssue, store: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -79,13 +79,13 @@ pub enum StorageError {
 impl StorageError {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NotTheOwner { .. } => Exit::Usage,
+            Self::WrongOwner { .. } => Exit::Usage,
             Self::Absent { .. }
             | Self::OtherStore { .. }
             | Self::Owned { .. }
-            | Self::Guest { .. }
-            | Self::BaseAway { .. }
-            | Self::StoreGone { .. } => Exit::Damaged,
+            | Self::NotOwner { .. }
+            | Self::BaseMissing { .. }
+            | Self::StoreMissing { .. } => Exit::Damaged,
             Self::Store(error) => error.exit(),
             Self::Pool(error) => error.exit(),
             Self::Lock(error) => error.exit(),
@@ -113,7 +113,7 @@ pub struct Storage {
 
 /// What it was opened for.
 enum Purpose {
-    Change(Standing),
+    Change(PoolAccess),
     /// The store is read only, and the pool is a scratch one over the real one ([`dry_run`]).
     DryRun {
         /// Removed at the end.
@@ -124,23 +124,23 @@ enum Purpose {
 impl Storage {
     /// Opens the storage for a command that shares it with others.
     pub fn open(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
-        Self::open_and_tell(places, requester, Mode::Shared, Maker::Nobody)
+        Self::open_and_warn(places, requester, Mode::Shared, CreatePolicy::Never)
     }
 
     /// Opens the storage for a command that needs it alone.
     pub fn open_alone(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
-        Self::open_and_tell(places, requester, Mode::Exclusive, Maker::Nobody)
+        Self::open_and_warn(places, requester, Mode::Exclusive, CreatePolicy::Never)
     }
 
     /// Opens the storage for a sync, and makes it where `storage.create` allows that.
     pub fn open_to_sync(config: &Config, requester: &Requester) -> Result<Self, StorageError> {
-        let maker = Maker::of_sync(config);
-        Self::open_and_tell(&config.storage, requester, Mode::Shared, maker)
+        let policy = CreatePolicy::of_sync(config);
+        Self::open_and_warn(&config.storage, requester, Mode::Shared, policy)
     }
 
     /// Makes what is missing of the storage, and opens it.
     pub fn init(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
-        Self::open_and_tell(places, requester, Mode::Exclusive, Maker::Init)
+        Self::open_and_warn(places, requester, Mode::Exclusive, CreatePolicy::Init)
     }
 
     /// Opens a storage for the command that only migrates its store, and says what was done.
@@ -148,7 +148,7 @@ impl Storage {
         places: &Places,
         requester: &Requester,
     ) -> Result<(Self, Option<Migrated>), StorageError> {
-        Self::open_as(places, requester, Mode::Exclusive, Maker::Nobody)
+        Self::open_as(places, requester, Mode::Exclusive, CreatePolicy::Never)
     }
 
     /// A consistent view of the store.
@@ -196,14 +196,14 @@ impl Storage {
         let root = &places.pool_path;
         let marker = Marker::read(root)?.ok_or_else(|| PoolError::Absent { path: root.clone() })?;
         if marker.id() != from {
-            return Err(StorageError::NotTheOwner {
+            return Err(StorageError::WrongOwner {
                 pool: root.clone(),
                 from: from.to_owned(),
                 store: marker.id().to_owned(),
             });
         }
         while !exists(&places.database_path)? {
-            if let Some(storage) = make::make(places, requester, Maker::TakeOver)? {
+            if let Some(storage) = make::make(places, requester, CreatePolicy::TakeOver)? {
                 let taken = ownership::compare(&storage.store, &marker)?;
                 tell(&taken)?;
                 return Ok((storage, taken));
@@ -211,7 +211,7 @@ impl Storage {
         }
         let locks = Locks::acquire(&places.base_path, Mode::Exclusive, requester)?;
         let store = Store::open_older(&places.database_path)?;
-        announce(&store, store.migrate(&locks)?.as_ref());
+        warn_of_migration(&store, store.migrate(&locks)?.as_ref());
         let taken = ownership::compare(&store, &marker)?;
         tell(&taken)?;
         let pool = ownership::take_over(&store, &locks, root, &marker)?;
@@ -220,7 +220,7 @@ impl Storage {
             pool,
             locks,
             interrupt: requester.interrupt.clone(),
-            purpose: Purpose::Change(Standing::Owner),
+            purpose: Purpose::Change(PoolAccess::Owner),
             scratch: None,
         };
         Ok((storage, taken))
@@ -229,21 +229,21 @@ impl Storage {
     /// Before objects are deleted: whether the pool is this store's.
     pub fn may_delete(&self) -> Result<(), StorageError> {
         match &self.purpose {
-            Purpose::Change(standing) => may_delete(standing),
+            Purpose::Change(access) => may_delete(access),
             Purpose::DryRun { .. } => Ok(()),
         }
     }
 
-    fn open_and_tell(
+    fn open_and_warn(
         places: &Places,
         requester: &Requester,
         mode: Mode,
-        maker: Maker<'_>,
+        policy: CreatePolicy<'_>,
     ) -> Result<Self, StorageError> {
-        let (storage, migrated) = Self::open_as(places, requester, mode, maker)?;
-        announce(&storage.store, migrated.as_ref());
-        if let Purpose::Change(standing) = &storage.purpose {
-            warn_of_doubt(standing);
+        let (storage, migrated) = Self::open_as(places, requester, mode, policy)?;
+        warn_of_migration(&storage.store, migrated.as_ref());
+        if let Purpose::Change(access) = &storage.purpose {
+            warn_if_not_owner(access);
         }
         Ok(storage)
     }
@@ -252,23 +252,23 @@ impl Storage {
         places: &Places,
         requester: &Requester,
         mode: Mode,
-        maker: Maker<'_>,
+        policy: CreatePolicy<'_>,
     ) -> Result<(Self, Option<Migrated>), StorageError> {
         let mut migrated = None;
         loop {
             if exists(&places.database_path)? {
-                let (storage, now) = Self::open_made(places, requester, mode, maker)?;
+                let (storage, now) = Self::open_made(places, requester, mode, policy)?;
                 if let Some(storage) = storage {
                     return Ok((storage, migrated.or(now)));
                 }
                 // Alone, and from the start: a lock that is shared is not upgraded.
-                migrated = Self::open_made(places, requester, Mode::Exclusive, maker)?.1;
+                migrated = Self::open_made(places, requester, Mode::Exclusive, policy)?.1;
                 continue;
             }
-            if maker != Maker::Init {
-                refuse_a_lost_store(places)?;
+            if policy != CreatePolicy::Init {
+                reject_lost_store(places)?;
             }
-            match make::make(places, requester, maker)? {
+            match make::make(places, requester, policy)? {
                 Some(storage) if mode == Mode::Exclusive => return Ok((storage, None)),
                 // Others may have it too from now on.
                 Some(_) | None => {}
@@ -281,13 +281,13 @@ impl Storage {
         places: &Places,
         requester: &Requester,
         mode: Mode,
-        maker: Maker<'_>,
+        policy: CreatePolicy<'_>,
     ) -> Result<(Option<Self>, Option<Migrated>), StorageError> {
         let base_path = &places.base_path;
         // Where the store lies elsewhere: writing the lock would write on the mount point.
-        if is_away(base_path)? {
-            if maker != Maker::Init {
-                return Err(StorageError::BaseAway {
+        if is_missing_or_empty(base_path)? {
+            if policy != CreatePolicy::Init {
+                return Err(StorageError::BaseMissing {
                     base_path: base_path.clone(),
                     store: places.database_path.clone(),
                 });
@@ -304,13 +304,13 @@ impl Storage {
             Mode::Shared => None,
         };
         make::finish(base_path, &store, &pool, &locks)?;
-        let standing = ownership::stand(&store, &pool, &locks)?;
+        let access = ownership::record(&store, &pool, &locks)?;
         let storage = Self {
             store,
             pool,
             locks,
             interrupt: requester.interrupt.clone(),
-            purpose: Purpose::Change(standing),
+            purpose: Purpose::Change(access),
             scratch: dry_run::pool_of(places),
         };
         Ok((Some(storage), migrated))
@@ -320,14 +320,14 @@ impl Storage {
 impl Drop for Storage {
     /// The marker follows the store. Where a run is killed before that, the next one does it.
     fn drop(&mut self) {
-        if let Err(error) = ownership::follow(self) {
+        if let Err(error) = ownership::update_marker(self) {
             log::debug!("cannot update the pool marker: {error}");
         }
     }
 }
 
 /// A migration that no command asked for by name: from now on an older chantal refuses the store.
-fn announce(store: &Store, migrated: Option<&Migrated>) {
+fn warn_of_migration(store: &Store, migrated: Option<&Migrated>) {
     if let Some(Migrated { from, to, backup }) = migrated {
         log::warn!(
             "database {} was migrated from schema version {from} to {to}; backup: {}",
@@ -337,18 +337,18 @@ fn announce(store: &Store, migrated: Option<&Migrated>) {
     }
 }
 
-fn warn_of_doubt(standing: &Standing) {
-    if let Standing::Guest { why, store } = standing {
+fn warn_if_not_owner(access: &PoolAccess) {
+    if let PoolAccess::AddOnly { why, store } = access {
         log::warn!(
             "{why}; `db cleanup` is refused until `chantal pool take-over --from {store}` has been run"
         );
     }
 }
 
-fn may_delete(standing: &Standing) -> Result<(), StorageError> {
-    match standing {
-        Standing::Owner => Ok(()),
-        Standing::Guest { why, store } => Err(StorageError::Guest {
+fn may_delete(access: &PoolAccess) -> Result<(), StorageError> {
+    match access {
+        PoolAccess::Owner => Ok(()),
+        PoolAccess::AddOnly { why, store } => Err(StorageError::NotOwner {
             why: why.clone(),
             store: store.clone(),
         }),
@@ -356,13 +356,13 @@ fn may_delete(standing: &Standing) -> Result<(), StorageError> {
 }
 
 /// Opens store and pool as they are, for a run that only says what it would do. What it would be refused over is an error.
-fn open_unchanged(places: &Places) -> Result<(Store, Pool, Standing), StorageError> {
+fn open_unchanged(places: &Places) -> Result<(Store, Pool, PoolAccess), StorageError> {
     let store = Store::open(&places.database_path)?;
     let id = store.read(Reader::pool_id)?;
     let pool = Pool::open(&places.pool_path, &id)?;
-    let standing = ownership::judge(&store, &pool)?;
-    warn_of_doubt(&standing);
-    Ok((store, pool, standing))
+    let access = ownership::check(&store, &pool)?;
+    warn_if_not_owner(&access);
+    Ok((store, pool, access))
 }
 
 /// Opens store and pool for a cleanup that only says what it would remove.
@@ -373,8 +373,8 @@ pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageErr
             obstacle: None,
         });
     }
-    let (store, pool, standing) = open_unchanged(places)?;
-    may_delete(&standing)?;
+    let (store, pool, access) = open_unchanged(places)?;
+    may_delete(&access)?;
     if let Err(error @ LockError::Busy { .. }) = Locks::probe(&places.base_path, &places.base_path)
     {
         log::warn!("{error}; objects that it has not committed yet are counted as unused");
@@ -407,18 +407,18 @@ pub fn is_made(places: &Places) -> Result<bool, StorageError> {
     if exists(&places.database_path)? {
         return Ok(true);
     }
-    refuse_a_lost_store(places)?;
+    reject_lost_store(places)?;
     Ok(false)
 }
 
 /// A pool with objects whose store is not there. Where the store's whole directory is not there, its disk may not be mounted: no loss.
-fn refuse_a_lost_store(places: &Places) -> Result<(), StorageError> {
+fn reject_lost_store(places: &Places) -> Result<(), StorageError> {
     let directory = places.database_path.parent().unwrap_or(Path::new("/"));
-    if !is_away(directory)?
+    if !is_missing_or_empty(directory)?
         && Marker::read(&places.pool_path)?.is_some()
         && Pool::holds_objects(&places.pool_path)?
     {
-        return Err(StorageError::StoreGone {
+        return Err(StorageError::StoreMissing {
             pool: places.pool_path.clone(),
             store: places.database_path.clone(),
         });
@@ -427,7 +427,7 @@ fn refuse_a_lost_store(places: &Places) -> Result<(), StorageError> {
 }
 
 /// Whether a directory of the storage is not there, or is a bare mount point.
-fn is_away(directory: &Path) -> io::Result<bool> {
+fn is_missing_or_empty(directory: &Path) -> io::Result<bool> {
     Ok(!exists(directory)? || mounts::is_empty(directory, &[])?)
 }
 
@@ -508,7 +508,7 @@ mod tests {
         fs_err::remove_file(&places.database_path).unwrap();
         assert!(matches!(
             Storage::open(&places, &Requester::test()),
-            Err(StorageError::StoreGone { .. })
+            Err(StorageError::StoreMissing { .. })
         ));
         // `init` begins a new store over the old objects.
         let storage = Storage::init(&places, &Requester::test()).unwrap();

@@ -18,27 +18,27 @@ use crate::store::{Reader, Store};
 use crate::time;
 
 /// The marker's `last used` is written again when it is that old.
-const NOTED_FOR: i64 = 3600;
+const LAST_USED_INTERVAL_SECS: i64 = 3600;
 
 /// What a store may do with its pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum PoolAccess {
     Owner,
     /// Adding only; why, and the id of the store that the pool belongs to.
-    Guest {
-        why: Doubt,
+    AddOnly {
+        why: OwnershipIssue,
         store: String,
     },
 }
 
 /// Why a store may not be the one that its pool belongs to, although it has its id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Doubt {
+pub enum OwnershipIssue {
     #[error(
         "database {} is older than its pool (generation {generation}, pool generation {noted}): it was restored from a backup",
         store.display()
     )]
-    Behind {
+    RestoredFromBackup {
         store: PathBuf,
         generation: u64,
         noted: u64,
@@ -48,7 +48,7 @@ pub enum Doubt {
         store.display(),
         noted.display()
     )]
-    Elsewhere {
+    MovedOrCopied {
         store: PathBuf,
         host: String,
         noted: PathBuf,
@@ -67,11 +67,11 @@ pub struct TakeOver {
 }
 
 /// How a store stands to its pool. Another one's pool is an error.
-pub fn judge(store: &Store, pool: &Pool) -> Result<Standing, StorageError> {
+pub fn check(store: &Store, pool: &Pool) -> Result<PoolAccess, StorageError> {
     let identity = store.read(Reader::identity)?;
     let here = owner(store, &identity)?;
     let Some(noted) = pool.owner() else {
-        return Ok(Standing::Owner);
+        return Ok(PoolAccess::Owner);
     };
     if noted.store != here.store {
         return Err(StorageError::OtherStore {
@@ -81,22 +81,22 @@ pub fn judge(store: &Store, pool: &Pool) -> Result<Standing, StorageError> {
         });
     }
     let why = if let Some(generation) = restored(&identity, &noted) {
-        Doubt::Behind {
+        OwnershipIssue::RestoredFromBackup {
             store: here.at,
             generation,
             noted: noted.generation,
         }
     } else if (&here.at, &here.host) != (&noted.at, &noted.host) {
-        Doubt::Elsewhere {
+        OwnershipIssue::MovedOrCopied {
             store: here.at,
             host: here.host,
             noted: noted.at,
             noted_host: noted.host,
         }
     } else {
-        return Ok(Standing::Owner);
+        return Ok(PoolAccess::Owner);
     };
-    Ok(Standing::Guest {
+    Ok(PoolAccess::AddOnly {
         why,
         store: noted.store,
     })
@@ -121,8 +121,8 @@ pub fn adopting(identity: &Identity, pool: &Pool) -> Option<i64> {
 }
 
 /// The same for a store that is opened to change it. Notes it as the owner where it is, and nobody else was.
-pub fn stand(store: &Store, pool: &Pool, locks: &Locks) -> Result<Standing, StorageError> {
-    let standing = judge(store, pool)?;
+pub fn record(store: &Store, pool: &Pool, locks: &Locks) -> Result<PoolAccess, StorageError> {
+    let access = check(store, pool)?;
     let identity = store.read(Reader::identity)?;
     let here = owner(store, &identity)?;
     let Some(noted) = pool.owner() else {
@@ -136,7 +136,7 @@ pub fn stand(store: &Store, pool: &Pool, locks: &Locks) -> Result<Standing, Stor
             })?;
         }
         pool.set_owner(locks, here)?;
-        return Ok(Standing::Owner);
+        return Ok(PoolAccess::Owner);
     };
     let restored = restored(&identity, &noted);
     if restored != identity.restored {
@@ -148,16 +148,16 @@ pub fn stand(store: &Store, pool: &Pool, locks: &Locks) -> Result<Standing, Stor
             })
         })?;
     }
-    let is_old = here.last_used - noted.last_used >= NOTED_FOR;
-    if standing == Standing::Owner && (here.generation != noted.generation || is_old) {
+    let is_old = here.last_used - noted.last_used >= LAST_USED_INTERVAL_SECS;
+    if access == PoolAccess::Owner && (here.generation != noted.generation || is_old) {
         pool.set_owner(locks, here)?;
     }
-    Ok(standing)
+    Ok(access)
 }
 
 /// Brings the marker to the store's generation, where this store owns the pool.
-pub fn follow(storage: &Storage) -> Result<(), StorageError> {
-    let Purpose::Change(Standing::Owner) = storage.purpose else {
+pub fn update_marker(storage: &Storage) -> Result<(), StorageError> {
+    let Purpose::Change(PoolAccess::Owner) = storage.purpose else {
         return Ok(());
     };
     let generation = storage.store.read(Reader::identity)?.generation;
@@ -176,7 +176,7 @@ pub fn follow(storage: &Storage) -> Result<(), StorageError> {
 pub fn owner(store: &Store, identity: &Identity) -> io::Result<Owner> {
     Ok(Owner {
         store: identity.store.clone(),
-        at: noted_as(&fs_err::canonicalize(store.path())?),
+        at: marker_path(&fs_err::canonicalize(store.path())?),
         host: host(),
         generation: identity.generation,
         last_used: time::now(),
@@ -184,7 +184,7 @@ pub fn owner(store: &Store, identity: &Identity) -> io::Result<Owner> {
 }
 
 /// As the marker can hold it: in a line, as text.
-fn noted_as(path: &Path) -> PathBuf {
+fn marker_path(path: &Path) -> PathBuf {
     path.display().to_string().replace('\n', " ").into()
 }
 
@@ -195,7 +195,7 @@ fn host() -> String {
 }
 
 /// The store that a marker names, where its file is still there on this host.
-pub fn living(marker: &Marker) -> Option<&Owner> {
+pub fn existing_owner(marker: &Marker) -> Option<&Owner> {
     let owner = marker.owner.as_ref()?;
     (owner.host == host() && owner.at.exists()).then_some(owner)
 }

@@ -21,7 +21,7 @@ pub struct Backup {
 
 impl Backup {
     /// For a run that found nothing to keep it for. One that was there before stays.
-    pub fn take_back(self) {
+    pub fn discard(self) {
         if self.is_new
             && let Err(error) = fs::remove_file(&self.path)
         {

@@ -17,7 +17,7 @@ use super::records::{
     HistoryRecord, Identity, PackageRecord, RepositoryRecord, RepositoryRecord3, SnapshotRecord,
     SnapshotRecord3, TreeRecord, ValidatorRecord,
 };
-use super::seal::{Form, Shown, damaged, digested, seal, seal_json, unseal_json};
+use super::seal::{DisplayKey, RowFormat, check_digest, damaged, seal, seal_json, unseal_json};
 use super::{Store, StoreError, Transaction, backup, tables};
 use crate::digest::ObjectId;
 use crate::lock::Locks;
@@ -27,7 +27,7 @@ type Step = fn(&WriteTransaction) -> Transaction<()>;
 
 /// From version 1, from version 2, and so on.
 const STEPS: [Step; tables::SCHEMA_VERSION as usize - 1] =
-    [make_all_tables, seal_all_rows, make_states];
+    [create_all_tables, seal_all_rows, convert_states];
 
 /// What was done to an older store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Store {
         if let Err(error) = migrated {
             // The store is what it was, but not byte for byte: a run that fails every hour must not leave a copy every hour.
             if self.schema_version().is_ok_and(|version| version == from) {
-                backup.take_back();
+                backup.discard();
             }
             return Err(error);
         }
@@ -83,7 +83,7 @@ impl Store {
 }
 
 /// From 1 to 2.
-fn make_all_tables(transaction: &WriteTransaction) -> Transaction<()> {
+fn create_all_tables(transaction: &WriteTransaction) -> Transaction<()> {
     transaction.open_table(tables::PACKAGE_TO_RECORD)?;
     transaction.open_table(tables::SNAPSHOT_TO_RECORD)?;
     Ok(())
@@ -94,7 +94,7 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
     for table in [tables::MANIFEST_TO_CHUNKS, tables::CHUNK_TO_ENTRIES] {
         for row in transaction.open_table(table)?.iter()? {
             let (id, bytes) = row?;
-            digested(&table, ObjectId(*id.value()), bytes.value())?;
+            check_digest(&table, ObjectId(*id.value()), bytes.value())?;
         }
     }
     seal_rows::<_, RepositoryRecord3>(transaction, tables::REPOSITORY_TO_RECORD)?;
@@ -113,7 +113,7 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
 }
 
 /// From 3 to 4.
-fn make_states(transaction: &WriteTransaction) -> Transaction<()> {
+fn convert_states(transaction: &WriteTransaction) -> Transaction<()> {
     replace_rows::<_, RepositoryRecord3, RepositoryRecord>(
         transaction,
         tables::REPOSITORY_TO_RECORD,
@@ -132,12 +132,12 @@ fn replace_rows<K, Old, New>(
 ) -> Transaction<()>
 where
     K: Key + 'static,
-    for<'k> K::SelfType<'k>: Shown + Borrow<K::SelfType<'k>>,
+    for<'k> K::SelfType<'k>: DisplayKey + Borrow<K::SelfType<'k>>,
     Old: DeserializeOwned + Into<New>,
     New: Serialize,
 {
     rewrite_rows(transaction, table, |key, value| {
-        let record: Old = unseal_json(Form::Sealed, &table, key, value)?;
+        let record: Old = unseal_json(RowFormat::Sealed, &table, key, value)?;
         Ok(seal_json(&table, key, &record.into()))
     })
 }
@@ -149,11 +149,11 @@ fn seal_rows<K, T>(
 ) -> Transaction<()>
 where
     K: Key + 'static,
-    for<'k> K::SelfType<'k>: Shown + Borrow<K::SelfType<'k>>,
+    for<'k> K::SelfType<'k>: DisplayKey + Borrow<K::SelfType<'k>>,
     T: DeserializeOwned,
 {
     rewrite_rows(transaction, table, |key, value| {
-        let _: T = unseal_json(Form::Plain, &table, key, value)?;
+        let _: T = unseal_json(RowFormat::Plain, &table, key, value)?;
         Ok(seal(&table, key, value))
     })
 }

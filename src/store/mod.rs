@@ -159,7 +159,7 @@ pub struct Reader {
     /// The schema version of the store.
     version: u32,
     /// How its rows look.
-    form: seal::Form,
+    form: seal::RowFormat,
 }
 
 /// Changes that become visible together, or not at all.
@@ -168,11 +168,11 @@ pub struct Writer(WriteTransaction);
 impl Store {
     /// Makes a new, empty store for the pool with this id.
     pub fn create(path: &Path, pool_id: &str) -> Result<Self, StoreError> {
-        Self::create_as(path, &Identity::new(pool_id)?)
+        Self::create_with(path, &Identity::new(pool_id)?)
     }
 
     /// Makes a new, empty store.
-    pub fn create_as(path: &Path, identity: &Identity) -> Result<Self, StoreError> {
+    pub fn create_with(path: &Path, identity: &Identity) -> Result<Self, StoreError> {
         let store = Self {
             path: path.to_owned(),
             access: RwLock::new(()),
@@ -253,7 +253,7 @@ impl Store {
     /// Reads a consistent state, also while another process writes.
     pub fn read<T>(&self, work: impl FnOnce(&Reader) -> Transaction<T>) -> Result<T, StoreError> {
         let _access = self.access.read().unwrap_or_else(PoisonError::into_inner);
-        self.explained(guarded(|| {
+        self.explained(catch_panic(|| {
             let database = match builder().open_read_only(&self.path) {
                 // A writer was killed. Opening for writing repairs.
                 Err(redb::DatabaseError::RepairAborted) => {
@@ -282,7 +282,7 @@ impl Store {
         work: impl FnOnce(&Writer) -> Transaction<T>,
     ) -> Result<T, StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
-        self.explained(guarded(|| {
+        self.explained(catch_panic(|| {
             locks.check()?;
             let database = open_in_turn(&self.path)?;
             let writer = Writer(database.begin_write()?);
@@ -297,7 +297,7 @@ impl Store {
     /// time, the next cleanup does it.
     pub fn compact(&self, locks: &Locks) -> Result<(), StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
-        self.explained(guarded(|| {
+        self.explained(catch_panic(|| {
             locks.check()?;
             let started = Instant::now();
             loop {
@@ -397,7 +397,7 @@ fn unrepaired(error: &redb::DatabaseError) -> TransactionError {
 
 /// redb believes its pages: where they are damaged it may panic instead of returning an error. The panic's text has been
 /// printed by then; what it means is said here.
-fn guarded<T>(work: impl FnOnce() -> Transaction<T>) -> Transaction<T> {
+fn catch_panic<T>(work: impl FnOnce() -> Transaction<T>) -> Transaction<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let what = "inconsistent pages (see above)";
         Err(TransactionError::Damaged(what.to_owned()))

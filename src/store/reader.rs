@@ -11,7 +11,7 @@ use super::records::{
     HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, RepositoryRecord3,
     SnapshotRecord, SnapshotRecord3, TreeRecord, ValidatorRecord,
 };
-use super::seal::{Form, Shown, damaged, digested, unseal, unseal_json};
+use super::seal::{DisplayKey, RowFormat, check_digest, damaged, unseal, unseal_json};
 use super::{Reader, Transaction, tables};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Entry, Manifest};
@@ -51,7 +51,7 @@ impl Reader {
     where
         K: redb::Key + 'static,
         V: redb::Value + 'static,
-        K::SelfType<'k>: Shown,
+        K::SelfType<'k>: DisplayKey,
         T: DeserializeOwned,
     {
         unseal_json(self.form, table, key, value)
@@ -59,7 +59,7 @@ impl Reader {
 
     /// Which store it is.
     pub fn identity(&self) -> Transaction<Identity> {
-        if self.form == Form::Plain {
+        if self.form == RowFormat::Plain {
             return Ok(Identity::of_version_2(self.pool_id()?));
         }
         tables::identity(&self.transaction.open_table(tables::META)?)
@@ -122,7 +122,7 @@ impl Reader {
         let Some(row) = table.get(&id.0)? else {
             return Err(damaged(&tables::MANIFEST_TO_CHUNKS, &&id.0, MISSING));
         };
-        let bytes = digested(&tables::MANIFEST_TO_CHUNKS, id, row.value())?;
+        let bytes = check_digest(&tables::MANIFEST_TO_CHUNKS, id, row.value())?;
         Manifest::decode(bytes)
             .map_err(|error| damaged(&tables::MANIFEST_TO_CHUNKS, &&id.0, &error.to_string()))
     }
@@ -157,12 +157,12 @@ impl Reader {
             return Err(damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, MISSING));
         };
         let bytes = tables::decompress_chunk(id, row.value())?;
-        manifest::decode_chunk(digested(&tables::CHUNK_TO_ENTRIES, id, &bytes)?)
+        manifest::decode_chunk(check_digest(&tables::CHUNK_TO_ENTRIES, id, &bytes)?)
             .map_err(|error| damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, &error.to_string()))
     }
 
     pub fn object(&self, object: ObjectId) -> Transaction<Option<ObjectRecord>> {
-        if self.form == Form::Plain {
+        if self.form == RowFormat::Plain {
             let table = self
                 .transaction
                 .open_table(tables::OBJECT_TO_PLAIN_RECORD)?;
@@ -182,7 +182,7 @@ impl Reader {
             return Ok(Some(object));
         }
         let key = tables::alias_key(digest, repository);
-        if self.form == Form::Plain {
+        if self.form == RowFormat::Plain {
             let table = self
                 .transaction
                 .open_table(tables::DIGEST_TO_PLAIN_OBJECT)?;
@@ -221,7 +221,7 @@ impl Reader {
             count += 1;
             bytes = bytes.saturating_add(record.size);
         };
-        if self.form == Form::Plain {
+        if self.form == RowFormat::Plain {
             let table = self
                 .transaction
                 .open_table(tables::OBJECT_TO_PLAIN_RECORD)?;

@@ -19,42 +19,42 @@ pub const LENGTH: usize = 8;
 
 /// Whether the rows of a store carry checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum RowFormat {
     /// Versions 1 and 2.
     Plain,
     Sealed,
 }
 
 /// How a key is shown in messages.
-pub trait Shown {
+pub trait DisplayKey {
     fn shown(&self) -> String;
 }
 
-impl Shown for &str {
+impl DisplayKey for &str {
     fn shown(&self) -> String {
         (*self).to_owned()
     }
 }
 
-impl Shown for (&str, &str) {
+impl DisplayKey for (&str, &str) {
     fn shown(&self) -> String {
         format!("{}/{}", self.0, self.1)
     }
 }
 
-impl Shown for (&str, &[u8; 32], &str) {
+impl DisplayKey for (&str, &[u8; 32], &str) {
     fn shown(&self) -> String {
         format!("{}/{}/{}", self.0, digest::hex(self.1), self.2)
     }
 }
 
-impl Shown for (&str, u64) {
+impl DisplayKey for (&str, u64) {
     fn shown(&self) -> String {
         format!("{}/{}", self.0, self.1)
     }
 }
 
-impl Shown for &[u8] {
+impl DisplayKey for &[u8] {
     fn shown(&self) -> String {
         match std::str::from_utf8(self) {
             // A tree's path.
@@ -64,13 +64,13 @@ impl Shown for &[u8] {
     }
 }
 
-impl Shown for &[u8; 32] {
+impl DisplayKey for &[u8; 32] {
     fn shown(&self) -> String {
         digest::hex(*self)
     }
 }
 
-impl Shown for [u8; 64] {
+impl DisplayKey for [u8; 64] {
     fn shown(&self) -> String {
         digest::hex(self)
     }
@@ -93,7 +93,7 @@ where
 
 /// What a row says, after its check was looked at.
 pub fn unseal<'k, 'v, K, V>(
-    form: Form,
+    form: RowFormat,
     table: &TableDefinition<'_, K, V>,
     key: &K::SelfType<'k>,
     value: &'v [u8],
@@ -101,9 +101,9 @@ pub fn unseal<'k, 'v, K, V>(
 where
     K: Key + 'static,
     V: Value + 'static,
-    K::SelfType<'k>: Shown,
+    K::SelfType<'k>: DisplayKey,
 {
-    if form == Form::Plain {
+    if form == RowFormat::Plain {
         return Ok(value);
     }
     match value.split_at_checked(LENGTH) {
@@ -131,7 +131,7 @@ where
 }
 
 pub fn unseal_json<'k, K, V, T>(
-    form: Form,
+    form: RowFormat,
     table: &TableDefinition<'_, K, V>,
     key: &K::SelfType<'k>,
     value: &[u8],
@@ -139,7 +139,7 @@ pub fn unseal_json<'k, K, V, T>(
 where
     K: Key + 'static,
     V: Value + 'static,
-    K::SelfType<'k>: Shown,
+    K::SelfType<'k>: DisplayKey,
     T: DeserializeOwned,
 {
     let json = unseal(form, table, key, value)?;
@@ -148,7 +148,7 @@ where
 }
 
 /// The value of a row that is named by its digest.
-pub fn digested<'v, V: Value + 'static>(
+pub fn check_digest<'v, V: Value + 'static>(
     table: &TableDefinition<'_, &'static [u8; 32], V>,
     id: ObjectId,
     value: &'v [u8],
@@ -170,7 +170,7 @@ pub fn damaged<'k, K, V>(
 where
     K: Key + 'static,
     V: Value + 'static,
-    K::SelfType<'k>: Shown,
+    K::SelfType<'k>: DisplayKey,
 {
     TransactionError::Record {
         table: table.name().to_owned(),
@@ -205,7 +205,7 @@ mod tests {
         let key = ("a", "b");
         let good = seal(&TABLE, &key, b"payload");
         let read = |table, key: (&str, &str), value: &[u8]| {
-            unseal(Form::Sealed, table, &key, value).map(<[u8]>::to_vec)
+            unseal(RowFormat::Sealed, table, &key, value).map(<[u8]>::to_vec)
         };
         assert_eq!(read(&TABLE, key, &good).unwrap(), b"payload");
         for place in 0..good.len() * 8 {
@@ -221,7 +221,7 @@ mod tests {
             read(&TABLE, key, &good[..end]).unwrap_err();
         }
         assert_eq!(
-            unseal(Form::Plain, &TABLE, &key, b"payload").unwrap(),
+            unseal(RowFormat::Plain, &TABLE, &key, b"payload").unwrap(),
             b"payload"
         );
     }

@@ -15,7 +15,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use crate::digest::{Algorithm, Digest, ObjectId};
 
 use super::records::{Identity, ObjectRecord};
-use super::seal::{Form, LENGTH, damaged, seal, unseal};
+use super::seal::{LENGTH, RowFormat, damaged, seal, unseal};
 use super::{Transaction, TransactionError};
 
 /// The version that this program writes. A store with a higher one is refused, one with a lower one is brought here by
@@ -135,11 +135,11 @@ pub fn schema_version(transaction: &ReadTransaction) -> Transaction<u32> {
 }
 
 /// How the rows of a store with this version look.
-pub fn form(version: u32) -> Form {
+pub fn form(version: u32) -> RowFormat {
     if version < SEALED_SINCE {
-        Form::Plain
+        RowFormat::Plain
     } else {
-        Form::Sealed
+        RowFormat::Sealed
     }
 }
 
@@ -147,7 +147,7 @@ pub fn set_schema_version(transaction: &WriteTransaction, version: u32) -> Trans
     let mut meta = transaction.open_table(META)?;
     let bytes = version.to_le_bytes();
     meta.insert(SCHEMA, bytes.as_slice())?;
-    if form(version) == Form::Sealed {
+    if form(version) == RowFormat::Sealed {
         meta.insert(SCHEMA_CHECK, seal(&META, &SCHEMA, &bytes).as_slice())?;
     }
     Ok(())
@@ -175,7 +175,7 @@ pub fn put_identity(transaction: &WriteTransaction, identity: &Identity) -> Tran
 }
 
 pub fn identity(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Transaction<Identity> {
-    let form = Form::Sealed;
+    let form = RowFormat::Sealed;
     let number = |key: &'static str| {
         meta(table, form, key)?
             .map(|bytes| {
@@ -196,13 +196,13 @@ pub fn identity(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Tran
     })
 }
 
-pub fn pool_id(transaction: &ReadTransaction, form: Form) -> Transaction<String> {
+pub fn pool_id(transaction: &ReadTransaction, form: RowFormat) -> Transaction<String> {
     text(&transaction.open_table(META)?, form, POOL)
 }
 
 fn text(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
-    form: Form,
+    form: RowFormat,
     key: &'static str,
 ) -> Transaction<String> {
     let bytes = meta(table, form, key)?.ok_or_else(|| damaged(&META, &key, "missing"))?;
@@ -211,7 +211,7 @@ fn text(
 
 fn meta(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
-    form: Form,
+    form: RowFormat,
     key: &str,
 ) -> Transaction<Option<Vec<u8>>> {
     table
@@ -300,7 +300,7 @@ pub fn encode_object(object: ObjectId, record: ObjectRecord) -> [u8; LENGTH + 16
 }
 
 pub fn decode_object(object: ObjectId, value: &[u8]) -> Transaction<ObjectRecord> {
-    let payload = unseal(Form::Sealed, &OBJECT_TO_RECORD, &&object.0, value)?;
+    let payload = unseal(RowFormat::Sealed, &OBJECT_TO_RECORD, &&object.0, value)?;
     Ok(decode_plain_object(
         payload.try_into().expect("a row without its check"),
     ))
@@ -322,7 +322,7 @@ pub fn encode_alias(key: &[u8], object: ObjectId) -> [u8; LENGTH + 32] {
 }
 
 pub fn decode_alias(key: &[u8], value: &[u8]) -> Transaction<ObjectId> {
-    let payload = unseal(Form::Sealed, &DIGEST_TO_OBJECT, &key, value)?;
+    let payload = unseal(RowFormat::Sealed, &DIGEST_TO_OBJECT, &key, value)?;
     Ok(ObjectId(
         payload.try_into().expect("a row without its check"),
     ))

@@ -9,7 +9,7 @@ use super::records::{
     HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord,
     TreeRecord, ValidatorRecord,
 };
-use super::seal::{Form, seal_json, unseal};
+use super::seal::{RowFormat, seal_json, unseal};
 use super::tables::SYNC_TO_RECORD;
 use super::{Needed, Transaction, TransactionError, Writer, tables};
 use crate::digest::{Digest, ObjectId};
@@ -149,7 +149,12 @@ impl Writer {
             .transpose()?
             .map(|(key, value)| {
                 // Its number counts.
-                unseal(Form::Sealed, &SYNC_TO_RECORD, &key.value(), value.value())?;
+                unseal(
+                    RowFormat::Sealed,
+                    &SYNC_TO_RECORD,
+                    &key.value(),
+                    value.value(),
+                )?;
                 Ok::<_, TransactionError>(key.value().1)
             })
             .transpose()?;
@@ -241,7 +246,10 @@ impl Writer {
         let mut table = self.0.open_table(tables::PACKAGE_TO_RECORD)?;
         table.retain(|key, value| {
             objects.contains_key(&tables::package_of(&key))
-                && keep(unseal(Form::Sealed, &tables::PACKAGE_TO_RECORD, &key, value).map(|_| true))
+                && keep(
+                    unseal(RowFormat::Sealed, &tables::PACKAGE_TO_RECORD, &key, value)
+                        .map(|_| true),
+                )
         })?;
         match damage {
             Some(error) => Err(error),

@@ -178,7 +178,7 @@ impl SyncError {
 /// The first of those that the exit code is about.
 pub fn most_severe(errors: &[SyncError]) -> Option<&SyncError> {
     let latest_first = errors.iter().rev();
-    latest_first.max_by_key(|error| error.exit().gravity())
+    latest_first.max_by_key(|error| error.exit().severity())
 }
 
 impl SyncError {
@@ -306,7 +306,7 @@ impl<'a> Session<'a> {
         let Some(state) = &self.previous else {
             return Ok(None);
         };
-        let keyring = trust::keyring_at_hand(self.context.config, self.repository)?;
+        let keyring = trust::cached_keyring(self.context.config, self.repository)?;
         let selection = keyring.map(|keyring| self.selection(&keyring));
         let is_comparable = state.origin == self.origin && Some(state.selection) == selection;
         Ok(is_comparable.then_some(state))

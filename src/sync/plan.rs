@@ -377,7 +377,7 @@ fn judge_absent(
             };
             if !is_needed {
                 left_out.insert(variant.path.clone(), variant.digest);
-            } else if gravest.is_none_or(|(_, known)| error.is_graver_than(known)) {
+            } else if gravest.is_none_or(|(_, known)| error.is_more_severe_than(known)) {
                 gravest = Some((variant.digest, error));
             }
         }

@@ -381,7 +381,7 @@ impl Session<'_> {
     ) -> Result<Option<Vec<u8>>, SyncError> {
         match self.signature(path) {
             Err(SyncError::Root(RootError::Upstream(error)))
-                if error.is_about_one_file() || error.is_a_servers_fault() =>
+                if error.affects_one_file() || error.is_server_error() =>
             {
                 warnings.push(format!("{error}: it is left out"));
                 Ok(None)

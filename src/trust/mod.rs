@@ -7,8 +7,8 @@
 //!   `repo trust` accepted it ([`accept`]): else whoever controls the URL could replace the trust.
 //! - A known URL that cannot be reached is a warning, and the kept keys are used.
 
-mod kept;
 mod keys;
+mod stored_keys;
 
-pub use kept::{KeyError, file_of, forget};
-pub use keys::{TrustedKeys, accept, at_hand, keyring_at_hand};
+pub use keys::{TrustedKeys, accept, cached_keyring, cached_keys};
+pub use stored_keys::{KeyError, file_of, forget};

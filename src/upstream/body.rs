@@ -46,7 +46,7 @@ impl<'a> BodyReader<'a> {
         }
     }
 
-    fn came(&mut self, bytes: u64) {
+    fn count(&mut self, bytes: u64) {
         self.bytes += bytes;
         self.silent = Duration::ZERO;
         let enough = self.timeout.as_millis() * u128::from(BYTES_PER_SECOND_MIN) / 1000;
@@ -69,7 +69,7 @@ impl Read for BodyReader<'_> {
         self.silent += took;
         match read {
             Ok(read) => {
-                self.came(read as u64);
+                self.count(read as u64);
                 Ok(read)
             }
             Err(error) if took < left => Err(error),

@@ -91,7 +91,7 @@ fn about_got(got: Option<&Digest>, size: u64, expected: Option<u64>) -> String {
 impl UpstreamError {
     /// Whether it says something of one file, and other files of the upstream may be had all the same. A server that hides what it
     /// does not have answers 403 (S3 without the right to list), one that negotiates content may answer 406.
-    pub fn is_about_one_file(&self) -> bool {
+    pub fn affects_one_file(&self) -> bool {
         match self {
             Self::Missing { .. } | Self::NotAFile { .. } | Self::Mismatch { .. } => true,
             Self::Denied { status, .. } => matches!(status, 401 | 403),
@@ -107,19 +107,19 @@ impl UpstreamError {
     }
 
     /// Whether a server said so of one file. Where it still does after all attempts, what else it has may be had.
-    pub fn is_a_servers_fault(&self) -> bool {
+    pub fn is_server_error(&self) -> bool {
         matches!(self, Self::Status { status, .. } if *status >= 500)
     }
 
     /// Which of two findings about a file is the one to report.
-    pub fn is_graver_than(&self, other: &Self) -> bool {
-        let gravity = |error: &Self| match error {
+    pub fn is_more_severe_than(&self, other: &Self) -> bool {
+        let severity = |error: &Self| match error {
             Self::Missing { .. } => 0,
             Self::NotAFile { .. } | Self::Status { .. } => 1,
             Self::Denied { .. } => 2,
             _ => 3,
         };
-        gravity(self) > gravity(other)
+        severity(self) > severity(other)
     }
 
     /// Another attempt may succeed.

@@ -22,7 +22,7 @@ use super::body::BodyReader;
 use super::failure::classify;
 use super::resolver::CachingResolver;
 use super::validators::Validators;
-use super::wire::{AnswerConnector, Deadlines, WireConnector};
+use super::wire::{Deadlines, ResponseConnector, WireConnector};
 use crate::interrupt::Interrupt;
 use crate::rel_path::RelPath;
 
@@ -79,7 +79,7 @@ pub struct Conditions<'a> {
 }
 
 /// An answer whose body has not been read yet.
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     /// Where the body comes from after redirects, fit for messages.
     pub url: String,
@@ -97,7 +97,7 @@ pub struct Answer {
     deadlines: Arc<Deadlines>,
 }
 
-impl Answer {
+impl Response {
     pub fn reader(&mut self) -> BodyReader<'_> {
         BodyReader::new(self.body.as_reader(), self.timeout, &self.deadlines)
     }
@@ -113,7 +113,7 @@ impl Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for Response {
     fn drop(&mut self) {
         self.deadlines.clear();
     }
@@ -154,7 +154,7 @@ impl Http {
     }
 
     /// One request, with its redirects. An answer of any status is a success here.
-    pub fn get(&self, url: &Url, conditions: Conditions<'_>) -> Result<Answer, UpstreamError> {
+    pub fn get(&self, url: &Url, conditions: Conditions<'_>) -> Result<Response, UpstreamError> {
         let mut url = url.clone();
         let mut redirected: Option<Instant> = None;
         for _ in 0..=REDIRECTS_MAX {
@@ -228,7 +228,7 @@ impl Http {
             }
         }
         let wait = Instant::now() + self.settings.timeout;
-        self.deadlines.set_for_answer(wait, HEADER_TIMEOUT);
+        self.deadlines.set_for_response(wait, HEADER_TIMEOUT);
         request.call().map_err(|error| {
             let has_begun = self.deadlines.has_begun();
             self.deadlines.clear();
@@ -292,7 +292,7 @@ impl Http {
             interrupt: interrupt.clone(),
             deadlines: Arc::clone(&self.deadlines),
         };
-        let answers = AnswerConnector {
+        let answers = ResponseConnector {
             deadlines: Arc::clone(&self.deadlines),
         };
         Agent::with_parts(
@@ -302,7 +302,7 @@ impl Http {
         )
     }
 
-    fn answer(&self, url: &Url, response: ureq::http::Response<Body>) -> Answer {
+    fn answer(&self, url: &Url, response: ureq::http::Response<Body>) -> Response {
         let header = |name: HeaderName| {
             response
                 .headers()
@@ -316,7 +316,7 @@ impl Http {
             header(DATE).as_deref(),
             crate::time::now(),
         );
-        Answer {
+        Response {
             status: response.status().as_u16(),
             url: shown(url),
             validators,

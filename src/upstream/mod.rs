@@ -32,7 +32,7 @@ use crate::progress::Active;
 use crate::regular_file::is_absent;
 use crate::rel_path::RelPath;
 
-use http::{Answer, Conditions, Http};
+use http::{Conditions, Http, Response};
 
 pub use credentials::{CredentialError, check as check_credentials};
 pub use error::UpstreamError;
@@ -47,7 +47,7 @@ use failure::{classify_read, failure_in_page};
 pub const SMALL_FILE_MAX: u64 = 32 * 1024 * 1024;
 /// For a package whose index does not say how large it is.
 const UNDECLARED_SIZE_MAX: u64 = 64 * 1024 * 1024 * 1024;
-/// What an attempt at a file of unknown size must bring to be no failure.
+/// What an attempt at a file of unknown size must deliver to be no failure.
 const PROGRESS_MIN: u64 = 64 * 1024;
 
 /// A small file, or why there is none.
@@ -170,12 +170,12 @@ impl Upstream {
         url: &Url,
         validators: Option<&Validators>,
     ) -> Result<Small, UpstreamError> {
-        self.retrying(|| {
+        self.retry(|| {
             let conditions = Conditions {
                 validators,
                 ..Conditions::default()
             };
-            let mut answer = self.ask(http, url, conditions)?;
+            let mut answer = self.request(http, url, conditions)?;
             match answer.status {
                 200 => {}
                 304 if validators.is_some() => return Ok(Small::NotModified),
@@ -239,7 +239,7 @@ impl Upstream {
         active.add(incoming.length());
         let mut is_afresh = false;
         loop {
-            let brought = self.bring(path, expected, &mut incoming, active);
+            let brought = self.fetch_file(path, expected, &mut incoming, active);
             let is_wrong = match &brought {
                 Ok(_) => !incoming.is_expected(),
                 Err(error) => matches!(error, UpstreamError::Mismatch { .. }),
@@ -262,7 +262,7 @@ impl Upstream {
     }
 
     /// All bytes of a file, wherever it comes from. Returns where that was.
-    fn bring(
+    fn fetch_file(
         &self,
         path: &RelPath,
         expected: Expected,
@@ -272,7 +272,7 @@ impl Upstream {
         let url = match &self.source {
             Source::Http(http) => {
                 let url = http.url_of(path);
-                self.retrying_while_it_grows(expected, incoming, |incoming| {
+                self.retry_while_progressing(expected, incoming, |incoming| {
                     self.transfer(http, &url, expected, incoming, active)
                 })?
             }
@@ -307,7 +307,7 @@ impl Upstream {
             if_range: incoming.validator(),
             validators: None,
         };
-        let mut answer = self.ask(http, url, conditions)?;
+        let mut answer = self.request(http, url, conditions)?;
         match answer.status {
             200 if incoming.length() > 0 => {
                 incoming.restart()?;
@@ -424,12 +424,12 @@ impl Upstream {
         Ok(())
     }
 
-    fn ask(
+    fn request(
         &self,
         http: &Http,
         url: &Url,
         conditions: Conditions<'_>,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Response, UpstreamError> {
         self.interrupt.check()?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let answer = http.get(url, conditions).or_else(|error| {
@@ -463,7 +463,7 @@ impl Upstream {
         slowest.map_or(BUFFER, |rate| rate.clamp(1, BUFFER))
     }
 
-    fn retrying<T>(
+    fn retry<T>(
         &self,
         mut attempt: impl FnMut() -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
@@ -479,8 +479,8 @@ impl Upstream {
     }
 
     /// The same for a download: an attempt that brought some of it is no failure, or a line that breaks now and then would
-    /// never bring a large file. Where nothing is to be retried, neither is that.
-    fn retrying_while_it_grows<T>(
+    /// never complete a large file. Where nothing is to be retried, neither is that.
+    fn retry_while_progressing<T>(
         &self,
         expected: Expected,
         incoming: &mut Incoming<'_>,
@@ -519,7 +519,7 @@ pub fn authorities(config: &config::Config) -> Result<Vec<Certificate<'static>>,
     }
 }
 
-fn refused(answer: Answer) -> UpstreamError {
+fn refused(answer: Response) -> UpstreamError {
     let (url, status, retry_after) = (answer.url.clone(), answer.status, answer.retry_after);
     let (with_certificate, is_tls) = (answer.with_certificate, answer.is_tls);
     let page = answer.discard();

@@ -22,7 +22,7 @@ use super::wire::{SLICE, interrupted};
 use crate::interrupt::Interrupt;
 
 /// Long enough to spare the resolver, short enough to follow a server that moves.
-const KEPT: Duration = Duration::from_mins(1);
+const CACHE_TTL: Duration = Duration::from_mins(1);
 /// The system's resolver asks each of its servers several times, for five seconds each.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The client library has room for so many.
@@ -34,13 +34,13 @@ const ADDRESSES_MAX: usize = 16;
 pub struct UnknownHost;
 
 /// Host and port.
-type Target = (String, u16);
+type HostPort = (String, u16);
 /// When it was found.
-type Found = (Instant, Vec<SocketAddr>);
+type CachedAddresses = (Instant, Vec<SocketAddr>);
 
 pub struct CachingResolver {
     interrupt: Interrupt,
-    found: Mutex<HashMap<Target, Found>>,
+    found: Mutex<HashMap<HostPort, CachedAddresses>>,
 }
 
 impl CachingResolver {
@@ -58,7 +58,7 @@ impl CachingResolver {
         }
         let (sender, receiver) = channel();
         let target = (host.to_owned(), port);
-        let look_up = |target: &Target| {
+        let look_up = |target: &HostPort| {
             (target.0.as_str(), target.1)
                 .to_socket_addrs()
                 .map(Vec::from_iter)
@@ -119,7 +119,7 @@ impl Resolver for CachingResolver {
         let key = (host.to_owned(), port);
         // Held while looking up: ten workers that start together ask once.
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = found.get(&key).filter(|(at, _)| at.elapsed() < KEPT);
+        let known = found.get(&key).filter(|(at, _)| at.elapsed() < CACHE_TTL);
         let addresses = if let Some((_, addresses)) = known {
             addresses.clone()
         } else {

@@ -51,7 +51,7 @@ impl Deadlines {
     }
 
     /// The answer to this thread's request must begin by `at`, and its header be complete `header` after that.
-    pub fn set_for_answer(&self, at: Instant, header: Duration) {
+    pub fn set_for_response(&self, at: Instant, header: Duration) {
         self.put(Deadline {
             at,
             from_first_byte: Some(header),
@@ -74,7 +74,7 @@ impl Deadlines {
     }
 
     /// Whether it did not before.
-    fn answer_begins(&self) -> bool {
+    fn response_begins(&self) -> bool {
         if let Some(deadline) = self.lock().get_mut(&thread::current().id())
             && let Some(header) = deadline.from_first_byte.take()
         {
@@ -255,32 +255,32 @@ impl fmt::Debug for Wire {
 /// Notices when answers begin. It belongs above TLS: what a server sends of its own after a handshake, tickets for later
 /// sessions, is no answer, and a cache that asks its own upstream first may stay silent for long after it.
 #[derive(Debug)]
-pub struct AnswerConnector {
+pub struct ResponseConnector {
     pub deadlines: Arc<Deadlines>,
 }
 
 /// A connection on which answers come.
-pub struct Answering<T> {
+pub struct ResponseTransport<T> {
     inner: T,
     deadlines: Arc<Deadlines>,
 }
 
-impl<In: Transport> Connector<In> for AnswerConnector {
-    type Out = Answering<In>;
+impl<In: Transport> Connector<In> for ResponseConnector {
+    type Out = ResponseTransport<In>;
 
     fn connect(
         &self,
         _: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(|inner| Answering {
+        Ok(chained.map(|inner| ResponseTransport {
             inner,
             deadlines: Arc::clone(&self.deadlines),
         }))
     }
 }
 
-impl<T: Transport> Transport for Answering<T> {
+impl<T: Transport> Transport for ResponseTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }
@@ -291,7 +291,7 @@ impl<T: Transport> Transport for Answering<T> {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let came = self.inner.await_input(timeout)?;
-        if came && self.deadlines.answer_begins() && !self.is_tls() {
+        if came && self.deadlines.response_begins() && !self.is_tls() {
             // RFC 8446, 5.1: an alert, of any version up to 1.3.
             if self.buffers().input().starts_with(&[21, 3]) {
                 return Err(Error::Other(Box::new(ExpectsTls)));
@@ -309,9 +309,9 @@ impl<T: Transport> Transport for Answering<T> {
     }
 }
 
-impl<T> fmt::Debug for Answering<T> {
+impl<T> fmt::Debug for ResponseTransport<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Answering")
+        f.write_str("ResponseTransport")
     }
 }
 
@@ -422,13 +422,13 @@ mod tests {
     }
 
     /// Waits a second for an answer, and 300 ms for its header.
-    fn ask(url: &str, interrupt: &Interrupt) -> Result<(), Error> {
+    fn request(url: &str, interrupt: &Interrupt) -> Result<(), Error> {
         let deadlines = Arc::new(Deadlines::default());
         let wire = WireConnector {
             interrupt: interrupt.clone(),
             deadlines: Arc::clone(&deadlines),
         };
-        let answers = AnswerConnector {
+        let answers = ResponseConnector {
             deadlines: Arc::clone(&deadlines),
         };
         let tls = TlsConfig::builder().disable_verification(true).build();
@@ -440,7 +440,7 @@ mod tests {
         let chain = wire.chain(RustlsConnector::default()).chain(answers);
         let agent = Agent::with_parts(config, chain, resolver);
         let wait = Instant::now() + Duration::from_secs(1);
-        deadlines.set_for_answer(wait, Duration::from_millis(300));
+        deadlines.set_for_response(wait, Duration::from_millis(300));
         agent.get(url).call().map(drop)
     }
 
@@ -451,11 +451,11 @@ mod tests {
         for line in [Line::Plain, Line::Tls] {
             // Silence is not slowness: caches that fetch on demand are silent for long.
             let (url, serving) = serve(line, millis(600), millis(0));
-            ask(&url, &interrupt).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            request(&url, &interrupt).unwrap_or_else(|error| panic!("{line:?}: {error}"));
             serving.join().unwrap();
             for (silence, pause) in [(millis(1200), millis(0)), (millis(0), millis(50))] {
                 let (url, serving) = serve(line, silence, pause);
-                let error = ask(&url, &interrupt).unwrap_err();
+                let error = request(&url, &interrupt).unwrap_err();
                 assert!(matches!(error, Error::Timeout(_)), "{line:?}: {error}");
                 serving.join().unwrap();
             }
@@ -494,7 +494,7 @@ mod tests {
         let interrupt = Interrupt::default();
         interrupt.stop_part();
         let (url, serving) = serve(Line::Plain, Duration::ZERO, Duration::ZERO);
-        ask(&url, &interrupt).unwrap_err();
+        request(&url, &interrupt).unwrap_err();
         let address = url.trim_start_matches("http://").trim_end_matches('/');
         drop(TcpStream::connect(address));
         serving.join().unwrap();

@@ -11,7 +11,7 @@ use super::*;
 fn an_empty_configuration_is_all_defaults() {
     let (
         _dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[
@@ -76,7 +76,7 @@ fn assert_defaults(config: &Config) {
 fn later_files_win_key_by_key_and_paths_are_relative_to_their_file() {
     let (
         dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[
@@ -140,7 +140,7 @@ fn later_files_win_key_by_key_and_paths_are_relative_to_their_file() {
 fn an_apt_repository() {
     let (
         dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[(
@@ -359,7 +359,7 @@ fn credentials_of_every_type() {
 fn a_signing_key_and_its_passphrase_may_be_set_in_two_files() {
     let (
         dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[
@@ -450,7 +450,7 @@ fn secrets_in_files_that_others_can_read() {
 fn the_examples_load_and_say_the_defaults() {
     let (
         _dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[

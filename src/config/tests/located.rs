@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn nothing_secret_is_ever_shown() {
-    let (_dir, Loaded { config, .. }) = loaded(&[(
+    let (_dir, LoadedConfig { config, .. }) = loaded(&[(
         "repos.d/r.yaml",
         "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: 'https://h/x?${TOKEN}'}, \
          credentials: {type: bearer, token: '${TOKEN}'}}",

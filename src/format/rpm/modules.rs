@@ -173,10 +173,14 @@ fn parse_nevra(text: &str) -> Option<Package> {
     })
 }
 
-type Each<'e> = &'e mut dyn FnMut(&yaml::Document, &Document) -> Result<(), FormatError>;
+type OnDocument<'e> = &'e mut dyn FnMut(&yaml::Document, &Document) -> Result<(), FormatError>;
 
 /// Gives each document as it is written, and what is in it.
-fn each_document(file: &str, text: &mut dyn BufRead, each: Each<'_>) -> Result<(), FormatError> {
+fn each_document(
+    file: &str,
+    text: &mut dyn BufRead,
+    each: OnDocument<'_>,
+) -> Result<(), FormatError> {
     yaml::each_document(file, text, DOCUMENT_LIMIT, &mut |written| {
         let bytes = written.bytes();
         let text =

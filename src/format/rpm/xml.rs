@@ -50,7 +50,7 @@ pub struct Records<'a, const N: usize> {
     listed: Vec<Vec<Child>>,
     listed_bytes: usize,
     listed_limit: usize,
-    texts: Option<Texts<'a>>,
+    texts: Option<TextCollector<'a>>,
     /// How many elements are open, and how many of them are those of `path`.
     depth: usize,
     matched: usize,
@@ -71,7 +71,7 @@ pub struct Records<'a, const N: usize> {
 }
 
 /// Elements deeper in a record whose own texts are looked for.
-struct Texts<'a> {
+struct TextCollector<'a> {
     /// Below the record, and how much of it is open.
     path: &'a [&'a str],
     matched: usize,
@@ -245,7 +245,7 @@ impl<'a, const N: usize> Records<'a, N> {
 
     /// Also looks for the texts of elements deeper in a record, at this path below it.
     pub fn with_texts(mut self, path: &'a [&'a str], wanted: Wanted<'a>) -> Self {
-        self.texts = Some(Texts {
+        self.texts = Some(TextCollector {
             path,
             matched: 0,
             text: String::new(),
@@ -539,7 +539,7 @@ impl<'a, const N: usize> Records<'a, N> {
     }
 }
 
-impl Texts<'_> {
+impl TextCollector<'_> {
     /// An element begins so far below the record.
     fn start(&mut self, below: usize, name: &str) {
         if self.matched == below && self.path.get(below) == Some(&name) {

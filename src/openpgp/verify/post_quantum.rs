@@ -19,7 +19,7 @@ use super::super::Authority;
 use super::*;
 use crate::openpgp::armor::Raw;
 use crate::openpgp::packets;
-use crate::openpgp::passing::Passing;
+use crate::openpgp::streaming::SignatureHasher;
 use crate::openpgp::testing::{DATA, MADE, NOW, SIGNED, TestKey, USER_ID, may_sign, problem};
 
 /// As sequoia makes them for rpm 6: version 6, and the primary key signs.
@@ -216,11 +216,11 @@ fn verdicts(keyring: &Keyring, signature: &[u8]) -> [Result<String, Problem>; 2]
         }
         Err(error) => Err(problem(Err(error))),
     };
-    let mut passing = Passing::new(signature).unwrap();
+    let mut passing = SignatureHasher::new(signature).unwrap();
     for byte in DATA {
         passing.update(&[*byte]);
     }
-    let package = match keyring.verify_passed(&[passing.finish()], "a package", NOW) {
+    let package = match keyring.verify_hashed(&[passing.finish()], "a package", NOW) {
         Ok(signers) => Ok(signers[0].fingerprint.clone()),
         Err(error) => Err(problem(Err(error))),
     };

@@ -9,37 +9,37 @@ use pgp::packet::{KeyFlags, RevocationCode, Signature, SignatureType, SubpacketD
 use pgp::types::{KeyDetails, Tag};
 
 use super::armor::Raw;
-use super::certificate::{Certificate, Key, Signatures, Signing, Standing, Subkey};
+use super::certificate::{Certificate, Key, KeyValidity, Signatures, SigningCapability, Subkey};
 use super::composite::Verifier;
 use super::problem::{KeyProblem, Revocation};
 
 impl Certificate {
     /// What the certificate says about one of its keys, as far as it was said by `now`.
-    pub fn standing(&self, key: Key, now: i64) -> Result<Standing, KeyProblem> {
-        let primary = self.primary_standing(now)?;
+    pub fn validity(&self, key: Key, now: i64) -> Result<KeyValidity, KeyProblem> {
+        let primary = self.primary_validity(now)?;
         match key {
             Key::Primary => Ok(primary),
-            Key::Subkey(subkey) => self.subkey_standing(subkey, &primary, now),
+            Key::Subkey(subkey) => self.subkey_validity(subkey, &primary, now),
         }
     }
 
     /// How every key stands, the primary one first. What that one says of itself is worked out once: it takes a
     /// verification for each of its signatures, and a file can hold tens of thousands of those and of subkeys.
-    pub fn standings(
+    pub fn validities(
         &self,
         now: i64,
-    ) -> impl Iterator<Item = (Key<'_>, Result<Standing, KeyProblem>)> {
-        let primary = self.primary_standing(now);
+    ) -> impl Iterator<Item = (Key<'_>, Result<KeyValidity, KeyProblem>)> {
+        let primary = self.primary_validity(now);
         self.keys().map(move |key| {
-            let standing = match (key, &primary) {
-                (Key::Subkey(subkey), Ok(primary)) => self.subkey_standing(subkey, primary, now),
+            let validity = match (key, &primary) {
+                (Key::Subkey(subkey), Ok(primary)) => self.subkey_validity(subkey, primary, now),
                 _ => primary.clone(),
             };
-            (key, standing)
+            (key, validity)
         })
     }
 
-    fn primary_standing(&self, now: i64) -> Result<Standing, KeyProblem> {
+    fn primary_validity(&self, now: i64) -> Result<KeyValidity, KeyProblem> {
         let verify = |signature: &Signature| signature.verify_key(&Verifier(&self.primary)).is_ok();
         let direct = newest(&self.direct, now, |signature| {
             signature.typ() == Some(SignatureType::Key) && verify(signature)
@@ -60,7 +60,7 @@ impl Certificate {
             .find_map(|signature| key_flags(signature))
             // Keys older than the subpacket may do what their algorithm can.
             .is_none_or(KeyFlags::sign);
-        Ok(Standing {
+        Ok(KeyValidity {
             created: made,
             expires: statements
                 .iter()
@@ -70,19 +70,19 @@ impl Certificate {
                 signature.typ() == Some(SignatureType::KeyRevocation) && verify(signature)
             }),
             signing: if may_sign {
-                Signing::Allowed
+                SigningCapability::Allowed
             } else {
-                Signing::NotMeantFor
+                SigningCapability::NotAllowed
             },
         })
     }
 
-    fn subkey_standing(
+    fn subkey_validity(
         &self,
         subkey: &Subkey,
-        primary: &Standing,
+        primary: &KeyValidity,
         now: i64,
-    ) -> Result<Standing, KeyProblem> {
+    ) -> Result<KeyValidity, KeyProblem> {
         let verify = |signature: &Signature| {
             signature
                 .verify_subkey_binding(&Verifier(&self.primary), &subkey.key)
@@ -98,16 +98,16 @@ impl Certificate {
         let made = i64::from(subkey.key.created_at().as_secs());
         let expires = validity_secs(binding).map(|seconds| made + seconds);
         let signing = if !key_flags(binding).is_none_or(KeyFlags::sign) {
-            Signing::NotMeantFor
+            SigningCapability::NotAllowed
         } else if !self.has_back_signature(subkey, binding) {
-            Signing::NoBackSignature
+            SigningCapability::NoBackSignature
         } else {
-            Signing::Allowed
+            SigningCapability::Allowed
         };
-        Ok(Standing {
+        Ok(KeyValidity {
             created: made.max(primary.created),
             expires: [expires, primary.expires].into_iter().flatten().min(),
-            revoked: graver(revoked, primary.revoked),
+            revoked: more_severe(revoked, primary.revoked),
             signing,
         })
     }
@@ -158,7 +158,7 @@ impl Certificate {
     }
 }
 
-impl Standing {
+impl KeyValidity {
     /// In seconds since the epoch, as the others.
     pub fn created(&self) -> i64 {
         self.created
@@ -181,9 +181,9 @@ impl Standing {
             return Err(KeyProblem::Revoked { revocation });
         }
         match self.signing {
-            Signing::Allowed => {}
-            Signing::NotMeantFor => return Err(KeyProblem::NotForSigning),
-            Signing::NoBackSignature => return Err(KeyProblem::NoBackSignature),
+            SigningCapability::Allowed => {}
+            SigningCapability::NotAllowed => return Err(KeyProblem::NotForSigning),
+            SigningCapability::NoBackSignature => return Err(KeyProblem::NoBackSignature),
         }
         if at < self.created {
             return Err(KeyProblem::NotYetValid { from: self.created });
@@ -219,7 +219,7 @@ fn newest(
     by_age.into_iter().find(|signature| verify(signature))
 }
 
-/// The gravest valid revocation. Those never expire, and one from the future counts from then on.
+/// The most severe valid revocation. Those never expire, and one from the future counts from then on.
 fn revocation(signatures: &Signatures, verify: impl Fn(&Signature) -> bool) -> Option<Revocation> {
     signatures
         .values()
@@ -232,10 +232,12 @@ fn revocation(signatures: &Signatures, verify: impl Fn(&Signature) -> bool) -> O
                 Some(RevocationCode::KeySuperseded | RevocationCode::KeyRetired)
             ),
         })
-        .fold(None, |gravest, next| graver(gravest, Some(next)))
+        .fold(None, |most_severe, next| {
+            more_severe(most_severe, Some(next))
+        })
 }
 
-fn graver(one: Option<Revocation>, other: Option<Revocation>) -> Option<Revocation> {
+fn more_severe(one: Option<Revocation>, other: Option<Revocation>) -> Option<Revocation> {
     [one, other]
         .into_iter()
         .flatten()

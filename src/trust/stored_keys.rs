@@ -29,7 +29,7 @@ pub enum KeyError {
     File(io::Error),
     /// In our own storage.
     #[error("stored keys: {0}")]
-    Kept(io::Error),
+    Stored(io::Error),
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
@@ -46,7 +46,7 @@ impl KeyError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::File(_) | Self::Unusable(_) => Exit::Usage,
-            Self::Kept(error) => exit_of_io(error),
+            Self::Stored(error) => exit_of_io(error),
             Self::Lock(error) => error.exit(),
             Self::Missing { .. } | Self::Replaced { .. } => Exit::Refused,
             Self::Upstream(error) => error.exit(),
@@ -56,14 +56,14 @@ impl KeyError {
 
 impl KeyError {
     /// Whether it is the URL's fault, so that keys which are kept may be used instead.
-    pub fn is_of_the_url(&self) -> bool {
+    pub fn is_url_error(&self) -> bool {
         match self {
             Self::Missing { .. } | Self::Unusable(_) => true,
             Self::Upstream(error) => !matches!(
                 error,
                 UpstreamError::Interrupted(_) | UpstreamError::Local(_)
             ),
-            Self::File(_) | Self::Kept(_) | Self::Lock(_) | Self::Replaced { .. } => false,
+            Self::File(_) | Self::Stored(_) | Self::Lock(_) | Self::Replaced { .. } => false,
         }
     }
 }
@@ -74,19 +74,19 @@ const LINE_OF_ALL: &str = "chantal: keys from the URLs with sha256 ";
 
 /// What is kept for the URLs of one repository's configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
+pub struct StoredKeys {
     /// The fingerprints of what each URL gave.
     sources: BTreeMap<ObjectId, BTreeSet<String>>,
     keyring: Keyring,
 }
 
-impl Kept {
+impl StoredKeys {
     pub fn read(config: &Config, repository: &config::Repository) -> Result<Self, KeyError> {
         let path = path(config, repository);
         let bytes = match regular_file::read_named(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(KeyError::Kept(error)),
+            Err(error) => return Err(KeyError::Stored(error)),
         };
         let (mut sources, is_of_all) = read_lines(&bytes, repository);
         if sources.values().all(BTreeSet::is_empty) && !is_of_all {
@@ -106,7 +106,7 @@ impl Kept {
     }
 
     /// Whether the URL was asked before.
-    pub fn knows(&self, url: &HttpUrl) -> bool {
+    pub fn contains_url(&self, url: &HttpUrl) -> bool {
         self.sources.contains_key(&source(url))
     }
 
@@ -157,12 +157,12 @@ impl Kept {
         // Not what is above it: that is made with the storage.
         match fs::create_dir(config.storage.keyrings_path()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(KeyError::Kept)?,
+            made => made.map_err(KeyError::Stored)?,
         }
         replace(&path, text.as_bytes()).map_err(|error| {
             // The file that was meant, not the temporary one.
             let why = format!("failed to write file `{}`: {error}", path.display());
-            KeyError::Kept(io::Error::new(error.kind(), why))
+            KeyError::Stored(io::Error::new(error.kind(), why))
         })
     }
 

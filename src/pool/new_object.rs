@@ -11,10 +11,10 @@ use crate::lock::Locks;
 use crate::regular_file;
 
 /// How their names in `partial` begin; those of downloads begin with an algorithm.
-pub(super) const MADE: &str = "made-";
+pub(super) const NEW_OBJECT_PREFIX: &str = "made-";
 
 /// A file that is being made. Dropping it leaves nothing; a killed run leaves a file in `partial`, which cleanup takes away.
-pub struct Made<'a> {
+pub struct NewObject<'a> {
     pool: &'a Pool,
     file: BufWriter<tempfile::NamedTempFile>,
     hasher: Hasher,
@@ -27,7 +27,7 @@ impl Pool {
         if let Some(stored) = self.adopt(ObjectId::of(bytes))? {
             return Ok(stored);
         }
-        let mut made = self.make(locks)?;
+        let mut made = self.create_object(locks)?;
         made.write_all(bytes)?;
         made.finish().map_err(|error| self.explained(error))
     }
@@ -42,7 +42,7 @@ impl Pool {
         let Ok(mut file) = regular_file::open_named(&object_path(root, object)) else {
             return Ok(None);
         };
-        let mut made = self.make(locks)?;
+        let mut made = self.create_object(locks)?;
         io::copy(&mut file, &mut made)?;
         if made.object() != object {
             return Ok(None);
@@ -51,12 +51,12 @@ impl Pool {
     }
 
     /// Begins a file that becomes an object when it is finished. Its name until then is its own: other runs may be making the same.
-    pub fn make(&self, _held: &Locks) -> io::Result<Made<'_>> {
+    pub fn create_object(&self, _held: &Locks) -> io::Result<NewObject<'_>> {
         let file = tempfile::Builder::new()
-            .prefix(MADE)
+            .prefix(NEW_OBJECT_PREFIX)
             .tempfile_in(self.root.join(PARTIAL))
             .map_err(|error| self.explained(error))?;
-        Ok(Made {
+        Ok(NewObject {
             pool: self,
             file: BufWriter::with_capacity(BUFFER, file),
             hasher: Hasher::new(Algorithm::Sha256),
@@ -65,7 +65,7 @@ impl Pool {
     }
 }
 
-impl Made<'_> {
+impl NewObject<'_> {
     /// What it would be if it were finished now.
     fn object(&self) -> ObjectId {
         self.hasher.clone().finish().0
@@ -90,14 +90,14 @@ impl Made<'_> {
         file.as_file()
             .set_permissions(PermissionsExt::from_mode(0o444))?;
         let path = file.into_temp_path();
-        self.pool.give_name(&path, object)?;
+        self.pool.rename_into_place(&path, object)?;
         // Its name is another one now.
         let _ = path.keep();
         Ok(stored)
     }
 }
 
-impl Write for Made<'_> {
+impl Write for NewObject<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
@@ -122,7 +122,7 @@ mod tests {
         let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
         let locks = Locks::acquire(dir.path(), Mode::Exclusive, &Requester::test()).unwrap();
         for _ in 0..2 {
-            let mut made = pool.make(&locks).unwrap();
+            let mut made = pool.create_object(&locks).unwrap();
             made.write_all(b"hello ").unwrap();
             made.write_all(b"world").unwrap();
             let stored = made.finish().unwrap();
@@ -130,7 +130,7 @@ mod tests {
             assert_eq!(stored.size, 11);
             assert_eq!(pool.size_of(stored.object).unwrap(), Some(11));
         }
-        drop(pool.make(&locks).unwrap());
+        drop(pool.create_object(&locks).unwrap());
         assert!(pool.partials().unwrap().is_empty());
     }
 }

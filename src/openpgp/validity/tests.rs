@@ -151,7 +151,7 @@ fn revoked_keys_are_refused() {
         certify(MADE, vec![]),
     ];
     check_key(
-        "the gravest counts",
+        "the most severe counts",
         &parts,
         revoked(SIGNED + 2, true),
         Gpgv::Differs,

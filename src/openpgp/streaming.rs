@@ -11,37 +11,37 @@ use super::packets::Packets;
 use super::problem::Problem;
 
 /// A signature, and what it claims to have been made over.
-pub(super) enum Claim<'a> {
+pub(super) enum UnverifiedSignature<'a> {
     Bytes {
         signature: &'a Signature,
         data: &'a [u8],
     },
-    Passed(&'a Hashed),
+    HashedSignature(&'a SignatureDigest),
     /// Not a signature that could count.
-    Void(&'a Problem),
+    Invalid(&'a Problem),
 }
 
 /// A signature whose bytes are passing by.
 #[derive(Debug)]
-pub struct Passing {
+pub struct SignatureHasher {
     signature: Signature,
     hasher: Hasher,
 }
 
 /// A signature whose bytes have passed by, or why it can never be good.
 #[derive(Clone, Debug)]
-pub struct Passed(pub(super) Result<Hashed, Problem>);
+pub struct HashedSignature(pub(super) Result<SignatureDigest, Problem>);
 
 #[derive(Clone, Debug)]
-pub(super) struct Hashed {
+pub(super) struct SignatureDigest {
     pub signature: Signature,
     pub digest: Vec<u8>,
 }
 
-impl Passing {
+impl SignatureHasher {
     /// From one signature packet with its header. `Err` is the verdict, whatever passes by.
-    pub fn new(packet: &[u8]) -> Result<Self, Passed> {
-        Self::read(packet).map_err(|problem| Passed(Err(problem)))
+    pub fn new(packet: &[u8]) -> Result<Self, HashedSignature> {
+        Self::read(packet).map_err(|problem| HashedSignature(Err(problem)))
     }
 
     fn read(packet: &[u8]) -> Result<Self, Problem> {
@@ -79,7 +79,7 @@ impl Passing {
         self.hasher.update(bytes);
     }
 
-    pub fn finish(self) -> Passed {
+    pub fn finish(self) -> HashedSignature {
         let Self {
             signature,
             mut hasher,
@@ -89,18 +89,18 @@ impl Passing {
             let length = config.hash_signature_data(hasher.state()).ok()?;
             config.trailer(length).ok()
         });
-        Passed(match trailer {
+        HashedSignature(match trailer {
             Some(trailer) => {
                 hasher.update(&trailer);
                 let digest = hasher.finish();
-                Ok(Hashed { signature, digest })
+                Ok(SignatureDigest { signature, digest })
             }
             None => Err(Problem::Malformed),
         })
     }
 }
 
-impl Hashed {
+impl SignatureDigest {
     /// Whether a key made the signature: arithmetic only.
     pub fn is_by(&self, key: &impl VerifyingKey) -> bool {
         let Some((config, bytes)) = self.signature.config().zip(self.signature.signature()) else {
