@@ -220,7 +220,7 @@ pub struct IndexText<'r> {
 /// Content that is not what the root declared.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("wrong uncompressed size: expected {expected} bytes, got {got}")]
+    #[error("wrong uncompressed size: expected {expected}, got {got} bytes")]
     Size { expected: u64, got: u64 },
     #[error("wrong uncompressed digest: expected {expected}, got {got}")]
     Digest {

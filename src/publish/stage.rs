@@ -101,7 +101,7 @@ fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
         _ => Err(io::Error::new(
             error.kind(),
             format!(
-                "linking {} to {}: {error}",
+                "cannot link {} to {}: {error}",
                 source.display(),
                 target.display()
             ),

@@ -541,7 +541,7 @@ fn only_the_index_that_is_meant_is_read() {
     let stderr = diff(&mirror, "old", "r", &[]).exits(5).stderr;
     let expected = "error: main/binary-amd64/Packages: wrong uncompressed size: expected ";
     assert!(
-        stderr.starts_with(expected) && stderr.contains(" bytes, got 15\n"),
+        stderr.starts_with(expected) && stderr.contains(", got 15 bytes\n"),
         "{stderr}"
     );
 }

@@ -151,7 +151,7 @@ fn files_that_the_configuration_names() {
     let check = ["config", "check"];
     chantal.run(&check).exits(2).says_on_stderr(
         "error: tls.ca_file: [dir]/config/absent.pem: contains no certificate in PEM format\n\
-         error: r: a key: failed to open file `[dir]/config/repos.d/absent.asc`: No such file or directory (os error 2)\n\
+         error: r: cannot load key: failed to open file `[dir]/config/repos.d/absent.asc`: No such file or directory (os error 2)\n\
          hint: check gpgkey_file or gpgkey_url; the state of the last successful sync is unchanged\n",
     );
 }

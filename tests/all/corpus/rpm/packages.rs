@@ -306,7 +306,7 @@ cases!(
     a_signature_that_is_none = package(
         "archive",
         || hello().signatures([by("archive").replaced_by(b"junk")]),
-        not_trusted("an unnamed key", "the signature packet is damaged"),
+        not_trusted("an unspecified key", "the signature packet is damaged"),
         [Agrees; 2],
     ),
     a_count_beyond_the_header = edited(
