@@ -14,21 +14,22 @@
 //!   text name, text version, text architecture.
 //! - manifest: `chantal manifest 2\n`, then for each chunk: 32 bytes digest, varint entries, varint packages, varint bytes.
 //!
-//! A chunk ends after an entry whose path has a SHA-256 that begins with four zero bits (every 16th on average), and
-//! after [`CHUNK_ENTRIES_MAX`] entries at the latest. Where a chunk ends so depends on nothing but that entry's path, and
-//! a change somewhere moves no other boundary.
+//! A chunk ends after an entry whose path has a SHA-256 that begins with four zero bits (every 16th
+//! on average), and after [`CHUNK_ENTRIES_MAX`] entries at the latest. So the end of a chunk
+//! depends only on that entry's path, and a change moves no other boundary.
 //!
-//! Version 1 differs in the number in the first lines, and its chunks end where the SHA-256 begins with eight zero bits (every
-//! 256th). It is read, and no longer written but to find out that nothing changed. Small chunks cost a longer list and save more:
-//! daily snapshots of 63,440 packages of which every day 1 % get another version, spread at random, take 1.27 GB in a year with
-//! chunks of 256 and 0.44 GB with chunks of 16, all of them compressed as the store does.
+//! Version 1 differs in the version number, and its chunks end where the SHA-256 begins with eight
+//! zero bits (every 256th). It is still read, but written only to find out whether anything
+//! changed. Small chunks cost a longer list and save more: daily snapshots of 63,440 packages of
+//! which every day 1 % get another version, spread at random, take 1.27 GB in a year with chunks of
+//! 256 and 0.44 GB with chunks of 16, all of them compressed as the store does.
 
 use std::fmt;
 
 use crate::digest::{ObjectId, ObjectRef};
 use crate::rel_path::{RelPath, RelPathError};
 
-/// Which encoding a manifest has.
+/// The encoding of a manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     One,
@@ -62,17 +63,17 @@ impl Version {
         }
     }
 
-    /// The version that these bytes begin as, and what follows.
+    /// The version of these bytes, and the bytes after the version line.
     fn of(bytes: &[u8], magic: fn(Self) -> &'static [u8]) -> Option<(Self, &[u8])> {
         let mut all = Self::ALL.into_iter();
         all.find_map(|version| Some((version, bytes.strip_prefix(magic(version))?)))
     }
 }
 
-/// Bounds the memory that reading one chunk takes.
+/// Limits the memory for reading one chunk.
 pub const CHUNK_ENTRIES_MAX: usize = 4096;
 
-/// What a published file is.
+/// The role of a published file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Authenticates everything else: `InRelease`, `repomd.xml` and their signatures.
@@ -82,7 +83,8 @@ pub enum Role {
     Package,
     /// Named by an index, but not a package: installer images, deltas.
     File,
-    /// A key for clients: the upstream's own, or the trusted ones that chantal adds. No digest vouches for it.
+    /// A key for clients: the upstream's own, or the trusted ones that chantal adds. No digest
+    /// covers it.
     Key,
 }
 
@@ -109,7 +111,7 @@ impl Role {
     }
 }
 
-/// What a package is called.
+/// The name, version and architecture of a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Package {
     pub name: String,
@@ -138,7 +140,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A file that is no package.
+    /// A file that is not a package.
     pub fn new(path: RelPath, content: ObjectRef, role: Role) -> Self {
         Self {
             path,
@@ -179,7 +181,7 @@ pub struct Manifest {
     pub chunks: Vec<ChunkRef>,
 }
 
-/// A manifest that was just made, with the encoded chunks it consists of.
+/// A new manifest with its encoded chunks.
 #[derive(Debug)]
 pub struct Built {
     pub id: ObjectId,
@@ -203,14 +205,14 @@ pub enum ManifestError {
     Path(#[from] RelPathError),
 }
 
-/// Makes the canonical manifest of these entries, in whatever order they come.
+/// Builds the canonical manifest of these entries, which may be in any order.
 ///
 /// Listing the same file twice is fine; two contents for one path, or a path below a file, are errors.
 pub fn build(entries: Vec<Entry>) -> Result<Built, ManifestError> {
     build_as(Version::Two, entries)
 }
 
-/// The same in a version.
+/// As [`build`], in a given version.
 pub fn build_as(version: Version, mut entries: Vec<Entry>) -> Result<Built, ManifestError> {
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     for pair in entries.windows(2) {
@@ -310,8 +312,9 @@ fn shared_prefix(a: &str, b: &str) -> usize {
         .map_or(a.len().min(b.len()), |((index, _), _)| index)
 }
 
-/// Reads a chunk back, and checks that these entries have no other encoding: equal content must have an equal name.
-/// Where chunks are cut is not checked, that would cost a digest for each path.
+/// Reads a chunk back, and checks that these entries have no other encoding: equal content must
+/// have an equal name. The chunk boundaries are not checked: that would require a digest of each
+/// path.
 pub fn decode_chunk(bytes: &[u8]) -> Result<Vec<Entry>, ManifestError> {
     let (_, mut rest) =
         Version::of(bytes, Version::chunk_magic).ok_or(ManifestError::Malformed("not a chunk"))?;

@@ -110,7 +110,8 @@ fn reject_keys_of_other_types(
     }
 }
 
-/// Credentials go to the upstream's host: there must be one, and nobody on the way should read them.
+/// Credentials are sent to the host of the upstream: there must be one, and the connection should
+/// be encrypted.
 fn check_upstream(kind: CredentialsType, upstream: Option<&UpstreamUrl>, scope: &mut Scope<'_>) {
     const KEY: &str = "credentials.type";
     match upstream {
@@ -170,7 +171,7 @@ struct WrittenSecret {
 }
 
 impl WrittenSecret {
-    /// `alternatives` are the keys that this secret can be given by, for messages.
+    /// `alternatives` lists the keys that can set this secret, for messages.
     fn resolve(self, alternatives: &str, scope: &mut Scope<'_>) -> Option<SecretSource> {
         let key = format!("credentials.{}", self.key);
         match (self.inline, self.file, self.command) {
@@ -193,12 +194,12 @@ impl WrittenSecret {
 
 fn inline(key: &str, written: &Secret, scope: &mut Scope<'_>) -> Option<SecretSource> {
     let secret = scope.secret(key, written)?;
-    // An empty variable is more often a mistake in its setting than a password.
+    // An empty variable is more likely a mistake than a password.
     if secret.expose().is_empty() {
         scope.reject(key, "is empty");
         return None;
     }
-    // It becomes part of a header, which a line break would end.
+    // It becomes part of a header, which must not contain line breaks.
     if secret.expose().contains(char::is_control) {
         scope.reject(key, "contains a control character");
         return None;

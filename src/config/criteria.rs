@@ -1,4 +1,4 @@
-//! `filters`: which of a repository's packages are wanted.
+//! `filters`: which packages of a repository are selected.
 
 use std::num::NonZeroU32;
 

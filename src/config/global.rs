@@ -1,4 +1,4 @@
-//! `conf.d`: what each file sets, laid over what the files before it set.
+//! `conf.d`: each file overrides the settings of the files before it.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -13,14 +13,15 @@ use super::written;
 
 const BASE_PATH: &str = "/var/lib/chantal";
 const WORKERS: usize = 10;
-/// More connections than that serve no one, and a server may take them for an attack.
+/// More connections are not useful, and a server may treat them as an attack.
 const WORKERS_LIMIT: u32 = 256;
 const RETRIES: u32 = 5;
 const TIMEOUT: Duration = Duration::from_mins(5);
 const MAX_AGE: Duration = Duration::from_hours(24);
 const MEDIA_HOLD: Duration = Duration::from_hours(30 * 24);
 
-/// What has been set so far. Paths are absolute already, each relative to the file it came from.
+/// The settings so far. Paths are already absolute, resolved relative to the file that contains
+/// them.
 #[derive(Default)]
 pub struct Layer {
     base_path: Option<PathBuf>,
@@ -91,7 +92,7 @@ impl Layer {
         }
     }
 
-    /// Key by key: what this layer sets, else what the lower one does.
+    /// Merges key by key: this layer overrides the lower one.
     pub fn over(self, lower: Self) -> Self {
         Self {
             base_path: self.base_path.or(lower.base_path),

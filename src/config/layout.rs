@@ -1,4 +1,4 @@
-//! What concerns several files: names that are taken, directories that lie in each other.
+//! Checks across several files: duplicate names, overlapping directories.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use super::error::{Place, Problem};
 use super::location::UpstreamUrl;
 use super::resolved::{Config, Repository, Storage};
 
-/// What several files, each sound by itself, contradict each other in.
+/// A conflict between several files that are valid on their own.
 #[derive(Debug)]
 pub struct LayoutConflict {
     pub problem: Problem,
-    /// The files of the repositories that it is about; none where it is about the storage alone.
+    /// The files of the repositories in the conflict; empty if it is about the storage only.
     pub files: Vec<PathBuf>,
 }
 
-/// Disabled repositories count too: their trees may stand there.
+/// Disabled repositories are included: their trees may exist.
 pub fn conflicts(config: &Config, config_dir: &Path) -> Vec<LayoutConflict> {
     let mut found = duplicate_names(&config.repositories);
     let storage = storage_conflicts(&config.storage, config_dir).into_iter();
@@ -66,16 +66,16 @@ fn duplicate_names(repositories: &[Repository]) -> Vec<LayoutConflict> {
     found
 }
 
-/// A path, and where it leads: asked of the file system once, however many others it is compared with.
+/// A path with its symbolic links resolved, once for all comparisons.
 struct ResolvedPath<'a> {
     path: &'a Path,
     real: PathBuf,
 }
 
-/// A key and what it sets.
+/// A key and its path.
 type ReservedPath<'a> = (String, ResolvedPath<'a>);
 
-/// How a site stands to one that is taken, whose that is, and its path.
+/// The relation to a reserved path, the owner of that path, and the path.
 type Overlap<'a> = (&'static str, &'a str, &'a Path);
 
 fn storage_conflicts(storage: &Storage, config_dir: &Path) -> Vec<Problem> {
@@ -109,7 +109,7 @@ fn describe_overlap(path: &Path, (relation, owner, other): Overlap<'_>) -> Strin
     )
 }
 
-/// Why no tree can be published at a path that the configuration does not name itself, if so.
+/// Why no tree can be published at a path that is not in the configuration; `None` if one can.
 pub fn publish_path_conflict(config: &Config, config_dir: &Path, path: &Path) -> Option<String> {
     let own = storage_paths(config, config_dir);
     let mut taken: Vec<ReservedPath<'_>> = reserved_paths(&own).collect();
@@ -159,12 +159,12 @@ fn publish_paths(repository: &Repository) -> impl Iterator<Item = (&'static str,
     .filter_map(|(key, path)| Some((key, path?)))
 }
 
-/// A published tree is replaced as a whole, so nothing else may lie in it, and it in nothing else.
+/// A published tree is replaced as a whole, so it must not overlap with anything else.
 fn tree_conflicts(config: &Config, config_dir: &Path) -> Vec<LayoutConflict> {
     let own = storage_paths(config, config_dir);
     let base = ResolvedPath::of(&config.storage.base_path);
     let mut taken: Vec<ReservedPath<'_>> = reserved_paths(&own).collect();
-    // The repository that each place belongs to: those of chantal itself belong to none.
+    // The repository of each reserved path; paths of the storage have none.
     let mut owners: Vec<Option<&Repository>> = vec![None; taken.len()];
     let mut found = Vec::new();
     for repository in &config.repositories {
@@ -200,7 +200,7 @@ fn find_overlap<'a>(site: &ResolvedPath<'_>, taken: &'a [ReservedPath<'_>]) -> O
         .find_map(|(owner, other)| Some((relation(site, other)?, owner.as_str(), other.path)))
 }
 
-/// The base may hold published trees beside what is ours, but it must not be one or lie in one.
+/// The base path may contain published trees, but it must not be one or be inside one.
 fn overlap_with_base_path<'a>(
     site: &ResolvedPath<'_>,
     base: &ResolvedPath<'a>,
@@ -212,7 +212,8 @@ fn overlap_with_base_path<'a>(
         .map(|relation| (relation, "storage.base_path", base.path))
 }
 
-/// Another repository's tree may be an upstream, but publishing over what is mirrored would replace it.
+/// The tree of another repository can be an upstream, but publishing over one's own upstream would
+/// replace it.
 fn overlap_with_upstream<'a>(
     site: &ResolvedPath<'_>,
     upstream: &'a UpstreamUrl,
@@ -233,8 +234,8 @@ impl<'a> ResolvedPath<'a> {
     }
 }
 
-/// Where a path leads, whatever links are on the way to it; what does not exist yet is taken as it is written. A link at its own
-/// end stays: what has that name is replaced.
+/// Resolves symbolic links in the parents of a path; parts that do not exist yet are kept as
+/// written. The last component is not resolved: a tree replaces whatever has that name.
 pub fn real(path: &Path) -> PathBuf {
     let Some((parent, name)) = path.parent().zip(path.file_name()) else {
         return path.to_owned();

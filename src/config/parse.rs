@@ -1,4 +1,5 @@
-//! From a file's text to what is [written](super::written) there; errors with line, column and the key that was meant.
+//! Parses a file into the [`written`](super::written) types; errors with line, column and the key
+//! that was probably meant.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,10 +10,10 @@ use serde_yaml::{Error, MessageFormatter, UserMessageFormatter};
 use super::error::{Place, Problem};
 use crate::regular_file;
 
-/// No one writes that much by hand.
+/// Far larger than any handwritten file.
 const SIZE_LIMIT: u64 = 1 << 20;
 
-/// A file that is empty or holds only comments sets nothing.
+/// A file that is empty or contains only comments sets nothing.
 pub fn file<T: DeserializeOwned + Default>(file: &Path) -> Result<T, Problem> {
     let mut text = String::new();
     regular_file::open(file)
@@ -28,7 +29,7 @@ pub fn file<T: DeserializeOwned + Default>(file: &Path) -> Result<T, Problem> {
     }
     let options = serde_yaml::options! {
         with_snippet: false,
-        // `yes`, `no`, `on` and `off` are texts.
+        // `yes`, `no`, `on` and `off` are strings.
         strict_booleans: true,
     };
     serde_yaml::from_str_with_options::<Option<T>>(&text, options)
@@ -54,7 +55,7 @@ fn problem(file: &Path, text: &str, err: &Error) -> Problem {
     }
 }
 
-/// In the words of someone who writes YAML, where the parser's are those of someone who writes Rust.
+/// Replaces the terms of Rust in the parser's messages by those of YAML.
 fn message(err: &Error) -> (String, Option<String>) {
     match err.without_snippet() {
         Error::SerdeUnknownField {
@@ -104,14 +105,15 @@ fn message(err: &Error) -> (String, Option<String>) {
     }
 }
 
-/// The line that an error is in, if it is safe to show it.
+/// The line of an error, if it is safe to show.
 fn excerpt(text: &str, line: u64) -> Option<String> {
     if contains_secret(text) {
         return None;
     }
     let index = usize::try_from(line.checked_sub(1)?).ok()?;
     let line = text.lines().nth(index)?;
-    // Tabs keep their width of one, so that the caret below is right; the rest must not reach a terminal.
+    // Tabs are replaced by one space, so that the caret below is in the right place; other control
+    // characters must not reach a terminal.
     Some(
         line.chars()
             .map(|c| match c {
@@ -123,7 +125,7 @@ fn excerpt(text: &str, line: u64) -> Option<String> {
     )
 }
 
-/// Whether a file seems to hold a secret anywhere: an error may stand in any line of one, or beside it in a line.
+/// Whether a file seems to contain a secret: the line of an error may contain it.
 fn contains_secret(text: &str) -> bool {
     let text = text.to_lowercase();
     let has_secret_key = ["password", "passphrase", "token", "value", "command"]
@@ -142,10 +144,10 @@ fn contains_secret(text: &str) -> bool {
     has_secret_key || has_secret_url
 }
 
-/// The candidate that a mistyped word was meant to be.
+/// The candidate that is most similar to a mistyped word.
 fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().replace('-', "_").chars().collect();
-    // Nothing that long is a slip of the finger, and the distance costs the product of the lengths.
+    // A word that long is not a typo, and the cost of the distance is the product of the lengths.
     if word.len() > 64 {
         return None;
     }
@@ -158,7 +160,7 @@ fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
         .map(|(_, candidate)| candidate)
 }
 
-/// How many insertions, deletions, replacements and swaps of neighbours lead from one word to the other.
+/// The edit distance: insertions, deletions, replacements and swaps of adjacent characters.
 fn distance(from: &[char], to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut before_last: Vec<usize> = Vec::new();

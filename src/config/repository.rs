@@ -80,7 +80,7 @@ fn publish(
     })
 }
 
-/// What the trusted keys of a repository are called whose definition does not say, or is gone.
+/// The name of the key files of a repository that does not set it or is no longer configured.
 pub fn default_key_name(format: RepoFormat, repository: &str) -> RelPath {
     let name = match format {
         RepoFormat::Apt => format!("{repository}-archive-key"),
@@ -89,7 +89,7 @@ pub fn default_key_name(format: RepoFormat, repository: &str) -> RelPath {
     RelPath::parse(&name).expect("a repository's name leaves room for it")
 }
 
-/// `None` also where the name depends on what was refused already.
+/// Also `None` if the name depends on a value that was already refused.
 fn key_name(
     written: Option<&str>,
     kind: Option<RepoFormat>,
@@ -123,7 +123,7 @@ fn key_name(
         );
         return None;
     }
-    // The name first: errors show what was written.
+    // The name first, so that errors show it as written.
     let path = RelPath::parse(&name);
     let with_ending = RelPath::parse(&format!("{name}{longest_ending}"));
     path.and_then(|path| with_ending.map(|_| path))
@@ -255,7 +255,7 @@ fn components(written: Option<Vec<String>>, is_flat: bool, scope: &mut Scope<'_>
             Vec::new()
         }
         Some(names) => {
-            // `updates/main` is one.
+            // A component can contain a `/`: `updates/main`.
             let is_component = |name: &str| {
                 !name.contains(char::is_whitespace)
                     && RelPath::parse(name).is_ok_and(|path| path.as_str() == name)
@@ -289,7 +289,7 @@ fn architectures(
     distinct(&key, names, is_architecture, "architecture name", scope)
 }
 
-/// The names without repetitions, in their order; at least one.
+/// The names without duplicates, in their order; at least one.
 fn distinct(
     key: &str,
     names: Vec<String>,

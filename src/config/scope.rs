@@ -1,4 +1,4 @@
-//! One file while it is resolved: what its relative paths are relative to, and what was found wrong in it.
+//! The context of one file while it is resolved: the base of its relative paths, and its problems.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use super::location::{self, LocationError};
 use super::secret::{Environment, Secret};
 use crate::regular_file;
 
-/// A resolving function returns `None` for what is not set and for what it refused: it goes on either way, so
-/// that one run finds all problems, and the result of a scope with problems is never used.
+/// Functions that resolve a value return `None` if it is not set or was refused, and continue, so
+/// that one run finds all problems. The result of a scope with problems is never used.
 pub struct Scope<'a> {
     file: &'a Path,
     /// Absolute.
@@ -69,7 +69,7 @@ impl<'a> Scope<'a> {
             .push(format!("{}: {key}: {what}", self.file.display()));
     }
 
-    /// A key whose text is a secret: only its owner should be able to read the file.
+    /// Warns if a file that contains a secret can be read by other users.
     pub fn warn_if_others_can_read(&mut self, key: &str, what: &str, written: &Secret) {
         let metadata = std::fs::metadata(self.file).ok();
         let open_to_others = metadata.and_then(|metadata| regular_file::open_to_others(&metadata));
@@ -83,7 +83,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// A URL, of an upstream or a key.
+    /// Reports an invalid URL of an upstream or a key.
     pub fn reject_location(&mut self, key: &str, err: &LocationError) {
         match err {
             LocationError::Credentials => {
@@ -103,7 +103,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Refuses the keys of features that do not exist yet, where they are set to something.
+    /// Refuses keys of features that do not exist yet, if they are set.
     pub fn reject_unsupported(&mut self, keys: &[(&str, bool)]) {
         for (key, set) in keys {
             if *set {
@@ -112,7 +112,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// A path, absolute; relative ones are relative to the file.
+    /// Makes a path absolute; relative ones are relative to the file.
     pub fn path(&mut self, key: &str, text: Option<&str>) -> Option<PathBuf> {
         match location::path(text?, &self.dir) {
             Ok(path) => Some(path),
@@ -123,7 +123,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// A secret with its environment variables put in.
+    /// A secret with its environment variables replaced.
     pub fn secret(&mut self, key: &str, written: &Secret) -> Option<Secret> {
         match written.expand(self.environment) {
             Ok(secret) => Some(secret),

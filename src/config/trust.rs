@@ -1,4 +1,4 @@
-//! Whose signatures count: `gpgcheck`, `repo_gpgcheck` and `gpgkey_*` of both formats.
+//! Signature checks and keys: `gpgcheck`, `repo_gpgcheck` and `gpgkey_*` of both formats.
 
 use super::location::{KeySource, LocationError};
 use super::resolved::{Fingerprint, PackageCheck, RootCheck, Trust};
@@ -20,7 +20,7 @@ pub fn of_apt(written: &written::Apt, scope: &mut Scope<'_>) -> Trust {
 }
 
 pub fn of_rpm(written: &written::Rpm, scope: &mut Scope<'_>) -> Trust {
-    // The published metadata must not list what is not there: skipping needs filtered repositories.
+    // The published metadata must not list skipped packages: this requires filtered repositories.
     scope.reject_unsupported(&[(
         "rpm.on_bad_package: skip",
         written.on_bad_package == Some(OnBadPackage::Skip),
@@ -97,7 +97,7 @@ impl WrittenKeys<'_> {
                         ),
                     ),
                 Ok(source) => keys.push(source),
-                // Where an upstream's go: not under `credentials`, which are for the upstream.
+                // The hint for upstreams (`credentials`) does not apply to keys.
                 Err(err @ LocationError::Credentials) => scope.reject(&key, err.to_string()),
                 Err(err) => scope.reject_location(&key, &err),
             }

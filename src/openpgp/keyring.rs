@@ -1,4 +1,5 @@
-//! The keys that a repository trusts: read from files of any form, merged, narrowed to fingerprints, written as one.
+//! The trusted keys of a repository: read from armored or binary files, merged, restricted to
+//! fingerprints, written as one file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,30 +16,31 @@ use super::problem::{KeyProblem, Problem};
 /// The largest key file. The keyring of all keys that Debian ever used for archives is below 100 KB.
 const MAX_KEYRING_BYTES: usize = 8 << 20;
 
-/// Trusted keys. Whoever is in it may sign, so it is never shared between repositories.
+/// Trusted keys. Every key in it may sign, so it is never shared between repositories.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
     /// By the primary key's fingerprint in uppercase hexadecimal.
     certificates: BTreeMap<String, Certificate>,
-    /// What else was in the files that it comes from. Messages tell of it, and nothing else does.
+    /// Unusable keys of the same files, only for messages.
     unusable: BTreeSet<UnusableKey>,
     unusable_subkeys: BTreeSet<UnusableKey>,
     policy: Policy,
     validity_cache: ValidityCache,
 }
 
-/// What [`Keyring::validity`] worked out, by time and fingerprint: it costs several verifications, and thousands of packages
-/// have the same signer.
+/// Results of [`Keyring::validity`], by time and fingerprint: each costs several verifications, and
+/// thousands of packages have the same signer.
 #[derive(Clone, Debug, Default)]
 struct ValidityCache(Arc<Mutex<BTreeMap<(i64, String), CachedValidity>>>);
 
-/// How a key stands, and whom its certificate names.
+/// The validity of a key, and the user id of its certificate.
 type CachedValidity = (Result<KeyValidity, KeyProblem>, String);
 
-/// What the configuration lets pass beyond the rules.
+/// Exceptions that the configuration allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Digests such as MD5 and SHA-1, RSA and DSA keys below 2048 bits: whoever wants to can forge those signatures.
+    /// Digests such as MD5 and SHA-1, RSA and DSA keys below 2048 bits: such signatures can be
+    /// forged.
     pub allow_weak_signatures: bool,
 }
 
@@ -63,7 +65,7 @@ pub enum KeyringError {
     #[error("{what} contains no usable public key{}", super::listed(skipped))]
     NoKey {
         what: String,
-        /// Keys in it that were left out.
+        /// The skipped keys.
         skipped: Vec<UnusableKey>,
     },
     #[error("{text:?} is not a valid fingerprint (expected 40 or 64 hexadecimal digits)")]
@@ -87,8 +89,8 @@ pub enum KeyringError {
 }
 
 impl Keyring {
-    /// Reads a key file, armored or binary, with any number of keys. Keys of unknown kinds are left out; it is an error
-    /// when no other key is in it. `what` names the file in errors.
+    /// Reads a key file, armored or binary, with any number of keys. Keys of unknown types are
+    /// skipped; it is an error if there are no others. `what` names the file in errors.
     pub fn parse(bytes: &[u8], what: &str) -> Result<Self, KeyringError> {
         let what = || what.to_owned();
         if bytes.len() > MAX_KEYRING_BYTES {
@@ -163,8 +165,8 @@ impl Keyring {
         }
     }
 
-    /// Adds the keys of another keyring. Of a key that both have, what is known to either counts: a newer expiry, a
-    /// revocation.
+    /// Adds the keys of another keyring. Copies of the same key are merged, including new expiry
+    /// dates and revocations.
     pub fn extend(&mut self, other: Self) {
         for certificate in other.certificates.into_values() {
             self.insert(certificate);
@@ -173,12 +175,12 @@ impl Keyring {
         self.unusable_subkeys.extend(other.unusable_subkeys);
     }
 
-    /// The primary keys of its files that nothing can be verified with.
+    /// The unusable primary keys of its files.
     pub(super) fn unusable(&self) -> Vec<UnusableKey> {
         self.unusable.iter().cloned().collect()
     }
 
-    /// The key of its files that a signature names as its maker, by fingerprint or key id, when nothing can be verified with it.
+    /// The unusable key that a signature names as its issuer, by fingerprint or key id.
     pub(super) fn unusable_named(&self, named: &str) -> Option<&UnusableKey> {
         let mut keys = self.unusable.iter().chain(&self.unusable_subkeys);
         keys.find(|key| key.is_named(named))
@@ -199,7 +201,7 @@ impl Keyring {
         self.certificates.keys().cloned().collect()
     }
 
-    /// Every key by fingerprint, as it stands at a time in seconds since the epoch.
+    /// All keys by fingerprint, with their validity at a time in seconds since the epoch.
     pub fn keys(&self, now: i64) -> Vec<KeySummary> {
         self.certificates
             .values()
@@ -207,8 +209,9 @@ impl Keyring {
             .collect()
     }
 
-    /// Keeps only the keys with these primary fingerprints, written in either case and with spaces. On an error
-    /// nothing changes: a fingerprint that no key has is one, because somebody relies on that key.
+    /// Keeps only the keys with these primary fingerprints, in uppercase or lowercase, with or
+    /// without spaces. A fingerprint without a key is an error, because that key is expected; on an
+    /// error nothing changes.
     pub fn retain_fingerprints(&mut self, wanted: &[String]) -> Result<(), KeyringError> {
         let wanted: Vec<String> = wanted
             .iter()
@@ -255,8 +258,8 @@ impl Keyring {
             .map(|(primary, _)| primary.clone())
     }
 
-    /// All keys in OpenPGP's own form, which gpgv and apt read: equal keyrings give equal bytes. Third parties'
-    /// certifications, photographs and keys that cannot sign are not in it.
+    /// All keys in binary form, for gpgv and apt: equal keyrings give equal bytes. Third-party
+    /// certifications, photo ids and keys that cannot sign are not included.
     pub fn to_binary(&self) -> Vec<u8> {
         let mut packets = Vec::new();
         for certificate in self.certificates.values() {
@@ -265,12 +268,12 @@ impl Keyring {
         packets
     }
 
-    /// The same in one armored block: older versions of apt read no second one.
+    /// All keys in one armored block: older versions of apt read only the first one.
     pub fn to_armored(&self) -> String {
         armor::write_public_keys(&self.to_binary())
     }
 
-    /// The same with an armored block for each key, as distributions ship them for rpm and dnf.
+    /// All keys with an armored block for each, as distributions ship them for rpm and dnf.
     pub fn to_armored_each(&self) -> String {
         let armored = |certificate: &Certificate| {
             let mut packets = Vec::new();
@@ -280,7 +283,7 @@ impl Keyring {
         self.certificates.values().map(armored).collect()
     }
 
-    /// What changes when the keys or how strictly they are judged do.
+    /// An id that changes when the keys or the policy change.
     pub fn id(&self) -> ObjectId {
         let mut facts = format!("{:?}\n", self.policy).into_bytes();
         for certificate in self.certificates.values() {
@@ -289,7 +292,8 @@ impl Keyring {
         ObjectId::of(&facts)
     }
 
-    /// How a key of the keyring stands as far as it was said by `now`, and the user id of its certificate.
+    /// The validity of a key according to signatures made by `now`, and the user id of its
+    /// certificate.
     pub(super) fn validity(
         &self,
         certificate: &Certificate,
@@ -310,7 +314,7 @@ impl Keyring {
         Ok((validity, user_id.clone()))
     }
 
-    /// The keys and subkeys that a signature may be by.
+    /// The keys and subkeys that may have made a signature.
     pub(super) fn keys_named_by<'a>(
         &'a self,
         signature: &'a Signature,
@@ -324,7 +328,7 @@ impl Keyring {
     }
 }
 
-/// A fingerprint as it is compared: uppercase, without spaces.
+/// A fingerprint in normalized form: uppercase, without spaces.
 fn normalized(text: &str) -> Result<String, KeyringError> {
     let fingerprint: String = text
         .chars()

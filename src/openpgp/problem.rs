@@ -1,21 +1,21 @@
-//! What is wrong with keys and signatures.
+//! Problems of keys and signatures.
 
 use std::fmt;
 
 use super::armor::ArmorError;
 use super::packets::FramingError;
 
-/// That a key is revoked.
+/// The revocation of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
     /// In seconds since the epoch.
     pub at: i64,
-    /// The key may be in a stranger's hands: nothing that it signed counts, whenever it was. Otherwise it was only
-    /// retired or replaced, and counts until then.
+    /// The key may be compromised: none of its signatures are accepted. Otherwise it was retired or
+    /// replaced, and older signatures are accepted.
     pub compromised: bool,
 }
 
-/// Why a key's signatures do not count. Times are in seconds since the epoch.
+/// Why the signatures of a key are not accepted. Times are in seconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyProblem {
     #[error("the key has no valid self-signature")]
@@ -97,7 +97,7 @@ pub enum SigningKeyError {
     Damaged { fingerprint: String },
 }
 
-/// Why one key of several does not sign.
+/// Why a key cannot be used for signing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfitKey {
     pub fingerprint: String,

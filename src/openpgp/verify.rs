@@ -1,11 +1,13 @@
-//! When bytes are trusted: at least one good signature by a trusted key. Signatures by keys that nobody knows, or
-//! that no longer count, beside a good one are no error; bad or expired ones by a trusted key are one for a root, as apt
-//! has it. The error says of each signature why it does not count.
+//! Verifies signatures: bytes are trusted if they have at least one good signature by a trusted
+//! key. Additional signatures by unknown or no longer valid keys are ignored; bad or expired ones
+//! by a trusted key are an error for a root, as in apt. The error says for each signature why it is
+//! not accepted.
 //!
-//! A signature is good when a key of the keyring made it over these bytes with a strong digest, when it was made
-//! neither in the future nor before its key, when it has not expired, and when its key is bound, meant for signing,
-//! strong, and neither expired nor revoked now (for a package: when it was signed). gpgv accepts a signature by a key that expired since; apt does not, nor
-//! does this.
+//! A signature is good if a key of the keyring made it over these bytes with a strong digest,
+//! neither in the future nor before the creation of the key, if it has not expired, and if its key
+//! is a bound, strong signing key that is neither expired nor revoked now (for a package: when it
+//! was signed). gpgv accepts signatures by keys that have expired since; apt and this module do
+//! not.
 
 use std::fmt;
 
@@ -28,7 +30,7 @@ const MAX_CLEARTEXT_BYTES: usize = 16 << 20;
 /// The largest detached signature, and the most signatures in one: each costs a pass over the signed bytes.
 const MAX_SIGNATURE_BYTES: usize = 1 << 20;
 const MAX_SIGNATURES: usize = 64;
-/// How far the clock of a signer may be ahead, as apt allows it for a Release file's date.
+/// Tolerance for signer clocks that are ahead, the same as apt's for the date of a Release file.
 const CLOCK_SKEW_SECS: i64 = 10;
 
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +57,7 @@ pub enum VerifyError {
     )]
     SomeRejected {
         what: String,
-        /// At least one of a trusted key.
+        /// At least one is by a trusted key.
         rejections: Vec<Rejection>,
     },
     #[error(
@@ -67,12 +69,12 @@ pub enum VerifyError {
         what: String,
         /// One for each signature; at least one.
         rejections: Vec<Rejection>,
-        /// Where a key is unknown: those of the key files that cannot be used.
+        /// If a key is unknown: the unusable keys of the key files.
         unusable: Vec<UnusableKey>,
     },
 }
 
-/// Why one signature does not count.
+/// Why a signature is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Fingerprint or else key id of the key or subkey that the signature names, in uppercase hexadecimal.
@@ -90,7 +92,7 @@ impl fmt::Display for Rejection {
 }
 
 impl VerifyError {
-    /// Whether a signature is genuine, and only its digest or its key is too weak to count.
+    /// Whether a signature is correct, but its digest or its key is too weak.
     pub fn is_weakness(&self) -> bool {
         match self {
             Self::NotTrusted { rejections, .. } => rejections.iter().any(|rejection| {
@@ -104,12 +106,12 @@ impl VerifyError {
     }
 }
 
-/// When a key must have been good for its signatures to count.
+/// The time at which a key must be valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyTime {
-    /// Roots: they are made anew all the time, and so should be whatever expired since.
+    /// Roots: they are regenerated regularly, with a valid key.
     Now,
-    /// Packages: they are signed once, and used for years.
+    /// Packages: they are signed once and used for years.
     SigningCapability,
 }
 
@@ -131,7 +133,7 @@ impl<'a> UnverifiedSignature<'a> {
         }
     }
 
-    /// Whether a key made the signature: arithmetic only.
+    /// Whether a key made the signature; only the cryptography is checked.
     pub(super) fn is_by(&self, key: &impl VerifyingKey) -> bool {
         match self {
             Self::Bytes { signature, data } => signature.verify(key, *data).is_ok(),
@@ -142,18 +144,19 @@ impl<'a> UnverifiedSignature<'a> {
 }
 
 impl Trusted {
-    /// The text of a clear-signed file whose signature the configuration explicitly leaves unverified.
+    /// The text of a clear-signed file whose signature is not checked according to the
+    /// configuration.
     pub fn unsigned_inline(signed: &[u8], what: &str) -> Result<Self, VerifyError> {
         Ok(Self::unsigned(clear_text(signed, what)?))
     }
 
-    /// Like [`Trusted::of_state`], of a clear-signed root: its text.
+    /// As [`Trusted::of_state`], for the text of a clear-signed root.
     pub fn of_state_inline(signed: &[u8], what: &str) -> Result<Self, VerifyError> {
         Ok(Self::of_state(clear_text(signed, what)?))
     }
 }
 
-/// The text of a clear-signed file; its signatures are not looked at.
+/// The text of a clear-signed file; its signatures are not checked.
 fn clear_text(signed: &[u8], what: &str) -> Result<Vec<u8>, VerifyError> {
     check_size(signed, MAX_CLEARTEXT_BYTES, what)?;
     let message = ClearSigned::parse(signed).map_err(|why| VerifyError::NotClearSigned {
@@ -190,8 +193,8 @@ impl Keyring {
         Ok(Trusted::signed(message.text, signers))
     }
 
-    /// Verifies bytes by the signature beside them (`Release.gpg`, `repomd.xml.asc`), armored or binary, at a time
-    /// in seconds since the epoch. `what` names the bytes in errors.
+    /// Verifies bytes with a detached signature (`Release.gpg`, `repomd.xml.asc`), armored or
+    /// binary, at a time in seconds since the epoch. `what` names the bytes in errors.
     pub fn verify_detached(
         &self,
         bytes: Vec<u8>,
@@ -222,8 +225,8 @@ impl Keyring {
         Ok(Trusted::signed(bytes, signers))
     }
 
-    /// Judges the signatures of a package by the keys as they were when each of them was made. `now` is in seconds since
-    /// the epoch; `what` names the package in errors.
+    /// Verifies the signatures of a package, with each key's validity at the time of the signature.
+    /// `now` is in seconds since the epoch; `what` names the package in errors.
     pub fn verify_hashed(
         &self,
         signatures: &[HashedSignature],
@@ -237,7 +240,7 @@ impl Keyring {
         self.check_signatures(&claims, what, now, KeyTime::SigningCapability)
     }
 
-    /// The makers of the good signatures, at least one.
+    /// The signers of the good signatures, at least one.
     fn check_signatures(
         &self,
         claims: &[UnverifiedSignature],
@@ -258,7 +261,8 @@ impl Keyring {
             }
         }
         let what = what.to_owned();
-        // apt and dnf refuse such a root, whatever else signed it; of a package one good signature is enough.
+        // apt and dnf reject such a root despite other signatures; for a package one good signature
+        // is enough.
         let has_rejected = key_time == KeyTime::Now
             && rejections.iter().any(|rejection| {
                 matches!(rejection.problem, Problem::Bad | Problem::Expired { .. })
@@ -316,7 +320,8 @@ impl Keyring {
         let Some(named) = &key else {
             return Err(rejection(Problem::Anonymous));
         };
-        // Several keys can have the same key id, and two certificates the same subkey: one that counts is enough.
+        // Several keys can have the same key id, and two certificates the same subkey: one valid
+        // key is enough.
         let mut problem = match self.unusable_named(named) {
             Some(UnusableKey { reason, .. }) => Problem::UnusableKey {
                 reason: reason.clone(),
@@ -324,7 +329,8 @@ impl Keyring {
             None => Problem::UnknownKey,
         };
         for (certificate, key) in self.keys_named_by(signature) {
-            // The arithmetic comes first: what else a signature says is not worth reporting if it is not genuine.
+            // The cryptography is checked first: other problems are not relevant for a bad
+            // signature.
             let verdict = if certificate.made(key, claim) {
                 self.check_key(certificate, key, signature, now, key_time)
             } else {
@@ -338,7 +344,7 @@ impl Keyring {
         Err(rejection(problem))
     }
 
-    /// The verdict over a signature that `key` made.
+    /// Checks a signature that `key` made.
     fn check_key(
         &self,
         certificate: &Certificate,
@@ -420,7 +426,7 @@ fn named_key(signature: &Signature) -> Option<String> {
     Some(id.to_uppercase())
 }
 
-/// Whether neither the digest nor the key can be forged. gpgv still accepts SHA-1 and short keys.
+/// Checks that the digest and the key are strong. gpgv still accepts SHA-1 and short keys.
 fn check_strength(
     certificate: &Certificate,
     key: Key,

@@ -1,4 +1,4 @@
-//! Downloads on their way into the pool: claimed, continued, checked, named.
+//! Downloads into the pool: reserved, resumed, verified, renamed to their final name.
 
 use std::fs::TryLockError;
 use std::io::{self, Seek, Write};
@@ -15,16 +15,17 @@ use crate::digest::{Digest, Hasher, ObjectRef};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::lock::Locks;
 
-/// What [`Pool::begin`] found.
+/// The result of [`Pool::begin`].
 pub enum Begin<'a> {
-    /// Another thread of this process stored it meanwhile.
+    /// Another thread of this process has stored it.
     Present(ObjectRef),
     Download(Box<Incoming<'a>>),
     /// While another thread was downloading it.
     Interrupted(Interrupted),
 }
 
-/// A file on its way into the pool. Dropping it keeps the bytes for a later resume.
+/// A file that is being downloaded into the pool. If it is dropped, its bytes are kept to be
+/// resumed later.
 pub struct Incoming<'a> {
     pool: &'a Pool,
     expected: Digest,
@@ -34,13 +35,13 @@ pub struct Incoming<'a> {
     file: fs::File,
     hasher: Hasher,
     length: u64,
-    /// Whether some of it was there before, or came with another answer than the rest.
+    /// Whether the bytes come from more than one response.
     is_resumed: bool,
-    /// What the server recognises the file by that the bytes are of.
+    /// The validator that the server sent with these bytes.
     validator: Option<String>,
 }
 
-/// The bytes were not the ones that were expected.
+/// The digest of the received bytes is not the expected one.
 #[derive(Debug)]
 pub struct Mismatch {
     pub got: Digest,
@@ -49,8 +50,9 @@ pub struct Mismatch {
 }
 
 impl Pool {
-    /// Claims a digest that `repository` declares for a download. Waits while another thread or run downloads the same: that may be
-    /// of another repository, which goes on when this one is stopped.
+    /// Reserves the download of a digest that `repository` declares. Waits while another thread or
+    /// run downloads the same file, which may be for another repository and continues if this one
+    /// is stopped.
     pub fn begin(
         &self,
         _held: &Locks,
@@ -101,7 +103,7 @@ impl Pool {
             if let Err(interrupted) = interrupt.sleep(SLICE) {
                 return Ok(Begin::Interrupted(interrupted));
             }
-            // The run that was downloading it is done, perhaps.
+            // The other run may have finished the download.
             if let Some(object) = expected.object_id()
                 && let Some(stored) = self.adopt(object)?
             {
@@ -112,14 +114,14 @@ impl Pool {
         Ok(Begin::Download(Box::new(incoming)))
     }
 
-    /// The partial file, locked; `None` while another run has it.
+    /// The partial file, locked; `None` while another run holds the lock.
     fn lock_partial(&self, path: &Path) -> io::Result<Option<fs::File>> {
         let file = fs::OpenOptions::new()
             .create(true)
             .read(true)
             .write(true)
             .truncate(false)
-            // A link would never name the file that is locked.
+            // With a symbolic link, the path would never refer to the locked file.
             .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed())
             .open(path)
             .map_err(|error| self.explained(error))?;
@@ -130,10 +132,10 @@ impl Pool {
         }
         match file.file().try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(None),
-            // A file system without locks: the digest decides in the end.
+            // The file system does not support locks: the digest is verified at the end.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        // The run that had it may have given it its name meanwhile, or thrown it away.
+        // The previous holder may have renamed or removed it.
         let is_it = fs::symlink_metadata(path)
             .is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
         Ok(is_it.then_some(file))
@@ -147,7 +149,7 @@ impl Pool {
         mut file: fs::File,
     ) -> io::Result<Incoming<'_>> {
         let mut hasher = Hasher::new(expected.algorithm());
-        // What an interrupted run left counts only for what it hashes to.
+        // The bytes of an interrupted run are hashed again.
         let length = hash(&mut file, &mut hasher)?;
         let validator = match length {
             0 => None,
@@ -180,12 +182,12 @@ impl Pool {
 }
 
 impl Incoming<'_> {
-    /// Bytes that are there already, from an interrupted download.
+    /// The number of bytes received so far, by this run and earlier ones.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Forgets what is there.
+    /// Discards the bytes received so far.
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
@@ -196,7 +198,7 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    /// What comes next continues what is there.
+    /// The next bytes continue the existing ones.
     pub fn resume(&mut self) {
         self.is_resumed = true;
     }
@@ -205,7 +207,7 @@ impl Incoming<'_> {
         self.is_resumed
     }
 
-    /// For `If-Range`, while there is something to continue.
+    /// For `If-Range`, if there is something to resume.
     pub fn validator(&self) -> Option<&str> {
         self.validator.as_deref().filter(|_| self.length > 0)
     }
@@ -214,7 +216,7 @@ impl Incoming<'_> {
         self.validator = validator.map(str::to_owned);
     }
 
-    /// Whether what is there so far is what was expected.
+    /// Whether the bytes received so far have the expected digest.
     pub fn is_expected(&self) -> bool {
         self.hasher.clone().finish().1 == self.expected
     }
@@ -226,8 +228,9 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    /// Checks the digest and gives the file its final name. Wrong bytes are thrown away, and so is a second copy of what
-    /// the pool has: published trees link to the first one.
+    /// Verifies the digest and renames the file to its final name. A file with the wrong digest is
+    /// removed, and so is a second copy of an existing object: published trees link to the first
+    /// one.
     pub fn commit(mut self) -> io::Result<Result<ObjectRef, Mismatch>> {
         self.validator = None;
         let hasher = std::mem::replace(&mut self.hasher, Hasher::new(self.expected.algorithm()));
@@ -261,11 +264,11 @@ impl Incoming<'_> {
 impl Drop for Incoming<'_> {
     fn drop(&mut self) {
         if self.length == 0 {
-            // Nothing to resume; a leftover empty file would only be clutter. After a commit the name is gone anyway.
+            // There is nothing to resume. After a commit the file has another name.
             let _ = std::fs::remove_file(&self.path);
         }
-        // Only now: what is written for each download costs all of them. A run that is killed leaves none, and what it left is
-        // continued without.
+        // Written only here, to keep downloads fast. A killed run leaves no validator, and its
+        // download is resumed without one.
         if let Some(validator) = self.validator() {
             partials::keep_validator(&self.file, validator);
         }

@@ -1,4 +1,5 @@
-//! Files that are made here, not downloaded: what they will be called is known when they are whole.
+//! Objects that are written here, not downloaded: their names are known only when they are
+//! complete.
 
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +11,11 @@ use crate::digest::{Algorithm, Hasher, ObjectId, ObjectRef};
 use crate::lock::Locks;
 use crate::regular_file;
 
-/// How their names in `partial` begin; those of downloads begin with an algorithm.
+/// Prefix of their file names in `partial`; those of downloads begin with a digest algorithm.
 pub(super) const NEW_OBJECT_PREFIX: &str = "made-";
 
-/// A file that is being made. Dropping it leaves nothing; a killed run leaves a file in `partial`, which cleanup takes away.
+/// An object that is being written. If it is dropped, its file is removed; a killed run leaves a
+/// file in `partial`, which cleanup removes.
 pub struct NewObject<'a> {
     pool: &'a Pool,
     file: BufWriter<tempfile::NamedTempFile>,
@@ -22,7 +24,7 @@ pub struct NewObject<'a> {
 }
 
 impl Pool {
-    /// Stores a few bytes that are in memory anyway (roots, keys).
+    /// Stores bytes that are already in memory (roots, keys).
     pub fn add(&self, locks: &Locks, bytes: &[u8]) -> io::Result<ObjectRef> {
         if let Some(stored) = self.adopt(ObjectId::of(bytes))? {
             return Ok(stored);
@@ -32,7 +34,7 @@ impl Pool {
         made.finish().map_err(|error| self.explained(error))
     }
 
-    /// Takes an object over from the pool at another place, where it is whole there.
+    /// Copies an object from another pool; `None` if it is missing or damaged there.
     pub fn add_copy(
         &self,
         locks: &Locks,
@@ -50,7 +52,8 @@ impl Pool {
         made.finish().map(Some)
     }
 
-    /// Begins a file that becomes an object when it is finished. Its name until then is its own: other runs may be making the same.
+    /// Creates a file that becomes an object when it is finished. Its temporary name is unique:
+    /// other runs may write the same object.
     pub fn create_object(&self, _held: &Locks) -> io::Result<NewObject<'_>> {
         let file = tempfile::Builder::new()
             .prefix(NEW_OBJECT_PREFIX)
@@ -66,12 +69,12 @@ impl Pool {
 }
 
 impl NewObject<'_> {
-    /// What it would be if it were finished now.
+    /// The object that the bytes written so far would be.
     fn object(&self) -> ObjectId {
         self.hasher.clone().finish().0
     }
 
-    /// Gives the file its name. A second copy of what the pool has is thrown away.
+    /// Renames the file to its final name. A second copy of an existing object is removed.
     pub fn finish(self) -> io::Result<ObjectRef> {
         let file = self
             .file
@@ -91,7 +94,7 @@ impl NewObject<'_> {
             .set_permissions(PermissionsExt::from_mode(0o444))?;
         let path = file.into_temp_path();
         self.pool.rename_into_place(&path, object)?;
-        // Its name is another one now.
+        // It was renamed.
         let _ = path.keep();
         Ok(stored)
     }

@@ -1,12 +1,13 @@
-//! Making a storage where none is.
+//! Creates a storage.
 //!
-//! - `init` makes one anywhere. A sync makes one only where `storage.create` asks for it and nothing speaks against it
-//!   ([`Obstacle`]): an unmounted disk looks like a place where nothing was made yet.
-//! - It grows in a directory beside its place, `.NAME.chantal-new`, under the lock that it will have, and gets its name in one step.
-//!   A run that was killed leaves that directory: the next one goes on in it. Where the base path exists already (`init` on a mount
-//!   point) the same happens in place.
-//! - A pool or a store that lies elsewhere is made before and after that step. The note in the directory says which pool is its own,
-//!   until everything is there.
+//! - `init` creates one anywhere. A sync creates one only if `storage.create` is set and there is
+//!   no [`Obstacle`]: an unmounted disk looks like a new location.
+//! - It is created in a directory next to the base path, `.NAME.chantal-new`, with its lock held,
+//!   and renamed in one step. A killed run leaves that directory, and the next run continues with
+//!   it. If the base path already exists (`init` on a mount point), the storage is created in
+//!   place.
+//! - A pool outside of the base path is created before that step, a store after it. A note in the
+//!   directory contains the id of the pool until everything is complete.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -26,20 +27,20 @@ use crate::store::records::{Identity, random_id};
 use crate::store::{Reader, Store};
 use crate::time;
 
-/// In a storage that is not complete yet.
+/// The note in a storage that is not complete yet.
 const NOTE: &str = "chantal.unfinished";
 
-/// Who asks for a storage where none is.
+/// Whether a command may create a missing storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreatePolicy<'a> {
-    /// A command that needs one.
+    /// A command that requires an existing one.
     Never,
-    /// A sync where `storage.create` is set; with the log file that this run may have begun.
+    /// A sync with `storage.create`; with the log file that this run may have created.
     Sync {
         log_file: Option<&'a Path>,
     },
     Init,
-    /// The pool's store may be there all the same.
+    /// `pool take-over`: the owner of the pool may still exist.
     TakeOver,
 }
 
@@ -55,7 +56,7 @@ impl<'a> CreatePolicy<'a> {
     }
 }
 
-/// Why `storage.create` makes no storage.
+/// Why `storage.create` does not create a storage.
 #[derive(Debug, thiserror::Error)]
 pub enum Obstacle {
     #[error("{} already exists", .0.display())]
@@ -68,28 +69,29 @@ pub enum Obstacle {
     Unmounted(PathBuf),
 }
 
-/// What the storage will be.
+/// The ids of the new storage.
 #[derive(Serialize, Deserialize)]
 struct Note {
     /// The pool's id.
     pool: String,
-    /// The store's. A pool that was there before may name another one until everything is made.
+    /// The id of the store. An existing pool may name another one until everything is complete.
     store: String,
     generation: u64,
-    /// Set where the pool held objects: they were another store's.
+    /// Set if the pool contained objects: they belonged to another store.
     adopting: Option<i64>,
 }
 
-/// A storage on its way.
+/// A storage that is being created.
 struct UnfinishedStorage<'a> {
     places: &'a Places,
-    /// Where what belongs into the base path is made.
+    /// The directory that becomes the base path.
     directory: PathBuf,
     locks: Locks,
     interrupt: Interrupt,
 }
 
-/// What a run that failed has left of a storage: the next one goes on with it.
+/// The directories of an unfinished storage that a failed run has left: the next run continues with
+/// it.
 pub fn half_made(places: &Places) -> Vec<PathBuf> {
     let is_noted = places.base_path.join(NOTE).exists();
     let staging = staging(&places.base_path);
@@ -98,7 +100,8 @@ pub fn half_made(places: &Places) -> Vec<PathBuf> {
     base.into_iter().chain(staging).collect()
 }
 
-/// Makes a storage, and opens it. `None`: another run made or moved something meanwhile; look again.
+/// Creates a storage, and opens it. `None`: another run created or moved something at the same
+/// time; try again.
 pub fn make(
     places: &Places,
     requester: &Requester,
@@ -109,7 +112,7 @@ pub fn make(
     let in_place = exists(base_path)?;
     let directory = if in_place { base_path } else { &staging };
     if let Some(refused) = refusal(places, policy, directory)? {
-        // Another run may be making it right now.
+        // Another run may be creating it at the same time.
         Locks::probe(directory, base_path)?;
         if exists(&places.database_path)? || exists(base_path)? != in_place {
             return Ok(None);
@@ -123,7 +126,7 @@ pub fn make(
         create_dir(&staging)?;
     }
     let locks = match Locks::acquire_in(directory, base_path, Mode::Exclusive, requester) {
-        // It has its name by now.
+        // Another run has renamed it.
         Err(LockError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(None);
         }
@@ -133,7 +136,7 @@ pub fn make(
         return Ok(None);
     }
     if !in_place && exists(base_path)? {
-        // Another run was quicker: this directory was made after it had moved its own.
+        // Another run was faster: this directory was created after it had renamed its own.
         fs::remove_dir_all(&staging)?;
         return Ok(None);
     }
@@ -146,7 +149,7 @@ pub fn make(
     unfinished_storage.build().map(Some)
 }
 
-/// What a run that was killed left undone of a storage that was complete but for that.
+/// Finishes a storage if the run that created it was killed at the last steps.
 pub fn finish(
     base_path: &Path,
     store: &Store,
@@ -164,7 +167,7 @@ pub fn finish(
     Ok(())
 }
 
-/// What a sync that finds no storage is refused over.
+/// Fails if a sync may not create the missing storage.
 pub fn reject_sync(config: &Config) -> Result<(), StorageError> {
     let base_path = &config.storage.base_path;
     let staging = staging(base_path);
@@ -230,7 +233,7 @@ fn obstacle(
             return Ok(Some(Obstacle::Unmounted(mount_point)));
         }
         if note.is_some() {
-            // A run that was killed had looked.
+            // The killed run had checked this.
             continue;
         }
         if exists(path)? {
@@ -275,7 +278,7 @@ impl UnfinishedStorage<'_> {
         })
     }
 
-    /// A path of the storage as long as it has not its name.
+    /// A path of the storage before it is renamed.
     fn staged_path(&self, path: &Path) -> PathBuf {
         match path.strip_prefix(&self.places.base_path) {
             Ok(inside) => self.directory.join(inside),
@@ -302,7 +305,7 @@ impl UnfinishedStorage<'_> {
         Ok(())
     }
 
-    /// What the run before this one noted, or a new one. A pool that is there keeps its id.
+    /// The note of an earlier run, or a new one. An existing pool keeps its id.
     fn note(&self) -> Result<Note, StorageError> {
         if let Some(note) = read_note(&self.directory)? {
             return Ok(note);
@@ -311,7 +314,7 @@ impl UnfinishedStorage<'_> {
         let note = match Marker::read(&pool_path)? {
             Some(marker) => Note {
                 adopting: Pool::holds_objects(&pool_path)?.then(time::now),
-                // Never below that of the store before: its copies stay behind.
+                // At least that of the previous owner, so that copies of it remain outdated.
                 generation: marker.owner.map_or(0, |owner| owner.generation),
                 pool: marker.pool,
                 store: random_id()?,
@@ -347,10 +350,10 @@ fn read_note(directory: &Path) -> io::Result<Option<Note>> {
     }
 }
 
-/// Renames where nothing is: not even an empty directory is replaced.
+/// Renames without replacing anything, not even an empty directory.
 fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
     let renamed = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system without it. Both names are below the lock.
+        // The file system does not support it. Both paths are protected by the lock.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => return fs::rename(from, to),
         renamed => renamed,
     };
@@ -365,7 +368,7 @@ fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Where a storage grows that will have this base path.
+/// The staging directory for a storage with this base path.
 fn staging(base_path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(base_path.file_name().unwrap_or_default());
@@ -380,7 +383,7 @@ fn create_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether anything has that name, be it a link that leads nowhere.
+/// Whether a path exists, even as a broken symbolic link.
 pub fn exists(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),

@@ -1,11 +1,14 @@
-//! A storage is a store and its pool, found, made or refused together.
+//! A storage is a store and its pool, which are opened, created or refused together.
 //!
-//! - A place that is not there is not empty: its disk may not be mounted. Only `init` makes a storage, or a sync that `storage.create`
-//!   allows to ([`make`]); every other command that needs one fails where none is, and leaves nothing there.
+//! - A missing path is not treated as empty: its disk may not be mounted. Only `init` creates a
+//!   storage, or a sync with `storage.create` ([`make`]); every other command that needs one fails
+//!   if there is none, and creates nothing.
 //! - A pool belongs to one store ([`ownership`]).
-//! - Store and pool name the same id. A store without its pool is damaged; nothing is made up in its place.
-//! - A command that changes the storage gets its store in this program's schema version: an older one is migrated first, by a run
-//!   that holds the storage alone. One that only reads takes it as it is.
+//! - Store and pool contain the same pool id. A store without its pool is damaged; no new pool is
+//!   created for it.
+//! - A command that changes the storage gets the store in the current schema version: an older one
+//!   is migrated first, by a run that holds the storage lock exclusively. A command that only reads
+//!   uses it as it is.
 
 pub mod dry_run;
 mod make;
@@ -35,7 +38,7 @@ pub enum StorageError {
     #[error("no storage in {}{}", base_path.display(), because(obstacle.as_ref()))]
     Absent {
         base_path: PathBuf,
-        /// Why `storage.create` does not make one, where it is set.
+        /// Why `storage.create` does not create one, if it is set.
         obstacle: Option<Obstacle>,
     },
     #[error("{} is missing or empty, but its database {} exists", base_path.display(), store.display())]
@@ -51,7 +54,7 @@ pub enum StorageError {
         own: String,
         owner: Owner,
     },
-    /// `init` found a pool whose store is there.
+    /// `init` found a pool whose store exists.
     #[error(
         "pool {} belongs to an existing database: {}, {} on {}, last used {}",
         pool.display(), owner.store, owner.at.display(), owner.host, time::rfc3339(owner.last_used)
@@ -63,7 +66,7 @@ pub enum StorageError {
         from: String,
         store: String,
     },
-    /// A copy must not delete.
+    /// A copy of a store must not delete objects.
     #[error("{why}")]
     NotOwner { why: OwnershipIssue, store: String },
     #[error(transparent)]
@@ -100,23 +103,23 @@ fn because(obstacle: Option<&Obstacle>) -> String {
     })
 }
 
-/// An open storage, which this run may change as far as its locks reach ([`crate::lock`]).
+/// An open storage, which this run may change as far as its locks allow ([`crate::lock`]).
 pub struct Storage {
     pub store: Store,
     pub pool: Pool,
     pub locks: Locks,
     pub interrupt: Interrupt,
     purpose: Purpose,
-    /// The pool of dry runs, where there were some.
+    /// The pool of dry runs, if there is one.
     scratch: Option<PathBuf>,
 }
 
-/// What it was opened for.
+/// What the storage was opened for.
 enum Purpose {
     Change(PoolAccess),
-    /// The store is read only, and the pool is a scratch one over the real one ([`dry_run`]).
+    /// The store is read-only, and the pool is a scratch pool on top of the real one ([`dry_run`]).
     DryRun {
-        /// Removed at the end.
+        /// Removed when it is dropped.
         _directory: Option<tempfile::TempDir>,
     },
 }
@@ -127,23 +130,23 @@ impl Storage {
         Self::open_and_warn(places, requester, Mode::Shared, CreatePolicy::Never)
     }
 
-    /// Opens the storage for a command that needs it alone.
+    /// Opens the storage for a command that needs it exclusively.
     pub fn open_alone(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
         Self::open_and_warn(places, requester, Mode::Exclusive, CreatePolicy::Never)
     }
 
-    /// Opens the storage for a sync, and makes it where `storage.create` allows that.
+    /// Opens the storage for a sync, and creates it if `storage.create` allows that.
     pub fn open_to_sync(config: &Config, requester: &Requester) -> Result<Self, StorageError> {
         let policy = CreatePolicy::of_sync(config);
         Self::open_and_warn(&config.storage, requester, Mode::Shared, policy)
     }
 
-    /// Makes what is missing of the storage, and opens it.
+    /// Creates missing parts of the storage, and opens it.
     pub fn init(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
         Self::open_and_warn(places, requester, Mode::Exclusive, CreatePolicy::Init)
     }
 
-    /// Opens a storage for the command that only migrates its store, and says what was done.
+    /// Opens a storage for `db migrate`, and returns what was migrated.
     pub fn migrate(
         places: &Places,
         requester: &Requester,
@@ -162,7 +165,7 @@ impl Storage {
         self.store.write(&self.locks, work)
     }
 
-    /// Notes what only saves the next run work. A dry run notes nothing.
+    /// Stores data that only saves work in the next run. A dry run stores nothing.
     pub fn remember(
         &self,
         work: impl FnOnce(&Writer) -> Transaction<()>,
@@ -173,7 +176,7 @@ impl Storage {
         self.store.write(&self.locks, work)
     }
 
-    /// An object that a dry run has downloaded. It is in the pool then.
+    /// Copies an object that a dry run has downloaded into the pool.
     pub fn take_from_dry_run(&self, object: ObjectId) -> io::Result<Option<ObjectRef>> {
         let Some(scratch) = &self.scratch else {
             return Ok(None);
@@ -185,8 +188,8 @@ impl Storage {
         matches!(self.purpose, Purpose::DryRun { .. })
     }
 
-    /// Opens the storage, or makes a new one, and makes its store the owner of the pool, which belongs to the store `from`. `tell` gets to
-    /// know both before anything is changed.
+    /// Opens the storage, or creates a new one, and makes its store the owner of the pool, which
+    /// belongs to the store `from`. `tell` is called with both before anything is changed.
     pub fn take_over(
         places: &Places,
         from: &str,
@@ -226,7 +229,7 @@ impl Storage {
         Ok((storage, taken))
     }
 
-    /// Before objects are deleted: whether the pool is this store's.
+    /// Fails if the pool does not belong to this store, so that objects must not be deleted.
     pub fn may_delete(&self) -> Result<(), StorageError> {
         match &self.purpose {
             Purpose::Change(access) => may_delete(access),
@@ -261,7 +264,7 @@ impl Storage {
                 if let Some(storage) = storage {
                     return Ok((storage, migrated.or(now)));
                 }
-                // Alone, and from the start: a lock that is shared is not upgraded.
+                // Exclusively from the start: a shared lock is never upgraded.
                 migrated = Self::open_made(places, requester, Mode::Exclusive, policy)?.1;
                 continue;
             }
@@ -270,7 +273,7 @@ impl Storage {
             }
             match make::make(places, requester, policy)? {
                 Some(storage) if mode == Mode::Exclusive => return Ok((storage, None)),
-                // Others may have it too from now on.
+                // Open it again with a shared lock.
                 Some(_) | None => {}
             }
         }
@@ -284,7 +287,8 @@ impl Storage {
         policy: CreatePolicy<'_>,
     ) -> Result<(Option<Self>, Option<Migrated>), StorageError> {
         let base_path = &places.base_path;
-        // Where the store lies elsewhere: writing the lock would write on the mount point.
+        // If the store is outside of the base path, creating the lock file would write to the mount
+        // point.
         if is_missing_or_empty(base_path)? {
             if policy != CreatePolicy::Init {
                 return Err(StorageError::BaseMissing {
@@ -318,7 +322,7 @@ impl Storage {
 }
 
 impl Drop for Storage {
-    /// The marker follows the store. Where a run is killed before that, the next one does it.
+    /// Updates the marker. If a run is killed before that, the next one does it.
     fn drop(&mut self) {
         if let Err(error) = ownership::update_marker(self) {
             log::debug!("cannot update the pool marker: {error}");
@@ -326,7 +330,7 @@ impl Drop for Storage {
     }
 }
 
-/// A migration that no command asked for by name: from now on an older chantal refuses the store.
+/// Warns of an automatic migration: older versions of chantal refuse the store from now on.
 fn warn_of_migration(store: &Store, migrated: Option<&Migrated>) {
     if let Some(Migrated { from, to, backup }) = migrated {
         log::warn!(
@@ -355,7 +359,7 @@ fn may_delete(access: &PoolAccess) -> Result<(), StorageError> {
     }
 }
 
-/// Opens store and pool as they are, for a run that only says what it would do. What it would be refused over is an error.
+/// Opens store and pool without changes, for a dry run. Fails if a real run would.
 fn open_unchanged(places: &Places) -> Result<(Store, Pool, PoolAccess), StorageError> {
     let store = Store::open(&places.database_path)?;
     let id = store.read(Reader::pool_id)?;
@@ -365,7 +369,7 @@ fn open_unchanged(places: &Places) -> Result<(Store, Pool, PoolAccess), StorageE
     Ok((store, pool, access))
 }
 
-/// Opens store and pool for a cleanup that only says what it would remove.
+/// Opens store and pool for the dry run of a cleanup.
 pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageError> {
     if !is_made(places)? {
         return Err(StorageError::Absent {
@@ -382,7 +386,8 @@ pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageErr
     Ok((store, pool))
 }
 
-/// Opens the store for a command that only reads. `None`: there is no storage, and that was said.
+/// Opens the store for a command that only reads. `None`: there is no storage, and a warning was
+/// logged.
 pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
     if !is_made_or_warn(places)? {
         return Ok(None);
@@ -390,7 +395,7 @@ pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
     Ok(Some(Store::open(&places.database_path)?))
 }
 
-/// Whether there is a storage; says so where there is none.
+/// Whether there is a storage; logs a warning if not.
 pub fn is_made_or_warn(places: &Places) -> Result<bool, StorageError> {
     let is_made = is_made(places)?;
     if !is_made {
@@ -411,7 +416,8 @@ pub fn is_made(places: &Places) -> Result<bool, StorageError> {
     Ok(false)
 }
 
-/// A pool with objects whose store is not there. Where the store's whole directory is not there, its disk may not be mounted: no loss.
+/// Fails if the pool contains objects but the store is missing. If the whole directory of the store
+/// is missing, its disk may not be mounted, and this is no error.
 fn reject_lost_store(places: &Places) -> Result<(), StorageError> {
     let directory = places.database_path.parent().unwrap_or(Path::new("/"));
     if !is_missing_or_empty(directory)?
@@ -426,7 +432,7 @@ fn reject_lost_store(places: &Places) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Whether a directory of the storage is not there, or is a bare mount point.
+/// Whether a directory of the storage is missing or an empty mount point.
 fn is_missing_or_empty(directory: &Path) -> io::Result<bool> {
     Ok(!exists(directory)? || mounts::is_empty(directory, &[])?)
 }

@@ -1,4 +1,4 @@
-//! What the store can be asked, in one consistent view.
+//! Queries of the store, in one consistent view.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -18,7 +18,7 @@ use crate::manifest::{self, Entry, Manifest};
 
 type Snapshots = redb::ReadOnlyTable<(&'static str, &'static str), &'static [u8]>;
 
-/// What keeps a manifest and its objects.
+/// A reference that keeps a manifest and its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
     State {
@@ -28,11 +28,11 @@ pub enum Name {
         repository: String,
         name: String,
     },
-    /// It shows the manifest, or did so a while ago.
+    /// A published tree that shows the manifest now or did so recently.
     Tree {
         path: PathBuf,
         repository: String,
-        /// What it shows; `None` for the repository's state.
+        /// The snapshot that it shows; `None` for the repository's state.
         snapshot: Option<String>,
     },
 }
@@ -40,8 +40,8 @@ pub enum Name {
 const MISSING: &str = "missing";
 
 impl Reader {
-    /// A row's record. Where few rows can be meant and the one that is asked for is missing, the whole table is looked at: a row with a
-    /// damaged key is not found under its own.
+    /// The record of a row. If a row of a small table is missing, the whole table is checked,
+    /// because a row with a damaged key cannot be found.
     fn json<'k, K, V, T>(
         &self,
         table: &TableDefinition<'_, K, V>,
@@ -57,7 +57,7 @@ impl Reader {
         unseal_json(self.form, table, key, value)
     }
 
-    /// Which store it is.
+    /// The identity of the store.
     pub fn identity(&self) -> Transaction<Identity> {
         if self.form == RowFormat::Plain {
             return Ok(Identity::of_version_2(self.pool_id()?));
@@ -65,7 +65,7 @@ impl Reader {
         tables::identity(&self.transaction.open_table(tables::META)?)
     }
 
-    /// When a sync or a publishing last ended with a change or without.
+    /// When a sync or a publication last finished, with or without changes.
     pub fn last_used(&self) -> Transaction<Option<i64>> {
         let mut last = self
             .repositories()?
@@ -141,7 +141,7 @@ impl Reader {
         Ok(())
     }
 
-    /// All of them at once.
+    /// All entries at once.
     pub fn entries(&self, id: ObjectId) -> Transaction<Vec<Entry>> {
         let mut entries = Vec::new();
         self.each_entry(id, &mut |entry| {
@@ -176,7 +176,7 @@ impl Reader {
             .transpose()
     }
 
-    /// The object that is known to have a declared digest. What SHA-1 says counts only within `repository`.
+    /// The object with a declared digest. A SHA-1 digest is valid only within `repository`.
     pub fn object_with(&self, digest: &Digest, repository: &str) -> Transaction<Option<ObjectId>> {
         if let Some(object) = digest.object_id() {
             return Ok(Some(object));
@@ -196,7 +196,7 @@ impl Reader {
             .transpose()
     }
 
-    /// What was found in a package by the keys of a keyring; `None` when it was not verified yet.
+    /// The result of verifying a package with a keyring; `None` if it has not been verified yet.
     pub fn package(
         &self,
         package: ObjectId,
@@ -214,7 +214,7 @@ impl Reader {
             .transpose()
     }
 
-    /// How many objects the store knows, and their bytes.
+    /// The number of known objects, and their bytes.
     pub fn objects(&self) -> Transaction<(u64, u64)> {
         let (mut count, mut bytes) = (0, 0_u64);
         let mut add = |record: ObjectRecord| {
@@ -241,14 +241,14 @@ impl Reader {
         Ok((count, bytes))
     }
 
-    /// How many manifests and chunks there are.
+    /// The number of manifests and chunks.
     pub fn manifests_and_chunks(&self) -> Transaction<(u64, u64)> {
         let manifests = self.transaction.open_table(tables::MANIFEST_TO_CHUNKS)?;
         let chunks = self.transaction.open_table(tables::CHUNK_TO_ENTRIES)?;
         Ok((manifests.len()?, chunks.len()?))
     }
 
-    /// What the server at `origin` gave with the file at a path below it.
+    /// The validators from the server at `origin` for a path below it.
     pub fn validator(
         &self,
         repository: &str,
@@ -291,10 +291,10 @@ impl Reader {
             .collect()
     }
 
-    /// The last syncs of a repository, newest first.
+    /// The latest syncs of a repository, newest first.
     pub fn history(&self, repository: &str, limit: usize) -> Transaction<Vec<HistoryRecord>> {
         let table = self.transaction.open_table(tables::SYNC_TO_RECORD)?;
-        // A row whose key is damaged is another repository's now.
+        // A row with a damaged key seems to belong to another repository.
         for row in table.iter()? {
             let (key, value) = row?;
             unseal(
@@ -315,13 +315,13 @@ impl Reader {
             .collect()
     }
 
-    /// The names of all repositories that something is known of: a state, syncs, snapshots, published trees.
+    /// The names of all repositories with a state, syncs, snapshots or published trees.
     pub fn known_repositories(&self) -> Transaction<BTreeSet<String>> {
         let mut known: BTreeSet<String> = self.repositories()?.into_keys().collect();
         known.extend(self.snapshots()?.into_keys().map(|(owner, _)| owner));
         known.extend(self.trees()?.into_values().map(|tree| tree.repository));
         let syncs = self.transaction.open_table(tables::SYNC_TO_RECORD)?;
-        // A repository has up to a thousand: from one name to the next.
+        // A repository has up to a thousand rows: skip to the next name.
         let mut next = syncs.first()?;
         while let Some((key, value)) = next {
             unseal(
@@ -384,7 +384,7 @@ impl Reader {
         }
     }
 
-    /// The objects that hold the keys which states were verified by.
+    /// The keyrings with which states were verified.
     pub fn keyrings(&self) -> Transaction<BTreeSet<ObjectId>> {
         let repositories = self.repositories()?.into_values();
         let snapshots = self.snapshots()?.into_values();
@@ -393,8 +393,8 @@ impl Reader {
         Ok(states.filter_map(|state| state.keyring).collect())
     }
 
-    /// Every manifest that something names, once for each name: states and snapshots with their evidence, published trees with their
-    /// earlier generations.
+    /// Every referenced manifest, once for each reference: states and snapshots with their
+    /// evidence, published trees with their earlier generations.
     pub fn names(&self) -> Transaction<Vec<(Name, ObjectId)>> {
         let mut names = Vec::new();
         for (repository, record) in self.repositories()? {

@@ -1,11 +1,12 @@
-//! Every row carries a check of itself, and every read looks at it: redb believes what its pages hold, and a flipped bit in one
-//! would publish a package under another name.
+//! Every row has a checksum, which is verified with every read: redb does not validate its pages,
+//! and a flipped bit could publish a package under another name.
 //!
-//! - The value of a row begins with the first eight bytes of the SHA-256 of its table's name, its key and the rest. So a row that was
-//!   moved to another key or table is noticed too. Eight bytes miss one accident in 2^64, and cost little in tables of millions;
-//!   whoever means to forge a store can compute them, as they could any digest beside its data.
-//! - Manifests and chunks are named by their digest: that is their check.
-//! - Before version 3 rows had none.
+//! - The value of a row begins with the first eight bytes of the SHA-256 of the table name, the key
+//!   and the rest of the value. So a row that was moved to another key or table is detected as
+//!   well. Eight bytes miss one accidental error in 2^64, and cost little in tables with millions
+//!   of rows. They do not protect against deliberate changes.
+//! - Manifests and chunks are named by their digest, which serves as their checksum.
+//! - Before version 3 rows had no checksum.
 
 use redb::{Key, TableDefinition, TableHandle as _, Value};
 use serde::Serialize;
@@ -14,10 +15,10 @@ use serde::de::DeserializeOwned;
 use super::{Transaction, TransactionError};
 use crate::digest::{self, Algorithm, Hasher, ObjectId};
 
-/// Bytes of a row's check.
+/// Length of a checksum in bytes.
 pub const LENGTH: usize = 8;
 
-/// Whether the rows of a store carry checks.
+/// Whether the rows of a store have checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowFormat {
     /// Versions 1 and 2.
@@ -25,7 +26,7 @@ pub enum RowFormat {
     Sealed,
 }
 
-/// How a key is shown in messages.
+/// A key as text for messages.
 pub trait DisplayKey {
     fn shown(&self) -> String;
 }
@@ -57,7 +58,7 @@ impl DisplayKey for (&str, u64) {
 impl DisplayKey for &[u8] {
     fn shown(&self) -> String {
         match std::str::from_utf8(self) {
-            // A tree's path.
+            // The path of a tree.
             Ok(path) if path.starts_with('/') => path.to_owned(),
             _ => digest::hex(self),
         }
@@ -76,7 +77,7 @@ impl DisplayKey for [u8; 64] {
     }
 }
 
-/// A row as it is stored: its check, then `payload`.
+/// A row as it is stored: its checksum, then `payload`.
 pub fn seal<K, V>(
     table: &TableDefinition<'_, K, V>,
     key: &K::SelfType<'_>,
@@ -91,7 +92,7 @@ where
     value
 }
 
-/// What a row says, after its check was looked at.
+/// The payload of a row, after its checksum was verified.
 pub fn unseal<'k, 'v, K, V>(
     form: RowFormat,
     table: &TableDefinition<'_, K, V>,
@@ -147,7 +148,7 @@ where
         .map_err(|error| damaged(table, key, &format!("cannot be decoded: {error}")))
 }
 
-/// The value of a row that is named by its digest.
+/// Verifies and returns the value of a row that is named by its digest.
 pub fn check_digest<'v, V: Value + 'static>(
     table: &TableDefinition<'_, &'static [u8; 32], V>,
     id: ObjectId,
@@ -179,7 +180,8 @@ where
     }
 }
 
-/// Each part but the last with its length before it, so that none can lend its end to the next.
+/// Each part except the last one is prefixed with its length, so that the boundaries are
+/// unambiguous.
 fn check(table: &str, key: &[u8], payload: &[u8]) -> [u8; LENGTH] {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     for part in [table.as_bytes(), key] {

@@ -1,4 +1,4 @@
-//! Loading the trusted keys: from files, from key URLs, and from what was kept of those.
+//! Loads the trusted keys: from files, from key URLs, and from the stored keys of URLs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ use crate::storage::Storage;
 use crate::upstream::{Small, Upstream};
 
 /// The keys of one repository in one run: loaded when they are first needed, so that their URLs are
-/// asked at most once.
+/// requested at most once.
 pub struct TrustedKeys<'a> {
     config: &'a Config,
     repository: &'a config::Repository,
@@ -43,12 +43,12 @@ impl<'a> TrustedKeys<'a> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was odd when they were loaded.
+    /// Warnings from loading the keys.
     pub fn warnings(&self) -> Vec<String> {
         self.lock().warnings.clone()
     }
 
-    /// The trusted keys, the same ones throughout a run: files and URLs as they are when it first asks.
+    /// The trusted keys. They are loaded once and do not change during a run.
     pub fn keyring(&self, upstream: &Upstream) -> Result<Arc<Keyring>, KeyError> {
         let mut loaded = self.lock();
         if let Some(keyring) = &loaded.keyring {
@@ -64,7 +64,7 @@ impl<'a> TrustedKeys<'a> {
         Ok(keyring)
     }
 
-    /// Asks the URLs, and keeps what may be kept.
+    /// Requests the URLs, and stores the accepted keys.
     fn with_keys_of_urls(
         &self,
         mut keyring: Keyring,
@@ -73,7 +73,7 @@ impl<'a> TrustedKeys<'a> {
     ) -> Result<Keyring, KeyError> {
         let (config, repository) = (self.config, self.repository);
         let known = StoredKeys::read(config, repository)?;
-        // A key that a URL no longer has is still trusted: only its own revocation ends that.
+        // A key that is no longer at its URL is still trusted until it is revoked.
         keyring.extend(known.keyring().clone());
         let mut kept = known.clone();
         let mut failures = Vec::new();
@@ -93,7 +93,7 @@ impl<'a> TrustedKeys<'a> {
                 Err(error) => return Err(error),
             }
         }
-        // The configuration may name a key that a URL got only after the others were kept.
+        // A configured key may have been added to a URL after its other keys were stored.
         if !has_all_configured(&keyring, repository)
             && let Some(failure) = failures.pop()
         {
@@ -110,7 +110,8 @@ impl<'a> TrustedKeys<'a> {
     }
 }
 
-/// Where the configuration names keys, no others come this far.
+/// Fails if a known URL has new keys. If fingerprints are configured, other keys were already
+/// removed.
 fn reject_new_keys(
     url: &HttpUrl,
     known: &Keyring,
@@ -130,7 +131,7 @@ fn reject_new_keys(
     })
 }
 
-/// What a key URL has now.
+/// Downloads the keys of a URL.
 fn fetch_keys(upstream: &Upstream, url: &HttpUrl) -> Result<Keyring, KeyError> {
     let shown = url.to_string();
     match upstream.small_at(url.as_url()) {
@@ -146,7 +147,8 @@ pub struct Accepted {
     pub after: Vec<KeySummary>,
 }
 
-/// Keeps the keys that the key URLs have now, and no others, whatever was kept before: somebody looked at it and said so.
+/// Replaces the stored keys by the current keys of the URLs, as confirmed by the user (`repo
+/// trust`).
 pub fn accept(
     config: &Config,
     repository: &config::Repository,
@@ -172,7 +174,7 @@ pub fn accept(
     })
 }
 
-/// The trusted keys as far as they are known without asking anyone, for a person to look at.
+/// The trusted keys that are known without network access, for users.
 pub fn cached_keys(
     config: &Config,
     repository: &config::Repository,
@@ -186,7 +188,7 @@ pub fn cached_keys(
     Ok(only_configured(keyring, repository).keys(now))
 }
 
-/// The trusted keys without asking anyone. `None` when the URLs have to be asked for some of them.
+/// The trusted keys without network access. `None` if some of them must be downloaded.
 pub fn cached_keyring(
     config: &Config,
     repository: &config::Repository,
@@ -216,14 +218,14 @@ fn from_files(repository: &config::Repository) -> Result<Keyring, KeyError> {
     Ok(keyring)
 }
 
-/// Whether the keys that the configuration names, if it names any, are all there.
+/// Whether all configured fingerprints are in the keyring.
 fn has_all_configured(keyring: &Keyring, repository: &config::Repository) -> bool {
     let found = keyring.fingerprints();
     let mut named = repository.trust.fingerprints.iter();
     named.all(|named| found.iter().any(|found| found == named.as_str()))
 }
 
-/// Whether the configuration names this key, or none.
+/// Whether this fingerprint is configured, or none is.
 fn is_wanted(fingerprint: &str, repository: &config::Repository) -> bool {
     let named = &repository.trust.fingerprints;
     named.is_empty() || named.iter().any(|named| named.as_str() == fingerprint)
@@ -234,7 +236,7 @@ fn only_configured(mut keyring: Keyring, repository: &config::Repository) -> Key
     keyring
 }
 
-/// Only the keys that the configuration names, which must be there, judged as strictly as it says.
+/// Keeps only the configured keys, which must exist, and sets the configured policy.
 fn restricted(mut keyring: Keyring, repository: &config::Repository) -> Result<Keyring, KeyError> {
     let trust = &repository.trust;
     if !trust.fingerprints.is_empty() {

@@ -1,4 +1,5 @@
-//! Turns configured credentials into what a request carries. Files and commands are asked once per run, when a sync begins.
+//! Turns configured credentials into headers and certificates. Files are read and commands are run
+//! once per run, when a sync begins.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::config::{Credentials, Secret, SecretSource};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::regular_file;
 
-/// How often a command that should print a secret is looked after.
+/// How often a running secret command is checked.
 const SLICE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, thiserror::Error)]
@@ -46,23 +47,23 @@ pub enum CredentialError {
     UnusableKey { path: PathBuf, why: String },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// Without the command: it may hold a secret itself.
+    /// Does not contain the command, which may contain a secret itself.
     #[error("the command for the secret failed: {0}")]
     Command(String),
     #[error("{what} contains characters that are not allowed in an HTTP header")]
     Characters { what: &'static str },
     #[error("{key}: {source}")]
     At {
-        /// The configuration key that names the file or command.
+        /// The configuration key of the file or command.
         key: &'static str,
         source: Box<CredentialError>,
     },
 }
 
-/// Says where the configuration has what went wrong.
+/// Adds the configuration key to an error.
 pub fn at(key: &'static str) -> impl Fn(CredentialError) -> CredentialError {
     move |source| match source {
-        // It says nothing of the configuration.
+        // Not an error of the configuration.
         CredentialError::Interrupted(_) => source,
         source => CredentialError::At {
             key,
@@ -76,7 +77,7 @@ pub fn identity(
     interrupt: &Interrupt,
 ) -> Result<Identity, CredentialError> {
     let header = |name: HeaderName, value: String, what| {
-        // Line breaks would make two headers of one.
+        // Line breaks would allow header injection.
         if value.chars().any(|c| c.is_ascii_control()) {
             return Err(CredentialError::Characters { what });
         }
@@ -127,7 +128,7 @@ pub fn identity(
     }
 }
 
-/// What can be said of credentials without asking an upstream, and without running a command.
+/// Checks credentials without contacting the upstream or running a command.
 pub fn check(credentials: &Credentials) -> Result<(), CredentialError> {
     match credentials {
         Credentials::None
@@ -146,7 +147,7 @@ pub fn check(credentials: &Credentials) -> Result<(), CredentialError> {
     }
 }
 
-/// A certificate with its key, as TLS takes it: the client library panics over others.
+/// A certificate with its key, checked as TLS does: the client library panics on invalid ones.
 fn client_certificate(cert: &Path, key: &Path) -> Result<ClientCert, CredentialError> {
     let chain = certificates(cert).map_err(at("credentials.cert"))?;
     let (private, der) = private_key(key).map_err(at("credentials.key"))?;
@@ -165,7 +166,7 @@ fn client_certificate(cert: &Path, key: &Path) -> Result<ClientCert, CredentialE
         })?;
     let certified = CertifiedKey::new(certificates.collect(), signing);
     match certified.keys_match() {
-        // Not every kind of key tells its public half.
+        // Not every kind of key provides its public part.
         Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {
             Ok(ClientCert::new_with_certs(&chain, private))
         }
@@ -181,7 +182,7 @@ fn client_certificate(cert: &Path, key: &Path) -> Result<ClientCert, CredentialE
 
 fn unusable(path: &Path, error: &TlsError) -> CredentialError {
     let why = match error {
-        // Its type is of a crate below; its text is the name of the variant.
+        // The type is private to a dependency; its text is the name of the variant.
         TlsError::InvalidCertificate(CertificateError::Other(other))
             if format!("{other:?}").contains("UnsupportedCertVersion") =>
         {
@@ -195,7 +196,8 @@ fn unusable(path: &Path, error: &TlsError) -> CredentialError {
     }
 }
 
-/// The authorities of a PEM file, at least one that can be used: the client library would leave the others out in silence.
+/// The CA certificates of a PEM file, at least one of them usable: the client library would ignore
+/// the others silently.
 pub fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialError> {
     let (mut usable, mut refused) = (Vec::new(), None);
     for certificate in certificates(path)? {
@@ -230,7 +232,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialErro
     Ok(found)
 }
 
-/// As both libraries have it.
+/// In the types of both libraries.
 fn private_key(
     path: &Path,
 ) -> Result<(PrivateKey<'static>, PrivateKeyDer<'static>), CredentialError> {
@@ -285,7 +287,8 @@ fn secret(source: &SecretSource, interrupt: &Interrupt) -> Result<Secret, Creden
     Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
 }
 
-/// What a command prints. It may itself wait, for a network or a person: an interruption ends that.
+/// The output of a command. The command may block, for the network or a user: an interruption ends
+/// it.
 fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, CredentialError> {
     let failed = |error: io::Error| CredentialError::Command(error.to_string());
     let mut child = Command::new("/bin/sh")
@@ -297,7 +300,7 @@ fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, Credentia
         .spawn()
         .map_err(failed)?;
     let mut stdout = child.stdout.take().expect("it is piped");
-    // Not joined after an interruption: what the command has started may keep the pipe open.
+    // Not joined after an interruption: child processes of the command may keep the pipe open.
     let reading = thread::Builder::new()
         .name("secret".to_owned())
         .spawn(move || {
@@ -315,7 +318,7 @@ fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, Credentia
             Ok(printed) => printed?,
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        // It may go on after it has closed its output.
+        // The command may continue after it has closed its output.
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok(Some((status, printed)));
@@ -327,7 +330,7 @@ fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, Credentia
         }
     });
     if !matches!(ended, Ok(Some(_))) {
-        // It may have ended by itself.
+        // It may have ended already.
         drop(child.kill());
         drop(child.wait());
     }
@@ -338,7 +341,7 @@ fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, Credentia
     }
 }
 
-/// What nobody else should be able to read.
+/// Reads a file that other users should not be able to read.
 fn read_secret(path: &Path) -> Result<Vec<u8>, CredentialError> {
     let open_to_others = std::fs::metadata(path)
         .ok()

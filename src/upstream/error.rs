@@ -1,4 +1,4 @@
-//! What can go wrong with an upstream.
+//! Errors of upstreams.
 
 use std::io;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub enum UpstreamError {
     },
     #[error("{url}: {why}")]
     Unreachable { url: String, why: String },
-    /// No further attempt would help, as with the next one.
+    /// Not retried, like the next one.
     #[error("{url}: {why}")]
     Tls { url: String, why: TlsFailure },
     #[error("{url}: host not found")]
@@ -43,13 +43,13 @@ pub enum UpstreamError {
         url: String,
         expected: Digest,
         expected_size: Option<u64>,
-        /// Not computed when the size was wrong already.
+        /// Not computed if the size is wrong.
         got: Option<Digest>,
         got_size: u64,
     },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// Trouble on our side of the wire: the pool's disk.
+    /// A local error: the disk of the pool.
     #[error(transparent)]
     Local(#[from] io::Error),
 }
@@ -79,7 +79,7 @@ fn about(digest: &Digest, size: Option<u64>) -> String {
     }
 }
 
-/// Of a file that is too long only the beginning was read.
+/// Of a file that is too large, only the beginning was read.
 fn about_got(got: Option<&Digest>, size: u64, expected: Option<u64>) -> String {
     match got {
         Some(digest) => about(digest, Some(size)),
@@ -89,8 +89,9 @@ fn about_got(got: Option<&Digest>, size: u64, expected: Option<u64>) -> String {
 }
 
 impl UpstreamError {
-    /// Whether it says something of one file, and other files of the upstream may be had all the same. A server that hides what it
-    /// does not have answers 403 (S3 without the right to list), one that negotiates content may answer 406.
+    /// Whether the error concerns one file only, and other files of the upstream may be available.
+    /// Some servers return 403 for files that do not exist (S3 without permission to list) or 406
+    /// (content negotiation).
     pub fn affects_one_file(&self) -> bool {
         match self {
             Self::Missing { .. } | Self::NotAFile { .. } | Self::Mismatch { .. } => true,
@@ -106,12 +107,13 @@ impl UpstreamError {
         }
     }
 
-    /// Whether a server said so of one file. Where it still does after all attempts, what else it has may be had.
+    /// Whether the server returned a 5xx status. If it still does after all attempts, other files
+    /// may be available.
     pub fn is_server_error(&self) -> bool {
         matches!(self, Self::Status { status, .. } if *status >= 500)
     }
 
-    /// Which of two findings about a file is the one to report.
+    /// Which of two errors about a file to report.
     pub fn is_more_severe_than(&self, other: &Self) -> bool {
         let severity = |error: &Self| match error {
             Self::Missing { .. } => 0,

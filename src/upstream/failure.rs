@@ -1,4 +1,4 @@
-//! What a failed request means: worth another attempt, or wrong for good, and then by which setting.
+//! Classifies failed requests: temporary, or permanent and caused by which setting.
 
 use std::error::Error as _;
 use std::io;
@@ -33,15 +33,15 @@ pub fn classify(url: String, error: &Error, sent_certificate: bool) -> UpstreamE
     UpstreamError::Unreachable { url, why }
 }
 
-/// What a page that comes with status 400 says of the connection. Servers have no other way to say it.
+/// Detects TLS problems in the error page of status 400: servers report them only there.
 pub fn failure_in_page(page: &[u8], is_tls: bool) -> Option<TlsFailure> {
-    /// In lower case, of nginx, Apache and Go.
+    /// In lowercase, from nginx, Apache and Go.
     const TLS_WANTED: [&str; 3] = [
         "plain http request was sent to https port",
         "speaking plain http to an ssl-enabled server port",
         "sent an http request to an https server",
     ];
-    /// Of nginx.
+    /// From nginx.
     const CERTIFICATE_WANTED: &str = "no required ssl certificate was sent";
     let page = String::from_utf8_lossy(page).to_ascii_lowercase();
     if is_tls {
@@ -53,7 +53,7 @@ pub fn failure_in_page(page: &[u8], is_tls: bool) -> Option<TlsFailure> {
     }
 }
 
-/// Why a TLS connection cannot be had however often it is tried.
+/// A permanent TLS error.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TlsFailure {
     #[error("the server certificate is not signed by a trusted CA")]
@@ -95,7 +95,7 @@ fn final_tls(error: &TlsError, sent_certificate: bool) -> Option<TlsFailure> {
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
             TlsFailure::ClientCertificateWanted
         }
-        // Before TLS 1.3 a missing certificate is a failed handshake.
+        // Before TLS 1.3, a missing certificate is a handshake failure.
         TlsError::AlertReceived(AlertDescription::HandshakeFailure) if !sent_certificate => {
             return None;
         }
@@ -114,7 +114,7 @@ fn final_tls(error: &TlsError, sent_certificate: bool) -> Option<TlsFailure> {
     })
 }
 
-/// Somewhere in the chain: the library wraps errors of a handshake in those of reading and writing.
+/// Searches the chain of causes: the library wraps handshake errors in read and write errors.
 fn tls_error(error: &Error) -> Option<&TlsError> {
     match error {
         Error::Rustls(error) => Some(error),
@@ -157,7 +157,7 @@ fn explain(error: &Error) -> String {
     }
 }
 
-/// Why a body could not be read to its end: the library's own errors come wrapped.
+/// Explains a failed read of a body: the library wraps its own errors.
 pub fn explain_io(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(inner) => explain(inner),
@@ -168,7 +168,7 @@ pub fn explain_io(error: &io::Error) -> String {
     }
 }
 
-/// A body that could not be read: a TLS alert may come only with the first byte of an answer.
+/// The error of a body that could not be read.
 pub fn classify_read(url: &str, error: &io::Error) -> UpstreamError {
     UpstreamError::Unreachable {
         url: url.to_owned(),
