@@ -1,18 +1,21 @@
 //! Manifests: immutable, canonical lists of what a repository's published tree holds.
 //!
-//! A manifest lists every published path with its object, size and role, and for packages their name, version and
-//! architecture. Entries are sorted by path and cut into chunks; a chunk is named by the SHA-256 of its encoding, a
-//! manifest is the list of its chunks and is named by the SHA-256 of that list. Equal content therefore has an equal
-//! name, and two manifests that differ in one entry share all chunks but one.
+//! A manifest lists every published path with its object, size and role, and for packages their
+//! name, version and architecture. Entries are sorted by path and cut into chunks; a chunk is named
+//! by the SHA-256 of its encoding, a manifest is the list of its chunks and is named by the SHA-256
+//! of that list. Equal content therefore has an equal name, and two manifests that differ in one
+//! entry share all chunks but one.
 //!
 //! # Encoding
 //!
-//! `varint` is LEB128, unsigned, at most 10 bytes, never longer than needed. `text` is a varint length and UTF-8.
+//! `varint` is LEB128, unsigned, at most 10 bytes, never longer than needed. `text` is a varint
+//! length and UTF-8.
 //!
-//! - chunk: `chantal chunk 2\n`, then for each entry: varint length of the prefix that its path shares with the path
-//!   before it in this chunk, text rest of the path, 32 bytes object, varint size, one byte role, and for packages
-//!   text name, text version, text architecture.
-//! - manifest: `chantal manifest 2\n`, then for each chunk: 32 bytes digest, varint entries, varint packages, varint bytes.
+//! - chunk: `chantal chunk 2\n`, then for each entry: varint length of the prefix that its path
+//!   shares with the path before it in this chunk, text rest of the path, 32 bytes object, varint
+//!   size, one byte role, and for packages text name, text version, text architecture.
+//! - manifest: `chantal manifest 2\n`, then for each chunk: 32 bytes digest, varint entries, varint
+//!   packages, varint bytes.
 //!
 //! A chunk ends after an entry whose path has a SHA-256 that begins with four zero bits (every 16th
 //! on average), and after [`CHUNK_ENTRIES_MAX`] entries at the latest. So the end of a chunk
@@ -207,7 +210,8 @@ pub enum ManifestError {
 
 /// Builds the canonical manifest of these entries, which may be in any order.
 ///
-/// Listing the same file twice is fine; two contents for one path, or a path below a file, are errors.
+/// Listing the same file twice is fine; two contents for one path, or a path below a file, are
+/// errors.
 pub fn build(entries: Vec<Entry>) -> Result<Built, ManifestError> {
     build_as(Version::Two, entries)
 }

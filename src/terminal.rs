@@ -30,7 +30,8 @@ pub fn escape_lines(text: &str) -> String {
 /// Escapes a JSON document: characters that a terminal interprets are written as `\uXXXX`, which is
 /// equivalent.
 ///
-/// Outside of strings JSON has only ASCII, and inside of them the lower control characters are escaped already.
+/// Outside of strings JSON has only ASCII, and inside of them the lower control characters are
+/// escaped already.
 pub fn escape_json(document: &str) -> String {
     let mut text = String::with_capacity(document.len());
     let mut units = [0; 2];

@@ -19,7 +19,8 @@ pub struct HttpUrl(Url);
 /// The source of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamUrl {
-    /// The path ends with `/`, so that joining keeps its last segment; the query is kept for every request.
+    /// The path ends with `/`, so that joining keeps its last segment; the query is kept for every
+    /// request.
     Http(HttpUrl),
     /// An absolute path.
     File(PathBuf),

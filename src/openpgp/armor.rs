@@ -63,7 +63,8 @@ pub(super) fn is_armored(bytes: &[u8]) -> bool {
     lines(bytes).any(|line| line.starts_with(BEGIN))
 }
 
-/// Reads every block. `first_line` is the number of the text's first line in its file, for messages.
+/// Reads every block. `first_line` is the number of the text's first line in its file, for
+/// messages.
 pub(super) fn read(text: &[u8], first_line: usize) -> Result<Armored<'_>, ArmorError> {
     let mut armored = Armored {
         blocks: Vec::new(),

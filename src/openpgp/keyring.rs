@@ -13,7 +13,8 @@ use super::certificate::{Certificate, Key, KeySummary, KeyValidity, ParsedKeys, 
 use super::packets::FramingError;
 use super::problem::{KeyProblem, Problem};
 
-/// The largest key file. The keyring of all keys that Debian ever used for archives is below 100 KB.
+/// The largest key file. The keyring of all keys that Debian ever used for archives is below 100
+/// KB.
 const MAX_KEYRING_BYTES: usize = 8 << 20;
 
 /// Trusted keys. Every key in it may sign, so it is never shared between repositories.

@@ -27,7 +27,8 @@ use super::validity;
 
 /// The largest clear-signed file; those of the big archives are below half a megabyte.
 const MAX_CLEARTEXT_BYTES: usize = 16 << 20;
-/// The largest detached signature, and the most signatures in one: each costs a pass over the signed bytes.
+/// The largest detached signature, and the most signatures in one: each costs a pass over the
+/// signed bytes.
 const MAX_SIGNATURE_BYTES: usize = 1 << 20;
 const MAX_SIGNATURES: usize = 64;
 /// Tolerance for signer clocks that are ahead, the same as apt's for the date of a Release file.
@@ -77,7 +78,8 @@ pub enum VerifyError {
 /// Why a signature is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// Fingerprint or else key id of the key or subkey that the signature names, in uppercase hexadecimal.
+    /// Fingerprint or else key id of the key or subkey that the signature names, in uppercase
+    /// hexadecimal.
     pub key: Option<String>,
     pub problem: Problem,
 }
@@ -167,10 +169,11 @@ fn clear_text(signed: &[u8], what: &str) -> Result<Vec<u8>, VerifyError> {
 }
 
 impl Keyring {
-    /// Verifies a clear-signed file (`InRelease`) at a time in seconds since the epoch. `what` names it in errors.
+    /// Verifies a clear-signed file (`InRelease`) at a time in seconds since the epoch. `what`
+    /// names it in errors.
     ///
-    /// The trusted bytes are the signed text as apt reads it: without dash escapes and trailing blanks, every line
-    /// ending in a newline. It equals the `Release` file that was signed.
+    /// The trusted bytes are the signed text as apt reads it: without dash escapes and trailing
+    /// blanks, every line ending in a newline. It equals the `Release` file that was signed.
     pub fn verify_inline(
         &self,
         signed: &[u8],

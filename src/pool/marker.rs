@@ -3,10 +3,10 @@
 //! ```text
 //! chantal pool, layout 1
 //! 9f86d081884c7d659a2feaa0c55ad015          the pool's id
-//! store 60303ae22b998861bce3b28f33eec1be    the store that it belongs to, and from here on what was noted of that
+//! store 60303ae22b998861bce3b28f33eec1be    the store that it belongs to, with its details
 //! at /var/lib/chantal/chantal.redb
 //! host mirror1
-//! generation 7                              how often objects were removed from it
+//! generation 7                              the generation of the store
 //! last used 2026-11-26T19:23:19Z            to the hour
 //! ```
 //!

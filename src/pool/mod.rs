@@ -1,10 +1,10 @@
 //! The pool: every object of a storage once, named by its SHA-256.
 //!
 //! ```text
-//! {pool}/CHANTAL-POOL          marker: layout version, the pool's id, which the store knows too, and whose it is
+//! {pool}/CHANTAL-POOL          marker: layout version, pool id (also in the store), owner
 //! {pool}/sha256/ab/<64 hex>    objects, mode 0444
-//! {pool}/partial/              downloads under way or interrupted, named by the digest they are expected to have, and
-//!                              where that digest is weak also by the repository that declared it; and new indexes
+//! {pool}/partial/              running and interrupted downloads, named by their expected digest
+//!                              (weak digests with the name of the repository), and new indexes
 //!                              while they are written
 //! ```
 //!
@@ -18,7 +18,8 @@
 //!   wait for its download nor resume it.
 //! - If the disk of a pool is unmounted while it is used, nothing is created at its path: no
 //!   directory above `sha256/ab` is ever created, and the error is [`place::PoolUnmounted`].
-//! - One download per digest at a time: threads of a process wait for each other, runs by a lock on the partial file.
+//! - One download per digest at a time: threads of a process wait for each other, runs by a lock on
+//!   the partial file.
 //! - Functions that change the pool require the locks of the run ([`crate::lock::Locks`]); only a
 //!   run that holds the storage lock exclusively removes objects.
 

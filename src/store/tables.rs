@@ -71,7 +71,8 @@ pub const MANIFEST_TO_CHUNKS: TableDefinition<&[u8; 32], &[u8]> =
     TableDefinition::new("manifest_to_chunks");
 pub const CHUNK_TO_ENTRIES: TableDefinition<&[u8; 32], &[u8]> =
     TableDefinition::new("chunk_to_entries");
-/// Size in bytes (u64) and when the digest was last computed (i64, seconds since the epoch), little endian.
+/// Size in bytes (u64) and when the digest was last computed (i64, seconds since the epoch), little
+/// endian.
 pub const OBJECT_TO_RECORD: TableDefinition<&[u8; 32], [u8; LENGTH + 16]> =
     TableDefinition::new("object_to_checked_record");
 /// See [`alias_key`].

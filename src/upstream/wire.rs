@@ -466,7 +466,8 @@ mod tests {
         }
     }
 
-    /// The server does not read what it refuses: sending that fails, and the answer is there all the same.
+    /// The server does not read what it refuses: sending that fails, and the answer is there all
+    /// the same.
     #[test]
     fn an_answer_that_came_before_the_request_was_sent_is_read() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,5 @@
-//! Whole configurations through the loader: what they become, and the exact words for what is wrong with them.
+//! Whole configurations through the loader: what they become, and the exact words for what is wrong
+//! with them.
 
 mod accepted;
 mod located;

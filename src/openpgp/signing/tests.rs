@@ -43,7 +43,8 @@ fn refused(bytes: &[u8]) -> String {
     SigningKey::read(bytes, None, NOW).unwrap_err().to_string()
 }
 
-/// Signs in both forms; the public part, our verdict and gpgv's must agree, and not survive a changed byte.
+/// Signs in both forms; the public part, our verdict and gpgv's must agree, and not survive a
+/// changed byte.
 #[track_caller]
 fn check_signatures(key: &SigningKey, now: i64) {
     let public = key.public();

@@ -468,7 +468,8 @@ fn bytes_may_pass_by() {
     }
 }
 
-/// A root by a key that has expired since is refused, a package is not; a key in a stranger's hands signs neither.
+/// A root by a key that has expired since is refused, a package is not; a key in a stranger's hands
+/// signs neither.
 #[test]
 fn packages_are_judged_at_their_signing() {
     let key = TestKey::new(1);

@@ -1,6 +1,7 @@
 //! The records of the store. Times are seconds since the epoch, sizes are bytes.
 //!
-//! Fields may be added, with a default; a field that changes its meaning needs a new schema version.
+//! Fields may be added, with a default; a field that changes its meaning needs a new schema
+//! version.
 
 mod state;
 mod until_version_3;
