@@ -106,7 +106,7 @@ pub fn plan(
         let age = now
             .duration_since(partial.modified)
             .unwrap_or_else(|ahead| ahead.duration());
-        partial.kind == PartialKind::Made || age >= STALE
+        partial.kind == PartialKind::NewObject || age >= STALE
     });
     Ok(plan)
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use sha2::Digest as _;
 
-/// The digest algorithms that an upstream may vouch with, weakest first.
+/// The digest algorithms that an upstream may use, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
     Sha1,
@@ -36,8 +36,8 @@ impl Algorithm {
         }
     }
 
-    /// Strong enough that equal digests mean equal bytes, whoever declared them. A SHA-1 digest can be
-    /// forged, so what it says counts only within the repository that said it.
+    /// Strong enough that equal digests mean equal bytes, regardless of who declared them. A SHA-1
+    /// digest can be forged, so it is valid only within the repository that declared it.
     pub const fn is_collision_resistant(self) -> bool {
         !matches!(self, Self::Sha1)
     }
@@ -47,7 +47,7 @@ impl Algorithm {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
-    // Zero behind the algorithm's length, so that the derived comparisons are right.
+    // Padded with zeros after the algorithm's length, so that the derived comparisons are correct.
     bytes: [u8; 64],
 }
 
@@ -60,7 +60,7 @@ pub enum DigestError {
 }
 
 impl Digest {
-    /// From hexadecimal digits of either case.
+    /// Parses hexadecimal digits, uppercase or lowercase.
     pub fn parse(algorithm: Algorithm, hex: &str) -> Result<Self, DigestError> {
         let mut bytes = [0; 64];
         let digits = hex.as_bytes();
@@ -101,7 +101,7 @@ impl Digest {
         &self.bytes[..self.algorithm.len()]
     }
 
-    /// The object that has this digest, when SHA-256 is what was declared.
+    /// The object with this digest, if the algorithm is SHA-256.
     pub fn object_id(&self) -> Option<ObjectId> {
         match self.algorithm {
             Algorithm::Sha256 => self.bytes().try_into().ok().map(ObjectId),
@@ -207,7 +207,8 @@ enum Declared {
 }
 
 impl Hasher {
-    /// `declared` is the algorithm wanted beside SHA-256; naming SHA-256 costs nothing more.
+    /// `declared` is the algorithm to compute in addition to SHA-256; SHA-256 itself costs nothing
+    /// extra.
     pub fn new(declared: Algorithm) -> Self {
         Self {
             object: sha2::Sha256::new(),

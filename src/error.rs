@@ -115,11 +115,11 @@ impl Error {
     }
 
     /// What all of these together end with; `None` when there are none.
-    pub fn gravest<'a>(errors: impl IntoIterator<Item = &'a Self>) -> Option<Exit> {
+    pub fn most_severe<'a>(errors: impl IntoIterator<Item = &'a Self>) -> Option<Exit> {
         errors
             .into_iter()
             .map(Self::exit)
-            .max_by_key(|exit| exit.gravity())
+            .max_by_key(|exit| exit.severity())
     }
 
     /// Each thing that went wrong, and what to do about it.
@@ -329,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gravest_failure_counts() {
+    fn the_most_severe_failure_counts() {
         let order = [130, 5, 4, 2, 1, 3, 6];
         let all = [
             Exit::Other,
@@ -341,7 +341,7 @@ mod tests {
             Exit::Interrupted,
         ];
         let mut sorted = all;
-        sorted.sort_by_key(|exit| std::cmp::Reverse(exit.gravity()));
+        sorted.sort_by_key(|exit| std::cmp::Reverse(exit.severity()));
         assert_eq!(sorted.map(Exit::code), order);
         let errors: Vec<_> = all
             .into_iter()
@@ -350,7 +350,7 @@ mod tests {
                 errors: Vec::new(),
             })
             .collect();
-        assert_eq!(Error::gravest(&errors).map(Exit::code), Some(130));
-        assert_eq!(Error::gravest(&[]), None);
+        assert_eq!(Error::most_severe(&errors).map(Exit::code), Some(130));
+        assert_eq!(Error::most_severe(&[]), None);
     }
 }

@@ -1,6 +1,6 @@
-//! Exit codes: what a run ends with, as scripts see it.
+//! Exit codes.
 
-/// What a run ends with. README.md and `--help` document the same list.
+/// The result of a run. README.md and `--help` document the same list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Other,
@@ -21,13 +21,13 @@ impl Exit {
             Self::Refused => 4,
             Self::Damaged => 5,
             Self::Busy => 6,
-            // As shells expect it of Ctrl-C.
+            // What shells expect after Ctrl-C.
             Self::Interrupted => 130,
         }
     }
 
-    /// The higher one counts when several repositories fail.
-    pub const fn gravity(self) -> u8 {
+    /// If several repositories fail, the exit code is that of the most severe failure.
+    pub const fn severity(self) -> u8 {
         match self {
             Self::Interrupted => 6,
             Self::Damaged => 5,

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: work ends between two steps; what is done stays done, and the next run continues there.
+//! Ctrl-C and SIGTERM: a run stops between two steps; completed steps are kept, and the next run
+//! continues there.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit::Exit;
 
-/// Whether the user wants this run to end, or somebody this part of it.
+/// Whether this run, or this part of it, has been asked to stop.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     by_user: Arc<AtomicBool>,
@@ -21,11 +22,11 @@ pub struct Interrupt {
 pub struct Interrupted;
 
 impl Interrupt {
-    /// Starts to listen. The first signal asks for an end, the second one forces it.
+    /// Installs the signal handlers. The first signal requests a stop, the second one forces it.
     pub fn listen() -> io::Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the first signal still finds the flag unset here.
+            // The order matters: at the first signal the flag is not set yet.
             let code = Exit::Interrupted.code();
             signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&flag))?;
             signal_hook::flag::register(signal, Arc::clone(&flag))?;
@@ -36,7 +37,7 @@ impl Interrupt {
         })
     }
 
-    /// For a part of the run, which can be stopped and gone on with while the rest runs.
+    /// For a part of the run that can be stopped and resumed while the rest continues.
     pub fn part(&self) -> Self {
         Self {
             by_user: Arc::clone(&self.by_user),
@@ -60,7 +61,7 @@ impl Interrupt {
         }
     }
 
-    /// Sleeps, but not through an interruption.
+    /// Sleeps until the time has passed or the run is interrupted.
     pub fn sleep(&self, duration: Duration) -> Result<(), Interrupted> {
         let end = Instant::now() + duration;
         loop {

@@ -76,8 +76,8 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
     builder.init();
     if let Some(path) = away {
         log::warn!(
-            "the directory of logging.file {} is not there: is the file system mounted? `chantal init` makes it; \
-             this run logs to standard error",
+            "the directory of logging.file {} does not exist: is the file system mounted? \
+             `chantal init` creates it; this run logs to standard error",
             path.display()
         );
     }

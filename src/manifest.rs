@@ -1,34 +1,38 @@
 //! Manifests: immutable, canonical lists of what a repository's published tree holds.
 //!
-//! A manifest lists every published path with its object, size and role, and for packages their name, version and
-//! architecture. Entries are sorted by path and cut into chunks; a chunk is named by the SHA-256 of its encoding, a
-//! manifest is the list of its chunks and is named by the SHA-256 of that list. Equal content therefore has an equal
-//! name, and two manifests that differ in one entry share all chunks but one.
+//! A manifest lists every published path with its object, size and role, and for packages their
+//! name, version and architecture. Entries are sorted by path and cut into chunks; a chunk is named
+//! by the SHA-256 of its encoding, a manifest is the list of its chunks and is named by the SHA-256
+//! of that list. Equal content therefore has an equal name, and two manifests that differ in one
+//! entry share all chunks but one.
 //!
 //! # Encoding
 //!
-//! `varint` is LEB128, unsigned, at most 10 bytes, never longer than needed. `text` is a varint length and UTF-8.
+//! `varint` is LEB128, unsigned, at most 10 bytes, never longer than needed. `text` is a varint
+//! length and UTF-8.
 //!
-//! - chunk: `chantal chunk 2\n`, then for each entry: varint length of the prefix that its path shares with the path
-//!   before it in this chunk, text rest of the path, 32 bytes object, varint size, one byte role, and for packages
-//!   text name, text version, text architecture.
-//! - manifest: `chantal manifest 2\n`, then for each chunk: 32 bytes digest, varint entries, varint packages, varint bytes.
+//! - chunk: `chantal chunk 2\n`, then for each entry: varint length of the prefix that its path
+//!   shares with the path before it in this chunk, text rest of the path, 32 bytes object, varint
+//!   size, one byte role, and for packages text name, text version, text architecture.
+//! - manifest: `chantal manifest 2\n`, then for each chunk: 32 bytes digest, varint entries, varint
+//!   packages, varint bytes.
 //!
-//! A chunk ends after an entry whose path has a SHA-256 that begins with four zero bits (every 16th on average), and
-//! after [`CHUNK_ENTRIES_MAX`] entries at the latest. Where a chunk ends so depends on nothing but that entry's path, and
-//! a change somewhere moves no other boundary.
+//! A chunk ends after an entry whose path has a SHA-256 that begins with four zero bits (every 16th
+//! on average), and after [`CHUNK_ENTRIES_MAX`] entries at the latest. So the end of a chunk
+//! depends only on that entry's path, and a change moves no other boundary.
 //!
-//! Version 1 differs in the number in the first lines, and its chunks end where the SHA-256 begins with eight zero bits (every
-//! 256th). It is read, and no longer written but to find out that nothing changed. Small chunks cost a longer list and save more:
-//! daily snapshots of 63,440 packages of which every day 1 % get another version, spread at random, take 1.27 GB in a year with
-//! chunks of 256 and 0.44 GB with chunks of 16, all of them compressed as the store does.
+//! Version 1 differs in the version number, and its chunks end where the SHA-256 begins with eight
+//! zero bits (every 256th). It is still read, but written only to find out whether anything
+//! changed. Small chunks cost a longer list and save more: daily snapshots of 63,440 packages of
+//! which every day 1 % get another version, spread at random, take 1.27 GB in a year with chunks of
+//! 256 and 0.44 GB with chunks of 16, all of them compressed as the store does.
 
 use std::fmt;
 
 use crate::digest::{ObjectId, ObjectRef};
 use crate::rel_path::{RelPath, RelPathError};
 
-/// Which encoding a manifest has.
+/// The encoding of a manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     One,
@@ -62,17 +66,17 @@ impl Version {
         }
     }
 
-    /// The version that these bytes begin as, and what follows.
+    /// The version of these bytes, and the bytes after the version line.
     fn of(bytes: &[u8], magic: fn(Self) -> &'static [u8]) -> Option<(Self, &[u8])> {
         let mut all = Self::ALL.into_iter();
         all.find_map(|version| Some((version, bytes.strip_prefix(magic(version))?)))
     }
 }
 
-/// Bounds the memory that reading one chunk takes.
+/// Limits the memory for reading one chunk.
 pub const CHUNK_ENTRIES_MAX: usize = 4096;
 
-/// What a published file is.
+/// The role of a published file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Authenticates everything else: `InRelease`, `repomd.xml` and their signatures.
@@ -82,7 +86,8 @@ pub enum Role {
     Package,
     /// Named by an index, but not a package: installer images, deltas.
     File,
-    /// A key for clients: the upstream's own, or the trusted ones that chantal adds. No digest vouches for it.
+    /// A key for clients: the upstream's own, or the trusted ones that chantal adds. No digest
+    /// covers it.
     Key,
 }
 
@@ -109,7 +114,7 @@ impl Role {
     }
 }
 
-/// What a package is called.
+/// The name, version and architecture of a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Package {
     pub name: String,
@@ -138,7 +143,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A file that is no package.
+    /// A file that is not a package.
     pub fn new(path: RelPath, content: ObjectRef, role: Role) -> Self {
         Self {
             path,
@@ -179,7 +184,7 @@ pub struct Manifest {
     pub chunks: Vec<ChunkRef>,
 }
 
-/// A manifest that was just made, with the encoded chunks it consists of.
+/// A new manifest with its encoded chunks.
 #[derive(Debug)]
 pub struct Built {
     pub id: ObjectId,
@@ -189,28 +194,29 @@ pub struct Built {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    #[error("{path} is listed with two different contents: object {first} and object {second}")]
+    #[error("{path} is listed twice with different content: object {first} and object {second}")]
     TwoContents {
         path: RelPath,
         first: ObjectId,
         second: ObjectId,
     },
-    #[error("{path} is a file, and a directory in {below}")]
+    #[error("{path} is a file, but also a directory in {below}")]
     FileAndDirectory { path: String, below: RelPath },
-    #[error("not a manifest of a version that this chantal reads: {0}")]
+    #[error("invalid manifest, or an unsupported version: {0}")]
     Malformed(&'static str),
-    #[error("a manifest holds a bad path: {0}")]
+    #[error("invalid path in a manifest: {0}")]
     Path(#[from] RelPathError),
 }
 
-/// Makes the canonical manifest of these entries, in whatever order they come.
+/// Builds the canonical manifest of these entries, which may be in any order.
 ///
-/// Listing the same file twice is fine; two contents for one path, or a path below a file, are errors.
+/// Listing the same file twice is fine; two contents for one path, or a path below a file, are
+/// errors.
 pub fn build(entries: Vec<Entry>) -> Result<Built, ManifestError> {
     build_as(Version::Two, entries)
 }
 
-/// The same in a version.
+/// As [`build`], in a given version.
 pub fn build_as(version: Version, mut entries: Vec<Entry>) -> Result<Built, ManifestError> {
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     for pair in entries.windows(2) {
@@ -310,11 +316,12 @@ fn shared_prefix(a: &str, b: &str) -> usize {
         .map_or(a.len().min(b.len()), |((index, _), _)| index)
 }
 
-/// Reads a chunk back, and checks that these entries have no other encoding: equal content must have an equal name.
-/// Where chunks are cut is not checked, that would cost a digest for each path.
+/// Reads a chunk back, and checks that these entries have no other encoding: equal content must
+/// have an equal name. The chunk boundaries are not checked: that would require a digest of each
+/// path.
 pub fn decode_chunk(bytes: &[u8]) -> Result<Vec<Entry>, ManifestError> {
-    let (_, mut rest) = Version::of(bytes, Version::chunk_magic)
-        .ok_or(ManifestError::Malformed("a chunk does not begin as one"))?;
+    let (_, mut rest) =
+        Version::of(bytes, Version::chunk_magic).ok_or(ManifestError::Malformed("not a chunk"))?;
     let mut entries: Vec<Entry> = Vec::new();
     while !rest.is_empty() {
         // Paths share prefixes, so an entry can take a hundred times the memory of its encoding.
@@ -325,19 +332,21 @@ pub fn decode_chunk(bytes: &[u8]) -> Result<Vec<Entry>, ManifestError> {
             .map_err(|_| ManifestError::Malformed("a path is too long"))?;
         let tail = text(&mut rest)?;
         let previous = entries.last().map_or("", |entry| entry.path.as_str());
-        let head = previous
-            .get(..shared)
-            .ok_or(ManifestError::Malformed("a path shares more than there is"))?;
+        let head = previous.get(..shared).ok_or(ManifestError::Malformed(
+            "the shared prefix of a path is too long",
+        ))?;
         let written = format!("{head}{tail}");
         if shared != shared_prefix(previous, &written) {
-            return Err(ManifestError::Malformed("a path shares less than it could"));
+            return Err(ManifestError::Malformed(
+                "the shared prefix of a path is too short",
+            ));
         }
         let path = RelPath::parse(&written)?;
         if path.as_str() != written {
-            return Err(ManifestError::Malformed("a path is not in its plain form"));
+            return Err(ManifestError::Malformed("a path is not normalized"));
         }
         if entries.last().is_some_and(|previous| previous.path >= path) {
-            return Err(ManifestError::Malformed("paths are not in order"));
+            return Err(ManifestError::Malformed("paths are not sorted"));
         }
         let object = ObjectId(
             take(&mut rest, 32)?
@@ -346,7 +355,7 @@ pub fn decode_chunk(bytes: &[u8]) -> Result<Vec<Entry>, ManifestError> {
         );
         let size = varint(&mut rest)?;
         let role = Role::from_code(take(&mut rest, 1)?[0])
-            .ok_or(ManifestError::Malformed("a role is unknown"))?;
+            .ok_or(ManifestError::Malformed("unknown role"))?;
         let package = match role {
             Role::Package => Some(Package {
                 name: text(&mut rest)?.to_owned(),
@@ -380,7 +389,7 @@ impl Manifest {
 
     pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
         let (version, mut rest) = Version::of(bytes, Version::manifest_magic)
-            .ok_or(ManifestError::Malformed("it does not begin as one"))?;
+            .ok_or(ManifestError::Malformed("not a manifest"))?;
         let mut chunks = Vec::new();
         while !rest.is_empty() {
             let id = ObjectId(
@@ -438,7 +447,7 @@ fn varint(rest: &mut &[u8]) -> Result<u64, ManifestError> {
             return Ok(value);
         }
     }
-    Err(ManifestError::Malformed("a number does not end"))
+    Err(ManifestError::Malformed("a number is truncated"))
 }
 
 fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, ManifestError> {
@@ -451,7 +460,7 @@ fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, ManifestError> {
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], ManifestError> {
     let (taken, after) = rest
         .split_at_checked(length)
-        .ok_or(ManifestError::Malformed("it ends too early"))?;
+        .ok_or(ManifestError::Malformed("truncated data"))?;
     *rest = after;
     Ok(taken)
 }
@@ -542,7 +551,7 @@ mod tests {
         let error = |entries| build(entries).unwrap_err().to_string();
         assert!(
             error(vec![entry("a.deb", "1"), entry("a.deb", "2")])
-                .starts_with("a.deb is listed with two different contents")
+                .starts_with("a.deb is listed twice with different content")
         );
         assert_eq!(
             error(vec![
@@ -550,7 +559,7 @@ mod tests {
                 entry("a-b", "2"),
                 entry("a/b/c", "3")
             ]),
-            "a is a file, and a directory in a/b/c"
+            "a is a file, but also a directory in a/b/c"
         );
     }
 
@@ -599,7 +608,7 @@ mod tests {
         other.extend_from_slice(&good[good.len() - 34..]);
         assert_eq!(
             decode_chunk(&other).unwrap_err().to_string(),
-            "not a manifest of a version that this chantal reads: a path shares less than it could"
+            "invalid manifest, or an unsupported version: the shared prefix of a path is too short"
         );
     }
 

@@ -1,7 +1,8 @@
-//! Whether a path may be on a disk that is not mounted, as far as that can be told without it.
+//! Detects whether a path may be on a disk that is not mounted.
 //!
-//! - A mount point that `/etc/fstab` names on the way to the path and that is not mounted: something is missing.
-//! - A path that does not exist below an empty directory: that directory may be a bare mount point.
+//! - A parent of the path is a mount point in `/etc/fstab` that is not mounted.
+//! - The path does not exist and its nearest parent is empty: that directory may be an unmounted
+//!   mount point.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +13,7 @@ use fs_err as fs;
 
 use crate::config::real;
 
-/// The mount point on the way to `path` that this machine's fstab names and that is not mounted, if there is one.
+/// The mount point above `path` that is listed in `/etc/fstab` but not mounted, if there is one.
 pub fn unmounted_above(path: &Path) -> io::Result<Option<PathBuf>> {
     let fstab = match fs::read("/etc/fstab") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -20,11 +21,11 @@ pub fn unmounted_above(path: &Path) -> io::Result<Option<PathBuf>> {
     };
     let mountinfo = fs::read("/proc/self/mountinfo")?;
     let written = missing_on_the_way(path, &fstab, &mountinfo);
-    // The path may lead there over a symbolic link.
+    // The path may contain symbolic links.
     Ok(written.or_else(|| missing_on_the_way(&real(path), &fstab, &mountinfo)))
 }
 
-/// The same, of the texts of both files.
+/// The same for the contents of both files.
 fn missing_on_the_way(path: &Path, fstab: &[u8], mountinfo: &[u8]) -> Option<PathBuf> {
     let mounted: Vec<PathBuf> = fields(mountinfo, 4).collect();
     fields(fstab, 1).find(|mount_point| {
@@ -32,14 +33,15 @@ fn missing_on_the_way(path: &Path, fstab: &[u8], mountinfo: &[u8]) -> Option<Pat
             && mount_point != Path::new("/")
             && path.starts_with(mount_point)
             && !mounted.contains(mount_point)
-            // fstab may name it over a symbolic link.
+            // The path in fstab may contain symbolic links.
             && mount_point
                 .canonicalize()
                 .map_or(true, |real| !mounted.contains(&real))
     })
 }
 
-/// One column of a table of words, as paths. `none` and `swap` are no absolute paths: their readers skip them.
+/// One column of a table, as paths. `none` and `swap` are not absolute paths: the callers skip
+/// them.
 fn fields(table: &[u8], column: usize) -> impl Iterator<Item = PathBuf> {
     table
         .split(|byte| *byte == b'\n')
@@ -53,7 +55,7 @@ fn fields(table: &[u8], column: usize) -> impl Iterator<Item = PathBuf> {
         .map(|word| PathBuf::from(OsString::from_vec(unescaped(word))))
 }
 
-/// Blanks and backslashes are written as `\040` and the like in both files.
+/// Both files escape spaces and backslashes in octal (`\040`).
 fn unescaped(word: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word;
@@ -73,7 +75,7 @@ fn unescaped(word: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The nearest directory above `path` that exists, where it holds nothing but what is `ours`.
+/// The nearest existing directory above `path`, if it is empty except for `ours`.
 pub fn empty_parent(path: &Path, ours: &[&Path]) -> io::Result<Option<PathBuf>> {
     for parent in path.ancestors().skip(1) {
         match fs::symlink_metadata(parent) {
@@ -85,7 +87,7 @@ pub fn empty_parent(path: &Path, ours: &[&Path]) -> io::Result<Option<PathBuf>> 
     Ok(None)
 }
 
-/// Whether a directory holds nothing, or only what is `ours` or leads to it.
+/// Whether a directory is empty except for `ours` and their parents.
 pub fn is_empty(directory: &Path, ours: &[&Path]) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

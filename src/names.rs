@@ -28,7 +28,7 @@ pub enum NameError {
     Empty,
     #[error("{0:?} starts with `{1}`")]
     Start(String, char),
-    #[error("{0:?} contains {1:?}, only letters, digits, `.`, `_` and `-` are possible")]
+    #[error("{0:?} contains {1:?}; only letters, digits, `.`, `_` and `-` are allowed")]
     Character(String, char),
     #[error("is longer than {LENGTH_MAX} characters")]
     TooLong,

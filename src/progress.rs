@@ -1,4 +1,4 @@
-//! What is going on right now, for a person who waits: bars on a terminal, a log line now and then elsewhere.
+//! Progress of downloads: bars on a terminal, otherwise a log line at intervals.
 //!
 //! Bars and log lines share one [`MultiProgress`], so that neither garbles the other.
 
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
-/// Without a terminal, how often a line says how far the downloads are.
+/// Interval of the log lines if there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Where progress goes.
+/// How progress is shown.
 #[derive(Clone)]
 pub enum Progress {
     Bars(MultiProgress),
@@ -35,24 +35,25 @@ struct Shared {
     last_line: AtomicU64,
 }
 
-/// One file that is being downloaded; dropping it takes its line away.
+/// One file that is being downloaded; dropping it removes its line.
 pub struct Active {
     downloads: Downloads,
     bar: Option<ProgressBar>,
-    /// Counted into the overall bar so far.
+    /// Bytes added to the overall bar so far.
     counted: AtomicU64,
 }
 
 impl Progress {
-    /// Takes away what is left on the terminal, before something else is written there.
+    /// Removes the bars from the terminal before other output.
     pub fn clear(&self) {
         if let Self::Bars(bars) = self {
-            // A terminal that is gone needs no cleaning.
+            // An error means that the terminal was closed.
             let _ = bars.clear();
         }
     }
 
-    /// `label` names the repository; it and file names must be fit for a terminal.
+    /// `label` is the name of the repository; the label and file names must be escaped for a
+    /// terminal.
     pub fn downloads(&self, label: &str, files_total: u64, bytes_total: u64) -> Downloads {
         let overall = ProgressBar::new(bytes_total);
         let overall = match self {
@@ -68,7 +69,7 @@ impl Progress {
         overall.set_prefix(label.to_owned());
         overall.set_message(format!("0/{files_total} files"));
         if matches!(self, Self::Bars(_)) {
-            // Its thread is started without a question, and a panic if there is none.
+            // The library starts a thread for this and panics if that fails.
             let spare = std::thread::Builder::new().spawn(|| {});
             if spare.is_ok_and(|thread| thread.join().is_ok()) {
                 overall.enable_steady_tick(Duration::from_millis(200));
@@ -89,7 +90,7 @@ impl Progress {
 }
 
 impl Downloads {
-    /// Begins a file of `size` bytes, as far as that is known.
+    /// Begins a file of `size` bytes; `None` if the size is unknown.
     pub fn file(&self, name: &str, size: Option<u64>) -> Active {
         let bar = match &self.shared.progress {
             Progress::Bars(bars) => {
@@ -119,7 +120,7 @@ impl Downloads {
         }
         let now = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let before = u64::try_from(last.as_millis()).unwrap_or(u64::MAX);
-        // Only the thread that moves the mark writes the line.
+        // Only the thread that updates the time writes the line.
         if shared
             .last_line
             .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
@@ -136,7 +137,7 @@ impl Downloads {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.shared.overall.finish_and_clear();
     }
@@ -152,7 +153,7 @@ impl Active {
         }
     }
 
-    /// The download begins anew: what was counted did not count.
+    /// The download starts from the beginning: the bytes counted so far are subtracted.
     pub fn restart(&self) {
         let counted = self.counted.swap(0, Ordering::Relaxed);
         self.downloads.shared.overall.dec(counted);
@@ -161,7 +162,7 @@ impl Active {
         }
     }
 
-    /// The file is there.
+    /// The file is complete.
     pub fn done(self) {
         let shared = &self.downloads.shared;
         let done = shared.files_done.fetch_add(1, Ordering::Relaxed) + 1;

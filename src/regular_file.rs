@@ -1,13 +1,13 @@
-//! Opening files that a configuration or an upstream names, without being held up by what only looks like one.
+//! Opens regular files only, so that pipes and devices cannot block a run.
 //!
-//! A pipe blocks whoever opens it until somebody writes into it, a device may never end: only regular files are read.
+//! Opening a pipe blocks until there is a writer, and a device may never end.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Opens a regular file, perhaps over symbolic links. Errors do not name the path.
+/// Opens a regular file; symbolic links are followed. Errors do not contain the path.
 pub fn open(path: &Path) -> io::Result<std::fs::File> {
     let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file");
     // A socket cannot be opened at all, and opening a device may do something.
@@ -29,14 +29,14 @@ pub fn open(path: &Path) -> io::Result<std::fs::File> {
     Ok(file)
 }
 
-/// The whole of it. Errors do not name the path.
+/// Reads a whole file. Errors do not contain the path.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Opens a regular file. Errors name the path.
+/// Opens a regular file. Errors contain the path.
 pub fn open_named(path: &Path) -> io::Result<fs_err::File> {
     let file = open(path).map_err(|error| {
         if error.kind() == io::ErrorKind::InvalidInput {
@@ -49,15 +49,15 @@ pub fn open_named(path: &Path) -> io::Result<fs_err::File> {
     Ok(fs_err::File::from_parts(file, path))
 }
 
-/// The whole of it. Errors name the path.
+/// Reads a whole file. Errors contain the path.
 pub fn read_named(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_named(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The mode of a file that others than its owner may read, if they may. Its group is meant to where it is the group that lets this
-/// process read it.
+/// The mode of a file if other users can read it. If this process itself has access only through
+/// the group, the group may read it.
 pub fn open_to_others(metadata: &std::fs::Metadata) -> Option<u32> {
     let mode = metadata.mode() & 0o7777;
     let user = rustix::process::geteuid();
@@ -66,7 +66,7 @@ pub fn open_to_others(metadata: &std::fs::Metadata) -> Option<u32> {
     (mode & others != 0).then_some(mode)
 }
 
-/// Nothing has the name that this error is about.
+/// Whether the error means that the file does not exist.
 pub fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,11 +1,13 @@
 //! Paths inside a repository. A [`RelPath`] cannot leave the directory it is joined to.
 //!
-//! Every path that an upstream names becomes a `RelPath` before it reaches a URL or the file system.
+//! Every path that an upstream names becomes a `RelPath` before it reaches a URL or the file
+//! system.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A relative path of plain components: no empty ones, no `.` or `..`, no control characters, no `\`.
+/// A relative path of plain components: no empty ones, no `.` or `..`, no control characters, no
+/// `\`.
 ///
 /// Ordered by bytes, which is the order of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,21 +19,20 @@ pub enum RelPathError {
     Empty,
     #[error("path {0:?} is absolute")]
     Absolute(String),
-    #[error("path {0:?} is a URL of its own")]
+    #[error("path {0:?} is a URL")]
     Url(String),
-    #[error("path {0:?} leaves the repository")]
+    #[error("path {0:?} is outside of the repository")]
     Escapes(String),
-    #[error(
-        "path {0:?} has a name that begins with a dot: it would be hidden, or configure a web server"
-    )]
+    #[error("path {0:?} contains a hidden file name (beginning with a dot)")]
     Hidden(String),
     #[error("path {0:?} contains a control character or a backslash")]
     ForbiddenCharacter(String),
-    #[error("path {start:?}... is longer than file systems allow ({limit} bytes)")]
+    #[error("path {start:?}... is too long for file systems (limit {limit} bytes)")]
     TooLong { start: String, limit: usize },
 }
 
-/// What Linux file systems hold: a component, and a path that leaves room for where it is published.
+/// What Linux file systems hold: a component, and a path that leaves room for where it is
+/// published.
 const COMPONENT_LIMIT: usize = 255;
 const PATH_LIMIT: usize = 3000;
 
@@ -41,15 +42,16 @@ impl RelPath {
         Self::resolve(path, &[])
     }
 
-    /// A path as an index names it: below the repository's URL, which clients put before it as it is. One that begins with a slash
-    /// is no other for that.
+    /// A path as an index names it: below the repository's URL, which clients put before it as it
+    /// is. One that begins with a slash is no other for that.
     pub fn parse_named(path: &str) -> Result<Self, RelPathError> {
         let below = path.trim_start_matches('/');
         Self::parse(if below.is_empty() { path } else { below })
     }
 
-    /// What an upstream names, or an error: a file of its own in a published tree must not be hidden from people there, nor
-    /// tell a web server what to do (`.htaccess`, `.well-known`). Manifests of earlier states may have such paths.
+    /// What an upstream names, or an error: a file of its own in a published tree must not be
+    /// hidden from people there, nor tell a web server what to do (`.htaccess`, `.well-known`).
+    /// Manifests of earlier states may have such paths.
     pub fn visible(self) -> Result<Self, RelPathError> {
         if self.0.split('/').any(|name| name.starts_with('.')) {
             return Err(RelPathError::Hidden(self.0.into()));
@@ -57,7 +59,8 @@ impl RelPath {
         Ok(self)
     }
 
-    /// `path` as it is meant by a file in this directory: `dists/x` and `../pool/y` give `dists/pool/y`.
+    /// `path` as it is meant by a file in this directory: `dists/x` and `../pool/y` give
+    /// `dists/pool/y`.
     pub fn join(&self, path: &str) -> Result<Self, RelPathError> {
         Self::resolve(path, &self.0.split('/').collect::<Vec<_>>())
     }

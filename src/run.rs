@@ -51,7 +51,7 @@ pub fn run() -> ExitCode {
             }
         }
     }
-    match Error::gravest(&errors) {
+    match Error::most_severe(&errors) {
         None => ExitCode::SUCCESS,
         Some(exit) => ExitCode::from(u8::try_from(exit.code()).expect("exit codes are below 256")),
     }

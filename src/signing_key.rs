@@ -10,23 +10,23 @@ use crate::openpgp::{SigningKey, SigningKeyError};
 use crate::regular_file;
 use crate::time;
 
-/// Of a key or a passphrase: one byte more than what can be either is enough to refuse it.
+/// One byte more than the largest key or passphrase is enough to detect a file that is too large.
 const READ_LIMIT: u64 = (1 << 20) + 1;
 
-/// Why the configured key, or the passphrase that opens it, cannot be used.
+/// Why the configured key or its passphrase cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    #[error("{} is not a file", path.display())]
+    #[error("{} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
-    #[error("{}: the first line, which is the passphrase, is empty", path.display())]
+    #[error("{}: the first line, which must be the passphrase, is empty", path.display())]
     EmptyPassphrase { path: PathBuf },
-    /// What `signing.key_file` names cannot sign.
+    /// The key in `signing.key_file` cannot sign.
     #[error("{}: {source}", file.display())]
     Unusable {
         file: PathBuf,
         source: SigningKeyError,
     },
-    /// It names the file.
+    /// The error contains the path.
     #[error(transparent)]
     Read(io::Error),
 }
@@ -42,8 +42,8 @@ impl KeyFileError {
     }
 }
 
-/// The key that `signing.key_file` names. It is read when it is needed first, and once: unlocking
-/// it may take a while.
+/// The key in `signing.key_file`. It is read once, when it is first needed: unlocking it may take a
+/// while.
 pub struct ConfiguredKey<'a> {
     signing: Option<&'a Signing>,
     key: OnceLock<Option<SigningKey>>,
@@ -66,7 +66,7 @@ impl<'a> ConfiguredKey<'a> {
     pub fn read(&self) -> Result<Option<&SigningKey>, KeyFileError> {
         if self.key.get().is_none() {
             let key = self.signing.map(read).transpose()?;
-            // Another thread may have been quicker: it is the same key.
+            // Another thread may have set the same key.
             let _ = self.key.set(key);
         }
         Ok(self.key.get().and_then(Option::as_ref))
@@ -88,7 +88,7 @@ fn read(signing: &Signing) -> Result<SigningKey, KeyFileError> {
     })?;
     if key.is_bound_weakly(now) {
         log::warn!(
-            "{}: the key says by SHA-1 only that it may sign, which newer clients refuse; a new expiry date, set in gpg, renews that",
+            "{}: the self-signature of the key uses SHA-1, which newer clients reject; setting a new expiry date with gpg replaces it",
             signing.key_file.display()
         );
     }
@@ -121,7 +121,7 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, KeyFileError> {
     let metadata = file.metadata().map_err(KeyFileError::Read)?;
     if let Some(mode) = regular_file::open_to_others(&metadata) {
         log::warn!(
-            "{} is open to others (mode {mode:04o}): whoever reads it can sign in this mirror's name; `chmod 600` closes it",
+            "{} is secret, but other users can read it (mode {mode:04o}): run `chmod 600` on it",
             path.display()
         );
     }

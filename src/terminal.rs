@@ -1,10 +1,11 @@
-//! Text from strangers on its way to a terminal.
+//! Escapes untrusted text for a terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Replaces control characters, which could move the cursor, change the title or hide what was printed, and the
-/// invisible ones that turn the direction of writing around. Everything else stays as it is.
+/// Replaces control characters, which could move the cursor, change the title or hide what was
+/// printed, and the invisible ones that change the direction of text. Everything else stays as it
+/// is.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
@@ -20,15 +21,17 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Like [`escape`], for messages of several lines.
+/// As [`escape`], for messages with several lines.
 pub fn escape_lines(text: &str) -> String {
     let lines: Vec<_> = text.split('\n').map(escape).collect();
     lines.join("\n")
 }
 
-/// A JSON document for people and programs: what a terminal would act on is written as `\uXXXX`, which means the same.
+/// Escapes a JSON document: characters that a terminal interprets are written as `\uXXXX`, which is
+/// equivalent.
 ///
-/// Outside of strings JSON has only ASCII, and inside of them the lower control characters are escaped already.
+/// Outside of strings JSON has only ASCII, and inside of them the lower control characters are
+/// escaped already.
 pub fn escape_json(document: &str) -> String {
     let mut text = String::with_capacity(document.len());
     let mut units = [0; 2];
@@ -44,7 +47,7 @@ pub fn escape_json(document: &str) -> String {
     text
 }
 
-/// Whether what is shown could be other than what is there.
+/// Whether a character could change what a terminal shows.
 pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

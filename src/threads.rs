@@ -1,10 +1,10 @@
-//! Starting threads where the system may refuse more (`ulimit -u`, `TasksMax=`): fewer do, and where none can be had that is an
-//! error, not a panic.
+//! Starts threads on systems that limit their number (`ulimit -u`, `TasksMax=`): fewer threads are
+//! used, and if none can be started that is an error, not a panic.
 
 use std::io;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-/// A thread with a name. Work that can be done without one is done by the caller when this fails.
+/// Starts a named thread. If this fails, the caller may do the work itself.
 pub fn start<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,
@@ -16,7 +16,7 @@ pub fn start<'scope, T: Send + 'scope>(
         .map_err(|error| refused(name, &error))
 }
 
-/// As many threads as are wanted, or as many as can be had.
+/// A pool of the wanted number of threads, or as many as can be started.
 pub fn pool(name: &'static str, wanted: usize) -> io::Result<rayon::ThreadPool> {
     let mut threads = wanted.max(1);
     loop {
@@ -28,7 +28,7 @@ pub fn pool(name: &'static str, wanted: usize) -> io::Result<rayon::ThreadPool> 
             Ok(pool) => {
                 if threads < wanted {
                     log::warn!(
-                        "the system gives no more than {threads} of {wanted} threads ({name}): is their number limited (ulimit -u)?"
+                        "only {threads} of {wanted} threads ({name}) could be started: is their number limited (ulimit -u)?"
                     );
                 }
                 return Ok(pool);
@@ -39,11 +39,11 @@ pub fn pool(name: &'static str, wanted: usize) -> io::Result<rayon::ThreadPool> 
     }
 }
 
-/// Of a library that starts threads itself.
+/// Explains errors of libraries that start threads themselves.
 pub fn explain(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock {
         return io::Error::other(format!(
-            "a thread cannot be started: {error}: is the number of processes limited (ulimit -u)?"
+            "cannot start a thread: {error}: is the number of processes limited (ulimit -u)?"
         ));
     }
     error
@@ -51,6 +51,6 @@ pub fn explain(error: io::Error) -> io::Error {
 
 fn refused(name: &str, error: &dyn std::error::Error) -> io::Error {
     io::Error::other(format!(
-        "the thread {name} cannot be started: {error}: is the number of processes limited (ulimit -u)?"
+        "cannot start thread {name}: {error}: is the number of processes limited (ulimit -u)?"
     ))
 }

@@ -13,7 +13,7 @@ pub mod snapshot;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Waiting, Which};
-use crate::config::{Config, Repository, absolute, in_the_way, real};
+use crate::config::{Config, Repository, absolute, publish_path_conflict, real};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::lock::Requester;
@@ -126,7 +126,7 @@ impl Context<'_> {
     /// A path from the command line at which a tree can be published, absolute.
     pub fn free_place(&self, path: &Path) -> Result<PathBuf, Error> {
         let path = real(&absolute(path)?);
-        match in_the_way(self.config, self.config_dir, &path) {
+        match publish_path_conflict(self.config, self.config_dir, &path) {
             Some(conflict) => Err(Error::Usage(conflict)),
             None => Ok(path),
         }
@@ -153,7 +153,7 @@ impl From<&Error> for Failure {
 
 /// Prints each error as it is, and gives back what the run ends with.
 pub fn conclude(errors: Vec<Error>) -> Result<(), Error> {
-    let Some(exit) = Error::gravest(&errors) else {
+    let Some(exit) = Error::most_severe(&errors) else {
         return Ok(());
     };
     Err(Error::Several { exit, errors })

@@ -12,7 +12,7 @@ pub fn resolve(
     scope: &mut Scope<'_>,
 ) -> Option<Credentials> {
     let kind = written.kind.unwrap_or(CredentialsType::None);
-    refuse_keys_of_other_types(&written, kind, scope);
+    reject_keys_of_other_types(&written, kind, scope);
     check_upstream(kind, upstream, scope);
     match kind {
         CredentialsType::None => Some(Credentials::None),
@@ -66,13 +66,13 @@ pub fn resolve(
             })
         }
         CredentialsType::SubscriptionManager => {
-            scope.refuse_unsupported(&[("credentials.type: subscription_manager", true)]);
+            scope.reject_unsupported(&[("credentials.type: subscription_manager", true)]);
             None
         }
     }
 }
 
-fn refuse_keys_of_other_types(
+fn reject_keys_of_other_types(
     written: &written::Credentials,
     kind: CredentialsType,
     scope: &mut Scope<'_>,
@@ -98,10 +98,10 @@ fn refuse_keys_of_other_types(
         ("ca_cert", ClientCert, written.ca_cert.is_some()),
     ] {
         if is_set && owner != kind {
-            scope.refuse(
+            scope.reject(
                 &format!("credentials.{key}"),
                 format!(
-                    "belongs to credentials.type {}, which is {}",
+                    "requires credentials.type {}, but the type is {}",
                     owner.name(),
                     kind.name()
                 ),
@@ -110,21 +110,22 @@ fn refuse_keys_of_other_types(
     }
 }
 
-/// Credentials go to the upstream's host: there must be one, and nobody on the way should read them.
+/// Credentials are sent to the host of the upstream: there must be one, and the connection should
+/// be encrypted.
 fn check_upstream(kind: CredentialsType, upstream: Option<&UpstreamUrl>, scope: &mut Scope<'_>) {
     const KEY: &str = "credentials.type";
     match upstream {
         _ if kind == CredentialsType::None => {}
         Some(UpstreamUrl::File(_)) => {
-            scope.refuse(KEY, "an upstream that is a path takes no credentials");
+            scope.reject(KEY, "credentials cannot be used with a local upstream");
         }
         Some(UpstreamUrl::Http(url)) if url.is_plain_http() => {
             if kind == CredentialsType::ClientCert {
-                scope.refuse(KEY, "a client certificate needs an https upstream");
+                scope.reject(KEY, "a client certificate requires an https upstream");
             } else {
                 scope.warn(
                     KEY,
-                    "the upstream is plain http, the credentials can be read on the way",
+                    "the upstream uses plain http: the credentials could be intercepted in transit",
                 );
             }
         }
@@ -134,7 +135,7 @@ fn check_upstream(kind: CredentialsType, upstream: Option<&UpstreamUrl>, scope: 
 
 fn required(key: &str, written: Option<String>, scope: &mut Scope<'_>) -> Option<String> {
     if written.is_none() {
-        scope.refuse(key, "is missing");
+        scope.reject(key, "is missing");
     }
     written
 }
@@ -144,7 +145,7 @@ fn username(written: Option<String>, scope: &mut Scope<'_>) -> Option<String> {
     let username = required(KEY, written, scope)?;
     // RFC 7617: the first colon ends the user name.
     if username.contains(':') || username.contains(char::is_control) {
-        scope.refuse(KEY, "cannot contain `:` or control characters");
+        scope.reject(KEY, "cannot contain `:` or control characters");
         return None;
     }
     Some(username)
@@ -156,7 +157,7 @@ fn header_name(written: Option<String>, scope: &mut Scope<'_>) -> Option<String>
     // RFC 9110, 5.6.2: a token.
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_token) {
-        scope.refuse(KEY, format!("{name:?} cannot be the name of a header"));
+        scope.reject(KEY, format!("{name:?} is not a valid header name"));
         return None;
     }
     Some(name)
@@ -170,7 +171,7 @@ struct WrittenSecret {
 }
 
 impl WrittenSecret {
-    /// `alternatives` are the keys that this secret can be given by, for messages.
+    /// `alternatives` lists the keys that can set this secret, for messages.
     fn resolve(self, alternatives: &str, scope: &mut Scope<'_>) -> Option<SecretSource> {
         let key = format!("credentials.{}", self.key);
         match (self.inline, self.file, self.command) {
@@ -180,11 +181,11 @@ impl WrittenSecret {
                 .map(SecretSource::File),
             (None, None, Some(command)) => Some(SecretSource::Command(command)),
             (None, None, None) => {
-                scope.refuse(&key, format!("is missing: one of {alternatives}"));
+                scope.reject(&key, format!("is missing: set one of {alternatives}"));
                 None
             }
             _ => {
-                scope.refuse(&key, format!("only one of {alternatives} can be set"));
+                scope.reject(&key, format!("only one of {alternatives} can be set"));
                 None
             }
         }
@@ -193,14 +194,14 @@ impl WrittenSecret {
 
 fn inline(key: &str, written: &Secret, scope: &mut Scope<'_>) -> Option<SecretSource> {
     let secret = scope.secret(key, written)?;
-    // An empty variable is more often a mistake in its setting than a password.
+    // An empty variable is more likely a mistake than a password.
     if secret.expose().is_empty() {
-        scope.refuse(key, "is empty");
+        scope.reject(key, "is empty");
         return None;
     }
-    // It becomes part of a header, which a line break would end.
+    // It becomes part of a header, which must not contain line breaks.
     if secret.expose().contains(char::is_control) {
-        scope.refuse(key, "contains a control character");
+        scope.reject(key, "contains a control character");
         return None;
     }
     scope.warn_if_others_can_read(key, "is a secret", written);

@@ -1,4 +1,4 @@
-//! `filters`: which of a repository's packages are wanted.
+//! `filters`: which packages of a repository are selected.
 
 use std::num::NonZeroU32;
 
@@ -24,10 +24,10 @@ pub(super) fn resolve(
     };
     for (name, list) in foreign {
         if list.is_some() {
-            scope.refuse(
+            scope.reject(
                 &format!("filters.{name}"),
                 format!(
-                    "does not belong into a repository of type {}",
+                    "is not valid for a repository of type {}",
                     kind.map_or("", RepoFormat::as_str)
                 ),
             );
@@ -45,7 +45,7 @@ pub(super) fn resolve(
         newest: written.newest.and_then(|newest| {
             let newest = NonZeroU32::new(newest);
             if newest.is_none() {
-                scope.refuse("filters.newest", "must be at least 1");
+                scope.reject("filters.newest", "must be at least 1");
             }
             newest
         }),
@@ -58,10 +58,10 @@ pub(super) fn resolve(
 fn plain(name: &str, list: Option<Vec<String>>, scope: &mut Scope<'_>) -> Vec<Pattern> {
     let Patterns { wanted, unwanted } = patterns(name, list, scope);
     if !unwanted.is_empty() {
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             &format!("filters.{name}"),
-            "has a pattern with a `!` before it",
-            "put the names of unwanted packages into filters.exclude",
+            "contains a pattern that starts with `!`",
+            "list unwanted packages in filters.exclude",
         );
     }
     wanted
@@ -80,10 +80,13 @@ fn patterns(name: &str, list: Option<Vec<String>>, scope: &mut Scope<'_>) -> Pat
         };
         match Pattern::new(written) {
             Ok(_) if written.trim().is_empty() => {
-                scope.refuse(&key, format!("{text:?} is not a pattern"));
+                scope.reject(&key, format!("{text:?} is not a valid pattern"));
             }
             Ok(pattern) => list.push(pattern),
-            Err(error) => scope.refuse(&key, format!("{text:?} is not a pattern: {}", error.msg)),
+            Err(error) => scope.reject(
+                &key,
+                format!("{text:?} is not a valid pattern: {}", error.msg),
+            ),
         }
     }
     patterns

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, as its author gets to read it.
+//! Errors in a configuration, as users see them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,23 +12,23 @@ pub enum ConfigError {
     Problems(Vec<Problem>),
 }
 
-/// One thing to correct.
+/// One problem to correct.
 #[derive(Debug)]
 pub struct Problem {
-    /// As the caller of `load` named it.
+    /// The path as given to `load`.
     pub file: PathBuf,
     pub place: Place,
     pub what: String,
     pub hint: Option<String>,
 }
 
-/// Where in its file a problem is.
+/// The position of a problem in its file.
 #[derive(Debug)]
 pub enum Place {
     File,
-    /// The key with its sections: `upstream.url`.
+    /// The full key: `upstream.url`.
     Key(String),
-    /// Counted from 1, columns in characters; `excerpt` is that line where it may be shown.
+    /// Counted from 1, columns in characters; `excerpt` is the line, if it is safe to show.
     Line {
         line: u64,
         column: u64,

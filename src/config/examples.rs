@@ -1,4 +1,5 @@
-//! The configuration that `chantal init` writes where there is none. A test loads it, so it cannot rot.
+//! The configuration that `chantal init` writes if there is none. A test loads it, so that it stays
+//! valid.
 
 /// For `conf.d/global.yaml`: every setting at its default.
 pub const EXAMPLE_GLOBAL: &str = include_str!("examples/global.yaml");

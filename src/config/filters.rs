@@ -1,16 +1,16 @@
-//! What a repository's packages are chosen by.
+//! The filters that select the packages of a repository.
 
 use std::num::NonZeroU32;
 
 use glob::Pattern;
 
-/// Which packages are wanted. Without any criterion: all.
+/// The selected packages. Without any criterion: all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
-    /// Names. With [`Self::source_packages`], [`Self::groups`] and [`Self::modules`] one criterion: any of them may name a
-    /// package.
+    /// Names. Together with [`Self::source_packages`], [`Self::groups`] and [`Self::modules`] they
+    /// are one criterion: any of them can select a package.
     pub include: Vec<Pattern>,
-    /// Names that are left out whatever else names them.
+    /// Names that are always excluded.
     pub exclude: Vec<Pattern>,
     pub source_packages: Patterns,
     pub groups: Patterns,
@@ -26,7 +26,7 @@ pub struct Filters {
     pub with_dependencies: Dependencies,
 }
 
-/// What is added to the packages that the other filters choose: what they need of the same repository.
+/// Which dependencies from the same repository are added to the selected packages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dependencies {
     #[default]
@@ -37,7 +37,7 @@ pub enum Dependencies {
     Recommended,
 }
 
-/// Values that are wanted, and values that are not (written with a `!` before them).
+/// Wanted values, and unwanted ones (written with a leading `!`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patterns {
     pub wanted: Vec<Pattern>,

@@ -1,4 +1,4 @@
-//! `conf.d`: what each file sets, laid over what the files before it set.
+//! `conf.d`: each file overrides the settings of the files before it.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -13,14 +13,15 @@ use super::written;
 
 const BASE_PATH: &str = "/var/lib/chantal";
 const WORKERS: usize = 10;
-/// More connections than that serve no one, and a server may take them for an attack.
+/// More connections are not useful, and a server may treat them as an attack.
 const WORKERS_LIMIT: u32 = 256;
 const RETRIES: u32 = 5;
 const TIMEOUT: Duration = Duration::from_mins(5);
 const MAX_AGE: Duration = Duration::from_hours(24);
 const MEDIA_HOLD: Duration = Duration::from_hours(30 * 24);
 
-/// What has been set so far. Paths are absolute already, each relative to the file it came from.
+/// The settings so far. Paths are already absolute, resolved relative to the file that contains
+/// them.
 #[derive(Default)]
 pub struct Layer {
     base_path: Option<PathBuf>,
@@ -51,7 +52,7 @@ struct Passphrase {
 
 impl Layer {
     pub fn new(written: written::Global, scope: &mut Scope<'_>) -> Self {
-        refuse_unsupported(&written, scope);
+        reject_unsupported(&written, scope);
         let written::Global {
             storage,
             database,
@@ -91,7 +92,7 @@ impl Layer {
         }
     }
 
-    /// Key by key: what this layer sets, else what the lower one does.
+    /// Merges key by key: this layer overrides the lower one.
     pub fn over(self, lower: Self) -> Self {
         Self {
             base_path: self.base_path.or(lower.base_path),
@@ -167,7 +168,7 @@ fn signing(
             problems.push(Problem {
                 file: passphrase.set_in,
                 place: Place::Key("signing.passphrase_file".to_owned()),
-                what: "there is no signing.key_file that it could open".to_owned(),
+                what: "has no effect without signing.key_file".to_owned(),
                 hint: None,
             });
             None
@@ -175,13 +176,13 @@ fn signing(
     }
 }
 
-fn refuse_unsupported(written: &written::Global, scope: &mut Scope<'_>) {
+fn reject_unsupported(written: &written::Global, scope: &mut Scope<'_>) {
     let written::Media {
         trusted_keys,
         publish_root,
         hold,
     } = &written.media;
-    scope.refuse_unsupported(&[
+    scope.reject_unsupported(&[
         (
             "media.trusted_keys",
             trusted_keys.as_ref().is_some_and(|keys| !keys.is_empty()),
@@ -197,9 +198,9 @@ fn refuse_unsupported(written: &written::Global, scope: &mut Scope<'_>) {
 fn workers(written: Option<u32>, scope: &mut Scope<'_>) -> Option<usize> {
     let workers = written?;
     if !(1..=WORKERS_LIMIT).contains(&workers) {
-        scope.refuse(
+        scope.reject(
             "download.workers",
-            format!("must be from 1 to {WORKERS_LIMIT}, got {workers}"),
+            format!("must be between 1 and {WORKERS_LIMIT}, got {workers}"),
         );
         return None;
     }
@@ -209,7 +210,7 @@ fn workers(written: Option<u32>, scope: &mut Scope<'_>) -> Option<usize> {
 fn timeout(written: Option<Duration>, scope: &mut Scope<'_>) -> Option<Duration> {
     let timeout = written?;
     if timeout.is_zero() {
-        scope.refuse("download.timeout", "must be at least 1 second");
+        scope.reject("download.timeout", "must be at least 1 second");
         return None;
     }
     Some(timeout)
@@ -219,7 +220,7 @@ fn database_path(written: &written::Database, scope: &mut Scope<'_>) -> Option<P
     if written.pool_size.is_some() {
         scope.warn(
             "database.pool_size",
-            "has no effect: the store is a file, it has no connections",
+            "has no effect: the database is a local file without connections",
         );
     }
     let path = scope.path("database.path", written.path.as_deref());
@@ -228,9 +229,9 @@ fn database_path(written: &written::Database, scope: &mut Scope<'_>) -> Option<P
     };
     let from_url = path_of_database_url(url, scope)?;
     if path.as_ref().is_some_and(|path| *path != from_url) {
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             "database.url",
-            "names another file than database.path",
+            "names a different file than database.path",
             "remove one of the two",
         );
     }
@@ -246,15 +247,13 @@ fn path_of_database_url(url: &Secret, scope: &mut Scope<'_>) -> Option<PathBuf> 
         return scope.path(KEY, Some(path));
     }
     match location::scheme(url) {
-        Some("redb") => scope.refuse_with_hint(KEY, "is not of the form redb:///PATH", HINT),
-        Some(scheme) => scope.refuse_with_hint(
+        Some("redb") => scope.reject_with_hint(KEY, "does not have the form redb:///PATH", HINT),
+        Some(scheme) => scope.reject_with_hint(
             KEY,
-            format!(
-                "{scheme} is not supported: chantal keeps its store in one file, without a server"
-            ),
+            format!("{scheme} is not supported: the database is a local file, without a server"),
             HINT,
         ),
-        None => scope.refuse_with_hint(KEY, "is not a URL", HINT),
+        None => scope.reject_with_hint(KEY, "is not a valid URL", HINT),
     }
     None
 }

@@ -1,4 +1,4 @@
-//! What concerns several files: names that are taken, directories that lie in each other.
+//! Checks across several files: duplicate names, overlapping directories.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,27 +7,27 @@ use super::error::{Place, Problem};
 use super::location::UpstreamUrl;
 use super::resolved::{Config, Repository, Storage};
 
-/// What several files, each sound by itself, contradict each other in.
+/// A conflict between several files that are valid on their own.
 #[derive(Debug)]
-pub struct Contradiction {
+pub struct LayoutConflict {
     pub problem: Problem,
-    /// The files of the repositories that it is about; none where it is about the storage alone.
+    /// The files of the repositories in the conflict; empty if it is about the storage only.
     pub files: Vec<PathBuf>,
 }
 
-/// Disabled repositories count too: their trees may stand there.
-pub fn conflicts(config: &Config, config_dir: &Path) -> Vec<Contradiction> {
+/// Disabled repositories are included: their trees may exist.
+pub fn conflicts(config: &Config, config_dir: &Path) -> Vec<LayoutConflict> {
     let mut found = duplicate_names(&config.repositories);
-    let storage = storage_in_itself(&config.storage, config_dir).into_iter();
-    found.extend(storage.map(|problem| Contradiction {
+    let storage = storage_conflicts(&config.storage, config_dir).into_iter();
+    found.extend(storage.map(|problem| LayoutConflict {
         problem,
         files: Vec::new(),
     }));
-    found.extend(trees_in_the_way(config, config_dir));
+    found.extend(tree_conflicts(config, config_dir));
     found
 }
 
-pub fn useless_bandwidth_limits(config: &Config) -> Vec<String> {
+pub fn ineffective_bandwidth_limits(config: &Config) -> Vec<String> {
     config
         .repositories
         .iter()
@@ -40,23 +40,23 @@ pub fn useless_bandwidth_limits(config: &Config) -> Vec<String> {
         })
         .map(|repository| {
             format!(
-                "{}: download.bandwidth_limit: has no effect, the limit of the whole process is lower",
+                "{}: download.bandwidth_limit: has no effect: the global limit is lower",
                 repository.file.display()
             )
         })
         .collect()
 }
 
-fn duplicate_names(repositories: &[Repository]) -> Vec<Contradiction> {
+fn duplicate_names(repositories: &[Repository]) -> Vec<LayoutConflict> {
     let mut first_files = BTreeMap::new();
     let mut found = Vec::new();
     for Repository { id, file, .. } in repositories {
         if let Some(first) = first_files.insert(id, file) {
-            found.push(Contradiction {
+            found.push(LayoutConflict {
                 problem: Problem {
                     file: file.clone(),
                     place: Place::Key("name".to_owned()),
-                    what: format!("{id} is already the name in {}", first.display()),
+                    what: format!("{id} is already used in {}", first.display()),
                     hint: None,
                 },
                 files: vec![first.clone(), file.clone()],
@@ -66,33 +66,33 @@ fn duplicate_names(repositories: &[Repository]) -> Vec<Contradiction> {
     found
 }
 
-/// A path, and where it leads: asked of the file system once, however many others it is compared with.
-struct Site<'a> {
+/// A path with its symbolic links resolved, once for all comparisons.
+struct ResolvedPath<'a> {
     path: &'a Path,
     real: PathBuf,
 }
 
-/// A key and what it sets.
-type Claim<'a> = (String, Site<'a>);
+/// A key and its path.
+type ReservedPath<'a> = (String, ResolvedPath<'a>);
 
-/// How a site stands to one that is taken, whose that is, and its path.
-type Conflict<'a> = (&'static str, &'a str, &'a Path);
+/// The relation to a reserved path, the owner of that path, and the path.
+type Overlap<'a> = (&'static str, &'a str, &'a Path);
 
-fn storage_in_itself(storage: &Storage, config_dir: &Path) -> Vec<Problem> {
-    let claims = [
+fn storage_conflicts(storage: &Storage, config_dir: &Path) -> Vec<Problem> {
+    let reserved_paths = [
         ("storage.pool_path", &storage.pool_path),
         ("storage.cache_path", &storage.cache_path),
         ("database.path", &storage.database_path),
     ]
-    .map(|(key, path)| (key, Site::of(path)));
+    .map(|(key, path)| (key, ResolvedPath::of(path)));
     let mut problems = Vec::new();
-    for (i, (key, site)) in claims.iter().enumerate() {
-        for (other_key, other) in &claims[..i] {
+    for (i, (key, site)) in reserved_paths.iter().enumerate() {
+        for (other_key, other) in &reserved_paths[..i] {
             if let Some(relation) = relation(site, other) {
                 problems.push(Problem {
                     file: config_dir.join("conf.d"),
                     place: Place::Key((*key).to_owned()),
-                    what: described(site.path, (relation, other_key, other.path)),
+                    what: describe_overlap(site.path, (relation, other_key, other.path)),
                     hint: None,
                 });
             }
@@ -101,7 +101,7 @@ fn storage_in_itself(storage: &Storage, config_dir: &Path) -> Vec<Problem> {
     problems
 }
 
-fn described(path: &Path, (relation, owner, other): Conflict<'_>) -> String {
+fn describe_overlap(path: &Path, (relation, owner, other): Overlap<'_>) -> String {
     format!(
         "{} {relation} {owner} ({})",
         path.display(),
@@ -109,40 +109,44 @@ fn described(path: &Path, (relation, owner, other): Conflict<'_>) -> String {
     )
 }
 
-/// Why no tree can be published at a path that the configuration does not name itself, if so.
-pub fn in_the_way(config: &Config, config_dir: &Path, path: &Path) -> Option<String> {
-    let own = own_places(config, config_dir);
-    let mut taken: Vec<Claim<'_>> = claims(&own).collect();
+/// Why no tree can be published at a path that is not in the configuration; `None` if one can.
+pub fn publish_path_conflict(config: &Config, config_dir: &Path, path: &Path) -> Option<String> {
+    let own = storage_paths(config, config_dir);
+    let mut taken: Vec<ReservedPath<'_>> = reserved_paths(&own).collect();
     for repository in &config.repositories {
         taken.extend(publish_paths(repository).map(|(key, path)| {
             let key = format!("{key} of {}", repository.id);
-            (key, Site::of(path))
+            (key, ResolvedPath::of(path))
         }));
     }
-    let base = Site::of(&config.storage.base_path);
-    let site = Site::of(path);
+    let base = ResolvedPath::of(&config.storage.base_path);
+    let site = ResolvedPath::of(path);
     let mut upstreams = config.repositories.iter();
-    among(&site, &taken)
-        .or_else(|| around_base(&site, &base))
-        .or_else(|| upstreams.find_map(|repository| over_upstream(&site, &repository.upstream)))
-        .map(|conflict| described(path, conflict))
+    find_overlap(&site, &taken)
+        .or_else(|| overlap_with_base_path(&site, &base))
+        .or_else(|| {
+            upstreams.find_map(|repository| overlap_with_upstream(&site, &repository.upstream))
+        })
+        .map(|conflict| describe_overlap(path, conflict))
 }
 
-fn own_places(config: &Config, config_dir: &Path) -> Vec<(&'static str, PathBuf)> {
+fn storage_paths(config: &Config, config_dir: &Path) -> Vec<(&'static str, PathBuf)> {
     let storage = &config.storage;
     vec![
         ("storage.pool_path", storage.pool_path.clone()),
         ("storage.cache_path", storage.cache_path.clone()),
         ("database.path", storage.database_path.clone()),
-        ("the keyrings", storage.keyrings_path()),
-        ("the configuration", config_dir.join("conf.d")),
-        ("the configuration", config_dir.join("repos.d")),
+        ("the keyring directory", storage.keyrings_path()),
+        ("the configuration directory", config_dir.join("conf.d")),
+        ("the configuration directory", config_dir.join("repos.d")),
     ]
 }
 
-fn claims<'a>(places: &'a [(&'static str, PathBuf)]) -> impl Iterator<Item = Claim<'a>> {
+fn reserved_paths<'a>(
+    places: &'a [(&'static str, PathBuf)],
+) -> impl Iterator<Item = ReservedPath<'a>> {
     let places = places.iter();
-    places.map(|(key, path)| ((*key).to_owned(), Site::of(path)))
+    places.map(|(key, path)| ((*key).to_owned(), ResolvedPath::of(path)))
 }
 
 fn publish_paths(repository: &Repository) -> impl Iterator<Item = (&'static str, &Path)> {
@@ -155,29 +159,29 @@ fn publish_paths(repository: &Repository) -> impl Iterator<Item = (&'static str,
     .filter_map(|(key, path)| Some((key, path?)))
 }
 
-/// A published tree is replaced as a whole, so nothing else may lie in it, and it in nothing else.
-fn trees_in_the_way(config: &Config, config_dir: &Path) -> Vec<Contradiction> {
-    let own = own_places(config, config_dir);
-    let base = Site::of(&config.storage.base_path);
-    let mut taken: Vec<Claim<'_>> = claims(&own).collect();
-    // The repository that each place belongs to: those of chantal itself belong to none.
+/// A published tree is replaced as a whole, so it must not overlap with anything else.
+fn tree_conflicts(config: &Config, config_dir: &Path) -> Vec<LayoutConflict> {
+    let own = storage_paths(config, config_dir);
+    let base = ResolvedPath::of(&config.storage.base_path);
+    let mut taken: Vec<ReservedPath<'_>> = reserved_paths(&own).collect();
+    // The repository of each reserved path; paths of the storage have none.
     let mut owners: Vec<Option<&Repository>> = vec![None; taken.len()];
     let mut found = Vec::new();
     for repository in &config.repositories {
         for (key, path) in publish_paths(repository) {
-            let site = Site::of(path);
-            let conflict = among(&site, &taken)
-                .or_else(|| around_base(&site, &base))
-                .or_else(|| over_upstream(&site, &repository.upstream));
+            let site = ResolvedPath::of(path);
+            let conflict = find_overlap(&site, &taken)
+                .or_else(|| overlap_with_base_path(&site, &base))
+                .or_else(|| overlap_with_upstream(&site, &repository.upstream));
             if let Some(conflict) = conflict {
                 let of_this = taken.iter().position(|(owner, _)| owner == conflict.1);
                 let other = of_this.and_then(|place| owners[place]);
                 let files = [Some(repository), other].into_iter().flatten();
-                found.push(Contradiction {
+                found.push(LayoutConflict {
                     problem: Problem {
                         file: repository.file.clone(),
                         place: Place::Key(key.to_owned()),
-                        what: described(path, conflict),
+                        what: describe_overlap(path, conflict),
                         hint: None,
                     },
                     files: files.map(|repository| repository.file.clone()).collect(),
@@ -190,14 +194,17 @@ fn trees_in_the_way(config: &Config, config_dir: &Path) -> Vec<Contradiction> {
     found
 }
 
-fn among<'a>(site: &Site<'_>, taken: &'a [Claim<'_>]) -> Option<Conflict<'a>> {
+fn find_overlap<'a>(site: &ResolvedPath<'_>, taken: &'a [ReservedPath<'_>]) -> Option<Overlap<'a>> {
     taken
         .iter()
         .find_map(|(owner, other)| Some((relation(site, other)?, owner.as_str(), other.path)))
 }
 
-/// The base may hold published trees beside what is ours, but it must not be one or lie in one.
-fn around_base<'a>(site: &Site<'_>, base: &Site<'a>) -> Option<Conflict<'a>> {
+/// The base path may contain published trees, but it must not be one or be inside one.
+fn overlap_with_base_path<'a>(
+    site: &ResolvedPath<'_>,
+    base: &ResolvedPath<'a>,
+) -> Option<Overlap<'a>> {
     base.real
         .starts_with(&site.real)
         .then(|| relation(site, base))
@@ -205,26 +212,30 @@ fn around_base<'a>(site: &Site<'_>, base: &Site<'a>) -> Option<Conflict<'a>> {
         .map(|relation| (relation, "storage.base_path", base.path))
 }
 
-/// Another repository's tree may be an upstream, but publishing over what is mirrored would replace it.
-fn over_upstream<'a>(site: &Site<'_>, upstream: &'a UpstreamUrl) -> Option<Conflict<'a>> {
+/// The tree of another repository can be an upstream, but publishing over one's own upstream would
+/// replace it.
+fn overlap_with_upstream<'a>(
+    site: &ResolvedPath<'_>,
+    upstream: &'a UpstreamUrl,
+) -> Option<Overlap<'a>> {
     match upstream {
         UpstreamUrl::File(path) => {
-            let other = Site::of(path);
+            let other = ResolvedPath::of(path);
             Some((relation(site, &other)?, "upstream.url", path))
         }
         UpstreamUrl::Http(_) => None,
     }
 }
 
-impl<'a> Site<'a> {
+impl<'a> ResolvedPath<'a> {
     fn of(path: &'a Path) -> Self {
         let real = real(path);
         Self { path, real }
     }
 }
 
-/// Where a path leads, whatever links are on the way to it; what does not exist yet is taken as it is written. A link at its own
-/// end stays: what has that name is replaced.
+/// Resolves symbolic links in the parents of a path; parts that do not exist yet are kept as
+/// written. The last component is not resolved: a tree replaces whatever has that name.
 pub fn real(path: &Path) -> PathBuf {
     let Some((parent, name)) = path.parent().zip(path.file_name()) else {
         return path.to_owned();
@@ -235,12 +246,12 @@ pub fn real(path: &Path) -> PathBuf {
     }
 }
 
-fn relation(site: &Site<'_>, other: &Site<'_>) -> Option<&'static str> {
+fn relation(site: &ResolvedPath<'_>, other: &ResolvedPath<'_>) -> Option<&'static str> {
     let (site, other) = (&site.real, &other.real);
     if site == other {
-        Some("is also")
+        Some("is the same path as")
     } else if site.starts_with(other) {
-        Some("lies inside")
+        Some("is inside")
     } else if other.starts_with(site) {
         Some("contains")
     } else {

@@ -1,7 +1,8 @@
-//! Where things are: paths made absolute, and URLs that may hold a token and therefore do not print it.
+//! Paths, made absolute, and URLs, which may contain a token and hide it when printed.
 //!
-//! Paths are resolved by their text, not by the file system: `a/../b` is `b` also where `a` is a symbolic link.
-//! That is what the author of the configuration reads, and it works for what does not exist yet.
+//! Paths are normalized as text, without the file system: `a/../b` is `b` even if `a` is a symbolic
+//! link. This is what a reader of the configuration expects, and it works for paths that do not
+//! exist yet.
 
 use std::fmt;
 use std::io;
@@ -10,20 +11,22 @@ use std::path::{Component, Path, PathBuf};
 
 use url::Url;
 
-/// An `http` or `https` URL without user, password and fragment. Its query may be a token: printing hides it.
+/// An `http` or `https` URL without user, password and fragment. Its query may contain a token and
+/// is hidden when printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Url);
 
-/// Where a repository comes from.
+/// The source of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamUrl {
-    /// The path ends with `/`, so that joining keeps its last segment; the query is kept for every request.
+    /// The path ends with `/`, so that joining keeps its last segment; the query is kept for every
+    /// request.
     Http(HttpUrl),
     /// An absolute path.
     File(PathBuf),
 }
 
-/// Where a key comes from.
+/// The source of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     Http(HttpUrl),
@@ -31,24 +34,24 @@ pub enum KeySource {
     File(PathBuf),
 }
 
-/// Messages never repeat the URL: what is wrong with it may be that it holds a password.
+/// Messages never contain the URL, because it may contain a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LocationError {
-    #[error("scheme {0:?} is not supported, only http, https, file and plain paths are")]
+    #[error("scheme {0:?} is not supported (supported: http, https, file and plain paths)")]
     Scheme(String),
-    #[error("is not a URL: {0}")]
+    #[error("is not a valid URL: {0}")]
     Invalid(#[from] url::ParseError),
-    #[error("a URL cannot contain blanks or control characters")]
+    #[error("a URL must not contain whitespace or control characters")]
     Blank,
-    #[error("credentials do not belong into a URL")]
+    #[error("a URL must not contain credentials")]
     Credentials,
-    #[error("a URL with a fragment (`#...`) names no directory or file on a server")]
+    #[error("a URL must not contain a fragment (`#...`)")]
     Fragment,
-    #[error("a file URL is file:///PATH, without a host or a query")]
+    #[error("a file URL must have the form file:///PATH, without host or query")]
     FileUrl,
-    #[error("is not of the form https://HOST/PATH")]
+    #[error("does not have the form https://HOST/PATH")]
     HttpUrl,
-    #[error("looks like a URL without its scheme, and would be taken for a path")]
+    #[error("looks like a URL without a scheme, but would be read as a path")]
     NoScheme,
     #[error(transparent)]
     Path(#[from] PathError),
@@ -58,11 +61,11 @@ pub enum LocationError {
 pub enum PathError {
     #[error("is empty")]
     Empty,
-    #[error("`~` is not expanded: write the whole path")]
+    #[error("`~` is not expanded: write the full path")]
     Home,
     #[error("`${{` is only expanded in secrets and in upstream.url")]
     Variable,
-    #[error("a path cannot contain control characters")]
+    #[error("a path must not contain control characters")]
     ControlCharacter,
 }
 
@@ -71,7 +74,7 @@ impl HttpUrl {
         &self.0
     }
 
-    /// Readable and forgeable by anyone on the way.
+    /// Whether the connection can be read and modified in transit.
     pub fn is_plain_http(&self) -> bool {
         self.0.scheme() == "http"
     }
@@ -134,7 +137,7 @@ impl fmt::Display for KeySource {
     }
 }
 
-/// A URL or a plain path, as the configuration has them for upstreams and keys.
+/// A URL or a plain path, for upstreams and keys.
 enum Location {
     Http(HttpUrl),
     File(PathBuf),
@@ -191,8 +194,8 @@ impl Location {
     }
 }
 
-/// What stands before the first `:` if it can be a URL's scheme. A path with a colon in its first component is
-/// taken for one too and then refused; it is written `./a:b`.
+/// The text before the first `:` if it can be a URL scheme. A path with a colon in its first
+/// component is also treated as a URL and refused; write it as `./a:b`.
 pub(super) fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once(':')?;
     let plausible = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -202,8 +205,8 @@ pub(super) fn scheme(text: &str) -> Option<&str> {
     plausible.then_some(scheme)
 }
 
-/// Whether a text without a scheme is a URL's rest rather than a path: `//host/x`, `https//host`, `deb.example.org/debian`,
-/// `192.0.2.1:8080/x`. A directory of such a name is written with `./` before it.
+/// Whether a text without a scheme looks like a URL rather than a path: `//host/x`, `https//host`,
+/// `deb.example.org/debian`, `192.0.2.1:8080/x`. A directory with such a name needs a leading `./`.
 fn lacks_scheme(text: &str) -> bool {
     if text.starts_with("//") {
         return true;
@@ -224,7 +227,7 @@ fn lacks_scheme(text: &str) -> bool {
         || is_domain_name(host.strip_suffix('.').unwrap_or(host))
 }
 
-/// With at least two labels, the last of them letters: `8.1` is none.
+/// At least two labels, the last one only letters: `8.1` is not a domain name.
 fn is_domain_name(host: &str) -> bool {
     let is_label =
         |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-');
@@ -235,7 +238,7 @@ fn is_domain_name(host: &str) -> bool {
     })
 }
 
-/// `text` as it is meant in a file in `dir`, which is absolute.
+/// Resolves a path in a configuration file in `dir`, which is absolute.
 pub(super) fn path(text: &str, dir: &Path) -> Result<PathBuf, PathError> {
     if text.is_empty() {
         return Err(PathError::Empty);
@@ -252,7 +255,7 @@ pub(super) fn path(text: &str, dir: &Path) -> Result<PathBuf, PathError> {
     Ok(normalize(&dir.join(text)))
 }
 
-/// A path of the command line, absolute.
+/// Makes a path from the command line absolute.
 pub fn absolute(path: &Path) -> io::Result<PathBuf> {
     std::path::absolute(path).map(|path| normalize(&path))
 }
@@ -263,7 +266,7 @@ fn normalize(path: &Path) -> PathBuf {
     for component in path.components() {
         match component {
             Component::CurDir => {}
-            // Above the root is the root.
+            // The parent of the root is the root.
             Component::ParentDir => {
                 normal.pop();
             }

@@ -1,19 +1,26 @@
-//! Configuration: what the administrator wrote becomes types that the rest can rely on, in this one place.
+//! Configuration: parses and validates the files of the administrator into types that the rest of
+//! the program can rely on.
 //!
-//! `conf.d/*.yaml` is read in name order, a later file wins key by key; every `repos.d/*.yaml` is one repository.
-//! The way of a file: text -> [`written`] (serde; refuses unknown keys, knows line and column) -> [`resolved`]
-//! (defaults filled in, paths absolute, texts parsed). What [`load`] returns holds:
+//! `conf.d/*.yaml` is read in name order, a later file overrides single keys; every
+//! `repos.d/*.yaml` is one repository. Steps for a file: text -> [`written`] (serde; refuses
+//! unknown keys, knows line and column) -> [`resolved`] (defaults filled in, paths absolute, values
+//! parsed). [`load`] guarantees:
 //!
-//! - paths are absolute and free of `.` and `..`, relative ones were relative to the file that holds them;
-//! - repository names are unique, and no published tree shares a place with another or with the storage;
-//! - a key whose feature does not exist yet was refused, never ignored;
-//! - secrets are [`Secret`]s and URLs with a query are [`HttpUrl`]s: neither shows what it holds when printed.
+//! - paths are absolute, without `.` and `..`; relative ones were resolved relative to the file
+//!   that contains them;
+//! - repository names are unique, and published trees do not overlap with each other or the
+//!   storage;
+//! - a key of a feature that does not exist yet is refused, never ignored;
+//! - secrets are [`Secret`]s and URLs with a query are [`HttpUrl`]s: neither reveals them when
+//!   printed.
 //!
-//! All problems of all files are reported at once, as far as one does not hide the next: in a file that is not
-//! YAML of the right shape only the first, and what concerns several files only when each is sound by itself.
+//! All problems of all files are reported at once, with two exceptions: in a file with a syntax or
+//! type error only the first one, and conflicts between files only if each file is valid on its
+//! own.
 //!
-//! A problem in `conf.d` ends everything. One in `repos.d` costs the repositories that it is about, and the others work: a file that
-//! cannot be used still counts as a repository with an unknown name and unknown publish paths ([`Config::broken`]).
+//! A problem in `conf.d` is fatal. One in `repos.d` only disables the repositories concerned: an
+//! invalid file still counts as a repository with an unknown name and unknown publish paths
+//! ([`Config::broken`]).
 
 mod credentials;
 mod criteria;
@@ -40,7 +47,7 @@ use std::path::{Path, PathBuf};
 pub use error::{ConfigError, Problem};
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 pub use filters::{Dependencies, Filters, Patterns};
-pub use layout::{in_the_way, real};
+pub use layout::{publish_path_conflict, real};
 pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
 pub use repository::default_key_name;
 pub use resolved::{
@@ -53,18 +60,19 @@ pub use values::parse_duration;
 use scope::Scope;
 use secret::Environment;
 
-/// A configuration, and what its author should know although it works.
+/// A valid configuration with warnings.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     pub config: Config,
     /// Each names its file and key.
     pub warnings: Vec<String>,
-    /// What is wrong with the files in [`Config::broken`].
+    /// The problems of the files in [`Config::broken`].
     pub problems: Vec<Problem>,
 }
 
-/// Reads everything below `config_dir`. `${NAME}` in secrets is taken from the environment of this process.
-pub fn load(config_dir: &Path) -> Result<Loaded, ConfigError> {
+/// Reads everything below `config_dir`. `${NAME}` in secrets is replaced from the environment of
+/// this process.
+pub fn load(config_dir: &Path) -> Result<LoadedConfig, ConfigError> {
     load_with(config_dir, &|name| std::env::var(name).ok())
 }
 
@@ -84,8 +92,8 @@ pub fn is_present(config_dir: &Path) -> std::io::Result<bool> {
     Ok(false)
 }
 
-fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {
-    // What else is wrong with it shows when its folders are read.
+fn load_with(config_dir: &Path, environment: &Environment) -> Result<LoadedConfig, ConfigError> {
+    // Other errors are reported when its directories are read.
     if std::fs::metadata(config_dir).is_err_and(|err| err.kind() == std::io::ErrorKind::NotFound) {
         return Err(ConfigError::NoDirectory(config_dir.to_owned()));
     }
@@ -124,9 +132,9 @@ fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, Con
             broken.extend(of_file);
         }
     }
-    // What the storage is must be known before anything is compared with it.
+    // Conflicts with the storage can be checked only if its settings are valid.
     if problems.is_empty() {
-        for layout::Contradiction { problem, files } in layout::conflicts(&config, &absolute_dir) {
+        for layout::LayoutConflict { problem, files } in layout::conflicts(&config, &absolute_dir) {
             if files.is_empty() {
                 problems.push(problem);
             } else {
@@ -148,15 +156,16 @@ fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, Con
     } = &mut config;
     repositories.retain(|repository| !files.contains(&repository.file));
     repositories.sort_by(|a, b| a.id.cmp(&b.id));
-    warnings.extend(layout::useless_bandwidth_limits(&config));
-    Ok(Loaded {
+    warnings.extend(layout::ineffective_bandwidth_limits(&config));
+    Ok(LoadedConfig {
         config,
         warnings,
         problems: broken,
     })
 }
 
-/// The `*.yaml` files of a folder, in name order; hidden ones are an editor's. A folder that is not there has none.
+/// The `*.yaml` files of a directory, in name order; hidden ones belong to editors. A directory
+/// that does not exist has none.
 fn yaml_files(
     config_dir: &Path,
     folder: &str,
@@ -182,7 +191,7 @@ fn yaml_files(
         let extension = file.extension().unwrap_or_default();
         if extension == "yml" {
             warnings.push(format!(
-                "{}: not read, its name must end in .yaml",
+                "{}: ignored: the file name must end in .yaml",
                 file.display()
             ));
         }

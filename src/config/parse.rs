@@ -1,4 +1,5 @@
-//! From a file's text to what is [written](super::written) there; errors with line, column and the key that was meant.
+//! Parses a file into the [`written`](super::written) types; errors with line, column and the key
+//! that was probably meant.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,10 +10,10 @@ use serde_yaml::{Error, MessageFormatter, UserMessageFormatter};
 use super::error::{Place, Problem};
 use crate::regular_file;
 
-/// No one writes that much by hand.
+/// Far larger than any handwritten file.
 const SIZE_LIMIT: u64 = 1 << 20;
 
-/// A file that is empty or holds only comments sets nothing.
+/// A file that is empty or contains only comments sets nothing.
 pub fn file<T: DeserializeOwned + Default>(file: &Path) -> Result<T, Problem> {
     let mut text = String::new();
     regular_file::open(file)
@@ -28,7 +29,7 @@ pub fn file<T: DeserializeOwned + Default>(file: &Path) -> Result<T, Problem> {
     }
     let options = serde_yaml::options! {
         with_snippet: false,
-        // `yes`, `no`, `on` and `off` are texts.
+        // `yes`, `no`, `on` and `off` are strings.
         strict_booleans: true,
     };
     serde_yaml::from_str_with_options::<Option<T>>(&text, options)
@@ -54,7 +55,7 @@ fn problem(file: &Path, text: &str, err: &Error) -> Problem {
     }
 }
 
-/// In the words of someone who writes YAML, where the parser's are those of someone who writes Rust.
+/// Replaces the terms of Rust in the parser's messages by those of YAML.
 fn message(err: &Error) -> (String, Option<String>) {
     match err.without_snippet() {
         Error::SerdeUnknownField {
@@ -63,7 +64,7 @@ fn message(err: &Error) -> (String, Option<String>) {
             format!("unknown key `{field}`"),
             Some(match nearest(field, expected) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("known here: {}", expected.join(", ")),
+                None => format!("valid keys: {}", expected.join(", ")),
             }),
         ),
         Error::SerdeUnknownVariant {
@@ -76,7 +77,7 @@ fn message(err: &Error) -> (String, Option<String>) {
             nearest(variant, expected).map(|meant| format!("did you mean `{meant}`?")),
         ),
         Error::DuplicateMappingKey { key: Some(key), .. } => {
-            (format!("key `{key}` is given twice"), None)
+            (format!("duplicate key `{key}`"), None)
         }
         Error::SerdeInvalidType {
             unexpected,
@@ -84,7 +85,7 @@ fn message(err: &Error) -> (String, Option<String>) {
             ..
         } => (format!("expected {expected}, got {unexpected}"), None),
         Error::InvalidScalar { ty, .. } if ty.starts_with('u') => {
-            ("expected a whole number, not negative".to_owned(), None)
+            ("expected a non-negative integer".to_owned(), None)
         }
         Error::InvalidScalar { ty: "boolean", .. } | Error::InvalidBooleanStrict { .. } => {
             ("expected true or false".to_owned(), None)
@@ -92,7 +93,7 @@ fn message(err: &Error) -> (String, Option<String>) {
         Error::Unexpected { expected, .. } => (
             match *expected {
                 "mapping start" => "expected keys with values (`key: value`)".to_owned(),
-                "string scalar" => "expected a text".to_owned(),
+                "string scalar" => "expected a string".to_owned(),
                 other => format!("expected {other}"),
             },
             None,
@@ -104,14 +105,15 @@ fn message(err: &Error) -> (String, Option<String>) {
     }
 }
 
-/// The line that an error is in, if it is safe to show it.
+/// The line of an error, if it is safe to show.
 fn excerpt(text: &str, line: u64) -> Option<String> {
-    if holds_secret(text) {
+    if contains_secret(text) {
         return None;
     }
     let index = usize::try_from(line.checked_sub(1)?).ok()?;
     let line = text.lines().nth(index)?;
-    // Tabs keep their width of one, so that the caret below is right; the rest must not reach a terminal.
+    // Tabs are replaced by one space, so that the caret below is in the right place; other control
+    // characters must not reach a terminal.
     Some(
         line.chars()
             .map(|c| match c {
@@ -123,8 +125,8 @@ fn excerpt(text: &str, line: u64) -> Option<String> {
     )
 }
 
-/// Whether a file seems to hold a secret anywhere: an error may stand in any line of one, or beside it in a line.
-fn holds_secret(text: &str) -> bool {
+/// Whether a file seems to contain a secret: the line of an error may contain it.
+fn contains_secret(text: &str) -> bool {
     let text = text.to_lowercase();
     let has_secret_key = ["password", "passphrase", "token", "value", "command"]
         .iter()
@@ -142,10 +144,10 @@ fn holds_secret(text: &str) -> bool {
     has_secret_key || has_secret_url
 }
 
-/// The candidate that a mistyped word was meant to be.
+/// The candidate that is most similar to a mistyped word.
 fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().replace('-', "_").chars().collect();
-    // Nothing that long is a slip of the finger, and the distance costs the product of the lengths.
+    // A word that long is not a typo, and the cost of the distance is the product of the lengths.
     if word.len() > 64 {
         return None;
     }
@@ -158,7 +160,7 @@ fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
         .map(|(_, candidate)| candidate)
 }
 
-/// How many insertions, deletions, replacements and swaps of neighbours lead from one word to the other.
+/// The edit distance: insertions, deletions, replacements and swaps of adjacent characters.
 fn distance(from: &[char], to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut before_last: Vec<usize> = Vec::new();
@@ -216,14 +218,14 @@ mod tests {
             "url: https://u:p@h/",
             "url: https://h/?token",
         ] {
-            assert!(holds_secret(text), "{text}");
+            assert!(contains_secret(text), "{text}");
         }
         for text in [
             "credentials: {password_file: x}",
             "# the token of the day\nurl: https://h/",
             "name: a@b?",
         ] {
-            assert!(!holds_secret(text), "{text}");
+            assert!(!contains_secret(text), "{text}");
         }
     }
 }

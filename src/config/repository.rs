@@ -13,7 +13,7 @@ use super::written;
 use super::{credentials, criteria, trust};
 
 pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Repository> {
-    refuse_unsupported(&written, scope);
+    reject_unsupported(&written, scope);
     let id = id(written.name.as_deref(), scope);
     let key_name = key_name(
         written.publish.key_name.as_deref(),
@@ -46,10 +46,10 @@ pub fn resolve(written: written::Repository, scope: &mut Scope<'_>) -> Option<Re
     })
 }
 
-fn refuse_unsupported(written: &written::Repository, scope: &mut Scope<'_>) {
+fn reject_unsupported(written: &written::Repository, scope: &mut Scope<'_>) {
     let is_list = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let upstream = &written.upstream;
-    scope.refuse_unsupported(&[
+    scope.reject_unsupported(&[
         ("upstream.mirrors", is_list(&upstream.mirrors)),
         ("upstream.mirrorlist", upstream.mirrorlist.is_some()),
         ("upstream.metalink", upstream.metalink.is_some()),
@@ -59,11 +59,11 @@ fn refuse_unsupported(written: &written::Repository, scope: &mut Scope<'_>) {
 
 fn id(written: Option<&str>, scope: &mut Scope<'_>) -> Option<RepoId> {
     let Some(name) = written else {
-        scope.refuse("name", "is missing");
+        scope.reject("name", "is missing");
         return None;
     };
     RepoId::parse(name)
-        .map_err(|err| scope.refuse("name", err.to_string()))
+        .map_err(|err| scope.reject("name", err.to_string()))
         .ok()
 }
 
@@ -81,7 +81,7 @@ fn publish(
     })
 }
 
-/// What the trusted keys of a repository are called whose definition does not say, or is gone.
+/// The name of the key files of a repository that does not set it or is no longer configured.
 pub fn default_key_name(format: RepoFormat, repository: &RepoId) -> RelPath {
     let name = match format {
         RepoFormat::Apt => format!("{repository}-archive-key"),
@@ -90,7 +90,7 @@ pub fn default_key_name(format: RepoFormat, repository: &RepoId) -> RelPath {
     RelPath::parse(&name).expect("a repository's name leaves room for it")
 }
 
-/// `None` also where the name depends on what was refused already.
+/// Also `None` if the name depends on a value that was already refused.
 fn key_name(
     written: Option<&str>,
     kind: Option<RepoFormat>,
@@ -111,25 +111,25 @@ fn key_name(
     };
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
         let written = written.unwrap_or(&name);
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             KEY,
-            format!("{written:?} is not a plain file name"),
+            format!("{written:?} is not a valid file name"),
             "the key files are at the top of the published tree, and must not be hidden files",
         );
         return None;
     }
-    // The name first: errors show what was written.
+    // The name first, so that errors show it as written.
     let path = RelPath::parse(&name);
     let with_ending = RelPath::parse(&format!("{name}{longest_ending}"));
     path.and_then(|path| with_ending.map(|_| path))
-        .map_err(|err| scope.refuse(KEY, err.to_string()))
+        .map_err(|err| scope.reject(KEY, err.to_string()))
         .ok()
 }
 
 fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<UpstreamUrl> {
     const KEY: &str = "upstream.url";
     let Some(url) = &written.url else {
-        scope.refuse(KEY, "is missing");
+        scope.reject(KEY, "is missing");
         return None;
     };
     let written = url;
@@ -137,12 +137,12 @@ fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<Upstre
     match UpstreamUrl::parse(url.expose(), scope.dir()) {
         Ok(upstream) => {
             if matches!(&upstream, UpstreamUrl::Http(url) if url.as_url().query().is_some()) {
-                scope.warn_if_others_can_read(KEY, "may hold a secret in its query", written);
+                scope.warn_if_others_can_read(KEY, "may contain a secret in its query", written);
             }
             Some(upstream)
         }
         Err(err) => {
-            scope.refuse_location(KEY, &err);
+            scope.reject_location(KEY, &err);
             None
         }
     }
@@ -155,13 +155,13 @@ fn format(
     scope: &mut Scope<'_>,
 ) -> Option<(FormatConfig, Trust)> {
     let Some(kind) = kind else {
-        scope.refuse("type", "is missing: rpm or apt");
+        scope.reject("type", "is missing: set it to rpm or apt");
         return None;
     };
     match kind {
         RepoFormat::Apt => {
             if rpm.is_some() {
-                scope.refuse("rpm", "does not belong into a repository of type apt");
+                scope.reject("rpm", "is not valid for a repository of type apt");
             }
             let apt = apt.unwrap_or_default();
             let trust = trust::of_apt(&apt, scope);
@@ -169,7 +169,7 @@ fn format(
         }
         RepoFormat::Rpm => {
             if apt.is_some() {
-                scope.refuse("apt", "does not belong into a repository of type rpm");
+                scope.reject("apt", "is not valid for a repository of type rpm");
             }
             let rpm = rpm.unwrap_or_default();
             let trust = trust::of_rpm(&rpm, scope);
@@ -186,7 +186,7 @@ fn format(
 
 fn resolve_apt(written: written::Apt, scope: &mut Scope<'_>) -> Option<Apt> {
     let is_other_language = |list: &Vec<String>| list.iter().any(|language| language != "all");
-    scope.refuse_unsupported(&[
+    scope.reject_unsupported(&[
         (
             "apt.languages",
             written.languages.as_ref().is_some_and(is_other_language),
@@ -213,7 +213,7 @@ fn resolve_apt(written: written::Apt, scope: &mut Scope<'_>) -> Option<Apt> {
 fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribution> {
     const KEY: &str = "apt.distribution";
     let Some(text) = written else {
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             KEY,
             "is missing",
             "set it to the directory below dists/, or to `./` for a flat repository",
@@ -221,7 +221,7 @@ fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribu
         return None;
     };
     if text.contains(char::is_whitespace) {
-        scope.refuse(KEY, format!("{text:?} contains blanks"));
+        scope.reject(KEY, format!("{text:?} contains whitespace"));
         return None;
     }
     if matches!(text, "/" | "./") {
@@ -231,7 +231,7 @@ fn distribution(written: Option<&str>, scope: &mut Scope<'_>) -> Option<Distribu
         Ok(dir) if text.ends_with('/') => Some(Distribution::Flat(Some(dir))),
         Ok(suite) => Some(Distribution::Suite(suite)),
         Err(err) => {
-            scope.refuse(KEY, err.to_string());
+            scope.reject(KEY, err.to_string());
             None
         }
     }
@@ -249,17 +249,17 @@ fn components(
         None => vec!["main".to_owned()],
         Some(names) if is_flat => {
             if !names.is_empty() {
-                scope.refuse(KEY, "a flat repository has no components");
+                scope.reject(KEY, "a flat repository has no components");
             }
             Vec::new()
         }
         Some(names) => {
-            // `updates/main` is one.
+            // A component can contain a `/`: `updates/main`.
             let is_component = |name: &str| {
                 !name.contains(char::is_whitespace)
                     && RelPath::parse(name).is_ok_and(|path| path.as_str() == name)
             };
-            distinct(KEY, names, is_component, "a component", scope)
+            distinct(KEY, names, is_component, "component name", scope)
         }
     }
 }
@@ -275,9 +275,9 @@ fn architectures(
         .iter()
         .filter(|name| source_names.contains(&name.as_str()))
     {
-        scope.refuse_with_hint(
+        scope.reject_with_hint(
             &key,
-            format!("{name:?} is not chosen here"),
+            format!("{name:?} is not valid here"),
             format!("use {section}.sources to select source packages"),
         );
     }
@@ -285,10 +285,10 @@ fn architectures(
         name.chars()
             .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
     };
-    distinct(&key, names, is_architecture, "an architecture", scope)
+    distinct(&key, names, is_architecture, "architecture name", scope)
 }
 
-/// The names without repetitions, in their order; at least one.
+/// The names without duplicates, in their order; at least one.
 fn distinct(
     key: &str,
     names: Vec<String>,
@@ -297,12 +297,12 @@ fn distinct(
     scope: &mut Scope<'_>,
 ) -> Vec<String> {
     if names.is_empty() {
-        scope.refuse(key, "is an empty list");
+        scope.reject(key, "is an empty list");
     }
     let mut distinct = Vec::new();
     for name in names {
         if name.is_empty() || !is_valid(&name) {
-            scope.refuse(key, format!("{name:?} cannot be the name of {what}"));
+            scope.reject(key, format!("{name:?} is not a valid {what}"));
         } else if !distinct.contains(&name) {
             distinct.push(name);
         }

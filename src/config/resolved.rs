@@ -1,4 +1,4 @@
-//! The configuration as the rest of the program sees it.
+//! The validated configuration.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -13,7 +13,7 @@ use super::filters::Filters;
 use super::location::{KeySource, UpstreamUrl};
 use super::secret::SecretSource;
 
-/// How long the files of earlier generations stay where nothing else is said.
+/// How long the files of earlier generations are kept by default.
 pub(super) const KEEP: Duration = Duration::from_hours(24);
 
 #[derive(Debug)]
@@ -22,14 +22,14 @@ pub struct Config {
     pub download: Download,
     pub logging: Logging,
     pub cache: Cache,
-    /// What signs what chantal makes itself.
+    /// The key for metadata that chantal generates itself.
     pub signing: Option<Signing>,
-    /// Certificates that are trusted beside the system's.
+    /// Certificates that are trusted in addition to those of the system.
     pub tls_ca_file: Option<PathBuf>,
-    /// Also the disabled ones; sorted by name.
+    /// Including disabled ones; sorted by name.
     pub repositories: Vec<Repository>,
-    /// Files of `repos.d` that cannot be used, in name order. Each may define any repository that is not among the others, and have
-    /// any tree that is not theirs.
+    /// Invalid files of `repos.d`, in name order. Each may define any repository that no other file
+    /// defines, and any published tree that is not theirs.
     pub broken: Vec<PathBuf>,
 }
 
@@ -40,13 +40,13 @@ impl Config {
             .find(|repository| repository.id == *id)
     }
 
-    /// The first file that cannot be used and may be about a repository that the others do not define.
+    /// The first invalid file that may define a repository that no other file defines.
     pub fn may_be_about(&self, id: &RepoId) -> Option<&Path> {
         let first = self.broken.first()?;
         self.repository(id).is_none().then_some(first)
     }
 
-    /// The file that cannot be used and was meant for this repository, as far as its name or a line in it tells.
+    /// The invalid file for this repository, according to its file name or a line in it.
     pub fn broken_file_of(&self, id: &RepoId) -> Option<&Path> {
         let is_meant = |file: &&PathBuf| {
             let line = format!("name: {id}");
@@ -58,8 +58,8 @@ impl Config {
         files.find(is_meant).map(PathBuf::as_path)
     }
 
-    /// How long files of earlier generations are kept in a repository's trees, also when it is no longer configured. Without limit
-    /// where an unusable file may configure it.
+    /// How long files of earlier generations are kept in the trees of a repository, even if it is
+    /// no longer configured. Unlimited if an invalid file may configure it.
     pub fn keep(&self, repository: &RepoId) -> Duration {
         match self.repository(repository) {
             Some(repository) => repository.publish.keep,
@@ -75,12 +75,12 @@ pub struct Storage {
     pub pool_path: PathBuf,
     pub cache_path: PathBuf,
     pub database_path: PathBuf,
-    /// Whether a sync may make the storage.
+    /// Whether a sync may create the storage.
     pub create: bool,
 }
 
 impl Storage {
-    /// The repositories' trusted keys, a file each.
+    /// The directory of the trusted keys, one file per repository.
     pub fn keyrings_path(&self) -> PathBuf {
         self.base_path.join("gpgkeys")
     }
@@ -92,7 +92,7 @@ pub struct Download {
     pub workers: usize,
     /// Attempts after the first one.
     pub retries: u32,
-    /// Time without progress after which an attempt is given up; not zero.
+    /// Time without progress after which an attempt fails; not zero.
     pub timeout: Duration,
     /// Bytes per second, for the whole process.
     pub bandwidth_limit: Option<NonZeroU64>,
@@ -116,17 +116,17 @@ pub enum LogFormat {
 pub struct Cache {
     /// Whether requests are made conditional.
     pub enabled: bool,
-    /// A root that was checked less than this ago is not asked for again.
+    /// A root that was checked more recently than this is not requested again.
     pub ttl: Duration,
     /// Validators older than this are not used.
     pub max_age: Duration,
 }
 
-/// Files that are read when something is signed, not when the configuration is.
+/// These files are read when something is signed, not when the configuration is loaded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Signing {
     pub key_file: PathBuf,
-    /// Its first line opens the key.
+    /// The first line is the passphrase.
     pub passphrase_file: Option<PathBuf>,
 }
 
@@ -143,12 +143,12 @@ pub struct Repository {
     pub format: FormatConfig,
     pub filters: Filters,
     pub publish: Publish,
-    /// Bytes per second, beside the global limit.
+    /// Bytes per second, in addition to the global limit.
     pub bandwidth_limit: Option<NonZeroU64>,
 }
 
 impl Repository {
-    /// How packages are checked; `None` for a format whose packages have no signatures inside.
+    /// How packages are checked; `None` for a format whose packages are not signed themselves.
     pub fn package_check(&self) -> Option<PackageCheck> {
         match self.format {
             FormatConfig::Apt(_) => None,
@@ -170,32 +170,33 @@ pub enum Credentials {
         token: SecretSource,
     },
     Header {
-        /// A valid name of a header.
+        /// A valid header name.
         name: String,
         value: SecretSource,
     },
     ClientCert {
         cert: PathBuf,
         key: PathBuf,
-        /// What the server's certificate is checked against, beside the usual.
+        /// CA certificates for the server, in addition to the usual ones.
         ca_cert: Option<PathBuf>,
     },
 }
 
-/// Whose signatures count.
+/// Which signatures are accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Trust {
     pub root: RootCheck,
     pub packages: PackageCheck,
-    /// Not empty where `root` or `packages` is `Required`.
+    /// Not empty if `root` or `packages` is `Required`.
     pub keys: Vec<KeySource>,
-    /// Where not empty, only these keys of `keys` are trusted. Not empty where a key comes over plain http.
+    /// If not empty, only these keys of `keys` are trusted. Not empty if a key comes from a plain
+    /// http URL.
     pub fingerprints: Vec<Fingerprint>,
-    /// Digests such as SHA-1 and keys below 2048 bits count too.
+    /// Also accepts digests such as SHA-1 and keys below 2048 bits.
     pub allow_weak_signatures: bool,
 }
 
-/// What is asked of a root's own dates.
+/// How the dates of a root are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freshness {
     /// Whether an expired `Valid-Until` is refused.
@@ -204,17 +205,18 @@ pub struct Freshness {
     pub check_date: bool,
 }
 
-/// What is asked of a root's signature: `apt.gpgcheck`, `rpm.repo_gpgcheck`.
+/// How the signature of a root is checked: `apt.gpgcheck`, `rpm.repo_gpgcheck`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RootCheck {
     Required,
-    /// Verified when there is a signature and a key is configured.
+    /// Verified if there is a signature and a key is configured.
     Auto,
     Off,
 }
 
-/// What is asked of the signatures inside packages: `rpm.gpgcheck`. APT's packages have none; its indexes vouch for them.
+/// How the signatures inside packages are checked: `rpm.gpgcheck`. APT packages have none; they are
+/// verified by the digests in signed indexes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PackageCheck {
@@ -246,11 +248,14 @@ impl PackageCheck {
 pub struct Fingerprint(Box<str>);
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a fingerprint (40 or 64 hexadecimal digits, blanks between them are fine)")]
+#[error(
+    "{0:?} is not a valid fingerprint (expected 40 or 64 hexadecimal digits, spaces are allowed)"
+)]
 pub struct FingerprintError(String);
 
 impl Fingerprint {
-    /// As `gpg --fingerprint` prints it, or without the blanks, in either case, with or without `0x`.
+    /// As `gpg --fingerprint` prints it, or without the spaces, in uppercase or lowercase, with or
+    /// without `0x`.
     pub fn parse(text: &str) -> Result<Self, FingerprintError> {
         let digits: String = text
             .strip_prefix("0x")
@@ -259,7 +264,7 @@ impl Fingerprint {
             .filter(|c| *c != ' ')
             .map(|c| c.to_ascii_uppercase())
             .collect();
-        // A short key id is not enough: keys that share one are made in seconds.
+        // A short key id is not enough: keys with the same id can be generated in seconds.
         if matches!(digits.len(), 40 | 64) && digits.chars().all(|c| c.is_ascii_hexdigit()) {
             Ok(Self(digits.into()))
         } else {
@@ -308,14 +313,14 @@ pub struct Apt {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Distribution {
-    /// `dists/<suite>/`; there are suites with a `/` in their name (`bookworm/updates`).
+    /// `dists/<suite>/`; some suites have a `/` in their name (`bookworm/updates`).
     Suite(RelPath),
-    /// The directory that holds Release and Packages; `None` is the top of the repository.
+    /// The directory of Release and Packages; `None` is the top of the repository.
     Flat(Option<RelPath>),
 }
 
 impl fmt::Display for Distribution {
-    /// As it is written in the configuration.
+    /// As written in the configuration.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Suite(suite) => suite.fmt(f),
@@ -327,7 +332,7 @@ impl fmt::Display for Distribution {
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rpm {
-    /// `None` takes all.
+    /// `None` selects all.
     pub architectures: Option<Vec<String>>,
     pub sources: bool,
 }
@@ -336,12 +341,12 @@ pub struct Rpm {
 pub struct Publish {
     pub latest_path: Option<PathBuf>,
     pub snapshots_path: Option<PathBuf>,
-    /// Whether a sync publishes what it brought.
+    /// Whether a sync publishes the new state.
     pub auto: bool,
     /// How long the files of earlier generations stay reachable.
     pub keep: Duration,
-    /// What the trusted keys are called at the top of a published tree: one component. For apt it leaves room for the
-    /// ending of four characters that its two files differ by.
+    /// The name of the key files at the top of a published tree: one component. For apt it leaves
+    /// room for the four-character ending of the two files.
     pub key_name: RelPath,
 }
 

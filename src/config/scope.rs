@@ -1,4 +1,4 @@
-//! One file while it is resolved: what its relative paths are relative to, and what was found wrong in it.
+//! The context of one file while it is resolved: the base of its relative paths, and its problems.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use super::location::{self, LocationError};
 use super::secret::{Environment, Secret};
 use crate::regular_file;
 
-/// A resolving function returns `None` for what is not set and for what it refused: it goes on either way, so
-/// that one run finds all problems, and the result of a scope with problems is never used.
+/// Functions that resolve a value return `None` if it is not set or was refused, and continue, so
+/// that one run finds all problems. The result of a scope with problems is never used.
 pub struct Scope<'a> {
     file: &'a Path,
     /// Absolute.
@@ -42,11 +42,11 @@ impl<'a> Scope<'a> {
         warnings.extend(self.warnings);
     }
 
-    pub fn refuse(&mut self, key: &str, what: impl Into<String>) {
+    pub fn reject(&mut self, key: &str, what: impl Into<String>) {
         self.add(key, what.into(), None);
     }
 
-    pub fn refuse_with_hint(
+    pub fn reject_with_hint(
         &mut self,
         key: &str,
         what: impl Into<String>,
@@ -69,7 +69,7 @@ impl<'a> Scope<'a> {
             .push(format!("{}: {key}: {what}", self.file.display()));
     }
 
-    /// A key whose text is a secret: only its owner should be able to read the file.
+    /// Warns if a file that contains a secret can be read by other users.
     pub fn warn_if_others_can_read(&mut self, key: &str, what: &str, written: &Secret) {
         let metadata = std::fs::metadata(self.file).ok();
         let open_to_others = metadata.and_then(|metadata| regular_file::open_to_others(&metadata));
@@ -77,58 +77,58 @@ impl<'a> Scope<'a> {
             && written.is_literal()
         {
             let what = format!(
-                "{what}, and the file is open to others (mode {mode:04o}); `chmod 600` closes it"
+                "{what}, but other users can read the file (mode {mode:04o}): run `chmod 600` on it"
             );
             self.warn(key, &what);
         }
     }
 
-    /// A URL, of an upstream or a key.
-    pub fn refuse_location(&mut self, key: &str, err: &LocationError) {
+    /// Reports an invalid URL of an upstream or a key.
+    pub fn reject_location(&mut self, key: &str, err: &LocationError) {
         match err {
             LocationError::Credentials => {
-                self.refuse_with_hint(key, err.to_string(), "set them under `credentials`");
+                self.reject_with_hint(key, err.to_string(), "set them under `credentials`");
             }
-            LocationError::Scheme(_) => self.refuse_with_hint(
+            LocationError::Scheme(_) => self.reject_with_hint(
                 key,
                 err.to_string(),
                 "a URL must begin with https://, and a path that contains a colon with ./",
             ),
-            LocationError::NoScheme | LocationError::HttpUrl => self.refuse_with_hint(
+            LocationError::NoScheme | LocationError::HttpUrl => self.reject_with_hint(
                 key,
                 err.to_string(),
                 "a URL begins with https://HOST or http://HOST, a path with / or ./",
             ),
-            _ => self.refuse(key, err.to_string()),
+            _ => self.reject(key, err.to_string()),
         }
     }
 
-    /// Refuses the keys of features that do not exist yet, where they are set to something.
-    pub fn refuse_unsupported(&mut self, keys: &[(&str, bool)]) {
+    /// Refuses keys of features that do not exist yet, if they are set.
+    pub fn reject_unsupported(&mut self, keys: &[(&str, bool)]) {
         for (key, set) in keys {
             if *set {
-                self.refuse(key, "not supported yet");
+                self.reject(key, "not supported yet");
             }
         }
     }
 
-    /// A path, absolute; relative ones are relative to the file.
+    /// Makes a path absolute; relative ones are relative to the file.
     pub fn path(&mut self, key: &str, text: Option<&str>) -> Option<PathBuf> {
         match location::path(text?, &self.dir) {
             Ok(path) => Some(path),
             Err(err) => {
-                self.refuse(key, err.to_string());
+                self.reject(key, err.to_string());
                 None
             }
         }
     }
 
-    /// A secret with its environment variables put in.
+    /// A secret with its environment variables replaced.
     pub fn secret(&mut self, key: &str, written: &Secret) -> Option<Secret> {
         match written.expand(self.environment) {
             Ok(secret) => Some(secret),
             Err(err) => {
-                self.refuse(key, err.to_string());
+                self.reject(key, err.to_string());
                 None
             }
         }

@@ -1,4 +1,5 @@
-//! Secrets of the configuration. A [`Secret`] shows its text to [`Secret::expose`] only, never in a message or log.
+//! Secrets of the configuration. Only [`Secret::expose`] returns the text of a [`Secret`]; it never
+//! appears in a message or log.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,17 +9,17 @@ use serde::{Deserialize, Deserializer};
 /// Looks up an environment variable; a parameter because a test cannot set one safely.
 pub type Environment = dyn Fn(&str) -> Option<String>;
 
-/// A password, a token or a header's value.
+/// A password, a token or the value of a header.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
-/// Where a secret comes from. Files and commands are asked when the secret is used, not when the configuration is
-/// read: `repo list` needs no password.
+/// The source of a secret. Files are read and commands are run when the secret is used, not when
+/// the configuration is loaded: `repo list` needs no password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     Inline(Secret),
     File(PathBuf),
-    /// For `/bin/sh -c`; what it prints is the secret.
+    /// For `/bin/sh -c`; its output is the secret.
     Command(String),
 }
 
@@ -26,10 +27,8 @@ pub enum SecretSource {
 pub enum ExpandError {
     #[error("environment variable {0} is not set")]
     Unset(String),
-    // Without the text: it is part of a secret.
-    #[error(
-        "`${{` is not followed by a variable's name and `}}` (a literal `${{` is written `$${{`)"
-    )]
+    // Does not contain the text, which is part of a secret.
+    #[error("`${{` is not followed by a variable name and `}}` (write `$${{` for a literal `${{`)")]
     Malformed,
 }
 
@@ -42,12 +41,13 @@ impl Secret {
         &self.0
     }
 
-    /// Whether it is all in the text, and nothing of it in the environment.
+    /// Whether the text contains the whole secret and no environment variable.
     pub fn is_literal(&self) -> bool {
         self.expand(&|_| None).is_ok()
     }
 
-    /// Replaces `${NAME}` by that environment variable and `$${` by `${`. What a variable holds is taken as it is.
+    /// Replaces `${NAME}` by that environment variable and `$${` by `${`. The value of a variable
+    /// is not expanded again.
     pub fn expand(&self, environment: &Environment) -> Result<Self, ExpandError> {
         let mut expanded = String::new();
         let mut rest = self.0.as_str();

@@ -1,4 +1,4 @@
-//! Whose signatures count: `gpgcheck`, `repo_gpgcheck` and `gpgkey_*` of both formats.
+//! Signature checks and keys: `gpgcheck`, `repo_gpgcheck` and `gpgkey_*` of both formats.
 
 use super::location::{KeySource, LocationError};
 use super::resolved::{Fingerprint, PackageCheck, RootCheck, Trust};
@@ -20,8 +20,8 @@ pub fn of_apt(written: &written::Apt, scope: &mut Scope<'_>) -> Trust {
 }
 
 pub fn of_rpm(written: &written::Rpm, scope: &mut Scope<'_>) -> Trust {
-    // The published metadata must not list what is not there: skipping needs filtered repositories.
-    scope.refuse_unsupported(&[(
+    // The published metadata must not list skipped packages: this requires filtered repositories.
+    scope.reject_unsupported(&[(
         "rpm.on_bad_package: skip",
         written.on_bad_package == Some(OnBadPackage::Skip),
     )]);
@@ -59,7 +59,7 @@ impl WrittenKeys<'_> {
         let is_none_written =
             self.urls.unwrap_or_default().is_empty() && self.files.unwrap_or_default().is_empty();
         if is_none_written {
-            self.refuse_missing(root, packages, &fingerprints, scope);
+            self.reject_missing(root, packages, &fingerprints, scope);
         }
         Trust {
             root,
@@ -76,7 +76,7 @@ impl WrittenKeys<'_> {
         for text in self.fingerprints.unwrap_or_default() {
             match Fingerprint::parse(text) {
                 Ok(fingerprint) => fingerprints.push(fingerprint),
-                Err(err) => scope.refuse(&key, err.to_string()),
+                Err(err) => scope.reject(&key, err.to_string()),
             }
         }
         fingerprints
@@ -88,7 +88,7 @@ impl WrittenKeys<'_> {
         for text in self.urls.unwrap_or_default() {
             match KeySource::parse(text, scope.dir()) {
                 Ok(KeySource::Http(url)) if url.is_plain_http() && fingerprints.is_empty() => scope
-                    .refuse_with_hint(
+                    .reject_with_hint(
                         &key,
                         format!("{url} could be tampered with in transit"),
                         format!(
@@ -97,15 +97,15 @@ impl WrittenKeys<'_> {
                         ),
                     ),
                 Ok(source) => keys.push(source),
-                // Where an upstream's go: not under `credentials`, which are for the upstream.
-                Err(err @ LocationError::Credentials) => scope.refuse(&key, err.to_string()),
-                Err(err) => scope.refuse_location(&key, &err),
+                // The hint for upstreams (`credentials`) does not apply to keys.
+                Err(err @ LocationError::Credentials) => scope.reject(&key, err.to_string()),
+                Err(err) => scope.reject_location(&key, &err),
             }
         }
         keys
     }
 
-    fn refuse_missing(
+    fn reject_missing(
         &self,
         root: RootCheck,
         packages: PackageCheck,
@@ -114,17 +114,17 @@ impl WrittenKeys<'_> {
     ) {
         let section = self.section;
         if !fingerprints.is_empty() {
-            scope.refuse_with_hint(
+            scope.reject_with_hint(
                 &format!("{section}.gpgkey_fingerprints"),
-                "chooses among keys, but there are none",
+                "is set, but no keys are configured",
                 format!("set {section}.gpgkey_file or {section}.gpgkey_url"),
             );
             return;
         }
         let mut refuse = |check: &str, trusted: &str| {
-            scope.refuse_with_hint(
+            scope.reject_with_hint(
                 &format!("{section}.{check}"),
-                "is true, but there is no key to check with",
+                "is true, but no keys are configured",
                 format!(
                     "set {section}.gpgkey_file or {section}.gpgkey_url, \
                      or `{section}.{check}: false` to accept {trusted} without verifying signatures"

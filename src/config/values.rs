@@ -1,7 +1,8 @@
-//! How texts of the configuration become values: durations, rates, sizes, lists.
+//! Parses values of the configuration: durations, rates, sizes, lists.
 //!
-//! These run inside the deserializer, so what they refuse is reported with its line and column. They take the
-//! scalar as text: of a number, serde-saphyr would lose both its notation (`2.10`) and its place in the file.
+//! These run inside the deserializer, so that errors have a line and column. They read scalars as
+//! text: for numbers, serde-saphyr would lose both the notation (`2.10`) and the position in the
+//! file.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -63,7 +64,7 @@ pub fn dependencies<'de, D: Deserializer<'de>>(
     })
 }
 
-/// One text or a list of texts.
+/// One string or a list of strings.
 pub fn one_or_many<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<String>>, D::Error> {
@@ -73,7 +74,7 @@ pub fn one_or_many<'de, D: Deserializer<'de>>(
         type Value = Option<Vec<String>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a text or a list of texts")
+            f.write_str("a string or a list of strings")
         }
 
         fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
@@ -96,8 +97,8 @@ pub fn one_or_many<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(OneOrMany)
 }
 
-/// A scalar that `parse` understands; null is none. What `parse` says must go through `custom`: serde's other
-/// errors are placed at the key, not at the value.
+/// Parses a scalar with `parse`; null is `None`. Errors must be created with `custom`: other errors
+/// of serde have the position of the key, not of the value.
 fn scalar<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     parse: impl Fn(&str) -> Result<T, String>,
@@ -108,7 +109,7 @@ fn scalar<'de, D: Deserializer<'de>, T>(
     }
 }
 
-/// The number at the start of a text, and the unit behind it.
+/// The number at the start of a text, and the unit after it.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
@@ -128,7 +129,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
                 "d" => 24 * 60 * 60,
                 _ => return None,
             };
-            // What is compared with dates must fit into them: i64 seconds.
+            // Durations are compared with dates, so they must fit into i64 seconds.
             number
                 .checked_mul(unit_secs)
                 .filter(|secs| i64::try_from(*secs).is_ok())
@@ -141,7 +142,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         })
 }
 
-/// In bytes per second. The units are those of network people: `M` counts bits, `MB` bytes, both in powers of ten.
+/// In bytes per second. The units are those of networking: `M` is megabits, `MB` megabytes, both
+/// powers of ten.
 fn parse_bandwidth(text: &str) -> Result<NonZeroU64, String> {
     number_and_unit(text)
         .and_then(|(number, unit)| match unit {

@@ -1,7 +1,8 @@
-//! The configuration as it is written: one struct per section, every key of the documentation, nothing else.
+//! The configuration as it is written: one struct per section, with exactly the documented keys.
 //!
-//! Also the keys of features that do not exist yet are here: they are checked for their type, and refused after
-//! that by name instead of being taken for a typing error. A key or section without a value is as good as absent.
+//! Keys of features that do not exist yet are included: their type is checked, and they are refused
+//! by name instead of being reported as a typo. A key or section without a value is treated as
+//! absent.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub struct Storage {
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
     pub path: Option<String>,
-    /// A secret because that of another database would hold a password.
+    /// A secret because the URL of other databases contains a password.
     pub url: Option<Secret>,
     pub pool_size: Option<u32>,
 }
@@ -139,7 +140,7 @@ pub struct Repository {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
-    /// A secret because its query may be a token.
+    /// A secret because its query may contain a token.
     pub url: Option<Secret>,
     #[serde(deserialize_with = "values::one_or_many")]
     pub mirrors: Option<Vec<String>>,
@@ -147,7 +148,7 @@ pub struct Upstream {
     pub metalink: Option<String>,
 }
 
-/// Which keys belong to which type is checked later: then the message can say it.
+/// Which keys are valid for which type is checked later, for a better message.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Credentials {
@@ -211,7 +212,7 @@ pub struct Rpm {
     pub sources: Option<bool>,
 }
 
-/// What becomes of a sync that meets a package without a good signature.
+/// What a sync does with a package without a good signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBadPackage {
@@ -288,7 +289,7 @@ pub struct RepositoryDownload {
     pub bandwidth_limit: Option<NonZeroU64>,
 }
 
-/// The value of a key whose shape is not settled.
+/// The value of a key whose format is not defined yet.
 #[derive(Debug)]
 pub struct Anything;
 
@@ -298,7 +299,7 @@ impl<'de> Deserialize<'de> for Anything {
     }
 }
 
-/// A section of which all keys are commented out is null, not an empty mapping.
+/// A section with all keys commented out is null, not an empty mapping.
 fn section<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

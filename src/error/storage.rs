@@ -12,7 +12,7 @@ pub fn storage_hint(error: &StorageError) -> Option<String> {
         StorageError::Absent { .. } => {
             "is the file system mounted? `chantal init` creates a new storage".to_owned()
         }
-        StorageError::BaseAway { .. } => {
+        StorageError::BaseMissing { .. } => {
             "is the file system of storage.base_path mounted? `chantal init` creates the \
              directory again"
                 .to_owned()
@@ -28,14 +28,14 @@ pub fn storage_hint(error: &StorageError) -> Option<String> {
              `chantal pool take-over --from {}`",
             owner.store
         ),
-        StorageError::NotTheOwner { .. } => {
+        StorageError::WrongOwner { .. } => {
             "use the ID from the error message of the command that failed".to_owned()
         }
-        StorageError::Guest { store, .. } => format!(
+        StorageError::NotOwner { store, .. } => format!(
             "if no other database uses this pool, take it over with `chantal pool take-over \
              --from {store}`"
         ),
-        StorageError::StoreGone { .. } => {
+        StorageError::StoreMissing { .. } => {
             "is its file system mounted? if the database is lost, restore it from a backup; \
              `chantal init` creates an empty database for this pool, without any states or \
              snapshots"

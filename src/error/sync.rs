@@ -72,7 +72,7 @@ fn key_hint(repository: &RepoId, error: &KeyError) -> Option<String> {
         KeyError::File(_) | KeyError::Unusable(_) => {
             format!("check gpgkey_file or gpgkey_url; {UNCHANGED}")
         }
-        KeyError::Kept(error) => io_hint(error)?,
+        KeyError::Stored(error) => io_hint(error)?,
     })
 }
 

@@ -111,12 +111,12 @@ impl Compression {
         let text = match error.kind() {
             io::ErrorKind::UnexpectedEof => format!("the {name} stream is truncated"),
             io::ErrorKind::OutOfMemory => {
-                format!("the {name} stream wants more memory than an index may take")
+                format!("the {name} stream requires too much memory")
             }
             _ if self == Self::Zstd => {
-                format!("not a good {name} stream, or something follows it: {error}")
+                format!("invalid {name} stream, or trailing data: {error}")
             }
-            _ => format!("not a good {name} stream: {error}"),
+            _ => format!("invalid {name} stream: {error}"),
         };
         io::Error::new(error.kind(), text)
     }
@@ -220,9 +220,9 @@ pub struct IndexText<'r> {
 /// Content that is not what the root declared.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("uncompressed it has {got} bytes, the root declares {expected}")]
+    #[error("wrong uncompressed size: expected {expected}, got {got} bytes")]
     Size { expected: u64, got: u64 },
-    #[error("uncompressed it is {got}, the root declares {expected}")]
+    #[error("wrong uncompressed digest: expected {expected}, got {got}")]
     Digest {
         expected: Box<Digest>,
         got: Box<Digest>,
@@ -296,12 +296,12 @@ impl<'r> IndexText<'r> {
         let limit = self.declared.size.unwrap_or(OPEN_LIMIT).min(OPEN_LIMIT);
         if self.total > limit {
             let what = match self.declared.size {
-                Some(size) if size == limit => format!("the {size} bytes that the root declares"),
-                _ => format!("{limit} bytes, the most that an index may have"),
+                Some(size) if size == limit => format!("the {size} bytes declared in the root"),
+                _ => format!("the limit of {limit} bytes"),
             };
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("uncompressed it has more than {what}"),
+                format!("uncompressed size exceeds {what}"),
             ));
         }
         for hasher in self.hashers.iter_mut().flatten() {
@@ -471,10 +471,7 @@ mod tests {
         ]
         .concat();
         let error = unpack(Compression::Zstd, &prolonged).unwrap_err();
-        assert!(
-            error.to_string().contains("or something follows it"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("or trailing data"), "{error}");
     }
 
     #[test]
@@ -538,7 +535,7 @@ mod tests {
             .unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "uncompressed it has more than the 1000 bytes that the root declares"
+                "uncompressed size exceeds the 1000 bytes declared in the root"
             );
             let longer = Open {
                 also: None,
@@ -565,10 +562,7 @@ mod tests {
     fn a_dictionary_or_window_for_a_giant_is_refused() {
         let packed = xz_with_dictionary(b"x", 1 << 30);
         let error = unpack(Compression::Xz, &packed).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the xz stream wants more memory than an index may take"
-        );
+        assert_eq!(error.to_string(), "the xz stream requires too much memory");
         // A frame header with a window of 2^31 bytes, then an empty last block.
         let packed = b"\x28\xb5\x2f\xfd\x00\xa8\x01\x00\x00";
         let error = unpack(Compression::Zstd, packed).unwrap_err();

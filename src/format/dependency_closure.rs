@@ -220,10 +220,7 @@ pub struct LimitExceeded;
 impl LimitExceeded {
     pub fn in_index(&self, file: &str) -> FormatError {
         let Self = self;
-        FormatError::malformed(
-            file,
-            "the dependencies of its packages are more than any real repository has",
-        )
+        FormatError::malformed(file, "too many package dependencies")
     }
 }
 
@@ -464,15 +461,15 @@ impl<R: DependencyRules> PackageSet<R> {
         let named = named.join(", ");
         let what = match count {
             0 => return None,
-            1 => "1 dependency of the chosen packages is".to_owned(),
-            _ => format!("{count} dependencies of the chosen packages are"),
+            1 => "1 dependency of the selected packages is".to_owned(),
+            _ => format!("{count} dependencies of the selected packages are"),
         };
         let more = match count.checked_sub(NAMED) {
             None | Some(0) => String::new(),
             Some(more) => format!(" and {more} more"),
         };
         Some(format!(
-            "{what} not in this repository, or left out of it: {named}{more}"
+            "{what} not in this repository, or excluded: {named}{more}"
         ))
     }
 

@@ -11,7 +11,7 @@ pub enum FormatError {
     /// The text is not what this kind of file must be.
     #[error("{file}: {what}")]
     Malformed { file: String, what: String },
-    #[error("{file}: {named_by} names a path that cannot be mirrored: {source}")]
+    #[error("{file}: {named_by} has an unsafe path: {source}")]
     Path {
         file: String,
         /// The package or field that names the path.
@@ -20,11 +20,11 @@ pub enum FormatError {
     },
     /// Only digests that cannot be trusted, or none.
     #[error(
-        "{file}: {named_by} has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+        "{file}: {named_by} has no strong digest (sha256, sha384 or sha512; for rpm also sha1)"
     )]
     NoDigest { file: String, named_by: String },
     /// The root lacks what the configuration asks for.
-    #[error("{file} has no {what} {wanted:?}, only: {}", available.join(", "))]
+    #[error("{what} {wanted:?} not found in {file}, available: {}", available.join(", "))]
     NotFound {
         file: String,
         /// `component`, `architecture`, ...
@@ -33,16 +33,16 @@ pub enum FormatError {
         available: Vec<String>,
     },
     /// The place for new indexes cannot be written.
-    #[error("{file} cannot be written: {source}")]
+    #[error("cannot write {file}: {source}")]
     Write {
         file: String,
         source: std::io::Error,
     },
     /// What was written is not what is read from where it is stored.
-    #[error("{file}: what was written cannot be read back: {what}")]
+    #[error("{file}: verification of the written file failed: {what}")]
     ReadBack { file: String, what: String },
     /// The index is there only in compressions that are not read.
-    #[error("{file}: {name} is there only as {}: that compression is not supported (gz, xz, bz2, zst and none are)", found.join(", "))]
+    #[error("{file}: {name} is only available as {}, which is not supported (supported: gz, xz, bz2, zst, uncompressed)", found.join(", "))]
     Compression {
         file: String,
         name: String,
@@ -76,19 +76,19 @@ impl FormatError {
 /// Why a package is not what it says of itself. The messages follow the package's name.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    #[error("it is not an RPM package: {0}")]
+    #[error("not an RPM package: {0}")]
     NotAPackage(&'static str),
-    #[error("its signature header is broken: {0}")]
+    #[error("invalid signature header: {0}")]
     SignatureHeader(String),
-    #[error("its header is broken: {0}")]
+    #[error("invalid header: {0}")]
     Header(String),
-    #[error("its payload is broken: {0}")]
+    #[error("invalid payload: {0}")]
     Payload(String),
-    #[error("its header or its payload is broken: {0}")]
+    #[error("invalid header or payload: {0}")]
     HeaderOrPayload(String),
-    #[error("it is not signed")]
+    #[error("the package is not signed")]
     NotSigned,
-    #[error("only its header is signed, which has no digest of the payload that can be trusted")]
+    #[error("only the header is signed, and it has no strong digest of the payload")]
     PayloadNotSigned,
     #[error(transparent)]
     Io(#[from] io::Error),

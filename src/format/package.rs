@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::FormatError;
 use crate::manifest::Package;
-use crate::openpgp::Passed;
+use crate::openpgp::HashedSignature;
 use crate::terminal::is_unsafe;
 
 /// What a package says of itself.
@@ -12,7 +12,7 @@ use crate::terminal::is_unsafe;
 pub struct PackageHeader {
     pub identity: Identity,
     /// Those that cover all of it.
-    pub signatures: Vec<Passed>,
+    pub signatures: Vec<HashedSignature>,
 }
 
 /// Which package it is.
@@ -64,9 +64,7 @@ impl Package {
                 let name: String = name.chars().take(60).collect();
                 return Err(FormatError::malformed(
                     file,
-                    format!(
-                        "package {name:?} has the {what} {start:?}, which is not one short word"
-                    ),
+                    format!("package {name:?} has the invalid {what} {start:?}"),
                 ));
             }
         }

@@ -312,6 +312,6 @@ pub(super) fn expect_records(name: &str, written: u64, read: u64) -> Result<(), 
     }
     Err(FormatError::ReadBack {
         file: name.to_owned(),
-        what: format!("{written} records were written, {read} are read"),
+        what: format!("{written} records written, {read} read"),
     })
 }

@@ -76,7 +76,7 @@ pub(super) fn each_document(
         if document.directives.len() + document.content.len() + line.len() > limit {
             return Err(FormatError::malformed(
                 file,
-                format!("a document is longer than {limit} bytes"),
+                format!("a document exceeds {limit} bytes"),
             ));
         }
         let is_end = line.is_empty();
@@ -221,7 +221,7 @@ mod tests {
             let read = each_document("dep11", &mut text.as_bytes(), LIMIT, &mut |_| Ok(()));
             assert_eq!(
                 read.unwrap_err().to_string(),
-                "dep11: a document is longer than 1048576 bytes"
+                "dep11: a document exceeds 1048576 bytes"
             );
         }
     }

@@ -10,7 +10,7 @@ use crate::format::AdvisoryRecord;
 use crate::format::rpm::updateinfo;
 use crate::format::rpm::{Rpm, Selection};
 use crate::format::{IndexKind, Selected};
-use crate::openpgp::{Keyring, Passed, Trusted};
+use crate::openpgp::{HashedSignature, Keyring, Trusted};
 
 fn rpm() -> Rpm {
     Rpm::new(Selection {
@@ -94,7 +94,7 @@ pub fn package(bytes: &[u8]) -> Verdict {
     let Ok(signatures) = signatures else {
         return Verdict::Refused;
     };
-    let Ok(signers) = KEYS.verify_passed(&signatures, "package", NOW) else {
+    let Ok(signers) = KEYS.verify_hashed(&signatures, "package", NOW) else {
         return Verdict::Refused;
     };
     assert!(!signers.is_empty());
@@ -105,7 +105,7 @@ pub fn package(bytes: &[u8]) -> Verdict {
     Verdict::Accepted
 }
 
-fn package_signatures(package: &mut dyn Read) -> Result<Vec<Passed>, String> {
+fn package_signatures(package: &mut dyn Read) -> Result<Vec<HashedSignature>, String> {
     let inside = rpm().format().read_package_header(package);
     inside
         .map(|inside| inside.signatures)

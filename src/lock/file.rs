@@ -1,9 +1,10 @@
 //! One lock file.
 //!
-//! - An advisory lock: the kernel frees it with its holder, however that one ends. The text of a file that one run holds alone says
-//!   who holds it.
-//! - A lock counts only while its path names the locked file. A file that was removed or replaced lets another run in: before
-//!   anything is deleted or committed the holder looks ([`LockFile::check`]).
+//! - An advisory lock: the kernel releases it when its holder ends, for whatever reason. A file
+//!   that is locked exclusively contains the name of its holder.
+//! - A lock is valid only while its path refers to the locked file. If the file was removed or
+//!   replaced, another run can take the lock, so the holder checks before it deletes or commits
+//!   anything ([`LockFile::check`]).
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -16,12 +17,12 @@ use rustix::io::Errno;
 use super::{Holder, LockError};
 use crate::regular_file::is_absent;
 
-/// With whom a lock is held.
+/// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// With others that share it.
+    /// Together with other runs.
     Shared,
-    /// Alone.
+    /// By one run only.
     Exclusive,
 }
 
@@ -29,26 +30,26 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct LockFile {
     path: PathBuf,
-    /// Closing it frees the lock.
+    /// Closing it releases the lock.
     file: File,
 }
 
-/// What an attempt to take a lock found.
+/// The result of an attempt to take a lock.
 pub enum Attempt {
     Taken(LockFile),
-    /// Who wrote the file's text, as far as that run is alive.
+    /// The holder that the file names, if that process still exists.
     Busy(Option<Holder>),
 }
 
-/// What a look at a lock found.
+/// The state of a lock.
 pub enum Probe {
     Free,
-    /// Who wrote the file's text, as far as that run is alive.
+    /// The holder that the file names, if that process still exists.
     Held(Option<Holder>),
 }
 
 impl LockFile {
-    /// Takes the lock if it is free. The file is made where it is not there.
+    /// Takes the lock if it is free. Creates the file if it does not exist.
     pub fn attempt(path: &Path, mode: Mode) -> Result<Attempt, LockError> {
         loop {
             let mut options = OpenOptions::new();
@@ -62,14 +63,14 @@ impl LockFile {
                 file,
             };
             match lock.check() {
-                // Its former holder moved or removed it after it was opened here.
+                // Its previous holder moved or removed it after it was opened here.
                 Err(LockError::Lost { .. }) => {}
                 checked => return checked.map(|()| Attempt::Taken(lock)),
             }
         }
     }
 
-    /// Looks who holds the lock, without making the file.
+    /// Returns who holds the lock, without creating the file.
     pub fn probe(path: &Path, mode: Mode) -> Result<Probe, LockError> {
         let file = match open(path, &mut OpenOptions::new()) {
             Err(LockError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -84,7 +85,7 @@ impl LockFile {
         })
     }
 
-    /// Whether the lock's path still names the locked file.
+    /// Checks that the path still refers to the locked file.
     pub fn check(&self) -> Result<(), LockError> {
         let explained = |source| LockError::Io {
             path: self.path.clone(),
@@ -100,12 +101,13 @@ impl LockFile {
         }
     }
 
-    /// The directory that holds the file was renamed.
+    /// Updates the path after the directory was renamed.
     pub fn moved_to(&mut self, path: PathBuf) {
         self.path = path;
     }
 
-    /// Writes who holds it. Where there is no room for that, others are not told.
+    /// Writes the holder into the file. If the disk is full, other runs cannot see who holds the
+    /// lock.
     pub fn sign(&mut self, holder: &Holder) {
         let text = serde_json::to_string(holder).expect("a holder has only plain fields");
         let mut write = || {
@@ -118,9 +120,9 @@ impl LockFile {
         }
     }
 
-    /// Frees the lock and removes its file.
+    /// Releases the lock and removes its file.
     pub fn remove(self) {
-        // While it is held: what is removed is the file that was locked.
+        // Removed while the lock is held, so that it is the locked file.
         if self.check().is_ok() {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -135,8 +137,8 @@ fn open(path: &Path, options: &mut OpenOptions) -> Result<File, LockError> {
     let not_a_file = || LockError::NotAFile {
         path: path.to_owned(),
     };
-    // A pipe that was put there must not make the run wait. Nor may the path be a link: it would never
-    // name the file that is locked.
+    // A pipe at this path must not block the run. A symbolic link is refused: the path would never
+    // refer to the locked file.
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let opened = options
         .read(true)
@@ -174,7 +176,7 @@ fn try_lock(path: &Path, file: &File, mode: Mode) -> Result<bool, LockError> {
     }
 }
 
-/// The text of a run that ended is not the holder's.
+/// A file may still name a run that has ended.
 fn living_holder(mut file: &File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;

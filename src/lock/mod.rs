@@ -1,4 +1,4 @@
-//! Who may change what, while others work.
+//! Locks: which runs may change what at the same time.
 //!
 //! | command | storage | further locks |
 //! |---|---|---|
@@ -9,18 +9,16 @@
 //! | `init`, `db cleanup`, `db migrate`, `pool take-over` | exclusive | |
 //! | `--dry-run`, and whatever only reads | none | |
 //!
-//! - The order is always the same: the storage, one repository, one tree, one partial file ([`crate::pool`]) or the marker. Nobody who holds a
-//!   later one waits for an earlier one, and nobody holds two of a kind, so no two runs wait for each other.
-//! - The storage's lock is never upgraded: a run that needs it exclusively takes it so from the start.
-//!   Meanwhile nothing is on its way into the pool, so what nothing names can be deleted.
-//! - Runs that wait for the storage (`--wait`) are served in turn: they take the turn first. So a
-//!   cleanup that waits is not passed by syncs that wait, however many overlap. A run that does not
-//!   wait takes the storage's lock if it can, whoever waits: a long sync that a cleanup waits for
-//!   must not make all others fail.
-//! - Rows that none of the further locks covers, snapshots and the store's own identity, are read again in the transaction that
-//!   changes them ([`crate::store`]).
-//! - Every lock is checked before anything is deleted or committed: a lock file that was removed or replaced ends the run
-//!   ([`LockError::Lost`]).
+//! - The order is always the same: the storage, one repository, one tree, one partial file
+//!   ([`crate::pool`]) or the marker. A run that holds a later lock never waits for an earlier one,
+//!   and never holds two of a kind, so there are no deadlocks.
+//! - The storage lock is never upgraded: a run that needs it exclusively takes it exclusively from
+//!   the start. While it is held exclusively no run adds objects to the pool, so unreferenced
+//!   objects can be deleted.
+//! - Rows that none of the further locks covers (snapshots, the identity of the store) are read
+//!   again in the transaction that changes them ([`crate::store`]).
+//! - Every lock is checked before anything is deleted or committed: if a lock file was removed or
+//!   replaced, the run fails ([`LockError::Lost`]).
 //!
 //! ```text
 //! {base_path}/chantal.lock                      the storage
@@ -52,30 +50,30 @@ use file::{Attempt, LockFile, Probe};
 pub use file::Mode;
 
 const NAME: &str = "chantal.lock";
-/// Of the locks below the storage's.
+/// The directory of all locks but the storage lock.
 const DIRECTORY: &str = "locks";
 
-/// Between taking a lock and saying so a holder needs less than that.
+/// A holder writes its name into the lock file within this time.
 const SILENCE_MAX: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(5);
 const MARKER_WAIT: Duration = Duration::from_secs(30);
-/// While a lock is waited for.
+/// Between two attempts while waiting for a lock.
 const LONG_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub pid: u32,
-    /// The command, as `repo sync`.
+    /// The command, such as `repo sync`.
     pub command: String,
     /// Seconds since the epoch.
     pub since: i64,
 }
 
-/// How long a run waits for a lock that another one holds.
+/// How long to wait for a lock that another run holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
-    /// It fails at once.
+    /// Fail immediately.
     #[default]
     No,
     UpTo(Duration),
@@ -86,44 +84,44 @@ pub enum Wait {
 /// A run that takes locks.
 #[derive(Clone, Debug)]
 pub struct Requester {
-    /// Its command, as `repo sync`.
+    /// Its command, such as `repo sync`.
     pub command: &'static str,
     pub wait: Wait,
     pub interrupt: Interrupt,
 }
 
-/// What a lock is of.
+/// What a lock protects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Locked {
+pub enum LockTarget {
     /// The storage at this base path.
     Storage(PathBuf),
     Repository(RepoId),
     Tree(PathBuf),
-    /// The file that says whose the pool is.
+    /// The file that names the owner of the pool.
     PoolMarker,
 }
 
-impl std::fmt::Display for Locked {
+impl std::fmt::Display for LockTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Storage(base_path) => write!(f, "{}", base_path.display()),
             Self::Repository(id) => write!(f, "repository {id}"),
             Self::Tree(path) => write!(f, "the published tree {}", path.display()),
-            Self::PoolMarker => f.write_str("the pool's marker"),
+            Self::PoolMarker => f.write_str("the pool marker"),
         }
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("another run is changing {what}: {}", describe(holder.as_ref()))]
+    #[error("{what} is locked by another process: {}", describe(holder.as_ref()))]
     Busy {
-        what: Locked,
+        what: LockTarget,
         holder: Option<Holder>,
     },
-    /// Another run may hold a lock of its own by now.
+    /// Another run may hold the lock by now.
     #[error(
-        "the lock file {path} was removed or replaced while this run held it: nothing more was changed"
+        "lock file {path} was removed or replaced while it was held: no further changes were made"
     )]
     Lost { path: PathBuf },
     #[error("{path} is not a regular file")]
@@ -140,7 +138,7 @@ impl LockError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Busy { .. } => Exit::Busy,
-            // Waiting does not help: the file was replaced, or the whole storage.
+            // Waiting does not help: the lock file or the whole storage was replaced.
             Self::Lost { .. } | Self::NotAFile { .. } | Self::NotADirectory { .. } => Exit::Damaged,
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Io { .. } => Exit::Other,
@@ -153,17 +151,17 @@ impl LockError {
 pub struct Locks {
     base_path: PathBuf,
     requester: Requester,
-    /// What it writes into the files of its locks.
+    /// What is written into the lock files.
     holder: Holder,
     mode: Mode,
     storage: LockFile,
-    /// Says who shares the storage's lock: that one's text can name one run only.
+    /// Names this run as one that shares the storage lock, whose own file can name only one.
     run: Option<LockFile>,
-    /// Of repositories and trees, by the files' names.
+    /// Locks of repositories and trees, by file name.
     held: Mutex<BTreeMap<String, LockFile>>,
 }
 
-/// Frees the lock of a repository or tree when it is dropped.
+/// Releases the lock of a repository or tree when it is dropped.
 #[derive(Debug)]
 pub struct Guard<'a> {
     locks: &'a Locks,
@@ -177,12 +175,12 @@ impl Drop for Guard<'_> {
 }
 
 impl Locks {
-    /// Takes a storage's lock.
+    /// Takes the lock of a storage.
     pub fn acquire(base_path: &Path, mode: Mode, requester: &Requester) -> Result<Self, LockError> {
         Self::acquire_in(base_path, base_path, mode, requester)
     }
 
-    /// Takes the lock of a storage that is being made in `directory`, and will be at `base_path`.
+    /// Takes the lock of a storage that is created in `directory` and moved to `base_path` later.
     pub fn acquire_in(
         directory: &Path,
         base_path: &Path,
@@ -190,7 +188,7 @@ impl Locks {
         requester: &Requester,
     ) -> Result<Self, LockError> {
         let path = directory.join(NAME);
-        let what = Locked::Storage(base_path.to_owned());
+        let what = LockTarget::Storage(base_path.to_owned());
         let mut storage = take_storage(directory, &path, mode, requester, &what)?;
         let mut run = None;
         let holder = requester.holder();
@@ -198,12 +196,12 @@ impl Locks {
             Mode::Exclusive => storage.sign(&holder),
             Mode::Shared => {
                 remove_dead_runs(directory);
-                run = match name_run(directory, requester, &what) {
+                run = match create_run_lock(directory, requester, &what) {
                     Ok(mut file) => {
                         file.sign(&holder);
                         Some(file)
                     }
-                    // It only tells others who is at work.
+                    // It only informs other runs.
                     Err(LockError::Io { source, .. })
                         if source.kind() == io::ErrorKind::StorageFull =>
                     {
@@ -224,13 +222,13 @@ impl Locks {
         })
     }
 
-    /// Says who holds the lock in `directory`, if a run does.
+    /// Fails if a run holds the lock in `directory`, and names that run.
     pub fn probe(directory: &Path, base_path: &Path) -> Result<(), LockError> {
         match LockFile::probe(&directory.join(NAME), Mode::Exclusive)? {
             Probe::Free => Ok(()),
             Probe::Held(holder) => Err(LockError::Busy {
-                what: Locked::Storage(base_path.to_owned()),
-                holder: sharer(directory).or(holder),
+                what: LockTarget::Storage(base_path.to_owned()),
+                holder: shared_holder(directory).or(holder),
             }),
         }
     }
@@ -238,17 +236,17 @@ impl Locks {
     /// Takes the lock of one repository.
     pub fn repository(&self, id: &RepoId) -> Result<Guard<'_>, LockError> {
         let name = format!("repository-{id}.lock");
-        self.take(name, &Locked::Repository(id.clone()), &self.requester)
+        self.take(name, &LockTarget::Repository(id.clone()), &self.requester)
     }
 
     /// Takes the lock of one published tree, by its absolute path.
     pub fn tree(&self, path: &Path) -> Result<Guard<'_>, LockError> {
-        self.tree_patiently(path, Duration::ZERO)
+        self.tree_with_wait(path, Duration::ZERO)
     }
 
-    /// Takes the lock of a published tree, and waits for it at least that long: a run that did its work does not throw it away over
-    /// another one that is about to be done.
-    pub fn tree_patiently(&self, path: &Path, at_least: Duration) -> Result<Guard<'_>, LockError> {
+    /// Takes the lock of a published tree, and waits for it at least that long: a run must not lose
+    /// its finished work because another one is about to release the lock.
+    pub fn tree_with_wait(&self, path: &Path, at_least: Duration) -> Result<Guard<'_>, LockError> {
         let wait = match self.requester.wait {
             Wait::Always => Wait::Always,
             Wait::UpTo(longer) if longer > at_least => Wait::UpTo(longer),
@@ -258,22 +256,27 @@ impl Locks {
         let digest = ObjectId::of(path.as_os_str().as_encoded_bytes());
         let name = format!("tree-{digest}.lock");
         let requester = self.requester.with_wait(wait);
-        self.take(name, &Locked::Tree(path.to_owned()), &requester)
+        self.take(name, &LockTarget::Tree(path.to_owned()), &requester)
     }
 
-    /// Takes the lock under which the pool's marker is written: that is done in no time, by whoever opens or closes the storage.
+    /// Takes the lock of the pool marker, which runs hold only briefly when they open or close the
+    /// storage.
     pub fn pool_marker(&self) -> Result<Guard<'_>, LockError> {
         let patient = self.requester.with_wait(Wait::UpTo(MARKER_WAIT));
-        self.take("pool-marker.lock".to_owned(), &Locked::PoolMarker, &patient)
+        self.take(
+            "pool-marker.lock".to_owned(),
+            &LockTarget::PoolMarker,
+            &patient,
+        )
     }
 
     fn take(
         &self,
         name: String,
-        what: &Locked,
+        what: &LockTarget,
         requester: &Requester,
     ) -> Result<Guard<'_>, LockError> {
-        let path = in_directory(&self.base_path, &name)?;
+        let path = lock_path(&self.base_path, &name)?;
         let mut file = wait_for(&path, Mode::Exclusive, requester, what, &|| None)?;
         file.sign(&self.holder);
         self.held().insert(name.clone(), file);
@@ -284,7 +287,7 @@ impl Locks {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the path of each lock still names the locked file.
+    /// Checks that the path of each lock still refers to the locked file.
     pub fn check(&self) -> Result<(), LockError> {
         self.storage.check()?;
         if let Some(run) = &self.run {
@@ -293,7 +296,8 @@ impl Locks {
         self.held().values().try_for_each(LockFile::check)
     }
 
-    /// Removes the files of locks that no run holds. Nobody can be about to take one while the storage's lock is held alone.
+    /// Removes the files of locks that no run holds. No run can take one while the storage lock is
+    /// held exclusively.
     pub fn remove_unused(&self) -> io::Result<()> {
         if self.mode != Mode::Exclusive {
             return Ok(());
@@ -313,7 +317,7 @@ impl Locks {
         Ok(())
     }
 
-    /// The directory that holds the lock files was renamed.
+    /// Updates the paths after the directory was renamed.
     pub fn moved_to(&mut self, base_path: &Path) {
         base_path.clone_into(&mut self.base_path);
         self.storage.moved_to(base_path.join(NAME));
@@ -379,14 +383,14 @@ fn take_storage(
     path: &Path,
     mode: Mode,
     requester: &Requester,
-    what: &Locked,
+    what: &LockTarget,
 ) -> Result<LockFile, LockError> {
-    let sharers = || sharer(directory);
+    let sharers = || shared_holder(directory);
     let started = Instant::now();
     let _turn = match requester.wait {
         Wait::No => None,
         Wait::UpTo(_) | Wait::Always => {
-            let turn = in_directory(directory, "turn.lock")
+            let turn = lock_path(directory, "turn.lock")
                 .and_then(|turn| wait_for(&turn, mode, requester, what, &sharers));
             match turn {
                 Ok(turn) => Some(turn),
@@ -409,12 +413,12 @@ fn wait_for(
     path: &Path,
     mode: Mode,
     requester: &Requester,
-    what: &Locked,
+    what: &LockTarget,
     others: &dyn Fn() -> Option<Holder>,
 ) -> Result<LockFile, LockError> {
     let started = Instant::now();
-    // The marker is written in no time.
-    let mut is_told = *what == Locked::PoolMarker;
+    // The marker lock is held only briefly.
+    let mut is_told = *what == LockTarget::PoolMarker;
     loop {
         let holder = match LockFile::attempt(path, mode)? {
             Attempt::Taken(lock) => return Ok(lock),
@@ -422,7 +426,7 @@ fn wait_for(
         };
         requester.interrupt.check()?;
         let waited = started.elapsed();
-        // Its name is waited for: a holder writes that right after locking.
+        // Wait for the name of the holder, which is written right after locking.
         let is_named = holder.is_some() || waited >= SILENCE_MAX;
         if requester.wait.is_over(waited) && is_named {
             return Err(LockError::Busy {
@@ -433,7 +437,7 @@ fn wait_for(
         if is_named && !is_told {
             is_told = true;
             log::info!(
-                "waiting for another run that is changing {what}: {}",
+                "waiting: {what} is locked by another process: {}",
                 describe(holder.as_ref())
             );
         }
@@ -441,26 +445,31 @@ fn wait_for(
     }
 }
 
-/// Makes and locks the file that says of a run that it shares the storage's lock.
-fn name_run(directory: &Path, requester: &Requester, what: &Locked) -> Result<LockFile, LockError> {
+/// Creates and locks the file that names a run which shares the storage lock.
+fn create_run_lock(
+    directory: &Path,
+    requester: &Requester,
+    what: &LockTarget,
+) -> Result<LockFile, LockError> {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let name = format!("run-{}-{number}.lock", std::process::id());
-    let path = in_directory(directory, &name)?;
-    // Nobody else has this name, but one who looks at it for a moment.
+    let path = lock_path(directory, &name)?;
+    // No other run uses this name, but one may be probing the file at the moment.
     let quick = requester.with_wait(Wait::UpTo(SILENCE_MAX));
     wait_for(&path, Mode::Exclusive, &quick, what, &|| None)
 }
 
 /// A run that shares the lock of the storage in this directory.
-fn sharer(directory: &Path) -> Option<Holder> {
+fn shared_holder(directory: &Path) -> Option<Holder> {
     runs(directory).find_map(|path| match LockFile::probe(&path, Mode::Shared) {
         Ok(Probe::Held(holder)) => holder,
         Ok(Probe::Free) | Err(_) => None,
     })
 }
 
-/// Removes what runs left that were killed. A run whose file goes before it has locked it makes another one.
+/// Removes the files of killed runs. A run whose file is removed before it has locked it creates
+/// another one.
 fn remove_dead_runs(directory: &Path) {
     for path in runs(directory) {
         if let Ok(Attempt::Taken(dead)) = LockFile::attempt(&path, Mode::Exclusive) {
@@ -469,7 +478,7 @@ fn remove_dead_runs(directory: &Path) {
     }
 }
 
-/// The files of runs that share the storage's lock, or did.
+/// The files of runs that share or shared the storage lock.
 fn runs(directory: &Path) -> impl Iterator<Item = PathBuf> {
     let files = std::fs::read_dir(directory.join(DIRECTORY));
     let files = files.into_iter().flatten().flatten();
@@ -478,8 +487,9 @@ fn runs(directory: &Path) -> impl Iterator<Item = PathBuf> {
         .map(|file| file.path())
 }
 
-/// The path of a lock below the storage's; the directory is made where it is not there, but nothing above it.
-fn in_directory(base_path: &Path, name: &str) -> Result<PathBuf, LockError> {
+/// The path of a lock in the lock directory, which is created if it does not exist; its parents are
+/// not.
+fn lock_path(base_path: &Path, name: &str) -> Result<PathBuf, LockError> {
     let directory = base_path.join(DIRECTORY);
     match std::fs::create_dir(&directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -505,7 +515,7 @@ fn describe(holder: Option<&Holder>) -> String {
                 crate::time::rfc3339(holder.since)
             )
         }
-        None => "it did not say what it does".to_owned(),
+        None => "unknown command".to_owned(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! ASCII armor: the text form of keys and signatures (RFC 9580, section 6.2).
 //!
-//! A file may hold several blocks, all of them are read. Text around the blocks is allowed, as in gpg, and its first
-//! line is reported to callers that do not want it. The checksum is not read: RFC 9580 forbids to reject anything
-//! because of it, and signatures prove more.
+//! A file may contain several blocks; all of them are read. Text around the blocks is allowed, as
+//! in gpg, and its first line is reported to callers that do not allow it. The checksum is not
+//! read: RFC 9580 forbids rejecting data because of it, and signatures are stronger.
 
 use base64::alphabet;
 use base64::engine::Engine as _;
@@ -18,15 +18,15 @@ const DASHES: &[u8] = b"-----";
 #[derive(Debug)]
 pub(super) struct Armored<'a> {
     pub blocks: Vec<Block<'a>>,
-    /// Number of the first line outside of all blocks, be it empty.
+    /// Number of the first line outside of all blocks, even if it is empty.
     pub stray_line: Option<usize>,
 }
 
 #[derive(Debug)]
 pub(super) struct Block<'a> {
-    /// Number of the line that begins it.
+    /// Number of its first line.
     pub line: usize,
-    /// What the armor says it holds: `PUBLIC KEY BLOCK`, `SIGNATURE`.
+    /// The label of the armor: `PUBLIC KEY BLOCK`, `SIGNATURE`.
     pub label: &'a [u8],
     pub packets: Vec<u8>,
 }
@@ -35,21 +35,21 @@ pub(super) struct Block<'a> {
 pub enum ArmorError {
     #[error("line {line} is not base64")]
     NotBase64 { line: usize },
-    #[error("the armor that begins in line {line} has no end")]
+    #[error("the armor that begins on line {line} has no end line")]
     Unclosed { line: usize },
-    #[error("the armor that begins in line {line} is cut short")]
+    #[error("the armor that begins on line {line} is truncated")]
     CutShort { line: usize },
-    #[error("line {line} starts with a dash inside of armor")]
+    #[error("line {line} in the armor starts with a dash")]
     Dash { line: usize },
 }
 
-/// Lines without their line ends; a last line without one counts as well.
+/// Lines without their line ends, including a last line without one.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split_inclusive(|byte| *byte == b'\n')
         .map(|line| line.strip_suffix(b"\n").unwrap_or(line))
 }
 
-/// A line without trailing blanks and carriage returns, which no signature covers (RFC 9580, section 7.2).
+/// A line without trailing whitespace, which signatures do not cover (RFC 9580, section 7.2).
 pub(super) fn trim_end(line: &[u8]) -> &[u8] {
     let length = line
         .iter()
@@ -63,7 +63,8 @@ pub(super) fn is_armored(bytes: &[u8]) -> bool {
     lines(bytes).any(|line| line.starts_with(BEGIN))
 }
 
-/// Reads every block. `first_line` is the number of the text's first line in its file, for messages.
+/// Reads every block. `first_line` is the number of the text's first line in its file, for
+/// messages.
 pub(super) fn read(text: &[u8], first_line: usize) -> Result<Armored<'_>, ArmorError> {
     let mut armored = Armored {
         blocks: Vec::new(),
@@ -71,7 +72,7 @@ pub(super) fn read(text: &[u8], first_line: usize) -> Result<Armored<'_>, ArmorE
     };
     let mut lines = (first_line..).zip(lines(text).map(trim_end));
     while let Some((number, line)) = lines.next() {
-        // The line above a clear-signed text looks like armor, but what follows is no base64.
+        // The header of a clear-signed text looks like armor, but no base64 follows.
         if let Some(label) = label(line, BEGIN).filter(|label| *label != b"SIGNED MESSAGE") {
             let packets = read_block(label, number, &mut lines)?;
             armored.blocks.push(Block {
@@ -123,19 +124,19 @@ fn label<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
 #[derive(Default)]
 struct Base64 {
     bytes: Vec<u8>,
-    /// Digits that wait for the rest of their group of four.
+    /// Digits of an incomplete group of four.
     pending: Vec<u8>,
     is_padded: bool,
 }
 
-/// The last digit of a padded group may have further bits, as gpg allows.
+/// The last digit of a padded group may have extra bits, as gpg allows.
 const ENGINE: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
 impl Base64 {
-    /// False when the line holds anything but base64.
+    /// Returns false if the line is not base64.
     fn push_line(&mut self, line: &[u8]) -> bool {
         let digits = alphabet::STANDARD.as_str().as_bytes();
         let is_digit = |byte: &u8| *byte == b'=' || digits.contains(byte);
@@ -149,7 +150,7 @@ impl Base64 {
         ENGINE.decode_vec(groups, &mut self.bytes).is_ok()
     }
 
-    /// `None` when the end is missing.
+    /// `None` if the end is missing.
     fn finish(self) -> Option<Vec<u8>> {
         self.pending.is_empty().then_some(self.bytes)
     }
@@ -168,7 +169,7 @@ pub(super) fn write(kind: BlockType, packets: &[u8]) -> String {
     String::from_utf8(text).expect("armor is ASCII")
 }
 
-/// Bytes that are already in OpenPGP's own form.
+/// Bytes that are already encoded packets.
 pub(super) struct Raw<'a>(pub &'a [u8]);
 
 impl Serialize for Raw<'_> {

@@ -1,7 +1,8 @@
-//! A certificate: a primary key, its user ids, its subkeys, and what the primary key says about them.
+//! A certificate: a primary key, its user ids, its subkeys, and the signatures of the primary key
+//! over them.
 //!
-//! Only the primary key's own signatures are kept: nobody else's say matters for which bytes may be believed, and some
-//! published keys carry thousands of them.
+//! Only signatures by the primary key are kept: third-party certifications do not matter here, and
+//! some published keys have thousands of them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,32 +16,32 @@ use pgp::types::{
 use super::composite::{Verifier, is_composite};
 use super::hasher::is_collision_resistant;
 use super::packets::{self, FramingError, Packets, RawPacket};
-use super::passing::Claim;
 use super::problem::{KeyProblem, Revocation};
+use super::streaming::UnverifiedSignature;
 
-/// What a certificate's own signatures say about one of its keys.
+/// The validity of one key according to the signatures of its certificate.
 #[derive(Clone, Debug)]
-pub(super) struct Standing {
+pub(super) struct KeyValidity {
     pub(super) created: i64,
     pub(super) expires: Option<i64>,
     pub(super) revoked: Option<Revocation>,
-    pub(super) signing: Signing,
+    pub(super) signing: SigningCapability,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signing {
+pub(super) enum SigningCapability {
     Allowed,
-    NotMeantFor,
+    NotAllowed,
     NoBackSignature,
 }
 
 /// The largest user id, as in gpg. Each of its signatures costs a pass over it.
 pub(super) const MAX_USER_ID_BYTES: usize = 2048;
 
-/// Signatures by their packet's body, so that merging two copies of a certificate keeps each once.
+/// Signatures by packet body, so that merging two copies of a certificate removes duplicates.
 pub(super) type Signatures = BTreeMap<Vec<u8>, Signature>;
 
-/// A certificate whose signatures were not verified yet; `Certificate::standing` does that.
+/// A certificate whose signatures are not verified yet; `Certificate::validity` does that.
 #[derive(Clone, Debug)]
 pub(super) struct Certificate {
     pub(super) primary: PublicKey,
@@ -64,29 +65,31 @@ pub(super) enum Key<'a> {
     Subkey(&'a Subkey),
 }
 
-/// A key for a person to look at. Times are in seconds since the epoch, fingerprints in uppercase hexadecimal.
+/// A summary of a key for users. Times are in seconds since the epoch, fingerprints in uppercase
+/// hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySummary {
     pub fingerprint: String,
-    /// As the key's owner wrote it: escape it before it reaches a terminal. `None` for subkeys and nameless keys.
+    /// Untrusted text: escape it before it reaches a terminal. `None` for subkeys and keys without
+    /// a user id.
     pub user_id: Option<String>,
     pub created: i64,
     pub expires: Option<i64>,
     pub revoked: Option<Revocation>,
-    /// Why nothing that this key signs now is accepted.
+    /// Why new signatures of this key are not accepted.
     pub problem: Option<KeyProblem>,
-    /// Those whose algorithm can sign.
+    /// The subkeys whose algorithm can sign.
     pub subkeys: Vec<KeySummary>,
 }
 
 impl KeySummary {
-    /// Why nothing is accepted that this key or one of its subkeys signs now.
+    /// Why new signatures of this key and its subkeys are not accepted.
     pub fn signing_problem(&self) -> Option<&KeyProblem> {
         let own = self.problem.as_ref()?;
         if self.subkeys.iter().any(|subkey| subkey.problem.is_none()) {
             return None;
         }
-        // Of a key that leaves signing to its subkeys, theirs is what somebody can do something about.
+        // If the primary key is not a signing key, the problem of a subkey is more useful.
         let mut problems = std::iter::once(own).chain(
             self.subkeys
                 .iter()
@@ -101,20 +104,20 @@ impl KeySummary {
     }
 }
 
-/// What was found among the packets of a file.
+/// The keys in the packets of a file.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct ParsedKeys {
     pub certificates: Vec<Certificate>,
-    /// Primary keys that were left out.
+    /// Primary keys that were skipped.
     pub skipped: Vec<UnusableKey>,
-    /// Subkeys that may have been meant for signing and were left out, of any primary key.
+    /// Skipped subkeys that may be signing keys, of any primary key.
     pub skipped_subkeys: Vec<UnusableKey>,
 }
 
-/// A key of a key file that nothing can be verified with.
+/// A key of a key file that cannot verify signatures.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnusableKey {
-    /// In uppercase hexadecimal; `None` for a key of which not even that can be told.
+    /// In uppercase hexadecimal; `None` if it cannot be computed.
     pub fingerprint: Option<String>,
     pub reason: String,
 }
@@ -137,7 +140,7 @@ impl UnusableKey {
         }
     }
 
-    /// Whether a signature names this key as its maker: `named` is a fingerprint or a key id.
+    /// Whether a signature names this key as its issuer: `named` is a fingerprint or a key id.
     pub fn is_named(&self, named: &str) -> bool {
         let fingerprint = self.fingerprint.as_ref();
         fingerprint.is_some_and(|fingerprint| match fingerprint.len() {
@@ -157,7 +160,7 @@ impl fmt::Display for UnusableKey {
     }
 }
 
-/// Where a signature packet belongs: to the packet before it.
+/// What a signature packet applies to: the packet before it.
 enum Section<'a> {
     Direct,
     UserId(&'a [u8]),
@@ -165,11 +168,11 @@ enum Section<'a> {
     Ignored,
 }
 
-impl Found {
-    /// Reads certificates from packets; what cannot be understood is left out.
+impl ParsedKeys {
+    /// Reads certificates from packets; unknown ones are skipped.
     pub fn read(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
         let mut current = None;
-        // Why the primary key above cannot be used.
+        // Why the current primary key cannot be used.
         let mut above: Option<String> = None;
         let mut section = Section::Ignored;
         for packet in Packets::new(bytes) {
@@ -191,7 +194,7 @@ impl Found {
                     self.certificates.extend(current.take());
                     above = None;
                     self.skipped.push(UnusableKey::unnamed(
-                        "it is a secret key: export the public one",
+                        "this is a secret key: export the public key instead",
                     ));
                 }
                 Tag::UserId if packet.body.len() <= MAX_USER_ID_BYTES => {
@@ -207,7 +210,7 @@ impl Found {
                         (Some(key), above) => {
                             let mut subkey = UnusableKey::unsupported(&key);
                             if let Some(reason) = above {
-                                subkey.reason = format!("of its primary key, {reason}");
+                                subkey.reason = format!("primary key: {reason}");
                             }
                             self.skipped_subkeys.push(subkey);
                         }
@@ -236,7 +239,7 @@ impl Certificate {
                 Some(version @ (2 | 3 | 5)) => {
                     UnusableKey::unnamed(format!("keys of version {version} are not supported"))
                 }
-                _ => UnusableKey::unnamed("the key packet is damaged or of an unknown kind"),
+                _ => UnusableKey::unnamed("the key packet is damaged or of an unknown type"),
             })?;
         if !is_supported(&primary) {
             return Err(UnusableKey::unsupported(&primary));
@@ -255,7 +258,7 @@ impl Certificate {
         let Some(signature) = packet.signature() else {
             return;
         };
-        if !self.claims_to_be_own(&signature) {
+        if !self.looks_like_self_signature(&signature) {
             return;
         }
         let signatures = match (section, signature.typ()) {
@@ -284,7 +287,7 @@ impl Certificate {
         signatures.insert(packet.body.to_vec(), signature);
     }
 
-    fn claims_to_be_own(&self, signature: &Signature) -> bool {
+    fn looks_like_self_signature(&self, signature: &Signature) -> bool {
         let fingerprints = signature.issuer_fingerprint();
         if fingerprints.is_empty() {
             let id = self.primary.legacy_key_id();
@@ -294,7 +297,7 @@ impl Certificate {
         }
     }
 
-    /// Takes what another copy of the same certificate has and this one has not.
+    /// Merges another copy of the same certificate.
     pub fn merge(&mut self, other: Self) {
         self.direct.extend(other.direct);
         for (user_id, signatures) in other.user_ids {
@@ -312,7 +315,7 @@ impl Certificate {
         }
     }
 
-    /// The same without what it says of itself by SHA-1 or weaker; revocations stay.
+    /// A copy without self-signatures by SHA-1 or weaker; revocations are kept.
     pub fn without_weak_signatures(&self) -> Self {
         let is_strong = |_: &Vec<u8>, signature: &mut Signature| {
             let revokes = matches!(
@@ -336,7 +339,7 @@ impl Certificate {
         strong
     }
 
-    /// Appends all packets in their order.
+    /// Appends all packets in order.
     pub fn write(&self, out: &mut Vec<u8>) {
         fn write_signatures(out: &mut Vec<u8>, signatures: &Signatures) {
             for body in signatures.keys() {
@@ -371,7 +374,8 @@ impl Certificate {
         }
     }
 
-    /// Whether the signature names this key as its maker: by fingerprint, or by key id if it has no fingerprint.
+    /// Whether the signature names this key as its issuer: by fingerprint, or by key id if it has
+    /// no fingerprint.
     pub fn is_named_by(&self, key: Key, signature: &Signature) -> bool {
         let (fingerprint, id) = match key {
             Key::Primary => (self.primary.fingerprint(), self.primary.legacy_key_id()),
@@ -385,16 +389,16 @@ impl Certificate {
         }
     }
 
-    /// Whether this key made a signature: arithmetic only.
-    pub fn made(&self, key: Key, claim: &Claim) -> bool {
+    /// Whether this key made a signature; only the cryptography is checked.
+    pub fn made(&self, key: Key, claim: &UnverifiedSignature) -> bool {
         match key {
             Key::Primary => claim.is_by(&Verifier(&self.primary)),
             Key::Subkey(subkey) => claim.is_by(&Verifier(&subkey.key)),
         }
     }
 
-    /// A key too weak for what it signs. A weak primary key above a strong subkey is fine: its signatures come with
-    /// the keyring, which is trusted as it stands.
+    /// Whether a key is too weak for data signatures. A weak primary key of a strong subkey is
+    /// fine: its signatures are part of the keyring, which is trusted as a whole.
     pub fn weakness(&self, key: Key) -> Option<KeyProblem> {
         let params = match key {
             Key::Primary => self.primary.public_params(),
@@ -411,8 +415,8 @@ impl Certificate {
 
     pub fn summary(&self, now: i64) -> KeySummary {
         let mut keys = self
-            .standings(now)
-            .map(|(key, standing)| self.key_summary(key, &standing, now));
+            .validities(now)
+            .map(|(key, validity)| self.key_summary(key, &validity, now));
         let mut summary = keys.next().expect("the primary key is one");
         summary.subkeys = keys.collect();
         summary.user_id = self.user_id(now);
@@ -422,15 +426,15 @@ impl Certificate {
     fn key_summary(
         &self,
         key: Key,
-        standing: &Result<Standing, KeyProblem>,
+        validity: &Result<KeyValidity, KeyProblem>,
         now: i64,
     ) -> KeySummary {
         let created = match key {
             Key::Primary => self.primary.created_at(),
             Key::Subkey(subkey) => subkey.key.created_at(),
         };
-        let (expires, revoked) = match standing {
-            Ok(standing) => (standing.expires(), standing.revoked()),
+        let (expires, revoked) = match validity {
+            Ok(validity) => (validity.expires(), validity.revoked()),
             Err(_) => (None, None),
         };
         KeySummary {
@@ -439,8 +443,8 @@ impl Certificate {
             created: i64::from(created.as_secs()),
             expires,
             revoked,
-            problem: match standing {
-                Ok(standing) => standing.check(now).err(),
+            problem: match validity {
+                Ok(validity) => validity.check(now).err(),
                 Err(problem) => Some(problem.clone()),
             },
             subkeys: Vec::new(),
@@ -480,7 +484,8 @@ fn is_for_encryption(key: &impl KeyDetails) -> bool {
     )
 }
 
-/// Bits of an RSA modulus or of a DSA prime: the first number of the key, behind its length in bits.
+/// Bits of an RSA modulus or a DSA prime: the first number of the key, which starts with its length
+/// in bits.
 fn first_number_bits(params: &PublicParams) -> u16 {
     use pgp::ser::Serialize;
     match params.to_bytes().as_deref() {

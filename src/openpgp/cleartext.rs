@@ -1,15 +1,17 @@
-//! The clear-signed form (RFC 9580, section 7): a text with its signature below it, in one file.
+//! The cleartext signature framework (RFC 9580, section 7): a text followed by its signature, in
+//! one file.
 //!
-//! A file is taken only as apt takes it: the signed message begins in the first line, nothing follows the last
-//! signature, not even an empty line, and no line of the text starts with a dash that is not escaped. So no reader
-//! can be made to see text that no signature covers.
+//! A file is accepted only as apt accepts it: the signed message begins on the first line, nothing
+//! follows the last signature, not even an empty line, and no line of the text starts with an
+//! unescaped dash. So no reader can be tricked into reading unsigned text.
 
 use super::armor::{self, ArmorError, Block};
 
 const BEGIN_MESSAGE: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
 const BEGIN_SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 
-/// What a `Hash:` header may name. It says nothing that the signatures do not say better, but gpg refuses others.
+/// Valid values of a `Hash:` header. The signatures contain the same information, but gpg rejects
+/// other values.
 const HASH_NAMES: [&str; 9] = [
     "MD5",
     "SHA1",
@@ -22,12 +24,12 @@ const HASH_NAMES: [&str; 9] = [
     "SHA3-512",
 ];
 
-/// A clear-signed file, taken apart and not yet verified.
+/// A parsed clear-signed file, not verified yet.
 #[derive(Debug)]
 pub(super) struct ClearSigned<'a> {
-    /// The text without dash escapes. What no signature covers is gone: trailing blanks, and the kind of line end,
-    /// which is always a newline here. Every line has one, also the last one, so this equals the text file that was
-    /// signed, if that file had neither.
+    /// The text without dash escapes. Parts that signatures do not cover are normalized: trailing
+    /// whitespace is removed, and every line, including the last one, ends with a newline. So it
+    /// equals the signed file, if that was normalized as well.
     pub text: Vec<u8>,
     /// One or more.
     pub signatures: Vec<Block<'a>>,
@@ -37,13 +39,13 @@ pub(super) struct ClearSigned<'a> {
 pub enum CleartextError {
     #[error("the first line is not \"-----BEGIN PGP SIGNED MESSAGE-----\"")]
     NoMessage,
-    #[error("line {line} is no Hash header, the only kind that is allowed")]
+    #[error("line {line} is not a Hash header, the only one allowed")]
     Header { line: usize },
-    #[error("line {line} starts with a dash that is not escaped")]
+    #[error("line {line} starts with an unescaped dash")]
     Dash { line: usize },
     #[error("the signature is missing")]
     NoSignature,
-    #[error("line {line} is outside of what is signed")]
+    #[error("line {line} is not covered by the signature")]
     Unsigned { line: usize },
     #[error("{0}")]
     Armor(ArmorError),
@@ -100,13 +102,14 @@ impl<'a> ClearSigned<'a> {
         })
     }
 
-    /// The text as it is hashed.
+    /// The text in the form that is hashed.
     pub fn hashed_text(&self) -> Vec<u8> {
         canonical(&self.text)
     }
 }
 
-/// A text without trailing blanks as it is hashed: lines end in CRLF, except the last one, which has no line end.
+/// A text without trailing whitespace in the form that is hashed: lines end in CRLF, except the
+/// last one, which has no line end.
 pub(super) fn canonical(text: &[u8]) -> Vec<u8> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let mut hashed = Vec::with_capacity(text.len() + text.len() / 32);
@@ -119,7 +122,8 @@ pub(super) fn canonical(text: &[u8]) -> Vec<u8> {
     hashed
 }
 
-/// A clear-signed file up to where its signature begins. The text ends with a newline, and has no trailing blanks.
+/// A clear-signed file up to its signature. The text ends with a newline, and has no trailing
+/// whitespace.
 pub(super) fn write_text(hash_name: &str, text: &[u8]) -> Vec<u8> {
     let mut file = [BEGIN_MESSAGE, b"\nHash: ", hash_name.as_bytes(), b"\n\n"].concat();
     file.reserve(text.len() + text.len() / 32);
@@ -132,10 +136,10 @@ pub(super) fn write_text(hash_name: &str, text: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Reads lines without their trailing blanks and knows what is left.
+/// Reads lines without trailing whitespace and keeps the rest.
 struct Lines<'a> {
     rest: &'a [u8],
-    /// Of the line read last, counted from 1.
+    /// Number of the last line read, counted from 1.
     number: usize,
 }
 
@@ -161,7 +165,7 @@ fn is_hash_header(header: &[u8]) -> bool {
     })
 }
 
-/// Undoes the dash escape; `None` for a line that needed one and has none.
+/// Removes the dash escape; `None` for a line that needs one and has none.
 fn unescape(line: &[u8]) -> Option<&[u8]> {
     match line.strip_prefix(b"-") {
         None => Some(line),

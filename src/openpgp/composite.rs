@@ -1,8 +1,10 @@
-//! Keys that are two: ML-DSA beside Ed25519 or Ed448, as rpm 6 and RHEL 10 sign with (draft-ietf-openpgp-pqc, algorithms 30
-//! and 31). A signature is good when both halves are: breaking one of the two algorithms is not enough to forge one.
+//! Composite keys: ML-DSA with Ed25519 or Ed448, as used by rpm 6 and RHEL 10
+//! (draft-ietf-openpgp-pqc, algorithms 30 and 31). A signature is good if both parts are: breaking
+//! one of the algorithms is not enough to forge one.
 //!
-//! The `pgp` crate has a feature for them, which stands on a version of `ml-dsa` that refuses some good signatures and takes a
-//! repeated hint. Here it reads these keys and signatures as opaque bytes, and does the arithmetic of the older half.
+//! The `pgp` crate has a feature for them, which uses a version of `ml-dsa` that rejects some good
+//! signatures and accepts repeated hints. Here it reads these keys and signatures as opaque bytes,
+//! and verifies only the classical part.
 
 use std::io;
 
@@ -17,14 +19,14 @@ use pgp::types::{
     VerifyingKey,
 };
 
-/// The classical half's algorithm, the length of its key and of its signature, in bytes.
+/// The algorithm of the classical part, and the lengths of its key and signature, in bytes.
 const ED25519: (PublicKeyAlgorithm, usize, usize) = (PublicKeyAlgorithm::Ed25519, 32, 64);
 const ED448: (PublicKeyAlgorithm, usize, usize) = (PublicKeyAlgorithm::Ed448, 57, 114);
 
-/// Such a key.
+/// A composite key.
 struct Composite {
     classical: PubKeyInner,
-    /// Of its signature, in bytes: the rest is the other half's.
+    /// Length of the classical signature in bytes; the rest is the post-quantum one.
     classical_length: usize,
     post_quantum: PostQuantum,
 }
@@ -34,13 +36,13 @@ enum PostQuantum {
     MlDsa87(Box<MlDsaKey<MlDsa87>>),
 }
 
-/// Whether it is such a key, and one that can be used.
+/// Whether it is a usable composite key.
 pub(super) fn is_composite(key: &impl KeyDetails) -> bool {
     Composite::of(key).is_some()
 }
 
 impl Composite {
-    /// `None` for any other key, and for one that is damaged.
+    /// `None` for any other key, and for a damaged one.
     fn of(key: &impl KeyDetails) -> Option<Self> {
         let PublicParams::Unknown { data } = key.public_params() else {
             return None;
@@ -83,7 +85,7 @@ fn decoded<P: MlDsaParams>(bytes: &[u8]) -> Option<Box<MlDsaKey<P>>> {
     Some(Box::new(MlDsaKey::decode(bytes)))
 }
 
-/// The context of the signature is empty, as the draft has it.
+/// The context of the signature is empty, as the draft requires.
 fn is_by<P: MlDsaParams>(key: &MlDsaKey<P>, digest: &[u8], signature: &[u8]) -> bool {
     ml_dsa::Signature::<P>::try_from(signature)
         .is_ok_and(|signature| key.verify_with_context(digest, &[], &signature))
@@ -102,9 +104,7 @@ impl<K: VerifyingKey> VerifyingKey for Verifier<'_, K> {
     ) -> pgp::errors::Result<()> {
         match (Composite::of(self.0), signature) {
             (Some(key), SignatureBytes::Native(bytes)) if key.made(hash, digest, bytes) => Ok(()),
-            (Some(_), _) => Err(Error::from(
-                "one half of the signature is not good".to_owned(),
-            )),
+            (Some(_), _) => Err(Error::from("one half of the signature is bad".to_owned())),
             (None, _) => self.0.verify(hash, digest, signature),
         }
     }

@@ -1,4 +1,4 @@
-//! A new signing key, as gpg 2.2 would make it and can import it.
+//! Generates signing keys in the form of gpg 2.2, which can import them.
 
 use pgp::armor::BlockType;
 use pgp::composed::KeyType;
@@ -22,7 +22,7 @@ pub enum SigningKeyKind {
     Rsa4096,
 }
 
-/// A key that was just made, and the only copy of its secret part.
+/// A new key, with the only copy of its secret part.
 pub struct GeneratedKey {
     pub key: SigningKey,
     /// As `gpg --export-secret-keys --armor` writes it.
@@ -31,23 +31,26 @@ pub struct GeneratedKey {
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum GenerateError {
-    #[error("a user id must have from 1 to {MAX_USER_ID_BYTES} bytes and no control characters")]
+    #[error(
+        "a user ID must have between 1 and {MAX_USER_ID_BYTES} bytes and no control characters"
+    )]
     UserId,
-    #[error("{} is no time that a key can have", crate::time::utc(*now))]
+    #[error("{} is not a valid creation time for a key", crate::time::utc(*now))]
     Time { now: i64 },
-    #[error("the key that was made is not good")]
+    #[error("verification of the new key failed")]
     Failed,
 }
 
 impl From<pgp::errors::Error> for GenerateError {
-    // Its text may hold parts of the key.
+    // The text of the error may contain parts of the key.
     fn from(_: pgp::errors::Error) -> Self {
         Self::Failed
     }
 }
 
 impl SigningKey {
-    /// Makes a key that certifies, signs and never expires; `now` is in seconds since the epoch.
+    /// Generates a key that certifies, signs and never expires; `now` is in seconds since the
+    /// epoch.
     pub fn generate(
         kind: SigningKeyKind,
         user_id: &str,
@@ -62,7 +65,7 @@ impl SigningKey {
         let mut secret = secret_key(kind, made)?;
         let certification = certification(&secret, user_id, made)?;
         if let Some(passphrase) = passphrase {
-            // AES-256 and iterated, salted SHA-256: gpg 2.2 knows nothing newer.
+            // AES-256 and iterated, salted SHA-256: the strongest that gpg 2.2 supports.
             let protection = S2kParams::new_default(OsRng, KeyVersion::V4);
             secret.set_password_with_s2k(&Password::from(passphrase), protection)?;
         }
@@ -71,7 +74,7 @@ impl SigningKey {
         packets::write(&mut bytes, Tag::UserId, user_id.as_bytes());
         packets::write(&mut bytes, Tag::Signature, &certification.to_bytes()?);
         let secret_armored = armor::write(BlockType::PrivateKey, &bytes);
-        // Read back as every later run reads it: a key that could not be is noticed before anybody relies on it.
+        // Read back like in later runs, to detect an unusable key before it is used.
         let key = Self::read(secret_armored.as_bytes(), passphrase, now)
             .map_err(|_| GenerateError::Failed)?;
         Ok(GeneratedKey {
@@ -83,7 +86,7 @@ impl SigningKey {
 
 fn secret_key(kind: SigningKeyKind, made: Timestamp) -> pgp::errors::Result<SecretKey> {
     let kind = match kind {
-        // gpg 2.2 and the apt of Debian 12 know no other encoding of it.
+        // gpg 2.2 and the apt of Debian 12 support no other encoding of it.
         SigningKeyKind::Ed25519 => KeyType::Ed25519Legacy,
         SigningKeyKind::Rsa4096 => KeyType::Rsa(4096),
     };
@@ -92,7 +95,8 @@ fn secret_key(kind: SigningKeyKind, made: Timestamp) -> pgp::errors::Result<Secr
     SecretKey::new(PublicKey::from_inner(inner)?, secret)
 }
 
-/// What the key says of itself and its user id. The preferences are gpg's; they matter to whoever encrypts to it.
+/// The self-signature over the user id. The preferences are those of gpg; they matter only for
+/// encryption.
 fn certification(
     key: &SecretKey,
     user_id: &str,
@@ -133,7 +137,7 @@ fn certification(
             .collect(),
         ),
         SubpacketData::Features(features),
-        // Key servers take changes from the owner only.
+        // Key servers accept changes from the owner only.
         SubpacketData::KeyServerPreferences([0x80].into_iter().collect()),
     ];
     signing::config(key, SignatureType::CertPositive, made, says)?.sign_certification(

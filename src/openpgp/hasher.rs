@@ -1,17 +1,17 @@
-//! Digests by the numbers that OpenPGP gives their algorithms (RFC 9580, section 9.5). RPM uses the same numbers.
+//! Digests by OpenPGP algorithm number (RFC 9580, section 9.5). RPM uses the same numbers.
 
 use std::fmt;
 
 pub use pgp::crypto::hash::HashAlgorithm;
 
-/// A digest under way.
+/// A digest that is being computed.
 pub struct Hasher {
     algorithm: HashAlgorithm,
     state: Box<dyn digest::DynDigest + Send>,
 }
 
 impl Hasher {
-    /// `None` for an algorithm that nothing here computes.
+    /// `None` for an unsupported algorithm.
     pub fn new(algorithm: HashAlgorithm) -> Option<Self> {
         let state = algorithm.new_hasher().ok()?;
         Some(Self { algorithm, state })
@@ -29,7 +29,7 @@ impl Hasher {
         self.state.finalize().into_vec()
     }
 
-    /// For what hashes itself.
+    /// For types of the `pgp` crate that hash themselves.
     pub(super) fn state(&mut self) -> &mut Box<dyn digest::DynDigest + Send> {
         &mut self.state
     }
@@ -41,7 +41,7 @@ impl fmt::Debug for Hasher {
     }
 }
 
-/// Algorithms for which nobody can make other bytes with an equal digest. SHA-1 and MD5 are not.
+/// Whether no collisions can be computed for an algorithm. They can for SHA-1 and MD5.
 pub fn is_collision_resistant(algorithm: HashAlgorithm) -> bool {
     matches!(
         algorithm,

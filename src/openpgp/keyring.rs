@@ -1,4 +1,5 @@
-//! The keys that a repository trusts: read from files of any form, merged, narrowed to fingerprints, written as one.
+//! The trusted keys of a repository: read from armored or binary files, merged, restricted to
+//! fingerprints, written as one file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,69 +9,70 @@ use pgp::packet::Signature;
 use crate::digest::ObjectId;
 
 use super::armor::{self, ArmorError};
-use super::certificate::{Certificate, Found, Key, KeySummary, Standing, UnusableKey};
+use super::certificate::{Certificate, Key, KeySummary, KeyValidity, ParsedKeys, UnusableKey};
 use super::packets::FramingError;
 use super::problem::{KeyProblem, Problem};
 
-/// The largest key file. The keyring of all keys that Debian ever used for archives is below 100 KB.
+/// The largest key file. The keyring of all keys that Debian ever used for archives is below 100
+/// KB.
 const MAX_KEYRING_BYTES: usize = 8 << 20;
 
-/// Trusted keys. Whoever is in it may sign, so it is never shared between repositories.
+/// Trusted keys. Every key in it may sign, so it is never shared between repositories.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring {
     /// By the primary key's fingerprint in uppercase hexadecimal.
     certificates: BTreeMap<String, Certificate>,
-    /// What else was in the files that it comes from. Messages tell of it, and nothing else does.
+    /// Unusable keys of the same files, only for messages.
     unusable: BTreeSet<UnusableKey>,
     unusable_subkeys: BTreeSet<UnusableKey>,
     policy: Policy,
-    standings: Standings,
+    validity_cache: ValidityCache,
 }
 
-/// What [`Keyring::standing`] worked out, by time and fingerprint: it costs several verifications, and thousands of packages
-/// have the same signer.
+/// Results of [`Keyring::validity`], by time and fingerprint: each costs several verifications, and
+/// thousands of packages have the same signer.
 #[derive(Clone, Debug, Default)]
-struct Standings(Arc<Mutex<BTreeMap<(i64, String), Known>>>);
+struct ValidityCache(Arc<Mutex<BTreeMap<(i64, String), CachedValidity>>>);
 
-/// How a key stands, and whom its certificate names.
-type Known = (Result<Standing, KeyProblem>, String);
+/// The validity of a key, and the user id of its certificate.
+type CachedValidity = (Result<KeyValidity, KeyProblem>, String);
 
-/// What the configuration lets pass beyond the rules.
+/// Exceptions that the configuration allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Digests such as MD5 and SHA-1, RSA and DSA keys below 2048 bits: whoever wants to can forge those signatures.
+    /// Digests such as MD5 and SHA-1, RSA and DSA keys below 2048 bits: such signatures can be
+    /// forged.
     pub allow_weak_signatures: bool,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyringError {
-    #[error("{what} has {size} bytes, more than the {limit} that a key file may have")]
+    #[error("{what} is too large: {size} bytes, limit {limit} bytes")]
     TooLarge {
         what: String,
         size: usize,
         limit: usize,
     },
-    #[error("{what} is a GnuPG keybox, write its keys with `gpg --export` and use that file")]
-    Keybox { what: String },
-    #[error("{what} is not an OpenPGP key file: there is neither armor nor a binary packet")]
-    NotKeys { what: String },
-    #[error("the armor of {what} is damaged: {why}")]
-    Armor { what: String, why: ArmorError },
-    #[error("{what} is damaged: {why}")]
-    Framing { what: String, why: FramingError },
     #[error(
-        "{what} holds no public key that can be used{}",
-        super::listed(skipped)
+        "{what} is a GnuPG keybox, which is not supported: export its keys with `gpg --export`"
     )]
+    Keybox { what: String },
+    #[error("{what} is not an OpenPGP key file: it contains neither armor nor binary packets")]
+    NotKeys { what: String },
+    #[error("{what} has invalid armor: {why}")]
+    Armor { what: String, why: ArmorError },
+    #[error("{what} contains invalid OpenPGP data: {why}")]
+    Framing { what: String, why: FramingError },
+    #[error("{what} contains no usable public key{}", super::listed(skipped))]
     NoKey {
         what: String,
-        /// Keys in it that were left out.
+        /// The skipped keys.
         skipped: Vec<UnusableKey>,
     },
-    #[error("{text:?} is not a fingerprint, which has 40 or 64 hexadecimal digits")]
+    #[error("{text:?} is not a valid fingerprint (expected 40 or 64 hexadecimal digits)")]
     NotFingerprint { text: String },
     #[error(
-        "{} is not among the keys, which are {}{}",
+        "no key has the fingerprint {}, available: {}{}",
         missing.join(", "),
         available.join(", "),
         super::unusable(unusable)
@@ -80,7 +82,7 @@ pub enum KeyringError {
         available: Vec<String>,
         unusable: Vec<UnusableKey>,
     },
-    #[error("{fingerprint} is a subkey, name its primary key {primary}")]
+    #[error("{fingerprint} is a subkey: specify its primary key {primary}")]
     Subkey {
         fingerprint: String,
         primary: String,
@@ -88,8 +90,8 @@ pub enum KeyringError {
 }
 
 impl Keyring {
-    /// Reads a key file, armored or binary, with any number of keys. Keys of unknown kinds are left out; it is an error
-    /// when no other key is in it. `what` names the file in errors.
+    /// Reads a key file, armored or binary, with any number of keys. Keys of unknown types are
+    /// skipped; it is an error if there are no others. `what` names the file in errors.
     pub fn parse(bytes: &[u8], what: &str) -> Result<Self, KeyringError> {
         let what = || what.to_owned();
         if bytes.len() > MAX_KEYRING_BYTES {
@@ -99,7 +101,7 @@ impl Keyring {
                 limit: MAX_KEYRING_BYTES,
             });
         }
-        let mut found = Found::default();
+        let mut found = ParsedKeys::default();
         let mut read = |packets: &[u8]| {
             found
                 .read(packets)
@@ -119,13 +121,13 @@ impl Keyring {
             return Err(KeyringError::NotKeys { what: what() });
         }
 
-        let Found {
+        let ParsedKeys {
             certificates,
             mut skipped,
             skipped_subkeys,
         } = found;
         for key in skipped.iter().chain(&skipped_subkeys) {
-            log::debug!("{}: a key is left out: {key}", what());
+            log::debug!("{}: key skipped: {key}", what());
         }
         if certificates.is_empty() {
             skipped.sort();
@@ -155,7 +157,7 @@ impl Keyring {
 
     fn insert(&mut self, certificate: Certificate) {
         use std::collections::btree_map::Entry;
-        self.standings = Standings::default();
+        self.validity_cache = ValidityCache::default();
         match self.certificates.entry(certificate.fingerprint()) {
             Entry::Vacant(entry) => {
                 entry.insert(certificate);
@@ -164,8 +166,8 @@ impl Keyring {
         }
     }
 
-    /// Adds the keys of another keyring. Of a key that both have, what is known to either counts: a newer expiry, a
-    /// revocation.
+    /// Adds the keys of another keyring. Copies of the same key are merged, including new expiry
+    /// dates and revocations.
     pub fn extend(&mut self, other: Self) {
         for certificate in other.certificates.into_values() {
             self.insert(certificate);
@@ -174,12 +176,12 @@ impl Keyring {
         self.unusable_subkeys.extend(other.unusable_subkeys);
     }
 
-    /// The primary keys of its files that nothing can be verified with.
+    /// The unusable primary keys of its files.
     pub(super) fn unusable(&self) -> Vec<UnusableKey> {
         self.unusable.iter().cloned().collect()
     }
 
-    /// The key of its files that a signature names as its maker, by fingerprint or key id, when nothing can be verified with it.
+    /// The unusable key that a signature names as its issuer, by fingerprint or key id.
     pub(super) fn unusable_named(&self, named: &str) -> Option<&UnusableKey> {
         let mut keys = self.unusable.iter().chain(&self.unusable_subkeys);
         keys.find(|key| key.is_named(named))
@@ -200,7 +202,7 @@ impl Keyring {
         self.certificates.keys().cloned().collect()
     }
 
-    /// Every key by fingerprint, as it stands at a time in seconds since the epoch.
+    /// All keys by fingerprint, with their validity at a time in seconds since the epoch.
     pub fn keys(&self, now: i64) -> Vec<KeySummary> {
         self.certificates
             .values()
@@ -208,8 +210,9 @@ impl Keyring {
             .collect()
     }
 
-    /// Keeps only the keys with these primary fingerprints, written in either case and with spaces. On an error
-    /// nothing changes: a fingerprint that no key has is one, because somebody relies on that key.
+    /// Keeps only the keys with these primary fingerprints, in uppercase or lowercase, with or
+    /// without spaces. A fingerprint without a key is an error, because that key is expected; on an
+    /// error nothing changes.
     pub fn retain_fingerprints(&mut self, wanted: &[String]) -> Result<(), KeyringError> {
         let wanted: Vec<String> = wanted
             .iter()
@@ -256,8 +259,8 @@ impl Keyring {
             .map(|(primary, _)| primary.clone())
     }
 
-    /// All keys in OpenPGP's own form, which gpgv and apt read: equal keyrings give equal bytes. Third parties'
-    /// certifications, photographs and keys that cannot sign are not in it.
+    /// All keys in binary form, for gpgv and apt: equal keyrings give equal bytes. Third-party
+    /// certifications, photo ids and keys that cannot sign are not included.
     pub fn to_binary(&self) -> Vec<u8> {
         let mut packets = Vec::new();
         for certificate in self.certificates.values() {
@@ -266,12 +269,12 @@ impl Keyring {
         packets
     }
 
-    /// The same in one armored block: older versions of apt read no second one.
+    /// All keys in one armored block: older versions of apt read only the first one.
     pub fn to_armored(&self) -> String {
         armor::write_public_keys(&self.to_binary())
     }
 
-    /// The same with an armored block for each key, as distributions ship them for rpm and dnf.
+    /// All keys with an armored block for each, as distributions ship them for rpm and dnf.
     pub fn to_armored_each(&self) -> String {
         let armored = |certificate: &Certificate| {
             let mut packets = Vec::new();
@@ -281,7 +284,7 @@ impl Keyring {
         self.certificates.values().map(armored).collect()
     }
 
-    /// What changes when the keys or how strictly they are judged do.
+    /// An id that changes when the keys or the policy change.
     pub fn id(&self) -> ObjectId {
         let mut facts = format!("{:?}\n", self.policy).into_bytes();
         for certificate in self.certificates.values() {
@@ -290,28 +293,29 @@ impl Keyring {
         ObjectId::of(&facts)
     }
 
-    /// How a key of the keyring stands as far as it was said by `now`, and the user id of its certificate.
-    pub(super) fn standing(
+    /// The validity of a key according to signatures made by `now`, and the user id of its
+    /// certificate.
+    pub(super) fn validity(
         &self,
         certificate: &Certificate,
         key: Key,
         now: i64,
-    ) -> Result<(Standing, String), Problem> {
-        let mut standings = self
-            .standings
+    ) -> Result<(KeyValidity, String), Problem> {
+        let mut cache = self
+            .validity_cache
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let at = (now, certificate.key_fingerprint(key));
-        let (standing, user_id) = standings.entry(at).or_insert_with(|| {
+        let (validity, user_id) = cache.entry(at).or_insert_with(|| {
             let user_id = certificate.user_id(now).unwrap_or_default();
-            (certificate.standing(key, now), user_id)
+            (certificate.validity(key, now), user_id)
         });
-        let standing = standing.clone().map_err(Problem::Key)?;
-        Ok((standing, user_id.clone()))
+        let validity = validity.clone().map_err(Problem::Key)?;
+        Ok((validity, user_id.clone()))
     }
 
-    /// The keys and subkeys that a signature may be by.
+    /// The keys and subkeys that may have made a signature.
     pub(super) fn keys_named_by<'a>(
         &'a self,
         signature: &'a Signature,
@@ -325,7 +329,7 @@ impl Keyring {
     }
 }
 
-/// A fingerprint as it is compared: uppercase, without spaces.
+/// A fingerprint in normalized form: uppercase, without spaces.
 fn normalized(text: &str) -> Result<String, KeyringError> {
     let fingerprint: String = text
         .chars()
@@ -434,7 +438,7 @@ mod tests {
         let error = Keyring::parse(version_3, "old.gpg").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "old.gpg holds no public key that can be used\n  keys of version 3 are not supported"
+            "old.gpg contains no usable public key\n  keys of version 3 are not supported"
         );
     }
 
@@ -449,33 +453,30 @@ mod tests {
         let cases: [(&[u8], &str); 8] = [
             (
                 b"",
-                "k is not an OpenPGP key file: there is neither armor nor a binary packet",
+                "k is not an OpenPGP key file: it contains neither armor nor binary packets",
             ),
             (
                 b"<html>",
-                "k is not an OpenPGP key file: there is neither armor nor a binary packet",
+                "k is not an OpenPGP key file: it contains neither armor nor binary packets",
             ),
             (
                 secret,
-                "k holds no public key that can be used\n  it is a secret key: export the public one",
+                "k contains no usable public key\n  this is a secret key: export the public key instead",
             ),
-            (&key.sign(b"x"), "k holds no public key that can be used"),
+            (&key.sign(b"x"), "k contains no usable public key"),
             (
                 &armored.as_bytes()[..100],
-                "the armor of k is damaged: the armor that begins in line 1 has no end",
+                "k has invalid armor: the armor that begins on line 1 has no end line",
             ),
             (
                 &key.certificate()[..20],
-                "k is damaged: the OpenPGP packet at byte 0 is cut short",
+                "k contains invalid OpenPGP data: the OpenPGP packet at byte 0 is truncated",
             ),
             (
                 &keybox,
-                "k is a GnuPG keybox, write its keys with `gpg --export` and use that file",
+                "k is a GnuPG keybox, which is not supported: export its keys with `gpg --export`",
             ),
-            (
-                &large,
-                "k has 8388609 bytes, more than the 8388608 that a key file may have",
-            ),
+            (&large, "k is too large: 8388609 bytes, limit 8388608 bytes"),
         ];
         for (file, message) in cases {
             let error = Keyring::parse(file, "k").unwrap_err();

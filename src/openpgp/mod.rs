@@ -1,8 +1,9 @@
-//! OpenPGP: which bytes may be believed.
+//! OpenPGP: verifies and makes signatures.
 //!
-//! The `pgp` crate reads packets and does the arithmetic; it accepts expired and revoked keys and weak digests. What
-//! a good signature is gets decided here, with `gpgv` as apt runs it as the reference. Where this is stricter (weak
-//! keys, signatures from the future) the code says so.
+//! The `pgp` crate parses packets and does the cryptography; it accepts expired and revoked keys
+//! and weak digests. Which signatures are good is decided here, with `gpgv` as apt runs it as the
+//! reference. Comments in the code say where this is stricter (weak keys, signatures from the
+//! future).
 //!
 //! ```text
 //! armor -> packets -> certificate -> keyring --.
@@ -12,8 +13,8 @@
 //! generate -> armor -> packets -> secret -> signing -> what others verify
 //! ```
 //!
-//! Everything read here comes from strangers: sizes and counts are capped, reading is linear, and no error repeats
-//! the bytes that caused it.
+//! All input is untrusted: sizes and counts are limited, parsing takes linear time, and no error
+//! contains the bytes that caused it.
 
 mod armor;
 mod certificate;
@@ -23,12 +24,12 @@ mod generate;
 mod hasher;
 mod keyring;
 mod packets;
-mod passing;
 mod problem;
 mod secret;
 mod signing;
-mod standing;
+mod streaming;
 mod trusted;
+mod validity;
 mod verify;
 
 #[cfg(test)]
@@ -39,21 +40,21 @@ use certificate::UnusableKey;
 pub use generate::{GenerateError, SigningKeyKind};
 pub use hasher::{HashAlgorithm, Hasher, is_collision_resistant};
 pub use keyring::{Keyring, KeyringError, Policy};
-pub use passing::{Passed, Passing};
 pub use problem::SigningKeyError;
 pub use signing::{SigningError, SigningKey};
+pub use streaming::{HashedSignature, SignatureHasher};
 pub use trusted::{Authority, Signer, Trusted};
 pub use verify::VerifyError;
 
-/// How many keys a message names that nothing can be verified with.
+/// How many unusable keys a message lists.
 const UNUSABLE_SHOWN: usize = 5;
 
-/// What a message about an unknown key says of those in its file that nothing can be verified with: it may be one of them.
+/// Lists the unusable keys in a message about an unknown key, which may be one of them.
 fn unusable(keys: &[UnusableKey]) -> String {
     if keys.is_empty() {
         return String::new();
     }
-    let mut text = "\n  also in the key files, but not usable:".to_owned();
+    let mut text = "\n  unusable keys in the key files:".to_owned();
     for key in keys.iter().take(UNUSABLE_SHOWN) {
         text += &format!("\n    {key}");
     }
@@ -63,7 +64,7 @@ fn unusable(keys: &[UnusableKey]) -> String {
     text
 }
 
-/// One reason a line, below the message they belong to.
+/// One reason per line, below the message.
 fn listed(reasons: &[impl std::fmt::Display]) -> String {
     reasons.iter().fold(String::new(), |lines, reason| {
         format!("{lines}\n  {reason}")

@@ -1,11 +1,11 @@
-//! The packets of an OpenPGP file (RFC 9580, section 4): framed here, so that one that cannot be understood is left
-//! out and its neighbours are kept.
+//! The packets of an OpenPGP file (RFC 9580, section 4). They are split here, so that an
+//! unsupported one can be skipped.
 
 use pgp::packet::{PacketHeader, PublicKey, PublicSubkey, Signature};
 use pgp::ser::Serialize;
 use pgp::types::{PacketLength, Tag};
 
-/// A packet whose content nobody has looked at yet.
+/// A packet that is not parsed yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RawPacket<'a> {
     pub header: PacketHeader,
@@ -17,15 +17,15 @@ impl<'a> RawPacket<'a> {
         self.header.tag()
     }
 
-    /// The body of a secret key's or subkey's packet in its two parts: the public one, as a packet of its own has it, and the
-    /// secret one. `None` when the public part is damaged.
+    /// The body of a secret key or subkey packet, split into the public part, as in a public key
+    /// packet, and the secret part. `None` if the public part is damaged.
     pub fn split_secret(&self) -> Option<(&'a [u8], &'a [u8])> {
         let mut rest = self.body;
         PublicKey::try_from_reader(PacketHeader::new_fixed(Tag::PublicKey, 0), &mut rest).ok()?;
         Some(self.body.split_at(self.body.len() - rest.len()))
     }
 
-    /// The packet as a key; `None` when it is damaged, also when bytes are left over.
+    /// The packet as a key; `None` if it is damaged or has trailing bytes.
     pub fn public_key(&self) -> Option<PublicKey> {
         self.parse(|header, body| PublicKey::try_from_reader(header, body))
     }
@@ -45,7 +45,7 @@ impl<'a> RawPacket<'a> {
         read: impl FnOnce(PacketHeader, &mut &[u8]) -> pgp::errors::Result<T>,
     ) -> Option<T> {
         let mut rest = self.body;
-        // What the error says is dropped: it can contain any bytes of the packet.
+        // The text of the error is dropped: it may contain bytes of the packet.
         let parsed = read(self.header, &mut rest).ok()?;
         rest.is_empty().then_some(parsed)
     }
@@ -53,9 +53,9 @@ impl<'a> RawPacket<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
-    #[error("there is no OpenPGP packet at byte {offset}")]
+    #[error("no OpenPGP packet at byte {offset}")]
     NotAPacket { offset: usize },
-    #[error("the OpenPGP packet at byte {offset} is cut short")]
+    #[error("the OpenPGP packet at byte {offset} is truncated")]
     CutShort { offset: usize },
 }
 
@@ -78,7 +78,7 @@ impl<'a> Packets<'a> {
         let mut rest = self.rest;
         let header = PacketHeader::try_from_reader(&mut rest)
             .map_err(|_| FramingError::NotAPacket { offset })?;
-        // The other kinds of length are for data, which no file read here holds.
+        // The other kinds of length are for data packets, which do not occur here.
         let PacketLength::Fixed(length) = header.packet_length() else {
             return Err(FramingError::NotAPacket { offset });
         };
@@ -106,7 +106,7 @@ impl<'a> Iterator for Packets<'a> {
     }
 }
 
-/// Appends a packet with a header of its own.
+/// Appends a packet with a header.
 pub(super) fn write(out: &mut Vec<u8>, tag: Tag, body: &[u8]) {
     let length = u32::try_from(body.len()).expect("bodies come out of files that are smaller");
     PacketHeader::new_fixed(tag, length)

@@ -1,38 +1,38 @@
-//! What is wrong with keys and signatures.
+//! Problems of keys and signatures.
 
 use std::fmt;
 
 use super::armor::ArmorError;
 use super::packets::FramingError;
 
-/// That a key is revoked.
+/// The revocation of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
     /// In seconds since the epoch.
     pub at: i64,
-    /// The key may be in a stranger's hands: nothing that it signed counts, whenever it was. Otherwise it was only
-    /// retired or replaced, and counts until then.
+    /// The key may be compromised: none of its signatures are accepted. Otherwise it was retired or
+    /// replaced, and older signatures are accepted.
     pub compromised: bool,
 }
 
-/// Why a key's signatures do not count. Times are in seconds since the epoch.
+/// Why the signatures of a key are not accepted. Times are in seconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyProblem {
     #[error("the key has no valid self-signature")]
     NoSelfSignature,
-    #[error("its primary key does not vouch for it")]
+    #[error("the subkey has no valid binding signature")]
     NoBinding,
-    #[error("the subkey does not vouch for its primary key")]
+    #[error("the subkey has no valid cross-certification")]
     NoBackSignature,
-    #[error("the key is not meant for signing")]
+    #[error("the key is not a signing key")]
     NotForSigning,
-    #[error("the key is valid only from {}", crate::time::utc(*from))]
+    #[error("the key is not valid before {}", crate::time::utc(*from))]
     NotYetValid { from: i64 },
     #[error("the key expired on {}", crate::time::utc(*at))]
     Expired { at: i64 },
     #[error("the key was revoked on {}", crate::time::utc(revocation.at))]
     Revoked { revocation: Revocation },
-    #[error("a {algorithm} key of {bits} bits is too weak")]
+    #[error("{algorithm} keys with {bits} bits are too weak")]
     Weak { algorithm: &'static str, bits: u16 },
 }
 
@@ -43,27 +43,27 @@ pub enum Problem {
     UnknownKey,
     #[error("the key is among the trusted keys, but cannot be used: {reason}")]
     UnusableKey { reason: String },
-    #[error("the signature names no key")]
+    #[error("the signature does not name its key")]
     Anonymous,
     #[error("the signature packet is damaged")]
     Malformed,
     #[error("signatures of version {version} are not supported")]
     Version { version: u8 },
-    #[error("the signature is of type 0x{kind:02x}, which is not for files")]
+    #[error("the signature has type 0x{kind:02x}, which is not valid for files")]
     WrongType { kind: u8 },
-    #[error("the signature is bad: these bytes, or the signature, were changed")]
+    #[error("bad signature: the file or the signature was modified")]
     Bad,
-    #[error("the digest {digest} is too weak")]
+    #[error("digest algorithm {digest} is too weak")]
     WeakDigest { digest: String },
-    #[error("the digest {digest} is not supported")]
+    #[error("digest algorithm {digest} is not supported")]
     UnknownDigest { digest: String },
-    #[error("the signature does not say when it was made")]
+    #[error("the signature has no creation time")]
     Undated,
-    #[error("the signature was made in the future, on {}", crate::time::utc(*made))]
+    #[error("the signature was created in the future, on {}", crate::time::utc(*made))]
     Future { made: i64 },
     #[error("the signature expired on {}", crate::time::utc(*at))]
     Expired { at: i64 },
-    #[error("the signature is older than its key, which was made on {}", crate::time::utc(*key_made))]
+    #[error("the signature is older than its key, which was created on {}", crate::time::utc(*key_made))]
     OlderThanKey { key_made: i64 },
     #[error("{0}")]
     Key(KeyProblem),
@@ -71,33 +71,33 @@ pub enum Problem {
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SigningKeyError {
-    #[error("it has {size} bytes, more than the {limit} that a secret key may have")]
+    #[error("the file is too large: {size} bytes, limit {limit} bytes")]
     TooLarge { size: usize, limit: usize },
-    #[error("it is not an exported OpenPGP key")]
+    #[error("not an exported OpenPGP key")]
     NotAKey,
-    #[error("the armor is damaged: {0}")]
+    #[error("invalid armor: {0}")]
     Armor(ArmorError),
-    #[error("it is damaged: {0}")]
+    #[error("invalid OpenPGP data: {0}")]
     Framing(FramingError),
-    #[error("it is a public key, which cannot sign")]
+    #[error("contains only a public key, which cannot sign")]
     Public,
-    #[error("it holds no secret key that can be used{}", super::listed(skipped))]
+    #[error("contains no usable secret key{}", super::listed(skipped))]
     Unsupported { skipped: Vec<String> },
-    #[error("it holds several secret keys: {}", fingerprints.join(", "))]
+    #[error("contains several secret keys: {}", fingerprints.join(", "))]
     Several { fingerprints: Vec<String> },
-    #[error("nothing in it may sign{}", super::listed(unfit))]
+    #[error("contains no key that can sign{}", super::listed(unfit))]
     NothingMaySign { unfit: Vec<UnfitKey> },
-    #[error("the key {fingerprint} is protected by a passphrase, and none is given")]
+    #[error("key {fingerprint} is protected by a passphrase, but none is configured")]
     NoPassphrase { fingerprint: String },
-    #[error("the passphrase does not open the key {fingerprint}")]
+    #[error("wrong passphrase for key {fingerprint}")]
     WrongPassphrase { fingerprint: String },
-    #[error("the key {fingerprint} is protected in a way that is not supported")]
+    #[error("key {fingerprint} uses an unsupported kind of passphrase protection")]
     Protection { fingerprint: String },
-    #[error("the secret part of the key {fingerprint} is damaged")]
+    #[error("the secret part of key {fingerprint} is damaged")]
     Damaged { fingerprint: String },
 }
 
-/// Why one key of several does not sign.
+/// Why a key cannot be used for signing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnfitKey {
     pub fingerprint: String,
@@ -108,9 +108,9 @@ pub struct UnfitKey {
 pub enum Unfit {
     #[error("{0}")]
     Key(KeyProblem),
-    #[error("its secret part is not in the file")]
+    #[error("the file does not contain its secret part")]
     Absent,
-    #[error("clients do not know its algorithm, {algorithm}")]
+    #[error("algorithm {algorithm} is not supported by clients")]
     Algorithm { algorithm: String },
 }
 

@@ -1,8 +1,8 @@
-//! Exported secret keys, taken apart: the certificate that everybody may see, and for each of its keys what the file has of
-//! the secret part.
+//! Parses exported secret keys: the public certificate, and the secret part of each key as far as
+//! the file contains it.
 //!
-//! Neither an error nor a `Debug` form shows anything of a secret part. It is read without pgp's own packet parser, which
-//! would write it to the log.
+//! Secret parts never appear in errors or `Debug` output. They are read without the packet parser
+//! of the `pgp` crate, which would log them.
 
 use std::collections::BTreeMap;
 use std::{fmt, io};
@@ -18,11 +18,11 @@ use pgp::types::{
 };
 
 use super::armor;
-use super::certificate::{Certificate, Found};
+use super::certificate::{Certificate, ParsedKeys};
 use super::packets::{self, Packets, RawPacket};
 use super::problem::SigningKeyError;
 
-/// The largest file; an exported key of many years has a few kilobytes.
+/// The largest file; even old keys have only a few kilobytes.
 const MAX_BYTES: usize = 1 << 20;
 
 /// RFC 9580, section 3.7.2.1: how a secret part is protected.
@@ -30,16 +30,16 @@ const UNPROTECTED: u8 = 0;
 const CFB_SHA1: u8 = 254;
 const CFB_SUM: u8 = 255;
 
-/// The only secret key of a file.
+/// The secret key of a file, which must contain exactly one.
 pub(super) struct SecretFile {
     pub certificate: Certificate,
     /// By the fingerprint of the key or subkey, in uppercase hexadecimal.
     pub secrets: BTreeMap<String, SecretPart>,
 }
 
-/// What a file has of one key.
+/// The parts of one key in a file.
 pub(super) struct SecretPart {
-    /// A subkey's too: its packet differs from a primary key's only in the tag.
+    /// Also used for subkeys: their packets differ only in the tag.
     public: PublicKey,
     secret: Vec<u8>,
 }
@@ -92,7 +92,7 @@ impl SecretFile {
                     secrets.extend(part.map(|part| (part.fingerprint(), part)));
                     body
                 }
-                // Its version is enough to say why it is of no use.
+                // The version is enough to explain why it is not supported.
                 None => packet.body.get(..1).unwrap_or_default(),
             };
             packets::write(&mut public, tag, body);
@@ -104,18 +104,18 @@ impl SecretFile {
             });
         }
         Ok(Self {
-            certificate: only_secret_one(&public, &secrets)?,
+            certificate: single_secret_key(&public, &secrets)?,
             secrets,
         })
     }
 }
 
-/// The certificate whose secret key the file has. Copies of it count as one.
-fn only_secret_one(
+/// The certificate of the secret key in the file. Copies count as one.
+fn single_secret_key(
     public: &[u8],
     secrets: &BTreeMap<String, SecretPart>,
 ) -> Result<Certificate, SigningKeyError> {
-    let mut found = Found::default();
+    let mut found = ParsedKeys::default();
     found.read(public).map_err(SigningKeyError::Framing)?;
     let mut certificates: BTreeMap<String, Certificate> = BTreeMap::new();
     for certificate in found.certificates {
@@ -161,8 +161,9 @@ impl SecretPart {
         &self.public
     }
 
-    /// Whether there is nothing to sign with: the primary key that `gpg --export-secret-subkeys` leaves out, or one that is on
-    /// a smart card. gpg marks both by a kind of protection of its own.
+    /// Whether the secret part is missing: the primary key is omitted by `gpg
+    /// --export-secret-subkeys` or is on a smart card. gpg marks both with a special kind of
+    /// protection.
     pub fn is_absent(&self) -> bool {
         matches!(
             self.secret.as_slice(),
@@ -170,7 +171,7 @@ impl SecretPart {
         )
     }
 
-    /// The key, ready to sign.
+    /// Decrypts the key for signing.
     pub fn unlock(&self, passphrase: Option<&[u8]>) -> Result<UnlockedKey, SigningKeyError> {
         let secret = match self.secret.split_first() {
             Some((&UNPROTECTED, secret)) => self.unprotected(secret)?,
@@ -185,7 +186,7 @@ impl SecretPart {
 
     fn unprotected(&self, secret: &[u8]) -> Result<PlainSecretParams, SigningKeyError> {
         let (secret, sum) = secret.split_last_chunk().ok_or_else(|| self.damaged())?;
-        // Not left to pgp, which would write the key anew for it: see `UnlockedKey`.
+        // Not with the `pgp` crate, which would encode the key again: see `UnlockedKey`.
         let computed = secret
             .iter()
             .fold(0_u16, |sum, byte| sum.wrapping_add(u16::from(*byte)));
@@ -209,7 +210,8 @@ impl SecretPart {
         locked
             .unlock(&Password::from(passphrase), &self.public, None)
             .map_err(|error| match error {
-                // What pgp says when the digest behind the secret part is another, and at no other time.
+                // The `pgp` crate returns this error only if the digest after the secret part does
+                // not match.
                 pgp::errors::Error::InvalidInput { .. } => SigningKeyError::WrongPassphrase {
                     fingerprint: self.fingerprint(),
                 },
@@ -218,7 +220,7 @@ impl SecretPart {
     }
 
     fn locked(&self) -> Result<EncryptedSecretParams, SigningKeyError> {
-        // Cipher, then how the passphrase becomes its key: simple, salted, or iterated and salted.
+        // Cipher, then the string-to-key method: simple, salted, or iterated and salted.
         if !matches!(self.secret.as_slice(), [_, _, 0 | 1 | 3, ..]) {
             return Err(self.unknown_protection());
         }
@@ -247,8 +249,8 @@ impl SecretPart {
     }
 }
 
-/// A key that signs. Not pgp's own type for it: to make one, pgp writes the secret part anew, and that panics for an RSA key
-/// whose primes are equal.
+/// A decrypted signing key. The type of the `pgp` crate is not used because creating one encodes
+/// the secret part again, which panics for an RSA key with equal primes.
 pub(super) struct UnlockedKey {
     public: PublicKey,
     secret: PlainSecretParams,

@@ -1,9 +1,9 @@
-//! The key that signs what chantal makes itself: read from an exported secret key, chosen as gpg chooses, used for the two
-//! forms that clients know.
+//! Signs the metadata that chantal generates: reads an exported secret key, selects the signing key
+//! like gpg, and makes the two kinds of signatures that clients support.
 //!
-//! What is signed here is accepted by gpgv, apt, dnf and by [`Keyring`]: version 4 signatures with SHA-512, by algorithms
-//! that gpg 2.2 knows. A signature is verified before it is handed out, so neither a fault of the machine nor a secret part
-//! that belongs to another key gets a bad one published.
+//! The signatures are accepted by gpgv, apt, dnf and by [`Keyring`]: version 4 with SHA-512 and
+//! algorithms of gpg 2.2. Every new signature is verified, so that no bad one is published because
+//! of a hardware error or a mismatch of secret and public key.
 
 use std::fmt;
 
@@ -21,9 +21,9 @@ use super::packets;
 use super::problem::{KeyProblem, SigningKeyError, Unfit, UnfitKey};
 use super::secret::{SecretFile, SecretPart, UnlockedKey};
 
-/// What all clients know, and good for every size of key.
+/// Supported by all clients, and strong enough for all key sizes.
 const HASH: HashAlgorithm = HashAlgorithm::Sha512;
-/// gpg cuts longer lines off, and then calls the signature bad.
+/// gpg truncates longer lines and then reports a bad signature.
 const MAX_LINE_BYTES: usize = 19_000;
 
 /// A secret key, unlocked, and its certificate.
@@ -35,29 +35,28 @@ pub struct SigningKey {
     expires: Option<i64>,
 }
 
-/// Why something was not signed.
+/// Why signing failed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SigningError {
     #[error("the signing key expired on {}", crate::time::utc(*at))]
     Expired { at: i64 },
-    #[error("{} is no time that a signature can have", crate::time::utc(*now))]
+    #[error("{} is not a valid time for a signature", crate::time::utc(*now))]
     Time { now: i64 },
-    /// No signature covers blanks there.
-    #[error("line {line} of the text ends with a blank or has a carriage return")]
+    /// Signatures do not cover trailing whitespace.
+    #[error("line {line} of the text ends with whitespace or contains a carriage return")]
     Blank { line: usize },
-    #[error(
-        "line {line} of the text is longer than {MAX_LINE_BYTES} bytes, which gpg does not read"
-    )]
+    #[error("line {line} of the text is longer than {MAX_LINE_BYTES} bytes, the limit of gpg")]
     LongLine { line: usize },
-    #[error("the text does not end with a line end")]
+    #[error("the text does not end with a newline")]
     Unfinished,
-    #[error("the signature that was made is not good")]
+    #[error("verification of the new signature failed")]
     Failed,
 }
 
 impl SigningKey {
-    /// Reads what `gpg --export-secret-keys` or `--export-secret-subkeys` writes, armored or binary, and unlocks the key that
-    /// signs at `now` (seconds since the epoch): the newest subkey that may, else the primary key.
+    /// Reads the output of `gpg --export-secret-keys` or `--export-secret-subkeys`, armored or
+    /// binary, and decrypts the signing key at `now` (seconds since the epoch): the newest signing
+    /// subkey, otherwise the primary key.
     pub fn read(
         bytes: &[u8],
         passphrase: Option<&[u8]>,
@@ -71,7 +70,7 @@ impl SigningKey {
             expires,
             certificate: file.certificate,
         };
-        // The parts of an Ed25519 key are not compared with each other when it is read.
+        // The public and secret part of an Ed25519 key are not compared when it is read.
         if key.signature(SignatureType::Binary, b"", now).is_err() {
             return Err(SigningKeyError::Damaged {
                 fingerprint: key.signing_fingerprint(),
@@ -95,28 +94,29 @@ impl SigningKey {
         self.expires
     }
 
-    /// Whether only SHA-1 or weaker says that the key may sign. Keyrings here take that, as gpgv does; newer clients do not.
+    /// Whether the key is bound only by SHA-1 or weaker. Keyrings here accept that, like gpgv;
+    /// newer clients do not.
     pub fn is_bound_weakly(&self, now: i64) -> bool {
         let strong = self.certificate.without_weak_signatures();
         let signing = self.signing_fingerprint();
-        !strong.standings(now).any(|(key, standing)| {
+        !strong.validities(now).any(|(key, validity)| {
             strong.key_fingerprint(key) == signing
-                && standing.is_ok_and(|standing| standing.check(now).is_ok())
+                && validity.is_ok_and(|validity| validity.check(now).is_ok())
         })
     }
 
-    /// The certificate as it stands at a time in seconds since the epoch.
+    /// A summary of the certificate at a time in seconds since the epoch.
     pub fn summary(&self, now: i64) -> KeySummary {
         self.certificate.summary(now)
     }
 
-    /// What clients need to verify.
+    /// The public keys, for clients.
     pub fn public(&self) -> Keyring {
         Keyring::of(self.certificate.clone())
     }
 
-    /// The clear-signed form of a text, `InRelease`. apt reads exactly `text` out of it; a text of which it would not is an
-    /// error.
+    /// Clear-signs a text (`InRelease`). apt reads exactly `text` from it; a text for which it
+    /// would not is an error.
     pub fn sign_inline(&self, text: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
         check_text(text)?;
         let hashed = cleartext::canonical(text);
@@ -126,7 +126,7 @@ impl SigningKey {
         Ok(file)
     }
 
-    /// An armored signature to stand beside the bytes: `Release.gpg`, `repomd.xml.asc`.
+    /// Makes an armored detached signature: `Release.gpg`, `repomd.xml.asc`.
     pub fn sign_detached(&self, bytes: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
         Ok(armored(&self.signature(
             SignatureType::Binary,
@@ -162,7 +162,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// A signature's facts: when, by whom, and what else it says.
+/// The attributes of a signature: time, issuer and others.
 pub(super) fn config(
     key: &impl KeyDetails,
     kind: SignatureType,
@@ -178,33 +178,33 @@ pub(super) fn config(
     .chain(says)
     .map(Subpacket::regular)
     .collect::<pgp::errors::Result<_>>()?;
-    // What gpgv 2.1 and older look for.
+    // gpgv 2.1 and older require it.
     let id = SubpacketData::IssuerKeyId(key.legacy_key_id());
     config.unhashed_subpackets = vec![Subpacket::regular(id)?];
     Ok(config)
 }
 
-/// The part that signs, and when its key expires.
+/// The secret part of the signing key, and when that key expires.
 fn chosen(file: &SecretFile, now: i64) -> Result<(&SecretPart, Option<i64>), SigningKeyError> {
     let certificate = &file.certificate;
     let mut best = None;
     let mut unfit = Vec::new();
-    for (key, standing) in certificate.standings(now) {
+    for (key, validity) in certificate.validities(now) {
         let fingerprint = certificate.key_fingerprint(key);
-        let verdict = standing
-            .and_then(|standing| standing.check(now).map(|()| standing))
-            .and_then(|standing| match certificate.weakness(key) {
+        let verdict = validity
+            .and_then(|validity| validity.check(now).map(|()| validity))
+            .and_then(|validity| match certificate.weakness(key) {
                 Some(weakness) => Err(weakness),
-                None => Ok(standing),
+                None => Ok(validity),
             })
             .map_err(Unfit::Key)
-            .and_then(|standing| Ok((standing, usable(file, &fingerprint)?)));
+            .and_then(|validity| Ok((validity, usable(file, &fingerprint)?)));
         match verdict {
-            // As in gpg: who has a subkey for it leaves the primary key alone.
-            Ok((standing, part)) => {
-                let rank = (matches!(key, Key::Subkey(_)), standing.created());
+            // As in gpg: a signing subkey is preferred to the primary key.
+            Ok((validity, part)) => {
+                let rank = (matches!(key, Key::Subkey(_)), validity.created());
                 if best.as_ref().is_none_or(|(other, _, _)| *other <= rank) {
-                    best = Some((rank, part, standing.expires()));
+                    best = Some((rank, part, validity.expires()));
                 }
             }
             Err(why) => unfit.push(UnfitKey { fingerprint, why }),
@@ -213,12 +213,12 @@ fn chosen(file: &SecretFile, now: i64) -> Result<(&SecretPart, Option<i64>), Sig
     match best {
         Some((_, part, expires)) => Ok((part, expires)),
         None => Err(SigningKeyError::NothingMaySign {
-            unfit: telling(unfit),
+            unfit: actionable(unfit),
         }),
     }
 }
 
-/// The secret part of a key that may sign by what its certificate says.
+/// The secret part of a key that may sign according to its certificate.
 fn usable<'a>(file: &'a SecretFile, fingerprint: &str) -> Result<&'a SecretPart, Unfit> {
     let part = file.secrets.get(fingerprint).ok_or(Unfit::Absent)?;
     if part.is_absent() {
@@ -239,8 +239,8 @@ fn usable<'a>(file: &'a SecretFile, fingerprint: &str) -> Result<&'a SecretPart,
     })
 }
 
-/// Of a certificate, the reasons that somebody can do something about: not that a key for encryption is one.
-fn telling(unfit: Vec<UnfitKey>) -> Vec<UnfitKey> {
+/// The reasons that are useful to users: omits encryption keys.
+fn actionable(unfit: Vec<UnfitKey>) -> Vec<UnfitKey> {
     let (purpose, other): (Vec<_>, Vec<_>) = unfit
         .into_iter()
         .partition(|key| key.why == Unfit::Key(KeyProblem::NotForSigning));

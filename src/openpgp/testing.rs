@@ -307,7 +307,8 @@ pub fn clear_signed(text: &str, signatures: &[&[u8]]) -> String {
     format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{body}{newline}{signature}")
 }
 
-/// What the real gpgv says of files: whether every signature is good. `None` when it is not installed.
+/// What the real gpgv says of files: whether every signature is good. `None` when it is not
+/// installed.
 pub fn gpgv(keyring: &[u8], signature: &[u8], data: Option<&[u8]>) -> Option<bool> {
     if Command::new("gpgv").arg("--version").output().is_err() {
         assert!(

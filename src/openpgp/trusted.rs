@@ -1,8 +1,9 @@
-//! The proof that bytes may be parsed.
+//! Proof that bytes may be parsed.
 
-/// Bytes that may be parsed: a trusted key signed them, or the configuration says that they need no signature.
+/// Bytes that may be parsed: they are signed by a trusted key, or the configuration does not
+/// require a signature.
 ///
-/// Only this module makes one, so a parser that takes `&Trusted` cannot be handed anything else.
+/// Only this module creates one, so parsers that take `&Trusted` never get other bytes.
 #[derive(Debug)]
 pub struct Trusted {
     bytes: Vec<u8>,
@@ -14,9 +15,10 @@ pub struct Trusted {
 pub enum Authority {
     /// Good signatures by trusted keys; at least one.
     Signed(Vec<Signer>),
-    /// The configuration explicitly does without a signature, or leaves it open and there is none.
+    /// The configuration disables signature checks, or makes them optional and there is no
+    /// signature.
     Unsigned,
-    /// They are the root of a state that the store has.
+    /// They are the root of a stored state.
     State,
 }
 
@@ -27,14 +29,14 @@ pub struct Signer {
     pub fingerprint: String,
     /// Fingerprint of the key or subkey that signed.
     pub signing_fingerprint: String,
-    /// As the key's owner wrote it: escape it before it reaches a terminal. Empty when the key names nobody.
+    /// Untrusted text: escape it before it reaches a terminal. Empty if the key has no user id.
     pub user_id: String,
     /// When the signature was made, in seconds since the epoch.
     pub signed_at: i64,
 }
 
 impl Trusted {
-    /// For bytes that the configuration explicitly leaves unsigned.
+    /// For bytes whose signature is not checked according to the configuration.
     pub fn unsigned(bytes: Vec<u8>) -> Self {
         Self {
             bytes,
@@ -42,8 +44,9 @@ impl Trusted {
         }
     }
 
-    /// For the root that a stored state was derived from. No signature is looked at: it was verified when it came, or explicitly
-    /// left unsigned, and the store names it by its digest since. The caller has checked that `bytes` have that digest.
+    /// For the root of a stored state. Its signature is not checked: it was verified when it was
+    /// downloaded, or checks were disabled, and the store has its digest. The caller has checked
+    /// that `bytes` have that digest.
     pub fn of_state(bytes: Vec<u8>) -> Self {
         Self {
             bytes,

@@ -1,11 +1,13 @@
-//! When bytes are trusted: at least one good signature by a trusted key. Signatures by keys that nobody knows, or
-//! that no longer count, beside a good one are no error; bad or expired ones by a trusted key are one for a root, as apt
-//! has it. The error says of each signature why it does not count.
+//! Verifies signatures: bytes are trusted if they have at least one good signature by a trusted
+//! key. Additional signatures by unknown or no longer valid keys are ignored; bad or expired ones
+//! by a trusted key are an error for a root, as in apt. The error says for each signature why it is
+//! not accepted.
 //!
-//! A signature is good when a key of the keyring made it over these bytes with a strong digest, when it was made
-//! neither in the future nor before its key, when it has not expired, and when its key is bound, meant for signing,
-//! strong, and neither expired nor revoked now (for a package: when it was signed). gpgv accepts a signature by a key that expired since; apt does not, nor
-//! does this.
+//! A signature is good if a key of the keyring made it over these bytes with a strong digest,
+//! neither in the future nor before the creation of the key, if it has not expired, and if its key
+//! is a bound, strong signing key that is neither expired nor revoked now (for a package: when it
+//! was signed). gpgv accepts signatures by keys that have expired since; apt and this module do
+//! not.
 
 use std::fmt;
 
@@ -18,44 +20,45 @@ use super::cleartext::{ClearSigned, CleartextError};
 use super::hasher;
 use super::keyring::Keyring;
 use super::packets::{FramingError, Packets};
-use super::passing::{Claim, Passed};
 use super::problem::{KeyProblem, Problem};
-use super::standing;
+use super::streaming::{HashedSignature, UnverifiedSignature};
 use super::trusted::{Signer, Trusted};
+use super::validity;
 
 /// The largest clear-signed file; those of the big archives are below half a megabyte.
 const MAX_CLEARTEXT_BYTES: usize = 16 << 20;
-/// The largest detached signature, and the most signatures in one: each costs a pass over the signed bytes.
+/// The largest detached signature, and the most signatures in one: each costs a pass over the
+/// signed bytes.
 const MAX_SIGNATURE_BYTES: usize = 1 << 20;
 const MAX_SIGNATURES: usize = 64;
-/// How far the clock of a signer may be ahead, as apt allows it for a Release file's date.
+/// Tolerance for signer clocks that are ahead, the same as apt's for the date of a Release file.
 const CLOCK_SKEW_SECS: i64 = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    #[error("{what} has {size} bytes, more than the {limit} that are read")]
+    #[error("{what} is too large: {size} bytes, limit {limit} bytes")]
     TooLarge {
         what: String,
         size: usize,
         limit: usize,
     },
-    #[error("{what} is not a clear-signed file that apt would accept: {why}")]
+    #[error("{what} is not a valid clear-signed file: {why}")]
     NotClearSigned { what: String, why: CleartextError },
-    #[error("the armor of the signature of {what} is damaged: {why}")]
+    #[error("the signature of {what} has invalid armor: {why}")]
     Armor { what: String, why: ArmorError },
-    #[error("the signature of {what} is damaged: {why}")]
+    #[error("the signature of {what} is invalid: {why}")]
     Framing { what: String, why: FramingError },
-    #[error("there is no OpenPGP signature where that of {what} should be")]
+    #[error("the signature file of {what} contains no OpenPGP signature")]
     NoSignature { what: String },
     #[error("{what} has more than {MAX_SIGNATURES} signatures")]
     TooMany { what: String },
     #[error(
-        "{what} has a good signature by a trusted key, but not all are, and clients refuse it{}",
+        "{what} has a good signature by a trusted key, but also signatures that clients reject{}",
         super::listed(rejections)
     )]
-    Marred {
+    SomeRejected {
         what: String,
-        /// At least one of a trusted key.
+        /// At least one is by a trusted key.
         rejections: Vec<Rejection>,
     },
     #[error(
@@ -67,15 +70,16 @@ pub enum VerifyError {
         what: String,
         /// One for each signature; at least one.
         rejections: Vec<Rejection>,
-        /// Where a key is unknown: those of the key files that cannot be used.
+        /// If a key is unknown: the unusable keys of the key files.
         unusable: Vec<UnusableKey>,
     },
 }
 
-/// Why one signature does not count.
+/// Why a signature is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// Fingerprint or else key id of the key or subkey that the signature names, in uppercase hexadecimal.
+    /// Fingerprint or else key id of the key or subkey that the signature names, in uppercase
+    /// hexadecimal.
     pub key: Option<String>,
     pub problem: Problem,
 }
@@ -84,13 +88,13 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {
             Some(key) => write!(f, "by {key}: {}", self.problem),
-            None => write!(f, "by an unnamed key: {}", self.problem),
+            None => write!(f, "by an unspecified key: {}", self.problem),
         }
     }
 }
 
 impl VerifyError {
-    /// Whether a signature is genuine, and only its digest or its key is too weak to count.
+    /// Whether a signature is correct, but its digest or its key is too weak.
     pub fn is_weakness(&self) -> bool {
         match self {
             Self::NotTrusted { rejections, .. } => rejections.iter().any(|rejection| {
@@ -104,56 +108,57 @@ impl VerifyError {
     }
 }
 
-/// When a key must have been good for its signatures to count.
+/// The time at which a key must be valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KeyTime {
-    /// Roots: they are made anew all the time, and so should be whatever expired since.
+    /// Roots: they are regenerated regularly, with a valid key.
     Now,
-    /// Packages: they are signed once, and used for years.
-    Signing,
+    /// Packages: they are signed once and used for years.
+    SigningCapability,
 }
 
-impl<'a> Claim<'a> {
+impl<'a> UnverifiedSignature<'a> {
     fn over(
         data: &'a [u8],
         signatures: &'a [Result<Signature, Problem>],
     ) -> impl Iterator<Item = Self> {
         signatures.iter().map(move |signature| match signature {
             Ok(signature) => Self::Bytes { signature, data },
-            Err(problem) => Self::Void(problem),
+            Err(problem) => Self::Invalid(problem),
         })
     }
 
-    fn of_passed(passed: &'a Passed) -> Self {
+    fn from_hashed(passed: &'a HashedSignature) -> Self {
         match &passed.0 {
-            Ok(hashed) => Self::Passed(hashed),
-            Err(problem) => Self::Void(problem),
+            Ok(hashed) => Self::HashedSignature(hashed),
+            Err(problem) => Self::Invalid(problem),
         }
     }
 
-    /// Whether a key made the signature: arithmetic only.
+    /// Whether a key made the signature; only the cryptography is checked.
     pub(super) fn is_by(&self, key: &impl VerifyingKey) -> bool {
         match self {
             Self::Bytes { signature, data } => signature.verify(key, *data).is_ok(),
-            Self::Passed(hashed) => hashed.is_by(key),
-            Self::Void(_) => false,
+            Self::HashedSignature(hashed) => hashed.is_by(key),
+            Self::Invalid(_) => false,
         }
     }
 }
 
 impl Trusted {
-    /// The text of a clear-signed file whose signature the configuration explicitly leaves unverified.
+    /// The text of a clear-signed file whose signature is not checked according to the
+    /// configuration.
     pub fn unsigned_inline(signed: &[u8], what: &str) -> Result<Self, VerifyError> {
         Ok(Self::unsigned(clear_text(signed, what)?))
     }
 
-    /// Like [`Trusted::of_state`], of a clear-signed root: its text.
+    /// As [`Trusted::of_state`], for the text of a clear-signed root.
     pub fn of_state_inline(signed: &[u8], what: &str) -> Result<Self, VerifyError> {
         Ok(Self::of_state(clear_text(signed, what)?))
     }
 }
 
-/// The text of a clear-signed file; its signatures are not looked at.
+/// The text of a clear-signed file; its signatures are not checked.
 fn clear_text(signed: &[u8], what: &str) -> Result<Vec<u8>, VerifyError> {
     check_size(signed, MAX_CLEARTEXT_BYTES, what)?;
     let message = ClearSigned::parse(signed).map_err(|why| VerifyError::NotClearSigned {
@@ -164,10 +169,11 @@ fn clear_text(signed: &[u8], what: &str) -> Result<Vec<u8>, VerifyError> {
 }
 
 impl Keyring {
-    /// Verifies a clear-signed file (`InRelease`) at a time in seconds since the epoch. `what` names it in errors.
+    /// Verifies a clear-signed file (`InRelease`) at a time in seconds since the epoch. `what`
+    /// names it in errors.
     ///
-    /// The trusted bytes are the signed text as apt reads it: without dash escapes and trailing blanks, every line
-    /// ending in a newline. It equals the `Release` file that was signed.
+    /// The trusted bytes are the signed text as apt reads it: without dash escapes and trailing
+    /// blanks, every line ending in a newline. It equals the `Release` file that was signed.
     pub fn verify_inline(
         &self,
         signed: &[u8],
@@ -184,13 +190,14 @@ impl Keyring {
             read_signatures(&block.packets, what, &mut signatures)?;
         }
         let text = message.hashed_text();
-        let claims: Vec<Claim> = Claim::over(&text, &signatures).collect();
-        let signers = self.judge(&claims, what, now, KeyTime::Now)?;
+        let claims: Vec<UnverifiedSignature> =
+            UnverifiedSignature::over(&text, &signatures).collect();
+        let signers = self.check_signatures(&claims, what, now, KeyTime::Now)?;
         Ok(Trusted::signed(message.text, signers))
     }
 
-    /// Verifies bytes by the signature beside them (`Release.gpg`, `repomd.xml.asc`), armored or binary, at a time
-    /// in seconds since the epoch. `what` names the bytes in errors.
+    /// Verifies bytes with a detached signature (`Release.gpg`, `repomd.xml.asc`), armored or
+    /// binary, at a time in seconds since the epoch. `what` names the bytes in errors.
     pub fn verify_detached(
         &self,
         bytes: Vec<u8>,
@@ -215,27 +222,31 @@ impl Keyring {
         } else if signature.first().is_some_and(|first| first & 0x80 != 0) {
             read_signatures(signature, what, &mut signatures)?;
         }
-        let claims: Vec<Claim> = Claim::over(&bytes, &signatures).collect();
-        let signers = self.judge(&claims, what, now, KeyTime::Now)?;
+        let claims: Vec<UnverifiedSignature> =
+            UnverifiedSignature::over(&bytes, &signatures).collect();
+        let signers = self.check_signatures(&claims, what, now, KeyTime::Now)?;
         Ok(Trusted::signed(bytes, signers))
     }
 
-    /// Judges the signatures of a package by the keys as they were when each of them was made. `now` is in seconds since
-    /// the epoch; `what` names the package in errors.
-    pub fn verify_passed(
+    /// Verifies the signatures of a package, with each key's validity at the time of the signature.
+    /// `now` is in seconds since the epoch; `what` names the package in errors.
+    pub fn verify_hashed(
         &self,
-        signatures: &[Passed],
+        signatures: &[HashedSignature],
         what: &str,
         now: i64,
     ) -> Result<Vec<Signer>, VerifyError> {
-        let claims: Vec<Claim> = signatures.iter().map(Claim::of_passed).collect();
-        self.judge(&claims, what, now, KeyTime::Signing)
+        let claims: Vec<UnverifiedSignature> = signatures
+            .iter()
+            .map(UnverifiedSignature::from_hashed)
+            .collect();
+        self.check_signatures(&claims, what, now, KeyTime::SigningCapability)
     }
 
-    /// The makers of the good signatures, at least one.
-    fn judge(
+    /// The signers of the good signatures, at least one.
+    fn check_signatures(
         &self,
-        claims: &[Claim],
+        claims: &[UnverifiedSignature],
         what: &str,
         now: i64,
         key_time: KeyTime,
@@ -243,23 +254,24 @@ impl Keyring {
         let mut signers = Vec::new();
         let mut rejections = Vec::new();
         for claim in claims {
-            match self.judge_one(claim, now, key_time) {
+            match self.check_signature(claim, now, key_time) {
                 Ok(signer) if signers.contains(&signer) => {}
                 Ok(signer) => signers.push(signer),
                 Err(rejection) => {
-                    log::debug!("{what}: a signature does not count: {rejection}");
+                    log::debug!("{what}: signature ignored: {rejection}");
                     rejections.push(rejection);
                 }
             }
         }
         let what = what.to_owned();
-        // apt and dnf refuse such a root, whatever else signed it; of a package one good signature is enough.
-        let is_marred = key_time == KeyTime::Now
+        // apt and dnf reject such a root despite other signatures; for a package one good signature
+        // is enough.
+        let has_rejected = key_time == KeyTime::Now
             && rejections.iter().any(|rejection| {
                 matches!(rejection.problem, Problem::Bad | Problem::Expired { .. })
             });
-        if !signers.is_empty() && is_marred {
-            Err(VerifyError::Marred { what, rejections })
+        if !signers.is_empty() && has_rejected {
+            Err(VerifyError::SomeRejected { what, rejections })
         } else if !signers.is_empty() {
             Ok(signers)
         } else if rejections.is_empty() {
@@ -278,11 +290,16 @@ impl Keyring {
         }
     }
 
-    fn judge_one(&self, claim: &Claim, now: i64, key_time: KeyTime) -> Result<Signer, Rejection> {
+    fn check_signature(
+        &self,
+        claim: &UnverifiedSignature,
+        now: i64,
+        key_time: KeyTime,
+    ) -> Result<Signer, Rejection> {
         let signature = match claim {
-            Claim::Bytes { signature, .. } => signature,
-            Claim::Passed(hashed) => &hashed.signature,
-            Claim::Void(problem) => {
+            UnverifiedSignature::Bytes { signature, .. } => signature,
+            UnverifiedSignature::HashedSignature(hashed) => &hashed.signature,
+            UnverifiedSignature::Invalid(problem) => {
                 return Err(Rejection {
                     key: None,
                     problem: (*problem).clone(),
@@ -306,7 +323,8 @@ impl Keyring {
         let Some(named) = &key else {
             return Err(rejection(Problem::Anonymous));
         };
-        // Several keys can have the same key id, and two certificates the same subkey: one that counts is enough.
+        // Several keys can have the same key id, and two certificates the same subkey: one valid
+        // key is enough.
         let mut problem = match self.unusable_named(named) {
             Some(UnusableKey { reason, .. }) => Problem::UnusableKey {
                 reason: reason.clone(),
@@ -314,9 +332,10 @@ impl Keyring {
             None => Problem::UnknownKey,
         };
         for (certificate, key) in self.keys_named_by(signature) {
-            // The arithmetic comes first: what else a signature says is not worth reporting if it is not genuine.
+            // The cryptography is checked first: other problems are not relevant for a bad
+            // signature.
             let verdict = if certificate.made(key, claim) {
-                self.judge_genuine(certificate, key, signature, now, key_time)
+                self.check_key(certificate, key, signature, now, key_time)
             } else {
                 Err(Problem::Bad)
             };
@@ -328,8 +347,8 @@ impl Keyring {
         Err(rejection(problem))
     }
 
-    /// The verdict over a signature that `key` made.
-    fn judge_genuine(
+    /// Checks a signature that `key` made.
+    fn check_key(
         &self,
         certificate: &Certificate,
         key: Key,
@@ -337,24 +356,24 @@ impl Keyring {
         now: i64,
         key_time: KeyTime,
     ) -> Result<Signer, Problem> {
-        let made = standing::created(signature).ok_or(Problem::Undated)?;
+        let made = validity::created(signature).ok_or(Problem::Undated)?;
         if made > now.saturating_add(CLOCK_SKEW_SECS) {
             return Err(Problem::Future { made });
         }
         let at = match key_time {
             KeyTime::Now => now,
-            KeyTime::Signing => made,
+            KeyTime::SigningCapability => made,
         };
-        if let Some(at) = standing::expiry(signature).filter(|expiry| *expiry <= at) {
+        if let Some(at) = validity::expiry(signature).filter(|expiry| *expiry <= at) {
             return Err(Problem::Expired { at });
         }
-        let (standing, user_id) = self.standing(certificate, key, now)?;
-        if made < standing.created() {
+        let (validity, user_id) = self.validity(certificate, key, now)?;
+        if made < validity.created() {
             return Err(Problem::OlderThanKey {
-                key_made: standing.created(),
+                key_made: validity.created(),
             });
         }
-        standing.check(at).map_err(Problem::Key)?;
+        validity.check(at).map_err(Problem::Key)?;
         if !self.policy().allow_weak_signatures {
             check_strength(certificate, key, signature)?;
         }
@@ -410,7 +429,7 @@ fn named_key(signature: &Signature) -> Option<String> {
     Some(id.to_uppercase())
 }
 
-/// Whether neither the digest nor the key can be forged. gpgv still accepts SHA-1 and short keys.
+/// Checks that the digest and the key are strong. gpgv still accepts SHA-1 and short keys.
 fn check_strength(
     certificate: &Certificate,
     key: Key,

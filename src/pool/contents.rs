@@ -1,4 +1,4 @@
-//! What lies in a pool, whoever needs it, and taking it away.
+//! Listing, checking and removing the objects of a pool.
 
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -13,11 +13,11 @@ use crate::digest::{Algorithm, Hasher, ObjectId};
 use crate::lock::Locks;
 use crate::regular_file::{self, is_absent};
 
-/// In bytes, of an object that is read whole into memory: twice the largest root that a sync takes.
+/// The largest object, in bytes, that is read into memory: twice the limit for a root.
 pub const SMALL_MAX: u64 = 64 << 20;
 
 impl Pool {
-    /// Every object that has a file, and what is known of the file. Files of other names are not ours and not looked at.
+    /// Calls `each` for every object file. Files with other names are ignored.
     pub fn each_object(
         &self,
         each: &mut dyn FnMut(ObjectId, &Metadata) -> io::Result<()>,
@@ -43,7 +43,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Device and inode of every file below `sha256`: what a link into the pool is recognised by without reading it.
+    /// Device and inode of every file below `sha256`, to recognise hard links to objects without
+    /// reading them.
     pub fn inodes(&self) -> io::Result<HashSet<(u64, u64)>> {
         let mut inodes = HashSet::new();
         for directory in fs::read_dir(self.root.join(OBJECTS))? {
@@ -66,15 +67,15 @@ impl Pool {
         Ok(self.size_of(hasher.finish().0)? == Some(size))
     }
 
-    /// Whether an object's bytes are what its name says.
+    /// Whether the content of an object matches its name.
     pub fn is_intact(&self, object: ObjectId) -> io::Result<bool> {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         super::hash(&mut self.open_object(object)?, &mut hasher)?;
         Ok(hasher.finish().0 == object)
     }
 
-    /// The bytes of a small object, as roots and keys are; `None` where there is no such object, or
-    /// its file has other bytes than its name says.
+    /// The bytes of a small object, such as a root or a key; `None` if it does not exist or its
+    /// content does not match its name.
     pub fn read_small(&self, object: ObjectId) -> io::Result<Option<Vec<u8>>> {
         if self.size_of(object)?.is_none() {
             return Ok(None);
@@ -85,15 +86,15 @@ impl Pool {
         Ok((ObjectId::of(&bytes) == object).then_some(bytes))
     }
 
-    /// Takes an object's file away. The store must not name it any more.
+    /// Removes the file of an object. The store must not refer to it any more.
     pub fn remove(&self, locks: &Locks, object: ObjectId) -> Result<(), PoolError> {
-        // Another run that got a lock of its own may be about to name it.
+        // If the lock was lost, another run may be about to refer to it.
         locks.check()?;
         Ok(regular_file::remove(&self.object_path(object))?)
     }
 }
 
-/// Whether one file in a pool's directory of objects has an object's name.
+/// Whether the object directory of a pool contains an object.
 pub(super) fn has_object(objects: &Path) -> io::Result<bool> {
     let directories = match fs::read_dir(objects) {
         Err(error) if is_absent(&error) => {

@@ -1,4 +1,4 @@
-//! Downloads on their way into the pool: claimed, continued, checked, named.
+//! Downloads into the pool: reserved, resumed, verified, renamed to their final name.
 
 use std::fs::TryLockError;
 use std::io::{self, Seek, Write};
@@ -10,22 +10,23 @@ use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::OFlags;
 
-use super::{Claim, PARTIAL, Pool, SLICE, hash, partial_name, partials};
+use super::{DownloadState, PARTIAL, Pool, SLICE, hash, partial_name, partials};
 use crate::digest::{Digest, Hasher, ObjectRef};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::lock::Locks;
 use crate::names::RepoId;
 
-/// What [`Pool::begin`] found.
+/// The result of [`Pool::begin`].
 pub enum Begin<'a> {
-    /// Another thread of this process stored it meanwhile.
+    /// Another thread of this process has stored it.
     Present(ObjectRef),
     Download(Box<Incoming<'a>>),
     /// While another thread was downloading it.
     Interrupted(Interrupted),
 }
 
-/// A file on its way into the pool. Dropping it keeps the bytes for a later resume.
+/// A file that is being downloaded into the pool. If it is dropped, its bytes are kept to be
+/// resumed later.
 pub struct Incoming<'a> {
     pool: &'a Pool,
     expected: Digest,
@@ -35,13 +36,13 @@ pub struct Incoming<'a> {
     file: fs::File,
     hasher: Hasher,
     length: u64,
-    /// Whether some of it was there before, or came with another answer than the rest.
+    /// Whether the bytes come from more than one response.
     is_resumed: bool,
-    /// What the server recognises the file by that the bytes are of.
+    /// The validator that the server sent with these bytes.
     validator: Option<String>,
 }
 
-/// The bytes were not the ones that were expected.
+/// The digest of the received bytes is not the expected one.
 #[derive(Debug)]
 pub struct Mismatch {
     pub got: Digest,
@@ -50,8 +51,9 @@ pub struct Mismatch {
 }
 
 impl Pool {
-    /// Claims a digest that `repository` declares for a download. Waits while another thread or run downloads the same: that may be
-    /// of another repository, which goes on when this one is stopped.
+    /// Reserves the download of a digest that `repository` declares. Waits while another thread or
+    /// run downloads the same file, which may be for another repository and continues if this one
+    /// is stopped.
     pub fn begin(
         &self,
         _held: &Locks,
@@ -60,23 +62,26 @@ impl Pool {
         interrupt: &Interrupt,
     ) -> io::Result<Begin<'_>> {
         let name = partial_name(expected, repository);
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut downloads = self
+            .downloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         loop {
-            match claims.get(&name) {
-                Some(Claim::Busy) => {
+            match downloads.get(&name) {
+                Some(DownloadState::InProgress) => {
                     if let Err(interrupted) = interrupt.check() {
                         return Ok(Begin::Interrupted(interrupted));
                     }
-                    let waited = self.released.wait_timeout(claims, SLICE);
-                    claims = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    let waited = self.released.wait_timeout(downloads, SLICE);
+                    downloads = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                Some(Claim::Stored(stored)) => return Ok(Begin::Present(*stored)),
+                Some(DownloadState::Stored(stored)) => return Ok(Begin::Present(*stored)),
                 None => break,
             }
         }
-        claims.insert(name.clone(), Claim::Busy);
-        drop(claims);
-        let begun = self.begin_claimed(expected, &name, interrupt);
+        downloads.insert(name.clone(), DownloadState::InProgress);
+        drop(downloads);
+        let begun = self.begin_exclusive(expected, &name, interrupt);
         match &begun {
             Ok(Begin::Download(_)) => {}
             Ok(Begin::Present(stored)) => self.release(&name, Some(*stored)),
@@ -85,7 +90,7 @@ impl Pool {
         begun
     }
 
-    fn begin_claimed(
+    fn begin_exclusive(
         &self,
         expected: Digest,
         name: &str,
@@ -99,7 +104,7 @@ impl Pool {
             if let Err(interrupted) = interrupt.sleep(SLICE) {
                 return Ok(Begin::Interrupted(interrupted));
             }
-            // The run that was downloading it is done, perhaps.
+            // The other run may have finished the download.
             if let Some(object) = expected.object_id()
                 && let Some(stored) = self.adopt(object)?
             {
@@ -110,14 +115,14 @@ impl Pool {
         Ok(Begin::Download(Box::new(incoming)))
     }
 
-    /// The partial file, locked; `None` while another run has it.
+    /// The partial file, locked; `None` while another run holds the lock.
     fn lock_partial(&self, path: &Path) -> io::Result<Option<fs::File>> {
         let file = fs::OpenOptions::new()
             .create(true)
             .read(true)
             .write(true)
             .truncate(false)
-            // A link would never name the file that is locked.
+            // With a symbolic link, the path would never refer to the locked file.
             .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed())
             .open(path)
             .map_err(|error| self.explained(error))?;
@@ -128,10 +133,10 @@ impl Pool {
         }
         match file.file().try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(None),
-            // A file system without locks: the digest decides in the end.
+            // The file system does not support locks: the digest is verified at the end.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        // The run that had it may have given it its name meanwhile, or thrown it away.
+        // The previous holder may have renamed or removed it.
         let is_it = fs::symlink_metadata(path)
             .is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
         Ok(is_it.then_some(file))
@@ -145,7 +150,7 @@ impl Pool {
         mut file: fs::File,
     ) -> io::Result<Incoming<'_>> {
         let mut hasher = Hasher::new(expected.algorithm());
-        // What an interrupted run left counts only for what it hashes to.
+        // The bytes of an interrupted run are hashed again.
         let length = hash(&mut file, &mut hasher)?;
         let validator = match length {
             0 => None,
@@ -165,22 +170,25 @@ impl Pool {
     }
 
     fn release(&self, name: &str, stored: Option<ObjectRef>) {
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut downloads = self
+            .downloads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match stored {
-            Some(stored) => claims.insert(name.to_owned(), Claim::Stored(stored)),
-            None => claims.remove(name),
+            Some(stored) => downloads.insert(name.to_owned(), DownloadState::Stored(stored)),
+            None => downloads.remove(name),
         };
         self.released.notify_all();
     }
 }
 
 impl Incoming<'_> {
-    /// Bytes that are there already, from an interrupted download.
+    /// The number of bytes received so far, by this run and earlier ones.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Forgets what is there.
+    /// Discards the bytes received so far.
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
@@ -191,7 +199,7 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    /// What comes next continues what is there.
+    /// The next bytes continue the existing ones.
     pub fn resume(&mut self) {
         self.is_resumed = true;
     }
@@ -200,7 +208,7 @@ impl Incoming<'_> {
         self.is_resumed
     }
 
-    /// For `If-Range`, while there is something to continue.
+    /// For `If-Range`, if there is something to resume.
     pub fn validator(&self) -> Option<&str> {
         self.validator.as_deref().filter(|_| self.length > 0)
     }
@@ -209,7 +217,7 @@ impl Incoming<'_> {
         self.validator = validator.map(str::to_owned);
     }
 
-    /// Whether what is there so far is what was expected.
+    /// Whether the bytes received so far have the expected digest.
     pub fn is_expected(&self) -> bool {
         self.hasher.clone().finish().1 == self.expected
     }
@@ -221,8 +229,9 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    /// Checks the digest and gives the file its final name. Wrong bytes are thrown away, and so is a second copy of what
-    /// the pool has: published trees link to the first one.
+    /// Verifies the digest and renames the file to its final name. A file with the wrong digest is
+    /// removed, and so is a second copy of an existing object: published trees link to the first
+    /// one.
     pub fn commit(mut self) -> io::Result<Result<ObjectRef, Mismatch>> {
         self.validator = None;
         let hasher = std::mem::replace(&mut self.hasher, Hasher::new(self.expected.algorithm()));
@@ -237,12 +246,12 @@ impl Incoming<'_> {
         self.file
             .file()
             .set_permissions(PermissionsExt::from_mode(0o444))?;
-        let is_there = self.pool.size_of(object)? == Some(self.length)
+        let is_stored = self.pool.size_of(object)? == Some(self.length)
             && self.pool.rehash(object)?.0 == object;
-        if is_there {
+        if is_stored {
             fs::remove_file(&self.path)?;
         } else {
-            self.pool.give_name(&self.path, object)?;
+            self.pool.rename_into_place(&self.path, object)?;
         }
         let stored = ObjectRef {
             object,
@@ -256,21 +265,21 @@ impl Incoming<'_> {
 impl Drop for Incoming<'_> {
     fn drop(&mut self) {
         if self.length == 0 {
-            // Nothing to resume; a leftover empty file would only be clutter. After a commit the name is gone anyway.
+            // There is nothing to resume. After a commit the file has another name.
             let _ = std::fs::remove_file(&self.path);
         }
-        // Only now: what is written for each download costs all of them. A run that is killed leaves none, and what it left is
-        // continued without.
+        // Written only here, to keep downloads fast. A killed run leaves no validator, and its
+        // download is resumed without one.
         if let Some(validator) = self.validator() {
             partials::keep_validator(&self.file, validator);
         }
-        let mut claims = self
+        let mut downloads = self
             .pool
-            .claims
+            .downloads
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if matches!(claims.get(&self.name), Some(Claim::Busy)) {
-            claims.remove(&self.name);
+        if matches!(downloads.get(&self.name), Some(DownloadState::InProgress)) {
+            downloads.remove(&self.name);
         }
         self.pool.released.notify_all();
     }

@@ -1,17 +1,17 @@
-//! The marker: which pool it is, and which store it belongs to.
+//! The marker file: the id of the pool and the store that it belongs to.
 //!
 //! ```text
 //! chantal pool, layout 1
 //! 9f86d081884c7d659a2feaa0c55ad015          the pool's id
-//! store 60303ae22b998861bce3b28f33eec1be    the store that it belongs to, and from here on what was noted of that
+//! store 60303ae22b998861bce3b28f33eec1be    the store that it belongs to, with its details
 //! at /var/lib/chantal/chantal.redb
 //! host mirror1
-//! generation 7                              how often objects were removed from it
+//! generation 7                              the generation of the store
 //! last used 2026-11-26T19:23:19Z            to the hour
 //! ```
 //!
-//! It is written as a whole, under another name first, and is durable before anything relies on it. A chantal that knew only the first
-//! two lines reads those.
+//! It is replaced atomically, and durable before anything relies on it. Versions of chantal that
+//! know only the first two lines ignore the rest.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,7 +24,7 @@ use crate::regular_file::{self, is_absent};
 use crate::time;
 
 pub const NAME: &str = "CHANTAL-POOL";
-/// The marker while it is written.
+/// Name of the temporary file while the marker is written.
 pub const UNFINISHED: &str = ".CHANTAL-POOL.new";
 /// Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`.
 pub const LAYOUT: &str = "chantal pool, layout 1";
@@ -32,7 +32,7 @@ pub const LAYOUT: &str = "chantal pool, layout 1";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
     pub pool: String,
-    /// `None`: no store has said yet that the pool is its own.
+    /// `None`: no store has taken ownership of the pool yet.
     pub owner: Option<Owner>,
 }
 
@@ -41,17 +41,18 @@ pub struct Marker {
 pub struct Owner {
     /// Its id.
     pub store: String,
-    /// Where its file was when it was last used.
+    /// The path of its file when it was last used.
     pub at: PathBuf,
     pub host: String,
-    /// A store with a lower one does not know of everything that was removed since: it came out of a backup.
+    /// A store with a lower generation was restored from a backup: it does not know which objects
+    /// were removed since.
     pub generation: u64,
     /// Seconds since the epoch.
     pub last_used: i64,
 }
 
 impl Marker {
-    /// The marker in a pool's directory; `None` where there is none.
+    /// Reads the marker of a pool; `None` if there is none.
     pub fn read(root: &Path) -> Result<Option<Self>, PoolError> {
         let path = root.join(NAME);
         let bytes = match regular_file::read(&path) {
@@ -63,7 +64,7 @@ impl Marker {
         Self::parse(root, &String::from_utf8_lossy(&bytes)).map(Some)
     }
 
-    /// The id of the store that the pool belongs to; its own where no store noted itself yet.
+    /// The id of the store that the pool belongs to; the pool's own id if there is no owner yet.
     pub fn id(&self) -> &str {
         self.owner.as_ref().map_or(&self.pool, |owner| &owner.store)
     }
@@ -78,7 +79,7 @@ impl Marker {
             });
         }
         let pool = lines.next().unwrap_or_default().to_owned();
-        // What a later chantal adds is not for this one.
+        // Lines that a later version added are ignored.
         let value = |name: &str| {
             text.lines()
                 .skip(2)
@@ -116,7 +117,7 @@ impl Marker {
             text += &format!(
                 "store {}\nat {}\nhost {}\ngeneration {}\nlast used {}\n",
                 owner.store,
-                // A marker has one line for it.
+                // The marker has one line for the path.
                 owner.at.display().to_string().replace('\n', " "),
                 owner.host,
                 owner.generation,
@@ -126,7 +127,7 @@ impl Marker {
         text
     }
 
-    /// Puts the marker in the place of the one that is there.
+    /// Replaces the marker.
     pub fn write(&self, root: &Path) -> io::Result<()> {
         let unfinished = root.join(UNFINISHED);
         let mut file = fs::File::create(&unfinished)?;

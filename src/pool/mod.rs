@@ -1,29 +1,32 @@
 //! The pool: every object of a storage once, named by its SHA-256.
 //!
 //! ```text
-//! {pool}/CHANTAL-POOL          marker: layout version, the pool's id, which the store knows too, and whose it is
+//! {pool}/CHANTAL-POOL          marker: layout version, pool id (also in the store), owner
 //! {pool}/sha256/ab/<64 hex>    objects, mode 0444
-//! {pool}/partial/              downloads under way or interrupted, named by the digest they are expected to have, and
-//!                              where that digest is weak also by the repository that declared it; and new indexes
+//! {pool}/partial/              running and interrupted downloads, named by their expected digest
+//!                              (weak digests with the name of the repository), and new indexes
 //!                              while they are written
 //! ```
 //!
 //! What this module guarantees:
-//! - A file under `sha256/` got its name by a rename after its digest was computed from the bytes that were written:
-//!   it is whole. Nothing is written under its final name.
-//! - Only after [`Pool::flush`] is an object durable. The store may name it from then on and not before; an object that
-//!   the store does not know may be damaged by a power cut and is hashed again ([`Pool::adopt`]).
-//! - A weak digest says something only to the repository that declared it: others neither wait for its download nor
-//!   continue it.
-//! - A pool whose disk leaves while it is used leaves nothing where its path leads then: no directory above `sha256/ab` is ever made,
-//!   and the error says so ([`place::PoolAway`]).
-//! - One download per digest at a time: threads of a process wait for each other, runs by a lock on the partial file.
-//! - What changes the pool takes the locks of the run ([`crate::lock::Locks`]); nothing is removed but by a run that holds the storage alone.
+//! - A file under `sha256/` is complete: it was renamed there after the digest of the written bytes
+//!   was computed. Nothing is written under its final name.
+//! - An object is durable only after [`Pool::flush`], and the store must not refer to it before. An
+//!   object that the store does not know may be damaged by a power failure and is hashed again
+//!   ([`Pool::adopt`]).
+//! - A weak digest is valid only within the repository that declared it: other repositories neither
+//!   wait for its download nor resume it.
+//! - If the disk of a pool is unmounted while it is used, nothing is created at its path: no
+//!   directory above `sha256/ab` is ever created, and the error is [`place::PoolUnmounted`].
+//! - One download per digest at a time: threads of a process wait for each other, runs by a lock on
+//!   the partial file.
+//! - Functions that change the pool require the locks of the run ([`crate::lock::Locks`]); only a
+//!   run that holds the storage lock exclusively removes objects.
 
 mod contents;
 mod incoming;
-mod made;
 mod marker;
+mod new_object;
 mod partials;
 mod place;
 
@@ -48,58 +51,59 @@ pub use place::{PoolError, exit_of_io};
 
 const OBJECTS: &str = "sha256";
 const PARTIAL: &str = "partial";
-/// What is read at once when something is hashed or copied.
+/// Buffer size for hashing and copying.
 pub const BUFFER: usize = 128 * 1024;
-/// How long a wait for another thread may go on before the interruption is looked at.
+/// How often a thread that waits for another one checks for an interruption.
 const SLICE: Duration = Duration::from_millis(100);
 
 pub struct Pool {
     root: PathBuf,
-    /// Stays on the pool's file system when that is taken away under its path.
+    /// Refers to the file system of the pool, even after that was unmounted.
     handle: fs::File,
     marker: Mutex<Marker>,
-    /// By the names in `partial`.
-    claims: Mutex<HashMap<String, Claim>>,
-    /// Held while what was made here gets its name.
+    /// By file name in `partial`.
+    downloads: Mutex<HashMap<String, DownloadState>>,
+    /// Held while a new object is renamed to its final name.
     naming: Mutex<()>,
     released: Condvar,
-    /// A pool whose objects are found here too. Nothing is written to it.
+    /// Another pool, read-only, whose objects are visible here too.
     lower: Option<Box<Pool>>,
 }
 
-/// What this process did about a digest.
+/// The state of a download in this process.
 #[derive(Clone, Copy)]
-enum Claim {
+enum DownloadState {
     /// A thread is downloading it.
-    Busy,
+    InProgress,
     Stored(ObjectRef),
 }
 
 impl Pool {
-    /// Gives a whole file its final name. Of the directories above it only the last is ever made: where the pool is not, nothing is.
-    fn give_name(&self, file: &Path, object: ObjectId) -> io::Result<()> {
+    /// Renames a complete file to its final name. Only the last directory of the path is created,
+    /// so that nothing is created if the pool is not mounted.
+    fn rename_into_place(&self, file: &Path, object: ObjectId) -> io::Result<()> {
         let target = self.object_path(object);
         match fs::rename(file, &target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => return renamed,
         }
-        // The first object with these two digits.
+        // The first object in this directory.
         if let Some(directory) = target.parent() {
             create_dir(directory).map_err(|error| self.explained(error))?;
         }
         fs::rename(file, &target).map_err(|error| self.explained(error))
     }
 
-    /// The same pool, in which also the objects of another one are found: what is written goes here.
+    /// This pool, with the objects of another one visible in it: new objects are written here.
     #[must_use]
-    pub fn over(self, lower: Self) -> Self {
+    pub fn overlaid_on(self, lower: Self) -> Self {
         Self {
             lower: Some(Box::new(lower)),
             ..self
         }
     }
 
-    /// The pool that the downloads of a run go to in the end, where this one is only scratch over it.
+    /// The real pool below a scratch pool.
     pub fn lowest(&self) -> &Self {
         self.lower.as_deref().map_or(self, Self::lowest)
     }
@@ -108,7 +112,7 @@ impl Pool {
         &self.root
     }
 
-    /// Where an object's file is to be read.
+    /// The path from which an object is read.
     fn found_at(&self, object: ObjectId) -> PathBuf {
         let own = self.object_path(object);
         match &self.lower {
@@ -121,7 +125,8 @@ impl Pool {
         object_path(&self.root, object)
     }
 
-    /// The size in bytes of an object's file; `None` when there is none. Says nothing of its content.
+    /// The size in bytes of an object's file; `None` if it does not exist. The content is not
+    /// checked.
     pub fn size_of(&self, object: ObjectId) -> io::Result<Option<u64>> {
         match fs::symlink_metadata(self.found_at(object)) {
             Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
@@ -135,7 +140,7 @@ impl Pool {
         regular_file::open_named(&self.found_at(object))
     }
 
-    /// An object whose file is there but which the store does not vouch for: hashed again, and only then believed.
+    /// An object whose file exists but which is not in the store: it is hashed before it is used.
     pub fn adopt(&self, object: ObjectId) -> io::Result<Option<ObjectRef>> {
         if self.size_of(object)?.is_none() {
             return Ok(None);
@@ -145,7 +150,7 @@ impl Pool {
             return Ok(Some(ObjectRef { object, size }));
         }
         log::warn!(
-            "{} is damaged (its sha256 is {found}): it is fetched again",
+            "{} is damaged (its sha256 is {found}): downloading it again",
             self.object_path(object).display()
         );
         Ok(None)
@@ -158,15 +163,16 @@ impl Pool {
         Ok(hasher.finish().1)
     }
 
-    /// What an object's file really is, and its size in bytes.
+    /// The actual digest of an object's file, and its size in bytes.
     fn rehash(&self, object: ObjectId) -> io::Result<(ObjectId, u64)> {
         let mut hasher = Hasher::new(object.digest().algorithm());
         let size = hash(&mut self.open_object(object)?, &mut hasher)?;
         Ok((hasher.finish().0, size))
     }
 
-    /// Whether the file at `path` is an object's, or has its content. Its size tells most others apart; then it is hashed.
-    pub fn holds_same_bytes(&self, object: ObjectId, path: &Path) -> io::Result<bool> {
+    /// Whether the file at `path` is a link to an object or has the same content. The size is
+    /// compared first, then the digest.
+    pub fn has_same_content(&self, object: ObjectId, path: &Path) -> io::Result<bool> {
         let Ok(metadata) = std::fs::symlink_metadata(path) else {
             return Ok(false);
         };
@@ -182,15 +188,15 @@ impl Pool {
         Ok(hasher.finish().0 == object)
     }
 
-    /// Makes everything that was stored so far durable, with one barrier instead of one per file.
+    /// Makes all objects stored so far durable, with one `syncfs` instead of an fsync per file.
     pub fn flush(&self) -> io::Result<()> {
-        // Not by its path: another file system may be there by now.
+        // Not by path: another file system may be mounted there by now.
         let synced = rustix::fs::syncfs(self.handle.file());
         synced.map_err(|error| regular_file::named(&self.root)(error.into()))?;
         self.check()
     }
 
-    /// Bytes that an unprivileged user may still write to the pool's file system.
+    /// Free bytes for unprivileged users on the file system of the pool.
     pub fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::fstatvfs(self.handle.file());
         let stat = stat.map_err(|error| regular_file::named(&self.root)(error.into()))?;
@@ -198,7 +204,7 @@ impl Pool {
     }
 }
 
-/// Where the pool at `root` has an object.
+/// The path of an object in the pool at `root`.
 fn object_path(root: &Path, object: ObjectId) -> PathBuf {
     let hex = object.hex();
     let mut path = root.join(OBJECTS);
@@ -214,7 +220,7 @@ fn create_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What a download is called in `partial`.
+/// The file name of a download in `partial`.
 fn partial_name(expected: Digest, repository: &RepoId) -> String {
     let algorithm = expected.algorithm();
     let name = format!("{}-{}", algorithm.name(), expected.hex());
@@ -225,7 +231,7 @@ fn partial_name(expected: Digest, repository: &RepoId) -> String {
     }
 }
 
-/// Feeds everything that is left to read to the hasher; returns how many bytes that were.
+/// Reads to the end and updates the hasher; returns the number of bytes read.
 fn hash(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<u64> {
     let mut buffer = vec![0; BUFFER];
     let mut length = 0;

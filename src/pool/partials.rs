@@ -1,8 +1,9 @@
-//! What interrupted downloads and killed runs left in `partial/`.
+//! Files that interrupted downloads and killed runs left in `partial/`.
 //!
-//! A download that ended in order has an extended attribute with what the server recognises the file by: a run that goes on with
-//! it asks for the rest only as long as the file is the same (`If-Range`). Where a file system has no such attributes, it is
-//! continued without; its digest decides in either case.
+//! A download that was stopped properly has the server's validator in an extended attribute: the
+//! run that resumes it asks for the rest only if the file is unchanged (`If-Range`). On file
+//! systems without extended attributes it is resumed without a validator. In both cases the digest
+//! is verified.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,7 +12,7 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 
-use super::made::MADE;
+use super::new_object::NEW_OBJECT_PREFIX;
 use super::{PARTIAL, Pool, PoolError, partial_name};
 use crate::digest::Digest;
 use crate::lock::Locks;
@@ -19,15 +20,15 @@ use crate::names::RepoId;
 use crate::regular_file;
 
 const VALIDATOR: &str = "user.chantal.validator";
-/// No server's is nearly that long.
+/// Much longer than the validators of real servers.
 const VALIDATOR_MAX: usize = 1024;
 
-/// A file that is not whole.
+/// An incomplete file.
 #[derive(Clone, Debug)]
 pub struct Partial {
     pub path: PathBuf,
     pub kind: PartialKind,
-    /// So far.
+    /// Bytes received so far.
     pub bytes: u64,
     pub modified: SystemTime,
 }
@@ -36,18 +37,18 @@ pub struct Partial {
 pub enum PartialKind {
     /// The next sync may continue it.
     Download,
-    /// What a killed run made: nothing continues it.
-    Made,
+    /// Written by a killed run; it is never resumed.
+    NewObject,
 }
 
-/// Bytes that interrupted downloads have already, by file name.
+/// Sizes of interrupted downloads, by file name.
 #[derive(Default)]
 pub struct Held(HashMap<String, u64>);
 
 impl Held {
-    /// Of the download of a digest that `repository` declares.
+    /// Bytes received of the file with a digest that `repository` declares.
     pub fn of(&self, expected: Digest, repository: &RepoId) -> u64 {
-        // Names of many thousands of files need not be made where nothing is held.
+        // Avoids building thousands of file names if there are no partial files.
         if self.0.is_empty() {
             return 0;
         }
@@ -69,11 +70,13 @@ impl Pool {
                 continue;
             }
             let name = file.file_name();
-            let is_made = name.as_encoded_bytes().starts_with(MADE.as_bytes());
+            let is_new_object = name
+                .as_encoded_bytes()
+                .starts_with(NEW_OBJECT_PREFIX.as_bytes());
             partials.push(Partial {
                 path: file.path(),
-                kind: if is_made {
-                    PartialKind::Made
+                kind: if is_new_object {
+                    PartialKind::NewObject
                 } else {
                     PartialKind::Download
                 },
@@ -85,7 +88,7 @@ impl Pool {
         Ok(partials)
     }
 
-    /// What need not be downloaded again.
+    /// The bytes that need not be downloaded again.
     pub fn held(&self) -> io::Result<Held> {
         let partials = self.partials()?.into_iter();
         let named = partials.filter_map(|partial| {
@@ -97,20 +100,21 @@ impl Pool {
 }
 
 impl Partial {
-    /// Removes it: a run that wants the file begins anew.
+    /// Removes the file: the next download starts from the beginning.
     pub fn remove(&self, locks: &Locks) -> Result<(), PoolError> {
         locks.check()?;
         Ok(regular_file::remove(&self.path)?)
     }
 }
 
-/// Takes the validator from a download: as soon as that goes on, it may be another file's.
+/// Reads and removes the validator of a download: once it is resumed, the validator may no longer
+/// match.
 pub fn take_validator(partial: &fs::File) -> Option<String> {
     let mut buffer = [0; VALIDATOR_MAX];
     let length = rustix::fs::fgetxattr(partial.file(), VALIDATOR, &mut buffer[..]).ok()?;
     let _ = rustix::fs::fremovexattr(partial.file(), VALIDATOR);
     let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
-    // It goes into a header.
+    // It is sent in a header.
     is_plain(text).then(|| text.to_owned())
 }
 

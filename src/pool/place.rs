@@ -1,4 +1,5 @@
-//! A pool's directory: made, found, recognised by its marker, and missed when its disk leaves.
+//! The directory of a pool: created, opened and identified by its marker, and checked for an
+//! unmounted disk.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,10 +16,10 @@ use crate::lock::{LockError, Locks};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    #[error("the pool {path} is not there: is the file system mounted?")]
+    #[error("pool {path} does not exist: is the file system mounted?")]
     Absent { path: PathBuf },
     #[error(
-        "{path} has no marker ({}): it is another directory than the pool, or the file was lost",
+        "{path} has no pool marker ({}): it is the wrong directory, or the file was lost",
         marker::NAME
     )]
     NoMarker {
@@ -26,24 +27,24 @@ pub enum PoolError {
         /// The lines that the marker should have.
         lines: [String; 2],
     },
-    #[error("{path} is not empty and not a pool")]
+    #[error("{path} is not empty, and not a pool")]
     Occupied { path: PathBuf },
     #[error(
-        "{path} does not look like a pool of this chantal: expected {:?}, got {got:?}",
+        "{path} has an unsupported pool layout: expected {:?}, got {got:?}",
         marker::LAYOUT
     )]
     Layout { path: PathBuf, got: String },
-    #[error("the pool {path} belongs to another store: expected id {expected}, got {got}")]
+    #[error("pool {path} belongs to another database: expected ID {expected}, got {got}")]
     Foreign {
         path: PathBuf,
         expected: String,
         got: String,
-        /// What names its store in a take-over.
+        /// The id of the owner, for `pool take-over`.
         owner: String,
     },
-    #[error("the marker {} has no line {line:?} that can be read", path.join(marker::NAME).display())]
+    #[error("pool marker {}: line {line:?} is missing or invalid", path.join(marker::NAME).display())]
     MarkerLine { path: PathBuf, line: &'static str },
-    /// Found when something was to be removed: nothing was.
+    /// Nothing was removed.
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
@@ -65,23 +66,23 @@ impl PoolError {
     }
 }
 
-/// Inside an [`io::Error`]: the pool's disk was there when it was opened, and is not any more.
+/// Inside an [`io::Error`]: the disk of the pool was unmounted after the pool was opened.
 #[derive(Debug, thiserror::Error)]
-#[error("the pool {path} is not there any more: is the file system mounted?")]
-pub struct PoolAway {
+#[error("pool {path} no longer exists: is the file system mounted?")]
+pub struct PoolUnmounted {
     path: PathBuf,
 }
 
-/// What a run ends with over an I/O error.
+/// The exit code for an I/O error.
 pub fn exit_of_io(error: &io::Error) -> Exit {
-    if PoolAway::is_in(error) {
+    if PoolUnmounted::is_in(error) {
         Exit::Damaged
     } else {
         Exit::Other
     }
 }
 
-impl PoolAway {
+impl PoolUnmounted {
     pub fn is_in(error: &io::Error) -> bool {
         let inner = error.get_ref();
         inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
@@ -89,7 +90,8 @@ impl PoolAway {
 }
 
 impl Pool {
-    /// Makes the directories and the marker of a new pool, and opens it. Of one that was partly made the rest.
+    /// Creates the directories and the marker of a new pool, and opens it. Completes a pool that
+    /// was created partly.
     pub fn create(root: &Path, id: &str) -> Result<Self, PoolError> {
         fs::create_dir_all(root)?;
         if is_occupied(root)? {
@@ -108,7 +110,8 @@ impl Pool {
         Self::open(root, id)
     }
 
-    /// Opens the pool with this id; another's pool, or a directory that is none, is refused.
+    /// Opens the pool with this id. Fails if the directory is not a pool or belongs to another
+    /// store.
     pub fn open(root: &Path, id: &str) -> Result<Self, PoolError> {
         let Some(marker) = Marker::read(root)? else {
             let path = root.to_owned();
@@ -129,7 +132,7 @@ impl Pool {
                 got: marker.pool,
             });
         }
-        // A backup may have dropped them, being empty.
+        // A backup may have omitted them because they were empty.
         for name in [OBJECTS, PARTIAL] {
             create_dir(&root.join(name))?;
         }
@@ -137,7 +140,7 @@ impl Pool {
             root: root.to_owned(),
             handle: fs::File::open(root)?,
             marker: Mutex::new(marker),
-            claims: Mutex::new(HashMap::new()),
+            downloads: Mutex::new(HashMap::new()),
             naming: Mutex::new(()),
             released: Condvar::new(),
             lower: None,
@@ -149,7 +152,7 @@ impl Pool {
         self.marker().owner.clone()
     }
 
-    /// Notes the store that the pool belongs to.
+    /// Sets the store that the pool belongs to.
     pub fn set_owner(&self, locks: &Locks, owner: Owner) -> Result<(), PoolError> {
         let _lock = locks.pool_marker()?;
         locks.check()?;
@@ -164,7 +167,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Notes the generation of the store that is about to remove objects.
+    /// Sets the generation of the store before it removes objects.
     pub fn raise_generation(&self, locks: &Locks, generation: u64) -> Result<(), PoolError> {
         let owner = self.owner();
         owner.map_or(Ok(()), |owner| {
@@ -182,26 +185,29 @@ impl Pool {
         self.marker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there are objects in the pool at this place, whatever its marker says.
+    /// Whether there are objects in the pool at this path, regardless of its marker.
     pub fn holds_objects(root: &Path) -> io::Result<bool> {
         contents::has_object(&root.join(OBJECTS))
     }
 
-    /// Whether the pool that was opened is still at its place.
+    /// Checks that the opened pool is still at its path.
     pub fn check(&self) -> io::Result<()> {
         let held = self.handle.metadata()?;
-        let is_there = |root: std::fs::Metadata| {
+        let is_stored = |root: std::fs::Metadata| {
             (root.dev(), root.ino()) == (held.dev(), held.ino())
                 && std::fs::symlink_metadata(self.root.join(marker::NAME)).is_ok()
         };
-        if std::fs::metadata(&self.root).is_ok_and(is_there) {
+        if std::fs::metadata(&self.root).is_ok_and(is_stored) {
             return Ok(());
         }
         let path = self.root.clone();
-        Err(io::Error::new(io::ErrorKind::NotFound, PoolAway { path }))
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            PoolUnmounted { path },
+        ))
     }
 
-    /// What it means that something of the pool was not found.
+    /// Turns "not found" into [`PoolUnmounted`] if the pool no longer exists.
     pub(super) fn explained(&self, error: io::Error) -> io::Error {
         if error.kind() != io::ErrorKind::NotFound {
             return error;
@@ -210,12 +216,12 @@ impl Pool {
     }
 }
 
-/// Whether something else than a pool is in a directory, or more than a part of an empty one.
+/// Whether a directory contains anything other than an empty or unfinished pool.
 fn is_occupied(root: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let is_ours = match entry.file_name().to_str() {
-            // An ext4 file system of its own has a lost+found from the start.
+            // The top directory of an ext4 file system contains lost+found.
             Some("lost+found" | marker::NAME | marker::UNFINISHED) => true,
             Some(OBJECTS | PARTIAL) => {
                 entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_none()

@@ -183,7 +183,9 @@ impl Publisher<'_> {
         let definition = self.config.repository(repository);
         let check = definition.and_then(config::Repository::package_check);
         if check == Some(PackageCheck::Required) && !state.has_verified_packages() {
-            log::warn!("{what}: its packages were not verified: it was synced without gpgcheck");
+            log::warn!(
+                "{what}: package signatures were not verified: it was synced without gpgcheck"
+            );
         }
     }
 

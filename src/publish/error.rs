@@ -27,7 +27,7 @@ pub enum RequestError {
     NoSnapshotsPath { repository: RepoId },
     #[error("{path} is not replaced: {file} cannot be used, and may publish there")]
     Unusable { path: PathBuf, file: PathBuf },
-    #[error("{path} and the published tree {other} would lie in each other")]
+    #[error("{path} and the published tree {other} overlap")]
     Nested { path: PathBuf, other: PathBuf },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
@@ -74,58 +74,58 @@ impl RequestError {
 pub enum PublishError {
     #[error("{path} exists and was not published by this storage")]
     Occupied { path: PathBuf },
-    #[error("{tree} holds {first}{} that chantal did not publish", and_more(*count))]
+    #[error("{tree} contains {first}{}, not published by chantal", and_more(*count))]
     ForeignFiles {
         tree: PathBuf,
         first: PathBuf,
         count: usize,
     },
-    #[error("{path} is a symbolic link, and a tree is published by replacing what has its name")]
+    #[error("{path} is a symbolic link, which cannot be replaced by a published tree")]
     SymbolicLink { path: PathBuf },
-    #[error("{path} has no name to stage a tree under")]
+    #[error("{path} is not a valid publish path: it has no file name")]
     NoName { path: PathBuf },
-    #[error("{path} is a mount point: a tree cannot be exchanged with it")]
+    #[error("{path} is a mount point, which cannot be replaced by a published tree")]
     MountPoint { path: PathBuf },
-    #[error("{path} was published, but is not there: is its file system mounted?")]
+    #[error("published tree {path} does not exist: is its file system mounted?")]
     TreeMissing { path: PathBuf },
     /// Nothing was published there yet, but beside it.
     #[error(
-        "{path} cannot be made: {neighbour} was published on another file system and is not there: is it mounted?"
+        "cannot create {path}: {neighbour} was published on another file system and does not exist: is it mounted?"
     )]
     NeighbourMissing { path: PathBuf, neighbour: PathBuf },
     #[error(
-        "{path} cannot be made: /etc/fstab has a file system for {mount_point}, and it is not mounted"
+        "cannot create {path}: /etc/fstab lists a file system for {mount_point}, but it is not mounted"
     )]
     NotMounted { path: PathBuf, mount_point: PathBuf },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
     /// Times are in seconds since the epoch.
     #[error(
-        "{path} had a state of {}, this one {}: apt ignores a root that is older than the one it knows",
+        "{path} was last published with the date {}, this state {}: apt ignores a root that is older than the one it has",
         crate::time::utc(*newest),
-        date.map_or("has no date".to_owned(), |date| format!("is of {}", crate::time::utc(date)))
+        date.map_or("has no date".to_owned(), |date| format!("has {}", crate::time::utc(date)))
     )]
     Older {
         path: PathBuf,
         newest: i64,
         date: Option<i64>,
     },
-    #[error("{path} is a file of the upstream, where clients look for the key that signed this")]
+    #[error("{path} is a file of the upstream, but clients expect the signing key there")]
     KeyPlace { path: RelPath },
     #[error("manifest {manifest} has no root")]
     NoRoot { manifest: ObjectId },
-    #[error("its root cannot be made anew: {0}")]
+    #[error("cannot regenerate the root: {0}")]
     Root(FormatError),
-    #[error("its root cannot be signed: {0}")]
+    #[error("cannot sign the root: {0}")]
     Signing(#[from] SigningError),
     /// The configured key is needed and cannot be read.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    #[error("object {object} of {path} is missing from the pool, or has another size")]
+    #[error("object {object} of {path} is missing from the pool or has the wrong size")]
     ObjectMissing { path: String, object: ObjectId },
-    #[error("{path} belongs to user {owner}: only that user or root may make links to it")]
+    #[error("{path} is owned by user {owner}: only that user or root can create hard links to it")]
     NotOwner { path: PathBuf, owner: u32 },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

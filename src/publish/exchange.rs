@@ -31,7 +31,7 @@ pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
         }),
         Err(error) => Err(io::Error::new(
             io::Error::from(error).kind(),
-            format!("publishing {}: {error}", tree.display()),
+            format!("cannot publish {}: {error}", tree.display()),
         )
         .into()),
     }

@@ -183,13 +183,12 @@ fn check_moved(
         strays == Strays::None && shows_everything(tree.storage, tree.path, &record, depth)?;
     if strays == Strays::None && !(is_likely && is_whole) {
         log::warn!(
-            "{}: this is not the directory that was published (was it restored from a backup?): its files were compared, \
-             and it {}",
+            "{}: not the directory that chantal published (restored from a backup?): {}",
             tree.path.display(),
             if is_whole {
-                "was taken over"
+                "all files match, tree adopted"
             } else {
-                "is published anew"
+                "files differ, publishing it again"
             }
         );
     }
@@ -221,8 +220,8 @@ fn check_unrecorded(
         });
     }
     log::warn!(
-        "{}: the store does not know this tree (is it an older one, restored from a backup?): all its files are the pool's, \
-         and it was taken over",
+        "{}: tree not found in the database (older database restored from a backup?): all files \
+         are in the pool, tree adopted",
         tree.path.display()
     );
     Ok(Found {
@@ -240,8 +239,8 @@ fn find_strays(
     let strays = reject_foreign_files(storage, tree, &known)?;
     if strays == Strays::PoolFiles {
         log::warn!(
-            "{}: it has files of this pool that the store does not know there (is the store an older one, restored from a \
-             backup?): the tree was taken over",
+            "{}: contains files of the pool that the database does not list (older database \
+             restored from a backup?): tree adopted",
             tree.display()
         );
     }
@@ -272,7 +271,7 @@ fn shows_everything(
         let is_there = match depth {
             Depth::Size => fs::symlink_metadata(&path)
                 .is_ok_and(|found| found.is_file() && found.len() == stored.size),
-            Depth::Bytes => storage.pool.holds_same_bytes(stored.object, &path)?,
+            Depth::Bytes => storage.pool.has_same_content(stored.object, &path)?,
         };
         if !is_there {
             return Ok(false);

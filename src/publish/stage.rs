@@ -101,7 +101,7 @@ fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
         _ => Err(io::Error::new(
             error.kind(),
             format!(
-                "linking {} to {}: {error}",
+                "cannot link {} to {}: {error}",
                 source.display(),
                 target.display()
             ),
@@ -118,7 +118,7 @@ fn link_from_previous(
     source: &Path,
     target: &Path,
 ) -> Result<Means, PublishError> {
-    if pool.holds_same_bytes(object, previous)? && fs::hard_link(previous, target).is_ok() {
+    if pool.has_same_content(object, previous)? && fs::hard_link(previous, target).is_ok() {
         return Ok(Means::Link);
     }
     copy(source, target)

@@ -51,7 +51,7 @@ impl<'a> Tree<'a> {
     ) -> Result<Self, PublishError> {
         let lock = match patience {
             Patience::AsAsked => storage.locks.tree(path)?,
-            Patience::AtLeastOnePublishing => storage.locks.tree_patiently(path, PATIENCE)?,
+            Patience::AtLeastOnePublishing => storage.locks.tree_with_wait(path, PATIENCE)?,
         };
         Ok(Self {
             storage,

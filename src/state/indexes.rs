@@ -1,5 +1,5 @@
-//! The indexes of a root, read from the pool. What is read was verified when it came, and its text is
-//! compared with what the root declares of it once more.
+//! The indexes of a root, read from the pool. They were verified when they were downloaded, and
+//! their text is compared with the root again.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
@@ -10,13 +10,13 @@ use crate::format::{self, FormatError, Index, Indexes, Variant};
 use crate::pool::{BUFFER, Pool};
 use crate::rel_path::RelPath;
 
-/// The indexes of a root, as far as their files are in the pool.
+/// The indexes of a root whose files are in the pool.
 pub struct PooledIndexes<'a> {
     pub pool: &'a Pool,
     pub all: Vec<Index>,
-    /// The files that are there, by what the root declares of them.
+    /// The existing files, by the digest in the root.
     pub objects: HashMap<Digest, ObjectRef>,
-    /// Of these variants that are there, another one is read.
+    /// Existing variants that are not read because another one is.
     set_aside: Mutex<HashSet<Digest>>,
 }
 
@@ -30,7 +30,7 @@ impl<'a> PooledIndexes<'a> {
         }
     }
 
-    /// The files that are read, one of each index, by the paths that the root has for them.
+    /// The files that are read, one for each index, with their paths in the root.
     pub fn read_ones(&self) -> Vec<(RelPath, ObjectRef)> {
         let read = self.all.iter().filter_map(|index| self.to_read(index)[0]);
         read.map(|(variant, packed)| (variant.path.clone(), packed))
@@ -42,7 +42,7 @@ impl<'a> PooledIndexes<'a> {
         set_aside.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The variant of an index that is read, and the one that would be read in its stead.
+    /// The variant of an index that is read, and the next one if that cannot be read.
     fn to_read<'i>(&self, index: &'i Index) -> [Option<(&'i Variant, ObjectRef)>; 2] {
         let set_aside = self.lock_set_aside();
         let present = self.present(index).into_iter();

@@ -1,11 +1,11 @@
-//! States that are stored: opened, and their indexes read and written.
+//! Opens stored states, and reads and writes their indexes.
 //!
-//! - The state's root is parsed anew and says what the files in the manifest are: nothing depends on
-//!   how the repository is configured now, or whether it still is. For APT these are the indexes of all
-//!   components and architectures that were mirrored.
-//! - Only what the state names is read: the root by its own digest, indexes by the digests that the
-//!   root declares.
-//! - New indexes ([`PoolSink`]) are read back before anything names them.
+//! - The root of the state is parsed again to find out what the files in the manifest are: nothing
+//!   depends on the current configuration of the repository. For APT these are the indexes of all
+//!   mirrored components and architectures.
+//! - Only objects of the state are read: the root by its own digest, indexes by their digests in
+//!   the root.
+//! - New indexes ([`PoolSink`]) are read back before anything refers to them.
 //!
 //! Diff, merge, re-dating and publishing work on states this way.
 
@@ -31,9 +31,9 @@ pub use new_indexes::PoolSink;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    #[error("manifest {manifest} of a state has no root")]
+    #[error("manifest {manifest} has no root")]
     RootMissing { manifest: ObjectId },
-    #[error("{path}: object {object} is not in the pool, or damaged")]
+    #[error("{path}: object {object} is missing from the pool or damaged")]
     ObjectMissing { path: RelPath, object: ObjectId },
     #[error(transparent)]
     Root(#[from] VerifyError),
@@ -50,7 +50,7 @@ impl StateError {
         match self {
             Self::RootMissing { .. }
             | Self::ObjectMissing { .. }
-            // It was verified and read when it came.
+            // It was verified and parsed when it was downloaded.
             | Self::Root(_)
             | Self::Format(_) => Exit::Damaged,
             Self::Store(error) => error.exit(),
@@ -59,18 +59,17 @@ impl StateError {
     }
 }
 
-/// A state with what its root says.
+/// A state with its parsed root.
 pub struct OpenState<'a> {
-    /// Selects everything that the root names.
+    /// Selects everything in the root.
     pub selected: Box<dyn Selected>,
     pub root: Trusted,
-    /// Those that the manifest has, each with the variants that are there and no others: the one that
-    /// is the cheapest to read first.
+    /// The indexes in the manifest, each with its existing variants, the cheapest to read first.
     pub indexes: PooledIndexes<'a>,
 }
 
 impl<'a> OpenState<'a> {
-    /// Of the whole manifest, which is read once.
+    /// Opens a state from its manifest, which is read once.
     pub fn open(store: &Store, pool: &'a Pool, state: &StateRecord) -> Result<Self, StateError> {
         let entries = store.read(|reader| {
             let mut entries = Vec::new();
@@ -85,7 +84,7 @@ impl<'a> OpenState<'a> {
         Self::of_entries(pool, state, &entries)
     }
 
-    /// Of those entries of its manifest that were read already; the root must be among them.
+    /// Opens a state from entries of its manifest that were already read, including the root.
     pub fn of_entries(
         pool: &'a Pool,
         state: &StateRecord,
@@ -96,7 +95,7 @@ impl<'a> OpenState<'a> {
             .filter(|entry| is_metadata(entry))
             .map(|entry| (&entry.path, entry))
             .collect();
-        // Over new indexes it is not the one that came from the upstream.
+        // If the indexes are new ones, the root is not the upstream's.
         let roots = entries.values().filter(|entry| entry.role == Role::Root);
         let rules = state.format.rules();
         let root = rules
@@ -121,8 +120,8 @@ impl<'a> OpenState<'a> {
         })
     }
 
-    /// Gives the text of an index to `read`, whose result counts only when the text is what the root
-    /// declares.
+    /// Passes the text of an index to `read`, whose result is used only if the text matches the
+    /// root.
     pub fn read<T, E: From<FormatError> + From<StateError>>(
         &self,
         index: &Index,
@@ -149,7 +148,7 @@ impl<'a> OpenState<'a> {
     }
 }
 
-/// Leaves the variants of an index that the manifest has, the cheapest to read first.
+/// Keeps the variants of an index that are in the manifest, the cheapest to read first.
 fn retain_present(
     index: &mut Index,
     entries: &BTreeMap<&RelPath, &Entry>,
@@ -160,7 +159,7 @@ fn retain_present(
             return false;
         };
         let declared = variant.digest.object_id();
-        // Else another file has its path than the one that this root means.
+        // Otherwise this path has a different file than the one in this root.
         let is_meant = declared.is_none_or(|declared| declared == entry.object);
         if is_meant {
             objects.insert(variant.digest, entry.content());

@@ -1,8 +1,8 @@
 //! New indexes, stored in the pool.
 //!
-//! A text is compressed by a thread for each codec while it is written: nothing of it is in memory
-//! but a few pieces. Each file is then decompressed from the pool and compared with what was written,
-//! and one of them is read by its format.
+//! While a text is written, one thread per codec compresses it: only a few pieces of it are in
+//! memory. Each file is then decompressed from the pool and compared with what was written, and one
+//! of them is read by its format.
 
 use std::io::{self, BufReader, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -18,11 +18,11 @@ use crate::threads;
 /// Stores new indexes in the pool.
 pub struct PoolSink<'a> {
     pub storage: &'a Storage,
-    /// What was stored so far.
+    /// The objects stored so far.
     pub stored: Vec<ObjectRef>,
 }
 
-/// How much is handed to the packing threads at once, and how many pieces may wait for each.
+/// Size of a piece for the compression threads, and how many pieces may be queued for each.
 const PIECE: usize = 256 << 10;
 const WAITING: usize = 8;
 
@@ -41,7 +41,7 @@ impl Sink for PoolSink<'_> {
                 let (sender, pieces) = sync_channel::<std::sync::Arc<[u8]>>(WAITING);
                 senders.push(sender);
                 let pack = move || -> io::Result<ObjectRef> {
-                    let mut encoder = Encoder::new(codec, pool.make(locks)?)?;
+                    let mut encoder = Encoder::new(codec, pool.create_object(locks)?)?;
                     for piece in pieces {
                         encoder.write_all(&piece)?;
                     }
@@ -61,14 +61,14 @@ impl Sink for PoolSink<'_> {
                 object: pieces.hasher.clone().finish().0,
                 size: pieces.size,
             };
-            // Without senders the threads come to their end.
+            // The threads end when all senders are dropped.
             drop(pieces);
             let mut packed = Vec::new();
             let mut failed = None;
             for (codec, packer) in packers {
                 match packer.join() {
                     Ok(Ok(stored)) => packed.push((codec, stored)),
-                    // Why a thread ended is why its pieces could not be handed over.
+                    // The error of the thread is the cause of the failed send.
                     Ok(Err(error)) => failed = Some(unwritable(error)),
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
@@ -87,7 +87,7 @@ impl Sink for PoolSink<'_> {
 }
 
 impl PoolSink<'_> {
-    /// Unpacks every file of what was written, each in a thread of its own; the first one is read as well.
+    /// Decompresses every written file, each in its own thread; the first one is parsed as well.
     fn compare(&self, written: &Written, read_back: ReadBack<'_>) -> Result<(), FormatError> {
         let pool = &self.storage.pool;
         let Some((&first, others)) = written.packed.split_first() else {
@@ -112,7 +112,7 @@ impl PoolSink<'_> {
     }
 }
 
-/// Gives the text of a stored file to `read`; it is an error when the text is not `open`.
+/// Passes the text of a stored file to `read`; fails if the text does not match `open`.
 fn read_stored(
     pool: &Pool,
     (codec, packed): (Compression, ObjectRef),
@@ -147,7 +147,7 @@ fn unwritable(source: io::Error) -> FormatError {
     }
 }
 
-/// Hashes what is written and hands it to the packing threads.
+/// Hashes the text and passes it to the compression threads.
 struct Pieces {
     senders: Vec<SyncSender<std::sync::Arc<[u8]>>>,
     hasher: Hasher,
@@ -167,7 +167,7 @@ impl Pieces {
         for sender in &self.senders {
             sender
                 .send(piece.clone())
-                .map_err(|_| io::Error::other("the packing has failed"))?;
+                .map_err(|_| io::Error::other("compression failed"))?;
         }
         Ok(())
     }
@@ -250,7 +250,7 @@ mod tests {
         let failed = sink.store(&CODECS, &mut write, &mut |_| Ok(()));
         assert_eq!(
             failed.unwrap_err().to_string(),
-            "a new index cannot be written: on purpose"
+            "cannot write a new index: on purpose"
         );
         let mut write = |out: &mut dyn Write| out.write_all(b"Package").map_err(unwritable);
         let failed = sink.store(&CODECS, &mut write, &mut |_| {
@@ -261,7 +261,7 @@ mod tests {
         });
         assert_eq!(
             failed.unwrap_err().to_string(),
-            "Packages: what was written cannot be read back: it ends inside of a field"
+            "Packages: verification of the written file failed: it ends inside of a field"
         );
         assert!(sink.stored.is_empty());
     }

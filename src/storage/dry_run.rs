@@ -1,10 +1,12 @@
-//! A storage as a dry run sees it: nothing in it is locked or changed.
+//! The storage of a dry run: nothing in the real one is locked or changed.
 //!
-//! What a dry run downloads, indexes that tell what would be downloaded, goes to `{cache_path}/dry-run`: a pool of its own, in which
-//! also the objects of the real one are found. The sync after it takes them from there. It may be deleted at any time; `db cleanup`
-//! does. Dry runs share it by a lock of its own.
+//! A dry run downloads indexes, to find out what else would be downloaded, into
+//! `{cache_path}/dry-run`: a separate pool, in which the objects of the real one are visible too.
+//! The next sync copies them from there. It can be deleted at any time; `db cleanup` does that. Dry
+//! runs share it with a separate lock.
 //!
-//! Where a storage is not made yet and the first sync would make it, it is an empty one in a temporary directory.
+//! If the storage does not exist yet and the first sync would create it, an empty one in a
+//! temporary directory is used.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,12 +19,12 @@ use crate::pool::{Marker, Pool};
 use crate::store::Store;
 use crate::store::records::random_id;
 
-/// Below the cache's directory.
+/// Below the cache directory.
 const SCRATCH: &str = "dry-run";
-/// Of its pool, which belongs to no store.
+/// The id of its pool, which belongs to no store.
 const POOL_ID: &str = "dry-run";
 
-/// Opens the storage of a sync that only says what it would do.
+/// Opens the storage for the dry run of a sync.
 pub fn open(config: &Config, requester: &Requester) -> Result<Storage, StorageError> {
     let places = &config.storage;
     if !is_made(places)? {
@@ -34,7 +36,7 @@ pub fn open(config: &Config, requester: &Requester) -> Result<Storage, StorageEr
     over(&scratch, locks, store, pool, requester, None)
 }
 
-/// Makes the directory and locks it. A cleanup may be removing it right now.
+/// Creates the directory and locks it. A cleanup may be removing it at the same time.
 fn lock(scratch: &Path, requester: &Requester) -> Result<Locks, StorageError> {
     const ATTEMPTS: usize = 10;
     let mut attempts = 0..ATTEMPTS;
@@ -48,15 +50,15 @@ fn lock(scratch: &Path, requester: &Requester) -> Result<Locks, StorageError> {
     }
 }
 
-/// The pool of the dry runs before this run, for what it needs of it.
+/// The pool of earlier dry runs, if there is one.
 pub fn pool_of(places: &Places) -> Option<PathBuf> {
     let pool = places.cache_path.join(SCRATCH).join("pool");
     pool.is_dir().then_some(pool)
 }
 
-/// As if it had just been made.
+/// Opens an empty storage, as if it had just been created.
 fn open_new(config: &Config, requester: &Requester) -> Result<Storage, StorageError> {
-    make::refuse_to_sync(config)?;
+    make::reject_sync(config)?;
     let directory = tempfile::tempdir()?;
     let id = random_id()?;
     let store = Store::create(&directory.path().join("chantal.redb"), &id)?;
@@ -75,7 +77,7 @@ fn over(
     directory: Option<tempfile::TempDir>,
 ) -> Result<Storage, StorageError> {
     let own = scratch.join("pool");
-    // Another dry run may be about to make it too.
+    // Another dry run may be creating it at the same time.
     let making = locks.pool_marker()?;
     let own = match Marker::read(&own)? {
         Some(_) => Pool::open(&own, POOL_ID)?,
@@ -84,7 +86,7 @@ fn over(
     drop(making);
     Ok(Storage {
         store,
-        pool: own.over(pool),
+        pool: own.overlaid_on(pool),
         locks,
         interrupt: requester.interrupt.clone(),
         purpose: Purpose::DryRun {
@@ -94,7 +96,8 @@ fn over(
     })
 }
 
-/// Removes what dry runs left, unless one is under way. The caller holds the storage alone.
+/// Removes the files of dry runs, unless one is running. The caller holds the storage lock
+/// exclusively.
 pub fn clear(places: &Places, requester: &Requester) -> Result<(), StorageError> {
     let scratch = places.cache_path.join(SCRATCH);
     if !scratch.try_exists()? {

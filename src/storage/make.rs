@@ -1,12 +1,13 @@
-//! Making a storage where none is.
+//! Creates a storage.
 //!
-//! - `init` makes one anywhere. A sync makes one only where `storage.create` asks for it and nothing speaks against it
-//!   ([`Obstacle`]): an unmounted disk looks like a place where nothing was made yet.
-//! - It grows in a directory beside its place, `.NAME.chantal-new`, under the lock that it will have, and gets its name in one step.
-//!   A run that was killed leaves that directory: the next one goes on in it. Where the base path exists already (`init` on a mount
-//!   point) the same happens in place.
-//! - A pool or a store that lies elsewhere is made before and after that step. The note in the directory says which pool is its own,
-//!   until everything is there.
+//! - `init` creates one anywhere. A sync creates one only if `storage.create` is set and there is
+//!   no [`Obstacle`]: an unmounted disk looks like a new location.
+//! - It is created in a directory next to the base path, `.NAME.chantal-new`, with its lock held,
+//!   and renamed in one step. A killed run leaves that directory, and the next run continues with
+//!   it. If the base path already exists (`init` on a mount point), the storage is created in
+//!   place.
+//! - A pool outside of the base path is created before that step, a store after it. A note in the
+//!   directory contains the id of the pool until everything is complete.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use fs_err as fs;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
-use super::{Purpose, Standing, Storage, StorageError, ownership};
+use super::{PoolAccess, Purpose, Storage, StorageError, ownership};
 use crate::config::{Config, Storage as Places};
 use crate::interrupt::Interrupt;
 use crate::lock::{LockError, Locks, Mode, Requester};
@@ -26,70 +27,71 @@ use crate::store::records::{Identity, random_id};
 use crate::store::{Reader, Store};
 use crate::time;
 
-/// In a storage that is not complete yet.
+/// The note in a storage that is not complete yet.
 const NOTE: &str = "chantal.unfinished";
 
-/// Who asks for a storage where none is.
+/// Whether a command may create a missing storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Maker<'a> {
-    /// A command that needs one.
-    Nobody,
-    /// A sync where `storage.create` is set; with the log file that this run may have begun.
+pub enum CreatePolicy<'a> {
+    /// A command that requires an existing one.
+    Never,
+    /// A sync with `storage.create`; with the log file that this run may have created.
     Sync {
         log_file: Option<&'a Path>,
     },
     Init,
-    /// The pool's store may be there all the same.
+    /// `pool take-over`: the owner of the pool may still exist.
     TakeOver,
 }
 
-impl<'a> Maker<'a> {
+impl<'a> CreatePolicy<'a> {
     pub fn of_sync(config: &'a Config) -> Self {
         if config.storage.create {
             Self::Sync {
                 log_file: config.logging.file.as_deref(),
             }
         } else {
-            Self::Nobody
+            Self::Never
         }
     }
 }
 
-/// Why `storage.create` makes no storage.
+/// Why `storage.create` does not create a storage.
 #[derive(Debug, thiserror::Error)]
 pub enum Obstacle {
-    #[error("{} exists already", .0.display())]
+    #[error("{} already exists", .0.display())]
     Exists(PathBuf),
-    #[error("the pool {} was made before", .0.display())]
-    Marked(PathBuf),
-    #[error("{} is empty, as the mount point of a disk that is not mounted is", .0.display())]
+    #[error("pool {} already exists", .0.display())]
+    PoolExists(PathBuf),
+    #[error("{} is empty, like the mount point of an unmounted disk", .0.display())]
     EmptyParent(PathBuf),
-    #[error("/etc/fstab has a file system for {}, and it is not mounted", .0.display())]
+    #[error("/etc/fstab lists a file system for {}, but it is not mounted", .0.display())]
     Unmounted(PathBuf),
 }
 
-/// What the storage will be.
+/// The ids of the new storage.
 #[derive(Serialize, Deserialize)]
 struct Note {
     /// The pool's id.
     pool: String,
-    /// The store's. A pool that was there before may name another one until everything is made.
+    /// The id of the store. An existing pool may name another one until everything is complete.
     store: String,
     generation: u64,
-    /// Set where the pool held objects: they were another store's.
+    /// Set if the pool contained objects: they belonged to another store.
     adopting: Option<i64>,
 }
 
-/// A storage on its way.
-struct Site<'a> {
+/// A storage that is being created.
+struct UnfinishedStorage<'a> {
     places: &'a Places,
-    /// Where what belongs into the base path is made.
+    /// The directory that becomes the base path.
     directory: PathBuf,
     locks: Locks,
     interrupt: Interrupt,
 }
 
-/// What a run that failed has left of a storage: the next one goes on with it.
+/// The directories of an unfinished storage that a failed run has left: the next run continues with
+/// it.
 pub fn half_made(places: &Places) -> Vec<PathBuf> {
     let is_noted = places.base_path.join(NOTE).exists();
     let staging = staging(&places.base_path);
@@ -98,18 +100,19 @@ pub fn half_made(places: &Places) -> Vec<PathBuf> {
     base.into_iter().chain(staging).collect()
 }
 
-/// Makes a storage, and opens it. `None`: another run made or moved something meanwhile; look again.
+/// Creates a storage, and opens it. `None`: another run created or moved something at the same
+/// time; try again.
 pub fn make(
     places: &Places,
     requester: &Requester,
-    maker: Maker<'_>,
+    policy: CreatePolicy<'_>,
 ) -> Result<Option<Storage>, StorageError> {
     let base_path = &places.base_path;
     let staging = staging(base_path);
     let in_place = exists(base_path)?;
     let directory = if in_place { base_path } else { &staging };
-    if let Some(refused) = refusal(places, maker, directory)? {
-        // Another run may be making it right now.
+    if let Some(refused) = refusal(places, policy, directory)? {
+        // Another run may be creating it at the same time.
         Locks::probe(directory, base_path)?;
         if exists(&places.database_path)? || exists(base_path)? != in_place {
             return Ok(None);
@@ -123,7 +126,7 @@ pub fn make(
         create_dir(&staging)?;
     }
     let locks = match Locks::acquire_in(directory, base_path, Mode::Exclusive, requester) {
-        // It has its name by now.
+        // Another run has renamed it.
         Err(LockError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             return Ok(None);
         }
@@ -133,20 +136,20 @@ pub fn make(
         return Ok(None);
     }
     if !in_place && exists(base_path)? {
-        // Another run was quicker: this directory was made after it had moved its own.
+        // Another run was faster: this directory was created after it had renamed its own.
         fs::remove_dir_all(&staging)?;
         return Ok(None);
     }
-    let site = Site {
+    let unfinished_storage = UnfinishedStorage {
         places,
         directory: directory.clone(),
         locks,
         interrupt: requester.interrupt.clone(),
     };
-    site.build().map(Some)
+    unfinished_storage.build().map(Some)
 }
 
-/// What a run that was killed left undone of a storage that was complete but for that.
+/// Finishes a storage if the run that created it was killed at the last steps.
 pub fn finish(
     base_path: &Path,
     store: &Store,
@@ -164,8 +167,8 @@ pub fn finish(
     Ok(())
 }
 
-/// What a sync that finds no storage is refused over.
-pub fn refuse_to_sync(config: &Config) -> Result<(), StorageError> {
+/// Fails if a sync may not create the missing storage.
+pub fn reject_sync(config: &Config) -> Result<(), StorageError> {
     let base_path = &config.storage.base_path;
     let staging = staging(base_path);
     let directory = if exists(base_path)? {
@@ -173,7 +176,7 @@ pub fn refuse_to_sync(config: &Config) -> Result<(), StorageError> {
     } else {
         &staging
     };
-    match refusal(&config.storage, Maker::of_sync(config), directory)? {
+    match refusal(&config.storage, CreatePolicy::of_sync(config), directory)? {
         Some(refused) => Err(refused),
         None => Ok(()),
     }
@@ -181,7 +184,7 @@ pub fn refuse_to_sync(config: &Config) -> Result<(), StorageError> {
 
 fn refusal(
     places: &Places,
-    maker: Maker<'_>,
+    policy: CreatePolicy<'_>,
     directory: &Path,
 ) -> Result<Option<StorageError>, StorageError> {
     let absent = |obstacle| {
@@ -190,17 +193,17 @@ fn refusal(
             obstacle,
         })
     };
-    Ok(match maker {
-        Maker::Init => Marker::read(&places.pool_path)?
+    Ok(match policy {
+        CreatePolicy::Init => Marker::read(&places.pool_path)?
             .as_ref()
-            .and_then(ownership::living)
+            .and_then(ownership::existing_owner)
             .map(|owner| StorageError::Owned {
                 pool: places.pool_path.clone(),
                 owner: owner.clone(),
             }),
-        Maker::TakeOver => None,
-        Maker::Nobody => absent(None),
-        Maker::Sync { log_file } => match obstacle(places, directory, log_file)? {
+        CreatePolicy::TakeOver => None,
+        CreatePolicy::Never => absent(None),
+        CreatePolicy::Sync { log_file } => match obstacle(places, directory, log_file)? {
             Some(obstacle) => absent(Some(obstacle)),
             None => None,
         },
@@ -217,7 +220,7 @@ fn obstacle(
     if let Some(marker) = Marker::read(&places.pool_path)?
         && note.as_ref().is_none_or(|note| note.pool != marker.pool)
     {
-        return Ok(Some(Obstacle::Marked(places.pool_path.clone())));
+        return Ok(Some(Obstacle::PoolExists(places.pool_path.clone())));
     }
     let staging = staging(base_path);
     let mut ours = vec![staging.as_path()];
@@ -230,7 +233,7 @@ fn obstacle(
             return Ok(Some(Obstacle::Unmounted(mount_point)));
         }
         if note.is_some() {
-            // A run that was killed had looked.
+            // The killed run had checked this.
             continue;
         }
         if exists(path)? {
@@ -243,11 +246,11 @@ fn obstacle(
     Ok(None)
 }
 
-impl Site<'_> {
+impl UnfinishedStorage<'_> {
     fn build(mut self) -> Result<Storage, StorageError> {
         let places = self.places;
         let note = self.note()?;
-        let pool = self.here(&places.pool_path);
+        let pool = self.staged_path(&places.pool_path);
         if Marker::read(&pool)?.is_none() {
             Pool::create(&pool, &note.pool)?;
         }
@@ -257,7 +260,7 @@ impl Site<'_> {
         if self.directory != places.base_path {
             self.locks.check()?;
             fs::File::open(&self.directory)?.sync_all()?;
-            give_name(&self.directory, &places.base_path)?;
+            rename_noreplace(&self.directory, &places.base_path)?;
             self.directory.clone_from(&places.base_path);
             self.locks.moved_to(&places.base_path);
         }
@@ -270,13 +273,13 @@ impl Site<'_> {
             pool,
             locks: self.locks,
             interrupt: self.interrupt,
-            purpose: Purpose::Change(Standing::Owner),
+            purpose: Purpose::Change(PoolAccess::Owner),
             scratch: None,
         })
     }
 
-    /// A path of the storage as long as it has not its name.
-    fn here(&self, path: &Path) -> PathBuf {
+    /// A path of the storage before it is renamed.
+    fn staged_path(&self, path: &Path) -> PathBuf {
         match path.strip_prefix(&self.places.base_path) {
             Ok(inside) => self.directory.join(inside),
             Err(_) => path.to_owned(),
@@ -284,7 +287,7 @@ impl Site<'_> {
     }
 
     fn make_store(&self, note: &Note) -> Result<(), StorageError> {
-        let path = self.here(&self.places.database_path);
+        let path = self.staged_path(&self.places.database_path);
         if exists(&path)? {
             return Ok(());
         }
@@ -298,20 +301,20 @@ impl Site<'_> {
             adopting: note.adopting,
             restored: None,
         };
-        Store::create_as(&path, &identity)?;
+        Store::create_with(&path, &identity)?;
         Ok(())
     }
 
-    /// What the run before this one noted, or a new one. A pool that is there keeps its id.
+    /// The note of an earlier run, or a new one. An existing pool keeps its id.
     fn note(&self) -> Result<Note, StorageError> {
         if let Some(note) = read_note(&self.directory)? {
             return Ok(note);
         }
-        let pool_path = self.here(&self.places.pool_path);
+        let pool_path = self.staged_path(&self.places.pool_path);
         let note = match Marker::read(&pool_path)? {
             Some(marker) => Note {
                 adopting: Pool::holds_objects(&pool_path)?.then(time::now),
-                // Never below that of the store before: its copies stay behind.
+                // At least that of the previous owner, so that copies of it remain outdated.
                 generation: marker.owner.map_or(0, |owner| owner.generation),
                 pool: marker.pool,
                 store: random_id()?,
@@ -347,10 +350,10 @@ fn read_note(directory: &Path) -> io::Result<Option<Note>> {
     }
 }
 
-/// Renames where nothing is: not even an empty directory is replaced.
-fn give_name(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames without replacing anything, not even an empty directory.
+fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
     let renamed = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // A file system without it. Both names are below the lock.
+        // The file system does not support it. Both paths are protected by the lock.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => return fs::rename(from, to),
         renamed => renamed,
     };
@@ -365,7 +368,7 @@ fn give_name(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Where a storage grows that will have this base path.
+/// The staging directory for a storage with this base path.
 fn staging(base_path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(base_path.file_name().unwrap_or_default());
@@ -380,7 +383,7 @@ fn create_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether anything has that name, be it a link that leads nowhere.
+/// Whether a path exists, even as a broken symbolic link.
 pub fn exists(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),

@@ -1,11 +1,14 @@
-//! A storage is a store and its pool, found, made or refused together.
+//! A storage is a store and its pool, which are opened, created or refused together.
 //!
-//! - A place that is not there is not empty: its disk may not be mounted. Only `init` makes a storage, or a sync that `storage.create`
-//!   allows to ([`make`]); every other command that needs one fails where none is, and leaves nothing there.
+//! - A missing path is not treated as empty: its disk may not be mounted. Only `init` creates a
+//!   storage, or a sync with `storage.create` ([`make`]); every other command that needs one fails
+//!   if there is none, and creates nothing.
 //! - A pool belongs to one store ([`ownership`]).
-//! - Store and pool name the same id. A store without its pool is damaged; nothing is made up in its place.
-//! - A command that changes the storage gets its store in this program's schema version: an older one is migrated first, by a run
-//!   that holds the storage alone. One that only reads takes it as it is.
+//! - Store and pool contain the same pool id. A store without its pool is damaged; no new pool is
+//!   created for it.
+//! - A command that changes the storage gets the store in the current schema version: an older one
+//!   is migrated first, by a run that holds the storage lock exclusively. A command that only reads
+//!   uses it as it is.
 
 pub mod dry_run;
 mod make;
@@ -25,25 +28,25 @@ use crate::pool::{Marker, Owner, Pool, PoolError};
 use crate::store::{Migrated, Reader, Store, StoreError, Transaction, Writer};
 use crate::time;
 
-use make::{Maker, exists};
+use make::{CreatePolicy, exists};
 
 pub use make::{Obstacle, half_made};
-pub use ownership::{Doubt, Standing, TakeOver, adopting};
+pub use ownership::{OwnershipIssue, PoolAccess, TakeOver, adopting};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    #[error("{} holds no storage{}", base_path.display(), because(obstacle.as_ref()))]
+    #[error("no storage in {}{}", base_path.display(), because(obstacle.as_ref()))]
     Absent {
         base_path: PathBuf,
-        /// Why `storage.create` does not make one, where it is set.
+        /// Why `storage.create` does not create one, if it is set.
         obstacle: Option<Obstacle>,
     },
-    #[error("{} is missing or empty, but its store {} is there", base_path.display(), store.display())]
-    BaseAway { base_path: PathBuf, store: PathBuf },
-    #[error("the pool {} holds objects, but its store {} is not there", pool.display(), store.display())]
-    StoreGone { pool: PathBuf, store: PathBuf },
+    #[error("{} is missing or empty, but its database {} exists", base_path.display(), store.display())]
+    BaseMissing { base_path: PathBuf, store: PathBuf },
+    #[error("pool {} contains objects, but its database {} does not exist", pool.display(), store.display())]
+    StoreMissing { pool: PathBuf, store: PathBuf },
     #[error(
-        "the pool {} belongs to another store: {}, {} on {}, last used {}; this one is {own}",
+        "pool {} belongs to another database: {}, {} on {}, last used {}; this one is {own}",
         pool.display(), owner.store, owner.at.display(), owner.host, time::rfc3339(owner.last_used)
     )]
     OtherStore {
@@ -51,21 +54,21 @@ pub enum StorageError {
         own: String,
         owner: Owner,
     },
-    /// `init` found a pool whose store is there.
+    /// `init` found a pool whose store exists.
     #[error(
-        "the pool {} belongs to a store: {}, {} on {}, last used {}",
+        "pool {} belongs to an existing database: {}, {} on {}, last used {}",
         pool.display(), owner.store, owner.at.display(), owner.host, time::rfc3339(owner.last_used)
     )]
     Owned { pool: PathBuf, owner: Owner },
-    #[error("the pool {} does not belong to {from}, but to {store}", pool.display())]
-    NotTheOwner {
+    #[error("pool {} belongs to database {store}, not to {from}", pool.display())]
+    WrongOwner {
         pool: PathBuf,
         from: String,
         store: String,
     },
-    /// A copy must not delete.
+    /// A copy of a store must not delete objects.
     #[error("{why}")]
-    Guest { why: Doubt, store: String },
+    NotOwner { why: OwnershipIssue, store: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -79,13 +82,13 @@ pub enum StorageError {
 impl StorageError {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NotTheOwner { .. } => Exit::Usage,
+            Self::WrongOwner { .. } => Exit::Usage,
             Self::Absent { .. }
             | Self::OtherStore { .. }
             | Self::Owned { .. }
-            | Self::Guest { .. }
-            | Self::BaseAway { .. }
-            | Self::StoreGone { .. } => Exit::Damaged,
+            | Self::NotOwner { .. }
+            | Self::BaseMissing { .. }
+            | Self::StoreMissing { .. } => Exit::Damaged,
             Self::Store(error) => error.exit(),
             Self::Pool(error) => error.exit(),
             Self::Lock(error) => error.exit(),
@@ -96,27 +99,27 @@ impl StorageError {
 
 fn because(obstacle: Option<&Obstacle>) -> String {
     obstacle.map_or_else(String::new, |obstacle| {
-        format!(", and storage.create makes none there: {obstacle}")
+        format!("; not created by storage.create: {obstacle}")
     })
 }
 
-/// An open storage, which this run may change as far as its locks reach ([`crate::lock`]).
+/// An open storage, which this run may change as far as its locks allow ([`crate::lock`]).
 pub struct Storage {
     pub store: Store,
     pub pool: Pool,
     pub locks: Locks,
     pub interrupt: Interrupt,
     purpose: Purpose,
-    /// The pool of dry runs, where there were some.
+    /// The pool of dry runs, if there is one.
     scratch: Option<PathBuf>,
 }
 
-/// What it was opened for.
+/// What the storage was opened for.
 enum Purpose {
-    Change(Standing),
-    /// The store is read only, and the pool is a scratch one over the real one ([`dry_run`]).
+    Change(PoolAccess),
+    /// The store is read-only, and the pool is a scratch pool on top of the real one ([`dry_run`]).
     DryRun {
-        /// Removed at the end.
+        /// Removed when it is dropped.
         _directory: Option<tempfile::TempDir>,
     },
 }
@@ -124,31 +127,31 @@ enum Purpose {
 impl Storage {
     /// Opens the storage for a command that shares it with others.
     pub fn open(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
-        Self::open_and_tell(places, requester, Mode::Shared, Maker::Nobody)
+        Self::open_and_warn(places, requester, Mode::Shared, CreatePolicy::Never)
     }
 
-    /// Opens the storage for a command that needs it alone.
+    /// Opens the storage for a command that needs it exclusively.
     pub fn open_alone(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
-        Self::open_and_tell(places, requester, Mode::Exclusive, Maker::Nobody)
+        Self::open_and_warn(places, requester, Mode::Exclusive, CreatePolicy::Never)
     }
 
-    /// Opens the storage for a sync, and makes it where `storage.create` allows that.
+    /// Opens the storage for a sync, and creates it if `storage.create` allows that.
     pub fn open_to_sync(config: &Config, requester: &Requester) -> Result<Self, StorageError> {
-        let maker = Maker::of_sync(config);
-        Self::open_and_tell(&config.storage, requester, Mode::Shared, maker)
+        let policy = CreatePolicy::of_sync(config);
+        Self::open_and_warn(&config.storage, requester, Mode::Shared, policy)
     }
 
-    /// Makes what is missing of the storage, and opens it.
+    /// Creates missing parts of the storage, and opens it.
     pub fn init(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
-        Self::open_and_tell(places, requester, Mode::Exclusive, Maker::Init)
+        Self::open_and_warn(places, requester, Mode::Exclusive, CreatePolicy::Init)
     }
 
-    /// Opens a storage for the command that only migrates its store, and says what was done.
+    /// Opens a storage for `db migrate`, and returns what was migrated.
     pub fn migrate(
         places: &Places,
         requester: &Requester,
     ) -> Result<(Self, Option<Migrated>), StorageError> {
-        Self::open_as(places, requester, Mode::Exclusive, Maker::Nobody)
+        Self::open_as(places, requester, Mode::Exclusive, CreatePolicy::Never)
     }
 
     /// A consistent view of the store.
@@ -162,7 +165,7 @@ impl Storage {
         self.store.write(&self.locks, work)
     }
 
-    /// Notes what only saves the next run work. A dry run notes nothing.
+    /// Stores data that only saves work in the next run. A dry run stores nothing.
     pub fn remember(
         &self,
         work: impl FnOnce(&Writer) -> Transaction<()>,
@@ -173,7 +176,7 @@ impl Storage {
         self.store.write(&self.locks, work)
     }
 
-    /// An object that a dry run has downloaded. It is in the pool then.
+    /// Copies an object that a dry run has downloaded into the pool.
     pub fn take_from_dry_run(&self, object: ObjectId) -> io::Result<Option<ObjectRef>> {
         let Some(scratch) = &self.scratch else {
             return Ok(None);
@@ -185,8 +188,8 @@ impl Storage {
         matches!(self.purpose, Purpose::DryRun { .. })
     }
 
-    /// Opens the storage, or makes a new one, and makes its store the owner of the pool, which belongs to the store `from`. `tell` gets to
-    /// know both before anything is changed.
+    /// Opens the storage, or creates a new one, and makes its store the owner of the pool, which
+    /// belongs to the store `from`. `tell` is called with both before anything is changed.
     pub fn take_over(
         places: &Places,
         from: &str,
@@ -196,14 +199,14 @@ impl Storage {
         let root = &places.pool_path;
         let marker = Marker::read(root)?.ok_or_else(|| PoolError::Absent { path: root.clone() })?;
         if marker.id() != from {
-            return Err(StorageError::NotTheOwner {
+            return Err(StorageError::WrongOwner {
                 pool: root.clone(),
                 from: from.to_owned(),
                 store: marker.id().to_owned(),
             });
         }
         while !exists(&places.database_path)? {
-            if let Some(storage) = make::make(places, requester, Maker::TakeOver)? {
+            if let Some(storage) = make::make(places, requester, CreatePolicy::TakeOver)? {
                 let taken = ownership::compare(&storage.store, &marker)?;
                 tell(&taken)?;
                 return Ok((storage, taken));
@@ -211,7 +214,7 @@ impl Storage {
         }
         let locks = Locks::acquire(&places.base_path, Mode::Exclusive, requester)?;
         let store = Store::open_older(&places.database_path)?;
-        announce(&store, store.migrate(&locks)?.as_ref());
+        warn_of_migration(&store, store.migrate(&locks)?.as_ref());
         let taken = ownership::compare(&store, &marker)?;
         tell(&taken)?;
         let pool = ownership::take_over(&store, &locks, root, &marker)?;
@@ -220,30 +223,30 @@ impl Storage {
             pool,
             locks,
             interrupt: requester.interrupt.clone(),
-            purpose: Purpose::Change(Standing::Owner),
+            purpose: Purpose::Change(PoolAccess::Owner),
             scratch: None,
         };
         Ok((storage, taken))
     }
 
-    /// Before objects are deleted: whether the pool is this store's.
+    /// Fails if the pool does not belong to this store, so that objects must not be deleted.
     pub fn may_delete(&self) -> Result<(), StorageError> {
         match &self.purpose {
-            Purpose::Change(standing) => may_delete(standing),
+            Purpose::Change(access) => may_delete(access),
             Purpose::DryRun { .. } => Ok(()),
         }
     }
 
-    fn open_and_tell(
+    fn open_and_warn(
         places: &Places,
         requester: &Requester,
         mode: Mode,
-        maker: Maker<'_>,
+        policy: CreatePolicy<'_>,
     ) -> Result<Self, StorageError> {
-        let (storage, migrated) = Self::open_as(places, requester, mode, maker)?;
-        announce(&storage.store, migrated.as_ref());
-        if let Purpose::Change(standing) = &storage.purpose {
-            warn_of_doubt(standing);
+        let (storage, migrated) = Self::open_as(places, requester, mode, policy)?;
+        warn_of_migration(&storage.store, migrated.as_ref());
+        if let Purpose::Change(access) = &storage.purpose {
+            warn_if_not_owner(access);
         }
         Ok(storage)
     }
@@ -252,25 +255,25 @@ impl Storage {
         places: &Places,
         requester: &Requester,
         mode: Mode,
-        maker: Maker<'_>,
+        policy: CreatePolicy<'_>,
     ) -> Result<(Self, Option<Migrated>), StorageError> {
         let mut migrated = None;
         loop {
             if exists(&places.database_path)? {
-                let (storage, now) = Self::open_made(places, requester, mode, maker)?;
+                let (storage, now) = Self::open_made(places, requester, mode, policy)?;
                 if let Some(storage) = storage {
                     return Ok((storage, migrated.or(now)));
                 }
-                // Alone, and from the start: a lock that is shared is not upgraded.
-                migrated = Self::open_made(places, requester, Mode::Exclusive, maker)?.1;
+                // Exclusively from the start: a shared lock is never upgraded.
+                migrated = Self::open_made(places, requester, Mode::Exclusive, policy)?.1;
                 continue;
             }
-            if maker != Maker::Init {
-                refuse_a_lost_store(places)?;
+            if policy != CreatePolicy::Init {
+                reject_lost_store(places)?;
             }
-            match make::make(places, requester, maker)? {
+            match make::make(places, requester, policy)? {
                 Some(storage) if mode == Mode::Exclusive => return Ok((storage, None)),
-                // Others may have it too from now on.
+                // Open it again with a shared lock.
                 Some(_) | None => {}
             }
         }
@@ -281,13 +284,14 @@ impl Storage {
         places: &Places,
         requester: &Requester,
         mode: Mode,
-        maker: Maker<'_>,
+        policy: CreatePolicy<'_>,
     ) -> Result<(Option<Self>, Option<Migrated>), StorageError> {
         let base_path = &places.base_path;
-        // Where the store lies elsewhere: writing the lock would write on the mount point.
-        if is_away(base_path)? {
-            if maker != Maker::Init {
-                return Err(StorageError::BaseAway {
+        // If the store is outside of the base path, creating the lock file would write to the mount
+        // point.
+        if is_missing_or_empty(base_path)? {
+            if policy != CreatePolicy::Init {
+                return Err(StorageError::BaseMissing {
                     base_path: base_path.clone(),
                     store: places.database_path.clone(),
                 });
@@ -304,13 +308,13 @@ impl Storage {
             Mode::Shared => None,
         };
         make::finish(base_path, &store, &pool, &locks)?;
-        let standing = ownership::stand(&store, &pool, &locks)?;
+        let access = ownership::record(&store, &pool, &locks)?;
         let storage = Self {
             store,
             pool,
             locks,
             interrupt: requester.interrupt.clone(),
-            purpose: Purpose::Change(standing),
+            purpose: Purpose::Change(access),
             scratch: dry_run::pool_of(places),
         };
         Ok((Some(storage), migrated))
@@ -318,52 +322,54 @@ impl Storage {
 }
 
 impl Drop for Storage {
-    /// The marker follows the store. Where a run is killed before that, the next one does it.
+    /// Updates the marker. If a run is killed before that, the next one does it.
     fn drop(&mut self) {
-        if let Err(error) = ownership::follow(self) {
-            log::debug!("the pool's marker was not brought up to date: {error}");
+        if let Err(error) = ownership::update_marker(self) {
+            log::debug!("cannot update the pool marker: {error}");
         }
     }
 }
 
-/// A migration that no command asked for by name: from now on an older chantal refuses the store.
-fn announce(store: &Store, migrated: Option<&Migrated>) {
+/// Warns of an automatic migration: older versions of chantal refuse the store from now on.
+fn warn_of_migration(store: &Store, migrated: Option<&Migrated>) {
     if let Some(Migrated { from, to, backup }) = migrated {
         log::warn!(
-            "the store {} was migrated from schema version {from} to {to}; what it was is kept in {}",
+            "database {} was migrated from schema version {from} to {to}; backup: {}",
             store.path().display(),
             backup.display()
         );
     }
 }
 
-fn warn_of_doubt(standing: &Standing) {
-    if let Standing::Guest { why, store } = standing {
-        log::warn!("{why}; `db cleanup` refuses until `chantal pool take-over --from {store}`");
+fn warn_if_not_owner(access: &PoolAccess) {
+    if let PoolAccess::AddOnly { why, store } = access {
+        log::warn!(
+            "{why}; `db cleanup` is refused until `chantal pool take-over --from {store}` has been run"
+        );
     }
 }
 
-fn may_delete(standing: &Standing) -> Result<(), StorageError> {
-    match standing {
-        Standing::Owner => Ok(()),
-        Standing::Guest { why, store } => Err(StorageError::Guest {
+fn may_delete(access: &PoolAccess) -> Result<(), StorageError> {
+    match access {
+        PoolAccess::Owner => Ok(()),
+        PoolAccess::AddOnly { why, store } => Err(StorageError::NotOwner {
             why: why.clone(),
             store: store.clone(),
         }),
     }
 }
 
-/// Opens store and pool as they are, for a run that only says what it would do. What it would be refused over is an error.
-fn open_unchanged(places: &Places) -> Result<(Store, Pool, Standing), StorageError> {
+/// Opens store and pool without changes, for a dry run. Fails if a real run would.
+fn open_unchanged(places: &Places) -> Result<(Store, Pool, PoolAccess), StorageError> {
     let store = Store::open(&places.database_path)?;
     let id = store.read(Reader::pool_id)?;
     let pool = Pool::open(&places.pool_path, &id)?;
-    let standing = ownership::judge(&store, &pool)?;
-    warn_of_doubt(&standing);
-    Ok((store, pool, standing))
+    let access = ownership::check(&store, &pool)?;
+    warn_if_not_owner(&access);
+    Ok((store, pool, access))
 }
 
-/// Opens store and pool for a cleanup that only says what it would remove.
+/// Opens store and pool for the dry run of a cleanup.
 pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageError> {
     if !is_made(places)? {
         return Err(StorageError::Absent {
@@ -371,16 +377,17 @@ pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageErr
             obstacle: None,
         });
     }
-    let (store, pool, standing) = open_unchanged(places)?;
-    may_delete(&standing)?;
+    let (store, pool, access) = open_unchanged(places)?;
+    may_delete(&access)?;
     if let Err(error @ LockError::Busy { .. }) = Locks::probe(&places.base_path, &places.base_path)
     {
-        log::warn!("{error}; what it has not named yet counts as not needed here");
+        log::warn!("{error}; objects that it has not committed yet are counted as unused");
     }
     Ok((store, pool))
 }
 
-/// Opens the store for a command that only reads. `None`: there is no storage, and that was said.
+/// Opens the store for a command that only reads. `None`: there is no storage, and a warning was
+/// logged.
 pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
     if !is_made_or_warn(places)? {
         return Ok(None);
@@ -388,12 +395,12 @@ pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
     Ok(Some(Store::open(&places.database_path)?))
 }
 
-/// Whether there is a storage; says so where there is none.
+/// Whether there is a storage; logs a warning if not.
 pub fn is_made_or_warn(places: &Places) -> Result<bool, StorageError> {
     let is_made = is_made(places)?;
     if !is_made {
         log::warn!(
-            "{} holds no storage: is the file system mounted? `chantal init` creates a new storage",
+            "no storage in {}: is the file system mounted? `chantal init` creates a new storage",
             places.base_path.display()
         );
     }
@@ -405,18 +412,19 @@ pub fn is_made(places: &Places) -> Result<bool, StorageError> {
     if exists(&places.database_path)? {
         return Ok(true);
     }
-    refuse_a_lost_store(places)?;
+    reject_lost_store(places)?;
     Ok(false)
 }
 
-/// A pool with objects whose store is not there. Where the store's whole directory is not there, its disk may not be mounted: no loss.
-fn refuse_a_lost_store(places: &Places) -> Result<(), StorageError> {
+/// Fails if the pool contains objects but the store is missing. If the whole directory of the store
+/// is missing, its disk may not be mounted, and this is no error.
+fn reject_lost_store(places: &Places) -> Result<(), StorageError> {
     let directory = places.database_path.parent().unwrap_or(Path::new("/"));
-    if !is_away(directory)?
+    if !is_missing_or_empty(directory)?
         && Marker::read(&places.pool_path)?.is_some()
         && Pool::holds_objects(&places.pool_path)?
     {
-        return Err(StorageError::StoreGone {
+        return Err(StorageError::StoreMissing {
             pool: places.pool_path.clone(),
             store: places.database_path.clone(),
         });
@@ -424,8 +432,8 @@ fn refuse_a_lost_store(places: &Places) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Whether a directory of the storage is not there, or is a bare mount point.
-fn is_away(directory: &Path) -> io::Result<bool> {
+/// Whether a directory of the storage is missing or an empty mount point.
+fn is_missing_or_empty(directory: &Path) -> io::Result<bool> {
     Ok(!exists(directory)? || mounts::is_empty(directory, &[])?)
 }
 
@@ -506,7 +514,7 @@ mod tests {
         fs_err::remove_file(&places.database_path).unwrap();
         assert!(matches!(
             Storage::open(&places, &Requester::test()),
-            Err(StorageError::StoreGone { .. })
+            Err(StorageError::StoreMissing { .. })
         ));
         // `init` begins a new store over the old objects.
         let storage = Storage::init(&places, &Requester::test()).unwrap();

@@ -1,11 +1,15 @@
-//! A pool belongs to one store: another one would delete what only the first needs.
+//! A pool belongs to one store: another one would delete objects that only the first one needs.
 //!
-//! - The pool's marker names its store, where that was and on which host, and a generation that store and marker raise with each
-//!   new manifest and snapshot, and before objects are deleted: the store first, so that a run killed in between leaves a store that is ahead, which is its own master.
-//! - Another store is refused. The same store at another place, or behind the marker, is a copy or came out of a backup: it may add
-//!   to the pool, and must not delete from it.
-//! - `pool take-over` makes a store the owner, whatever the marker says; the former owner is refused from then on. What lies in the pool by
-//!   then stays until its owner's administrator gives it up ([`crate::store::records::Identity::adopting`]).
+//! - The pool marker contains the id, path and host of its store, and a generation that store and
+//!   marker increment with each new manifest and snapshot, and before objects are deleted: the
+//!   store first, so that a run killed in between leaves a store that is ahead of the marker, which
+//!   is fine.
+//! - Another store is refused. The same store at another path, or with a lower generation than the
+//!   marker, is a copy or was restored from a backup: it may add objects to the pool, but must not
+//!   delete any.
+//! - `pool take-over` makes a store the owner, regardless of the marker; the previous owner is
+//!   refused from then on. Objects that are in the pool by then are kept until the administrator
+//!   gives them up ([`crate::store::records::Identity::adopting`]).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,38 +21,38 @@ use crate::store::records::{Identity, random_id};
 use crate::store::{Reader, Store};
 use crate::time;
 
-/// The marker's `last used` is written again when it is that old.
-const NOTED_FOR: i64 = 3600;
+/// `last used` in the marker is updated after this time.
+const LAST_USED_INTERVAL_SECS: i64 = 3600;
 
-/// What a store may do with its pool.
+/// How a store may use its pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum PoolAccess {
     Owner,
-    /// Adding only; why, and the id of the store that the pool belongs to.
-    Guest {
-        why: Doubt,
+    /// Adding only; with the reason and the id of the owner.
+    AddOnly {
+        why: OwnershipIssue,
         store: String,
     },
 }
 
-/// Why a store may not be the one that its pool belongs to, although it has its id.
+/// Why a store may not be the owner of its pool, although it has the right id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Doubt {
+pub enum OwnershipIssue {
     #[error(
-        "the store {} is older than its pool (generation {generation}, the pool has {noted}): it came out of a backup",
+        "database {} is older than its pool (generation {generation}, pool generation {noted}): it was restored from a backup",
         store.display()
     )]
-    Behind {
+    RestoredFromBackup {
         store: PathBuf,
         generation: u64,
         noted: u64,
     },
     #[error(
-        "the store {} on {host} was moved or is a copy: its pool was last used by {} on {noted_host}",
+        "database {} on {host} was moved or copied: its pool was last used by {} on {noted_host}",
         store.display(),
         noted.display()
     )]
-    Elsewhere {
+    MovedOrCopied {
         store: PathBuf,
         host: String,
         noted: PathBuf,
@@ -56,22 +60,22 @@ pub enum Doubt {
     },
 }
 
-/// Two stores of which one takes the other's pool over.
+/// The previous and the new owner of a pool.
 #[derive(Debug)]
 pub struct TakeOver {
-    /// What the marker says; `None` where it says nothing yet.
+    /// The owner in the marker; `None` if there is none yet.
     pub from: Option<Owner>,
     pub to: Owner,
-    /// When the store that takes over was last used, in seconds since the epoch; `None`: never.
+    /// Whether the new owner has ever been used.
     pub last_used: Option<i64>,
 }
 
-/// How a store stands to its pool. Another one's pool is an error.
-pub fn judge(store: &Store, pool: &Pool) -> Result<Standing, StorageError> {
+/// Checks how a store may use its pool. Fails if the pool belongs to another store.
+pub fn check(store: &Store, pool: &Pool) -> Result<PoolAccess, StorageError> {
     let identity = store.read(Reader::identity)?;
     let here = owner(store, &identity)?;
     let Some(noted) = pool.owner() else {
-        return Ok(Standing::Owner);
+        return Ok(PoolAccess::Owner);
     };
     if noted.store != here.store {
         return Err(StorageError::OtherStore {
@@ -81,28 +85,28 @@ pub fn judge(store: &Store, pool: &Pool) -> Result<Standing, StorageError> {
         });
     }
     let why = if let Some(generation) = restored(&identity, &noted) {
-        Doubt::Behind {
+        OwnershipIssue::RestoredFromBackup {
             store: here.at,
             generation,
             noted: noted.generation,
         }
     } else if (&here.at, &here.host) != (&noted.at, &noted.host) {
-        Doubt::Elsewhere {
+        OwnershipIssue::MovedOrCopied {
             store: here.at,
             host: here.host,
             noted: noted.at,
             noted_host: noted.host,
         }
     } else {
-        return Ok(Standing::Owner);
+        return Ok(PoolAccess::Owner);
     };
-    Ok(Standing::Guest {
+    Ok(PoolAccess::AddOnly {
         why,
         store: noted.store,
     })
 }
 
-/// The generation with which the store came out of a backup, if it did.
+/// The generation of a store that was restored from a backup.
 fn restored(identity: &Identity, noted: &Owner) -> Option<u64> {
     let is_behind = identity.generation < noted.generation;
     identity
@@ -110,8 +114,9 @@ fn restored(identity: &Identity, noted: &Owner) -> Option<u64> {
         .or(is_behind.then_some(identity.generation))
 }
 
-/// Since when objects in the pool are kept that the store does not know. A marker without an owner, over which the store was used
-/// before, was lost and made again by hand: it cannot say any more whether this store came out of a backup.
+/// The time since which unknown objects in the pool are kept. A marker without an owner, although
+/// the store was used before, was recreated by hand: it does not tell whether this store was
+/// restored from a backup.
 pub fn adopting(identity: &Identity, pool: &Pool) -> Option<i64> {
     if pool.owner().is_none() && identity.generation > 0 {
         Some(time::now())
@@ -120,9 +125,10 @@ pub fn adopting(identity: &Identity, pool: &Pool) -> Option<i64> {
     }
 }
 
-/// The same for a store that is opened to change it. Notes it as the owner where it is, and nobody else was.
-pub fn stand(store: &Store, pool: &Pool, locks: &Locks) -> Result<Standing, StorageError> {
-    let standing = judge(store, pool)?;
+/// As [`check`], for a store that is opened for changes. Records it as the owner if the pool has
+/// none.
+pub fn record(store: &Store, pool: &Pool, locks: &Locks) -> Result<PoolAccess, StorageError> {
+    let access = check(store, pool)?;
     let identity = store.read(Reader::identity)?;
     let here = owner(store, &identity)?;
     let Some(noted) = pool.owner() else {
@@ -136,11 +142,11 @@ pub fn stand(store: &Store, pool: &Pool, locks: &Locks) -> Result<Standing, Stor
             })?;
         }
         pool.set_owner(locks, here)?;
-        return Ok(Standing::Owner);
+        return Ok(PoolAccess::Owner);
     };
     let restored = restored(&identity, &noted);
     if restored != identity.restored {
-        // What is synced from now on raises its generation, and does not bring back what it does not know.
+        // Later syncs increase its generation, but it still does not know the removed objects.
         store.write(locks, |writer| {
             writer.put_identity(&Identity {
                 restored,
@@ -148,16 +154,16 @@ pub fn stand(store: &Store, pool: &Pool, locks: &Locks) -> Result<Standing, Stor
             })
         })?;
     }
-    let is_old = here.last_used - noted.last_used >= NOTED_FOR;
-    if standing == Standing::Owner && (here.generation != noted.generation || is_old) {
+    let is_old = here.last_used - noted.last_used >= LAST_USED_INTERVAL_SECS;
+    if access == PoolAccess::Owner && (here.generation != noted.generation || is_old) {
         pool.set_owner(locks, here)?;
     }
-    Ok(standing)
+    Ok(access)
 }
 
-/// Brings the marker to the store's generation, where this store owns the pool.
-pub fn follow(storage: &Storage) -> Result<(), StorageError> {
-    let Purpose::Change(Standing::Owner) = storage.purpose else {
+/// Updates the generation in the marker, if this store owns the pool.
+pub fn update_marker(storage: &Storage) -> Result<(), StorageError> {
+    let Purpose::Change(PoolAccess::Owner) = storage.purpose else {
         return Ok(());
     };
     let generation = storage.store.read(Reader::identity)?.generation;
@@ -172,19 +178,19 @@ pub fn follow(storage: &Storage) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The owner that a pool's marker would name if it belonged to this store.
+/// The entry for this store in a pool marker.
 pub fn owner(store: &Store, identity: &Identity) -> io::Result<Owner> {
     Ok(Owner {
         store: identity.store.clone(),
-        at: noted_as(&fs_err::canonicalize(store.path())?),
+        at: marker_path(&fs_err::canonicalize(store.path())?),
         host: host(),
         generation: identity.generation,
         last_used: time::now(),
     })
 }
 
-/// As the marker can hold it: in a line, as text.
-fn noted_as(path: &Path) -> PathBuf {
+/// A path as text in one line, for the marker.
+fn marker_path(path: &Path) -> PathBuf {
     path.display().to_string().replace('\n', " ").into()
 }
 
@@ -194,13 +200,13 @@ fn host() -> String {
     host.split_whitespace().collect()
 }
 
-/// The store that a marker names, where its file is still there on this host.
-pub fn living(marker: &Marker) -> Option<&Owner> {
+/// The owner in a marker, if its file still exists on this host.
+pub fn existing_owner(marker: &Marker) -> Option<&Owner> {
     let owner = marker.owner.as_ref()?;
     (owner.host == host() && owner.at.exists()).then_some(owner)
 }
 
-/// What a take-over would do, for the one who decides.
+/// What a take-over would change.
 pub fn compare(store: &Store, marker: &Marker) -> Result<TakeOver, StorageError> {
     let (identity, last_used) =
         store.read(|reader| Ok((reader.identity()?, reader.last_used()?)))?;
@@ -213,7 +219,8 @@ pub fn compare(store: &Store, marker: &Marker) -> Result<TakeOver, StorageError>
     })
 }
 
-/// Makes the store the owner of the pool with this marker. Killed between the two writes: the marker still names the former one.
+/// Makes the store the owner of the pool with this marker. If it is killed between the two writes,
+/// the marker still contains the previous owner.
 pub fn take_over(
     store: &Store,
     locks: &Locks,
@@ -227,7 +234,7 @@ pub fn take_over(
         identity.adopting = Some(time::now());
         identity.restored = None;
         if let Some(owner) = &marker.owner {
-            // A copy must differ from what it is a copy of.
+            // A copy needs a different id than its original.
             if owner.store == identity.store {
                 identity.store.clone_from(&fresh_id);
             }

@@ -1,9 +1,11 @@
-//! A copy of the store beside it, before a migration: `chantal.redb.schema-1.bak`.
+//! A backup of the store next to it, made before a migration: `chantal.redb.schema-1.bak`.
 //!
-//! - It has its name only when it is whole and on disk.
-//! - None is ever overwritten. One that holds exactly what the store holds is used again (a run was killed between the copy and
-//!   the migration); where another one has the name, the next number is taken: `chantal.redb.schema-1.2.bak`.
-//! - Only a run that made one and then changed nothing takes it away again; all others are their owner's.
+//! - It is renamed to its final name only after it is complete and durable.
+//! - A backup is never overwritten. One with the same content as the store is reused (a run was
+//!   killed between backup and migration); otherwise the next number is used:
+//!   `chantal.redb.schema-1.2.bak`.
+//! - Only a run that made a backup and then changed nothing removes it; all others are left to the
+//!   administrator.
 
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -20,8 +22,8 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// For a run that found nothing to keep it for. One that was there before stays.
-    pub fn take_back(self) {
+    /// Removes a backup that is not needed, unless it existed before this run.
+    pub fn discard(self) {
         if self.is_new
             && let Err(error) = fs::remove_file(&self.path)
         {
@@ -30,7 +32,7 @@ impl Backup {
     }
 }
 
-/// Copies the store, whose file nobody may write meanwhile.
+/// Copies the store, which must not be written at the same time.
 pub fn make(store: &Store, locks: &Locks, version: u32) -> Result<Backup, StoreError> {
     locks.check()?;
     let path = store.path();
@@ -50,7 +52,7 @@ pub fn make(store: &Store, locks: &Locks, version: u32) -> Result<Backup, StoreE
     };
     let directory = path.parent().unwrap_or(Path::new("/"));
     let unfinished = with_ending(&copy, ".new");
-    // What a killed run left of a copy counts as free.
+    // The file of a killed run is overwritten, so its space counts as free.
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         removed => removed?,
@@ -111,7 +113,7 @@ fn are_equal(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// Bytes that an unprivileged user may still write there.
+/// Free bytes for unprivileged users.
 fn free_bytes(directory: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(directory);
     let stat = stat.map_err(|error| regular_file::named(directory)(error.into()))?;

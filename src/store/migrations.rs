@@ -1,10 +1,10 @@
-//! From an older schema version to the one that this program writes, step by step.
+//! Migrates a store from an older schema version to the current one, step by step.
 //!
-//! - Before the first step a copy of the store is made ([`super::backup`]).
-//! - Each step is one transaction together with its version: killed anywhere, the store has the version before it or the one
-//!   after it, and the next run goes on there.
-//! - A new version adds a step below, a line to the changelog above [`tables::SCHEMA_VERSION`] and a fixture
-//!   (`fixtures/store-v1/make.sh` says how). Steps stay as they were released.
+//! - Before the first step a backup of the store is made ([`super::backup`]).
+//! - Each step is one transaction that includes the version: after a kill the store has the version
+//!   before or after the step, and the next run continues there.
+//! - A new version adds a step below, a line to the changelog above [`tables::SCHEMA_VERSION`] and
+//!   a fixture (`fixtures/store-v1/make.sh` says how). Released steps never change.
 
 use std::borrow::Borrow;
 use std::path::PathBuf;
@@ -17,34 +17,35 @@ use super::records::{
     HistoryRecord, Identity, PackageRecord, RepositoryRecord, RepositoryRecord3, SnapshotRecord,
     SnapshotRecord3, TreeRecord, ValidatorRecord,
 };
-use super::seal::{Form, Shown, damaged, digested, seal, seal_json, unseal_json};
+use super::seal::{DisplayKey, RowFormat, check_digest, damaged, seal, seal_json, unseal_json};
 use super::{Store, StoreError, Transaction, backup, tables};
 use crate::digest::ObjectId;
 use crate::lock::Locks;
 
-/// Makes a store of the version after it out of one of its own version.
+/// Converts a store to the next version.
 type Step = fn(&WriteTransaction) -> Transaction<()>;
 
 /// From version 1, from version 2, and so on.
 const STEPS: [Step; tables::SCHEMA_VERSION as usize - 1] =
-    [make_all_tables, seal_all_rows, make_states];
+    [create_all_tables, seal_all_rows, convert_states];
 
-/// What was done to an older store.
+/// The result of a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migrated {
     pub from: u32,
     pub to: u32,
-    /// The store as it was.
+    /// The backup of the old store.
     pub backup: PathBuf,
 }
 
 impl Store {
-    /// Whether it has to be migrated before it can be written.
+    /// Whether it must be migrated before it can be written.
     pub fn is_older(&self) -> Result<bool, StoreError> {
         Ok(self.schema_version()? < tables::SCHEMA_VERSION)
     }
 
-    /// Brings an older store to the schema version that this program writes. `None`: it has it. The caller holds the storage alone.
+    /// Migrates an older store to the current schema version. `None` if it already has it. The
+    /// caller holds the storage lock exclusively.
     pub fn migrate(&self, locks: &Locks) -> Result<Option<Migrated>, StoreError> {
         let from = self.schema_version()?;
         if from == tables::SCHEMA_VERSION {
@@ -55,7 +56,7 @@ impl Store {
             .and_then(|done| STEPS.get(done..))
             .ok_or_else(|| StoreError::Damaged {
                 path: self.path.clone(),
-                what: format!("there never was a schema version {from}"),
+                what: format!("unknown schema version {from}"),
             })?;
         let backup = backup::make(self, locks, from)?;
         let migrated = steps
@@ -68,9 +69,10 @@ impl Store {
                 })
             });
         if let Err(error) = migrated {
-            // The store is what it was, but not byte for byte: a run that fails every hour must not leave a copy every hour.
+            // The store is unchanged, though not byte for byte: a run that fails every hour must
+            // not leave a new backup every hour.
             if self.schema_version().is_ok_and(|version| version == from) {
-                backup.take_back();
+                backup.discard();
             }
             return Err(error);
         }
@@ -83,18 +85,18 @@ impl Store {
 }
 
 /// From 1 to 2.
-fn make_all_tables(transaction: &WriteTransaction) -> Transaction<()> {
+fn create_all_tables(transaction: &WriteTransaction) -> Transaction<()> {
     transaction.open_table(tables::PACKAGE_TO_RECORD)?;
     transaction.open_table(tables::SNAPSHOT_TO_RECORD)?;
     Ok(())
 }
 
-/// From 2 to 3. What is damaged already is not sealed as if it were good, as far as that can be told.
+/// From 2 to 3. Damage that can be detected is not sealed as valid.
 fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
     for table in [tables::MANIFEST_TO_CHUNKS, tables::CHUNK_TO_ENTRIES] {
         for row in transaction.open_table(table)?.iter()? {
             let (id, bytes) = row?;
-            digested(&table, ObjectId(*id.value()), bytes.value())?;
+            check_digest(&table, ObjectId(*id.value()), bytes.value())?;
         }
     }
     check_names(transaction)?;
@@ -109,7 +111,7 @@ fn seal_all_rows(transaction: &WriteTransaction) -> Transaction<()> {
         .open_table(tables::META)?
         .get(tables::POOL)?
         .and_then(|id| String::from_utf8(id.value().to_vec()).ok())
-        .ok_or_else(|| damaged(&tables::META, &tables::POOL, "it is missing"))?;
+        .ok_or_else(|| damaged(&tables::META, &tables::POOL, "missing"))?;
     tables::put_identity(transaction, &Identity::of_version_2(pool))
 }
 
@@ -132,53 +134,53 @@ fn check_names(transaction: &WriteTransaction) -> Transaction<()> {
 }
 
 /// From 3 to 4.
-fn make_states(transaction: &WriteTransaction) -> Transaction<()> {
+fn convert_states(transaction: &WriteTransaction) -> Transaction<()> {
     replace_rows::<_, RepositoryRecord3, RepositoryRecord>(
         transaction,
         tables::REPOSITORY_TO_RECORD,
     )?;
     replace_rows::<_, SnapshotRecord3, SnapshotRecord>(transaction, tables::SNAPSHOT_TO_RECORD)?;
-    // They only save a download.
+    // They are only a cache.
     transaction.delete_table(tables::PATH_TO_VALIDATOR)?;
     transaction.open_table(tables::ORIGIN_TO_VALIDATOR)?;
     Ok(())
 }
 
-/// Makes new records of those in a table.
+/// Converts the records of a table.
 fn replace_rows<K, Old, New>(
     transaction: &WriteTransaction,
     table: TableDefinition<'static, K, &'static [u8]>,
 ) -> Transaction<()>
 where
     K: Key + 'static,
-    for<'k> K::SelfType<'k>: Shown + Borrow<K::SelfType<'k>>,
+    for<'k> K::SelfType<'k>: DisplayKey + Borrow<K::SelfType<'k>>,
     Old: DeserializeOwned + Into<New>,
     New: Serialize,
 {
     rewrite_rows(transaction, table, |key, value| {
-        let record: Old = unseal_json(Form::Sealed, &table, key, value)?;
+        let record: Old = unseal_json(RowFormat::Sealed, &table, key, value)?;
         Ok(seal_json(&table, key, &record.into()))
     })
 }
 
-/// Puts a check before each record of a table.
+/// Adds a checksum to each record of a table.
 fn seal_rows<K, T>(
     transaction: &WriteTransaction,
     table: TableDefinition<'static, K, &'static [u8]>,
 ) -> Transaction<()>
 where
     K: Key + 'static,
-    for<'k> K::SelfType<'k>: Shown + Borrow<K::SelfType<'k>>,
+    for<'k> K::SelfType<'k>: DisplayKey + Borrow<K::SelfType<'k>>,
     T: DeserializeOwned,
 {
     rewrite_rows(transaction, table, |key, value| {
-        let _: T = unseal_json(Form::Plain, &table, key, value)?;
+        let _: T = unseal_json(RowFormat::Plain, &table, key, value)?;
         Ok(seal(&table, key, value))
     })
 }
 
-/// Writes a table anew, row by row: there may be more rows than memory has room for. The checks in its
-/// rows are those of the table's own name.
+/// Rewrites a table row by row: there may be more rows than fit into memory. The checksums are
+/// computed with the name of the final table.
 fn rewrite_rows<K>(
     transaction: &WriteTransaction,
     table: TableDefinition<'static, K, &'static [u8]>,

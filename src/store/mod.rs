@@ -1,14 +1,20 @@
-//! The store: one redb file that names what the pool holds and what each repository's state is.
+//! The store: one redb file with the objects of the pool and the states of all repositories.
 //!
-//! - Writers hold [`Locks`]. The file is open for writing only for the length of a transaction ([`Store::write`]), so readers work
-//!   while a sync runs, and several runs write in turn: one that finds another's transaction under way waits for its end. What a
-//!   transaction changes it reads itself: what was read before it may be another run's by now.
-//! - A transaction is all or nothing; what it names was flushed to disk before ([`crate::pool::Pool::flush`]).
-//! - After a crash the first opener repairs: a reader that finds the file in need of it opens it for writing once.
-//! - What can be asked is [`Reader`]'s, what can be changed [`Writer`]'s; [`tables`] is the only place that knows how keys and values look on disk, and holds the schema version.
-//! - Every row that is read is checked ([`seal`]): damage is an error that names table and key, never a wrong answer.
-//! - A newer store is refused. An older one is read as it is where that can be done; before anything is written it is
-//!   [migrated](migrations), and a copy of what it was stays beside it ([`backup`]).
+//! - Writers hold [`Locks`]. The file is open for writing only during a transaction
+//!   ([`Store::write`]), so that readers work while a sync runs, and several runs take turns: a run
+//!   waits for the transaction of another one. A transaction reads the rows that it changes itself:
+//!   another run may have changed them before.
+//! - A transaction is atomic; the objects that it refers to were flushed to disk before
+//!   ([`crate::pool::Pool::flush`]).
+//! - After a crash the first process that opens the file repairs it: a reader opens it for writing
+//!   once if necessary.
+//! - [`Reader`] has the queries, [`Writer`] the changes; [`tables`] alone defines the encoding of
+//!   keys and values, and the schema version.
+//! - Every row that is read is checked ([`seal`]): damage is an error with table and key, never a
+//!   wrong result.
+//! - A newer store is refused. An older one is read as it is if possible; before anything is
+//!   written it is [migrated](migrations), and a backup of the old one is kept next to it
+//!   ([`backup`]).
 
 mod backup;
 mod migrations;
@@ -35,27 +41,28 @@ pub use migrations::Migrated;
 pub use needed::Needed;
 pub use reader::Name;
 
-/// redb's own default is 1 GiB.
+/// The default of redb is 1 GiB.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long the transaction of another run is waited for: the longest ones take seconds, on slow disks a minute.
+/// How long to wait for the transaction of another run: the longest ones take seconds, on slow
+/// disks a minute.
 const TURN_MAX: Duration = Duration::from_mins(2);
 const TURN_PAUSE: Duration = Duration::from_millis(10);
-/// How long a compaction waits for a moment in which nobody reads.
+/// How long a compaction waits for readers to finish.
 const READERS_MAX: Duration = Duration::from_secs(10);
 
 pub struct Store {
     path: PathBuf,
-    /// redb's file locks are between processes; this is the same between threads.
+    /// redb locks its file between processes; this is the lock between threads.
     access: RwLock<()>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the store {path} is not there")]
+    #[error("database {path} does not exist")]
     Absent { path: PathBuf },
     #[error(
-        "the store {path} has schema version {found}; this chantal knows versions up to {known}: it was written by a newer one"
+        "database {path} has schema version {found}, but this version of chantal supports only versions up to {known}"
     )]
     Newer {
         path: PathBuf,
@@ -63,7 +70,7 @@ pub enum StoreError {
         known: u32,
     },
     #[error(
-        "the store {path} has schema version {found}, which this chantal can only read after migrating it to {known}"
+        "database {path} has schema version {found} and must be migrated to version {known} first"
     )]
     Older {
         path: PathBuf,
@@ -71,35 +78,35 @@ pub enum StoreError {
         known: u32,
     },
     #[error(
-        "the store {path} must be copied before it is migrated: {needed} bytes, and its file system has {free} free"
+        "not enough disk space to back up database {path} before the migration: {needed} bytes needed, {free} free"
     )]
     NoRoom {
         path: PathBuf,
         needed: u64,
         free: u64,
     },
-    #[error("the store {path} is damaged: {what}")]
+    #[error("database {path} is damaged: {what}")]
     Damaged { path: PathBuf, what: String },
-    #[error("the store {path} is damaged: table {table}, key {key}: {why}")]
+    #[error("database {path} is damaged: table {table}, key {key}: {why}")]
     Record {
         path: PathBuf,
         table: String,
         key: String,
         why: String,
     },
-    #[error("the store {path} cannot be written: its file system is full")]
+    #[error("cannot write to database {path}: the file system is full")]
     Full { path: PathBuf },
-    /// A writer was killed, and what it left can only be put in order by writing.
-    #[error("the store {path} must be repaired after a crash, and cannot be: {why}")]
+    /// A writer was killed, and the repair needs write access.
+    #[error("cannot repair database {path} after a crash: {why}")]
     Unrepaired { path: PathBuf, why: String },
-    #[error("the store {path} is busy: another run has been writing it for {} seconds", TURN_MAX.as_secs())]
+    #[error("database {path} is busy: another process has been writing to it for {} seconds", TURN_MAX.as_secs())]
     Busy { path: PathBuf },
-    #[error("the store {path}: {source}")]
+    #[error("database {path}: {source}")]
     Database {
         path: PathBuf,
         source: Box<redb::Error>,
     },
-    /// Found when something was to be written: nothing was.
+    /// Nothing was written.
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
@@ -115,7 +122,7 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::Record { .. }
             | Self::Database { .. } => Exit::Damaged,
-            // Nothing is lost: it works again when it can be written.
+            // No data is lost: it works again once the file is writable.
             Self::Full { .. } | Self::NoRoom { .. } | Self::Unrepaired { .. } => Exit::Other,
             Self::Busy { .. } => Exit::Busy,
             Self::Lock(error) => error.exit(),
@@ -124,14 +131,14 @@ impl StoreError {
     }
 }
 
-/// What goes wrong inside a transaction, before the store's path is added.
+/// An error inside a transaction, before the path of the store is added.
 #[derive(Debug)]
 pub enum TransactionError {
     Database(Box<redb::Error>),
     Unrepaired(String),
     Lock(LockError),
     Damaged(String),
-    /// A row that is not what was written, or that must be there and is not.
+    /// A row that is damaged, or missing although it is required.
     Record {
         table: String,
         key: String,
@@ -158,26 +165,27 @@ pub struct Reader {
     transaction: ReadTransaction,
     /// The schema version of the store.
     version: u32,
-    /// How its rows look.
-    form: seal::Form,
+    /// The format of its rows.
+    form: seal::RowFormat,
 }
 
-/// Changes that become visible together, or not at all.
+/// Changes that become visible together or not at all.
 pub struct Writer(WriteTransaction);
 
 impl Store {
-    /// Makes a new, empty store for the pool with this id.
+    /// Creates an empty store for the pool with this id.
     pub fn create(path: &Path, pool_id: &str) -> Result<Self, StoreError> {
-        Self::create_as(path, &Identity::new(pool_id)?)
+        Self::create_with(path, &Identity::new(pool_id)?)
     }
 
-    /// Makes a new, empty store.
-    pub fn create_as(path: &Path, identity: &Identity) -> Result<Self, StoreError> {
+    /// Creates an empty store.
+    pub fn create_with(path: &Path, identity: &Identity) -> Result<Self, StoreError> {
         let store = Self {
             path: path.to_owned(),
             access: RwLock::new(()),
         };
-        // Under another name until it is whole: whoever finds the store finds a schema version in it.
+        // It is created under a temporary name, so that an existing store always has a schema
+        // version.
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
         let fresh = PathBuf::from(fresh);
@@ -199,7 +207,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a store to read it, and checks that this program understands it as it is.
+    /// Opens a store for reading, and checks that its version is supported.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let store = Self::open_older(path)?;
         let found = store.schema_version()?;
@@ -213,18 +221,19 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens a store that is to be written, however old it is: [`Self::migrate`] comes before anything else is written.
+    /// Opens a store for writing, of any older version: [`Self::migrate`] must be called before
+    /// anything else is written.
     pub fn open_older(path: &Path) -> Result<Self, StoreError> {
         if !path.try_exists()? {
             return Err(StoreError::Absent {
                 path: path.to_owned(),
             });
         }
-        // redb would wait for somebody to write into a pipe.
+        // redb would block on a pipe.
         if !fs_err::metadata(path)?.is_file() {
             return Err(StoreError::Damaged {
                 path: path.to_owned(),
-                what: "it is not a regular file".to_owned(),
+                what: "not a regular file".to_owned(),
             });
         }
         let store = Self {
@@ -250,12 +259,12 @@ impl Store {
         self.read(|reader| tables::schema_version(&reader.transaction))
     }
 
-    /// Reads a consistent state, also while another process writes.
+    /// Reads a consistent view, even while another process writes.
     pub fn read<T>(&self, work: impl FnOnce(&Reader) -> Transaction<T>) -> Result<T, StoreError> {
         let _access = self.access.read().unwrap_or_else(PoisonError::into_inner);
-        self.explained(guarded(|| {
+        self.explained(catch_panic(|| {
             let database = match builder().open_read_only(&self.path) {
-                // A writer was killed. Opening for writing repairs.
+                // A writer was killed. Opening the file for writing repairs it.
                 Err(redb::DatabaseError::RepairAborted) => {
                     drop(open_in_turn(&self.path).map_err(|error| unrepaired(&error))?);
                     builder()
@@ -275,14 +284,15 @@ impl Store {
         }))
     }
 
-    /// Changes the store in one transaction. An error changes nothing, nor does a lock that is not held any more.
+    /// Changes the store in one transaction. After an error, or if a lock was lost, nothing is
+    /// changed.
     pub fn write<T>(
         &self,
         locks: &Locks,
         work: impl FnOnce(&Writer) -> Transaction<T>,
     ) -> Result<T, StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
-        self.explained(guarded(|| {
+        self.explained(catch_panic(|| {
             locks.check()?;
             let database = open_in_turn(&self.path)?;
             let writer = Writer(database.begin_write()?);
@@ -293,11 +303,11 @@ impl Store {
         }))
     }
 
-    /// Gives room that is no longer needed back to the file system. Where others read the store all the
-    /// time, the next cleanup does it.
+    /// Returns unused space to the file system. If there are always readers, the next cleanup does
+    /// it.
     pub fn compact(&self, locks: &Locks) -> Result<(), StoreError> {
         let _access = self.access.write().unwrap_or_else(PoisonError::into_inner);
-        self.explained(guarded(|| {
+        self.explained(catch_panic(|| {
             locks.check()?;
             let started = Instant::now();
             loop {
@@ -310,7 +320,10 @@ impl Store {
                         std::thread::sleep(TURN_PAUSE);
                     }
                     Err(redb::CompactionError::TransactionInProgress) => {
-                        log::debug!("{} is being read: not compacted", self.path.display());
+                        log::debug!(
+                            "{} is in use by a reader: not compacted",
+                            self.path.display()
+                        );
                         return Ok(());
                     }
                     compacted => return Ok(compacted.map(drop)?),
@@ -319,7 +332,7 @@ impl Store {
         }))
     }
 
-    /// Bytes of the store's file.
+    /// Size of the file in bytes.
     pub fn size(&self) -> io::Result<u64> {
         Ok(fs_err::metadata(&self.path)?.len())
     }
@@ -337,7 +350,7 @@ impl Store {
                 redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
                     StoreError::Damaged {
                         path: self.path.clone(),
-                        what: "it is not a redb file".to_owned(),
+                        what: "not a redb file".to_owned(),
                     }
                 }
                 redb::Error::Io(source) if source.kind() == io::ErrorKind::StorageFull => {
@@ -348,7 +361,7 @@ impl Store {
                 redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
                     StoreError::Damaged {
                         path: self.path.clone(),
-                        what: "it ends too early".to_owned(),
+                        what: "the file is truncated".to_owned(),
                     }
                 }
                 source => StoreError::Database {
@@ -375,7 +388,7 @@ impl Store {
     }
 }
 
-/// Opens the file for writing, after the transaction of another run if one is under way.
+/// Opens the file for writing, and waits for the transaction of another run.
 fn open_in_turn(path: &Path) -> Result<Database, redb::DatabaseError> {
     let started = Instant::now();
     loop {
@@ -392,11 +405,11 @@ fn unrepaired(error: &redb::DatabaseError) -> TransactionError {
     TransactionError::Unrepaired(error.to_string())
 }
 
-/// redb believes its pages: where they are damaged it may panic instead of returning an error. The panic's text has been
-/// printed by then; what it means is said here.
-fn guarded<T>(work: impl FnOnce() -> Transaction<T>) -> Transaction<T> {
+/// redb does not validate its pages: if they are damaged it may panic instead of returning an
+/// error. The panic message has already been printed; the returned error explains it.
+fn catch_panic<T>(work: impl FnOnce() -> Transaction<T>) -> Transaction<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let what = "its pages contradict each other (see above)";
+        let what = "inconsistent pages (see above)";
         Err(TransactionError::Damaged(what.to_owned()))
     })
 }

@@ -1,12 +1,12 @@
-//! What must stay: everything that something in the store names. Cleanup removes the rest, and
-//! statistics count by the same rule.
+//! Everything that is referenced in the store. Cleanup removes the rest, and statistics use the
+//! same definition.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::{Name, Reader, Transaction};
 use crate::digest::ObjectId;
 
-/// Everything that something names.
+/// Everything that is referenced.
 #[derive(Debug, Default)]
 pub struct Needed {
     pub manifests: BTreeSet<ObjectId>,
@@ -24,7 +24,7 @@ impl Needed {
 }
 
 impl Reader {
-    /// `is_leaving` says of a name that it does not count.
+    /// References for which `is_leaving` returns true are ignored.
     pub fn needed(&self, is_leaving: impl Fn(&Name, ObjectId) -> bool) -> Transaction<Needed> {
         let mut needed = Needed::default();
         for (name, manifest) in self.names()? {

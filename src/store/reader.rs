@@ -1,4 +1,4 @@
-//! What the store can be asked, in one consistent view.
+//! Queries of the store, in one consistent view.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -11,7 +11,7 @@ use super::records::{
     HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, RepositoryRecord3,
     SnapshotRecord, SnapshotRecord3, TreeRecord, ValidatorRecord,
 };
-use super::seal::{Form, Shown, damaged, digested, unseal, unseal_json};
+use super::seal::{DisplayKey, RowFormat, check_digest, damaged, unseal, unseal_json};
 use super::{Reader, Transaction, tables};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Entry, Manifest};
@@ -19,7 +19,7 @@ use crate::names::{RepoId, SnapshotName};
 
 type Snapshots = redb::ReadOnlyTable<(&'static str, &'static str), &'static [u8]>;
 
-/// What keeps a manifest and its objects.
+/// A reference that keeps a manifest and its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
     State {
@@ -29,20 +29,20 @@ pub enum Name {
         repository: RepoId,
         name: SnapshotName,
     },
-    /// It shows the manifest, or did so a while ago.
+    /// A published tree that shows the manifest now or did so recently.
     Tree {
         path: PathBuf,
         repository: RepoId,
-        /// What it shows; `None` for the repository's state.
+        /// The snapshot that it shows; `None` for the repository's state.
         snapshot: Option<SnapshotName>,
     },
 }
 
-const MISSING: &str = "it is missing";
+const MISSING: &str = "missing";
 
 impl Reader {
-    /// A row's record. Where few rows can be meant and the one that is asked for is missing, the whole table is looked at: a row with a
-    /// damaged key is not found under its own.
+    /// The record of a row. If a row of a small table is missing, the whole table is checked,
+    /// because a row with a damaged key cannot be found.
     fn json<'k, K, V, T>(
         &self,
         table: &TableDefinition<'_, K, V>,
@@ -52,21 +52,21 @@ impl Reader {
     where
         K: redb::Key + 'static,
         V: redb::Value + 'static,
-        K::SelfType<'k>: Shown,
+        K::SelfType<'k>: DisplayKey,
         T: DeserializeOwned,
     {
         unseal_json(self.form, table, key, value)
     }
 
-    /// Which store it is.
+    /// The identity of the store.
     pub fn identity(&self) -> Transaction<Identity> {
-        if self.form == Form::Plain {
+        if self.form == RowFormat::Plain {
             return Ok(Identity::of_version_2(self.pool_id()?));
         }
         tables::identity(&self.transaction.open_table(tables::META)?)
     }
 
-    /// When a sync or a publishing last ended with a change or without.
+    /// When a sync or a publication last finished, with or without changes.
     pub fn last_used(&self) -> Transaction<Option<i64>> {
         let mut last = self
             .repositories()?
@@ -125,7 +125,7 @@ impl Reader {
         let Some(row) = table.get(&id.0)? else {
             return Err(damaged(&tables::MANIFEST_TO_CHUNKS, &&id.0, MISSING));
         };
-        let bytes = digested(&tables::MANIFEST_TO_CHUNKS, id, row.value())?;
+        let bytes = check_digest(&tables::MANIFEST_TO_CHUNKS, id, row.value())?;
         Manifest::decode(bytes)
             .map_err(|error| damaged(&tables::MANIFEST_TO_CHUNKS, &&id.0, &error.to_string()))
     }
@@ -144,7 +144,7 @@ impl Reader {
         Ok(())
     }
 
-    /// All of them at once.
+    /// All entries at once.
     pub fn entries(&self, id: ObjectId) -> Transaction<Vec<Entry>> {
         let mut entries = Vec::new();
         self.each_entry(id, &mut |entry| {
@@ -160,12 +160,12 @@ impl Reader {
             return Err(damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, MISSING));
         };
         let bytes = tables::decompress_chunk(id, row.value())?;
-        manifest::decode_chunk(digested(&tables::CHUNK_TO_ENTRIES, id, &bytes)?)
+        manifest::decode_chunk(check_digest(&tables::CHUNK_TO_ENTRIES, id, &bytes)?)
             .map_err(|error| damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, &error.to_string()))
     }
 
     pub fn object(&self, object: ObjectId) -> Transaction<Option<ObjectRecord>> {
-        if self.form == Form::Plain {
+        if self.form == RowFormat::Plain {
             let table = self
                 .transaction
                 .open_table(tables::OBJECT_TO_PLAIN_RECORD)?;
@@ -179,7 +179,7 @@ impl Reader {
             .transpose()
     }
 
-    /// The object that is known to have a declared digest. What SHA-1 says counts only within `repository`.
+    /// The object with a declared digest. A SHA-1 digest is valid only within `repository`.
     pub fn object_with(
         &self,
         digest: &Digest,
@@ -189,7 +189,7 @@ impl Reader {
             return Ok(Some(object));
         }
         let key = tables::alias_key(digest, repository);
-        if self.form == Form::Plain {
+        if self.form == RowFormat::Plain {
             let table = self
                 .transaction
                 .open_table(tables::DIGEST_TO_PLAIN_OBJECT)?;
@@ -203,7 +203,7 @@ impl Reader {
             .transpose()
     }
 
-    /// What was found in a package by the keys of a keyring; `None` when it was not verified yet.
+    /// The result of verifying a package with a keyring; `None` if it has not been verified yet.
     pub fn package(
         &self,
         package: ObjectId,
@@ -221,14 +221,14 @@ impl Reader {
             .transpose()
     }
 
-    /// How many objects the store knows, and their bytes.
+    /// The number of known objects, and their bytes.
     pub fn objects(&self) -> Transaction<(u64, u64)> {
         let (mut count, mut bytes) = (0, 0_u64);
         let mut add = |record: ObjectRecord| {
             count += 1;
             bytes = bytes.saturating_add(record.size);
         };
-        if self.form == Form::Plain {
+        if self.form == RowFormat::Plain {
             let table = self
                 .transaction
                 .open_table(tables::OBJECT_TO_PLAIN_RECORD)?;
@@ -248,14 +248,14 @@ impl Reader {
         Ok((count, bytes))
     }
 
-    /// How many manifests and chunks there are.
+    /// The number of manifests and chunks.
     pub fn manifests_and_chunks(&self) -> Transaction<(u64, u64)> {
         let manifests = self.transaction.open_table(tables::MANIFEST_TO_CHUNKS)?;
         let chunks = self.transaction.open_table(tables::CHUNK_TO_ENTRIES)?;
         Ok((manifests.len()?, chunks.len()?))
     }
 
-    /// What the server at `origin` gave with the file at a path below it.
+    /// The validators from the server at `origin` for a path below it.
     pub fn validator(
         &self,
         repository: &RepoId,
@@ -298,10 +298,10 @@ impl Reader {
             .collect()
     }
 
-    /// The last syncs of a repository, newest first.
+    /// The latest syncs of a repository, newest first.
     pub fn history(&self, repository: &RepoId, limit: usize) -> Transaction<Vec<HistoryRecord>> {
         let table = self.transaction.open_table(tables::SYNC_TO_RECORD)?;
-        // A row whose key is damaged is another repository's now.
+        // A row with a damaged key seems to belong to another repository.
         for row in table.iter()? {
             let (key, value) = row?;
             self.syncer(key.value(), value.value())?;
@@ -329,7 +329,7 @@ impl Reader {
         known.extend(self.snapshots()?.into_keys().map(|(owner, _)| owner));
         known.extend(self.trees()?.into_values().map(|tree| tree.repository));
         let syncs = self.transaction.open_table(tables::SYNC_TO_RECORD)?;
-        // A repository has up to a thousand: from one name to the next.
+        // A repository has up to a thousand rows: skip to the next name.
         let mut next = syncs.first()?;
         while let Some((key, value)) = next {
             let name = self.syncer(key.value(), value.value())?;
@@ -390,7 +390,7 @@ impl Reader {
         }
     }
 
-    /// The objects that hold the keys which states were verified by.
+    /// The keyrings with which states were verified.
     pub fn keyrings(&self) -> Transaction<BTreeSet<ObjectId>> {
         let repositories = self.repositories()?.into_values();
         let snapshots = self.snapshots()?.into_values();
@@ -399,8 +399,8 @@ impl Reader {
         Ok(states.filter_map(|state| state.keyring).collect())
     }
 
-    /// Every manifest that something names, once for each name: states and snapshots with their evidence, published trees with their
-    /// earlier generations.
+    /// Every referenced manifest, once for each reference: states and snapshots with their
+    /// evidence, published trees with their earlier generations.
     pub fn names(&self) -> Transaction<Vec<(Name, ObjectId)>> {
         let mut names = Vec::new();
         for (repository, record) in self.repositories()? {

@@ -1,11 +1,12 @@
-//! Every row carries a check of itself, and every read looks at it: redb believes what its pages hold, and a flipped bit in one
-//! would publish a package under another name.
+//! Every row has a checksum, which is verified with every read: redb does not validate its pages,
+//! and a flipped bit could publish a package under another name.
 //!
-//! - The value of a row begins with the first eight bytes of the SHA-256 of its table's name, its key and the rest. So a row that was
-//!   moved to another key or table is noticed too. Eight bytes miss one accident in 2^64, and cost little in tables of millions;
-//!   whoever means to forge a store can compute them, as they could any digest beside its data.
-//! - Manifests and chunks are named by their digest: that is their check.
-//! - Before version 3 rows had none.
+//! - The value of a row begins with the first eight bytes of the SHA-256 of the table name, the key
+//!   and the rest of the value. So a row that was moved to another key or table is detected as
+//!   well. Eight bytes miss one accidental error in 2^64, and cost little in tables with millions
+//!   of rows. They do not protect against deliberate changes.
+//! - Manifests and chunks are named by their digest, which serves as their checksum.
+//! - Before version 3 rows had no checksum.
 
 use redb::{Key, TableDefinition, TableHandle as _, Value};
 use serde::Serialize;
@@ -14,69 +15,69 @@ use serde::de::DeserializeOwned;
 use super::{Transaction, TransactionError};
 use crate::digest::{self, Algorithm, Hasher, ObjectId};
 
-/// Bytes of a row's check.
+/// Length of a checksum in bytes.
 pub const LENGTH: usize = 8;
 
-/// Whether the rows of a store carry checks.
+/// Whether the rows of a store have checksums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum RowFormat {
     /// Versions 1 and 2.
     Plain,
     Sealed,
 }
 
-/// How a key is shown in messages.
-pub trait Shown {
+/// A key as text for messages.
+pub trait DisplayKey {
     fn shown(&self) -> String;
 }
 
-impl Shown for &str {
+impl DisplayKey for &str {
     fn shown(&self) -> String {
         (*self).to_owned()
     }
 }
 
-impl Shown for (&str, &str) {
+impl DisplayKey for (&str, &str) {
     fn shown(&self) -> String {
         format!("{}/{}", self.0, self.1)
     }
 }
 
-impl Shown for (&str, &[u8; 32], &str) {
+impl DisplayKey for (&str, &[u8; 32], &str) {
     fn shown(&self) -> String {
         format!("{}/{}/{}", self.0, digest::hex(self.1), self.2)
     }
 }
 
-impl Shown for (&str, u64) {
+impl DisplayKey for (&str, u64) {
     fn shown(&self) -> String {
         format!("{}/{}", self.0, self.1)
     }
 }
 
-impl Shown for &[u8] {
+impl DisplayKey for &[u8] {
     fn shown(&self) -> String {
         match std::str::from_utf8(self) {
-            // A tree's path.
+            // The path of a tree.
             Ok(path) if path.starts_with('/') => path.to_owned(),
             _ => digest::hex(self),
         }
     }
 }
 
-impl Shown for &[u8; 32] {
+impl DisplayKey for &[u8; 32] {
     fn shown(&self) -> String {
         digest::hex(*self)
     }
 }
 
-impl Shown for [u8; 64] {
+impl DisplayKey for [u8; 64] {
     fn shown(&self) -> String {
         digest::hex(self)
     }
 }
 
-/// A row as it is stored: its check, then `payload`.
+/// A row as it is stored: its checksum, then `payload`.
 pub fn seal<K, V>(
     table: &TableDefinition<'_, K, V>,
     key: &K::SelfType<'_>,
@@ -91,9 +92,9 @@ where
     value
 }
 
-/// What a row says, after its check was looked at.
+/// The payload of a row, after its checksum was verified.
 pub fn unseal<'k, 'v, K, V>(
-    form: Form,
+    form: RowFormat,
     table: &TableDefinition<'_, K, V>,
     key: &K::SelfType<'k>,
     value: &'v [u8],
@@ -101,9 +102,9 @@ pub fn unseal<'k, 'v, K, V>(
 where
     K: Key + 'static,
     V: Value + 'static,
-    K::SelfType<'k>: Shown,
+    K::SelfType<'k>: DisplayKey,
 {
-    if form == Form::Plain {
+    if form == RowFormat::Plain {
         return Ok(value);
     }
     match value.split_at_checked(LENGTH) {
@@ -112,7 +113,7 @@ where
         {
             Ok(payload)
         }
-        _ => Err(damaged(table, key, "its checksum is wrong")),
+        _ => Err(damaged(table, key, "checksum mismatch")),
     }
 }
 
@@ -131,7 +132,7 @@ where
 }
 
 pub fn unseal_json<'k, K, V, T>(
-    form: Form,
+    form: RowFormat,
     table: &TableDefinition<'_, K, V>,
     key: &K::SelfType<'k>,
     value: &[u8],
@@ -139,16 +140,16 @@ pub fn unseal_json<'k, K, V, T>(
 where
     K: Key + 'static,
     V: Value + 'static,
-    K::SelfType<'k>: Shown,
+    K::SelfType<'k>: DisplayKey,
     T: DeserializeOwned,
 {
     let json = unseal(form, table, key, value)?;
     serde_json::from_slice(json)
-        .map_err(|error| damaged(table, key, &format!("it cannot be read: {error}")))
+        .map_err(|error| damaged(table, key, &format!("cannot be decoded: {error}")))
 }
 
-/// The value of a row that is named by its digest.
-pub fn digested<'v, V: Value + 'static>(
+/// Verifies and returns the value of a row that is named by its digest.
+pub fn check_digest<'v, V: Value + 'static>(
     table: &TableDefinition<'_, &'static [u8; 32], V>,
     id: ObjectId,
     value: &'v [u8],
@@ -157,7 +158,7 @@ pub fn digested<'v, V: Value + 'static>(
     if found == id {
         Ok(value)
     } else {
-        let why = format!("its SHA-256 is {found}");
+        let why = format!("SHA-256 mismatch: got {found}");
         Err(damaged(table, &&id.0, &why))
     }
 }
@@ -170,7 +171,7 @@ pub fn damaged<'k, K, V>(
 where
     K: Key + 'static,
     V: Value + 'static,
-    K::SelfType<'k>: Shown,
+    K::SelfType<'k>: DisplayKey,
 {
     TransactionError::Record {
         table: table.name().to_owned(),
@@ -179,7 +180,8 @@ where
     }
 }
 
-/// Each part but the last with its length before it, so that none can lend its end to the next.
+/// Each part except the last one is prefixed with its length, so that the boundaries are
+/// unambiguous.
 fn check(table: &str, key: &[u8], payload: &[u8]) -> [u8; LENGTH] {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     for part in [table.as_bytes(), key] {
@@ -205,7 +207,7 @@ mod tests {
         let key = ("a", "b");
         let good = seal(&TABLE, &key, b"payload");
         let read = |table, key: (&str, &str), value: &[u8]| {
-            unseal(Form::Sealed, table, &key, value).map(<[u8]>::to_vec)
+            unseal(RowFormat::Sealed, table, &key, value).map(<[u8]>::to_vec)
         };
         assert_eq!(read(&TABLE, key, &good).unwrap(), b"payload");
         for place in 0..good.len() * 8 {
@@ -221,7 +223,7 @@ mod tests {
             read(&TABLE, key, &good[..end]).unwrap_err();
         }
         assert_eq!(
-            unseal(Form::Plain, &TABLE, &key, b"payload").unwrap(),
+            unseal(RowFormat::Plain, &TABLE, &key, b"payload").unwrap(),
             b"payload"
         );
     }

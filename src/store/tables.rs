@@ -1,8 +1,9 @@
-//! How the store looks on disk: tables, keys, values, and the schema version. Nothing outside this file, [`super::seal`] and the
-//! steps of [`super::migrations`] encodes or decodes.
+//! The format of the store: tables, keys, values, and the schema version. Only this file,
+//! [`super::seal`] and the steps of [`super::migrations`] encode or decode.
 //!
-//! Records that are few are JSON, so that a field can be added with a default; records that are many (objects,
-//! digests) have a fixed binary form. Before either stands the row's check.
+//! Records of small tables are JSON, so that fields can be added with a default; those of large
+//! tables (objects, digests) have a fixed binary format. Both are preceded by the checksum of the
+//! row.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -16,39 +17,43 @@ use crate::digest::{Algorithm, Digest, ObjectId};
 use crate::names::{RepoId, SnapshotName};
 
 use super::records::{Identity, ObjectRecord};
-use super::seal::{Form, LENGTH, Shown, damaged, seal, unseal};
+use super::seal::{DisplayKey, LENGTH, RowFormat, damaged, seal, unseal};
 use super::{Transaction, TransactionError};
 
-/// The version that this program writes. A store with a higher one is refused, one with a lower one is brought here by
-/// [`super::migrations`].
+/// The version that this program writes. A store with a higher version is refused, one with a lower
+/// version is migrated by [`super::migrations`].
 ///
 /// Changelog:
-/// - 1: the first. Tables were added to it (packages, snapshots): one that is absent is empty.
-/// - 2: all tables are there, always. Manifests may have entries of roles that version 1 did not know (codes above 4), which a
-///   chantal that only knows version 1 would call damage.
-/// - 3: every row carries a check of itself ([`super::seal`]), and the version another one in a row of its own. Objects and aliases
-///   are in new tables, as their values have another length. The store has an id and a generation.
-/// - 4: a state is a record of its own, in repositories and snapshots, with its roots, evidence and keyring. Validators are of one
-///   origin. Manifests may be of version 2, whose chunks are compressed.
+/// - 1: the first version. Tables were added to it (packages, snapshots): a missing table is
+///   treated as empty.
+/// - 2: all tables always exist. Manifests may have entries with roles that version 1 did not have
+///   (codes above 4), which older versions of chantal would report as damage.
+/// - 3: every row has a checksum ([`super::seal`]), and the version has one in a separate row.
+///   Objects and aliases are in new tables because the length of their values changed. The store
+///   has an id and a generation.
+/// - 4: a state is a separate record, in repositories and snapshots, with its roots, evidence and
+///   keyring. Validators belong to one origin. Manifests may have version 2, whose chunks are
+///   compressed.
 pub const SCHEMA_VERSION: u32 = 4;
 
 /// The first version with [`super::records::StateRecord`].
 pub const STATES_SINCE: u32 = 4;
 
-/// The first version whose rows carry checks.
+/// The first version whose rows have checksums.
 const SEALED_SINCE: u32 = 3;
 
-/// Readers understand stores from this version on as they are. An older one has to be migrated first.
+/// The oldest version that can be read without a migration.
 pub const OLDEST_READABLE: u32 = 1;
 
-/// How many syncs of a repository are remembered.
+/// How many syncs of a repository are kept.
 pub const HISTORY_LIMIT: u64 = 1000;
 
-/// - `schema`: the version (u32, little endian), as every chantal reads it; `schema-check`: the check of that.
-/// - `pool`: the pool's id; `store`: the store's own.
-/// - `generation` (u64, little endian): how often objects were removed from the pool.
-/// - `adopting` (i64, seconds since the epoch): when the store was put over a pool with objects that it does not know. Absent: never, or
-///   they were given up.
+/// - `schema`: the version (u32, little endian), readable by every version of chantal;
+///   `schema-check`: its checksum.
+/// - `pool`: the id of the pool; `store`: the id of the store.
+/// - `generation` (u64, little endian): see [`Identity::generation`].
+/// - `adopting` (i64, seconds since the epoch): when the store took over a pool with unknown
+///   objects. Missing: never, or these objects were given up.
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const SCHEMA: &str = "schema";
 const SCHEMA_CHECK: &str = "schema-check";
@@ -68,13 +73,14 @@ pub const MANIFEST_TO_CHUNKS: TableDefinition<&[u8; 32], &[u8]> =
     TableDefinition::new("manifest_to_chunks");
 pub const CHUNK_TO_ENTRIES: TableDefinition<&[u8; 32], &[u8]> =
     TableDefinition::new("chunk_to_entries");
-/// Size in bytes (u64) and when the digest was last computed (i64, seconds since the epoch), little endian.
+/// Size in bytes (u64) and when the digest was last computed (i64, seconds since the epoch), little
+/// endian.
 pub const OBJECT_TO_RECORD: TableDefinition<&[u8; 32], [u8; LENGTH + 16]> =
     TableDefinition::new("object_to_checked_record");
 /// See [`alias_key`].
 pub const DIGEST_TO_OBJECT: TableDefinition<&[u8], [u8; LENGTH + 32]> =
     TableDefinition::new("digest_to_checked_object");
-/// The same before version 3.
+/// The format before version 3.
 pub const OBJECT_TO_PLAIN_RECORD: TableDefinition<&[u8; 32], [u8; 16]> =
     TableDefinition::new("object_to_record");
 pub const DIGEST_TO_PLAIN_OBJECT: TableDefinition<&[u8], [u8; 32]> =
@@ -82,7 +88,7 @@ pub const DIGEST_TO_PLAIN_OBJECT: TableDefinition<&[u8], [u8; 32]> =
 /// Keys are (repository, digest of the URL, path below that URL).
 pub const ORIGIN_TO_VALIDATOR: TableDefinition<(&str, &[u8; 32], &str), &[u8]> =
     TableDefinition::new("origin_to_validator");
-/// The same before version 4. Keys are (repository, path).
+/// The format before version 4. Keys are (repository, path).
 pub const PATH_TO_VALIDATOR: TableDefinition<(&str, &str), &[u8]> =
     TableDefinition::new("path_to_validator");
 /// Keys are the bytes of the published tree's absolute path.
@@ -99,7 +105,7 @@ pub const PACKAGE_TO_RECORD: TableDefinition<[u8; 64], &[u8]> =
 pub const SNAPSHOT_TO_RECORD: TableDefinition<(&str, &str), &[u8]> =
     TableDefinition::new("snapshot_to_record");
 
-/// Makes the tables, so that a reader never meets a missing one.
+/// Creates all tables, so that a reader never finds one missing.
 pub fn create_all(transaction: &WriteTransaction, identity: &Identity) -> Transaction<()> {
     set_schema_version(transaction, SCHEMA_VERSION)?;
     put_identity(transaction, identity)?;
@@ -123,7 +129,7 @@ pub fn schema_version(transaction: &ReadTransaction) -> Transaction<u32> {
         .as_ref()
         .and_then(|version| version.value().try_into().ok())
         .map(u32::from_le_bytes)
-        .ok_or_else(|| damaged(&META, &SCHEMA, "it is missing"))?;
+        .ok_or_else(|| damaged(&META, &SCHEMA, "missing"))?;
     let check = table.get(SCHEMA_CHECK)?;
     let is_good = match check {
         Some(check) => check.value() == seal(&META, &SCHEMA, &version.to_le_bytes()),
@@ -132,16 +138,16 @@ pub fn schema_version(transaction: &ReadTransaction) -> Transaction<u32> {
     if is_good {
         Ok(version)
     } else {
-        Err(damaged(&META, &SCHEMA, "its checksum is wrong"))
+        Err(damaged(&META, &SCHEMA, "checksum mismatch"))
     }
 }
 
-/// How the rows of a store with this version look.
-pub fn form(version: u32) -> Form {
+/// The row format of a version.
+pub fn form(version: u32) -> RowFormat {
     if version < SEALED_SINCE {
-        Form::Plain
+        RowFormat::Plain
     } else {
-        Form::Sealed
+        RowFormat::Sealed
     }
 }
 
@@ -149,7 +155,7 @@ pub fn set_schema_version(transaction: &WriteTransaction, version: u32) -> Trans
     let mut meta = transaction.open_table(META)?;
     let bytes = version.to_le_bytes();
     meta.insert(SCHEMA, bytes.as_slice())?;
-    if form(version) == Form::Sealed {
+    if form(version) == RowFormat::Sealed {
         meta.insert(SCHEMA_CHECK, seal(&META, &SCHEMA, &bytes).as_slice())?;
     }
     Ok(())
@@ -177,7 +183,7 @@ pub fn put_identity(transaction: &WriteTransaction, identity: &Identity) -> Tran
 }
 
 pub fn identity(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Transaction<Identity> {
-    let form = Form::Sealed;
+    let form = RowFormat::Sealed;
     let number = |key: &'static str| {
         meta(table, form, key)?
             .map(|bytes| {
@@ -192,28 +198,28 @@ pub fn identity(table: &impl ReadableTable<&'static str, &'static [u8]>) -> Tran
         store: text(table, form, STORE)?,
         generation: number(GENERATION)?
             .map(u64::from_le_bytes)
-            .ok_or_else(|| damaged(&META, &GENERATION, "it is missing"))?,
+            .ok_or_else(|| damaged(&META, &GENERATION, "missing"))?,
         adopting: number(ADOPTING)?.map(i64::from_le_bytes),
         restored: number(RESTORED)?.map(u64::from_le_bytes),
     })
 }
 
-pub fn pool_id(transaction: &ReadTransaction, form: Form) -> Transaction<String> {
+pub fn pool_id(transaction: &ReadTransaction, form: RowFormat) -> Transaction<String> {
     text(&transaction.open_table(META)?, form, POOL)
 }
 
 fn text(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
-    form: Form,
+    form: RowFormat,
     key: &'static str,
 ) -> Transaction<String> {
-    let bytes = meta(table, form, key)?.ok_or_else(|| damaged(&META, &key, "it is missing"))?;
+    let bytes = meta(table, form, key)?.ok_or_else(|| damaged(&META, &key, "missing"))?;
     String::from_utf8(bytes).map_err(|_| damaged(&META, &key, UNREADABLE))
 }
 
 fn meta(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
-    form: Form,
+    form: RowFormat,
     key: &str,
 ) -> Transaction<Option<Vec<u8>>> {
     table
@@ -231,7 +237,7 @@ pub fn repository_of<'k, K, V>(
 where
     K: Key + 'static,
     V: Value + 'static,
-    K::SelfType<'k>: Shown,
+    K::SelfType<'k>: DisplayKey,
 {
     RepoId::parse(name)
         .map_err(|error| damaged(table, key, &format!("{NOT_A_KEY}: repository {error}")))
@@ -255,9 +261,9 @@ pub fn syncs_of(repository: &RepoId) -> RangeInclusive<(&str, u64)> {
 /// of the chunk itself.
 pub struct ChunkCompressor(zstd::bulk::Compressor<'static>);
 
-/// The usual one: half of a chunk are digests, which no level makes smaller.
+/// The default level: half of a chunk are digests, which cannot be compressed.
 const CHUNK_LEVEL: i32 = 3;
-/// More than the largest chunk has: 4,096 entries with paths of 3,000 bytes.
+/// Larger than any chunk: 4,096 entries with paths of 3,000 bytes.
 const CHUNK_BYTES_MAX: usize = 32 << 20;
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -300,13 +306,13 @@ pub fn alias_key(digest: &Digest, repository: &RepoId) -> Vec<u8> {
     key
 }
 
-/// From the first key of the SHA-1 aliases of a repository up to, and without, what comes behind the last one.
+/// The key range of the SHA-1 aliases of a repository.
 pub fn sha1_aliases_of(repository: &RepoId) -> Range<Vec<u8>> {
     let key = |end: u8| [&[1], repository.as_str().as_bytes(), &[end]].concat();
     key(0)..key(1)
 }
 
-/// The package's object and the id of the keyring that it was verified by: a verdict holds for both together.
+/// The object of the package and the id of the keyring: a result is valid only for both together.
 pub fn package_key(object: ObjectId, keyring: ObjectId) -> [u8; 64] {
     let mut key = [0; 64];
     key[..32].copy_from_slice(&object.0);
@@ -331,7 +337,7 @@ pub fn encode_object(object: ObjectId, record: ObjectRecord) -> [u8; LENGTH + 16
 }
 
 pub fn decode_object(object: ObjectId, value: &[u8]) -> Transaction<ObjectRecord> {
-    let payload = unseal(Form::Sealed, &OBJECT_TO_RECORD, &&object.0, value)?;
+    let payload = unseal(RowFormat::Sealed, &OBJECT_TO_RECORD, &&object.0, value)?;
     Ok(decode_plain_object(
         payload.try_into().expect("a row without its check"),
     ))
@@ -345,7 +351,7 @@ pub fn decode_plain_object(value: [u8; 16]) -> ObjectRecord {
     }
 }
 
-/// The object that a declared digest belongs to.
+/// The object with a declared digest.
 pub fn encode_alias(key: &[u8], object: ObjectId) -> [u8; LENGTH + 32] {
     seal(&DIGEST_TO_OBJECT, &key, &object.0)
         .try_into()
@@ -353,7 +359,7 @@ pub fn encode_alias(key: &[u8], object: ObjectId) -> [u8; LENGTH + 32] {
 }
 
 pub fn decode_alias(key: &[u8], value: &[u8]) -> Transaction<ObjectId> {
-    let payload = unseal(Form::Sealed, &DIGEST_TO_OBJECT, &key, value)?;
+    let payload = unseal(RowFormat::Sealed, &DIGEST_TO_OBJECT, &key, value)?;
     Ok(ObjectId(
         payload.try_into().expect("a row without its check"),
     ))

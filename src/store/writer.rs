@@ -1,4 +1,4 @@
-//! What can be changed in the store, within one transaction.
+//! Changes to the store, within one transaction.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::records::{
     HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord,
     TreeRecord, ValidatorRecord,
 };
-use super::seal::{Form, seal_json, unseal};
+use super::seal::{RowFormat, seal_json, unseal};
 use super::tables::SYNC_TO_RECORD;
 use super::{Needed, Transaction, TransactionError, Writer, tables};
 use crate::digest::{Digest, ObjectId};
@@ -37,7 +37,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The store is not what it was: one that comes out of a backup must be told from it.
+    /// The store changes: it must be distinguishable from one that is restored from a backup.
     fn raise_generation(&self) -> Transaction<()> {
         let mut identity = self.identity()?;
         identity.generation = identity.generation.saturating_add(1);
@@ -49,7 +49,7 @@ impl Writer {
         let mut compressor = tables::ChunkCompressor::new()?;
         for (id, encoded) in &built.chunks {
             let row = compressor.compress(encoded)?;
-            // One that is there may be damaged.
+            // An existing one may be damaged.
             let is_there = chunks
                 .get(&id.0)?
                 .is_some_and(|chunk| chunk.value() == row.as_slice());
@@ -66,7 +66,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A manifest of which the roots and keys were made just now, and these.
+    /// Adds a manifest with new roots and keys, and their objects.
     pub fn put_made(&self, built: &Built, verified_at: i64) -> Transaction<()> {
         self.put_manifest(built)?;
         for (_, encoded) in &built.chunks {
@@ -87,7 +87,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Remembers which object a declared digest belongs to. SHA-256 needs no memory: it is the object's name.
+    /// Stores the object of a declared digest. Not needed for SHA-256, which is the name of the
+    /// object.
     pub fn put_alias(
         &self,
         digest: &Digest,
@@ -116,7 +117,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Replaces what is known of a repository's paths at an origin. Of others nothing is known any more.
+    /// Replaces the validators of a repository by those of one origin.
     pub fn put_validators(
         &self,
         repository: &RepoId,
@@ -154,8 +155,13 @@ impl Writer {
             .next_back()
             .transpose()?
             .map(|(key, value)| {
-                // Its number counts.
-                unseal(Form::Sealed, &SYNC_TO_RECORD, &key.value(), value.value())?;
+                // Only its number is needed.
+                unseal(
+                    RowFormat::Sealed,
+                    &SYNC_TO_RECORD,
+                    &key.value(),
+                    value.value(),
+                )?;
                 Ok::<_, TransactionError>(key.value().1)
             })
             .transpose()?;
@@ -163,7 +169,7 @@ impl Writer {
         let key = (repository.as_str(), next);
         let row = seal_json(&SYNC_TO_RECORD, &key, record);
         table.insert(key, row.as_slice())?;
-        // Enough to answer "since when", little enough to stay small for years.
+        // Limits the size of the history.
         if let Some(oldest) = next.checked_sub(tables::HISTORY_LIMIT) {
             let name = repository.as_str();
             table.retain_in((name, 0)..=(name, oldest), |_, _| false)?;
@@ -171,7 +177,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Forgets a repository's state, history, validators and SHA-1 aliases. Its snapshots and trees stay.
+    /// Removes the state, history, validators and SHA-1 aliases of a repository. Its snapshots and
+    /// trees are kept.
     pub fn remove_repository(&self, repository: &RepoId) -> Transaction<()> {
         let mut table = self.0.open_table(tables::REPOSITORY_TO_RECORD)?;
         table.remove(repository.as_str())?;
@@ -217,7 +224,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Forgets manifests, chunks and objects that nothing names, and what is known of those objects.
+    /// Removes unreferenced manifests, chunks and objects, and the records of those objects.
     pub fn retain(&self, needed: &Needed) -> Transaction<()> {
         let Needed {
             manifests,
@@ -228,7 +235,7 @@ impl Writer {
         table.retain(|id, _| manifests.contains(&ObjectId(*id)))?;
         let mut table = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
         table.retain(|id, _| chunks.contains(&ObjectId(*id)))?;
-        // What stays is looked at, as whatever is read.
+        // The remaining rows are checked, like all rows that are read.
         let mut damage = None;
         let mut keep = |kept: Transaction<bool>| {
             kept.unwrap_or_else(|error| {
@@ -248,7 +255,10 @@ impl Writer {
         let mut table = self.0.open_table(tables::PACKAGE_TO_RECORD)?;
         table.retain(|key, value| {
             objects.contains_key(&tables::package_of(&key))
-                && keep(unseal(Form::Sealed, &tables::PACKAGE_TO_RECORD, &key, value).map(|_| true))
+                && keep(
+                    unseal(RowFormat::Sealed, &tables::PACKAGE_TO_RECORD, &key, value)
+                        .map(|_| true),
+                )
         })?;
         match damage {
             Some(error) => Err(error),

@@ -76,7 +76,7 @@ impl Companions<'_> {
     fn fetch(&mut self, path: &RelPath) -> Result<Option<Vec<u8>>, SyncError> {
         match self.verifier.fetch_signature(path) {
             Err(SyncError::Root(RootError::Upstream(error)))
-                if error.is_about_one_file() || error.is_a_servers_fault() =>
+                if error.affects_one_file() || error.is_server_error() =>
             {
                 self.warnings.push(format!("{error}: it is left out"));
                 Ok(None)

@@ -40,7 +40,7 @@ pub enum SyncError {
     IndexMissing { name: String, tried: Vec<String> },
     #[error("no package matches the filters")]
     NothingChosen,
-    #[error("{path} is listed with two different contents: {first} and {second}")]
+    #[error("{path} is listed twice with different content: {first} and {second}")]
     TwoContents {
         path: RelPath,
         first: String,
@@ -110,7 +110,7 @@ impl SyncError {
 /// The first of those that the exit code is about.
 pub fn most_severe(errors: &[SyncError]) -> Option<&SyncError> {
     let latest_first = errors.iter().rev();
-    latest_first.max_by_key(|error| error.exit().gravity())
+    latest_first.max_by_key(|error| error.exit().severity())
 }
 
 impl SyncError {

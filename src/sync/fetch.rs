@@ -217,13 +217,12 @@ impl Fetcher<'_> {
                 Ok(stored) => return Ok(Ok(stored)),
                 Err(UpstreamError::Interrupted(error)) => return Err(error.into()),
                 Err(error)
-                    if error.is_about_one_file()
-                        || matches!(if_absent, IfAbsent::LeaveOut)
-                            && error.is_a_servers_fault() =>
+                    if error.affects_one_file()
+                        || matches!(if_absent, IfAbsent::LeaveOut) && error.is_server_error() =>
                 {
                     if worst
                         .as_ref()
-                        .is_none_or(|known| error.is_graver_than(known))
+                        .is_none_or(|known| error.is_more_severe_than(known))
                     {
                         worst = Some(error);
                     }

@@ -168,7 +168,7 @@ fn judge_absent(
             };
             if !is_needed {
                 left_out.insert(variant.path.clone(), variant.digest);
-            } else if worst.is_none_or(|(_, known)| error.is_graver_than(known)) {
+            } else if worst.is_none_or(|(_, known)| error.is_more_severe_than(known)) {
                 worst = Some((variant.digest, error));
             }
         }

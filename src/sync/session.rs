@@ -305,7 +305,7 @@ impl<'a> Session<'a> {
         let Some(record) = self.previous.of_this_upstream() else {
             return Ok(None);
         };
-        let keyring = trust::keyring_at_hand(self.context.config, self.repository)?;
+        let keyring = trust::cached_keyring(self.context.config, self.repository)?;
         let selection =
             keyring.map(|keyring| selection(self.repository, self.selected.as_ref(), &keyring));
         Ok((Some(record.selection) == selection).then_some(record))

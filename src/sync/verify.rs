@@ -204,7 +204,7 @@ impl<'a> PackageChecks<'a> {
         };
         let signers = match self
             .keyring
-            .verify_passed(&inside.signatures, what, self.at)
+            .verify_hashed(&inside.signatures, what, self.at)
         {
             Ok(signers) => signers,
             Err(error) => return Ok(Err(error.to_string())),

@@ -1,8 +1,8 @@
-//! Loading the trusted keys: from files, from key URLs, and from what was kept of those.
+//! Loads the trusted keys: from files, from key URLs, and from the stored keys of URLs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::kept::{Kept, KeyError, urls};
+use super::stored_keys::{KeyError, StoredKeys, urls};
 use crate::config::{self, Config, HttpUrl, KeySource};
 use crate::lock::Locks;
 use crate::openpgp::{KeySummary, Keyring, Policy};
@@ -11,16 +11,16 @@ use crate::storage::Storage;
 use crate::upstream::{Small, Upstream};
 
 /// The keys of one repository in one run: loaded when they are first needed, so that their URLs are
-/// asked at most once.
+/// requested at most once.
 pub struct TrustedKeys<'a> {
     config: &'a Config,
     repository: &'a config::Repository,
     storage: &'a Storage,
-    loaded: Mutex<Loaded>,
+    loaded: Mutex<LoadedKeys>,
 }
 
 #[derive(Default)]
-struct Loaded {
+struct LoadedKeys {
     keyring: Option<Arc<Keyring>>,
     warnings: Vec<String>,
 }
@@ -39,16 +39,16 @@ impl<'a> TrustedKeys<'a> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Loaded> {
+    fn lock(&self) -> MutexGuard<'_, LoadedKeys> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was odd when they were loaded.
+    /// Warnings from loading the keys.
     pub fn warnings(&self) -> Vec<String> {
         self.lock().warnings.clone()
     }
 
-    /// The trusted keys, the same ones throughout a run: files and URLs as they are when it first asks.
+    /// The trusted keys. They are loaded once and do not change during a run.
     pub fn keyring(&self, upstream: &Upstream) -> Result<Arc<Keyring>, KeyError> {
         let mut loaded = self.lock();
         if let Some(keyring) = &loaded.keyring {
@@ -58,13 +58,13 @@ impl<'a> TrustedKeys<'a> {
         let keyring = Arc::new(if urls(self.repository).next().is_some() {
             self.with_keys_of_urls(keyring, upstream, &mut loaded.warnings)?
         } else {
-            narrowed(keyring, self.repository)?
+            restricted(keyring, self.repository)?
         });
         loaded.keyring = Some(Arc::clone(&keyring));
         Ok(keyring)
     }
 
-    /// Asks the URLs, and keeps what may be kept.
+    /// Requests the URLs, and stores the accepted keys.
     fn with_keys_of_urls(
         &self,
         mut keyring: Keyring,
@@ -72,44 +72,47 @@ impl<'a> TrustedKeys<'a> {
         warnings: &mut Vec<String>,
     ) -> Result<Keyring, KeyError> {
         let (config, repository) = (self.config, self.repository);
-        let known = Kept::read(config, repository)?;
-        // A key that a URL no longer has is still trusted: only its own revocation ends that.
+        let known = StoredKeys::read(config, repository)?;
+        // A key that is no longer at its URL is still trusted until it is revoked.
         keyring.extend(known.keyring().clone());
         let mut kept = known.clone();
         let mut failures = Vec::new();
         for url in urls(repository) {
-            match ask(upstream, url) {
+            match fetch_keys(upstream, url) {
                 Ok(keys) => {
                     keyring.extend(keys.clone());
-                    let keys = only_named(keys, repository);
-                    if known.knows(url) {
-                        refuse_strangers(url, known.keyring(), &keys, repository)?;
+                    let keys = only_configured(keys, repository);
+                    if known.contains_url(url) {
+                        reject_new_keys(url, known.keyring(), &keys, repository)?;
                     }
                     kept.add(url, keys);
                 }
-                Err(error) if known.knows(url) && error.is_of_the_url() => failures.push(error),
+                Err(error) if known.contains_url(url) && error.is_url_error() => {
+                    failures.push(error);
+                }
                 Err(error) => return Err(error),
             }
         }
-        // The configuration may name a key that a URL got only after the others were kept.
-        if !has_all_named(&keyring, repository)
+        // A configured key may have been added to a URL after its other keys were stored.
+        if !has_all_configured(&keyring, repository)
             && let Some(failure) = failures.pop()
         {
             return Err(failure);
         }
-        let keyring = narrowed(keyring, repository)?;
+        let keyring = restricted(keyring, repository)?;
         kept.retain(|fingerprint| is_wanted(fingerprint, repository));
         if !self.storage.is_dry_run() {
             kept.write(config, repository, &self.storage.locks)?;
         }
-        let about = |failure: &KeyError| format!("the kept keys are used: {failure}");
+        let about = |failure: &KeyError| format!("using the stored keys: {failure}");
         warnings.extend(failures.iter().map(about));
         Ok(keyring)
     }
 }
 
-/// Where the configuration names keys, no others come this far.
-fn refuse_strangers(
+/// Fails if a known URL has new keys. If fingerprints are configured, other keys were already
+/// removed.
+fn reject_new_keys(
     url: &HttpUrl,
     known: &Keyring,
     found: &Keyring,
@@ -128,8 +131,8 @@ fn refuse_strangers(
     })
 }
 
-/// What a key URL has now.
-fn ask(upstream: &Upstream, url: &HttpUrl) -> Result<Keyring, KeyError> {
+/// Downloads the keys of a URL.
+fn fetch_keys(upstream: &Upstream, url: &HttpUrl) -> Result<Keyring, KeyError> {
     let shown = url.to_string();
     match upstream.small_at(url.as_url()) {
         Ok(Small::Body { bytes, .. }) => Ok(Keyring::parse(&bytes, &shown)?),
@@ -144,63 +147,64 @@ pub struct Accepted {
     pub after: Vec<KeySummary>,
 }
 
-/// Keeps the keys that the key URLs have now, and no others, whatever was kept before: somebody looked at it and said so.
+/// Replaces the stored keys by the current keys of the URLs, as confirmed by the user (`repo
+/// trust`).
 pub fn accept(
     config: &Config,
     repository: &config::Repository,
     upstream: &Upstream,
     locks: &Locks,
 ) -> Result<Accepted, KeyError> {
-    let before = Kept::read(config, repository)?;
-    let mut after = Kept::default();
+    let before = StoredKeys::read(config, repository)?;
+    let mut after = StoredKeys::default();
     let mut all = from_files(repository)?;
     for url in urls(repository) {
-        let keys = ask(upstream, url)?;
+        let keys = fetch_keys(upstream, url)?;
         all.extend(keys.clone());
-        after.add(url, only_named(keys, repository));
+        after.add(url, only_configured(keys, repository));
     }
-    narrowed(all, repository)?;
+    restricted(all, repository)?;
     after.remember(&before);
     after.write(config, repository, locks)?;
     let now = crate::time::now();
-    let before = only_named(before.keyring().clone(), repository);
+    let before = only_configured(before.keyring().clone(), repository);
     Ok(Accepted {
         before: before.keys(now),
         after: after.keyring().keys(now),
     })
 }
 
-/// The trusted keys as far as they are known without asking anyone, for a person to look at.
-pub fn at_hand(
+/// The trusted keys that are known without network access, for users.
+pub fn cached_keys(
     config: &Config,
     repository: &config::Repository,
 ) -> Result<Vec<KeySummary>, KeyError> {
     let now = crate::time::now();
-    if let Some(keyring) = keyring_at_hand(config, repository)? {
+    if let Some(keyring) = cached_keyring(config, repository)? {
         return Ok(keyring.keys(now));
     }
     let mut keyring = from_files(repository)?;
-    keyring.extend(Kept::read(config, repository)?.keyring().clone());
-    Ok(only_named(keyring, repository).keys(now))
+    keyring.extend(StoredKeys::read(config, repository)?.keyring().clone());
+    Ok(only_configured(keyring, repository).keys(now))
 }
 
-/// The trusted keys without asking anyone. `None` when the URLs have to be asked for some of them.
-pub fn keyring_at_hand(
+/// The trusted keys without network access. `None` if some of them must be downloaded.
+pub fn cached_keyring(
     config: &Config,
     repository: &config::Repository,
 ) -> Result<Option<Keyring>, KeyError> {
     let mut keyring = from_files(repository)?;
     if urls(repository).next().is_some() {
-        let kept = Kept::read(config, repository)?;
-        if !urls(repository).all(|url| kept.knows(url)) {
+        let kept = StoredKeys::read(config, repository)?;
+        if !urls(repository).all(|url| kept.contains_url(url)) {
             return Ok(None);
         }
         keyring.extend(kept.keyring().clone());
-        if !has_all_named(&keyring, repository) {
+        if !has_all_configured(&keyring, repository) {
             return Ok(None);
         }
     }
-    narrowed(keyring, repository).map(Some)
+    restricted(keyring, repository).map(Some)
 }
 
 fn from_files(repository: &config::Repository) -> Result<Keyring, KeyError> {
@@ -214,26 +218,26 @@ fn from_files(repository: &config::Repository) -> Result<Keyring, KeyError> {
     Ok(keyring)
 }
 
-/// Whether the keys that the configuration names, if it names any, are all there.
-fn has_all_named(keyring: &Keyring, repository: &config::Repository) -> bool {
+/// Whether all configured fingerprints are in the keyring.
+fn has_all_configured(keyring: &Keyring, repository: &config::Repository) -> bool {
     let found = keyring.fingerprints();
     let mut named = repository.trust.fingerprints.iter();
     named.all(|named| found.iter().any(|found| found == named.as_str()))
 }
 
-/// Whether the configuration names this key, or none.
+/// Whether this fingerprint is configured, or none is.
 fn is_wanted(fingerprint: &str, repository: &config::Repository) -> bool {
     let named = &repository.trust.fingerprints;
     named.is_empty() || named.iter().any(|named| named.as_str() == fingerprint)
 }
 
-fn only_named(mut keyring: Keyring, repository: &config::Repository) -> Keyring {
+fn only_configured(mut keyring: Keyring, repository: &config::Repository) -> Keyring {
     keyring.retain(|fingerprint| is_wanted(fingerprint, repository));
     keyring
 }
 
-/// Only the keys that the configuration names, which must be there, judged as strictly as it says.
-fn narrowed(mut keyring: Keyring, repository: &config::Repository) -> Result<Keyring, KeyError> {
+/// Keeps only the configured keys, which must exist, and sets the configured policy.
+fn restricted(mut keyring: Keyring, repository: &config::Repository) -> Result<Keyring, KeyError> {
     let trust = &repository.trust;
     if !trust.fingerprints.is_empty() {
         let wanted: Vec<String> = trust.fingerprints.iter().map(ToString::to_string).collect();

@@ -1,16 +1,16 @@
-//! How often a request is tried, and how long is waited in between.
+//! How often a request is attempted, and the pauses in between.
 
 use std::time::Duration;
 
 use super::UpstreamError;
 
-/// The first pause between two attempts; it doubles from there.
+/// The first pause between two attempts; it doubles each time.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// A server may ask for patience, but not for the day.
+/// Upper limit for the `Retry-After` of a server.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
 
-/// Attempts at a request, and the growing pauses between them.
+/// The attempts of a request, with exponential backoff.
 pub struct Attempts {
     left: u32,
     pause: Duration,
@@ -24,12 +24,12 @@ impl Attempts {
         }
     }
 
-    /// Whether another one follows after a failure.
+    /// Whether another attempt is allowed.
     pub fn are_left(&self) -> bool {
         self.left > 0
     }
 
-    /// How long to wait before the next one.
+    /// How long to wait before the next attempt.
     pub fn pause_after(&mut self, error: &UpstreamError) -> Duration {
         self.left = self.left.saturating_sub(1);
         let wished = match error {
@@ -40,15 +40,19 @@ impl Attempts {
             || jittered(self.pause),
             |wished| wished.min(RETRY_AFTER_MAX),
         );
-        log::debug!("{error}; next attempt in {wait:.1?}, {} left", self.left);
+        log::debug!(
+            "{error}; retrying in {wait:.1?}, {} attempts left",
+            self.left
+        );
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         wait
     }
 }
 
-/// Between half of it and all of it, so that many downloads that failed together do not come back together.
+/// A random time between half of the pause and all of it, so that downloads that failed together
+/// are not retried at the same time.
 pub fn jittered(pause: Duration) -> Duration {
-    // The low digits of the clock are random enough for this.
+    // The low digits of the clock are random enough.
     let nanos = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |now| now.subsec_nanos());

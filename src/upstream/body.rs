@@ -1,4 +1,4 @@
-//! The body of an answer, read as long as it comes fast enough.
+//! Reads the body of a response, and fails if the transfer stalls.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -6,27 +6,28 @@ use std::time::{Duration, Instant};
 
 use super::wire::Deadlines;
 
-/// Slower than that on average over `download.timeout` is a stall: one byte in time would keep a run waiting for ever.
+/// A lower average over `download.timeout` is a stall: otherwise single bytes could keep a run
+/// waiting forever.
 const BYTES_PER_SECOND_MIN: u64 = 100;
 
-/// Only bytes of the body count: chunk headers and trailers do not.
+/// Only bytes of the body are counted, not chunk headers and trailers.
 pub struct BodyReader<'a> {
     body: ureq::BodyReader<'a>,
     timeout: Duration,
     deadlines: &'a Arc<Deadlines>,
-    /// How long was waited for the bytes that are counted, and how many came.
+    /// The time spent waiting, and the bytes received in it.
     waited: Duration,
     bytes: u64,
-    /// Of that, since the last one came.
+    /// The part of it since the last byte.
     silent: Duration,
 }
 
-/// In the error of a read that took too long.
+/// The cause of a read error after a timeout.
 #[derive(Debug, thiserror::Error)]
 pub enum Stalled {
-    #[error("nothing came within download.timeout")]
+    #[error("no data received within download.timeout")]
     Nothing,
-    #[error("only {0} bytes came within download.timeout")]
+    #[error("only {0} bytes received within download.timeout")]
     TooSlow(u64),
 }
 
@@ -46,7 +47,7 @@ impl<'a> BodyReader<'a> {
         }
     }
 
-    fn came(&mut self, bytes: u64) {
+    fn count(&mut self, bytes: u64) {
         self.bytes += bytes;
         self.silent = Duration::ZERO;
         let enough = self.timeout.as_millis() * u128::from(BYTES_PER_SECOND_MIN) / 1000;
@@ -63,17 +64,17 @@ impl Read for BodyReader<'_> {
         let left = self.timeout.saturating_sub(self.waited);
         self.deadlines.set(begun + left);
         let read = self.body.read(buffer);
-        // Only time that is spent here is the source's: neither our own bandwidth limit nor our own disk is counted.
+        // Only time spent here is counted, not the bandwidth limit or the local disk.
         let took = begun.elapsed();
         self.waited += took;
         self.silent += took;
         match read {
             Ok(read) => {
-                self.came(read as u64);
+                self.count(read as u64);
                 Ok(read)
             }
             Err(error) if took < left => Err(error),
-            // What came at once and was all is no slow line.
+            // A short body that arrived at once is not a slow connection.
             Err(_) if self.silent >= self.timeout.mul_f32(0.9) => {
                 Err(io::Error::other(Stalled::Nothing))
             }

@@ -1,4 +1,5 @@
-//! Turns configured credentials into what a request carries. Files and commands are asked once per run, when a sync begins.
+//! Turns configured credentials into headers and certificates. Files are read and commands are run
+//! once per run, when a sync begins.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -19,16 +20,16 @@ use crate::config::{Credentials, Secret, SecretSource};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::regular_file;
 
-/// How often a command that should print a secret is looked after.
+/// How often a running secret command is checked.
 const SLICE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     #[error("{}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("{}: no {wanted} in PEM form in this file", path.display())]
+    #[error("{}: contains no {wanted} in PEM format", path.display())]
     Pem { path: PathBuf, wanted: &'static str },
-    #[error("{}: the private key is encrypted: a key without passphrase is needed", path.display())]
+    #[error("{}: the private key is encrypted: only keys without a passphrase are supported", path.display())]
     Encrypted { path: PathBuf },
     #[error("{}: expected a {wanted}, got {got}", path.display())]
     Swapped {
@@ -38,7 +39,7 @@ pub enum CredentialError {
     },
     #[error("{}: the file is empty", path.display())]
     Empty { path: PathBuf },
-    #[error("{}: the private key does not belong to the certificate {}", key.display(), cert.display())]
+    #[error("{}: the private key does not match the certificate {}", key.display(), cert.display())]
     OtherKey { key: PathBuf, cert: PathBuf },
     #[error("{}: the certificate cannot be used: {why}", path.display())]
     UnusableCertificate { path: PathBuf, why: String },
@@ -46,23 +47,23 @@ pub enum CredentialError {
     UnusableKey { path: PathBuf, why: String },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// Without the command: it may hold a secret itself.
-    #[error("the command that should print a secret failed: {0}")]
+    /// Does not contain the command, which may contain a secret itself.
+    #[error("the command for the secret failed: {0}")]
     Command(String),
-    #[error("{what} has characters that no HTTP header can carry")]
+    #[error("{what} contains characters that are not allowed in an HTTP header")]
     Characters { what: &'static str },
     #[error("{key}: {source}")]
     At {
-        /// The configuration key that names the file or command.
+        /// The configuration key of the file or command.
         key: &'static str,
         source: Box<CredentialError>,
     },
 }
 
-/// Says where the configuration has what went wrong.
+/// Adds the configuration key to an error.
 pub fn at(key: &'static str) -> impl Fn(CredentialError) -> CredentialError {
     move |source| match source {
-        // It says nothing of the configuration.
+        // Not an error of the configuration.
         CredentialError::Interrupted(_) => source,
         source => CredentialError::At {
             key,
@@ -76,7 +77,7 @@ pub fn identity(
     interrupt: &Interrupt,
 ) -> Result<Identity, CredentialError> {
     let header = |name: HeaderName, value: String, what| {
-        // Line breaks would make two headers of one.
+        // Line breaks would allow header injection.
         if value.chars().any(|c| c.is_ascii_control()) {
             return Err(CredentialError::Characters { what });
         }
@@ -127,7 +128,7 @@ pub fn identity(
     }
 }
 
-/// What can be said of credentials without asking an upstream, and without running a command.
+/// Checks credentials without contacting the upstream or running a command.
 pub fn check(credentials: &Credentials) -> Result<(), CredentialError> {
     match credentials {
         Credentials::None
@@ -146,7 +147,7 @@ pub fn check(credentials: &Credentials) -> Result<(), CredentialError> {
     }
 }
 
-/// A certificate with its key, as TLS takes it: the client library panics over others.
+/// A certificate with its key, checked as TLS does: the client library panics on invalid ones.
 fn client_certificate(cert: &Path, key: &Path) -> Result<ClientCert, CredentialError> {
     let chain = certificates(cert).map_err(at("credentials.cert"))?;
     let (private, der) = private_key(key).map_err(at("credentials.key"))?;
@@ -165,7 +166,7 @@ fn client_certificate(cert: &Path, key: &Path) -> Result<ClientCert, CredentialE
         })?;
     let certified = CertifiedKey::new(certificates.collect(), signing);
     match certified.keys_match() {
-        // Not every kind of key tells its public half.
+        // Not every kind of key provides its public part.
         Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {
             Ok(ClientCert::new_with_certs(&chain, private))
         }
@@ -181,11 +182,11 @@ fn client_certificate(cert: &Path, key: &Path) -> Result<ClientCert, CredentialE
 
 fn unusable(path: &Path, error: &TlsError) -> CredentialError {
     let why = match error {
-        // Its type is of a crate below; its text is the name of the variant.
+        // The type is private to a dependency; its text is the name of the variant.
         TlsError::InvalidCertificate(CertificateError::Other(other))
             if format!("{other:?}").contains("UnsupportedCertVersion") =>
         {
-            "it is of X.509 version 1, and TLS needs version 3".to_owned()
+            "X.509 version 1 is not supported, TLS requires version 3".to_owned()
         }
         error => error.to_string(),
     };
@@ -195,7 +196,8 @@ fn unusable(path: &Path, error: &TlsError) -> CredentialError {
     }
 }
 
-/// The authorities of a PEM file, at least one that can be used: the client library would leave the others out in silence.
+/// The CA certificates of a PEM file, at least one of them usable: the client library would ignore
+/// the others silently.
 pub fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialError> {
     let (mut usable, mut refused) = (Vec::new(), None);
     for certificate in certificates(path)? {
@@ -206,7 +208,7 @@ pub fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialE
     }
     match refused {
         Some(error) if usable.is_empty() => return Err(error),
-        Some(error) => log::warn!("{error}: it is left out"),
+        Some(error) => log::warn!("{error} (certificate ignored)"),
         None => {}
     }
     Ok(usable)
@@ -230,7 +232,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CredentialErro
     Ok(found)
 }
 
-/// As both libraries have it.
+/// In the types of both libraries.
 fn private_key(
     path: &Path,
 ) -> Result<(PrivateKey<'static>, PrivateKeyDer<'static>), CredentialError> {
@@ -285,7 +287,8 @@ fn secret(source: &SecretSource, interrupt: &Interrupt) -> Result<Secret, Creden
     Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
 }
 
-/// What a command prints. It may itself wait, for a network or a person: an interruption ends that.
+/// The output of a command. The command may block, for the network or a user: an interruption ends
+/// it.
 fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, CredentialError> {
     let failed = |error: io::Error| CredentialError::Command(error.to_string());
     let mut child = Command::new("/bin/sh")
@@ -297,7 +300,7 @@ fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, Credentia
         .spawn()
         .map_err(failed)?;
     let mut stdout = child.stdout.take().expect("it is piped");
-    // Not joined after an interruption: what the command has started may keep the pipe open.
+    // Not joined after an interruption: child processes of the command may keep the pipe open.
     let reading = thread::Builder::new()
         .name("secret".to_owned())
         .spawn(move || {
@@ -315,7 +318,7 @@ fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, Credentia
             Ok(printed) => printed?,
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        // It may go on after it has closed its output.
+        // The command may continue after it has closed its output.
         loop {
             if let Some(status) = child.try_wait()? {
                 return Ok(Some((status, printed)));
@@ -327,7 +330,7 @@ fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, Credentia
         }
     });
     if !matches!(ended, Ok(Some(_))) {
-        // It may have ended by itself.
+        // It may have ended already.
         drop(child.kill());
         drop(child.wait());
     }
@@ -338,14 +341,14 @@ fn printed_by(command: &str, interrupt: &Interrupt) -> Result<Vec<u8>, Credentia
     }
 }
 
-/// What nobody else should be able to read.
+/// Reads a file that other users should not be able to read.
 fn read_secret(path: &Path) -> Result<Vec<u8>, CredentialError> {
     let open_to_others = std::fs::metadata(path)
         .ok()
         .and_then(|metadata| regular_file::open_to_others(&metadata));
     if let Some(mode) = open_to_others {
         log::warn!(
-            "{} is open to others (mode {mode:04o}): whoever reads it has these credentials; `chmod 600` closes it",
+            "{} contains credentials, but other users can read it (mode {mode:04o}): run `chmod 600` on it",
             path.display()
         );
     }
@@ -375,7 +378,7 @@ mod tests {
             secret(&source, &Interrupt::default())
                 .unwrap_err()
                 .to_string(),
-            "the command that should print a secret failed: exit status: 3"
+            "the command for the secret failed: exit status: 3"
         );
     }
 

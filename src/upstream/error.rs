@@ -1,4 +1,4 @@
-//! What can go wrong with an upstream.
+//! Errors of upstreams.
 
 use std::io;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::pool::exit_of_io;
 
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    #[error("{url} is not there")]
+    #[error("{url}: not found")]
     Missing { url: String },
-    #[error("{url} is not a regular file")]
+    #[error("{url}: not a regular file")]
     NotAFile { url: String },
-    #[error("{url} is refused with HTTP status {status}{}", if *with_certificate { ": the client certificate was sent" } else { "" })]
+    #[error("{url}: access denied (HTTP status {status}{})", if *with_certificate { ", client certificate sent" } else { "" })]
     Denied {
         url: String,
         status: u16,
         with_certificate: bool,
     },
-    #[error("{url} answers with HTTP status {status}")]
+    #[error("{url}: server returned HTTP status {status}")]
     Status {
         url: String,
         status: u16,
@@ -29,27 +29,27 @@ pub enum UpstreamError {
     },
     #[error("{url}: {why}")]
     Unreachable { url: String, why: String },
-    /// No further attempt would help, as with the next one.
+    /// Not retried, like the next one.
     #[error("{url}: {why}")]
     Tls { url: String, why: TlsFailure },
     #[error("{url}: host not found")]
     UnknownHost { url: String },
-    #[error("{url}: a redirect is not followed: {why}")]
+    #[error("{url}: redirect not followed: {why}")]
     Redirect { url: String, why: String },
-    #[error("{url} is larger than the {limit} bytes that are allowed here")]
+    #[error("{url}: file is larger than the limit of {limit} bytes")]
     TooLarge { url: String, limit: u64 },
-    #[error("{url} is not what was declared: expected {}, got {}", about(expected, *expected_size), about_got(got.as_ref(), *got_size, *expected_size))]
+    #[error("{url}: content does not match the metadata: expected {}, got {}", about(expected, *expected_size), about_got(got.as_ref(), *got_size, *expected_size))]
     Mismatch {
         url: String,
         expected: Digest,
         expected_size: Option<u64>,
-        /// Not computed when the size was wrong already.
+        /// Not computed if the size is wrong.
         got: Option<Digest>,
         got_size: u64,
     },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// Trouble on our side of the wire: the pool's disk.
+    /// A local error: the disk of the pool.
     #[error(transparent)]
     Local(#[from] io::Error),
 }
@@ -79,7 +79,7 @@ fn about(digest: &Digest, size: Option<u64>) -> String {
     }
 }
 
-/// Of a file that is too long only the beginning was read.
+/// Of a file that is too large, only the beginning was read.
 fn about_got(got: Option<&Digest>, size: u64, expected: Option<u64>) -> String {
     match got {
         Some(digest) => about(digest, Some(size)),
@@ -89,9 +89,10 @@ fn about_got(got: Option<&Digest>, size: u64, expected: Option<u64>) -> String {
 }
 
 impl UpstreamError {
-    /// Whether it says something of one file, and other files of the upstream may be had all the same. A server that hides what it
-    /// does not have answers 403 (S3 without the right to list), one that negotiates content may answer 406.
-    pub fn is_about_one_file(&self) -> bool {
+    /// Whether the error concerns one file only, and other files of the upstream may be available.
+    /// Some servers return 403 for files that do not exist (S3 without permission to list) or 406
+    /// (content negotiation).
+    pub fn affects_one_file(&self) -> bool {
         match self {
             Self::Missing { .. } | Self::NotAFile { .. } | Self::Mismatch { .. } => true,
             Self::Denied { status, .. } => matches!(status, 401 | 403),
@@ -106,20 +107,21 @@ impl UpstreamError {
         }
     }
 
-    /// Whether a server said so of one file. Where it still does after all attempts, what else it has may be had.
-    pub fn is_a_servers_fault(&self) -> bool {
+    /// Whether the server returned a 5xx status. If it still does after all attempts, other files
+    /// may be available.
+    pub fn is_server_error(&self) -> bool {
         matches!(self, Self::Status { status, .. } if *status >= 500)
     }
 
-    /// Which of two findings about a file is the one to report.
-    pub fn is_graver_than(&self, other: &Self) -> bool {
-        let gravity = |error: &Self| match error {
+    /// Which of two errors about a file to report.
+    pub fn is_more_severe_than(&self, other: &Self) -> bool {
+        let severity = |error: &Self| match error {
             Self::Missing { .. } => 0,
             Self::NotAFile { .. } | Self::Status { .. } => 1,
             Self::Denied { .. } => 2,
             _ => 3,
         };
-        gravity(self) > gravity(other)
+        severity(self) > severity(other)
     }
 
     /// Another attempt may succeed.

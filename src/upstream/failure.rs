@@ -1,4 +1,4 @@
-//! What a failed request means: worth another attempt, or wrong for good, and then by which setting.
+//! Classifies failed requests: temporary, or permanent and caused by which setting.
 
 use std::error::Error as _;
 use std::io;
@@ -46,15 +46,15 @@ pub fn classify(url: String, error: &Error, certificate: ClientCertificate) -> U
     UpstreamError::Unreachable { url, why }
 }
 
-/// What a page that comes with status 400 says of the connection. Servers have no other way to say it.
+/// Detects TLS problems in the error page of status 400: servers report them only there.
 pub fn failure_in_page(page: &[u8], transport: Transport) -> Option<TlsFailure> {
-    /// In lower case, of nginx, Apache and Go.
+    /// In lowercase, from nginx, Apache and Go.
     const TLS_WANTED: [&str; 3] = [
         "plain http request was sent to https port",
         "speaking plain http to an ssl-enabled server port",
         "sent an http request to an https server",
     ];
-    /// Of nginx.
+    /// From nginx.
     const CERTIFICATE_WANTED: &str = "no required ssl certificate was sent";
     let page = String::from_utf8_lossy(page).to_ascii_lowercase();
     match transport {
@@ -69,26 +69,26 @@ pub fn failure_in_page(page: &[u8], transport: Transport) -> Option<TlsFailure> 
     }
 }
 
-/// Why a TLS connection cannot be had however often it is tried.
+/// A permanent TLS error.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TlsFailure {
-    #[error("its certificate is not signed by a trusted authority")]
+    #[error("the server certificate is not signed by a trusted CA")]
     UnknownIssuer,
-    #[error("its certificate is for another name")]
+    #[error("the server certificate is for another host name")]
     OtherName,
-    #[error("its certificate has expired")]
+    #[error("the server certificate has expired")]
     Expired,
-    #[error("its certificate is not valid yet")]
+    #[error("the server certificate is not valid yet")]
     NotValidYet,
-    #[error("its certificate is not usable: {0}")]
+    #[error("the server certificate cannot be used: {0}")]
     BadCertificate(String),
-    #[error("it wants a client certificate")]
+    #[error("the server requires a client certificate")]
     ClientCertificateWanted,
-    #[error("it refuses the client certificate: {0}")]
+    #[error("the server rejected the client certificate: {0}")]
     ClientCertificateRefused(String),
-    #[error("it does not speak TLS")]
+    #[error("the server does not use TLS")]
     NotTls,
-    #[error("it expects TLS")]
+    #[error("the server requires TLS")]
     TlsWanted,
 }
 
@@ -107,13 +107,11 @@ fn final_tls(error: &TlsError, certificate: ClientCertificate) -> Option<TlsFail
             }
             other => TlsFailure::BadCertificate(other.to_string()),
         },
-        TlsError::NoCertificatesPresented => {
-            TlsFailure::BadCertificate("none was presented".to_owned())
-        }
+        TlsError::NoCertificatesPresented => TlsFailure::BadCertificate("none was sent".to_owned()),
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
             TlsFailure::ClientCertificateWanted
         }
-        // Before TLS 1.3 a missing certificate is a failed handshake.
+        // Before TLS 1.3, a missing certificate is a handshake failure.
         TlsError::AlertReceived(AlertDescription::HandshakeFailure)
             if certificate == ClientCertificate::NotSent =>
         {
@@ -136,7 +134,7 @@ fn final_tls(error: &TlsError, certificate: ClientCertificate) -> Option<TlsFail
     })
 }
 
-/// Somewhere in the chain: the library wraps errors of a handshake in those of reading and writing.
+/// Searches the chain of causes: the library wraps handshake errors in read and write errors.
 fn tls_error(error: &Error) -> Option<&TlsError> {
     match error {
         Error::Rustls(error) => Some(error),
@@ -170,27 +168,27 @@ fn tls_error_in(error: &io::Error) -> Option<&TlsError> {
 
 fn explain(error: &Error) -> String {
     match error {
-        Error::HostNotFound => "the host name does not resolve".to_owned(),
-        Error::ConnectionFailed => "the connection failed".to_owned(),
-        Error::Timeout(_) => "nothing came within download.timeout".to_owned(),
+        Error::HostNotFound => "the host name cannot be resolved".to_owned(),
+        Error::ConnectionFailed => "connection failed".to_owned(),
+        Error::Timeout(_) => "no data received within download.timeout".to_owned(),
         Error::Io(error) => explain_io(error),
-        Error::Protocol(error) => format!("its answer is not HTTP as it should be: {error}"),
+        Error::Protocol(error) => format!("invalid HTTP response: {error}"),
         error => error.to_string(),
     }
 }
 
-/// Why a body could not be read to its end: the library's own errors come wrapped.
+/// Explains a failed read of a body: the library wraps its own errors.
 pub fn explain_io(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(inner) => explain(inner),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "the connection ended too early".to_owned()
+            "connection closed before the transfer was complete".to_owned()
         }
         None => error.to_string(),
     }
 }
 
-/// A body that could not be read: a TLS alert may come only with the first byte of an answer.
+/// The error of a body that could not be read.
 pub fn classify_read(url: &str, error: &io::Error) -> UpstreamError {
     UpstreamError::Unreachable {
         url: url.to_owned(),

@@ -1,8 +1,8 @@
-//! One HTTP request at a time: agents, credentials, redirects. No retries here.
+//! Single HTTP requests: agents, credentials, redirects. No retries here.
 //!
-//! Credentials (a header, a client certificate) go to the origin that they were configured for, which is scheme, host
-//! and port of the repository's URL, and nowhere else: redirects are followed here and not by the client library, and other
-//! hosts are asked through an agent of their own that knows no certificate.
+//! Credentials (a header, a client certificate) are sent only to the origin they were configured
+//! for: scheme, host and port of the repository URL. Redirects are followed here, not by the client
+//! library, and other hosts are accessed through a separate agent without the certificate.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -22,43 +22,43 @@ use super::body::BodyReader;
 use super::failure::{ClientCertificate, Transport, classify};
 use super::resolver::CachingResolver;
 use super::validators::Validators;
-use super::wire::{AnswerConnector, Deadlines, WireConnector};
+use super::wire::{Deadlines, ResponseConnector, WireConnector};
 use crate::interrupt::Interrupt;
 use crate::rel_path::RelPath;
 
 const REDIRECTS_MAX: u32 = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// From its first byte on a header must be complete in that time, and so must a chain of redirects from its first one.
+/// Time limit for a complete header after its first byte, and for a chain of redirects after the
+/// first one.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is read of an error page, so that the connection can be used again, and how long it may take. A page that comes slowly
-/// is not worth a connection.
+/// Limits for reading an error page, so that the connection can be reused.
 const ERROR_PAGE_MAX: u64 = 64 * 1024;
 const ERROR_PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What proves to the origin who we are.
+/// Credentials for the origin.
 #[derive(Clone, Default)]
 pub struct Identity {
     /// Name and value of a header.
     pub header: Option<(HeaderName, String)>,
     pub certificate: Option<ClientCert>,
-    /// Trusted in addition to the system's authorities, by this origin's agent only.
+    /// Trusted in addition to the system's CAs, for this origin only.
     pub authorities: Vec<Certificate<'static>>,
 }
 
-/// How connections are made, whatever the repository.
+/// Settings of all connections.
 #[derive(Clone)]
 pub struct Settings {
-    /// Time without progress after which a transfer has failed.
+    /// Time without progress after which a transfer fails.
     pub timeout: Duration,
-    /// As many connections stay open per host.
+    /// Number of idle connections kept open per host.
     pub workers: usize,
-    /// Trusted in addition to the system's authorities, everywhere.
+    /// Trusted in addition to the system's CAs, for all hosts.
     pub authorities: Vec<Certificate<'static>>,
-    /// What every wait listens to.
+    /// Interrupts every wait.
     pub interrupt: Interrupt,
 }
 
-/// Talks HTTP on behalf of one repository.
+/// The HTTP client of one repository.
 pub struct Http {
     origin: Url,
     identity: Identity,
@@ -68,26 +68,26 @@ pub struct Http {
     deadlines: Arc<Deadlines>,
 }
 
-/// What makes a request more than a plain GET.
+/// Conditions of a GET request.
 #[derive(Clone, Copy, Default)]
 pub struct Conditions<'a> {
-    /// Ask for the bytes from here on,
+    /// Request the bytes from this offset on,
     pub from: u64,
-    /// as long as the file is still the one that had this validator.
+    /// if the file still has this validator.
     pub if_range: Option<&'a str>,
     pub validators: Option<&'a Validators>,
 }
 
-/// An answer whose body has not been read yet.
-pub struct Answer {
+/// A response whose body has not been read yet.
+pub struct Response {
     pub status: u16,
-    /// Where the body comes from after redirects, fit for messages.
+    /// The URL after redirects, for messages.
     pub url: String,
     pub validators: Validators,
-    /// First byte and total length of a partial answer.
+    /// First byte and total length of a partial response.
     pub range: Option<(u64, Option<u64>)>,
     pub retry_after: Option<Duration>,
-    /// Whether the server says where the body ends: then a truncated one is an error of its own.
+    /// Whether the server declares the length of the body, so that truncation is detected.
     pub declares_end: bool,
     pub client_certificate: ClientCertificate,
     pub transport: Transport,
@@ -96,12 +96,13 @@ pub struct Answer {
     deadlines: Arc<Deadlines>,
 }
 
-impl Answer {
+impl Response {
     pub fn reader(&mut self) -> BodyReader<'_> {
         BodyReader::new(self.body.as_reader(), self.timeout, &self.deadlines)
     }
 
-    /// Reads the rest of a body that nobody wants, within reason, so that the connection is kept. Returns what came of it.
+    /// Reads the rest of a body up to a limit, so that the connection can be reused. Returns the
+    /// bytes read.
     pub fn discard(mut self) -> Vec<u8> {
         use std::io::Read as _;
         self.deadlines.set(Instant::now() + ERROR_PAGE_TIMEOUT);
@@ -112,14 +113,14 @@ impl Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for Response {
     fn drop(&mut self) {
         self.deadlines.clear();
     }
 }
 
 impl Http {
-    /// `origin` is the repository's URL: whatever has its scheme, host and port gets the identity.
+    /// `origin` is the URL of the repository: credentials are sent to its scheme, host and port.
     pub fn new(origin: Url, identity: Identity, settings: Settings) -> Self {
         Self {
             origin,
@@ -131,9 +132,9 @@ impl Http {
         }
     }
 
-    /// The URL of a path of the repository. Every character that could be taken for something else is escaped: a
-    /// literal `%3a` in a name is asked for as `%253a`, `+` as `%2B` (S3 takes a bare one for a blank). A query stays behind
-    /// the path.
+    /// The URL of a path of the repository. Every character with a special meaning is escaped: a
+    /// literal `%3a` in a name is requested as `%253a`, `+` as `%2B` (S3 reads a plain one as a
+    /// space). A query is kept after the path.
     pub fn url_of(&self, path: &RelPath) -> Url {
         const PLAIN: percent_encoding::AsciiSet = percent_encoding::NON_ALPHANUMERIC
             .remove(b'/')
@@ -152,8 +153,8 @@ impl Http {
         url
     }
 
-    /// One request, with its redirects. An answer of any status is a success here.
-    pub fn get(&self, url: &Url, conditions: Conditions<'_>) -> Result<Answer, UpstreamError> {
+    /// One request, with its redirects. A response with any status is a success here.
+    pub fn get(&self, url: &Url, conditions: Conditions<'_>) -> Result<Response, UpstreamError> {
         let mut url = url.clone();
         let mut redirected: Option<Instant> = None;
         for _ in 0..=REDIRECTS_MAX {
@@ -167,7 +168,7 @@ impl Http {
                 return Err(UpstreamError::Unreachable {
                     url: shown(&url),
                     why: format!(
-                        "redirects led on for more than {} seconds",
+                        "redirects took more than {} seconds",
                         HEADER_TIMEOUT.as_secs()
                     ),
                 });
@@ -181,18 +182,18 @@ impl Http {
                 .get(LOCATION)
                 .and_then(|location| location.to_str().ok())
                 .and_then(|location| url.join(location).ok())
-                .ok_or_else(|| refused("it names no target"))?;
+                .ok_or_else(|| refused("the target is missing"))?;
             match (url.scheme(), target.scheme()) {
                 ("http", "http" | "https") | ("https", "https") => {}
-                ("https", "http") => return Err(refused("it leads from https to http")),
-                (_, scheme) => return Err(refused(&format!("it leads to a {scheme} URL"))),
+                ("https", "http") => return Err(refused("from https to http")),
+                (_, scheme) => return Err(refused(&format!("to an unsupported scheme: {scheme}"))),
             }
             self.answer(&url, response).discard();
             url = target;
         }
         Err(UpstreamError::Redirect {
             url: shown(&url),
-            why: format!("more than {REDIRECTS_MAX} in a row"),
+            why: format!("more than {REDIRECTS_MAX} redirects"),
         })
     }
 
@@ -227,7 +228,7 @@ impl Http {
             }
         }
         let wait = Instant::now() + self.settings.timeout;
-        self.deadlines.set_for_answer(wait, HEADER_TIMEOUT);
+        self.deadlines.set_for_response(wait, HEADER_TIMEOUT);
         request.call().map_err(|error| {
             let has_begun = self.deadlines.has_begun();
             self.deadlines.clear();
@@ -235,7 +236,7 @@ impl Http {
                 ureq::Error::Timeout(_) if has_begun => UpstreamError::Unreachable {
                     url: shown(url),
                     why: format!(
-                        "its header did not end within {} seconds",
+                        "no complete response header within {} seconds",
                         HEADER_TIMEOUT.as_secs()
                     ),
                 },
@@ -262,7 +263,7 @@ impl Http {
         if self.origin.scheme() == "https" || !self.settings.authorities.is_empty() {
             let loaded = rustls_native_certs::load_native_certs();
             for error in &loaded.errors {
-                log::warn!("a certificate of the system's trust store cannot be read: {error}");
+                log::warn!("cannot read a certificate of the system's trust store: {error}");
             }
             let mut roots: Vec<_> = loaded
                 .certs
@@ -284,7 +285,7 @@ impl Http {
             .accept_encoding("identity")
             .timeout_connect(Some(timeout.min(CONNECT_TIMEOUT)))
             .timeout_send_request(Some(timeout))
-            // Deadlines of our own cut it shorter.
+            // Our own deadlines are shorter.
             .timeout_recv_response(Some(timeout + HEADER_TIMEOUT))
             .max_idle_connections(self.settings.workers.saturating_mul(2))
             .max_idle_connections_per_host(self.settings.workers)
@@ -296,7 +297,7 @@ impl Http {
             interrupt: interrupt.clone(),
             deadlines: Arc::clone(&self.deadlines),
         };
-        let answers = AnswerConnector {
+        let answers = ResponseConnector {
             deadlines: Arc::clone(&self.deadlines),
         };
         Agent::with_parts(
@@ -306,7 +307,7 @@ impl Http {
         )
     }
 
-    fn answer(&self, url: &Url, response: ureq::http::Response<Body>) -> Answer {
+    fn answer(&self, url: &Url, response: ureq::http::Response<Body>) -> Response {
         let header = |name: HeaderName| {
             response
                 .headers()
@@ -320,12 +321,12 @@ impl Http {
             header(DATE).as_deref(),
             crate::time::now(),
         );
-        Answer {
+        Response {
             status: response.status().as_u16(),
             url: shown(url),
             validators,
             range: header(CONTENT_RANGE).as_deref().and_then(content_range),
-            // A date is allowed for it too, but servers that mean it send seconds.
+            // It may also be a date, but servers usually send seconds.
             declares_end: [CONTENT_LENGTH, TRANSFER_ENCODING]
                 .iter()
                 .any(|name| response.headers().contains_key(name)),
@@ -356,7 +357,7 @@ fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
     Some((first.trim().parse().ok()?, total.trim().parse().ok()))
 }
 
-/// A URL as it may stand in messages: without the query, which may be a token, and without credentials.
+/// A URL for messages: without the query, which may contain a token, and without credentials.
 pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);

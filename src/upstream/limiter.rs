@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lets bytes through at a rate. Bursts stay below one buffer per download.
+/// Limits the rate of downloads. Bursts are smaller than one buffer per download.
 pub struct Limiter {
     bytes_per_second: u64,
-    /// When the bytes let through so far are paid for.
+    /// When the bytes received so far are within the rate.
     paid_until: Mutex<Instant>,
 }
 
@@ -23,7 +23,7 @@ impl Limiter {
         self.bytes_per_second
     }
 
-    /// How long whoever received these bytes must wait before it asks for more.
+    /// How long to wait after receiving these bytes.
     pub fn wait_for(&self, bytes: u64, now: Instant) -> Duration {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
@@ -31,7 +31,7 @@ impl Limiter {
             .paid_until
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // Time in which nothing came is not saved up.
+        // Idle time is not accumulated.
         *paid_until = (*paid_until).max(now) + cost;
         paid_until.saturating_duration_since(now)
     }

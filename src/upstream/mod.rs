@@ -1,7 +1,8 @@
-//! Where a repository comes from: small files into memory, everything else into the pool.
+//! Access to an upstream: small files are read into memory, all others into the pool.
 //!
-//! Transient trouble (connections, stalls, truncated bodies, 5xx, 429) is retried with growing pauses; an interrupted
-//! download goes on where it stopped. What arrives in the pool has the digest and size that were expected, or it does not arrive.
+//! Temporary errors (connections, stalls, truncated bodies, 5xx, 429) are retried with exponential
+//! backoff; an interrupted download is resumed. A file gets into the pool only with the expected
+//! digest and size.
 
 mod attempts;
 mod body;
@@ -32,7 +33,7 @@ use crate::progress::Active;
 use crate::regular_file::is_absent;
 use crate::rel_path::RelPath;
 
-use http::{Answer, Conditions, Http};
+use http::{Conditions, Http, Response};
 
 pub use credentials::{CredentialError, check as check_credentials};
 pub use error::UpstreamError;
@@ -43,34 +44,34 @@ pub use validators::Validators;
 use attempts::{Attempts, FIRST_PAUSE, jittered};
 use failure::{ClientCertificate, classify_read, failure_in_page};
 
-/// Roots, signatures and keys are read into memory: none is near this large.
+/// Limit for roots, signatures and keys, which are read into memory.
 pub const SMALL_FILE_MAX: u64 = 32 * 1024 * 1024;
-/// For a package whose index does not say how large it is.
+/// Limit for a package without a size in the index.
 const UNDECLARED_SIZE_MAX: u64 = 64 * 1024 * 1024 * 1024;
-/// What an attempt at a file of unknown size must bring to be no failure.
+/// Bytes that an attempt at a file of unknown size must receive to count as progress.
 const PROGRESS_MIN: u64 = 64 * 1024;
 
-/// A small file, or why there is none.
+/// The result of requesting a small file.
 #[derive(Debug)]
 pub enum Small {
     Body {
         bytes: Vec<u8>,
         validators: Validators,
     },
-    /// The validators that were given still hold.
+    /// The validators still match.
     NotModified,
     Missing,
 }
 
-/// What a download must turn out to be.
+/// The expected digest and size of a download.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected {
     pub digest: Digest,
-    /// In bytes, as far as it is declared.
+    /// In bytes, if declared.
     pub size: Option<u64>,
 }
 
-/// One repository's upstream.
+/// The upstream of one repository.
 pub struct Upstream {
     source: Source,
     settings: http::Settings,
@@ -87,7 +88,7 @@ enum Source {
 }
 
 impl Upstream {
-    /// `limiter` is the whole process's bandwidth limit.
+    /// `limiter` is the global bandwidth limit.
     pub fn open(
         config: &config::Config,
         repository: &config::Repository,
@@ -132,7 +133,7 @@ impl Upstream {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Where a path of the repository is, fit for messages.
+    /// The URL or file of a path, for messages.
     pub fn shown(&self, path: &RelPath) -> String {
         match &self.source {
             Source::Http(http) => http::shown(&http.url_of(path)),
@@ -140,7 +141,7 @@ impl Upstream {
         }
     }
 
-    /// A root, signature or the like.
+    /// Requests a small file, such as a root or a signature.
     pub fn small(
         &self,
         path: &RelPath,
@@ -152,7 +153,8 @@ impl Upstream {
         }
     }
 
-    /// A file outside of the repository's own tree: a key. Credentials go there only if it is the same origin.
+    /// Requests a small file outside of the repository, such as a key. Credentials are sent only if
+    /// it has the same origin.
     pub fn small_at(&self, url: &Url) -> Result<Small, UpstreamError> {
         match &self.source {
             Source::Http(http) => self.small_http(http, url, None),
@@ -170,12 +172,12 @@ impl Upstream {
         url: &Url,
         validators: Option<&Validators>,
     ) -> Result<Small, UpstreamError> {
-        self.retrying(|| {
+        self.retry(|| {
             let conditions = Conditions {
                 validators,
                 ..Conditions::default()
             };
-            let mut answer = self.ask(http, url, conditions)?;
+            let mut answer = self.request(http, url, conditions)?;
             match answer.status {
                 200 => {}
                 304 if validators.is_some() => return Ok(Small::NotModified),
@@ -227,8 +229,8 @@ impl Upstream {
         })
     }
 
-    /// Brings a file into the pool. [`UpstreamError::Missing`] and [`UpstreamError::Mismatch`] are not retried: whether
-    /// they mean that the upstream has moved on, only the root can tell.
+    /// Downloads a file into the pool. [`UpstreamError::Missing`] and [`UpstreamError::Mismatch`]
+    /// are not retried: only the root tells whether the upstream has changed.
     pub fn download(
         &self,
         path: &RelPath,
@@ -239,12 +241,13 @@ impl Upstream {
         active.add(incoming.length());
         let mut is_afresh = false;
         loop {
-            let brought = self.bring(path, expected, &mut incoming, active);
+            let brought = self.fetch_file(path, expected, &mut incoming, active);
             let is_wrong = match &brought {
                 Ok(_) => !incoming.is_expected(),
                 Err(error) => matches!(error, UpstreamError::Mismatch { .. }),
             };
-            // What was there before may be of other bytes: only a whole download shows whether the upstream's are wrong.
+            // The partial file may contain other bytes: only a complete download shows whether
+            // those of the upstream are wrong.
             if is_wrong && incoming.is_resumed() && !is_afresh {
                 is_afresh = true;
                 incoming.restart()?;
@@ -261,8 +264,8 @@ impl Upstream {
         }
     }
 
-    /// All bytes of a file, wherever it comes from. Returns where that was.
-    fn bring(
+    /// Receives all bytes of a file. Returns its URL.
+    fn fetch_file(
         &self,
         path: &RelPath,
         expected: Expected,
@@ -272,7 +275,7 @@ impl Upstream {
         let url = match &self.source {
             Source::Http(http) => {
                 let url = http.url_of(path);
-                self.retrying_while_it_grows(expected, incoming, |incoming| {
+                self.retry_while_progressing(expected, incoming, |incoming| {
                     self.transfer(http, &url, expected, incoming, active)
                 })?
             }
@@ -285,7 +288,7 @@ impl Upstream {
         Ok(url)
     }
 
-    /// One attempt at a body, from where the partial file ends. Returns where it came from.
+    /// One attempt to download a body, from the end of the partial file. Returns its URL.
     fn transfer(
         &self,
         http: &Http,
@@ -299,7 +302,7 @@ impl Upstream {
             active.restart();
         }
         if incoming.length() > 0 && expected.size == Some(incoming.length()) {
-            // The interruption came between the last byte and the rename.
+            // It was interrupted between the last byte and the rename.
             return Ok(http::shown(url));
         }
         let conditions = Conditions {
@@ -307,7 +310,7 @@ impl Upstream {
             if_range: incoming.validator(),
             validators: None,
         };
-        let mut answer = self.ask(http, url, conditions)?;
+        let mut answer = self.request(http, url, conditions)?;
         match answer.status {
             200 if incoming.length() > 0 => {
                 incoming.restart()?;
@@ -321,14 +324,14 @@ impl Upstream {
                 incoming.resume();
             }
             206 | 416 => {
-                // Not the part that was asked for; only the whole will do.
+                // Not the requested range: start from the beginning.
                 let url = answer.url.clone();
                 answer.discard();
                 incoming.restart()?;
                 active.restart();
                 return Err(UpstreamError::Unreachable {
                     url,
-                    why: "the server cannot continue an interrupted download".to_owned(),
+                    why: "the server cannot resume an interrupted download".to_owned(),
                 });
             }
             404 | 410 => {
@@ -348,10 +351,11 @@ impl Upstream {
             && length < size
             && !answer.declares_end
         {
-            // Nobody but the index said where the body ends: it may have been cut off, and can be continued.
+            // The server did not declare the length: the body may be truncated, and the download
+            // can be resumed.
             return Err(UpstreamError::Unreachable {
                 url: from,
-                why: format!("the connection ended after {length} of {size} bytes"),
+                why: format!("connection closed after {length} of {size} bytes"),
             });
         }
         Ok(from)
@@ -375,7 +379,7 @@ impl Upstream {
         Ok(url)
     }
 
-    /// Writes what comes, until it ends or exceeds what was declared.
+    /// Writes the body, until it ends or exceeds the declared size.
     fn receive(
         &self,
         body: &mut dyn Read,
@@ -396,7 +400,7 @@ impl Upstream {
         })
     }
 
-    /// Reads a body to its end, or until `limit` bytes have come, as fast as the bandwidth limits allow.
+    /// Reads a body to its end or up to `limit` bytes, within the bandwidth limits.
     fn read_all(
         &self,
         body: &mut dyn Read,
@@ -424,16 +428,16 @@ impl Upstream {
         Ok(())
     }
 
-    fn ask(
+    fn request(
         &self,
         http: &Http,
         url: &Url,
         conditions: Conditions<'_>,
-    ) -> Result<Answer, UpstreamError> {
+    ) -> Result<Response, UpstreamError> {
         self.interrupt.check()?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let answer = http.get(url, conditions).or_else(|error| {
-            // Whatever a wait ended with, this is why.
+            // The interruption is the cause of the error.
             self.interrupt.check()?;
             Err(error)
         })?;
@@ -441,7 +445,7 @@ impl Upstream {
         Ok(answer)
     }
 
-    /// Counts what came, and waits as long as the bandwidth limits ask for.
+    /// Counts received bytes, and waits as long as the bandwidth limits require.
     fn count(&self, bytes: u64) -> Result<(), UpstreamError> {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let now = Instant::now();
@@ -456,14 +460,15 @@ impl Upstream {
         Ok(())
     }
 
-    /// How much is read at once: with a limit no more than comes in a second, or servers would end connections during the pause.
+    /// Buffer size: with a limit at most one second's worth, otherwise servers would close
+    /// connections during the pause.
     fn piece(&self) -> usize {
         let slowest = self.limiters.iter().map(|limiter| limiter.rate()).min();
         let slowest = slowest.and_then(|rate| usize::try_from(rate).ok());
         slowest.map_or(BUFFER, |rate| rate.clamp(1, BUFFER))
     }
 
-    fn retrying<T>(
+    fn retry<T>(
         &self,
         mut attempt: impl FnMut() -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
@@ -478,15 +483,17 @@ impl Upstream {
         }
     }
 
-    /// The same for a download: an attempt that brought some of it is no failure, or a line that breaks now and then would
-    /// never bring a large file. Where nothing is to be retried, neither is that.
-    fn retrying_while_it_grows<T>(
+    /// As [`Self::retry`], for a download: an attempt that made progress does not count as a
+    /// failure, otherwise an unstable connection would never complete a large file. With no retries
+    /// configured, it does count.
+    fn retry_while_progressing<T>(
         &self,
         expected: Expected,
         incoming: &mut Incoming<'_>,
         mut attempt: impl FnMut(&mut Incoming<'_>) -> Result<T, UpstreamError>,
     ) -> Result<T, UpstreamError> {
-        // Each step is taken once: a server that begins anew each time makes no progress.
+        // Each offset counts once: a server that always starts from the beginning makes no
+        // progress.
         let step = expected
             .size
             .map_or(PROGRESS_MIN, |size| (size / 20).max(1024));
@@ -500,7 +507,7 @@ impl Upstream {
             if self.retries > 0 && incoming.length() >= reached.saturating_add(step) {
                 reached = incoming.length();
                 attempts = Attempts::new(self.retries);
-                log::debug!("{error}; going on at {reached}");
+                log::debug!("{error}; resuming at byte {reached}");
                 self.interrupt.sleep(jittered(FIRST_PAUSE))?;
             } else if attempts.are_left() {
                 self.interrupt.sleep(attempts.pause_after(&error))?;
@@ -519,7 +526,7 @@ pub fn authorities(config: &config::Config) -> Result<Vec<Certificate<'static>>,
     }
 }
 
-fn refused(answer: Answer) -> UpstreamError {
+fn refused(answer: Response) -> UpstreamError {
     let (url, status, retry_after) = (answer.url.clone(), answer.status, answer.retry_after);
     let with_certificate = answer.client_certificate == ClientCertificate::Sent;
     let transport = answer.transport;
@@ -535,7 +542,7 @@ fn refused(answer: Answer) -> UpstreamError {
             status,
             with_certificate,
         },
-        // What nginx says of a certificate that it does not take.
+        // The status of nginx for a client certificate that it rejects.
         400 if with_certificate => UpstreamError::Denied {
             url,
             status,
@@ -562,7 +569,7 @@ fn mismatch(url: String, expected: Expected, got: Option<Digest>, got_size: u64)
 fn open_local(path: &Path) -> Result<Option<std::fs::File>, UpstreamError> {
     let opened = std::fs::OpenOptions::new()
         .read(true)
-        // Opening a pipe would wait for somebody to write into it.
+        // Opening a pipe would block until there is a writer.
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
         .and_then(|file| Ok((file.metadata()?.is_file(), file)));

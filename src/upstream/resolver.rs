@@ -1,7 +1,8 @@
-//! Names are looked up once in a while, not for every request, and never longer than somebody waits for it.
+//! Caches name lookups, and limits how long a request waits for one.
 //!
-//! The client library asks the system's resolver each time, even when it then uses a connection that is open. With
-//! thousands of packages and ten workers that is a load for resolvers, and each lost answer costs five seconds.
+//! The client library calls the system's resolver for each request, even if it then reuses a
+//! connection. With thousands of packages and ten workers that puts load on DNS servers, and each
+//! lost response costs five seconds.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,26 +22,26 @@ use ureq::{Error, Timeout};
 use super::wire::{SLICE, interrupted};
 use crate::interrupt::Interrupt;
 
-/// Long enough to spare the resolver, short enough to follow a server that moves.
-const KEPT: Duration = Duration::from_mins(1);
-/// The system's resolver asks each of its servers several times, for five seconds each.
+/// Long enough to avoid load, short enough to follow changes of addresses.
+const CACHE_TTL: Duration = Duration::from_mins(1);
+/// The system's resolver tries each of its servers several times, for five seconds each.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// The client library has room for so many.
+/// The capacity of the client library.
 const ADDRESSES_MAX: usize = 16;
 
-/// There is no such host; asking again does not change that.
+/// The host does not exist; not retried.
 #[derive(Debug, thiserror::Error)]
 #[error("host not found")]
 pub struct UnknownHost;
 
 /// Host and port.
-type Target = (String, u16);
-/// When it was found.
-type Found = (Instant, Vec<SocketAddr>);
+type HostPort = (String, u16);
+/// With the time of the lookup.
+type CachedAddresses = (Instant, Vec<SocketAddr>);
 
 pub struct CachingResolver {
     interrupt: Interrupt,
-    found: Mutex<HashMap<Target, Found>>,
+    found: Mutex<HashMap<HostPort, CachedAddresses>>,
 }
 
 impl CachingResolver {
@@ -51,14 +52,15 @@ impl CachingResolver {
         }
     }
 
-    /// In a thread of its own, which is left alone when it takes too long: the system's call cannot be ended.
+    /// Runs in a separate thread, which is abandoned after a timeout: the system call cannot be
+    /// cancelled.
     fn look_up(&self, host: &str, port: u16, wait: Duration) -> Result<Vec<SocketAddr>, Error> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
         let (sender, receiver) = channel();
         let target = (host.to_owned(), port);
-        let look_up = |target: &Target| {
+        let look_up = |target: &HostPort| {
             (target.0.as_str(), target.1)
                 .to_socket_addrs()
                 .map(Vec::from_iter)
@@ -68,7 +70,7 @@ impl CachingResolver {
             .name("resolve".to_owned())
             .spawn(move || drop(sender.send(look_up(&waiting))));
         if started.is_err() {
-            // No thread can be had (ulimit -u): rather a wait that cannot be ended than none.
+            // No thread can be started (ulimit -u): fall back to a lookup that cannot be cancelled.
             return look_up(&target).map_err(Error::Io);
         }
         let end = Instant::now() + wait;
@@ -90,7 +92,8 @@ impl CachingResolver {
     }
 }
 
-/// The standard library gives the resolver's verdict as text only. That a server could not be asked reads otherwise.
+/// The standard library reports the result of the resolver as text only. An unreachable DNS server
+/// has another text.
 fn is_final(error: &io::Error) -> bool {
     let text = error.to_string();
     [
@@ -110,16 +113,16 @@ impl Resolver for CachingResolver {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
         let host = uri.host().ok_or(Error::HostNotFound)?;
-        // An IPv6 address stands in brackets.
+        // An IPv6 address is in brackets.
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
             Some("https") => 443,
             _ => 80,
         });
         let key = (host.to_owned(), port);
-        // Held while looking up: ten workers that start together ask once.
+        // Held during the lookup, so that ten workers that start together make one lookup.
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = found.get(&key).filter(|(at, _)| at.elapsed() < KEPT);
+        let known = found.get(&key).filter(|(at, _)| at.elapsed() < CACHE_TTL);
         let addresses = if let Some((_, addresses)) = known {
             addresses.clone()
         } else {

@@ -1,8 +1,8 @@
-//! What an upstream gave to recognise an unchanged file by, as far as it can tell two states apart.
+//! HTTP validators (`ETag`, `Last-Modified`), if they are reliable.
 
 use jiff::fmt::rfc2822::DateTimeParser;
 
-/// Without a `Date` the answer's age is judged by our clock, which may be another.
+/// Without a `Date`, the age is computed from the local clock, which may differ.
 const CLOCK_SKEW_SECS: i64 = 60;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,10 +12,11 @@ pub struct Validators {
 }
 
 impl Validators {
-    /// Those of an answer's headers that can be believed; `now` is in seconds since the epoch.
+    /// The reliable validators of a response; `now` is in seconds since the epoch.
     ///
-    /// A file that was changed in the second of the answer may be changed again in it: its `Last-Modified` would stay, and so
-    /// would an `ETag` that is made of time and size (nginx, Apache). Only older ones tell.
+    /// A file that was changed in the second of the response may be changed again within it, with
+    /// the same `Last-Modified`, and the same `ETag` if that is derived from time and size (nginx,
+    /// Apache). Only older ones are reliable.
     pub fn of(
         etag: Option<String>,
         last_modified: Option<String>,
@@ -48,7 +49,8 @@ impl Validators {
         }
     }
 
-    /// What an interrupted download is continued by (`If-Range`): a weak `ETag` does not promise equal bytes.
+    /// The validator for resuming a download (`If-Range`): a weak `ETag` does not guarantee equal
+    /// bytes.
     pub fn strong(&self) -> Option<&str> {
         let etag = self.etag.as_deref().filter(|etag| !etag.starts_with("W/"));
         etag.or(self.last_modified.as_deref())

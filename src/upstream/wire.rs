@@ -1,8 +1,9 @@
-//! Connections that can be given up: every wait on the network ends with an interruption or with the deadline of what is waited for.
+//! Connections with deadlines: every wait on the network ends at an interruption or its deadline.
 //!
-//! The client library waits in single reads, each with a time limit of its own: a server that sends one byte in time keeps it
-//! waiting for ever, and a signal is noticed when the read ends. Here, at the lowest layer, below TLS, waits are cut into slices.
-//! What a slice may wait for is said by the thread that makes the request ([`Deadlines`]): the library works in its caller's thread.
+//! The client library has a time limit for each single read: a server that sends one byte in time
+//! keeps it waiting forever, and a signal is noticed only when the read ends. Here, below TLS,
+//! waits are divided into slices. The thread that makes the request sets the deadline
+//! ([`Deadlines`]): the library runs in the thread of its caller.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,10 +24,10 @@ use ureq::{Error, Timeout};
 
 use crate::interrupt::Interrupt;
 
-/// How long an interruption may go unnoticed.
+/// How often a wait checks for an interruption.
 pub const SLICE: Duration = Duration::from_millis(200);
 
-/// Until when each thread's wait may take.
+/// The deadline of each thread.
 #[derive(Debug, Default)]
 pub struct Deadlines {
     by_thread: Mutex<HashMap<ThreadId, Deadline>>,
@@ -35,13 +36,13 @@ pub struct Deadlines {
 #[derive(Clone, Copy, Debug)]
 struct Deadline {
     at: Instant,
-    /// What is left from the first byte of an answer on, while that has not come.
+    /// The time limit after the first byte of a response, until that arrives.
     from_first_byte: Option<Duration>,
     has_begun: bool,
 }
 
 impl Deadlines {
-    /// What this thread waits for now must be there then.
+    /// Sets the deadline of the current wait of this thread.
     pub fn set(&self, at: Instant) {
         self.put(Deadline {
             at,
@@ -50,8 +51,9 @@ impl Deadlines {
         });
     }
 
-    /// The answer to this thread's request must begin by `at`, and its header be complete `header` after that.
-    pub fn set_for_answer(&self, at: Instant, header: Duration) {
+    /// The response to this thread's request must begin by `at`, and its header must be complete
+    /// `header` after that.
+    pub fn set_for_response(&self, at: Instant, header: Duration) {
         self.put(Deadline {
             at,
             from_first_byte: Some(header),
@@ -73,8 +75,8 @@ impl Deadlines {
             .map(|deadline| deadline.at)
     }
 
-    /// Whether it did not before.
-    fn answer_begins(&self) -> bool {
+    /// Marks the start of the response; returns whether it had not started before.
+    fn response_begins(&self) -> bool {
         if let Some(deadline) = self.lock().get_mut(&thread::current().id())
             && let Some(header) = deadline.from_first_byte.take()
         {
@@ -85,7 +87,7 @@ impl Deadlines {
         false
     }
 
-    /// Whether the answer to this thread's request has begun.
+    /// Whether the response to this thread's request has begun.
     pub fn has_begun(&self) -> bool {
         self.lock()
             .get(&thread::current().id())
@@ -116,7 +118,8 @@ impl Connector<()> for WireConnector {
         let until = until(details.timeout, None);
         let mut failed = None;
         for (tried, address) in details.addrs.iter().enumerate() {
-            // Those that are left share what is left: one that does not answer must not use it up.
+            // The remaining addresses share the remaining time: one that does not respond must not
+            // use all of it.
             let left = u32::try_from(details.addrs.len() - tried).unwrap_or(1);
             let now = Instant::now();
             let share = until.map(|until| now + until.saturating_duration_since(now) / left);
@@ -151,7 +154,7 @@ impl fmt::Debug for WireConnector {
     }
 }
 
-/// Without blocking: a handshake that gets no answer takes the system minutes to give up.
+/// Non-blocking: the system takes minutes to give up on a host that does not respond.
 fn connect(
     address: SocketAddr,
     until: Option<Instant>,
@@ -193,8 +196,8 @@ pub struct Wire {
     buffers: LazyBuffers,
     interrupt: Interrupt,
     deadlines: Arc<Deadlines>,
-    /// Why the request could not be sent. A server that refuses it early closes the connection, but has said why: its answer, or
-    /// its alert over a client certificate, can still be read.
+    /// Why the request could not be sent. A server that rejects a request early closes the
+    /// connection, but its response, or its alert about a client certificate, can still be read.
     unwritten: Option<io::Error>,
 }
 
@@ -239,7 +242,7 @@ impl Transport for Wire {
     }
 
     fn is_open(&mut self) -> bool {
-        // A server that closed it left an end of file; one that says something unasked is not to be trusted with a request.
+        // A closed connection has an end of file; one with unexpected data must not be reused.
         let mut polled = [PollFd::new(&self.stream, PollFlags::IN)];
         let is_silent = matches!(poll(&mut polled, Some(&Timespec::default())), Ok(0));
         is_silent && self.unwritten.is_none()
@@ -252,35 +255,36 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// Notices when answers begin. It belongs above TLS: what a server sends of its own after a handshake, tickets for later
-/// sessions, is no answer, and a cache that asks its own upstream first may stay silent for long after it.
+/// Detects the start of responses. It has to be above TLS: the session tickets that a server sends
+/// after a handshake are not a response, and a cache may wait for its own upstream for a long time
+/// after that.
 #[derive(Debug)]
-pub struct AnswerConnector {
+pub struct ResponseConnector {
     pub deadlines: Arc<Deadlines>,
 }
 
-/// A connection on which answers come.
-pub struct Answering<T> {
+/// A connection that receives responses.
+pub struct ResponseTransport<T> {
     inner: T,
     deadlines: Arc<Deadlines>,
 }
 
-impl<In: Transport> Connector<In> for AnswerConnector {
-    type Out = Answering<In>;
+impl<In: Transport> Connector<In> for ResponseConnector {
+    type Out = ResponseTransport<In>;
 
     fn connect(
         &self,
         _: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<Self::Out>, Error> {
-        Ok(chained.map(|inner| Answering {
+        Ok(chained.map(|inner| ResponseTransport {
             inner,
             deadlines: Arc::clone(&self.deadlines),
         }))
     }
 }
 
-impl<T: Transport> Transport for Answering<T> {
+impl<T: Transport> Transport for ResponseTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.inner.buffers()
     }
@@ -291,7 +295,7 @@ impl<T: Transport> Transport for Answering<T> {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let came = self.inner.await_input(timeout)?;
-        if came && self.deadlines.answer_begins() && !self.is_tls() {
+        if came && self.deadlines.response_begins() && !self.is_tls() {
             // RFC 8446, 5.1: an alert, of any version up to 1.3.
             if self.buffers().input().starts_with(&[21, 3]) {
                 return Err(Error::Other(Box::new(ExpectsTls)));
@@ -309,18 +313,18 @@ impl<T: Transport> Transport for Answering<T> {
     }
 }
 
-impl<T> fmt::Debug for Answering<T> {
+impl<T> fmt::Debug for ResponseTransport<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Answering")
+        f.write_str("ResponseTransport")
     }
 }
 
-/// The answer to plain HTTP is of TLS.
+/// The response to plain HTTP is a TLS message.
 #[derive(Debug, thiserror::Error)]
-#[error("it expects TLS")]
+#[error("the server requires TLS")]
 pub struct ExpectsTls;
 
-/// The earlier of the library's time limit and ours.
+/// The earlier of the library's deadline and ours.
 fn until(timeout: NextTimeout, ours: Option<Instant>) -> Option<Instant> {
     let theirs = (!timeout.after.is_not_happening())
         .then(|| Instant::now().checked_add(*timeout.after))
@@ -331,7 +335,7 @@ fn until(timeout: NextTimeout, ours: Option<Instant>) -> Option<Instant> {
     }
 }
 
-/// How long may be waited at once.
+/// The length of the next slice.
 fn slice(until: Option<Instant>, reason: Timeout) -> Result<Duration, Error> {
     let Some(until) = until else {
         return Ok(SLICE);
@@ -350,7 +354,7 @@ fn is_pause(error: &io::Error) -> bool {
     )
 }
 
-/// Who asked for it looks at [`Interrupt::check`] before the error.
+/// The caller checks [`Interrupt::check`] before this error.
 pub fn interrupted(error: crate::interrupt::Interrupted) -> Error {
     Error::Io(io::Error::other(error))
 }
@@ -422,13 +426,13 @@ mod tests {
     }
 
     /// Waits a second for an answer, and 300 ms for its header.
-    fn ask(url: &str, interrupt: &Interrupt) -> Result<(), Error> {
+    fn request(url: &str, interrupt: &Interrupt) -> Result<(), Error> {
         let deadlines = Arc::new(Deadlines::default());
         let wire = WireConnector {
             interrupt: interrupt.clone(),
             deadlines: Arc::clone(&deadlines),
         };
-        let answers = AnswerConnector {
+        let answers = ResponseConnector {
             deadlines: Arc::clone(&deadlines),
         };
         let tls = TlsConfig::builder().disable_verification(true).build();
@@ -440,7 +444,7 @@ mod tests {
         let chain = wire.chain(RustlsConnector::default()).chain(answers);
         let agent = Agent::with_parts(config, chain, resolver);
         let wait = Instant::now() + Duration::from_secs(1);
-        deadlines.set_for_answer(wait, Duration::from_millis(300));
+        deadlines.set_for_response(wait, Duration::from_millis(300));
         agent.get(url).call().map(drop)
     }
 
@@ -451,18 +455,19 @@ mod tests {
         for line in [Line::Plain, Line::Tls] {
             // Silence is not slowness: caches that fetch on demand are silent for long.
             let (url, serving) = serve(line, millis(600), millis(0));
-            ask(&url, &interrupt).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            request(&url, &interrupt).unwrap_or_else(|error| panic!("{line:?}: {error}"));
             serving.join().unwrap();
             for (silence, pause) in [(millis(1200), millis(0)), (millis(0), millis(50))] {
                 let (url, serving) = serve(line, silence, pause);
-                let error = ask(&url, &interrupt).unwrap_err();
+                let error = request(&url, &interrupt).unwrap_err();
                 assert!(matches!(error, Error::Timeout(_)), "{line:?}: {error}");
                 serving.join().unwrap();
             }
         }
     }
 
-    /// The server does not read what it refuses: sending that fails, and the answer is there all the same.
+    /// The server does not read what it refuses: sending that fails, and the answer is there all
+    /// the same.
     #[test]
     fn an_answer_that_came_before_the_request_was_sent_is_read() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -494,7 +499,7 @@ mod tests {
         let interrupt = Interrupt::default();
         interrupt.stop_part();
         let (url, serving) = serve(Line::Plain, Duration::ZERO, Duration::ZERO);
-        ask(&url, &interrupt).unwrap_err();
+        request(&url, &interrupt).unwrap_err();
         let address = url.trim_start_matches("http://").trim_end_matches('/');
         drop(TcpStream::connect(address));
         serving.join().unwrap();

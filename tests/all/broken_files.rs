@@ -47,7 +47,7 @@ fn whatever_is_wrong_with_a_file_the_others_work() {
         (format!("{good}colour: red\n"), "colour"),
         (
             good.replace("name: other", "name: one"),
-            "one is already the name in",
+            "one is already used in",
         ),
         (format!("{good}\u{0}"), "repos.d/other.yaml"),
     ] {
@@ -127,7 +127,7 @@ fn what_it_may_define_is_left_alone() {
     chantal
         .run(&["publish", "--repo-id", "one", "--to", &to])
         .exits(2)
-        .mentions("cannot be used, and may publish there");
+        .mentions("may configure it as its publish path");
     chantal
         .run(&["repo", "sync", "--repo-id", "other"])
         .exits(2)

@@ -93,8 +93,8 @@ fn a_compression_that_is_not_read_is_named() {
         assert_eq!(
             mirror.sync().exits(4).stderr,
             format!(
-                "error: r: {file}: main/binary-amd64/Packages is there only as .lz4, .lzma: that compression is not supported \
-                 (gz, xz, bz2, zst and none are)\nhint: ask the upstream to provide the index in a supported compression format; the state of the last successful sync is unchanged\n"
+                "error: r: {file}: main/binary-amd64/Packages is only available as .lz4, .lzma, which is not supported \
+                 (supported: gz, xz, bz2, zst, uncompressed)\nhint: ask the upstream to provide the index in a supported compression format; the state of the last successful sync is unchanged\n"
             )
         );
     }
@@ -107,7 +107,7 @@ fn a_compression_that_is_not_read_is_named() {
         let mirror = mirror_of(&upstream, "");
         mirror.server.swap(tree);
         mirror.sync().exits(4).mentions(&format!(
-            "primary is there only as {end}: that compression is not supported"
+            "primary is only available as {end}, which is not supported"
         ));
     }
 }

@@ -136,7 +136,7 @@ fn what_is_not_there_or_left_out_is_said() {
         let (names, said) = mirrored(&upstream, &filters, |repository| repository);
         assert_eq!(names, ["chosen-1-1"]);
         let expected = format!(
-            "warning: r: 3 dependencies of the chosen packages are not in this repository, or left out of it: b, big, {version}\n"
+            "warning: r: 3 dependencies of the selected packages are not in this repository, or excluded: b, big, {version}\n"
         );
         assert_eq!(said, expected);
         let mut needy = Package::new("chosen", "1-1");
@@ -147,13 +147,13 @@ fn what_is_not_there_or_left_out_is_said() {
         let (_, said) = mirrored(&upstream, CHOSEN, |repository| repository);
         assert_eq!(
             said,
-            "warning: r: 10 dependencies of the chosen packages are not in this repository, or left out of it: \
+            "warning: r: 10 dependencies of the selected packages are not in this repository, or excluded: \
              x1, x2, x3, x4, x5 and 5 more\n"
         );
         upstream.replace(Package::new("chosen", "1-1").needs(&"y".repeat(100)));
         let (_, said) = mirrored(&upstream, CHOSEN, |repository| repository);
         let expected = format!(
-            "warning: r: 1 dependency of the chosen packages is not in this repository, or left out of it: {}...\n",
+            "warning: r: 1 dependency of the selected packages is not in this repository, or excluded: {}...\n",
             "y".repeat(80)
         );
         assert_eq!(said, expected);
@@ -205,7 +205,7 @@ fn apt_follows_alternatives_and_crosses_architectures_where_it_may() {
         repository.format("architectures: [amd64]")
     });
     assert_eq!(names, ["a-1", "chosen-1", "lib-1", "pre-1-all"]);
-    let missing = "not in this repository, or left out of it: python3:any, tool\n";
+    let missing = "not in this repository, or excluded: python3:any, tool\n";
     assert!(said.ends_with(missing), "{said}");
 }
 

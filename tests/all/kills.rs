@@ -509,7 +509,7 @@ fn a_second_run_is_told_who_is_first() {
             scene.mirror.chantal.run(args).says("").fails_with(
                 6,
                 &format!(
-                    "error: {of}another run is changing {what}: `repo sync`, process {}, since {since}\n\
+                    "error: {of}{what} is locked by another process: `repo sync`, process {}, since {since}\n\
                      hint: wait until it has finished, or use --wait\n",
                     lock["pid"]
                 ),

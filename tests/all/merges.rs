@@ -452,7 +452,7 @@ fn damaged_keys_and_roots_are_not_merged() {
             merging.run(&["a", "b"], &["--name", "m"]).fails_with(
                 5,
                 &format!(
-                    "error: {said}: object {hex} is not in the pool, or damaged\n\
+                    "error: {said}: object {hex} is missing from the pool or damaged\n\
                      hint: `chantal repo sync --refresh` downloads files that the upstream still has; \
                      restore other files from a backup of the pool\n"
                 ),

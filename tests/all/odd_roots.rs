@@ -57,9 +57,7 @@ fn an_undated_root_is_taken_until_there_was_a_dated_one() {
     let said = mirror.sync().exits(0).stderr;
     assert_eq!(
         said,
-        format!(
-            "warning: r: {RELEASE}: Date is \"yesterday\", which is not a date: it counts as missing\n"
-        )
+        format!("warning: r: {RELEASE}: invalid Date \"yesterday\", treated as missing\n")
     );
     let (text, json) = show(&mirror);
     let line = text
@@ -115,7 +113,7 @@ fn the_newest_date_outlives_an_undated_root() {
             dated(text, None).replace("Label: Kit", &format!("Label: {label}"))
         });
         mirror.server.swap(undated);
-        mirror.sync().exits(0).mentions("it has no Date");
+        mirror.sync().exits(0).mentions("no Date: a sync");
         let (text, json) = show(&mirror);
         assert_eq!(json["state"]["newest_upstream_date"], new.as_str());
         assert!(
@@ -178,7 +176,7 @@ fn an_undated_snapshot_gets_a_date_where_a_dated_state_was() {
     chantal
         .run(&snapshot)
         .exits(2)
-        .mentions("this one has no date: apt ignores a root that is older than the one it knows");
+        .mentions("this state has no date: apt ignores a root that is older than the one it has");
     chantal.run(&["config", "keygen"]).exits(0);
     chantal.run(&snapshot).exits(0);
     knows("hello");
@@ -210,7 +208,7 @@ fn an_undated_repomd_does_not_undo_a_dated_one() {
     mirror
         .sync()
         .exits(0)
-        .mentions("it has no timestamps: syncs cannot tell an older one from a newer one");
+        .mentions("no timestamps: a sync cannot detect an older version");
     upstream.add(Package::new("more", "1-1"));
     mirror.server.swap(upstream.build().tree);
     assert_eq!(mirror.sync().exits(0).stderr, "");
@@ -249,7 +247,7 @@ fn a_suite_without_packages_is_empty() {
         let said = mirror.sync().exits(0);
         assert!(
             said.stderr
-                .contains("it lists no Packages at all: the suite is empty")
+                .contains("no Packages listed: the suite is empty")
         );
         assert!(said.stdout.starts_with("r: 0 packages"), "{}", said.stdout);
         // With filters the root is ours, and no client takes one that lists nothing.

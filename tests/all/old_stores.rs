@@ -20,8 +20,8 @@ use crate::kit::upstream::Checksum;
 
 const LIST: [&str; 2] = ["repo", "list"];
 const MIGRATE: [&str; 2] = ["db", "migrate"];
-const MIGRATED: &str = "warning: the store [dir]/data/chantal.redb was migrated from schema version 1 to 4; \
-                        what it was is kept in [dir]/data/chantal.redb.schema-1.bak\n";
+const MIGRATED: &str = "warning: database [dir]/data/chantal.redb was migrated from schema version 1 to 4; \
+                        backup: [dir]/data/chantal.redb.schema-1.bak\n";
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
 fn fixture(path: &str) -> PathBuf {
@@ -161,7 +161,7 @@ fn a_store_of_version_1_is_read() {
         .succeeds()
         .says(
             "STARTED               PACKAGES  CHANGE  REQUESTS  DOWNLOADED  RESULT\n\
-         2026-11-23T07:16:37Z  2         +0 -0   1         0 B         failed: cannot fetch the root: \
+         2026-11-23T07:16:37Z  2         +0 -0   1         0 B         failed: the root: \
          http://127.0.0.1:8765/rpm/repodata/repomd.xml: Connection refused (os error 111)\n\
          2026-11-23T07:16:37Z  2         +0 -0   1         0 B         unchanged\n\
          2026-11-23T07:16:37Z  2         +2 -0   9         15.91 KiB   changed\n",
@@ -426,7 +426,7 @@ fn damage_is_not_migrated() {
         damage(&transaction);
         transaction.commit().unwrap();
         drop(database);
-        let error = format!("error: the store [dir]/data/chantal.redb is damaged: table {place}");
+        let error = format!("error: database [dir]/data/chantal.redb is damaged: table {place}");
         for args in [&MIGRATE[..], &["publish", "--all"]] {
             let output = chantal.run(args).exits(5).says("");
             assert!(output.stderr.starts_with(&error), "{output:?}");
@@ -442,7 +442,7 @@ fn nothing_to_migrate() {
     let chantal = Chantal::new();
     chantal.run(&MIGRATE).says("").fails_with(
         5,
-        "error: [dir]/data holds no storage\n\
+        "error: no storage in [dir]/data\n\
          hint: is the file system mounted? `chantal init` creates a new storage\n",
     );
     assert!(!chantal.data().exists());
@@ -540,7 +540,7 @@ fn no_room_for_a_copy() {
     fs::write(&ballast, vec![0; 100 * 1024]).unwrap();
     for args in [&MIGRATE[..], &["publish", "--all"]] {
         chantal.run(args).exits(1).says("").mentions(
-            "error: the store [dir]/small/chantal.redb must be copied before it is migrated: 94208 bytes, and its file system has ",
+            "error: not enough disk space to back up database [dir]/small/chantal.redb before the migration: 94208 bytes needed, ",
         );
     }
     chantal.run(&LIST).succeeds();

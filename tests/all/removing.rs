@@ -153,7 +153,7 @@ fn what_is_configured_is_refused() {
     let empty = Chantal::new();
     empty.run(&REMOVE).says("").fails_with(
         5,
-        "error: [dir]/data holds no storage\n\
+        "error: no storage in [dir]/data\n\
          hint: is the file system mounted? `chantal init` creates a new storage\n",
     );
     assert!(!empty.data().exists());
@@ -237,7 +237,7 @@ fn a_tree_that_is_away_keeps_it() {
         let tree = Tree::read(&scene.mirror.www("disk/r"));
         scene.undefine();
         fs::rename(scene.mirror.www("disk/r"), scene.mirror.www("away")).unwrap();
-        let away = "error: r: [dir]/www/disk/r was published, but is not there: is its file system mounted?\n\
+        let away = "error: r: published tree [dir]/www/disk/r does not exist: is its file system mounted?\n\
                     hint: mount it; if the disk is lost, `chantal publish` with --recreate publishes the tree again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n";
         let said = scene.mirror.run(&REMOVE).fails_with(5, away);
         assert_eq!(

@@ -222,11 +222,11 @@ fn bad_arguments_make_nothing() {
     for (args, message) in [
         (
             &["config", "keygen", "--user-id", "a\nb"][..],
-            "error: --user-id: a user id must have from 1 to 2048 bytes and no control characters\n",
+            "error: --user-id: a user ID must have between 1 and 2048 bytes and no control characters\n",
         ),
         (
             &["config", "keygen", "--passphrase-file", "empty"],
-            "error: [dir]/empty: the first line, which is the passphrase, is empty\n",
+            "error: [dir]/empty: the first line, which must be the passphrase, is empty\n",
         ),
         (
             &["config", "keygen", "--passphrase-file", "config"],
@@ -258,7 +258,7 @@ fn the_passphrase_must_open_the_key_and_is_shown_nowhere() {
     chantal.run(&CHECK).succeeds().says(&good);
 
     fs::write(&file, "hunter2\n").unwrap();
-    let wrong = "error: [dir]/config/keys/signing.sec.asc: the passphrase does not open the key [key]\n\
+    let wrong = "error: [dir]/config/keys/signing.sec.asc: wrong passphrase for key [key]\n\
                  hint: the first line of signing.passphrase_file must be the passphrase\n";
     chantal.run(&CHECK).fails_with(2, wrong).says("");
 
@@ -266,7 +266,7 @@ fn the_passphrase_must_open_the_key_and_is_shown_nowhere() {
         "config/conf.d/signing.yaml",
         "signing: {key_file: ../keys/signing.sec.asc}",
     );
-    let missing = "error: [dir]/config/keys/signing.sec.asc: the key [key] is protected by a passphrase, and none is given\n\
+    let missing = "error: [dir]/config/keys/signing.sec.asc: key [key] is protected by a passphrase, but none is configured\n\
                    hint: store the passphrase in a file that only you can read, and set signing.passphrase_file to its path\n";
     chantal.run(&CHECK).fails_with(2, missing).says("");
 
@@ -293,22 +293,26 @@ fn what_is_no_key_that_can_sign_is_refused() {
     let expired = key.expiring_at(Key::MADE + 10);
     let weak = Key::of(Algorithm::Rsa(1024));
     let unknown = Key::of(Algorithm::Ed25519V6);
-    let nothing =
-        |key: &Key, why: &str| format!("nothing in it may sign\n  {}: {why}", key.fingerprint());
+    let nothing = |key: &Key, why: &str| {
+        format!(
+            "contains no key that can sign\n  {}: {why}",
+            key.fingerprint()
+        )
+    };
     for (file, what, hint) in [
         (
             "<html>".to_owned(),
-            "it is not an exported OpenPGP key".to_owned(),
+            "not an exported OpenPGP key".to_owned(),
             EXPORT,
         ),
         (
             key.public_armored(),
-            "it is a public key, which cannot sign".to_owned(),
+            "contains only a public key, which cannot sign".to_owned(),
             EXPORT,
         ),
         (
             key.secret_armored()[..200].to_owned(),
-            "the armor is damaged: the armor that begins in line 1 has no end".to_owned(),
+            "invalid armor: the armor that begins on line 1 has no end line".to_owned(),
             EXPORT,
         ),
         (
@@ -318,14 +322,14 @@ fn what_is_no_key_that_can_sign_is_refused() {
         ),
         (
             weak.secret_armored(),
-            nothing(weak, "a RSA key of 1024 bits is too weak"),
+            nothing(weak, "RSA keys with 1024 bits are too weak"),
             NEEDED,
         ),
         (
             unknown.secret_armored(),
             nothing(
                 unknown,
-                "clients do not know its algorithm, Ed25519 in a key of version 6",
+                "algorithm Ed25519 in a key of version 6 is not supported by clients",
             ),
             NEEDED,
         ),
@@ -376,8 +380,8 @@ fn secrets_that_others_can_read_are_a_warning() {
         let file = chantal.config().join("k.asc");
         fs::set_permissions(&file, fs::Permissions::from_mode(open)).unwrap();
         chantal.run(&CHECK).exits(0).says(&good).says_on_stderr(&format!(
-            "warning: [dir]/config/k.asc is open to others (mode {open:04o}): whoever reads it can sign in this mirror's name; \
-             `chmod 600` closes it\n"
+            "warning: [dir]/config/k.asc is secret, but other users can read it (mode {open:04o}): \
+             run `chmod 600` on it\n"
         ));
     }
 }
@@ -388,7 +392,7 @@ fn a_key_that_newer_clients_refuse_is_a_warning() {
     let with = |hash| configured(&key.certified_with(hash).secret_armored()).run(&CHECK);
     with(HashAlgorithm::Sha256).succeeds();
     with(HashAlgorithm::Sha1).exits(0).says_on_stderr(
-        "warning: [dir]/config/k.asc: the key says by SHA-1 only that it may sign, which newer clients refuse; \
-         a new expiry date, set in gpg, renews that\n",
+        "warning: [dir]/config/k.asc: the self-signature of the key uses SHA-1, which newer clients reject; \
+         setting a new expiry date with gpg replaces it\n",
     );
 }

@@ -221,7 +221,7 @@ fn a_place_is_switched_from_snapshot_to_snapshot() {
             // apt would silently keep the newer lists.
             let stderr = back.exits(2).stderr;
             assert!(
-                stderr.contains("apt ignores a root that is older than the one it knows"),
+                stderr.contains("apt ignores a root that is older than the one it has"),
                 "{stderr}"
             );
             tree(&mirror, "prod").assert_same(&shown);
@@ -280,15 +280,15 @@ fn what_stands_in_the_way_stays() {
     for (to, expected) in [
         (
             "r/latest",
-            "[dir]/www/r/latest is also publish.latest_path of r ([dir]/www/r/latest)",
+            "[dir]/www/r/latest is the same path as publish.latest_path of r ([dir]/www/r/latest)",
         ),
         (
             "r/snapshots/x",
-            "[dir]/www/r/snapshots/x lies inside publish.snapshots_path of r ([dir]/www/r/snapshots)",
+            "[dir]/www/r/snapshots/x is inside publish.snapshots_path of r ([dir]/www/r/snapshots)",
         ),
         (
             "../data/pool/x",
-            "[dir]/data/pool/x lies inside storage.pool_path ([dir]/data/pool)",
+            "[dir]/data/pool/x is inside storage.pool_path ([dir]/data/pool)",
         ),
     ] {
         publish(to).fails_with(2, &format!("error: {expected}\n"));
@@ -296,7 +296,7 @@ fn what_stands_in_the_way_stays() {
     publish("prod").succeeds();
     publish("prod/x").fails_with(
         2,
-        "error: [dir]/www/prod/x and the published tree [dir]/www/prod would lie in each other\n",
+        "error: [dir]/www/prod/x and the published tree [dir]/www/prod overlap\n",
     );
     // Somebody's file is not taken away with the tree.
     let theirs = mirror.www("prod/README");
@@ -337,7 +337,7 @@ fn links_on_the_way_hide_nothing() {
             .run(&["publish", "--snapshot-name", "n", "--to", &to])
             .exits(2)
             .stderr;
-        assert!(stderr.contains(" lies inside "), "{stderr}");
+        assert!(stderr.contains(" is inside "), "{stderr}");
     }
 }
 
@@ -367,7 +367,7 @@ fn a_tree_that_is_away_is_not_forgotten() {
     ] {
         mirror.run(command).fails_with(
             5,
-            "error: r: [dir]/www/disk/prod was published, but is not there: is its file system mounted?\n\
+            "error: r: published tree [dir]/www/disk/prod does not exist: is its file system mounted?\n\
              hint: mount it; if the disk is lost, `chantal publish` with --recreate publishes the tree again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n",
         );
     }
@@ -386,7 +386,7 @@ fn names_that_are_none() {
         ),
         (".x", "starts with `.`"),
         ("../x", "contains '/'"),
-        ("a b", "only letters, digits, `.`, `_` and `-` are possible"),
+        ("a b", "only letters, digits, `.`, `_` and `-` are allowed"),
         ("", "is empty"),
     ] {
         let stderr = chantal

@@ -64,10 +64,10 @@ pub fn deb() -> Upstream {
 fn one_bad_form_of_an_index_is_left_out() {
     for index in INDEXES.into_iter().chain(["main/source/Sources"]) {
         for (fault, reason) in [
-            (Fault::Status(403), "is refused with HTTP status 403"),
-            (Fault::Status(406), "answers with HTTP status 406"),
-            (Fault::Status(500), "answers with HTTP status 500"),
-            (Fault::Html, "is not what was declared"),
+            (Fault::Status(403), "access denied (HTTP status 403)"),
+            (Fault::Status(406), "server returned HTTP status 406"),
+            (Fault::Status(500), "server returned HTTP status 500"),
+            (Fault::Html, "content does not match the metadata"),
         ] {
             let server = Server::start(deb().build().tree);
             let chantal = Chantal::new();
@@ -83,7 +83,7 @@ fn one_bad_form_of_an_index_is_left_out() {
                 .exits(0)
                 .stderr;
             let start = format!(
-                "warning: r: {path} is left out, for clients can do without it: [server]/{path} {reason}"
+                "warning: r: {path} is left out, for clients can do without it: [server]/{path}: {reason}"
             );
             assert!(
                 said.starts_with(&start) && said.lines().count() == 1,
@@ -160,7 +160,7 @@ fn access_that_is_refused_to_every_form_is_an_error() {
         }
         let said = mirror.sync().exits(4).stderr;
         let start = format!("error: r: index main/binary-amd64/Packages: [server]/{PACKAGES}");
-        let what = format!(" is refused with HTTP status {status}\nhint: ");
+        let what = format!(": access denied (HTTP status {status})\nhint: ");
         assert!(said.starts_with(&start) && said.contains(&what), "{said}");
     }
     // Where one form is refused, whatever for, the other one is enough.
@@ -172,7 +172,7 @@ fn access_that_is_refused_to_every_form_is_an_error() {
     mirror
         .sync()
         .exits(0)
-        .mentions("is refused with HTTP status 401");
+        .mentions("access denied (HTTP status 401)");
     // Of several findings the gravest is told.
     let mirror = mirror_of(&deb(), "");
     mirror
@@ -184,7 +184,7 @@ fn access_that_is_refused_to_every_form_is_an_error() {
     mirror
         .sync()
         .exits(4)
-        .mentions("is refused with HTTP status 403");
+        .mentions("access denied (HTTP status 403)");
 }
 
 /// One content under several names is to be had from any of them.
@@ -409,7 +409,7 @@ fn an_inrelease_that_is_refused_may_be_absent() {
         .stderr;
     assert!(
         said.starts_with(
-            "error: r: cannot fetch the root: [server]/dists/stable/InRelease is refused with HTTP status 403"
+            "error: r: cannot fetch the root: [server]/dists/stable/InRelease: access denied (HTTP status 403)"
         ),
         "{said}"
     );
@@ -476,7 +476,7 @@ fn a_binary_signature_is_told_of() {
     mirror.server.edit(|tree| tree.insert(signature, binary));
     assert_eq!(
         mirror.sync().exits(0).stderr,
-        "warning: r: [server]/dists/stable/Release.gpg is not armored: apt 2.6 does not take it\n"
+        "warning: r: [server]/dists/stable/Release.gpg is not armored, which apt 2.6 requires\n"
     );
     let server = Server::start_dir(&mirror.chantal.published("r"));
     let Some(apt) = Apt::find() else { return };

@@ -128,7 +128,7 @@ fn mistakes(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
         source,
     };
     let credentials = upstream::check_credentials(&repository.credentials);
-    let keys = trust::at_hand(context.config, repository);
+    let keys = trust::cached_keys(context.config, repository);
     let mut found = Vec::new();
     found.extend(credentials.err().map(|source| of_sync(source.into())));
     found.extend(keys.err().map(|source| of_sync(source.into())));

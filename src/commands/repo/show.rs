@@ -121,7 +121,7 @@ pub fn show(context: &Context<'_>, arguments: &OneRepository) -> Result<(), Erro
     let repository = context.repository(&arguments.repo_id)?;
     let store = storage::open_to_read(&context.config.storage)?;
     let status = RepositoryStatus::read(repository, store.as_ref())?;
-    let keys = trust::at_hand(context.config, repository).map_err(|error| Error::Sync {
+    let keys = trust::cached_keys(context.config, repository).map_err(|error| Error::Sync {
         repository: repository.id.clone(),
         source: error.into(),
     })?;

@@ -12,7 +12,7 @@ use super::*;
 fn an_empty_configuration_is_all_defaults() {
     let (
         _dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[
@@ -77,7 +77,7 @@ fn assert_defaults(config: &Config) {
 fn later_files_win_key_by_key_and_paths_are_relative_to_their_file() {
     let (
         dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[
@@ -141,7 +141,7 @@ fn later_files_win_key_by_key_and_paths_are_relative_to_their_file() {
 fn an_apt_repository() {
     let (
         dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[(
@@ -360,7 +360,7 @@ fn credentials_of_every_type() {
 fn a_signing_key_and_its_passphrase_may_be_set_in_two_files() {
     let (
         dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[
@@ -380,11 +380,11 @@ fn what_works_but_should_be_known_is_a_warning() {
     for (files, expected) in [
         (
             &[("conf.d/a.yaml", "database: {pool_size: 5}")][..],
-            "DIR/conf.d/a.yaml: database.pool_size: has no effect: the store is a file, it has no connections",
+            "DIR/conf.d/a.yaml: database.pool_size: has no effect: the database is a local file without connections",
         ),
         (
             &[("conf.d/a.yml", "{")],
-            "DIR/conf.d/a.yml: not read, its name must end in .yaml",
+            "DIR/conf.d/a.yml: ignored: the file name must end in .yaml",
         ),
         (
             &[(
@@ -392,16 +392,16 @@ fn what_works_but_should_be_known_is_a_warning() {
                 "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: http://h/}, \
                  credentials: {type: bearer, token: t}}",
             )],
-            "DIR/repos.d/r.yaml: credentials.type: the upstream is plain http, \
-             the credentials can be read on the way",
+            "DIR/repos.d/r.yaml: credentials.type: the upstream uses plain http: \
+             the credentials could be intercepted in transit",
         ),
         (
             &[
                 ("conf.d/a.yaml", "download: {bandwidth_limit: 1MB}"),
                 ("repos.d/r.yaml", &rpm(", download: {bandwidth_limit: 9M}")),
             ],
-            "DIR/repos.d/r.yaml: download.bandwidth_limit: has no effect, \
-             the limit of the whole process is lower",
+            "DIR/repos.d/r.yaml: download.bandwidth_limit: has no effect: \
+             the global limit is lower",
         ),
     ] {
         assert_eq!(warnings(files), [expected]);
@@ -427,11 +427,11 @@ fn secrets_in_files_that_others_can_read() {
     };
     let about = |key: &str| {
         let what = match key {
-            "upstream.url" => "may hold a secret in its query",
+            "upstream.url" => "may contain a secret in its query",
             _ => "is a secret",
         };
         format!(
-            "DIR/repos.d/r.yaml: {key}: {what}, and the file is open to others (mode 0644); `chmod 600` closes it"
+            "DIR/repos.d/r.yaml: {key}: {what}, but other users can read the file (mode 0644): run `chmod 600` on it"
         )
     };
     let (plain, query) = ("https://h/", "https://h/?k3y=v");
@@ -451,7 +451,7 @@ fn secrets_in_files_that_others_can_read() {
 fn the_examples_load_and_say_the_defaults() {
     let (
         _dir,
-        Loaded {
+        LoadedConfig {
             config, warnings, ..
         },
     ) = loaded(&[

@@ -8,7 +8,7 @@ use super::*;
 
 #[test]
 fn nothing_secret_is_ever_shown() {
-    let (_dir, Loaded { config, .. }) = loaded(&[(
+    let (_dir, LoadedConfig { config, .. }) = loaded(&[(
         "repos.d/r.yaml",
         "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: 'https://h/x?${TOKEN}'}, \
          credentials: {type: bearer, token: '${TOKEN}'}}",
@@ -58,7 +58,7 @@ fn what_is_not_yaml_of_the_right_shape_is_located() {
         ),
         (
             "tls: {colour: 1}\n",
-            "1:7: unknown key `colour`\nhint: known here: ca_file",
+            "1:7: unknown key `colour`\nhint: valid keys: ca_file",
         ),
         (
             "logging: {format: jason}\n",
@@ -70,7 +70,7 @@ fn what_is_not_yaml_of_the_right_shape_is_located() {
         ),
         (
             "download:\n  workers: -1\n",
-            "2:12: expected a whole number, not negative",
+            "2:12: expected a non-negative integer",
         ),
         ("cache: {enabled: yes}\n", "1:18: expected true or false"),
         (
@@ -83,7 +83,7 @@ fn what_is_not_yaml_of_the_right_shape_is_located() {
             "1:29: \"100\" is not a bandwidth \
              (100M is megabits per second, 10MB megabytes; also K, KB, G, GB)",
         ),
-        ("storage: {base_path: [a]}\n", "1:22: expected a text"),
+        ("storage: {base_path: [a]}\n", "1:22: expected a string"),
         (
             "storage: /x\n",
             "1:10: expected keys with values (`key: value`)",
@@ -91,11 +91,11 @@ fn what_is_not_yaml_of_the_right_shape_is_located() {
         ("- a\n", "1:1: expected keys with values (`key: value`)"),
         (
             "media:\n  trusted_keys: {a: b}\n",
-            "2:17: expected a text or a list of texts, got map",
+            "2:17: expected a string or a list of strings, got map",
         ),
         (
             "tls:\n  ca_file: /a\n  ca_file: /b\n",
-            "3:3: key `ca_file` is given twice",
+            "3:3: duplicate key `ca_file`",
         ),
         ("tls: {ca_file: \"x\n\n", "1:16: unclosed quote"),
         ("tls: {ca_file: x\n", "1:6: unclosed bracket '{'"),
@@ -149,7 +149,7 @@ fn problems_of_all_files_are_reported_together() {
            1 | cache: {ttl: x}\n    \
              |              ^\n\n\
          DIR/conf.d/b.yaml: proxy: not supported yet\n\n\
-         DIR/conf.d/b.yaml: download.workers: must be from 1 to 256, got 0\n\n\
+         DIR/conf.d/b.yaml: download.workers: must be between 1 and 256, got 0\n\n\
          DIR/repos.d/a.yaml:1:1: unknown key `nam`\n  \
            1 | nam: a\n    \
              | ^\n\

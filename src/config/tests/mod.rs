@@ -1,4 +1,5 @@
-//! Whole configurations through the loader: what they become, and the exact words for what is wrong with them.
+//! Whole configurations through the loader: what they become, and the exact words for what is wrong
+//! with them.
 
 mod accepted;
 mod located;
@@ -34,7 +35,7 @@ fn without(dir: &tempfile::TempDir, text: &str) -> String {
 }
 
 #[track_caller]
-fn loaded(files: Files<'_>) -> (tempfile::TempDir, Loaded) {
+fn loaded(files: Files<'_>) -> (tempfile::TempDir, LoadedConfig) {
     let dir = write(files);
     match load_with(dir.path(), &environment) {
         Ok(loaded) if loaded.problems.is_empty() => (dir, loaded),

@@ -7,7 +7,7 @@ fn global_settings_that_make_no_sense() {
     for (text, expected) in [
         (
             "download: {workers: 0}",
-            "download.workers: must be from 1 to 256, got 0",
+            "download.workers: must be between 1 and 256, got 0",
         ),
         (
             "download: {timeout: 0}",
@@ -16,7 +16,7 @@ fn global_settings_that_make_no_sense() {
         ("storage: {base_path: ''}", "storage.base_path: is empty"),
         (
             "storage: {base_path: ~/x}",
-            "storage.base_path: `~` is not expanded: write the whole path",
+            "storage.base_path: `~` is not expanded: write the full path",
         ),
         (
             "logging: {file: '${HOME}/x'}",
@@ -24,27 +24,27 @@ fn global_settings_that_make_no_sense() {
         ),
         (
             "database: {url: 'postgresql://chantal:s3cret@db/chantal'}",
-            "database.url: postgresql is not supported: chantal keeps its store in one file, without a server\n\
+            "database.url: postgresql is not supported: the database is a local file, without a server\n\
              hint: set `database.path: PATH`, or omit it: the default is chantal.redb in storage.base_path",
         ),
         (
             "database: {url: 'redb://x'}",
-            "database.url: is not of the form redb:///PATH\n\
+            "database.url: does not have the form redb:///PATH\n\
              hint: set `database.path: PATH`, or omit it: the default is chantal.redb in storage.base_path",
         ),
         (
             "database: {url: '/x'}",
-            "database.url: is not a URL\n\
+            "database.url: is not a valid URL\n\
              hint: set `database.path: PATH`, or omit it: the default is chantal.redb in storage.base_path",
         ),
         (
             "database: {url: 'redb:///x', path: /y}",
-            "database.url: names another file than database.path\n\
+            "database.url: names a different file than database.path\n\
              hint: remove one of the two",
         ),
         (
             "signing: {passphrase_file: x}",
-            "signing.passphrase_file: there is no signing.key_file that it could open",
+            "signing.passphrase_file: has no effect without signing.key_file",
         ),
         (
             "media: {trusted_keys: x}",
@@ -76,16 +76,16 @@ fn a_storage_does_not_lie_in_itself() {
     for (text, expected) in [
         (
             "storage: {pool_path: /c, cache_path: /c}",
-            "storage.cache_path: /c is also storage.pool_path (/c)",
+            "storage.cache_path: /c is the same path as storage.pool_path (/c)",
         ),
         (
             "storage: {pool_path: /a, cache_path: /a/b}",
-            "storage.cache_path: /a/b lies inside storage.pool_path (/a)",
+            "storage.cache_path: /a/b is inside storage.pool_path (/a)",
         ),
         (
             "storage: {base_path: /a/b, pool_path: /a}",
-            "storage.cache_path: /a/b/cache lies inside storage.pool_path (/a)\n\n\
-             DIR/conf.d: database.path: /a/b/chantal.redb lies inside storage.pool_path (/a)",
+            "storage.cache_path: /a/b/cache is inside storage.pool_path (/a)\n\n\
+             DIR/conf.d: database.path: /a/b/chantal.redb is inside storage.pool_path (/a)",
         ),
     ] {
         assert_eq!(
@@ -102,11 +102,11 @@ fn repositories_that_make_no_sense() {
             "{}".to_owned(),
             "name: is missing\n\n\
              DIR/repos.d/r.yaml: upstream.url: is missing\n\n\
-             DIR/repos.d/r.yaml: type: is missing: rpm or apt",
+             DIR/repos.d/r.yaml: type: is missing: set it to rpm or apt",
         ),
         (
             "{name: a/b, type: rpm, rpm: {gpgcheck: false}, upstream: {url: x}}".to_owned(),
-            "name: \"a/b\" contains '/', only letters, digits, `.`, `_` and `-` are possible",
+            "name: \"a/b\" contains '/'; only letters, digits, `.`, `_` and `-` are allowed",
         ),
         (
             "{name: -a, type: rpm, rpm: {gpgcheck: false}, upstream: {url: x}}".to_owned(),
@@ -114,21 +114,21 @@ fn repositories_that_make_no_sense() {
         ),
         (
             apt(", rpm: {}"),
-            "rpm: does not belong into a repository of type apt",
+            "rpm: is not valid for a repository of type apt",
         ),
         (
             rpm(", apt: {}"),
-            "apt: does not belong into a repository of type rpm",
+            "apt: is not valid for a repository of type rpm",
         ),
         (
             "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: ftp://h/}}".to_owned(),
-            "upstream.url: scheme \"ftp\" is not supported, only http, https, file and plain paths are\n\
+            "upstream.url: scheme \"ftp\" is not supported (supported: http, https, file and plain paths)\n\
              hint: a URL must begin with https://, and a path that contains a colon with ./",
         ),
         (
             "{name: r, type: rpm, rpm: {gpgcheck: false}, upstream: {url: 'https://u:p@h/'}}"
                 .to_owned(),
-            "upstream.url: credentials do not belong into a URL\n\
+            "upstream.url: a URL must not contain credentials\n\
              hint: set them under `credentials`",
         ),
         (
@@ -146,16 +146,16 @@ fn repositories_that_make_no_sense() {
         ),
         (
             rpm(", rpm: {gpgcheck: false, architectures: [a b]}"),
-            "rpm.architectures: \"a b\" cannot be the name of an architecture",
+            "rpm.architectures: \"a b\" is not a valid architecture name",
         ),
         (
             rpm(", rpm: {gpgcheck: false, architectures: [x86_64, src]}"),
-            "rpm.architectures: \"src\" is not chosen here\n\
+            "rpm.architectures: \"src\" is not valid here\n\
              hint: use rpm.sources to select source packages",
         ),
         (
             "{name: r, type: apt, upstream: {url: x}}".to_owned(),
-            "apt.gpgcheck: is true, but there is no key to check with\n\
+            "apt.gpgcheck: is true, but no keys are configured\n\
              hint: set apt.gpgkey_file or apt.gpgkey_url, or `apt.gpgcheck: false` to accept the upstream without verifying signatures\n\n\
              DIR/repos.d/r.yaml: apt.distribution: is missing\n\
              hint: set it to the directory below dists/, or to `./` for a flat repository",
@@ -173,20 +173,23 @@ fn apt_sections_that_make_no_sense() {
     for (section, expected) in [
         (
             "distribution: ../x",
-            "distribution: path \"../x\" leaves the repository",
+            "distribution: path \"../x\" is outside of the repository",
         ),
-        ("distribution: a b", "distribution: \"a b\" contains blanks"),
+        (
+            "distribution: a b",
+            "distribution: \"a b\" contains whitespace",
+        ),
         (
             "distribution: sid, components: []",
             "components: is an empty list",
         ),
         (
             "distribution: sid, components: main contrib",
-            "components: \"main contrib\" cannot be the name of a component",
+            "components: \"main contrib\" is not a valid component name",
         ),
         (
             "distribution: sid, components: [../x]",
-            "components: \"../x\" cannot be the name of a component",
+            "components: \"../x\" is not a valid component name",
         ),
         (
             "distribution: ./, components: [main]",
@@ -194,7 +197,7 @@ fn apt_sections_that_make_no_sense() {
         ),
         (
             "distribution: sid, architectures: [amd64, source]",
-            "architectures: \"source\" is not chosen here\nhint: use apt.sources to select source packages",
+            "architectures: \"source\" is not valid here\nhint: use apt.sources to select source packages",
         ),
         (
             "distribution: sid, languages: [en]",
@@ -225,12 +228,12 @@ fn keys_that_make_no_sense() {
     for (section, expected) in [
         (
             "gpgcheck: true",
-            "rpm.gpgcheck: is true, but there is no key to check with\n\
+            "rpm.gpgcheck: is true, but no keys are configured\n\
              hint: set rpm.gpgkey_file or rpm.gpgkey_url, or `rpm.gpgcheck: false` to accept the packages without verifying signatures",
         ),
         (
             "repo_gpgcheck: true, gpgcheck: false",
-            "rpm.repo_gpgcheck: is true, but there is no key to check with\n\
+            "rpm.repo_gpgcheck: is true, but no keys are configured\n\
              hint: set rpm.gpgkey_file or rpm.gpgkey_url, or `rpm.repo_gpgcheck: false` to accept the upstream without verifying signatures",
         ),
         (
@@ -240,21 +243,21 @@ fn keys_that_make_no_sense() {
         ),
         (
             "gpgkey_url: https://u:p@h/key.asc",
-            "rpm.gpgkey_url: credentials do not belong into a URL",
+            "rpm.gpgkey_url: a URL must not contain credentials",
         ),
         (
             "gpgkey_url: ftp://h/key.asc",
-            "rpm.gpgkey_url: scheme \"ftp\" is not supported, only http, https, file and plain paths are\n\
+            "rpm.gpgkey_url: scheme \"ftp\" is not supported (supported: http, https, file and plain paths)\n\
              hint: a URL must begin with https://, and a path that contains a colon with ./",
         ),
         (
             "gpgkey_file: k, gpgkey_fingerprints: [89ABCDEF01234567]",
-            "rpm.gpgkey_fingerprints: \"89ABCDEF01234567\" is not a fingerprint \
-             (40 or 64 hexadecimal digits, blanks between them are fine)",
+            "rpm.gpgkey_fingerprints: \"89ABCDEF01234567\" is not a valid fingerprint \
+             (expected 40 or 64 hexadecimal digits, spaces are allowed)",
         ),
         (
             "gpgkey_fingerprints: 0123456789abcdef0123456789abcdef01234567",
-            "rpm.gpgkey_fingerprints: chooses among keys, but there are none\n\
+            "rpm.gpgkey_fingerprints: is set, but no keys are configured\n\
              hint: set rpm.gpgkey_file or rpm.gpgkey_url",
         ),
     ] {
@@ -271,11 +274,11 @@ fn credentials_that_make_no_sense() {
     for (written, expected) in [
         (
             "username: u",
-            "credentials.username: belongs to credentials.type basic, which is none",
+            "credentials.username: requires credentials.type basic, but the type is none",
         ),
         (
             "type: bearer, token: t, password_file: p",
-            "credentials.password_file: belongs to credentials.type basic, which is bearer",
+            "credentials.password_file: requires credentials.type basic, but the type is bearer",
         ),
         (
             "type: basic, password: p",
@@ -287,7 +290,7 @@ fn credentials_that_make_no_sense() {
         ),
         (
             "type: basic, username: u",
-            "credentials.password: is missing: one of password, password_file and password_command",
+            "credentials.password: is missing: set one of password, password_file and password_command",
         ),
         (
             "type: basic, username: u, password: p, password_file: f",
@@ -299,8 +302,8 @@ fn credentials_that_make_no_sense() {
         ),
         (
             "type: bearer, token: '${X'",
-            "credentials.token: `${` is not followed by a variable's name and `}` \
-             (a literal `${` is written `$${`)",
+            "credentials.token: `${` is not followed by a variable name and `}` \
+             (write `$${` for a literal `${`)",
         ),
         ("type: bearer, token: ''", "credentials.token: is empty"),
         (
@@ -309,11 +312,11 @@ fn credentials_that_make_no_sense() {
         ),
         (
             "type: header, name: 'X: y', value: v",
-            "credentials.name: \"X: y\" cannot be the name of a header",
+            "credentials.name: \"X: y\" is not a valid header name",
         ),
         (
             "type: header, name: X",
-            "credentials.value: is missing: one of value and value_file",
+            "credentials.value: is missing: set one of value and value_file",
         ),
         ("type: client_cert, cert: c", "credentials.key: is missing"),
         (
@@ -328,8 +331,11 @@ fn credentials_that_make_no_sense() {
         );
     }
     for (url, expected) in [
-        ("../x", "an upstream that is a path takes no credentials"),
-        ("http://h/", "a client certificate needs an https upstream"),
+        ("../x", "credentials cannot be used with a local upstream"),
+        (
+            "http://h/",
+            "a client certificate requires an https upstream",
+        ),
     ] {
         let text = format!(
             "{{name: r, type: rpm, rpm: {{gpgcheck: false}}, upstream: {{url: {url}}}, \
@@ -347,17 +353,20 @@ fn filters_that_mean_nothing_are_refused() {
     for (filters, expected) in [
         (
             "include: ['!a']",
-            "filters.include: has a pattern with a `!` before it",
+            "filters.include: contains a pattern that starts with `!`",
         ),
         (
             "exclude: ['[a']",
-            "filters.exclude: \"[a\" is not a pattern: invalid range pattern",
+            "filters.exclude: \"[a\" is not a valid pattern: invalid range pattern",
         ),
-        ("exclude: ['']", "filters.exclude: \"\" is not a pattern"),
+        (
+            "exclude: ['']",
+            "filters.exclude: \"\" is not a valid pattern",
+        ),
         ("newest: 0", "filters.newest: must be at least 1"),
         (
             "sections: [libs]",
-            "filters.sections: does not belong into a repository of type rpm",
+            "filters.sections: is not valid for a repository of type rpm",
         ),
     ] {
         let said = error(&[("repos.d/r.yaml", &rpm(&format!(", filters: {{{filters}}}")))]);
@@ -409,7 +418,7 @@ fn key_files_need_plain_names() {
     };
     for format in [apt, rpm] {
         for name in ["", ".", "..", ".key", "keys/k", "/k", "../k", ".gpg.gpg"] {
-            let what = format!("{name:?} is not a plain file name\n{hint}");
+            let what = format!("{name:?} is not a valid file name\n{hint}");
             refused(
                 &format(&format!(", publish: {{key_name: '{name}'}}")),
                 &what,
@@ -424,11 +433,11 @@ fn key_files_need_plain_names() {
         }
     }
     // Nothing is left of it without its ending; for rpm it is hidden.
-    let what = format!("\".asc\" is not a plain file name\n{hint}");
+    let what = format!("\".asc\" is not a valid file name\n{hint}");
     refused(&apt(", publish: {key_name: .asc}"), &what);
     refused(&rpm(", publish: {key_name: .asc}"), &what);
     let start = "x".repeat(60);
-    let what = format!("path {start:?}... is longer than file systems allow (255 bytes)");
+    let what = format!("path {start:?}... is too long for file systems (limit 255 bytes)");
     for (repository, length) in [
         (apt as fn(&str) -> String, 252),
         (rpm as fn(&str) -> String, 256),
@@ -449,19 +458,25 @@ fn published_trees_share_their_place_with_nothing() {
         ("/", "/ contains storage.pool_path (/data/pool)"),
         (
             "/data/pool",
-            "/data/pool is also storage.pool_path (/data/pool)",
+            "/data/pool is the same path as storage.pool_path (/data/pool)",
         ),
         (
             "/data/cache/x",
-            "/data/cache/x lies inside storage.cache_path (/data/cache)",
+            "/data/cache/x is inside storage.cache_path (/data/cache)",
         ),
         (
             "/data/gpgkeys",
-            "/data/gpgkeys is also the keyrings (/data/gpgkeys)",
+            "/data/gpgkeys is the same path as the keyring directory (/data/gpgkeys)",
         ),
-        (".", "DIR/repos.d is also the configuration (DIR/repos.d)"),
-        ("..", "DIR contains the configuration (DIR/conf.d)"),
-        ("/up/x", "/up/x lies inside upstream.url (/up)"),
+        (
+            ".",
+            "DIR/repos.d is the same path as the configuration directory (DIR/repos.d)",
+        ),
+        (
+            "..",
+            "DIR contains the configuration directory (DIR/conf.d)",
+        ),
+        ("/up/x", "/up/x is inside upstream.url (/up)"),
     ] {
         let text = format!(
             "{{name: r, type: rpm, rpm: {{gpgcheck: false}}, upstream: {{url: /up}}, publish: {{latest_path: {latest}}}}}"
@@ -481,7 +496,7 @@ fn published_trees_share_their_place_with_nothing() {
             moved,
             ("repos.d/r.yaml", &rpm(", publish: {latest_path: /data}"))
         ]),
-        "DIR/repos.d/r.yaml: publish.latest_path: /data contains the keyrings (/data/gpgkeys)"
+        "DIR/repos.d/r.yaml: publish.latest_path: /data contains the keyring directory (/data/gpgkeys)"
     );
     // Beside what is kept in the base there is room.
     loaded(&[
@@ -510,8 +525,8 @@ fn published_trees_share_their_place_with_nothing() {
                 "{name: a, type: rpm, rpm: {gpgcheck: false}, upstream: {url: https://h/}, publish: {latest_path: /wa}}"
             ),
         ]),
-        "DIR/repos.d/c.yaml: name: a is already the name in DIR/repos.d/a.yaml\n\n\
-         DIR/repos.d/a.yaml: publish.snapshots_path: /w/a/s lies inside publish.latest_path of a (/w/a)\n\n\
+        "DIR/repos.d/c.yaml: name: a is already used in DIR/repos.d/a.yaml\n\n\
+         DIR/repos.d/a.yaml: publish.snapshots_path: /w/a/s is inside publish.latest_path of a (/w/a)\n\n\
          DIR/repos.d/b.yaml: publish.latest_path: /w contains publish.latest_path of a (/w/a)"
     );
 }

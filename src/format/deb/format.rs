@@ -81,7 +81,7 @@ impl Format for AptFormat {
     fn reject_signature(&self, signature: &[u8]) -> Option<&'static str> {
         const ARMOR: &[u8] = b"-----BEGIN";
         let is_armored = signature.windows(ARMOR.len()).any(|window| window == ARMOR);
-        (!is_armored).then_some("is not armored: apt 2.6 does not take it")
+        (!is_armored).then_some("is not armored, which apt 2.6 requires")
     }
 
     fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile> {

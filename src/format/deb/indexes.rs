@@ -60,12 +60,12 @@ pub(super) fn select_indexes(
         if lists_nothing || selector.lists_any() {
             return Err(FormatError::malformed(
                 file,
-                "it lists no Packages for this selection",
+                "no Packages listed for this selection",
             ));
         }
-        selector.warnings.push(format!(
-            "{file}: it lists no Packages at all: the suite is empty"
-        ));
+        selector
+            .warnings
+            .push(format!("{file}: no Packages listed: the suite is empty"));
     } else if apt.scope == Scope::Selected {
         selector.warn_of_missing_packages(&indexes);
     }
@@ -159,7 +159,7 @@ impl<'a> IndexSelector<'a> {
                     directories.insert(*directory);
                 }
                 (true, None, _) => self.warnings.push(format!(
-                    "{}: component {wanted:?} is named, but none of its files is listed",
+                    "{}: component {wanted:?} is declared, but none of its files are listed",
                     self.file
                 )),
                 // Not named, or several directories could be meant.
@@ -222,7 +222,7 @@ impl<'a> IndexSelector<'a> {
             match listed {
                 Some(listed) => {
                     if let Some(why) = release.overruled.get(path) {
-                        let warning = format!("{}: {path}: {why}, which counts", self.file);
+                        let warning = format!("{}: {path}: {why}, which is used", self.file);
                         self.warnings.push(warning);
                     }
                     let variant = self.variant(path, listed, compression)?;
@@ -248,7 +248,7 @@ impl<'a> IndexSelector<'a> {
                 }
                 _ => self
                     .warnings
-                    .push(format!("{}: {path} is left out: {why}", self.file)),
+                    .push(format!("{}: {path} skipped: {why}", self.file)),
             }
         }
         self.refuse_foreign(&by_name)?;
@@ -288,7 +288,7 @@ impl<'a> IndexSelector<'a> {
     ) -> Result<Variant, FormatError> {
         let path_error = |source| FormatError::Path {
             file: self.file.to_owned(),
-            named_by: "the list of files".to_owned(),
+            named_by: "the file list".to_owned(),
             source,
         };
         // What is listed and not mirrored may be named as it likes, and the distribution is the
@@ -435,7 +435,7 @@ impl<'a> IndexSelector<'a> {
                 let packages = format!("{directory}/binary-{architecture}/Packages");
                 if *architecture != "all" && !names.contains(packages.as_str()) {
                     self.warnings
-                        .push(format!("{}: {packages} is not listed", self.file));
+                        .push(format!("{}: {packages} not listed", self.file));
                 }
             }
         }

@@ -121,7 +121,7 @@ fn copy_stanzas(
             (Some(name), _) => std::str::from_utf8(name).is_ok_and(|name| names.contains(name)),
             (None, Some(order)) => order == TextOrder::First,
             (None, None) => {
-                let what = format!("the stanza behind line {above} has no {field}");
+                let what = format!("the stanza after line {above} has no {field}");
                 return Err(FormatError::malformed(file, what));
             }
         };
@@ -182,7 +182,7 @@ fn copy_documents(
     let mut is_behind_another = order == TextOrder::Further;
     yaml::each_document(file, input, DOCUMENT_LIMIT, &mut |document| {
         if std::str::from_utf8(document.content()).is_err() {
-            return Err(FormatError::malformed(file, "it is not UTF-8"));
+            return Err(FormatError::malformed(file, "not UTF-8"));
         }
         let is_kept = match package_of(document.content()) {
             Some(name) => names.contains(name),
@@ -214,7 +214,7 @@ fn package_of(document: &[u8]) -> Option<&str> {
 fn next_line(file: &str, input: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<(), FormatError> {
     read_line(file, input, LINE_LIMIT, line)?;
     if line.len() > LINE_LIMIT {
-        let what = format!("a line is longer than {LINE_LIMIT} bytes");
+        let what = format!("a line exceeds {LINE_LIMIT} bytes");
         return Err(FormatError::malformed(file, what));
     }
     Ok(())

@@ -251,7 +251,7 @@ fn required<'v>(
     let value = value.ok_or_else(|| {
         FormatError::malformed(
             file,
-            format!("the stanza behind line {above} has no {field}"),
+            format!("the stanza after line {above} has no {field}"),
         )
     })?;
     text(file, field, value)

@@ -97,7 +97,7 @@ pub(super) fn reference(
             let size = text(file, "Size", size)?;
             size.parse()
                 .map(Some)
-                .map_err(|_| malformed(format!("the size is {size:?}")))?
+                .map_err(|_| malformed(format!("invalid size {size:?}")))?
         }
         None => None,
     };
@@ -184,18 +184,18 @@ mod tests {
             (
                 format!("Filename: ../../etc/passwd\nSHA256: {SHA256}\n"),
                 format!(
-                    "{named} names a path that cannot be mirrored: path \"../../etc/passwd\" leaves the repository"
+                    "{named} has an unsafe path: path \"../../etc/passwd\" is outside of the repository"
                 ),
             ),
             (
                 "Filename: a.deb\nMD5sum: d41d8cd98f00b204e9800998ecf8427e\nSHA1: x\n".to_owned(),
                 format!(
-                    "{named} has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+                    "{named} has no strong digest (sha256, sha384 or sha512; for rpm also sha1)"
                 ),
             ),
             (
                 format!("Filename: a.deb\nSize: 1e9\nSHA256: {SHA256}\n"),
-                format!("{named}: the size is \"1e9\""),
+                format!("{named}: invalid size \"1e9\""),
             ),
             (
                 "Filename: a.deb\nSHA256: 12\n".to_owned(),
@@ -203,7 +203,7 @@ mod tests {
             ),
             (
                 format!("SHA256: {SHA256}\n"),
-                "the stanza behind line 0 has no Filename".to_owned(),
+                "the stanza after line 0 has no Filename".to_owned(),
             ),
         ] {
             assert_eq!(
@@ -214,7 +214,7 @@ mod tests {
         let text = "Package: a\u{1b}[2J\nVersion: 1\nArchitecture: all\nFilename: a\n";
         assert_eq!(
             references(text.as_bytes(), 64).unwrap_err(),
-            "Packages: package \"a\\u{1b}[2J\" has the name \"a\\u{1b}[2J\", which is not one short word"
+            "Packages: package \"a\\u{1b}[2J\" has the invalid name \"a\\u{1b}[2J\""
         );
     }
 

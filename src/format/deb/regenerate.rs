@@ -200,7 +200,7 @@ impl Writer<'_> {
         for path in [name, by_hash.trim_start_matches('/')] {
             let path = self.apt.beside(path).map_err(|source| FormatError::Path {
                 file: name.to_owned(),
-                named_by: "its new place".to_owned(),
+                named_by: "the new location".to_owned(),
                 source,
             })?;
             self.indexes.push((path, packed));

@@ -108,11 +108,11 @@ impl Time {
     fn warning(&self, file: &str) -> Option<String> {
         match self {
             Self::Moment(_) => None,
-            Self::Unread(text) => Some(format!(
-                "{file}: Date is {text:?}, which is not a date: it counts as missing"
-            )),
+            Self::Unread(text) => {
+                Some(format!("{file}: invalid Date {text:?}, treated as missing"))
+            }
             Self::Missing => Some(format!(
-                "{file}: it has no Date: syncs cannot tell an older one from a newer one"
+                "{file}: no Date: a sync cannot detect an older version"
             )),
         }
     }
@@ -147,7 +147,7 @@ impl Release {
             ],
         ) = stanzas.next()?
         else {
-            return Err(FormatError::malformed(file, "it is empty"));
+            return Err(FormatError::malformed(file, "empty file"));
         };
         let words = |field, value: Option<&[u8]>| {
             let value = text(file, field, value.unwrap_or_default())?;
@@ -177,13 +177,13 @@ impl Release {
         if sha512.is_none() && sha256.is_none() {
             return Err(FormatError::NoDigest {
                 file: file.to_owned(),
-                named_by: "its list of files".to_owned(),
+                named_by: "the file list".to_owned(),
             });
         }
         release.list(file, "SHA512", Algorithm::Sha512, sha512)?;
         release.list(file, "SHA256", Algorithm::Sha256, sha256)?;
         if stanzas.next()?.is_some() {
-            return Err(FormatError::malformed(file, "it has more than one stanza"));
+            return Err(FormatError::malformed(file, "more than one stanza"));
         }
         let strays = stanzas.strays();
         release
@@ -209,7 +209,7 @@ impl Release {
             let (size, name) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
             let name = name.trim();
             if name.is_empty() {
-                let what = format!("{field}: a line has no name");
+                let what = format!("{field}: a line without a file name");
                 return Err(FormatError::malformed(file, what));
             }
             // What has no such path can be no file that anybody needs.
@@ -243,7 +243,7 @@ impl Release {
                 }
             };
             let Ok(size) = size.parse() else {
-                contradicts(format!("{name:?} has the size {size:?}"));
+                contradicts(format!("{name:?} has the invalid size {size:?}"));
                 continue;
             };
             let listed = self
@@ -258,7 +258,7 @@ impl Release {
                 .iter()
                 .find(|other| other.algorithm() == algorithm);
             if listed.size != size || known.is_some_and(|other| *other != digest) {
-                let what = format!("{field} has other content for it than a line before");
+                let what = format!("{field} contradicts an earlier line");
                 self.overruled.entry(path).or_insert(what);
             }
             if known.is_none() {
@@ -267,7 +267,7 @@ impl Release {
         }
         if unusable > 0 {
             self.warnings.push(format!(
-                "{file}: {field} lists {unusable} files whose paths cannot be mirrored"
+                "{file}: {field} lists {unusable} files with unsafe paths"
             ));
         }
         Ok(())

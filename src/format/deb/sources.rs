@@ -94,7 +94,7 @@ impl Source<'_> {
                     // beforehand.
                     [hex, size, name] => (hex, size.parse().ok().filter(|size| *size > 0), name),
                     [hex, name] => (hex, None, name),
-                    _ => return Err(self.malformed("a checksum line has not three parts")),
+                    _ => return Err(self.malformed("a checksum line does not have three fields")),
                 };
                 Ok(Reference {
                     path: RelPath::parse_named(&format!("{}/{name}", self.directory))
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_directory_is_a_path_too() {
-        let named = "Sources: 0ad 1-2 source names a path that cannot be mirrored: path";
+        let named = "Sources: 0ad 1-2 source has an unsafe path: path";
         let below = |directory: &str| {
             let files = sources(&format!(
                 "Directory: {directory}\nChecksums-Sha256:\n {A} 1 x\n"
@@ -277,12 +277,12 @@ mod tests {
                 "Directory: {directory}\nChecksums-Sha256:\n {A} 1 {name}\n"
             ))
             .unwrap_err();
-            assert!(error.contains("begins with a dot"), "{error}");
+            assert!(error.contains("beginning with a dot"), "{error}");
         }
         assert_eq!(
             sources("Files:\n d41d8cd98f00b204e9800998ecf8427e 1 x\n").unwrap_err(),
-            "Sources: 0ad 1-2 source has no digest that can be trusted \
-             (sha256, sha384 or sha512; rpm also sha1)"
+            "Sources: 0ad 1-2 source has no strong digest \
+             (sha256, sha384 or sha512; for rpm also sha1)"
         );
     }
 

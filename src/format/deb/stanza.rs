@@ -159,16 +159,20 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             }
             match line {
                 Line::Blank | Line::End if inside && stray.is_some() => {
-                    return Err(self.malformed("a line is neither a field nor folded"));
+                    return Err(
+                        self.malformed("invalid line: neither a field nor a continuation line")
+                    );
                 }
                 Line::Blank | Line::End if inside => break,
                 Line::Blank => {}
                 Line::End => return Ok(None),
                 Line::Folded if !inside => {
                     let at = self.line_number;
-                    let what = format!("line {at} is folded below no field: clients read over it");
+                    let what = format!(
+                        "line {at} is a continuation line without a field, which clients ignore"
+                    );
                     if !self.strays.note(what) {
-                        return Err(self.malformed("a folded line without a field above it"));
+                        return Err(self.malformed("a continuation line without a field"));
                     }
                 }
                 Line::Folded => {
@@ -189,7 +193,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                     let name: String = name.chars().take(60).collect();
                     let at = stray.take().unwrap_or_default();
                     self.strays.note(format!(
-                        "line {at} is neither a field nor folded: clients read over it and the field {name:?} behind it"
+                        "line {at} is neither a field nor a continuation line: clients ignore it and the field {name:?} after it"
                     ));
                     current = None;
                 }
@@ -236,7 +240,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         }
         self.line_number += 1;
         if self.line.len() > LINE_LIMIT {
-            return Err(self.malformed(format!("a line is longer than {LINE_LIMIT} bytes")));
+            return Err(self.malformed(format!("a line exceeds {LINE_LIMIT} bytes")));
         }
         match self.line[0] {
             b'\n' => Ok(Line::Blank),
@@ -251,7 +255,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
                     Ok(Line::Field { name_end })
                 }
                 None if matches!(self.strays, StrayLines::Read(_)) => Ok(Line::Stray),
-                _ => Err(self.malformed("a line is neither a field nor folded")),
+                _ => Err(self.malformed("invalid line: neither a field nor a continuation line")),
             },
         }
     }
@@ -260,7 +264,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
     fn begin_field(&mut self, field: usize) -> Option<(usize, Vec<u8>, FormatError)> {
         let name = self.names[field];
         let twice = self.values[field].present.then(|| {
-            let error = self.malformed(format!("a stanza has the field {name} twice"));
+            let error = self.malformed(format!("duplicate field {name} in a stanza"));
             let text = std::mem::take(&mut self.values[field].text);
             (field, text, error)
         });
@@ -281,7 +285,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         let value = &mut self.values[field].text;
         if value.len() + text.len() >= FIELD_LIMIT {
             let name = self.names[field];
-            return Err(self.malformed(format!("{name} is longer than {FIELD_LIMIT} bytes")));
+            return Err(self.malformed(format!("{name} exceeds {FIELD_LIMIT} bytes")));
         }
         if start == 0 {
             value.push(b'\n');
@@ -295,7 +299,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             return Ok(());
         };
         if copy.len() + self.line.len() > STANZA_LIMIT {
-            return Err(self.malformed(format!("a stanza is longer than {STANZA_LIMIT} bytes")));
+            return Err(self.malformed(format!("a stanza exceeds {STANZA_LIMIT} bytes")));
         }
         copy.extend_from_slice(&self.line);
         Ok(())
@@ -417,19 +421,25 @@ mod tests {
         for (text, message) in [
             (
                 "Package: a\npackage: b\n",
-                "line 2: a stanza has the field Package twice",
+                "line 2: duplicate field Package in a stanza",
             ),
-            (
-                " folded\n",
-                "line 1: a folded line without a field above it",
-            ),
+            (" folded\n", "line 1: a continuation line without a field"),
             (
                 "Package: a\n\n folded\n",
-                "line 3: a folded line without a field above it",
+                "line 3: a continuation line without a field",
             ),
-            ("<html>\n", "line 1: a line is neither a field nor folded"),
-            (": a\n", "line 1: a line is neither a field nor folded"),
-            ("a\rb\n", "line 1: a line is neither a field nor folded"),
+            (
+                "<html>\n",
+                "line 1: invalid line: neither a field nor a continuation line",
+            ),
+            (
+                ": a\n",
+                "line 1: invalid line: neither a field nor a continuation line",
+            ),
+            (
+                "a\rb\n",
+                "line 1: invalid line: neither a field nor a continuation line",
+            ),
         ] {
             assert_eq!(
                 read(text.as_bytes(), 100),
@@ -470,7 +480,7 @@ mod tests {
         let error = Stanzas::new("Packages", &mut endless, ["Package"])
             .next()
             .unwrap_err();
-        assert!(error.to_string().contains("longer than 4194304"), "{error}");
+        assert!(error.to_string().contains("exceeds 4194304"), "{error}");
 
         let folded = [b" ".as_slice(), &vec![b'x'; 1 << 20], b"\n"]
             .concat()
@@ -479,7 +489,7 @@ mod tests {
         assert!(
             read(&wanted, 8192)
                 .unwrap_err()
-                .contains("Tag is longer than 8388608")
+                .contains("Tag exceeds 8388608")
         );
         let unwanted = [b"Other: ".as_slice(), b"\n", &folded].concat();
         assert_eq!(read(&unwanted, 8192), Ok(vec![record(None, None)]));

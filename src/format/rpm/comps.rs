@@ -56,7 +56,7 @@ pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatErr
     Ok(count)
 }
 
-type Each<'e> = &'e mut dyn FnMut(String, &[u8]) -> Result<(), FormatError>;
+type OnElement<'e> = &'e mut dyn FnMut(String, &[u8]) -> Result<(), FormatError>;
 
 /// Gives the elements of a kind byte for byte, each with an id that tells it from those of every
 /// kind.
@@ -64,7 +64,7 @@ pub(super) fn each_element(
     file: &str,
     kind: &str,
     text: &mut dyn BufRead,
-    each: Each<'_>,
+    each: OnElement<'_>,
 ) -> Result<(), FormatError> {
     let path = ["comps", kind];
     let mut records = Records::copying(file, text, &path, ["id"]);

@@ -102,7 +102,9 @@ pub(super) fn read_deltas(
         {
             return Err(FormatError::malformed(
                 name,
-                format!("{path} is listed as a delta, but not named *.drpm or *.delta.rpm"),
+                format!(
+                    "{path} is listed as a delta, but its name does not end in .drpm or .delta.rpm"
+                ),
             ));
         }
         each(Reference {
@@ -212,8 +214,8 @@ mod tests {
             let checksum = format!("<checksum type=\"{name}\">{hex}</checksum>");
             assert_eq!(with(&checksum), Ok(algorithm));
         }
-        let none = "primary: g++ 1 x86_64 has no digest that can be trusted \
-                    (sha256, sha384 or sha512; rpm also sha1)";
+        let none = "primary: g++ 1 x86_64 has no strong digest \
+                    (sha256, sha384 or sha512; for rpm also sha1)";
         let md5 = "<checksum type=\"md5\">d41d8cd98f00b204e9800998ecf8427e</checksum>";
         assert_eq!(with(md5).unwrap_err(), none);
         assert_eq!(with("").unwrap_err(), none);
@@ -221,24 +223,27 @@ mod tests {
 
     #[test]
     fn what_leaves_the_repository_names_the_package() {
-        let path = "primary: g++ 1 x86_64 names a path that cannot be mirrored: path";
+        let path = "primary: g++ 1 x86_64 has an unsafe path: path";
         for (location, message) in [
             (
                 "href=\"../blobstore/ab/x.rpm\"",
-                "\"../blobstore/ab/x.rpm\" leaves the repository",
+                "\"../blobstore/ab/x.rpm\" is outside of the repository",
             ),
-            ("href=\"/../x.rpm\"", "\"../x.rpm\" leaves the repository"),
+            (
+                "href=\"/../x.rpm\"",
+                "\"../x.rpm\" is outside of the repository",
+            ),
             (
                 "href=\"a/./.b/x.rpm\"",
-                "\"a/.b/x.rpm\" has a name that begins with a dot: it would be hidden, or configure a web server",
+                "\"a/.b/x.rpm\" contains a hidden file name (beginning with a dot)",
             ),
             (
                 "href=\"https://evil/x.rpm\"",
-                "\"https://evil/x.rpm\" is a URL of its own",
+                "\"https://evil/x.rpm\" is a URL",
             ),
             (
                 "xml:base=\"https://evil/\" href=\"x.rpm\"",
-                "\"https://evil/\" is a URL of its own",
+                "\"https://evil/\" is a URL",
             ),
         ] {
             let text = metadata(&element("ver=\"1\"", &sha256(), location));
@@ -316,7 +321,7 @@ mod tests {
             assert_eq!(
                 read.err().map(|error| error.to_string()),
                 named.map(|path| format!(
-                    "prestodelta: {path} is listed as a delta, but not named *.drpm or *.delta.rpm"
+                    "prestodelta: {path} is listed as a delta, but its name does not end in .drpm or .delta.rpm"
                 ))
             );
         }
@@ -326,7 +331,7 @@ mod tests {
             error
                 .unwrap_err()
                 .to_string()
-                .contains("a-1-1_2-1.x86_64.drpm has no digest")
+                .contains("a-1-1_2-1.x86_64.drpm has no strong digest")
         );
     }
 

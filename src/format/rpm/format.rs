@@ -115,6 +115,6 @@ impl Format for RpmFormat {
     }
 
     fn reject_opaque(&self, start: &[u8]) -> Option<&'static str> {
-        package::is_package(start).then_some("it is a package")
+        package::is_package(start).then_some("is a package")
     }
 }

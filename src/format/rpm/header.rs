@@ -55,23 +55,23 @@ struct Wanted {
 
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderError {
-    #[error("it does not start with the magic number of one")]
+    #[error("wrong magic number")]
     Magic,
-    #[error("it has {got} {what}, more than the {limit} that are read")]
+    #[error("{got} {what}, limit {limit}")]
     TooLarge {
         what: &'static str,
         got: u32,
         limit: u32,
     },
-    #[error("tag {tag} is there twice")]
+    #[error("duplicate tag {tag}")]
     Twice { tag: u32 },
-    #[error("tag {tag} points outside of its data")]
+    #[error("tag {tag} points outside of the data")]
     Outside { tag: u32 },
-    #[error("tag {tag} is of type {kind}, which it cannot be")]
+    #[error("tag {tag} has the wrong type {kind}")]
     Type { tag: u32, kind: u32 },
-    #[error("tag {tag} is not what it should be: {why}")]
+    #[error("tag {tag} has an invalid value: {why}")]
     Value { tag: u32, why: &'static str },
-    #[error("the file ends in the middle of it")]
+    #[error("the file is truncated")]
     CutShort,
     #[error(transparent)]
     Io(io::Error),
@@ -174,14 +174,14 @@ fn check_entry(entry: &[u8; 16], previous_end: u32, size: u32) -> Result<u32, He
     let end = end.filter(|end| *end <= size);
     let end = end.ok_or(HeaderError::Outside { tag })?;
     let why = if count == 0 {
-        "it has no value"
+        "no value"
     } else if !start.is_multiple_of(alignment) {
-        "its data is not aligned"
+        "data not aligned"
     } else if (FIRST_REGION..=LAST_REGION).contains(&tag) {
         // What it points to ends the data, wherever the region itself stands.
         return Ok(previous_end);
     } else if start < previous_end {
-        "its data overlaps with another's"
+        "data overlaps with another tag"
     } else {
         return Ok(end);
     };
@@ -263,7 +263,7 @@ impl Values {
             return Ok(None);
         };
         if value.count != 1 {
-            let why = "it is not one number";
+            let why = "not a single number";
             return Err(HeaderError::Value { tag, why });
         }
         Ok(Some(number(&value.bytes)))
@@ -278,9 +278,9 @@ impl Values {
         let mut rest = value.bytes.as_slice();
         for _ in 0..value.count {
             let end = rest.iter().position(|byte| *byte == 0);
-            let why = "it does not end, or is too long";
+            let why = "unterminated or too long";
             let end = end.ok_or(HeaderError::Value { tag, why })?;
-            let why = "it is not text";
+            let why = "not text";
             let text = std::str::from_utf8(&rest[..end]);
             texts.push(text.map_err(|_| HeaderError::Value { tag, why })?);
             rest = &rest[end + 1..];
@@ -380,63 +380,44 @@ mod tests {
         let good = header(&[[1, kind::STRING, 0, 1]], b"x\0");
         assert!(read_wanted(&good).is_ok());
         for end in 0..good.len() {
-            assert_eq!(error(&good[..end]), "the file ends in the middle of it");
+            assert_eq!(error(&good[..end]), "the file is truncated");
         }
         let mut other = good.clone();
         other[3] = 2;
-        assert_eq!(
-            error(&other),
-            "it does not start with the magic number of one"
-        );
+        assert_eq!(error(&other), "wrong magic number");
         for (entries, data, expected) in [
-            (
-                vec![[5, 4, 0, 0]; 9],
-                0,
-                "it has 9 entries, more than the 8 that are read",
-            ),
-            (
-                vec![],
-                200_001,
-                "it has 200001 bytes of data, more than the 200000 that are read",
-            ),
-            (vec![[1, 6, 0, 1], [1, 6, 1, 1]], 2, "tag 1 is there twice"),
+            (vec![[5, 4, 0, 0]; 9], 0, "9 entries, limit 8"),
+            (vec![], 200_001, "200001 bytes of data, limit 200000"),
+            (vec![[1, 6, 0, 1], [1, 6, 1, 1]], 2, "duplicate tag 1"),
             (
                 vec![[8, 6, 0, 2], [9, 6, 1, 1]],
                 4,
-                "tag 9 is not what it should be: its data overlaps with another's",
+                "tag 9 has an invalid value: data overlaps with another tag",
             ),
             (
                 vec![[9, 4, 2, 1]],
                 8,
-                "tag 9 is not what it should be: its data is not aligned",
+                "tag 9 has an invalid value: data not aligned",
             ),
             (
                 vec![[9, 7, 0, 0]],
                 8,
-                "tag 9 is not what it should be: it has no value",
+                "tag 9 has an invalid value: no value",
             ),
-            (vec![[9, 8, 4, 5]], 8, "tag 9 points outside of its data"),
-            (
-                vec![[9, 10, 0, 1]],
-                8,
-                "tag 9 is of type 10, which it cannot be",
-            ),
-            (vec![[1, 6, 2, 1]], 1, "tag 1 points outside of its data"),
-            (vec![[1, 7, 0, 2]], 1, "tag 1 points outside of its data"),
+            (vec![[9, 8, 4, 5]], 8, "tag 9 points outside of the data"),
+            (vec![[9, 10, 0, 1]], 8, "tag 9 has the wrong type 10"),
+            (vec![[1, 6, 2, 1]], 1, "tag 1 points outside of the data"),
+            (vec![[1, 7, 0, 2]], 1, "tag 1 points outside of the data"),
             (
                 vec![[1, 4, 0, u32::MAX]],
                 1,
-                "tag 1 points outside of its data",
+                "tag 1 points outside of the data",
             ),
-            (
-                vec![[1, 9, 0, 1]],
-                1,
-                "tag 1 is of type 9, which it cannot be",
-            ),
+            (vec![[1, 9, 0, 1]], 1, "tag 1 has the wrong type 9"),
             (
                 vec![[1, 7, 0, 65_537]],
                 100_000,
-                "it has 65537 bytes in one value, more than the 65536 that are read",
+                "65537 bytes in one value, limit 65536",
             ),
         ] {
             assert_eq!(error(&header(&entries, &vec![0; data])), expected);
@@ -457,24 +438,18 @@ mod tests {
         for (got, expected) in [
             (
                 values.texts(1).map(drop),
-                "tag 1 is not what it should be: it is not text",
+                "tag 1 has an invalid value: not text",
             ),
             (
                 values.int32(2).map(drop),
-                "tag 2 is not what it should be: it is not one number",
+                "tag 2 has an invalid value: not a single number",
             ),
             (
                 values.texts(3).map(drop),
-                "tag 3 is not what it should be: it is not text",
+                "tag 3 has an invalid value: not text",
             ),
-            (
-                values.binary(1).map(drop),
-                "tag 1 is of type 8, which it cannot be",
-            ),
-            (
-                values.texts(2).map(drop),
-                "tag 2 is of type 4, which it cannot be",
-            ),
+            (values.binary(1).map(drop), "tag 1 has the wrong type 8"),
+            (values.texts(2).map(drop), "tag 2 has the wrong type 4"),
         ] {
             assert_eq!(got.unwrap_err().to_string(), expected);
         }
@@ -485,7 +460,7 @@ mod tests {
                 .texts(1)
                 .unwrap_err()
                 .to_string(),
-            "tag 1 is not what it should be: it does not end, or is too long"
+            "tag 1 has an invalid value: unterminated or too long"
         );
     }
 

@@ -145,10 +145,7 @@ impl BufRead for LimitedReader<'_> {
         if self.left == 0 && !available.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!(
-                    "a tag or a piece of text is longer than {} bytes",
-                    self.limit
-                ),
+                format!("a tag or text exceeds {} bytes", self.limit),
             ));
         }
         let length = available.len().min(self.left);

@@ -226,7 +226,7 @@ fn number<T: std::str::FromStr>(
 ) -> Result<Option<T>, FormatError> {
     text.map(|text| {
         text.parse().map_err(|_| {
-            FormatError::malformed(file, format!("{named_by}: the {what} is {text:?}"))
+            FormatError::malformed(file, format!("{named_by}: invalid {what} {text:?}"))
         })
     })
     .transpose()

@@ -173,26 +173,29 @@ fn parse_nevra(text: &str) -> Option<Package> {
     })
 }
 
-type Each<'e> = &'e mut dyn FnMut(&yaml::Document, &Document) -> Result<(), FormatError>;
+type OnDocument<'e> = &'e mut dyn FnMut(&yaml::Document, &Document) -> Result<(), FormatError>;
 
 /// Gives each document as it is written, and what is in it.
-fn each_document(file: &str, text: &mut dyn BufRead, each: Each<'_>) -> Result<(), FormatError> {
+fn each_document(
+    file: &str,
+    text: &mut dyn BufRead,
+    each: OnDocument<'_>,
+) -> Result<(), FormatError> {
     yaml::each_document(file, text, DOCUMENT_LIMIT, &mut |written| {
         let bytes = written.bytes();
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| FormatError::malformed(file, "it is not UTF-8"))?;
-        let document: Document = serde_yaml::from_str(text).map_err(|_| {
-            FormatError::malformed(file, "a document is not YAML of the form that modulemd has")
-        })?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| FormatError::malformed(file, "not UTF-8"))?;
+        let document: Document = serde_yaml::from_str(text)
+            .map_err(|_| FormatError::malformed(file, "a document is not valid modulemd YAML"))?;
         if !KNOWN.contains(&document.document.as_str()) {
             let kind: String = document.document.chars().take(60).collect();
             let what = format!(
-                "a document is of the type {kind:?}, for which clients give up all of them"
+                "a document has the type {kind:?}, for which clients reject the whole file"
             );
             return Err(FormatError::malformed(file, what));
         }
         if has_other_line_breaks(text) {
-            let what = "a document has a line break that only some readers of YAML know (U+0085, U+2028, U+2029)";
+            let what = "a document contains a line break that not all YAML parsers support (U+0085, U+2028, U+2029)";
             return Err(FormatError::malformed(file, what));
         }
         each(written, &document)
@@ -278,11 +281,11 @@ mod tests {
             assert!(read.is_err(), "{text}");
         }
         for (text, words) in [
-            ("document: modulemd-foo\n", "of the type \"modulemd-foo\""),
-            ("data: {}\n", "of the type \"\""),
+            ("document: modulemd-foo\n", "has the type \"modulemd-foo\""),
+            ("data: {}\n", "has the type \"\""),
             (
                 "document: modulemd\n# \u{85} x\n",
-                "a line break that only some",
+                "a line break that not all",
             ),
         ] {
             let read = read_streams("modules", &mut text.as_bytes(), &mut HashMap::new());

@@ -22,7 +22,9 @@ use super::files::join_version;
 use super::header::{self, HeaderError, Limits, Values};
 use crate::digest::hex;
 use crate::format::{Identity, PackageError, PackageHeader};
-use crate::openpgp::{HashAlgorithm, Hasher, Passed, Passing, is_collision_resistant};
+use crate::openpgp::{
+    HashAlgorithm, HashedSignature, Hasher, SignatureHasher, is_collision_resistant,
+};
 use crate::pool::BUFFER;
 
 const LEAD_LENGTH: usize = 96;
@@ -77,9 +79,9 @@ struct Declared {
 #[derive(Default)]
 struct Claims {
     header_digests: Vec<Declared>,
-    header_signatures: Vec<Result<Passing, Passed>>,
+    header_signatures: Vec<Result<SignatureHasher, HashedSignature>>,
     whole_digests: Vec<Declared>,
-    whole_signatures: Vec<Result<Passing, Passed>>,
+    whole_signatures: Vec<Result<SignatureHasher, HashedSignature>>,
 }
 
 /// What a package says of itself. Its digests are right.
@@ -146,7 +148,7 @@ pub fn read_package_header(package: &mut dyn Read) -> Result<PackageHeader, Pack
             identity,
             signatures: signatures
                 .into_iter()
-                .map(|signature| signature.map_or_else(|verdict| verdict, Passing::finish))
+                .map(|signature| signature.map_or_else(|verdict| verdict, SignatureHasher::finish))
                 .collect(),
         }),
     }
@@ -190,7 +192,7 @@ fn read_lead(package: &mut dyn Read) -> Result<(), PackageError> {
         return Err(PackageError::NotAPackage("the magic number is missing"));
     }
     if !lead[at..].starts_with(&signature_type) {
-        return Err(PackageError::NotAPackage("it has no signature header"));
+        return Err(PackageError::NotAPackage("the signature header is missing"));
     }
     Ok(())
 }
@@ -235,18 +237,22 @@ fn read_signature_header(package: &mut dyn Read) -> Result<Claims, PackageError>
         }
         for tag in header_signatures {
             let packet = values.binary(tag)?;
-            claims.header_signatures.extend(packet.map(Passing::new));
+            claims
+                .header_signatures
+                .extend(packet.map(SignatureHasher::new));
         }
         for text in values.texts(tag::OPENPGP)?.into_iter().take(MAX_SIGNATURES) {
             let packet = base64::engine::general_purpose::STANDARD.decode(without_blanks(text));
-            let why = "it is not base64";
+            let why = "not base64";
             let tag = tag::OPENPGP;
             let packet = packet.map_err(|_| HeaderError::Value { tag, why })?;
-            claims.header_signatures.push(Passing::new(&packet));
+            claims.header_signatures.push(SignatureHasher::new(&packet));
         }
         for tag in whole_signatures {
             let packet = values.binary(tag)?;
-            claims.whole_signatures.extend(packet.map(Passing::new));
+            claims
+                .whole_signatures
+                .extend(packet.map(SignatureHasher::new));
         }
         Ok(())
     };
@@ -270,17 +276,17 @@ fn declared_hex(
         [] => return Ok(None),
         [text] => text,
         _ => {
-            let why = "there is more than one digest";
+            let why = "more than one digest";
             return Err(HeaderError::Value { tag, why });
         }
     };
     let expected = decode_hex(text).ok_or(HeaderError::Value {
         tag,
-        why: "it is not a hexadecimal number",
+        why: "not a hexadecimal number",
     })?;
     let hasher = Hasher::new(algorithm).ok_or(HeaderError::Value {
         tag,
-        why: "its algorithm is not known",
+        why: "unknown algorithm",
     })?;
     Ok(Some(Declared { hasher, expected }))
 }
@@ -327,7 +333,7 @@ fn update(digests: &mut [Declared], bytes: &[u8]) {
     }
 }
 
-fn update_signatures(signatures: &mut [Result<Passing, Passed>], bytes: &[u8]) {
+fn update_signatures(signatures: &mut [Result<SignatureHasher, HashedSignature>], bytes: &[u8]) {
     for signature in signatures.iter_mut().flatten() {
         signature.update(bytes);
     }

@@ -43,7 +43,7 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
         if root.indexes.len() == INDEXES_LIMIT {
             return Err(FormatError::malformed(
                 file,
-                format!("it names more than {INDEXES_LIMIT} files"),
+                format!("more than {INDEXES_LIMIT} files"),
             ));
         }
         let timestamp = timestamp(children[5].as_ref());
@@ -55,14 +55,14 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
             Some(_) => {
                 return Err(FormatError::malformed(
                     file,
-                    format!("{path} is named twice, with different checksums"),
+                    format!("{path} is listed twice with different checksums"),
                 ));
             }
         }
         if !kinds.insert(index.name.clone()) {
             // Clients differ in which one they take.
             root.warnings.push(format!(
-                "{file}: {} is named more than once, all of them are mirrored",
+                "{file}: {} is listed more than once: all of them are mirrored",
                 index.name
             ));
         }
@@ -70,7 +70,7 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
         root.indexes.push(index);
     }
     if !kinds.contains("primary") {
-        return Err(FormatError::malformed(file, "it names no primary"));
+        return Err(FormatError::malformed(file, "primary is missing"));
     }
     if root.date.is_none() {
         // createrepo takes the time as the revision unless it is told another.
@@ -80,7 +80,7 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
     }
     if root.date.is_none() {
         root.warnings.push(format!(
-            "{file}: it has no timestamps: syncs cannot tell an older one from a newer one"
+            "{file}: no timestamps: a sync cannot detect an older version"
         ));
     }
     Ok(root)
@@ -93,7 +93,7 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
         let start: String = name.chars().take(TYPE_LIMIT).collect();
         return Err(FormatError::malformed(
             file,
-            format!("a data element has the type {start:?}"),
+            format!("a data element has the invalid type {start:?}"),
         ));
     }
     let [path, checksum, open_checksum, size, open_size, _] =
@@ -104,7 +104,7 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
     if path.as_str().to_ascii_lowercase().ends_with(".rpm") {
         return Err(FormatError::malformed(
             file,
-            format!("{name} is metadata, but its file is named like a package: {path}"),
+            format!("{name} is metadata, but its file has the name of a package: {path}"),
         ));
     }
     let digest_of_file = digest(file, name, checksum)?;
@@ -341,17 +341,17 @@ mod tests {
             )
         };
         let no_digest =
-            "primary has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)";
-        let path = "primary names a path that cannot be mirrored: path";
+            "primary has no strong digest (sha256, sha384 or sha512; for rpm also sha1)";
+        let path = "primary has an unsafe path: path";
         for (inside, message) in [
-            (String::new(), "it names no primary".to_owned()),
+            (String::new(), "primary is missing".to_owned()),
             (
                 data("filelists", "f.xml", ""),
-                "it names no primary".to_owned(),
+                "primary is missing".to_owned(),
             ),
             (
                 data("", "f.xml", ""),
-                "a data element has the type \"\"".to_owned(),
+                "a data element has the invalid type \"\"".to_owned(),
             ),
             (
                 with_checksum("md5", "d41d8cd98f00b204e9800998ecf8427e"),
@@ -368,34 +368,34 @@ mod tests {
             ),
             (
                 data("primary", "../x", ""),
-                format!("{path} \"../x\" leaves the repository"),
+                format!("{path} \"../x\" is outside of the repository"),
             ),
             (
                 data("primary", "repodata/.x", ""),
                 format!(
-                    "{path} \"repodata/.x\" has a name that begins with a dot: it would be hidden, or configure a web server"
+                    "{path} \"repodata/.x\" contains a hidden file name (beginning with a dot)"
                 ),
             ),
             (
                 data("extra", "zopaque-1-1.noarch.rpm", ""),
-                "extra is metadata, but its file is named like a package: zopaque-1-1.noarch.rpm"
+                "extra is metadata, but its file has the name of a package: zopaque-1-1.noarch.rpm"
                     .to_owned(),
             ),
             (
                 data("primary", "x.RPM", ""),
-                "primary is metadata, but its file is named like a package: x.RPM".to_owned(),
+                "primary is metadata, but its file has the name of a package: x.RPM".to_owned(),
             ),
             (
                 data("primary", "http://evil/x", ""),
-                format!("{path} \"http://evil/x\" is a URL of its own"),
+                format!("{path} \"http://evil/x\" is a URL"),
             ),
             (
                 data("primary", "p\" xml:base=\"http://evil/", ""),
-                format!("{path} \"http://evil/\" is a URL of its own"),
+                format!("{path} \"http://evil/\" is a URL"),
             ),
             (
                 data("primary", "p", "<size>-1</size>"),
-                "primary: the size is \"-1\"".to_owned(),
+                "primary: invalid size \"-1\"".to_owned(),
             ),
             (
                 data(
@@ -407,7 +407,7 @@ mod tests {
             ),
             (
                 data("primary", "p", "") + &with_checksum("sha", SHA1),
-                "p is named twice, with different checksums".to_owned(),
+                "p is listed twice with different checksums".to_owned(),
             ),
         ] {
             assert_eq!(
@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(root.indexes.len(), 2);
         assert_eq!(
             root.warnings,
-            ["repomd.xml: primary is named more than once, all of them are mirrored"]
+            ["repomd.xml: primary is listed more than once: all of them are mirrored"]
         );
     }
 }

@@ -34,14 +34,14 @@ pub fn read(
         if id.is_empty() || id.len() > ID_LIMIT {
             return Err(FormatError::malformed(
                 name,
-                format!("an update has an id of {} bytes", id.len()),
+                format!("an update has an ID of {} bytes", id.len()),
             ));
         }
         count += 1;
         if count > ADVISORIES_LIMIT {
             return Err(FormatError::malformed(
                 name,
-                format!("it has more than {ADVISORIES_LIMIT} updates"),
+                format!("more than {ADVISORIES_LIMIT} updates"),
             ));
         }
         let mut cves: Vec<String> = records.listed()[REFERENCES]
@@ -190,7 +190,7 @@ mod tests {
             ("<html/>", "expected one <updates>, got <html>"),
             (
                 "<updates><update><id/></update></updates>",
-                "an update has an id of 0 bytes",
+                "an update has an ID of 0 bytes",
             ),
             (
                 "<updates><update><id>a</id><id>b</id></update></updates>",
@@ -208,7 +208,7 @@ mod tests {
         );
         assert_eq!(
             advisories(many.as_bytes(), 4096).unwrap_err(),
-            "updateinfo: what an element lists takes more than 16777216 bytes"
+            "updateinfo: the list in an element exceeds 16777216 bytes"
         );
     }
 

@@ -50,7 +50,7 @@ pub struct Records<'a, const N: usize> {
     listed: Vec<Vec<Child>>,
     listed_bytes: usize,
     listed_limit: usize,
-    texts: Option<Texts<'a>>,
+    texts: Option<TextCollector<'a>>,
     /// How many elements are open, and how many of them are those of `path`.
     depth: usize,
     matched: usize,
@@ -71,7 +71,7 @@ pub struct Records<'a, const N: usize> {
 }
 
 /// Elements deeper in a record whose own texts are looked for.
-struct Texts<'a> {
+struct TextCollector<'a> {
     /// Below the record, and how much of it is open.
     path: &'a [&'a str],
     matched: usize,
@@ -245,7 +245,7 @@ impl<'a, const N: usize> Records<'a, N> {
 
     /// Also looks for the texts of elements deeper in a record, at this path below it.
     pub fn with_texts(mut self, path: &'a [&'a str], wanted: Wanted<'a>) -> Self {
-        self.texts = Some(Texts {
+        self.texts = Some(TextCollector {
             path,
             matched: 0,
             text: String::new(),
@@ -308,9 +308,7 @@ impl<'a, const N: usize> Records<'a, N> {
             if !is_inside {
                 recorder.discard_until(before);
             } else if recorder.len() > RECORD_LIMIT {
-                return Err(
-                    self.malformed(format!("an element is longer than {RECORD_LIMIT} bytes"))
-                );
+                return Err(self.malformed(format!("an element exceeds {RECORD_LIMIT} bytes")));
             }
         }
         let event = self
@@ -350,12 +348,12 @@ impl<'a, const N: usize> Records<'a, N> {
             // comps has one that names its DTD, which nobody reads. What declares entities has a
             // `[`.
             Event::DocType(text) if self.path[0] == "comps" && !text.contains('[') => {}
-            Event::DocType(_) => return Err(self.malformed("it has a DOCTYPE")),
+            Event::DocType(_) => return Err(self.malformed("DOCTYPE is not allowed")),
             Event::Eof if self.depth > 0 => {
-                return Err(self.malformed("it ends inside of an element"));
+                return Err(self.malformed("truncated inside an element"));
             }
             Event::Eof if !self.seen_root => {
-                return Err(self.malformed(format!("it has no <{}>", self.path[0])));
+                return Err(self.malformed(format!("no <{}> element", self.path[0])));
             }
             Event::Eof => return Ok(Progress::End),
             // An empty element comes as a start and an end.
@@ -377,7 +375,7 @@ impl<'a, const N: usize> Records<'a, N> {
         }
         let encoding = shortened(&encoding);
         Err(self.malformed(format!(
-            "it declares the encoding {encoding}, only UTF-8 and ISO-8859-1 are read"
+            "encoding {encoding} is not supported (supported: UTF-8 and ISO-8859-1)"
         )))
     }
 
@@ -396,7 +394,9 @@ impl<'a, const N: usize> Records<'a, N> {
             self.seen_root = true;
         }
         if self.depth == DEPTH_LIMIT {
-            return Err(self.malformed(format!("elements are nested deeper than {DEPTH_LIMIT}")));
+            return Err(self.malformed(format!(
+                "elements are nested more than {DEPTH_LIMIT} levels deep"
+            )));
         }
         if self.matched == self.depth && self.path.get(self.matched) == Some(&name) {
             self.matched += 1;
@@ -498,7 +498,7 @@ impl<'a, const N: usize> Records<'a, N> {
                 self.listed_bytes += size_of::<Child>() + taken.sum::<usize>();
                 if self.listed_bytes > self.listed_limit {
                     return Err(self.malformed(format!(
-                        "what an element lists takes more than {} bytes",
+                        "the list in an element exceeds {} bytes",
                         self.listed_limit
                     )));
                 }
@@ -528,9 +528,7 @@ impl<'a, const N: usize> Records<'a, N> {
             None => return Ok(()),
         };
         if text.len() + piece.len() > TEXT_LIMIT {
-            return Err(self.malformed(format!(
-                "the text of <{name}> is longer than {TEXT_LIMIT} bytes"
-            )));
+            return Err(self.malformed(format!("the text of <{name}> exceeds {TEXT_LIMIT} bytes")));
         }
         text.push_str(piece);
         Ok(())
@@ -541,7 +539,7 @@ impl<'a, const N: usize> Records<'a, N> {
     }
 }
 
-impl Texts<'_> {
+impl TextCollector<'_> {
     /// An element begins so far below the record.
     fn start(&mut self, below: usize, name: &str) {
         if self.matched == below && self.path.get(below) == Some(&name) {
@@ -590,7 +588,7 @@ fn resolve<'u>(
         Some(character) => Ok(character.encode_utf8(utf8)),
         None => quick_xml::escape::resolve_predefined_entity(reference).ok_or_else(|| {
             let name = shortened(reference);
-            FormatError::malformed(file, format!("it has the unknown entity &{name};"))
+            FormatError::malformed(file, format!("unknown entity &{name};"))
         }),
     }
 }
@@ -602,7 +600,7 @@ fn xml_error(file: &str, error: &quick_xml::Error) -> FormatError {
             source: io::Error::new(source.kind(), source.to_string()),
         },
         // The crate says where in its buffer, which depends on how the text came.
-        quick_xml::Error::Encoding(_) => FormatError::malformed(file, "it is not UTF-8"),
+        quick_xml::Error::Encoding(_) => FormatError::malformed(file, "not UTF-8"),
         // The crate's texts may repeat the input.
         other => malformed_xml(file, &shortened(&other.to_string())),
     }

@@ -43,7 +43,8 @@ fn refused(bytes: &[u8]) -> String {
     SigningKey::read(bytes, None, NOW).unwrap_err().to_string()
 }
 
-/// Signs in both forms; the public part, our verdict and gpgv's must agree, and not survive a changed byte.
+/// Signs in both forms; the public part, our verdict and gpgv's must agree, and not survive a
+/// changed byte.
 #[track_caller]
 fn check_signatures(key: &SigningKey, now: i64) {
     let public = key.public();
@@ -156,7 +157,7 @@ fn the_newest_subkey_that_may_signs_else_the_primary_key() {
     assert_eq!(
         refused(&offline),
         format!(
-            "nothing in it may sign\n  {}: its secret part is not in the file",
+            "contains no key that can sign\n  {}: the file does not contain its secret part",
             key.fingerprint()
         )
     );
@@ -167,26 +168,29 @@ fn files_that_are_no_secret_key_say_so() {
     let (key, other) = (TestKey::new(1), TestKey::new(2));
     let mut both = [key.fingerprint(), other.fingerprint()];
     both.sort();
-    let both = format!("it holds several secret keys: {}", both.join(", "));
-    let not_a_key = "it is not an exported OpenPGP key";
+    let both = format!("contains several secret keys: {}", both.join(", "));
+    let not_a_key = "not an exported OpenPGP key";
     let cases: [(&[u8], &str); 9] = [
         (b"", not_a_key),
         (b"<html>", not_a_key),
         (b"(21:protected-private-key", not_a_key),
         (&key.sign(b"x"), not_a_key),
-        (&key.certificate(), "it is a public key, which cannot sign"),
+        (
+            &key.certificate(),
+            "contains only a public key, which cannot sign",
+        ),
         (
             &exported(&key)[..50],
-            "it is damaged: the OpenPGP packet at byte 0 is cut short",
+            "invalid OpenPGP data: the OpenPGP packet at byte 0 is truncated",
         ),
         (&[exported(&key), exported(&other)].concat(), &both),
         (
             b"\xc5\x06\x05abcde",
-            "it holds no secret key that can be used\n  keys of version 5 are not supported",
+            "contains no usable secret key\n  keys of version 5 are not supported",
         ),
         (
             &vec![0x80; (1 << 20) + 1],
-            "it has 1048577 bytes, more than the 1048576 that a secret key may have",
+            "the file is too large: 1048577 bytes, limit 1048576 bytes",
         ),
     ];
     for (file, message) in cases {
@@ -224,7 +228,7 @@ fn keys_that_may_not_sign_say_why() {
         (
             &key,
             certified(vec![may_only_certify()]),
-            "the key is not meant for signing",
+            "the key is not a signing key",
         ),
         (
             &key,
@@ -234,16 +238,19 @@ fn keys_that_may_not_sign_say_why() {
         (
             &short,
             exported(&short),
-            "a RSA key of 1024 bits is too weak",
+            "RSA keys with 1024 bits are too weak",
         ),
         (
             &newer,
             exported(&newer),
-            "clients do not know its algorithm, Ed25519 in a key of version 4",
+            "algorithm Ed25519 in a key of version 4 is not supported by clients",
         ),
     ];
     for (key, file, why) in cases {
-        let message = format!("nothing in it may sign\n  {}: {why}", key.fingerprint());
+        let message = format!(
+            "contains no key that can sign\n  {}: {why}",
+            key.fingerprint()
+        );
         assert_eq!(refused(&file), message);
     }
 }
@@ -251,10 +258,7 @@ fn keys_that_may_not_sign_say_why() {
 #[test]
 fn damaged_secret_parts_are_noticed() {
     let (key, other) = (TestKey::new(1), TestKey::new(2));
-    let damaged = format!(
-        "the secret part of the key {} is damaged",
-        key.fingerprint()
-    );
+    let damaged = format!("the secret part of key {} is damaged", key.fingerprint());
     let end = secret_packet(&key).len();
     let mut changed = exported(&key);
     changed[end - 10] ^= 1;

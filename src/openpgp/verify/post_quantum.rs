@@ -19,7 +19,7 @@ use super::super::Authority;
 use super::*;
 use crate::openpgp::armor::Raw;
 use crate::openpgp::packets;
-use crate::openpgp::passing::Passing;
+use crate::openpgp::streaming::SignatureHasher;
 use crate::openpgp::testing::{DATA, MADE, NOW, SIGNED, TestKey, USER_ID, may_sign, problem};
 
 /// As sequoia makes them for rpm 6: version 6, and the primary key signs.
@@ -216,11 +216,11 @@ fn verdicts(keyring: &Keyring, signature: &[u8]) -> [Result<String, Problem>; 2]
         }
         Err(error) => Err(problem(Err(error))),
     };
-    let mut passing = Passing::new(signature).unwrap();
+    let mut passing = SignatureHasher::new(signature).unwrap();
     for byte in DATA {
         passing.update(&[*byte]);
     }
-    let package = match keyring.verify_passed(&[passing.finish()], "a package", NOW) {
+    let package = match keyring.verify_hashed(&[passing.finish()], "a package", NOW) {
         Ok(signers) => Ok(signers[0].fingerprint.clone()),
         Err(error) => Err(problem(Err(error))),
     };
@@ -298,7 +298,7 @@ fn messages_tell_of_keys_that_cannot_be_used() {
         refused(&stranger.sign(DATA)),
         format!(
             "repomd.xml has no good signature by a trusted key\n  by {}: the key is not among the trusted keys\n  \
-             also in the key files, but not usable:\n    {fingerprint}: {why}",
+             unusable keys in the key files:\n    {fingerprint}: {why}",
             stranger.fingerprint()
         )
     );
@@ -313,14 +313,14 @@ fn messages_tell_of_keys_that_cannot_be_used() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{fingerprint} is not among the keys, which are {}\n  \
-             also in the key files, but not usable:\n    {fingerprint}: {why}",
+            "no key has the fingerprint {fingerprint}, available: {}\n  \
+             unusable keys in the key files:\n    {fingerprint}: {why}",
             known.fingerprint()
         )
     );
     let error = Keyring::parse(&unusable.certificate(), "keys").unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("keys holds no public key that can be used\n  {fingerprint}: {why}")
+        format!("keys contains no usable public key\n  {fingerprint}: {why}")
     );
 }

@@ -9,7 +9,7 @@ use crate::openpgp::testing::{
     self, DATA, Extra, Gpgv, MADE, NOW, SIGNED, TestKey, TestSubkey, USER_ID, check, clear_signed,
     expires_after, gpgv, key_expires_after, may_sign, problem,
 };
-use crate::openpgp::{Authority, HashAlgorithm, Passing, Policy};
+use crate::openpgp::{Authority, HashAlgorithm, Policy, SignatureHasher};
 
 fn keyring(bytes: &[u8]) -> Keyring {
     Keyring::parse(bytes, "keys").unwrap()
@@ -229,9 +229,9 @@ fn the_error_says_of_every_signature_why_it_does_not_count() {
     let expected = format!(
         "repomd.xml has no good signature by a trusted key\
          \n  by {}: the key is not among the trusted keys\
-         \n  by {}: the signature is bad: these bytes, or the signature, were changed\
-         \n  by an unnamed key: the signature packet is damaged\
-         \n  by an unnamed key: signatures of version 5 are not supported",
+         \n  by {}: bad signature: the file or the signature was modified\
+         \n  by an unspecified key: the signature packet is damaged\
+         \n  by an unspecified key: signatures of version 5 are not supported",
         stranger.fingerprint(),
         known.fingerprint()
     );
@@ -419,19 +419,19 @@ proptest! {
 fn bytes_may_pass_by() {
     let key = TestKey::new(1);
     let keys = keyring(&key.certificate());
-    let judge = |signature: &[u8], data: &[u8]| {
-        let passed = match Passing::new(signature) {
+    let check_signatures = |signature: &[u8], data: &[u8]| {
+        let passed = match SignatureHasher::new(signature) {
             Ok(mut passing) => {
                 data.chunks(3).for_each(|part| passing.update(part));
                 passing.finish()
             }
             Err(verdict) => verdict,
         };
-        keys.verify_passed(&[passed], "a package", NOW)
+        keys.verify_hashed(&[passed], "a package", NOW)
     };
     let good = key.sign(DATA);
     let whole = verify(&key.certificate(), &good, DATA).unwrap();
-    assert_eq!(judge(&good, DATA).unwrap(), signers(&whole));
+    assert_eq!(check_signatures(&good, DATA).unwrap(), signers(&whole));
 
     let v6 = TestKey::of_type(&KeyType::Ed25519, 2);
     let stranger = testing::sign(
@@ -459,7 +459,7 @@ fn bytes_may_pass_by() {
         (&b"junk".to_vec(), DATA, Problem::Malformed),
         (&key.certificate(), DATA, Problem::Malformed),
     ] {
-        match judge(signature, data) {
+        match check_signatures(signature, data) {
             Err(VerifyError::NotTrusted { rejections, .. }) => {
                 assert_eq!(rejections[0].problem, expected);
             }
@@ -468,7 +468,8 @@ fn bytes_may_pass_by() {
     }
 }
 
-/// A root by a key that has expired since is refused, a package is not; a key in a stranger's hands signs neither.
+/// A root by a key that has expired since is refused, a package is not; a key in a stranger's hands
+/// signs neither.
 #[test]
 fn packages_are_judged_at_their_signing() {
     let key = TestKey::new(1);
@@ -492,9 +493,9 @@ fn packages_are_judged_at_their_signing() {
         (revoked(RevocationCode::KeyCompromised), false, false),
     ] {
         assert_eq!(verify(&keys, &signature, DATA).is_ok(), root_counts);
-        let mut passing = Passing::new(&signature).unwrap();
+        let mut passing = SignatureHasher::new(&signature).unwrap();
         passing.update(DATA);
-        let verdict = keyring(&keys).verify_passed(&[passing.finish()], "a package", NOW);
+        let verdict = keyring(&keys).verify_hashed(&[passing.finish()], "a package", NOW);
         assert_eq!(verdict.is_ok(), package_counts, "{verdict:?}");
     }
 }

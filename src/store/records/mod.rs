@@ -1,6 +1,7 @@
-//! What the store remembers. Times are seconds since the epoch, sizes are bytes.
+//! The records of the store. Times are seconds since the epoch, sizes are bytes.
 //!
-//! Fields may be added, with a default; a field that changes its meaning needs a new schema version.
+//! Fields may be added, with a default; a field that changes its meaning needs a new schema
+//! version.
 
 mod state;
 mod until_version_3;
@@ -15,23 +16,25 @@ use crate::names::{RepoId, SnapshotName};
 pub use state::{RepositoryRecord, RootRecord, SnapshotRecord, StateRecord};
 pub use until_version_3::{RepositoryRecord3, SnapshotRecord3};
 
-/// Which store it is, and of which pool.
+/// The identity of a store and its pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The id of the pool that it belongs to.
     pub pool: String,
-    /// Its own.
+    /// The id of the store.
     pub store: String,
-    /// Raised with each new manifest and snapshot, and before objects are removed from the pool.
+    /// Incremented with each new manifest and snapshot, and before objects are removed from the
+    /// pool.
     pub generation: u64,
-    /// When it was put over a pool with objects that it does not know.
+    /// When it took over a pool with unknown objects.
     pub adopting: Option<i64>,
-    /// The generation with which it came out of a backup. What it does since does not make it know what was lost.
+    /// The generation of the backup that it was restored from. Later changes do not restore the
+    /// lost records.
     pub restored: Option<u64>,
 }
 
 impl Identity {
-    /// Of a new store for a pool.
+    /// The identity of a new store for a pool.
     pub fn new(pool: &str) -> io::Result<Self> {
         Ok(Self {
             pool: pool.to_owned(),
@@ -44,7 +47,8 @@ impl Identity {
 }
 
 impl Identity {
-    /// Of a store from before schema version 3, whose pool was made for it. A copy of it has the same.
+    /// The identity of a store from before schema version 3. A copy of that store gets the same
+    /// one.
     pub fn of_version_2(pool: String) -> Self {
         Self {
             store: pool.clone(),
@@ -56,14 +60,14 @@ impl Identity {
     }
 }
 
-/// For a pool or a store.
+/// A new id for a pool or a store.
 pub fn random_id() -> io::Result<String> {
     let mut bytes = [0_u8; 16];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     Ok(digest::hex(&bytes))
 }
 
-/// What is known of an object beyond its name.
+/// The record of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectRecord {
     pub size: u64,
@@ -71,24 +75,24 @@ pub struct ObjectRecord {
     pub verified_at: i64,
 }
 
-/// What was found in a package that is signed inside.
+/// The result of verifying a signed package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageRecord {
     /// Fingerprints of the trusted keys that signed it.
     pub signed_by: Vec<String>,
-    /// Which package it says it is.
+    /// The package according to its header.
     pub name: String,
     pub version: String,
-    /// What an index may call its architecture.
+    /// The architectures under which an index may list it.
     pub architectures: Vec<String>,
 }
 
-/// What an upstream gave to recognise an unchanged file by.
+/// The HTTP validators of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValidatorRecord {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
-    /// When the body came.
+    /// When the body was received.
     pub stored_at: i64,
 }
 
@@ -99,35 +103,37 @@ pub struct TreeRecord {
     /// The snapshot that it shows; `None` for a repository's state.
     #[serde(default)]
     pub snapshot: Option<SnapshotName>,
-    /// The newest date of a root that clients may have seen here, where they refuse or ignore older ones.
+    /// The newest date of a root that clients may have seen here, for formats whose clients reject
+    /// older ones.
     #[serde(default)]
     pub newest_root_date: Option<i64>,
-    /// Where its root is one of our own: the manifest that it was made for.
+    /// If its root was generated: the manifest for which it was.
     #[serde(default)]
     pub source: Option<ObjectId>,
-    /// The fingerprint of the key that signed that root; `None` where nobody did.
+    /// The fingerprint of the key that signed that root; `None` if it is not signed.
     #[serde(default)]
     pub root_key: Option<String>,
-    /// What it shows; `None` while its first publishing is under way, and after it was unpublished.
+    /// The manifest that it shows; `None` until it is published for the first time, and after it
+    /// was unpublished.
     pub manifest: Option<ObjectId>,
-    /// The directory that was published; `None` in records of before this was noted.
+    /// The published directory; `None` in older records.
     #[serde(default)]
     pub directory: Option<DirectoryId>,
-    /// False after it was unpublished: syncs leave the place alone until it is published again.
+    /// False after it was unpublished: syncs ignore the path until it is published again.
     #[serde(default = "yes")]
     pub wanted: bool,
     pub published_at: i64,
-    /// Manifests that it showed before and whose files are still reachable, the newest first.
+    /// Earlier manifests whose files are still available, the newest first.
     pub earlier: Vec<Generation>,
-    /// The directory that is being staged for it, or was when a run was killed.
+    /// The staging directory, if a run is publishing or was killed.
     pub staging: Option<Staging>,
-    /// The directory that the tree was before, which is removed last.
+    /// The previous directory of the tree, which is removed last.
     #[serde(default, deserialize_with = "directory_of_any_version")]
     pub leftover: Option<DirectoryId>,
 }
 
 impl TreeRecord {
-    /// The manifest of the state or snapshot that it shows, also where its root is one of our own.
+    /// The manifest of the state or snapshot that it shows, even if its root was generated.
     pub fn content(&self) -> Option<ObjectId> {
         self.source.or(self.manifest)
     }
@@ -137,12 +143,12 @@ impl TreeRecord {
         self.repository == *repository && self.snapshot.as_ref() == Some(name)
     }
 
-    /// Whether something of it is, or may be, on disk.
+    /// Whether some of its files may be on disk.
     pub fn is_on_disk(&self) -> bool {
         self.manifest.is_some() || self.staging.is_some() || self.is_being_removed()
     }
 
-    /// It is unpublished. What clients may know of the place stays: the date of its newest root.
+    /// Marks it as unpublished. The date of its newest root is kept, because clients may know it.
     pub fn forget_content(&mut self) {
         self.wanted = false;
         self.manifest = None;
@@ -153,7 +159,7 @@ impl TreeRecord {
         self.earlier.clear();
     }
 
-    /// It was unpublished, and the run that did it may not have removed everything.
+    /// Whether it was unpublished by a run that may not have removed everything.
     pub fn is_being_removed(&self) -> bool {
         !self.wanted && self.leftover.is_some()
     }
@@ -163,18 +169,18 @@ fn yes() -> bool {
     true
 }
 
-/// Which directory it is, whatever it is called and wherever its file system is mounted.
+/// Identifies a directory, independent of its path and where its file system is mounted.
 ///
-/// Device numbers change over reboots (USB, LVM, btrfs, NFS), so that they alone say nothing. The time at which a directory was
-/// made stays with its inode, where the file system keeps it.
+/// Device numbers change with reboots (USB, LVM, btrfs, NFS), so they are not sufficient. The
+/// creation time belongs to the inode, if the file system supports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryId {
     pub device: u64,
     pub inode: u64,
-    /// When it was made, in nanoseconds since the epoch.
+    /// Creation time, in nanoseconds since the epoch.
     #[serde(default)]
     pub born: Option<i64>,
-    /// What statvfs calls its file system; 0 where it says nothing.
+    /// The file system id of statvfs; 0 if it has none.
     #[serde(default)]
     pub file_system: u64,
 }
@@ -184,7 +190,7 @@ impl DirectoryId {
         self.inode == other.inode
             && match (self.born, other.born) {
                 (Some(one), Some(other)) => one == other,
-                // As far as it was noted.
+                // Older records have no creation time.
                 _ => self.is_on_file_system_of(other),
             }
     }
@@ -227,7 +233,8 @@ pub struct Generation {
 /// A staging directory, recognisable after it was exchanged with the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Staging {
-    /// What it shows when it is complete, and of its root what [`TreeRecord`] says.
+    /// The manifest that it shows when it is complete, and the fields of its root as in
+    /// [`TreeRecord`].
     pub manifest: ObjectId,
     #[serde(default)]
     pub source: Option<ObjectId>,
@@ -243,9 +250,9 @@ pub struct HistoryRecord {
     pub started: i64,
     pub finished: i64,
     pub outcome: SyncOutcome,
-    /// The state after it.
+    /// The state after the sync.
     pub manifest: Option<ObjectId>,
-    /// The root that a new state was derived from.
+    /// The root of a new state.
     pub root: Option<ObjectId>,
     pub packages: u64,
     pub packages_added: u64,
@@ -257,8 +264,8 @@ pub struct HistoryRecord {
     /// Fingerprints of the trusted keys that signed packages.
     #[serde(default)]
     pub packages_signed_by: Vec<String>,
-    /// Names of indexes that are not in new metadata, because no client can read them, and paths of files that the upstream did not
-    /// give as it declares them.
+    /// Names of indexes that are not in new metadata because clients cannot read them, and paths of
+    /// files that do not match the upstream's metadata.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
 }

@@ -1,4 +1,5 @@
-//! Repositories and snapshots as schema versions 1 to 3 wrote them: state and configuration in one record, of snapshots too.
+//! Repositories and snapshots as schema versions 1 to 3 wrote them: state and configuration in one
+//! record, of snapshots too.
 
 use std::collections::BTreeMap;
 

@@ -25,7 +25,7 @@ fn a_package_of_the_right_size_with_wrong_bytes() {
         scene.refused(
             4,
             &format!(
-                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {}\n{MID_UPDATE}",
+                "error: r: {}: [server]/{path}: content does not match the metadata: expected {}, got {}\n{MID_UPDATE}",
                 scene.package_name(),
                 described(good),
                 described(&bad),
@@ -50,7 +50,7 @@ fn a_package_that_is_longer_or_shorter_than_declared() {
             scene.refused(
                 4,
                 &format!(
-                    "error: r: {}: [server]/{path} is not what was declared: expected {}, got {got}\n{MID_UPDATE}",
+                    "error: r: {}: [server]/{path}: content does not match the metadata: expected {}, got {got}\n{MID_UPDATE}",
                     scene.package_name(),
                     described(good),
                 ),
@@ -68,7 +68,7 @@ fn a_package_that_is_not_there() {
         scene.refused(
             4,
             &format!(
-                "error: r: {}: [server]/{path} is not there\n{MID_UPDATE}",
+                "error: r: {}: [server]/{path}: not found\n{MID_UPDATE}",
                 scene.package_name()
             ),
         );
@@ -85,7 +85,7 @@ fn a_page_for_people_in_place_of_a_package() {
         scene.refused(
             4,
             &format!(
-                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {} bytes\n{MID_UPDATE}",
+                "error: r: {}: [server]/{path}: content does not match the metadata: expected {}, got {} bytes\n{MID_UPDATE}",
                 scene.package_name(),
                 described(good),
                 PAGE.len(),
@@ -104,7 +104,7 @@ fn an_index_of_the_right_size_with_wrong_bytes() {
         scene.refused(
             4,
             &format!(
-                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {}\n{MID_UPDATE}",
+                "error: r: {}: [server]/{path}: content does not match the metadata: expected {}, got {}\n{MID_UPDATE}",
                 scene.index_name(),
                 described(good),
                 described(&altered(good)),
@@ -123,7 +123,7 @@ fn an_index_with_something_added() {
         scene.refused(
             4,
             &format!(
-                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {} bytes or more\n{MID_UPDATE}",
+                "error: r: {}: [server]/{path}: content does not match the metadata: expected {}, got {} bytes or more\n{MID_UPDATE}",
                 scene.index_name(),
                 described(good),
                 good.len() + 1,
@@ -144,7 +144,7 @@ fn a_page_for_people_in_place_of_an_index() {
         scene.refused(
             4,
             &format!(
-                "error: r: {}: [server]/{path} is not what was declared: expected {}, got {} bytes\n{MID_UPDATE}",
+                "error: r: {}: [server]/{path}: content does not match the metadata: expected {}, got {} bytes\n{MID_UPDATE}",
                 scene.index_name(),
                 described(good),
                 PAGE.len(),
@@ -204,12 +204,12 @@ fn a_page_for_people_in_place_of_a_root() {
                 "error: r: [server]/{root} {}",
                 scene.pick(
                     &format!(
-                        "is not a clear-signed file that apt would accept: the first line is not \
+                        "is not a valid clear-signed file: the first line is not \
                          \"-----BEGIN PGP SIGNED MESSAGE-----\"\n{BROKEN}"
                     ),
                     &format!(
-                        "has no good signature by a trusted key\n  by {}: the signature is bad: these bytes, or the \
-                         signature, were changed\n{CHECK_KEY}",
+                        "has no good signature by a trusted key\n  by {}: bad signature: the file or the \
+                         signature was modified\n{CHECK_KEY}",
                         crate::kit::keys::Key::archive().fingerprint()
                     ),
                 ),
@@ -231,10 +231,10 @@ fn a_page_for_people_in_place_of_an_unsigned_root() {
             4,
             scene.pick(
                 &format!(
-                    "error: r: [server]/dists/stable/InRelease is not a clear-signed file that apt would accept: the \
+                    "error: r: [server]/dists/stable/InRelease is not a valid clear-signed file: the \
                      first line is not \"-----BEGIN PGP SIGNED MESSAGE-----\"\n{BROKEN}"
                 ),
-                &format!("error: r: repodata/repomd.xml: it has a DOCTYPE\n{BROKEN}"),
+                &format!("error: r: repodata/repomd.xml: DOCTYPE is not allowed\n{BROKEN}"),
             ),
         );
         scene.recovers();

@@ -28,7 +28,7 @@ fn a_repository_with_a_mistake() {
             ),
             (
                 format!("{good}name: other\n"),
-                format!(":{}:1: key `name` is given twice\n  {} | name: other\n     | ^", last + 1, last + 1),
+                format!(":{}:1: duplicate key `name`\n  {} | name: other\n     | ^", last + 1, last + 1),
             ),
             (
                 format!("{good}enabled: 7\n"),
@@ -48,7 +48,7 @@ fn a_repository_with_a_mistake() {
             ),
             (
                 good.replace("http:", "gopher:"),
-                ": upstream.url: scheme \"gopher\" is not supported, only http, https, file and plain paths are\n\
+                ": upstream.url: scheme \"gopher\" is not supported (supported: http, https, file and plain paths)\n\
                  hint: a URL must begin with https://, and a path that contains a colon with ./".to_owned(),
             ),
         ] {
@@ -77,11 +77,11 @@ fn a_global_configuration_with_a_mistake() {
         ),
         (
             format!("{GLOBAL}storage:\n  pool_path: /x\n"),
-            ":5:1: key `storage` is given twice\n  5 | storage:\n    | ^",
+            ":5:1: duplicate key `storage`\n  5 | storage:\n    | ^",
         ),
         (
             format!("{GLOBAL}database:\n  url: postgresql://db/chantal\n"),
-            ": database.url: postgresql is not supported: chantal keeps its store in one file, without a server\n\
+            ": database.url: postgresql is not supported: the database is a local file, without a server\n\
              hint: set `database.path: PATH`, or omit it: the default is chantal.redb in storage.base_path",
         ),
     ] {
@@ -150,8 +150,8 @@ fn files_that_the_configuration_names() {
     chantal.global("storage:\n  base_path: ../../data\ntls:\n  ca_file: ../absent.pem\n");
     let check = ["config", "check"];
     chantal.run(&check).exits(2).says_on_stderr(
-        "error: tls.ca_file: [dir]/config/absent.pem: no certificate in PEM form in this file\n\
-         error: r: a key: failed to open file `[dir]/config/repos.d/absent.asc`: No such file or directory (os error 2)\n\
+        "error: tls.ca_file: [dir]/config/absent.pem: contains no certificate in PEM format\n\
+         error: r: cannot load key: failed to open file `[dir]/config/repos.d/absent.asc`: No such file or directory (os error 2)\n\
          hint: check gpgkey_file or gpgkey_url; the state of the last successful sync is unchanged\n",
     );
 }
@@ -172,7 +172,7 @@ fn an_upstream_that_is_no_directory() {
         define(url);
         check()
             .exits(2)
-            .mentions("looks like a URL without its scheme")
+            .mentions("looks like a URL without a scheme")
             .mentions("hint: a URL begins with https://HOST or http://HOST");
     }
     for url in ["htps://deb.example.org/debian", "s3://bucket/debian"] {

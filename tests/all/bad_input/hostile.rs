@@ -34,7 +34,7 @@ fn a_package_on_another_server() {
             &scene,
             by_name,
             &format!(
-                "error: r: {index}: {package} names a path that cannot be mirrored: path {:?} is a URL of its own\n{REPORT}",
+                "error: r: {index}: {package} has an unsafe path: path {:?} is a URL\n{REPORT}",
                 format!("{url}/{good}")
             ),
         );
@@ -49,7 +49,7 @@ fn a_package_on_another_server() {
                 &scene,
                 by_base,
                 &format!(
-                    "error: r: primary: data 1.0-1 noarch names a path that cannot be mirrored: path {url:?} is a URL of its own\n{REPORT}"
+                    "error: r: primary: data 1.0-1 noarch has an unsafe path: path {url:?} is a URL\n{REPORT}"
                 ),
             );
         }
@@ -71,7 +71,7 @@ fn invisible_characters_reach_no_terminal() {
         scene.refused(
             4,
             &format!(
-                "error: r: {index}: package \"x\\u{{202e}}y\" has the name \"x\\u{{202e}}y\", which is not one short word\n{BROKEN}"
+                "error: r: {index}: package \"x\\u{{202e}}y\" has the invalid name \"x\\u{{202e}}y\"\n{BROKEN}"
             ),
         );
         scene.upstream.remove("x\u{202e}y");
@@ -85,7 +85,7 @@ fn invisible_characters_reach_no_terminal() {
         scene
             .sync()
             .exits(4)
-            .mentions("error: r: x\\u{202e}y is listed with two different contents: ");
+            .mentions("error: r: x\\u{202e}y is listed twice with different content: ");
         scene
             .chantal
             .run(&["repo", "history", "--repo-id", "r"])

@@ -91,7 +91,7 @@ fn a_symbolic_link() {
         is_refused(
             &scene,
             &["elsewhere", "other", "r"],
-            "error: r: [dir]/www/other is a symbolic link, and a tree is published by replacing what has its name\n\
+            "error: r: [dir]/www/other is a symbolic link, which cannot be replaced by a published tree\n\
              hint: set the publish path to the target of the link\n",
             || {
                 assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
@@ -163,7 +163,7 @@ fn foreign_files_in_a_published_tree() {
                 scene.chantal.run(args).says("").fails_with(
                     2,
                     &format!(
-                        "error: r: [dir]/www/r/latest holds [dir]/www/r/latest/a/b.txt{more} that chantal did not publish\n\
+                        "error: r: [dir]/www/r/latest contains [dir]/www/r/latest/a/b.txt{more}, not published by chantal\n\
                          hint: move these files out of the published tree, which is replaced as a whole; nothing was changed\n"
                     ),
                 );
@@ -178,7 +178,7 @@ fn foreign_files_in_a_published_tree() {
             .chantal
             .run(&SYNC)
             .exits(2)
-            .mentions("latest/a that chantal did not publish");
+            .mentions("latest/a, not published by chantal");
         fs::remove_dir(published.join("a")).unwrap();
         scene.chantal.run(&["publish", "--repo-id", "r"]).succeeds();
         scene.shows_the_new_state();

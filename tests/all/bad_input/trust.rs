@@ -13,7 +13,7 @@ const CHECK_FILE: &str =
 fn a_key_file_that_is_not_there() {
     for scene in Scene::both() {
         fs::remove_file(scene.chantal.config().join("repos.d/r.asc")).unwrap();
-        scene.refused(2, &format!("error: r: a key: failed to open file `[dir]/config/repos.d/r.asc`: No such file or directory (os error 2)\n{CHECK_FILE}"));
+        scene.refused(2, &format!("error: r: cannot load key: failed to open file `[dir]/config/repos.d/r.asc`: No such file or directory (os error 2)\n{CHECK_FILE}"));
         scene.recovers();
     }
 }
@@ -24,7 +24,7 @@ fn a_key_file_that_holds_no_key() {
         scene
             .chantal
             .write("config/repos.d/r.asc", "Sorry, the key is being renewed.\n");
-        scene.refused(2, &format!("error: r: [dir]/config/repos.d/r.asc is not an OpenPGP key file: there is neither armor nor a binary packet\n{CHECK_FILE}"));
+        scene.refused(2, &format!("error: r: [dir]/config/repos.d/r.asc is not an OpenPGP key file: it contains neither armor nor binary packets\n{CHECK_FILE}"));
         scene.recovers();
     }
 }
@@ -44,7 +44,7 @@ fn a_key_url_that_does_not_exist() {
         scene.chantal.write("config/repos.d/r.yaml", &yaml);
         scene.refused(
             4,
-            "error: r: a key is missing: [server]/key.asc does not exist\nhint: check gpgkey_url\n",
+            "error: r: key not found: [server]/key.asc\nhint: check gpgkey_url\n",
         );
         scene
             .server
@@ -56,8 +56,8 @@ fn a_key_url_that_does_not_exist() {
 
 fn bad_signature(root: &str) -> String {
     format!(
-        "error: r: [server]/{root} has no good signature by a trusted key\n  by {}: the signature is bad: these bytes, or the \
-         signature, were changed\n{CHECK_KEY}",
+        "error: r: [server]/{root} has no good signature by a trusted key\n  by {}: bad signature: the file or the \
+         signature was modified\n{CHECK_KEY}",
         Key::archive().fingerprint()
     )
 }

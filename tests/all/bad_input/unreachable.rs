@@ -23,7 +23,7 @@ fn a_body_that_always_ends_early() {
             scene.refused(
                 3,
                 &format!(
-                    "error: r: {what}: [server]/{path}: the connection ended too early\n{LATER}"
+                    "error: r: {what}: [server]/{path}: connection closed before the transfer was complete\n{LATER}"
                 ),
             );
             scene.server.clear_faults();
@@ -39,7 +39,7 @@ fn stalls(scene: &Scene, path: &str, what: &str) {
     scene.refused(
         3,
         &format!(
-            "error: r: {what}: [server]/{path}: nothing came within download.timeout\n{LATER}"
+            "error: r: {what}: [server]/{path}: no data received within download.timeout\n{LATER}"
         ),
     );
     scene.recovers();
@@ -71,7 +71,7 @@ fn a_connection_that_is_closed_without_an_answer() {
         scene.refused(
             3,
             &format!(
-                "error: r: cannot fetch the root: [server]/{root}: the connection ended too early\n{LATER}"
+                "error: r: cannot fetch the root: [server]/{root}: connection closed before the transfer was complete\n{LATER}"
             ),
         );
         scene.recovers();
@@ -107,7 +107,7 @@ fn a_server_in_trouble() {
             scene.refused(
                 3,
                 &format!(
-                    "error: r: cannot fetch the root: [server]/{root} answers with HTTP status {status}\n{LATER}"
+                    "error: r: cannot fetch the root: [server]/{root}: server returned HTTP status {status}\n{LATER}"
                 ),
             );
             scene.server.clear_faults();
@@ -145,7 +145,7 @@ fn a_server_that_refuses() {
                 }
                 scene.refused(
                     4,
-                    &format!("error: r: {what}: [server]/{path} is refused with HTTP status {status}\nhint: {hint}\n"),
+                    &format!("error: r: {what}: [server]/{path}: access denied (HTTP status {status})\nhint: {hint}\n"),
                 );
                 scene.server.clear_faults();
             }
@@ -169,7 +169,7 @@ fn a_signature_that_is_refused() {
     scene.server.fault(path, Times::Always, Fault::Status(401));
     scene.refused(
         4,
-        "error: r: cannot fetch the root: [server]/repodata/repomd.xml.asc is refused with HTTP status 401\nhint: check credentials\n",
+        "error: r: cannot fetch the root: [server]/repodata/repomd.xml.asc: access denied (HTTP status 401)\nhint: check credentials\n",
     );
     scene.recovers();
 }
@@ -193,7 +193,7 @@ fn a_pipe_in_place_of_a_package() {
         chantal
             .run(&["repo", "sync", "--repo-id", "r"])
             .exits(4)
-            .mentions(&format!("[dir]/upstream/{package} is not a regular file"));
+            .mentions(&format!("[dir]/upstream/{package}: not a regular file"));
     }
 }
 

@@ -30,17 +30,17 @@ macro_rules! path_cases {
             cases!(
                 two_levels_up = case((
                     "../../etc/passwd",
-                    "path \"../../etc/passwd\" leaves the repository",
+                    "path \"../../etc/passwd\" is outside of the repository",
                     Some("etc/passwd"),
                 )),
                 one_level_up = case((
                     "a/../../passwd",
-                    "path \"a/../../passwd\" leaves the repository",
+                    "path \"a/../../passwd\" is outside of the repository",
                     Some("passwd"),
                 )),
                 an_absolute_path_that_goes_up = case((
                     "/../etc/passwd",
-                    "path \"../etc/passwd\" leaves the repository",
+                    "path \"../etc/passwd\" is outside of the repository",
                     Some("etc/passwd"),
                 )),
                 backslashes = case((
@@ -48,17 +48,13 @@ macro_rules! path_cases {
                     "path \"a\\\\..\\\\b\" contains a control character or a backslash",
                     Some("a\\..\\b"),
                 )),
-                the_parent = case(("..", "path \"..\" leaves the repository", None)),
+                the_parent = case(("..", "path \"..\" is outside of the repository", None)),
                 a_path_that_folds_to_nothing = case(("a/..", "the path is empty", None)),
                 a_dot = case((".", "the path is empty", None)),
-                an_ftp_url = case((
-                    "ftp://evil/x",
-                    "path \"ftp://evil/x\" is a URL of its own",
-                    None,
-                )),
+                an_ftp_url = case(("ftp://evil/x", "path \"ftp://evil/x\" is a URL", None,)),
                 an_http_url = case((
                     "http://127.0.0.1:1/x",
-                    "path \"http://127.0.0.1:1/x\" is a URL of its own",
+                    "path \"http://127.0.0.1:1/x\" is a URL",
                     None,
                 )),
             );
@@ -87,7 +83,7 @@ const FUTURE: &str = "hint: check the clock of this machine; if the clock of the
                       the state of the last successful sync is unchanged\n";
 const LAGS: &str = "hint: one of its servers may not be up to date yet; try again later; the state of the last successful sync is unchanged\n";
 const WENT_BACK: &str = "hint: this may be an outdated mirror or a replay attack; if the upstream really went back to an older state, `--allow-rollback` accepts it once; the state of the last successful sync is unchanged\n";
-const BAD: &str = "the signature is bad: these bytes, or the signature, were changed";
+const BAD: &str = "bad signature: the file or the signature was modified";
 const UNKNOWN: &str = "the key is not among the trusted keys";
 const DECLARED: &str = "sha256 [digest] ([n] bytes)";
 const NOT_THERE: &str = "hint: the upstream may be in the middle of an update; try again later; the state of the last successful sync is unchanged\n";
@@ -97,7 +93,7 @@ type BadPath = (&'static str, &'static str, Option<&'static str>);
 /// One that the clients of every index would ask for. Release may list what is not mirrored.
 const HIDDEN: BadPath = (
     ".htaccess",
-    "path \".htaccess\" has a name that begins with a dot: it would be hidden, or configure a web server",
+    "path \".htaccess\" contains a hidden file name (beginning with a dot)",
     Some(".htaccess"),
 );
 const ANY_PATH: Client = Client::Differs("clients ask the server for any path");
@@ -134,7 +130,7 @@ fn weak(file: &str, reasons: &[(&str, &str)]) -> Expected {
 /// A root with a good signature beside one that no client takes.
 fn marred(file: &str, reasons: &[(&str, &str)]) -> Expected {
     const MARRED: &str =
-        "has a good signature by a trusted key, but not all are, and clients refuse it";
+        "has a good signature by a trusted key, but also signatures that clients reject";
     signatures(file, MARRED, reasons, CHECK_KEY)
 }
 

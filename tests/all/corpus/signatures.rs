@@ -228,7 +228,7 @@ rows!(
         .not_trusted([("[retired]", "the key was revoked on [time]")])
         .gpgv(AFTER),
     rsa_of_1024_bits = by("rsa-1024")
-        .weak("[rsa-1024]", "a RSA key of 1024 bits is too weak")
+        .weak("[rsa-1024]", "RSA keys with 1024 bits are too weak")
         .gpgv(Differs("gpgv has no lower bound"))
         .apt(Differs("gpgv has no lower bound"))
         .dnf(Differs("dnf has no lower bound")),
@@ -240,7 +240,7 @@ rows!(
         scene.trusts(&["owner"]);
         scene.signed_by(&[("owner himself", good())]);
     })
-    .not_trusted([("[owner]", "the key is not meant for signing")]),
+    .not_trusted([("[owner]", "the key is not a signing key")]),
 );
 
 /// The same, and weak signatures are allowed.
@@ -268,7 +268,7 @@ rows!(
     })
     .not_trusted([(
         "[archive]",
-        "the signature was made in the future, on [time]"
+        "the signature was created in the future, on [time]"
     )])
     .gpgv(Differs("gpgv reports it and accepts it"))
     .apt(CLOCK)
@@ -279,16 +279,16 @@ rows!(
     })
     .not_trusted([(
         "[archive]",
-        "the signature is older than its key, which was made on [time]"
+        "the signature is older than its key, which was created on [time]"
     )])
     .apt(CLOCK),
     sha_512 = how("archive", || hashed(Sha512)),
     sha_224 = how("rsa-2048", || hashed(Sha224)),
     sha_1 = how("rsa-2048", || hashed(Sha1))
-        .weak("[rsa-2048]", "the digest SHA1 is too weak")
+        .weak("[rsa-2048]", "digest algorithm SHA1 is too weak")
         .gpgv(Differs("gpgv accepts SHA-1, apt does not"))
         .dnf(Differs("dnf accepts SHA-1")),
-    md5 = how("rsa-2048", || hashed(Md5)).weak("[rsa-2048]", "the digest MD5 is too weak"),
+    md5 = how("rsa-2048", || hashed(Md5)).weak("[rsa-2048]", "digest algorithm MD5 is too weak"),
     sha_1_that_is_allowed =
         allowed("rsa-2048", || hashed(Sha1)).apt(Differs("apt has no such setting")),
     md5_that_is_allowed = allowed("rsa-2048", || hashed(Md5))
@@ -326,17 +326,17 @@ fn none(root: Root) -> Expected {
     let path = root.path();
     refused(
         4,
-        format!("there is no OpenPGP signature where that of [server]/{path} should be"),
+        format!("the signature file of [server]/{path} contains no OpenPGP signature"),
         CHECK_KEY,
     )
 }
 
 fn cut(root: Root) -> Expected {
     let what = format!(
-        "the armor of the signature of [server]/{} is damaged",
+        "the signature of [server]/{} has invalid armor",
         root.path()
     );
-    let why = "the armor that begins in line 1 has no end";
+    let why = "the armor that begins on line 1 has no end line";
     refused(4, format!("{what}: {why}"), CHECK_KEY)
 }
 
@@ -344,7 +344,7 @@ fn binary(root: Root) -> Expected {
     match root {
         Root::Repomd => Expected::Accepted,
         _ => warned(&format!(
-            "[server]/{} is not armored: apt 2.6 does not take it",
+            "[server]/{} is not armored, which apt 2.6 requires",
             root.signature()
         )),
     }
@@ -400,7 +400,7 @@ rows!(
         signature(|_| armored(BlockType::PublicKey, &signer("archive").public_binary()))
             .not_trusted([(
                 "[archive]",
-                "the signature is of type 0x13, which is not for files"
+                "the signature has type 0x13, which is not valid for files"
             )]),
     the_signature_cut = signature(|text| text[..text.len() / 2].to_owned()).is(cut),
     text_around_the_signature =

@@ -22,7 +22,7 @@ use super::tree::Tree;
 use super::upstream::{Body, Layout, Signing, Upstream};
 
 /// What reading commands say where there is no storage.
-pub const NO_STORAGE: &str = "warning: [dir]/data holds no storage: is the file system mounted? `chantal init` creates a new storage\n";
+pub const NO_STORAGE: &str = "warning: no storage in [dir]/data: is the file system mounted? `chantal init` creates a new storage\n";
 
 /// What the first sync needs to make the storage.
 const CREATE: &str = "config/conf.d/create.yaml";

@@ -11,7 +11,7 @@ use crate::kit::mirror::{PUBLISH, SYNC};
 use crate::kit::mount::Mount;
 use crate::kit::tree::{Tree, inodes};
 
-const MISSING: &str = "error: r: [dir]/www/r/latest was published, but is not there: is its file system mounted?\n\
+const MISSING: &str = "error: r: published tree [dir]/www/r/latest does not exist: is its file system mounted?\n\
     hint: mount it; if the disk is lost, `chantal publish` with --recreate publishes the tree again, and `chantal unpublish` with --forget-absent forgets it; nothing was changed there\n";
 const SNAPSHOT: [&str; 4] = ["snapshot", "create", "--repo-id", "r"];
 
@@ -111,8 +111,8 @@ fn a_new_place_on_a_disk_that_is_away_is_not_made() {
         drop(mount);
         create("two").fails_with(
             5,
-            "error: r: [dir]/www/r/snapshots/two cannot be made: [dir]/www/r/snapshots/one was published on another file \
-             system and is not there: is it mounted?\n\
+            "error: r: cannot create [dir]/www/r/snapshots/two: [dir]/www/r/snapshots/one was published on another file \
+             system and does not exist: is it mounted?\n\
              hint: mount it; if the disk is lost, `chantal unpublish` with --forget-absent forgets the trees on it; nothing was created\n",
         );
         assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 0);
@@ -187,7 +187,7 @@ fn trees_of_lost_disks_are_forgotten_when_that_is_said() {
         run(&delete).exits(5);
         run(&[&delete[..], &["--forget-absent"]].concat())
             .succeeds()
-            .says("r/s is deleted\n  forgot [dir]/www/r/snapshots/s: it is missing, and files on its disk are kept\n");
+            .says("r/s is deleted\n  forgot [dir]/www/r/snapshots/s: missing, and files on its disk are kept\n");
 
         fs::remove_dir_all(scene.published()).unwrap();
         fs::remove_file(scene.chantal.config().join("repos.d/r.yaml")).unwrap();
@@ -221,7 +221,7 @@ fn a_disk_that_fstab_names_must_be_mounted() {
         };
         output.says("").fails_with(
             5,
-            "error: r: [dir]/disk/www/tree cannot be made: /etc/fstab has a file system for [dir]/disk, and it is not mounted\n\
+            "error: r: cannot create [dir]/disk/www/tree: /etc/fstab lists a file system for [dir]/disk, but it is not mounted\n\
              hint: mount it; nothing was created\n",
         );
         assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);

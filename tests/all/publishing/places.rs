@@ -171,7 +171,7 @@ fn a_mount_point_is_no_target() {
         };
         scene.chantal.run(&SYNC).says("").fails_with(
             2,
-            "error: r: [dir]/www/r/latest is a mount point: a tree cannot be exchanged with it\n\
+            "error: r: [dir]/www/r/latest is a mount point, which cannot be replaced by a published tree\n\
              hint: set the publish path to a directory below the mount point\n",
         );
         let beside = fs::read_dir(scene.published().parent().unwrap()).unwrap();
@@ -314,7 +314,7 @@ fn objects_of_somebody_else_cannot_be_linked() {
         output.says("").fails_with(
             1,
             &format!(
-                "error: r: [dir]/data/pool/sha256/{path} belongs to user 0: only that user or root may make links to it\n\
+                "error: r: [dir]/data/pool/sha256/{path} is owned by user 0: only that user or root can create hard links to it\n\
                  hint: run chantal as the owner of the pool (see fs.protected_hardlinks)\n"
             ),
         );

@@ -17,8 +17,7 @@ fn restore(tree: &Path) {
     fs::remove_dir_all(&aside).unwrap();
 }
 
-const COMPARED: &str = "warning: [dir]/www/r/latest: this is not the directory that was published (was it restored from a backup?): \
-    its files were compared, and it";
+const COMPARED: &str = "warning: [dir]/www/r/latest: not the directory that chantal published (restored from a backup?):";
 
 #[test]
 fn a_tree_that_was_restored_is_compared_once_and_taken_over() {
@@ -26,7 +25,7 @@ fn a_tree_that_was_restored_is_compared_once_and_taken_over() {
         restore(&scene.published());
         let restored = inodes(&scene.published());
         let output = scene.chantal.run(&SYNC).exits(0);
-        output.says_on_stderr(&format!("{COMPARED} was taken over\n"));
+        output.says_on_stderr(&format!("{COMPARED} all files match, tree adopted\n"));
         assert_eq!(
             inodes(&scene.published()),
             restored,
@@ -55,7 +54,7 @@ fn a_tree_that_was_restored_wrong_is_published_anew() {
                 fs::write(&path, bytes).unwrap();
             }
             let output = scene.chantal.run(&SYNC).exits(0);
-            output.says_on_stderr(&format!("{COMPARED} is published anew\n"));
+            output.says_on_stderr(&format!("{COMPARED} files differ, publishing it again\n"));
             Tree::read(&scene.published()).assert_same(&scene.expected(0));
             scene.sync().succeeds();
         }
@@ -72,7 +71,7 @@ fn files_of_others_in_a_restored_tree_stay() {
             assert!(
                 output
                     .stderr
-                    .contains("thesis.tex that chantal did not publish"),
+                    .contains("thesis.tex, not published by chantal"),
                 "{output:?}"
             );
             assert!(scene.published().join("thesis.tex").exists());
@@ -115,19 +114,19 @@ fn an_older_store_takes_newer_trees_over() {
             let output = scene.chantal.run(&SYNC).exits(0);
             let expected = match backup {
                 Backup::Unpublished => {
-                    "[dir]/www/r/latest: the store does not know this tree (is it an older one, restored from a backup?): all \
-                     its files are the pool's, and it was taken over"
+                    "[dir]/www/r/latest: tree not found in the database (older database restored from a backup?): all files \
+                     are in the pool, tree adopted"
                 }
                 Backup::Published => {
-                    "[dir]/www/r/latest: it has files of this pool that the store does not know there (is the store an older \
-                     one, restored from a backup?): the tree was taken over"
+                    "[dir]/www/r/latest: contains files of the pool that the database does not list (older database restored \
+                     from a backup?): tree adopted"
                 }
             };
             let stderr: Vec<&str> = output.stderr.lines().collect();
             let [behind, tree] = stderr[..] else {
                 panic!("{output:?}");
             };
-            assert!(behind.contains("it came out of a backup"), "{behind}");
+            assert!(behind.contains("it was restored from a backup"), "{behind}");
             assert_eq!(tree, format!("warning: {expected}"));
             let last = scene.generations.last().unwrap().mirrored();
             let tree = Tree::read(&scene.published());
@@ -159,7 +158,7 @@ fn an_older_store_does_not_take_what_is_not_ours() {
             .chantal
             .run(&SYNC)
             .exits(2)
-            .mentions("index.html that chantal did not publish");
+            .mentions("index.html, not published by chantal");
         assert!(scene.published().join("index.html").exists());
     }
 }

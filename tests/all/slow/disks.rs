@@ -96,7 +96,7 @@ fn a_published_tree_comes_back_with_its_disk() {
         scene.move_on("2.0-1");
         for _ in 0..2 {
             let failed = scene.mirror.chantal.run(&SYNC).exits(5);
-            failed.mentions("[dir]/disk/www/latest was published, but is not there: is its file system mounted?\n");
+            failed.mentions("published tree [dir]/disk/www/latest does not exist: is its file system mounted?\n");
             scene.mount_point_is_empty();
         }
         let mut taken = Vec::new();

@@ -23,11 +23,11 @@ fn headers_and_redirects_have_half_a_minute() {
     for (fault, why) in [
         (
             Fault::Raw(slow_header),
-            ": its header did not end within 30 seconds\n",
+            ": no complete response header within 30 seconds\n",
         ),
         (
             Fault::Raw(slow_redirects),
-            ": redirects led on for more than 30 seconds\n",
+            ": redirects took more than 30 seconds\n",
         ),
     ] {
         let upstream = Upstream::rpm().package(Package::new("hello", "1.0-1"));

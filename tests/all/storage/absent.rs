@@ -12,7 +12,7 @@ use crate::kit::server::{Fault, Server, Times};
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Built, Package, Upstream};
 
-const ABSENT: &str = "error: [dir]/data holds no storage\n\
+const ABSENT: &str = "error: no storage in [dir]/data\n\
                       hint: is the file system mounted? `chantal init` creates a new storage\n";
 const CHECK: [&str; 2] = ["config", "check"];
 
@@ -90,19 +90,18 @@ fn commands_that_change_something_make_no_storage() {
 /// Whatever speaks against a first run stops it, and leaves nothing behind.
 #[test]
 fn storage_create_makes_none_where_a_disk_may_be_missing() {
-    let empty = |name: &str| {
-        format!("[dir]/{name} is empty, as the mount point of a disk that is not mounted is")
-    };
+    let empty =
+        |name: &str| format!("[dir]/{name} is empty, like the mount point of an unmounted disk");
     for (global, made, obstacle) in [
         (
             "storage: {base_path: ../../data}",
             "data",
-            "[dir]/data exists already".to_owned(),
+            "[dir]/data already exists".to_owned(),
         ),
         (
             "storage: {base_path: ../../data}",
             "data/other",
-            "[dir]/data exists already".to_owned(),
+            "[dir]/data already exists".to_owned(),
         ),
         ("storage: {base_path: ../../mnt/data}", "mnt", empty("mnt")),
         (
@@ -129,7 +128,7 @@ fn storage_create_makes_none_where_a_disk_may_be_missing() {
         (
             "storage: {base_path: ../../data, pool_path: ../../pool}",
             "pool",
-            "[dir]/pool exists already".to_owned(),
+            "[dir]/pool already exists".to_owned(),
         ),
         (
             "storage: {base_path: ../../data}\ndatabase: {path: ../../mnt/chantal.redb}",
@@ -151,7 +150,7 @@ fn storage_create_makes_none_where_a_disk_may_be_missing() {
         chantal.run(&SYNC).says("").fails_with(
             5,
             &format!(
-                "error: [dir]/{base_path} holds no storage, and storage.create makes none there: {obstacle}\n\
+                "error: no storage in [dir]/{base_path}; not created by storage.create: {obstacle}\n\
                  hint: is the file system mounted? `chantal init` creates a new storage\n"
             ),
         );
@@ -179,8 +178,8 @@ fn storage_create_takes_no_pool_over() {
     fs::rename(chantal.dir().join("base"), chantal.dir().join("away")).unwrap();
     chantal.run(&SYNC).says("").fails_with(
         5,
-        "error: [dir]/base/data holds no storage, and storage.create makes none there: \
-         the pool [dir]/pool was made before\n\
+        "error: no storage in [dir]/base/data; not created by storage.create: \
+         pool [dir]/pool already exists\n\
          hint: is the file system mounted? `chantal init` creates a new storage\n",
     );
     // The store's disk is away, not lost: what needs none still shows the configuration.
@@ -365,14 +364,14 @@ fn a_storage_that_is_being_made_is_busy() {
         chantal.run(args).says("").fails_with(
             6,
             &format!(
-                "error: another run is changing [dir]/data: `repo sync`, process {pid}, since 1970-01-01T00:00:00Z\n\
+                "error: [dir]/data is locked by another process: `repo sync`, process {pid}, since 1970-01-01T00:00:00Z\n\
                  hint: wait until it has finished, or use --wait\n"
             ),
         );
     }
 }
 
-const AWAY: &str = "the pool [dir]/data/pool is not there any more: is the file system mounted?";
+const AWAY: &str = "pool [dir]/data/pool no longer exists: is the file system mounted?";
 
 /// As `umount -l` and a USB disk that is pulled do it.
 #[test]
@@ -402,7 +401,7 @@ fn a_pool_that_leaves_while_a_sync_runs() {
             // No advice to make a pool of what is there.
             chantal.run(&SYNC).fails_with(
                 5,
-                "error: the pool [dir]/data/pool is not there: is the file system mounted?\n\
+                "error: pool [dir]/data/pool does not exist: is the file system mounted?\n\
                  hint: mount the file system of storage.pool_path, or correct the path\n",
             );
             assert_eq!(names(&pool), [""; 0], "{when}");
@@ -433,9 +432,7 @@ fn a_pool_that_is_unmounted_while_a_sync_runs() {
     server.release();
     let output = sync.wait().exits(5).says("");
     assert!(
-        output
-            .stderr
-            .contains("the pool [dir]/disk is not there any more"),
+        output.stderr.contains("pool [dir]/disk no longer exists"),
         "{output:?}"
     );
     assert_eq!(names(&disk), [""; 0]);
@@ -460,7 +457,7 @@ fn a_base_path_whose_store_lies_elsewhere() {
         for args in [&SYNC[..], &PUBLISH, &["db", "cleanup"]] {
             chantal.run(args).says("").fails_with(
                 5,
-                "error: [dir]/data is missing or empty, but its store [dir]/chantal.redb is there\n\
+                "error: [dir]/data is missing or empty, but its database [dir]/chantal.redb exists\n\
                  hint: is the file system of storage.base_path mounted? `chantal init` creates the directory again\n",
             );
         }
@@ -483,8 +480,8 @@ fn a_log_file_below_a_disk_that_is_away() {
             "storage: {{base_path: ../../data}}\nlogging: {{file: ../../{file}}}"
         ));
         let warning = format!(
-            "warning: the directory of logging.file [dir]/{file} is not there: is the file system mounted? \
-             `chantal init` makes it; this run logs to standard error\n"
+            "warning: the directory of logging.file [dir]/{file} does not exist: is the file system mounted? \
+             `chantal init` creates it; this run logs to standard error\n"
         );
         chantal
             .run(&["repo", "list"])
@@ -513,7 +510,7 @@ fn a_pool_without_its_marker() {
     scene.chantal.run(&SYNC).fails_with(
         5,
         &format!(
-            "error: [dir]/data/pool has no marker (CHANTAL-POOL): it is another directory than the pool, or the file was lost\n\
+            "error: [dir]/data/pool has no pool marker (CHANTAL-POOL): it is the wrong directory, or the file was lost\n\
              hint: if this is the right directory, create the file CHANTAL-POOL in it with these two lines: \"chantal pool, layout 1\" and \
              \"{id}\"\n"
         ),
@@ -528,7 +525,7 @@ fn a_pool_without_its_marker() {
         fs::create_dir_all(scene.chantal.data().join(empty)).unwrap();
         scene.chantal.run(&SYNC).fails_with(
             5,
-            "error: the pool [dir]/data/pool is not there: is the file system mounted?\n\
+            "error: pool [dir]/data/pool does not exist: is the file system mounted?\n\
              hint: mount the file system of storage.pool_path, or correct the path\n",
         );
     }
@@ -561,7 +558,7 @@ fn a_file_system_of_fstab_that_is_not_mounted() {
     }
     assert_eq!(
         stderr,
-        "error: [dir]/mnt/deep/data holds no storage, and storage.create makes none there: \
+        "error: no storage in [dir]/mnt/deep/data; not created by storage.create: \
          /etc/fstab has a file system for [dir]/mnt, and it is not mounted\n\
          hint: is the file system mounted? `chantal init` creates a new storage\n"
     );

@@ -117,7 +117,7 @@ impl Scene {
             let output = self.mirror.chantal.run(command);
             self.nothing_wrong_is_published(command, &output, &before);
             let error =
-                format!("the store [dir]/data/chantal.redb is damaged: table {table}, key {key}: ");
+                format!("database [dir]/data/chantal.redb is damaged: table {table}, key {key}: ");
             let must = noticed_by.contains(&command);
             match output.status.code() {
                 Some(5) => {
@@ -285,7 +285,7 @@ fn manifests_and_chunks() {
             let before = scene.trees();
             let output = scene.mirror.chantal.run(command).exits(5);
             scene.nothing_wrong_is_published(command, &output, &before);
-            assert!(output.stderr.contains(": it is missing\n"), "{output:?}");
+            assert!(output.stderr.contains(": missing\n"), "{output:?}");
             assert!(!output.stderr.contains(&name), "{output:?}");
         }
     }

@@ -6,7 +6,7 @@ use crate::kit::chantal::Repository;
 use crate::kit::mirror::{Mirror, SYNC};
 use crate::kit::upstream::{Package, Upstream};
 
-const LOST: &str = "the lock file [dir]/data/chantal.lock was removed or replaced while this run held it: nothing more was changed\n";
+const LOST: &str = "lock file [dir]/data/chantal.lock was removed or replaced while it was held: no further changes were made\n";
 const HINT: &str = "hint: run the command again; never remove a lock file: the lock is released automatically when its process ends\n";
 
 /// A repository `r`, not synced yet.
@@ -77,7 +77,7 @@ fn a_lock_file_or_a_storage_that_is_replaced() {
         if is_storage {
             let output = mirror.chantal.run(&SYNC).exits(5).says("");
             // Whichever is looked at first.
-            let pool = "the pool [dir]/data/pool is not there any more";
+            let pool = "pool [dir]/data/pool no longer exists";
             assert!(
                 output.stderr.contains(pool) || output.stderr.contains(LOST),
                 "{output:?}"

@@ -56,7 +56,7 @@ fn a_pool_that_is_not_there() {
     let pool = mirror.chantal.data().join("pool");
     let aside = mirror.chantal.dir().join("unmounted");
     fs::rename(&pool, &aside).unwrap();
-    let stderr = "error: the pool [dir]/data/pool is not there: is the file system mounted?\n\
+    let stderr = "error: pool [dir]/data/pool does not exist: is the file system mounted?\n\
                   hint: mount the file system of storage.pool_path, or correct the path\n";
     all_fail(&mirror, &[&SYNC, &PUBLISH, &["init"]], 5, stderr);
     // An empty mount point is no pool either.
@@ -84,7 +84,7 @@ fn a_pool_of_another_store() {
     fs::rename(path(&mirror), &aside).unwrap();
     fs::rename(path(&other), path(&mirror)).unwrap();
     let stderr = format!(
-        "error: the pool [dir]/data/pool belongs to another store: expected id {own}, got {foreign}\n\
+        "error: pool [dir]/data/pool belongs to another database: expected ID {own}, got {foreign}\n\
          hint: if no other database uses this pool, take it over with `chantal pool take-over --from {owner}`\n"
     );
     all_fail(&mirror, &[&SYNC, &PUBLISH, &["init"]], 5, &stderr);
@@ -103,7 +103,7 @@ fn a_pool_with_another_layout() {
         fs::write(&marker, text).unwrap();
     };
     put(&good.replace("layout 1", "layout 2"));
-    let stderr = "error: [dir]/data/pool does not look like a pool of this chantal: expected \"chantal pool, layout 1\", \
+    let stderr = "error: [dir]/data/pool has an unsupported pool layout: expected \"chantal pool, layout 1\", \
                   got \"chantal pool, layout 2\"\n";
     all_fail(&mirror, &[&SYNC, &PUBLISH], 5, stderr);
     put(&good);
@@ -120,7 +120,7 @@ fn a_store_that_is_gone() {
         &mirror,
         &[&SYNC, &PUBLISH, &LIST],
         5,
-        "error: the pool [dir]/data/pool holds objects, but its store [dir]/data/chantal.redb is not there\n\
+        "error: pool [dir]/data/pool contains objects, but its database [dir]/data/chantal.redb does not exist\n\
          hint: is its file system mounted? if the database is lost, restore it from a backup; `chantal init` creates an empty database for this pool, without any states or snapshots\n",
     );
     fs::rename(&aside, &store).unwrap();
@@ -136,20 +136,17 @@ fn a_store_that_is_damaged() {
     let (start, end) = (4096, spoiled.len());
     spoiled[start..end].fill(0xa5);
     for (bytes, what) in [
-        (
-            b"hello, I am a text file".repeat(1000),
-            "it is not a redb file",
-        ),
-        (Vec::new(), "it is not a redb file"),
-        (good[..good.len() / 2].to_vec(), "it ends too early"),
+        (b"hello, I am a text file".repeat(1000), "not a redb file"),
+        (Vec::new(), "not a redb file"),
+        (good[..good.len() / 2].to_vec(), "the file is truncated"),
         // redb panics over this one, and says so itself before the error comes.
-        (spoiled, "its pages contradict each other (see above)"),
+        (spoiled, "inconsistent pages (see above)"),
     ] {
         fs::write(&store, bytes).unwrap();
         for args in [&SYNC[..], &PUBLISH, &LIST] {
             let output = mirror.chantal.run(args).exits(5).says("");
             let error = format!(
-                "error: the store [dir]/data/chantal.redb is damaged: {what}\nhint: restore it from a backup\n"
+                "error: database [dir]/data/chantal.redb is damaged: {what}\nhint: restore it from a backup\n"
             );
             assert!(output.stderr.ends_with(&error), "{output:?}");
             assert!(
@@ -203,8 +200,8 @@ fn a_store_of_a_newer_chantal() {
         &mirror,
         &[&SYNC, &PUBLISH, &LIST, &["init"]],
         5,
-        "error: the store [dir]/data/chantal.redb has schema version 1000; this chantal knows versions up to 4: \
-         it was written by a newer one\nhint: use the version of chantal that wrote it, or a later one\n",
+        "error: database [dir]/data/chantal.redb has schema version 1000, but this version of chantal \
+         supports only versions up to 4\nhint: use the version of chantal that wrote it, or a later one\n",
     );
     set_version(&store, 4);
     works(&mirror);
@@ -221,14 +218,14 @@ fn a_store_that_is_too_old_to_be_read() {
         &mirror,
         &[&LIST, &["snapshot", "list"], &["db", "stats"]],
         5,
-        "error: the store [dir]/data/chantal.redb has schema version 0, which this chantal can only read after migrating it to 4\n\
+        "error: database [dir]/data/chantal.redb has schema version 0 and must be migrated to version 4 first\n\
          hint: run `chantal db migrate`\n",
     );
     all_fail(
         &mirror,
         &[&["db", "migrate"], &SYNC],
         5,
-        "error: the store [dir]/data/chantal.redb is damaged: there never was a schema version 0\n\
+        "error: database [dir]/data/chantal.redb is damaged: unknown schema version 0\n\
          hint: restore it from a backup\n",
     );
     fs::write(&store, good).unwrap();
@@ -242,7 +239,7 @@ fn a_pool_path_that_holds_something_else() {
     chantal.write("photos/1.jpg", "family");
     chantal.run(&["init"]).says("").fails_with(
         2,
-        "error: [dir]/photos is not empty and not a pool\n\
+        "error: [dir]/photos is not empty, and not a pool\n\
          \x20 written before that, and left there: [dir]/.data.chantal-new\n\
          hint: set storage.pool_path to an empty or new directory\n",
     );
@@ -269,7 +266,7 @@ fn objects_that_are_gone_or_cut_short() {
     mirror.chantal.run(&PUBLISH).says("").fails_with(
         5,
         &format!(
-            "error: r: object {hex} of {package} is missing from the pool, or has another size\n\
+            "error: r: object {hex} of {package} is missing from the pool or has the wrong size\n\
              hint: run `chantal repo sync --repo-id r --refresh` to download missing files again\n"
         ),
     );
@@ -280,7 +277,7 @@ fn objects_that_are_gone_or_cut_short() {
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
     let missing = format!("warning: object {hex} is missing or damaged: it is downloaded again\n");
     let damaged = format!(
-        "warning: [dir]/data/pool/sha256/{}/{hex} is damaged (its sha256 is {}): it is fetched again\n",
+        "warning: [dir]/data/pool/sha256/{}/{hex} is damaged (its sha256 is {}): downloading it again\n",
         &hex[..2],
         Checksum::Sha256.hex(b"short"),
     );

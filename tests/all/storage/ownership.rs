@@ -118,7 +118,7 @@ fn neither_of_two_stores_deletes_what_the_other_needs() {
     second.chantal.run(&["init"]).says("").fails_with(
         5,
         &format!(
-            "error: the pool [pool] belongs to a store: {id}, {} on {host}, last used {used}\n\
+            "error: pool [pool] belongs to an existing database: {id}, {} on {host}, last used {used}\n\
              hint: set storage.pool_path to another directory; if that database is no longer used, run `chantal pool take-over --from {id}`\n",
             at.display()
         ),
@@ -132,7 +132,7 @@ fn neither_of_two_stores_deletes_what_the_other_needs() {
     second.chantal.use_pool(&pool);
     for command in WRITERS {
         let output = second.chantal.run(command).exits(5).says("");
-        let expected = "error: the pool [pool] belongs to another store: expected id ";
+        let expected = "error: pool [pool] belongs to another database: expected ID ";
         assert!(output.stderr.starts_with(expected), "{output:?}");
         let hint = format!(
             "\nhint: if no other database uses this pool, take it over with `chantal pool take-over --from {id}`\n"
@@ -154,7 +154,7 @@ fn take_over(first: &Mirror, second: &Mirror, before: &BTreeSet<PathBuf>) {
         .fails_with(
             2,
             &format!(
-                "error: the pool [pool] does not belong to 0123, but to {id}\n\
+                "error: pool [pool] belongs to database {id}, not to 0123\n\
                  hint: use the ID from the error message of the command that failed\n"
             ),
         );
@@ -184,7 +184,7 @@ fn take_over(first: &Mirror, second: &Mirror, before: &BTreeSet<PathBuf>) {
     // The former one is refused, and can still be looked at.
     for command in WRITERS {
         let output = first.chantal.run(command).exits(5).says("");
-        let expected = format!("belongs to another store: {own}, ");
+        let expected = format!("belongs to another database: {own}, ");
         assert!(output.stderr.contains(&expected), "{output:?}");
         let hint = format!("`chantal pool take-over --from {own}`\n");
         assert!(output.stderr.ends_with(&hint), "{output:?}");
@@ -299,9 +299,9 @@ fn a_store_that_came_out_of_a_backup() {
     let pool = party.chantal.data().join("pool");
     let before = objects(&pool);
     let id = line(&marker(&party), "store");
-    let why = "the store [dir]/data/chantal.redb is older than its pool (generation 1, the pool has 3): it came out of a backup";
+    let why = "database [dir]/data/chantal.redb is older than its pool (generation 1, pool generation 3): it was restored from a backup";
     let warning = format!(
-        "warning: {why}; `db cleanup` refuses until `chantal pool take-over --from {id}`\n"
+        "warning: {why}; `db cleanup` is refused until `chantal pool take-over --from {id}` has been run\n"
     );
     for args in [&CLEANUP[..], &FORGET, &["db", "cleanup", "--dry-run"]] {
         party.chantal.run(args).says("").fails_with(
@@ -338,12 +338,15 @@ fn a_store_that_was_moved_or_copied() {
     fs::create_dir(copy.chantal.data()).unwrap();
     fs::copy(store(&party), store(&copy)).unwrap();
     let output = copy.chantal.run(&CLEANUP).exits(5).says("");
-    let expected = "was moved or is a copy: its pool was last used by ";
+    let expected = "was moved or copied: its pool was last used by ";
     assert!(output.stderr.contains(expected), "{output:?}");
     assert_eq!(objects(&pool), before);
     let output = copy.chantal.run(&["db", "migrate"]).exits(0);
     assert!(output.stderr.is_empty(), "{output:?}");
-    copy.chantal.run(&PUBLISH).exits(0).mentions("is a copy");
+    copy.chantal
+        .run(&PUBLISH)
+        .exits(0)
+        .mentions("was moved or copied");
     // It did not put itself in the place of the owner.
     party.chantal.run(&SYNC).succeeds();
     party.chantal.run(&CLEANUP).succeeds();
@@ -398,7 +401,7 @@ fn a_backup_from_before_a_sync_removes_nothing() {
         .chantal
         .run(&CLEANUP)
         .exits(5)
-        .mentions("it came out of a backup");
+        .mentions("it was restored from a backup");
     assert_eq!(objects(&pool), before);
     fs::write(store(&party), newer).unwrap();
     party.chantal.run(&SYNC).succeeds();
@@ -445,7 +448,7 @@ fn a_marker_without_a_store() {
         put(&noted);
         put_line(&marker(&party), name, value);
         let error = format!(
-            "error: the marker [dir]/data/pool/CHANTAL-POOL has no line \"{name}\" that can be read\n"
+            "error: pool marker [dir]/data/pool/CHANTAL-POOL: line \"{name}\" is missing or invalid\n"
         );
         for args in [&SYNC[..], &CLEANUP] {
             party.chantal.run(args).says("").fails_with(5, &error);

@@ -138,7 +138,7 @@ fn a_cleanup_waits_for_a_sync() {
     first.wait().succeeds();
     let cleanup = cleanup.wait().exits(0);
     assert!(
-        cleanup.stderr.contains("waiting for another run"),
+        cleanup.stderr.contains("is locked by another process"),
         "{cleanup:?}"
     );
     scene.chantal.run(&sync("b")).succeeds();

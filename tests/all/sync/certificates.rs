@@ -55,16 +55,16 @@ fn a_server_certificate_that_cannot_be_trusted() {
     for (identity, why, hint) in [
         (
             stranger,
-            "its certificate is not signed by a trusted authority",
+            "the server certificate is not signed by a trusted CA",
             "if the server is to be trusted, set tls.ca_file (or credentials.ca_cert) to the certificate of its CA",
         ),
         (
             other_name,
-            "its certificate is for another name",
+            "the server certificate is for another host name",
             "use the host name that the certificate was issued for; tls.ca_file does not help here",
         ),
-        (expired, "its certificate has expired", clock),
-        (to_come, "its certificate is not valid yet", clock),
+        (expired, "the server certificate has expired", clock),
+        (to_come, "the server certificate is not valid yet", clock),
     ] {
         let upstream = upstream();
         let not_asked = ClientCertificate::NotAsked;
@@ -100,7 +100,7 @@ fn a_server_that_does_not_speak_tls() {
     chantal
         .run(&SYNC)
         .exits(2)
-        .mentions("/repodata/repomd.xml: it does not speak TLS\nhint: check the port in the URL, and whether it should begin with http://\n");
+        .mentions("/repodata/repomd.xml: the server does not use TLS\nhint: check the port in the URL, and whether it should begin with http://\n");
     serving.join().unwrap();
 }
 
@@ -130,7 +130,7 @@ fn a_server_that_expects_tls() {
         chantal.run(&SYNC).fails_with(
             2,
             &format!(
-                "error: r: cannot fetch the root: [server]/{root}: it expects TLS\n\
+                "error: r: cannot fetch the root: [server]/{root}: the server requires TLS\n\
                  hint: check the port in the URL, and whether it should begin with https://\n"
             ),
         );
@@ -160,7 +160,7 @@ fn a_server_that_wants_a_client_certificate() {
         chantal.run(&SYNC).fails_with(
             2,
             &format!(
-                "error: r: cannot fetch the root: [server]/{root}: it wants a client certificate\n\
+                "error: r: cannot fetch the root: [server]/{root}: the server requires a client certificate\n\
                  hint: configure one with `credentials: {{type: client_cert, cert: ..., key: ...}}`\n"
             ),
         );
@@ -218,11 +218,11 @@ fn a_client_certificate_that_cannot_be_used() {
     for (identity, message) in [
         (
             pair(&one.certificate, &other.key),
-            "credentials.key: [dir]/client.key: the private key does not belong to the certificate [dir]/client.crt\n",
+            "credentials.key: [dir]/client.key: the private key does not match the certificate [dir]/client.crt\n",
         ),
         (
             pair(VERSION_1, VERSION_1_KEY),
-            "credentials.cert: [dir]/client.crt: the certificate cannot be used: it is of X.509 version 1, and TLS needs version 3\n",
+            "credentials.cert: [dir]/client.crt: the certificate cannot be used: X.509 version 1 is not supported, TLS requires version 3\n",
         ),
         (
             pair(&one.key, &one.certificate),
@@ -238,7 +238,7 @@ fn a_client_certificate_that_cannot_be_used() {
         ),
         (
             pair(&one.certificate, "key\n"),
-            "credentials.key: [dir]/client.key: no private key in PEM form in this file\n",
+            "credentials.key: [dir]/client.key: contains no private key in PEM format\n",
         ),
         (
             pair(not_der, &one.key),
@@ -253,7 +253,7 @@ fn a_client_certificate_that_cannot_be_used() {
         ),
         (
             pair(&one.certificate, encrypted),
-            "credentials.key: [dir]/client.key: the private key is encrypted: a key without passphrase is needed",
+            "credentials.key: [dir]/client.key: the private key is encrypted: only keys without a passphrase are supported",
         ),
     ] {
         let upstream = upstream();
@@ -300,7 +300,7 @@ fn a_client_certificate_that_the_server_refuses() {
         chantal.run(&SYNC).fails_with(
             4,
             &format!(
-                "error: r: cannot fetch the root: [server]/{root} is refused with HTTP status {status}: the client certificate was sent\n\
+                "error: r: cannot fetch the root: [server]/{root}: access denied (HTTP status {status}, client certificate sent)\n\
                  hint: the certificate in credentials.cert may have expired, or may be for another entitlement\n"
             ),
         );
@@ -311,6 +311,6 @@ fn a_client_certificate_that_the_server_refuses() {
         .client("client")
         .write_to(chantal.dir(), "client");
     let refused = chantal.run(&SYNC).exits(2);
-    refused.mentions("it refuses the client certificate: ");
+    refused.mentions("the server rejected the client certificate: ");
     chantal.published("r");
 }

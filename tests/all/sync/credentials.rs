@@ -26,7 +26,7 @@ fn basic() -> Auth {
 
 /// Every run with credentials on plain http says so.
 const PLAIN_HTTP: &str = "warning: [dir]/config/repos.d/r.yaml: credentials.type: \
-    the upstream is plain http, the credentials can be read on the way\n";
+    the upstream uses plain http: the credentials could be intercepted in transit\n";
 
 /// What a server asks for, the definition that satisfies it, and the header that carries it.
 fn kinds() -> [(Auth, String, &'static str); 3] {
@@ -165,14 +165,13 @@ fn secrets_come_from_files_commands_and_the_environment() {
 /// As of a signing key: whoever can log in could read it.
 #[test]
 fn a_secret_that_others_can_read_is_warned_of() {
-    let warning =
-        "[dir]/password is open to others (mode 0640): whoever reads it has these credentials";
+    let warning = "[dir]/password contains credentials, but other users can read it (mode 0640)";
     let yaml = "credentials:\n  type: basic\n  username: user\n  password_file: ../../password\n";
     let mirror =
         mirror_of(Upstream::rpm().package(hello())).defined(|repository| repository.more(yaml));
     let password = mirror.chantal.write("password", &format!("{SECRET}\n"));
     let check = || mirror.chantal.run(&["config", "check"]).exits(0).stderr;
-    assert!(!check().contains("open to others"), "{}", check());
+    assert!(!check().contains("other users can read"), "{}", check());
     fs::set_permissions(&password, fs::Permissions::from_mode(0o640)).unwrap();
     assert!(check().contains(warning), "{}", check());
     mirror
@@ -205,7 +204,7 @@ fn the_wrong_ones_are_refused_by_name() {
         mirror.sync().fails_with(
             4,
             &format!(
-                "error: r: cannot fetch the root: [server]/repodata/repomd.xml is refused with HTTP status {status}\n\
+                "error: r: cannot fetch the root: [server]/repodata/repomd.xml: access denied (HTTP status {status})\n\
                  hint: {hint}\n"
             ),
         );
@@ -348,13 +347,13 @@ fn tls_trusts_whom_it_was_told_to() {
     // The server is unknown; the client is; then both are known, by the one setting or by the other.
     with_ca(&other);
     repository("");
-    let unknown = "error: r: cannot fetch the root: [server]/repodata/repomd.xml: its certificate is not signed by a trusted authority\n\
+    let unknown = "error: r: cannot fetch the root: [server]/repodata/repomd.xml: the server certificate is not signed by a trusted CA\n\
          hint: if the server is to be trusted, set tls.ca_file (or credentials.ca_cert) to the certificate of its CA\n";
     sync().fails_with(2, unknown);
     with_ca(&own);
     sync().fails_with(
         2,
-        "error: r: cannot fetch the root: [server]/repodata/repomd.xml: it wants a client certificate\n\
+        "error: r: cannot fetch the root: [server]/repodata/repomd.xml: the server requires a client certificate\n\
          hint: configure one with `credentials: {type: client_cert, cert: ..., key: ...}`\n",
     );
     assert_eq!(server.request_lines(), <[String; 0]>::default());

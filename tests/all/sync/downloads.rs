@@ -93,7 +93,7 @@ fn an_interrupted_download_is_continued_by_the_next_run() {
             mirror.sync().fails_with(
                 3,
                 &format!(
-                    "error: r: {message}: [server]/{path}: the connection ended too early\n\
+                    "error: r: {message}: [server]/{path}: connection closed before the transfer was complete\n\
                      hint: try again later; the state of the last successful sync is unchanged\n"
                 ),
             );

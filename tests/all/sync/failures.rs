@@ -30,13 +30,13 @@ fn a_corrupt_and_a_missing_package_are_both_named() {
             Some("error: r: 2 files are missing or failed verification")
         );
         for (name, path, what) in [
-            ("p12", &corrupt, "is not what was declared"),
-            ("p31", &missing, "is not there"),
+            ("p12", &corrupt, "content does not match the metadata"),
+            ("p31", &missing, "not found"),
         ] {
             let line = lines.next().unwrap();
             assert!(
                 line.starts_with(&format!("  package {name} 1-1 "))
-                    && line.contains(&format!("{path} {what}")),
+                    && line.contains(&format!("{path}: {what}")),
                 "{said}"
             );
         }
@@ -101,14 +101,14 @@ fn a_refused_package_a_missing_one_and_what_ended_the_run() {
         said.starts_with("error: r: 3 files are missing or failed verification\n"),
         "{said}"
     );
-    assert!(said.contains("it is not signed"), "{said}");
-    assert!(said.contains("is not there"), "{said}");
+    assert!(said.contains("the package is not signed"), "{said}");
+    assert!(said.contains(": not found"), "{said}");
 
     // The one that is not signed is known by now.
     mirror.server.clear_faults();
     mirror.configure("download:\n  retries: 0\n");
     fault("hello", 503);
     let said = mirror.sync().exits(4).stderr;
-    assert!(said.contains("it is not signed"), "{said}");
+    assert!(said.contains("the package is not signed"), "{said}");
     assert!(said.contains("HTTP status 503"), "{said}");
 }

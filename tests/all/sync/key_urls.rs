@@ -64,7 +64,7 @@ fn what_one_url_gave_is_remembered_whatever_others_are_configured() {
         for urls in [&[KEY][..], &[KEY, OTHER], &[OTHER, KEY]] {
             keyed.define_urls(urls);
             let said = keyed.mirror.sync_with(&REFRESH).exits(4).stderr;
-            let other_keys = format!("[keys]/{KEY} now has other keys: expected ");
+            let other_keys = format!("[keys]/{KEY}: keys have changed: expected ");
             assert!(said.contains(&other_keys), "{said}");
             assert_eq!(keyed.trusted(), [archive.fingerprint()]);
         }
@@ -169,22 +169,19 @@ fn kept_keys_do_while_their_url_cannot_be_had() {
         let mut keyed = Keyed::of(upstream);
         keyed.mirror.sync().succeeds();
         let cases = [
-            (
-                Fault::Status(404),
-                format!("a key is missing: [keys]/{KEY} does not exist"),
-            ),
+            (Fault::Status(404), format!("key not found: [keys]/{KEY}")),
             (
                 Fault::Status(403),
-                format!("a key: [keys]/{KEY} is refused with HTTP status 403"),
+                format!("cannot load key: [keys]/{KEY}: access denied (HTTP status 403)"),
             ),
             (
                 Fault::Status(503),
-                format!("a key: [keys]/{KEY} answers with HTTP status 503"),
+                format!("cannot load key: [keys]/{KEY}: server returned HTTP status 503"),
             ),
             (
                 Fault::Body(b"Sorry".to_vec()),
                 format!(
-                    "[keys]/{KEY} is not an OpenPGP key file: there is neither armor nor a binary packet"
+                    "[keys]/{KEY} is not an OpenPGP key file: it contains neither armor nor binary packets"
                 ),
             ),
         ];
@@ -193,12 +190,12 @@ fn kept_keys_do_while_their_url_cannot_be_had() {
             keyed.grow(&name);
             keyed.keys.clear_faults();
             keyed.keys.fault(KEY, Times::Always, fault);
-            let warning = format!("warning: r: the kept keys are used: {why}\n");
+            let warning = format!("warning: r: using the stored keys: {why}\n");
             let preview = keyed.mirror.sync_with(&["--dry-run"]);
             preview.fails_with(0, &warning);
             let output = keyed.mirror.sync_with(&["--format", "json"]);
             let warnings = output.json()[0]["warnings"].to_string();
-            assert!(warnings.contains("the kept keys are used: "), "{warnings}");
+            assert!(warnings.contains("using the stored keys: "), "{warnings}");
             output.fails_with(0, &warning);
             let new = keyed.mirror.built.path_of(&name);
             assert!(keyed.mirror.tree().find(&new).is_some());
@@ -208,7 +205,7 @@ fn kept_keys_do_while_their_url_cannot_be_had() {
         keyed.rotate(Key::stranger());
         let said = keyed.mirror.sync().exits(4).stderr;
         assert!(
-            said.starts_with("warning: r: the kept keys are used: ")
+            said.starts_with("warning: r: using the stored keys: ")
                 && said.contains("has no good signature by a trusted key"),
             "{said}"
         );
@@ -217,7 +214,7 @@ fn kept_keys_do_while_their_url_cannot_be_had() {
         keyed.keys.edit(|tree| tree.remove(KEY));
         let named = fingerprints([Key::archive(), Key::stranger()]).join(", ");
         keyed.define(&[&format!("gpgkey_fingerprints: [{named}]")]);
-        let missing = format!("error: r: a key is missing: [keys]/{KEY} does not exist\n");
+        let missing = format!("error: r: key not found: [keys]/{KEY}\n");
         keyed.mirror.sync().exits(4).mentions(&missing);
     }
 }
@@ -245,7 +242,7 @@ fn where_keys_are_named_no_others_are_kept() {
         trust().fails_with(
             2,
             &format!(
-                "error: r: {absent} is not among the keys, which are {}\n\
+                "error: r: no key has the fingerprint {absent}, available: {}\n\
                  hint: check gpgkey_file or gpgkey_url; the state of the last successful sync is unchanged\n",
                 fingerprints([archive, stranger]).join(", ")
             ),
@@ -283,7 +280,7 @@ fn keys_that_cannot_be_kept_are_the_storages_trouble() {
         std::fs::write(&place, "in the way").unwrap();
         let said = keyed.mirror.sync_with(&REFRESH).exits(1).stderr;
         assert!(
-            said.starts_with("error: r: the kept keys: ") && said.contains("[dir]/data/gpgkeys"),
+            said.starts_with("error: r: stored keys: ") && said.contains("[dir]/data/gpgkeys"),
             "{said}"
         );
 
@@ -295,7 +292,7 @@ fn keys_that_cannot_be_kept_are_the_storages_trouble() {
         std::fs::write(place.join("ballast"), [0; 8192]).unwrap();
         keyed.mirror.sync_with(&REFRESH).fails_with(
             1,
-            "error: r: the kept keys: failed to write file `[dir]/data/gpgkeys/r.asc`: \
+            "error: r: stored keys: failed to write file `[dir]/data/gpgkeys/r.asc`: \
              No space left on device (os error 28)\n\
              hint: free up disk space; existing data is unchanged\n",
         );

@@ -117,7 +117,7 @@ fn a_key_over_http_needs_its_fingerprint() {
         mirror.sync().fails_with(
             2,
             &format!(
-                "error: r: {fingerprint} is not among the keys, which are {}\n\
+                "error: r: no key has the fingerprint {fingerprint}, available: {}\n\
                  hint: check gpgkey_file or gpgkey_url; the state of the last successful sync is unchanged\n",
                 Key::stranger().fingerprint()
             ),
@@ -162,7 +162,7 @@ fn a_rotated_signer_is_accepted_only_by_its_fingerprint() {
             keyed.mirror.sync().fails_with(
                 4,
                 &format!(
-                    "error: r: [keys]/{KEY} now has other keys: expected {old}, got {found}\n\
+                    "error: r: [keys]/{KEY}: keys have changed: expected {old}, got {found}\n\
                      hint: if the new keys are genuine, accept them with `chantal repo trust --repo-id r`; \
                      the state of the last successful sync is unchanged\n"
                 ),
@@ -231,9 +231,7 @@ fn a_missing_key_is_named() {
         keyed.keys.edit(|tree| tree.remove(KEY));
         keyed.mirror.sync().fails_with(
             4,
-            &format!(
-                "error: r: a key is missing: [keys]/{KEY} does not exist\nhint: check gpgkey_url\n"
-            ),
+            &format!("error: r: key not found: [keys]/{KEY}\nhint: check gpgkey_url\n"),
         );
     }
 }
@@ -374,7 +372,9 @@ fn a_release_of_another_moment_is_left_out() {
         mirror.server.fault(path, Times::Always, Fault::Status(500));
         mirror.sync().fails_with(
             0,
-            &format!("warning: r: [server]/{path} answers with HTTP status 500: it is left out\n"),
+            &format!(
+                "warning: r: [server]/{path}: server returned HTTP status 500: it is left out\n"
+            ),
         );
         mirror
             .tree()

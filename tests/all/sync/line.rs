@@ -149,7 +149,7 @@ fn a_line_that_breaks_and_begins_anew_is_given_up() {
     mirror
         .sync()
         .exits(3)
-        .mentions("the connection ended too early");
+        .mentions("connection closed before the transfer was complete");
     // The first one brought something.
     assert_eq!(mirror.server.requests_of(&path).len(), 3);
 }
@@ -250,7 +250,7 @@ fn answers_that_do_not_fit() {
                 assert!(
                     failed
                         .stderr
-                        .contains(&format!("/{path} answers with HTTP status {status}\n")),
+                        .contains(&format!("/{path}: server returned HTTP status {status}\n")),
                     "{failed:?}"
                 );
                 mirror.server.clear_faults();

@@ -103,7 +103,7 @@ fn an_upstream_that_changes_forever_is_an_error() {
             3,
             &format!(
                 "error: r: the upstream changed 4 times during the sync: \
-                 package hello 1.0-5 ({architecture}): [server]/{file} is not there\n\
+                 package hello 1.0-5 ({architecture}): [server]/{file}: not found\n\
                  hint: the upstream may be in the middle of an update; try again later; the state of the last successful sync is unchanged\n"
             ),
         );

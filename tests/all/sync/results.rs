@@ -237,7 +237,8 @@ fn failures_and_history_as_json() {
         mirror
             .server
             .fault(&root, Times::Always, Fault::Status(500));
-        let error = format!("cannot fetch the root: [server]/{root} answers with HTTP status 500");
+        let error =
+            format!("cannot fetch the root: [server]/{root}: server returned HTTP status 500");
         let expected = json!([{
             "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
             "packages_removed": 0, "requests": 1, "bytes_downloaded": 0, "manifest": null,
@@ -479,7 +480,8 @@ fn packages_that_were_not_verified_are_shown_as_such() {
         Some("not verified yet: the next sync does it"),
         false,
     );
-    let warning = "warning: r: its packages were not verified: it was synced without gpgcheck\n";
+    let warning =
+        "warning: r: package signatures were not verified: it was synced without gpgcheck\n";
     chantal.run(&publish).fails_with(0, warning);
     let to = chantal.dir().join("www/early").display().to_string();
     let early = ["publish", "--snapshot-name", "r/early", "--to", &to];

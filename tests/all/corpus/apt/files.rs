@@ -16,7 +16,7 @@ fn other_index(path: &str, expected: &str, got: &str) -> Expected {
     refused(
         4,
         format!(
-            "index {INDEX}: [server]/{path} is not what was declared: expected {expected}, got {got}"
+            "index {INDEX}: [server]/{path}: content does not match the metadata: expected {expected}, got {got}"
         ),
         MID_UPDATE,
     )
@@ -38,7 +38,7 @@ fn packed(edit: fn(&[u8]) -> Vec<u8>, expected: Expected, client: Client) -> Cas
 
 fn package(edit: fn(&[u8]) -> Vec<u8>, got: &str) -> Case {
     let what = format!(
-        "package hello 2.0-1 (amd64): [server]/[hello] is not what was declared: expected {DECLARED}, got {got}"
+        "package hello 2.0-1 (amd64): [server]/[hello]: content does not match the metadata: expected {DECLARED}, got {got}"
     );
     Case::content(
         plain,
@@ -81,7 +81,7 @@ cases!(
     ),
     packages_gz_no_gzip = packed(
         |_| b"Package: hello\n".to_vec(),
-        malformed_index("not a good gzip stream: invalid gzip header"),
+        malformed_index("invalid gzip stream: invalid gzip header"),
         Agrees,
     ),
     packages_gz_cut_and_so_declared = packed(
@@ -98,17 +98,17 @@ cases!(
             let text = String::from_utf8(open).unwrap();
             Codec::Gz.compress(text.replace("tests", "TESTS").as_bytes())
         },
-        malformed_index("uncompressed it is sha256 [digest], the root declares sha256 [digest]"),
+        malformed_index("wrong uncompressed digest: expected sha256 [digest], got sha256 [digest]"),
         Agrees,
     ),
     packages_gz_of_something_else = packed(
         |_| Codec::Gz.compress(b"Package: x\n"),
-        malformed_index("the stanza behind line 0 has no Version"),
+        malformed_index("the stanza after line 0 has no Version"),
         Agrees,
     ),
     packages_gz_a_bomb_of_a_small_declared_size = packed(
         |_| bomb(b"Package: "),
-        malformed_index("uncompressed it has more than the [n] bytes that the root declares"),
+        malformed_index("uncompressed size exceeds the [n] bytes declared in the root"),
         Agrees,
     ),
     packages_gz_a_bomb_of_its_own_size = Case::content(
@@ -117,7 +117,7 @@ cases!(
             let open = vec![b'a'; 10 << 20];
             scene.pack(&format!("{PACKAGES}.gz"), &bomb(b"Package: "), &open);
         },
-        malformed_index("line 1: a line is longer than [n] bytes"),
+        malformed_index("line 1: a line exceeds [n] bytes"),
         Agrees,
     ),
     packages_gz_a_bomb_of_undeclared_size = Case::content(
@@ -131,7 +131,7 @@ cases!(
                 listed.collect::<Vec<_>>().join("\n") + "\n"
             });
         },
-        malformed_index("line 1: a line is longer than [n] bytes"),
+        malformed_index("line 1: a line exceeds [n] bytes"),
         Agrees,
     ),
     package_a_byte = package(altered, DECLARED),
@@ -143,7 +143,7 @@ cases!(
         |scene| scene.tree.remove(&scene.package()),
         refused(
             4,
-            "package hello 2.0-1 (amd64): [server]/[hello] is not there",
+            "package hello 2.0-1 (amd64): [server]/[hello]: not found",
             MID_UPDATE,
         ),
         Agrees,

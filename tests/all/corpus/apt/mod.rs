@@ -75,7 +75,7 @@ fn marred(reasons: &[(&str, &str)]) -> Expected {
 }
 
 fn not_clear_signed(why: &str) -> Expected {
-    let what = "is not a clear-signed file that apt would accept";
+    let what = "is not a valid clear-signed file";
     refused(4, format!("[server]/{IN_RELEASE} {what}: {why}"), BROKEN)
 }
 

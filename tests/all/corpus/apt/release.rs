@@ -45,7 +45,7 @@ fn valid_until(release: &str, second: i64) -> String {
 
 /// Packages is not what Release declares.
 fn other_index(got: &str) -> Expected {
-    let what = format!("index {INDEX}: [server]/{PACKAGES} is not what was declared");
+    let what = format!("index {INDEX}: [server]/{PACKAGES}: content does not match the metadata");
     refused(
         4,
         format!("{what}: expected {DECLARED}, got {got}"),
@@ -139,7 +139,7 @@ cases!(
             scene.root(|text| text.replace("Date:", "X-Date:"));
             scene.says_above("check_date: false\n");
         },
-        warned("it has no Date: syncs cannot tell an older one from a newer one"),
+        warned("no Date: a sync cannot detect an older version"),
         Agrees,
     ),
     a_date_in_iso_8601 = edited(
@@ -216,14 +216,14 @@ fn no_digest() -> Expected {
     refused(
         4,
         format!(
-            "{RELEASE}: its list of files has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+            "{RELEASE}: the file list has no strong digest (sha256, sha384 or sha512; for rpm also sha1)"
         ),
         REPORT,
     )
 }
 
 fn not_listed() -> Expected {
-    malformed("it lists no Packages for this selection")
+    malformed("no Packages listed for this selection")
 }
 
 cases!(
@@ -245,7 +245,7 @@ cases!(
     ),
     two_lists = edited(
         |text| format!("{text}SHA256:\n"),
-        malformed("line 11: a stanza has the field SHA256 twice"),
+        malformed("line 11: duplicate field SHA256 in a stanza"),
         Agrees,
     ),
     two_stanzas = edited(
@@ -255,7 +255,7 @@ cases!(
     ),
     two_stanzas_the_second_one_without_meaning = edited(
         |text| format!("{text}\nOrigin: Kit\n"),
-        malformed("it has more than one stanza"),
+        malformed("more than one stanza"),
         Differs("apt reads the first one"),
     ),
     two_components_the_same = edited(
@@ -265,7 +265,7 @@ cases!(
     ),
     two_dates = edited(
         |text| text.replace("Date:", "Date: Thu, 01 Jan 2026 00:00:00 UTC\nDate:"),
-        malformed("line 7: a stanza has the field Date twice"),
+        malformed("line 7: duplicate field Date in a stanza"),
         Differs(LAST),
     ),
     a_list_in_a_folded_field = edited(
@@ -293,12 +293,12 @@ cases!(
     ),
     a_negative_size = edited(
         list(|digest, size, name| format!(" {digest} -{size} {name}")),
-        malformed("SHA256: \"main/binary-amd64/Packages\" has the size \"-491\""),
+        malformed("SHA256: \"main/binary-amd64/Packages\" has the invalid size \"-491\""),
         Agrees,
     ),
     a_size_beyond_all_numbers = edited(
         list(|digest, _, name| format!(" {digest} 18446744073709551616 {name}")),
-        malformed("SHA256: \"main/binary-amd64/Packages\" has the size \"[n]\""),
+        malformed("SHA256: \"main/binary-amd64/Packages\" has the invalid size \"[n]\""),
         Agrees,
     ),
     the_largest_size = edited(
@@ -331,12 +331,12 @@ cases!(
     ),
     a_size_that_is_a_word = edited(
         list(|digest, _, name| format!(" {digest} many {name}")),
-        malformed("SHA256: \"main/binary-amd64/Packages\" has the size \"many\""),
+        malformed("SHA256: \"main/binary-amd64/Packages\" has the invalid size \"many\""),
         Agrees,
     ),
     a_line_without_a_name = edited(
         list(|digest, size, _| format!(" {digest} {size}")),
-        malformed("SHA256: a line has no name"),
+        malformed("SHA256: a line without a file name"),
         Agrees,
     ),
     a_file_twice = edited(
@@ -348,9 +348,7 @@ cases!(
         list(|digest, size, name| {
             format!(" {digest} {size} {name}\n {} {size} {name}", "0".repeat(64))
         }),
-        warned(
-            "main/binary-amd64/Packages: SHA256 has other content for it than a line before, which counts",
-        ),
+        warned("main/binary-amd64/Packages: SHA256 contradicts an earlier line, which is used",),
         Agrees,
     ),
     by_hash_is_promised_and_not_there = edited(
@@ -375,10 +373,10 @@ cases!(
     ),
     a_page_for_people = edited(
         |_| "<html></html>\n".to_owned(),
-        malformed("line 1: a line is neither a field nor folded"),
+        malformed("line 1: invalid line: neither a field nor a continuation line"),
         Agrees,
     ),
-    nothing_at_all = edited(|_| "\n".to_owned(), malformed("it is empty"), Agrees),
+    nothing_at_all = edited(|_| "\n".to_owned(), malformed("empty file"), Agrees),
     packages_is_not_there = Case::content(
         plain,
         |scene| scene.tree.remove(PACKAGES),
@@ -397,7 +395,7 @@ cases!(
 fn file_at((path, _, _): BadPath) -> Case {
     edited(
         move |text| text.replace("main/binary-amd64/Release", path),
-        warned("SHA256 lists 1 files whose paths cannot be mirrored"),
+        warned("SHA256 lists 1 files with unsafe paths"),
         Agrees,
     )
 }
@@ -409,7 +407,7 @@ fn no_field(lines: &'static str) -> Case {
     edited(
         move |text| text.replace("Origin: Kit\n", lines),
         warned(
-            "line 2 is neither a field nor folded: clients read over it and the field \"Label\" behind it",
+            "line 2 is neither a field nor a continuation line: clients ignore it and the field \"Label\" after it",
         ),
         Agrees,
     )
@@ -436,7 +434,7 @@ cases!(
     lines_that_are_no_fields_folded_ones_below = no_field("Origin: Kit\nby hand\n and folded\n"),
     a_folded_line_before_everything = edited(
         |text| format!(" folded\n{text}"),
-        warned("line 1 is folded below no field: clients read over it"),
+        warned("line 1 is a continuation line without a field, which clients ignore"),
         Agrees,
     ),
     itself_half_written_in_sha512_too = itself("SHA512", 128),

@@ -21,7 +21,7 @@ fn edited(edit: impl Fn(&str) -> String + 'static, expected: Expected, client: C
 
 /// The path of `hello` is none.
 fn not_a_path(why: &str) -> Expected {
-    let what = format!("{INDEX}: {HELLO} names a path that cannot be mirrored");
+    let what = format!("{INDEX}: {HELLO} has an unsafe path");
     refused(4, format!("{what}: {why}"), REPORT)
 }
 
@@ -49,7 +49,7 @@ cases!(
     two_filename = of(
         "Filename",
         |value| format!("Filename: pool/evil.deb\nFilename: {value}"),
-        malformed_index("line 16: a stanza has the field Filename twice"),
+        malformed_index("line 16: duplicate field Filename in a stanza"),
         Differs(LAST),
     ),
     two_filename_the_second_one_evil = Case::content(
@@ -63,31 +63,31 @@ cases!(
                 })
             });
         },
-        malformed_index("line 16: a stanza has the field Filename twice"),
+        malformed_index("line 16: duplicate field Filename in a stanza"),
         Differs(LAST),
     ),
     two_sha256 = of(
         "SHA256",
         |value| format!("SHA256: {value}\nSHA256: {}", "0".repeat(64)),
-        malformed_index("line 18: a stanza has the field SHA256 twice"),
+        malformed_index("line 18: duplicate field SHA256 in a stanza"),
         Agrees,
     ),
     two_package = of(
         "Package",
         |value| format!("Package: {value}\nPackage: evil"),
-        malformed_index("line 11: a stanza has the field Package twice"),
+        malformed_index("line 11: duplicate field Package in a stanza"),
         Agrees,
     ),
     two_size = of(
         "Size",
         |value| format!("Size: {value}\nSize: 1"),
-        malformed_index("line 17: a stanza has the field Size twice"),
+        malformed_index("line 17: duplicate field Size in a stanza"),
         Agrees,
     ),
     no_filename = of(
         "Filename",
         |_| "X: y".to_owned(),
-        malformed_index("the stanza behind line 9 has no Filename"),
+        malformed_index("the stanza after line 9 has no Filename"),
         Agrees,
     ),
     no_sha256 = of(
@@ -96,7 +96,7 @@ cases!(
         refused(
             4,
             format!(
-                "{INDEX}: {HELLO} has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+                "{INDEX}: {HELLO} has no strong digest (sha256, sha384 or sha512; for rpm also sha1)"
             ),
             REPORT,
         ),
@@ -108,7 +108,7 @@ cases!(
         refused(
             4,
             format!(
-                "{INDEX}: {HELLO} has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+                "{INDEX}: {HELLO} has no strong digest (sha256, sha384 or sha512; for rpm also sha1)"
             ),
             REPORT,
         ),
@@ -131,13 +131,13 @@ cases!(
     a_negative_size = of(
         "Size",
         |value| format!("Size: -{value}"),
-        malformed_index(&format!("{HELLO}: the size is \"-654\"")),
+        malformed_index(&format!("{HELLO}: invalid size \"-654\"")),
         Agrees,
     ),
     a_size_beyond_all_numbers = of(
         "Size",
         |_| "Size: 99999999999999999999".to_owned(),
-        malformed_index(&format!("{HELLO}: the size is \"[n]\"")),
+        malformed_index(&format!("{HELLO}: invalid size \"[n]\"")),
         Agrees,
     ),
     a_huge_size = of(
@@ -156,7 +156,7 @@ cases!(
         refused(
             4,
             format!(
-                "package hello 2.0-1 (amd64): [server]/[hello] is not what was declared: expected {DECLARED}, got [n] bytes"
+                "package hello 2.0-1 (amd64): [server]/[hello]: content does not match the metadata: expected {DECLARED}, got [n] bytes"
             ),
             MID_UPDATE,
         ),
@@ -165,9 +165,7 @@ cases!(
     a_name_with_a_carriage_return = of(
         "Package",
         |_| "Package: he\rllo".to_owned(),
-        malformed_index(
-            "package \"he\\rllo\" has the name \"he\\rllo\", which is not one short word",
-        ),
+        malformed_index("package \"he\\rllo\" has the invalid name \"he\\rllo\"",),
         Agrees,
     ),
     a_smaller_size = of(
@@ -176,7 +174,7 @@ cases!(
         refused(
             4,
             format!(
-                "package hello 2.0-1 (amd64): [server]/[hello] is not what was declared: expected {DECLARED}, got [n] bytes or more"
+                "package hello 2.0-1 (amd64): [server]/[hello]: content does not match the metadata: expected {DECLARED}, got [n] bytes or more"
             ),
             MID_UPDATE,
         ),
@@ -222,20 +220,20 @@ cases!(
         "Package",
         |_| "Package: he\u{1b}]0;owned\u{7}".to_owned(),
         malformed_index(
-            "package \"he\\u{1b}]0;owned\\u{7}\" has the name \"he\\u{1b}]0;owned\\u{7}\", which is not one short word",
+            "package \"he\\u{1b}]0;owned\\u{7}\" has the invalid name \"he\\u{1b}]0;owned\\u{7}\"",
         ),
         Agrees,
     ),
     an_empty_name = of(
         "Package",
         |_| "Package:".to_owned(),
-        malformed_index("package \"\" has the name \"\", which is not one short word"),
+        malformed_index("package \"\" has the invalid name \"\""),
         Agrees,
     ),
     a_version_with_a_blank = of(
         "Version",
         |_| "Version: 1 2".to_owned(),
-        malformed_index("package \"hello\" has the version \"1 2\", which is not one short word"),
+        malformed_index("package \"hello\" has the invalid version \"1 2\""),
         Differs("apt takes the first word"),
     ),
     an_escape_sequence_that_nobody_reads = of(
@@ -265,7 +263,7 @@ cases!(
         },
         refused(
             4,
-            "[hello] is listed with two different contents: sha256 [digest] and sha256 [digest]",
+            "[hello] is listed twice with different content: sha256 [digest] and sha256 [digest]",
             CONTRADICTION,
         ),
         Differs("apt wants one of them"),
@@ -277,17 +275,17 @@ cases!(
     ),
     another_text = edited(
         |_| "hello\n".to_owned(),
-        malformed_index("line 1: a line is neither a field nor folded"),
+        malformed_index("line 1: invalid line: neither a field nor a continuation line"),
         Agrees,
     ),
     a_page = edited(
         |_| "<html><body>Hello</body></html>\n".to_owned(),
-        malformed_index("line 1: a line is neither a field nor folded"),
+        malformed_index("line 1: invalid line: neither a field nor a continuation line"),
         Agrees,
     ),
     a_folded_line_first = edited(
         |text| format!(" x\n{text}"),
-        malformed_index("line 1: a folded line without a field above it"),
+        malformed_index("line 1: a continuation line without a field"),
         Differs("apt skips it"),
     ),
 );
@@ -333,7 +331,7 @@ fn source(from: &'static str, to: &'static str, expected: Expected, client: Clie
 }
 
 fn not_a_source_path(why: &str) -> Expected {
-    let what = "main/source/Sources: hello 2.0-1 source names a path that cannot be mirrored";
+    let what = "main/source/Sources: hello 2.0-1 source has an unsafe path";
     refused(4, format!("{what}: {why}"), REPORT)
 }
 
@@ -342,7 +340,7 @@ cases!(
     directory_leaves = source(
         "Directory: pool/main/h/hello",
         "Directory: ../..",
-        not_a_source_path("path \"../../hello_2.0-1.dsc\" leaves the repository"),
+        not_a_source_path("path \"../../hello_2.0-1.dsc\" is outside of the repository"),
         Agrees,
     ),
     directory_is_absolute = source(
@@ -350,7 +348,7 @@ cases!(
         "Directory: /etc",
         refused(
             4,
-            "package hello 2.0-1 (source): [server]/etc/hello_2.0-1.dsc is not there",
+            "package hello 2.0-1 (source): [server]/etc/hello_2.0-1.dsc: not found",
             MID_UPDATE,
         ),
         Agrees,
@@ -358,13 +356,15 @@ cases!(
     directory_is_a_url = source(
         "Directory: pool/main/h/hello",
         "Directory: http://127.0.0.1:1",
-        not_a_source_path("path \"http://127.0.0.1:1/hello_2.0-1.dsc\" is a URL of its own"),
+        not_a_source_path("path \"http://127.0.0.1:1/hello_2.0-1.dsc\" is a URL"),
         Agrees,
     ),
     a_file_leaves = source(
         " hello_2.0-1.dsc\n",
         " ../../../../../x.dsc\n",
-        not_a_source_path("path \"pool/main/h/hello/../../../../../x.dsc\" leaves the repository"),
+        not_a_source_path(
+            "path \"pool/main/h/hello/../../../../../x.dsc\" is outside of the repository"
+        ),
         Agrees,
     ),
     two_directory = source(
@@ -372,7 +372,7 @@ cases!(
         "Directory: pool\nDirectory: pool/main/h/hello",
         refused(
             4,
-            "main/source/Sources: line 19: a stanza has the field Directory twice",
+            "main/source/Sources: line 19: duplicate field Directory in a stanza",
             BROKEN,
         ),
         Differs(LAST),
@@ -382,7 +382,7 @@ cases!(
         "Files:",
         refused(
             4,
-            "main/source/Sources: data 1.0-1 source has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)",
+            "main/source/Sources: data 1.0-1 source has no strong digest (sha256, sha384 or sha512; for rpm also sha1)",
             REPORT,
         ),
         Differs("apt downloads nothing then, and calls that success"),
@@ -392,7 +392,7 @@ cases!(
         " data_1.0-1.dsc\n",
         refused(
             4,
-            "package hello 2.0-1 (source): [server]/pool/main/h/hello/data_1.0-1.dsc is not there",
+            "package hello 2.0-1 (source): [server]/pool/main/h/hello/data_1.0-1.dsc: not found",
             MID_UPDATE,
         ),
         Agrees,

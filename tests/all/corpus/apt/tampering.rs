@@ -58,7 +58,7 @@ cases!(
     ),
     a_dash_that_is_not_escaped = edited(
         |text| text.replace("Label:", "-Label:"),
-        not_clear_signed("line 5 starts with a dash that is not escaped"),
+        not_clear_signed("line 5 starts with an unescaped dash"),
         [Agrees; 2],
     ),
     a_dash_escape_inside_a_field = edited(
@@ -76,7 +76,7 @@ cases!(
     ),
     an_unknown_hash_header = edited(
         |text| text.replace("Hash: SHA256", "Hash: ROT13"),
-        not_clear_signed("line 2 is no Hash header, the only kind that is allowed"),
+        not_clear_signed("line 2 is not a Hash header, the only one allowed"),
         [Agrees, Differs(NO_HEADER)],
     ),
     no_hash_header = edited(
@@ -86,12 +86,12 @@ cases!(
     ),
     another_header = edited(
         |text| text.replace("Hash: SHA256", "Comment: SHA256"),
-        not_clear_signed("line 2 is no Hash header, the only kind that is allowed"),
+        not_clear_signed("line 2 is not a Hash header, the only one allowed"),
         [Agrees, Differs(NO_HEADER)],
     ),
     text_in_the_place_of_headers = edited(
         |text| text.replace("Hash: SHA256\n\n", "Hash: SHA256\n"),
-        not_clear_signed("line 3 is no Hash header, the only kind that is allowed"),
+        not_clear_signed("line 3 is not a Hash header, the only one allowed"),
         [Agrees; 2],
     ),
     a_byte_of_the_signature = edited(|text| in_signature(text, 30), bad(), [Agrees; 2]),
@@ -122,12 +122,12 @@ cases!(
     ),
     cut_in_the_signature = edited(
         |text| text[..text.find(END).unwrap() - 40].to_owned(),
-        not_clear_signed("the armor that begins in line 14 has no end"),
+        not_clear_signed("the armor that begins on line 14 has no end line"),
         [Agrees; 2],
     ),
     cut_before_the_last_line = edited(
         |text| text.replace(END, ""),
-        not_clear_signed("the armor that begins in line 14 has no end"),
+        not_clear_signed("the armor that begins on line 14 has no end line"),
         [
             Differs("gpgv takes the end of the file for the end of the armor"),
             Agrees,
@@ -138,7 +138,7 @@ cases!(
         |text| format!("{}{BEGIN}\n{END}", &text[..text.find(BEGIN).unwrap()]),
         refused(
             4,
-            format!("there is no OpenPGP signature where that of [server]/{IN_RELEASE} should be"),
+            format!("the signature file of [server]/{IN_RELEASE} contains no OpenPGP signature"),
             CHECK_KEY,
         ),
         [Agrees; 2],
@@ -159,7 +159,7 @@ cases!(
     ),
     lowercase_armor = edited(
         |text| text.replace("BEGIN PGP SIGNATURE", "Begin PGP Signature"),
-        not_clear_signed("line 14 starts with a dash that is not escaped"),
+        not_clear_signed("line 14 starts with an unescaped dash"),
         [
             Differs("gpgv takes it for a wrong line of the text"),
             Agrees,
@@ -168,7 +168,7 @@ cases!(
 );
 
 fn outside() -> Expected {
-    not_clear_signed("line 21 is outside of what is signed")
+    not_clear_signed("line 21 is not covered by the signature")
 }
 
 cases!(
@@ -203,7 +203,7 @@ cases!(
             let head = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n";
             format!("{head}Suite: evil\n{text}")
         },
-        not_clear_signed("line 5 starts with a dash that is not escaped"),
+        not_clear_signed("line 5 starts with an unescaped dash"),
         [Agrees; 2],
     ),
     a_key_after = edited(

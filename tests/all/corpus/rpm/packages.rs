@@ -56,7 +56,7 @@ fn not_trusted(key: &str, why: &str) -> Expected {
     ))
 }
 
-const PAYLOAD_BROKEN: &str = ": its payload is broken: expected SHA256 [digest], got [digest]";
+const PAYLOAD_BROKEN: &str = ": invalid payload: expected SHA256 [digest], got [digest]";
 const RPM_CANNOT: Client = CannotJudge("rpm 4.18 does not know it");
 const LENIENT: Client = Differs("rpm 4.18 takes weak ones too");
 const ALL: Client = Differs("rpm wants every signature to be good");
@@ -110,14 +110,14 @@ cases!(
     sha_1 = weak(
         "rsa-2048",
         |s| s.hash(HashAlgorithm::Sha1),
-        "the digest SHA1 is too weak",
+        "digest algorithm SHA1 is too weak",
     ),
     md5 = weak(
         "rsa-2048",
         |s| s.hash(HashAlgorithm::Md5),
-        "the digest MD5 is too weak",
+        "digest algorithm MD5 is too weak",
     ),
-    rsa_of_1024_bits = weak("rsa-1024", |s| s, "a RSA key of 1024 bits is too weak"),
+    rsa_of_1024_bits = weak("rsa-1024", |s| s, "RSA keys with 1024 bits are too weak"),
     sha_1_that_is_allowed = Case::signature(
         plain,
         |scene| {
@@ -136,7 +136,7 @@ cases!(
     not_signed = package(
         "archive",
         || hello().signatures([]),
-        refused_package(": it is not signed"),
+        refused_package(": the package is not signed"),
         [Agrees; 2],
     ),
     not_signed_at_the_first_sync = Case::signature(
@@ -145,7 +145,7 @@ cases!(
             scene.before = None;
             scene.judges_package("archive", hello().signatures([]));
         },
-        refused_package(": it is not signed"),
+        refused_package(": the package is not signed"),
         [Agrees; 2],
     ),
     not_signed_and_not_asked_for = Case::signature(
@@ -223,7 +223,7 @@ cases!(
         |s| s.made(Key::MADE - YEAR),
         not_trusted(
             "[archive]",
-            "the signature is older than its key, which was made on [time]",
+            "the signature is older than its key, which was created on [time]",
         ),
         [Differs("rpm 4.18 does not look at it"); 2],
     ),
@@ -232,14 +232,14 @@ cases!(
         |s| s.made(good().made + YEAR),
         not_trusted(
             "[archive]",
-            "the signature was made in the future, on [time]",
+            "the signature was created in the future, on [time]",
         ),
         [Differs("rpm 4.18 does not look at it"); 2],
     ),
 );
 
 const ONLY_THE_HEADER: &str =
-    ": only its header is signed, which has no digest of the payload that can be trusted";
+    ": only the header is signed, and it has no strong digest of the payload";
 
 fn tampered(tampered: Tampered, expected: Expected) -> Case {
     let make = move || hello().tampered(tampered);
@@ -277,7 +277,7 @@ fn bad() -> Expected {
 cases!(
     the_header = tampered(
         Tampered::Header(Digests::Stale),
-        refused_package(": its header is broken: expected SHA1 [digest], got [digest]"),
+        refused_package(": invalid header: expected SHA1 [digest], got [digest]"),
     ),
     the_header_and_its_digests = tampered(Tampered::Header(Digests::Renewed), bad()),
     the_payload = tampered(
@@ -291,7 +291,7 @@ cases!(
     old_and_good = old(None, Accepted),
     old_the_payload = old(
         Some(Tampered::Payload(Digests::Stale)),
-        refused_package(": its payload is broken: expected MD5 [digest], got [digest]"),
+        refused_package(": invalid payload: expected MD5 [digest], got [digest]"),
     ),
     old_the_payload_and_its_digests = old(Some(Tampered::Payload(Digests::Renewed)), bad()),
     old_the_header_and_its_digests = old(Some(Tampered::Header(Digests::Renewed)), bad()),
@@ -306,32 +306,28 @@ cases!(
     a_signature_that_is_none = package(
         "archive",
         || hello().signatures([by("archive").replaced_by(b"junk")]),
-        not_trusted("an unnamed key", "the signature packet is damaged"),
+        not_trusted("an unspecified key", "the signature packet is damaged"),
         [Agrees; 2],
     ),
     a_count_beyond_the_header = edited(
         |file| file.set_count(tag::DSAHEADER, u32::MAX),
-        refused_package(": its signature header is broken: tag 267 points outside of its data"),
+        refused_package(": invalid signature header: tag 267 points outside of the data"),
     ),
     an_offset_beyond_the_header = edited(
         |file| file.set_offset(tag::DSAHEADER, u32::MAX),
-        refused_package(": its signature header is broken: tag 267 points outside of its data"),
+        refused_package(": invalid signature header: tag 267 points outside of the data"),
     ),
     too_many_entries = edited(
         |file| file.set_sizes(u32::MAX, 16),
-        refused_package(
-            ": its signature header is broken: it has [n] entries, more than the 1024 that are read",
-        ),
+        refused_package(": invalid signature header: [n] entries, limit 1024",),
     ),
     too_much_data = edited(
         |file| file.set_sizes(7, u32::MAX),
-        refused_package(
-            ": its signature header is broken: it has [n] bytes of data, more than the 67108864 that are read",
-        ),
+        refused_package(": invalid signature header: [n] bytes of data, limit 67108864",),
     ),
     cut_in_the_header = edited(
         |file| file.bytes.truncate(200),
-        refused_package(": its signature header is broken: the file ends in the middle of it"),
+        refused_package(": invalid signature header: the file is truncated"),
     ),
     cut_in_the_payload = edited(
         |file| file.bytes.truncate(file.bytes.len() - 9),
@@ -343,15 +339,15 @@ cases!(
     ),
     no_lead = edited(
         |file| file.bytes[0] = 0,
-        refused_package(": it is not an RPM package: the magic number is missing"),
+        refused_package(": not an RPM package: the magic number is missing"),
     ),
     another_type_of_signature = edited(
         |file| file.bytes[79] = 1,
-        refused_package(": it is not an RPM package: it has no signature header"),
+        refused_package(": not an RPM package: the signature header is missing"),
     ),
     nothing = edited(
         |file| file.bytes.clear(),
-        refused_package(": it is not an RPM package: the file is too short"),
+        refused_package(": not an RPM package: the file is too short"),
     ),
     another_good_package_in_its_place = package(
         "archive",

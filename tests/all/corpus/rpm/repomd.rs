@@ -20,7 +20,7 @@ fn malformed(why: &str) -> Expected {
 }
 
 fn other_primary(got: &str) -> Expected {
-    let what = format!("index primary: [server]/{PRIMARY} is not what was declared");
+    let what = format!("index primary: [server]/{PRIMARY}: content does not match the metadata");
     refused(
         4,
         format!("{what}: expected {DECLARED}, got {got}"),
@@ -33,7 +33,7 @@ fn every_index_is_other() -> String {
         "3 files are missing or failed verification".to_owned(),
         |text, name| {
             text + &format!(
-                "\n  index {name}: [server]/repodata/{name}.xml is not what was declared: expected {DECLARED}, got [n] bytes"
+                "\n  index {name}: [server]/repodata/{name}.xml: content does not match the metadata: expected {DECLARED}, got [n] bytes"
             )
         },
     )
@@ -157,7 +157,7 @@ fn no_digest() -> Expected {
     refused(
         4,
         format!(
-            "{REPOMD}: primary has no digest that can be trusted (sha256, sha384 or sha512; rpm also sha1)"
+            "{REPOMD}: primary has no strong digest (sha256, sha384 or sha512; for rpm also sha1)"
         ),
         REPORT,
     )
@@ -235,17 +235,17 @@ cases!(
     ),
     a_size_beyond_all_numbers = of(
         |data| with(data, "size", "18446744073709551616"),
-        malformed("primary: the size is \"[n]\""),
+        malformed("primary: invalid size \"[n]\""),
         Differs("dnf looks at the checksum alone"),
     ),
     a_negative_size = of(
         |data| with(data, "size", "-1"),
-        malformed("primary: the size is \"-1\""),
+        malformed("primary: invalid size \"-1\""),
         Differs("dnf looks at the checksum alone"),
     ),
     a_size_that_is_a_word = of(
         |data| with(data, "size", "many"),
-        malformed("primary: the size is \"many\""),
+        malformed("primary: invalid size \"many\""),
         Differs("dnf looks at the checksum alone"),
     ),
     no_size = of(|data| data.replace("size>", "length>"), Accepted, Agrees),
@@ -258,22 +258,20 @@ cases!(
         |data| data.replace("<location", "<location xml:base=\"http://127.0.0.1:1/\""),
         refused(
             4,
-            format!(
-                "{REPOMD}: primary names a path that cannot be mirrored: path \"http://127.0.0.1:1/\" is a URL of its own"
-            ),
+            format!("{REPOMD}: primary has an unsafe path: path \"http://127.0.0.1:1/\" is a URL"),
             REPORT,
         ),
         Agrees,
     ),
-    no_primary = of(|_| String::new(), malformed("it names no primary"), Agrees),
+    no_primary = of(|_| String::new(), malformed("primary is missing"), Agrees),
     no_type = of(
         |data| data.replace("type=\"primary\"", "kind=\"primary\""),
-        malformed("a data element has the type \"\""),
+        malformed("a data element has the invalid type \"\""),
         Agrees,
     ),
     an_escape_sequence_in_a_type = of(
         |data| format!("{data}{}", data.replace("\"primary\"", "\"&#27;[2J\"")),
-        malformed("a data element has the type \"\\u{1b}[2J\""),
+        malformed("a data element has the invalid type \"\\u{1b}[2J\""),
         Agrees,
     ),
     primary_twice = of(|data| data.repeat(2), Accepted, Agrees),
@@ -287,7 +285,7 @@ cases!(
                 &data[at + 64..]
             )
         },
-        malformed("repodata/primary.xml is named twice, with different checksums"),
+        malformed("repodata/primary.xml is listed twice with different checksums"),
         Agrees,
     ),
     two_primaries = Case::content(
@@ -302,18 +300,18 @@ cases!(
             });
         },
         warned(&format!(
-            "{REPOMD}: primary is named more than once, all of them are mirrored"
+            "{REPOMD}: primary is listed more than once: all of them are mirrored"
         )),
         Agrees,
     ),
     a_doctype = edited(
         |text| text.replacen("?>\n", "?>\n<!DOCTYPE x [<!ENTITY a \"aaaa\">]>\n", 1),
-        malformed("it has a DOCTYPE"),
+        malformed("DOCTYPE is not allowed"),
         Differs("dnf reads it"),
     ),
     an_entity = edited(
         |text| with(text, "revision", "&a;"),
-        malformed("it has the unknown entity &a;"),
+        malformed("unknown entity &a;"),
         Agrees,
     ),
     another_root_element = edited(
@@ -326,7 +324,7 @@ cases!(
     ),
     cut = edited(
         |text| text[..text.len() / 2].to_owned(),
-        malformed("it ends inside of an element"),
+        malformed("truncated inside an element"),
         Agrees,
     ),
     something_behind = edited(
@@ -348,13 +346,13 @@ cases!(
     ),
     no_xml = edited(
         |_| "hello\n".to_owned(),
-        malformed("it has no <repomd>"),
+        malformed("no <repomd> element"),
         Agrees,
     ),
-    nothing_at_all = edited(|_| String::new(), malformed("it has no <repomd>"), Agrees),
+    nothing_at_all = edited(|_| String::new(), malformed("no <repomd> element"), Agrees),
     utf16 = edited(
         |text| text.replace("UTF-8", "UTF-16"),
-        malformed("it declares the encoding UTF-16, only UTF-8 and ISO-8859-1 are read"),
+        malformed("encoding UTF-16 is not supported (supported: UTF-8 and ISO-8859-1)"),
         Agrees,
     ),
     a_package_among_the_metadata = Case::content(
@@ -372,7 +370,7 @@ cases!(
             });
         },
         malformed(
-            "extra is metadata, but its file is named like a package: zopaque-1-1.noarch.rpm",
+            "extra is metadata, but its file has the name of a package: zopaque-1-1.noarch.rpm",
         ),
         Differs("dnf does not ask for it"),
     ),
@@ -399,7 +397,7 @@ fn primary_at((path, why, place): BadPath) -> Case {
         },
         refused(
             4,
-            format!("{REPOMD}: primary names a path that cannot be mirrored: {why}"),
+            format!("{REPOMD}: primary has an unsafe path: {why}"),
             REPORT,
         ),
         match place {

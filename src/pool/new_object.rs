@@ -1,4 +1,5 @@
-//! Files that are made here, not downloaded: what they will be called is known when they are whole.
+//! Objects that are written here, not downloaded: their names are known only when they are
+//! complete.
 
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -10,11 +11,12 @@ use crate::digest::{Algorithm, Hasher, ObjectId, ObjectRef};
 use crate::lock::Locks;
 use crate::regular_file;
 
-/// How their names in `partial` begin; those of downloads begin with an algorithm.
-pub(super) const MADE: &str = "made-";
+/// Prefix of their file names in `partial`; those of downloads begin with a digest algorithm.
+pub(super) const NEW_OBJECT_PREFIX: &str = "made-";
 
-/// A file that is being made. Dropping it leaves nothing; a killed run leaves a file in `partial`, which cleanup takes away.
-pub struct Made<'a> {
+/// An object that is being written. If it is dropped, its file is removed; a killed run leaves a
+/// file in `partial`, which cleanup removes.
+pub struct NewObject<'a> {
     pool: &'a Pool,
     file: BufWriter<tempfile::NamedTempFile>,
     hasher: Hasher,
@@ -22,17 +24,17 @@ pub struct Made<'a> {
 }
 
 impl Pool {
-    /// Stores a few bytes that are in memory anyway (roots, keys).
+    /// Stores bytes that are already in memory (roots, keys).
     pub fn add(&self, locks: &Locks, bytes: &[u8]) -> io::Result<ObjectRef> {
         if let Some(stored) = self.adopt(ObjectId::of(bytes))? {
             return Ok(stored);
         }
-        let mut made = self.make(locks)?;
+        let mut made = self.create_object(locks)?;
         made.write_all(bytes)?;
         made.finish().map_err(|error| self.explained(error))
     }
 
-    /// Takes an object over from the pool at another place, where it is whole there.
+    /// Copies an object from another pool; `None` if it is missing or damaged there.
     pub fn add_copy(
         &self,
         locks: &Locks,
@@ -42,7 +44,7 @@ impl Pool {
         let Ok(mut file) = regular_file::open_named(&object_path(root, object)) else {
             return Ok(None);
         };
-        let mut made = self.make(locks)?;
+        let mut made = self.create_object(locks)?;
         io::copy(&mut file, &mut made)?;
         if made.object() != object {
             return Ok(None);
@@ -50,13 +52,14 @@ impl Pool {
         made.finish().map(Some)
     }
 
-    /// Begins a file that becomes an object when it is finished. Its name until then is its own: other runs may be making the same.
-    pub fn make(&self, _held: &Locks) -> io::Result<Made<'_>> {
+    /// Creates a file that becomes an object when it is finished. Its temporary name is unique:
+    /// other runs may write the same object.
+    pub fn create_object(&self, _held: &Locks) -> io::Result<NewObject<'_>> {
         let file = tempfile::Builder::new()
-            .prefix(MADE)
+            .prefix(NEW_OBJECT_PREFIX)
             .tempfile_in(self.root.join(PARTIAL))
             .map_err(|error| self.explained(error))?;
-        Ok(Made {
+        Ok(NewObject {
             pool: self,
             file: BufWriter::with_capacity(BUFFER, file),
             hasher: Hasher::new(Algorithm::Sha256),
@@ -65,13 +68,13 @@ impl Pool {
     }
 }
 
-impl Made<'_> {
-    /// What it would be if it were finished now.
+impl NewObject<'_> {
+    /// The object that the bytes written so far would be.
     fn object(&self) -> ObjectId {
         self.hasher.clone().finish().0
     }
 
-    /// Gives the file its name. A second copy of what the pool has is thrown away.
+    /// Renames the file to its final name. A second copy of an existing object is removed.
     pub fn finish(self) -> io::Result<ObjectRef> {
         let file = self
             .file
@@ -90,14 +93,14 @@ impl Made<'_> {
         file.as_file()
             .set_permissions(PermissionsExt::from_mode(0o444))?;
         let path = file.into_temp_path();
-        self.pool.give_name(&path, object)?;
-        // Its name is another one now.
+        self.pool.rename_into_place(&path, object)?;
+        // It was renamed.
         let _ = path.keep();
         Ok(stored)
     }
 }
 
-impl Write for Made<'_> {
+impl Write for NewObject<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
@@ -122,7 +125,7 @@ mod tests {
         let pool = Pool::create(&dir.path().join("pool"), "0123").unwrap();
         let locks = Locks::acquire(dir.path(), Mode::Exclusive, &Requester::test()).unwrap();
         for _ in 0..2 {
-            let mut made = pool.make(&locks).unwrap();
+            let mut made = pool.create_object(&locks).unwrap();
             made.write_all(b"hello ").unwrap();
             made.write_all(b"world").unwrap();
             let stored = made.finish().unwrap();
@@ -130,7 +133,7 @@ mod tests {
             assert_eq!(stored.size, 11);
             assert_eq!(pool.size_of(stored.object).unwrap(), Some(11));
         }
-        drop(pool.make(&locks).unwrap());
+        drop(pool.create_object(&locks).unwrap());
         assert!(pool.partials().unwrap().is_empty());
     }
 }

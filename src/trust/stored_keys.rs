@@ -1,8 +1,8 @@
-//! The keys that key URLs gave, as they are kept in `{base_path}/gpgkeys/<repository>.asc`.
+//! The keys downloaded from key URLs, stored in `{base_path}/gpgkeys/<repository>.asc`.
 //!
-//! Before the armor stands a line for each URL: its sha256, and the fingerprints of the keys that came from it. Only URLs that the
-//! configuration still has count, and a URL without a line is one that was never asked. Only the run that holds the storage
-//! writes the file, and replaces it as a whole.
+//! Before the armor there is a line for each URL: its sha256, and the fingerprints of its keys.
+//! Lines of URLs that are no longer configured are ignored, and a URL without a line has never been
+//! requested. Only the run that holds the lock writes the file, and replaces it atomically.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -22,20 +22,20 @@ use crate::upstream::UpstreamError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("a key is missing: {url} does not exist")]
+    #[error("key not found: {url}")]
     Missing { url: String },
-    #[error("a key: {0}")]
+    #[error("cannot load key: {0}")]
     Upstream(UpstreamError),
-    #[error("a key: {0}")]
+    #[error("cannot load key: {0}")]
     File(io::Error),
-    /// In our own storage.
-    #[error("the kept keys: {0}")]
-    Kept(io::Error),
+    /// In the storage.
+    #[error("stored keys: {0}")]
+    Stored(io::Error),
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
     Unusable(#[from] KeyringError),
-    #[error("{url} now has other keys: expected {}, got {}", kept.join(", "), found.join(", "))]
+    #[error("{url}: keys have changed: expected {}, got {}", kept.join(", "), found.join(", "))]
     Replaced {
         url: String,
         kept: Vec<String>,
@@ -47,7 +47,7 @@ impl KeyError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::File(_) | Self::Unusable(_) => Exit::Usage,
-            Self::Kept(error) => exit_of_io(error),
+            Self::Stored(error) => exit_of_io(error),
             Self::Lock(error) => error.exit(),
             Self::Missing { .. } | Self::Replaced { .. } => Exit::Refused,
             Self::Upstream(error) => error.exit(),
@@ -56,38 +56,38 @@ impl KeyError {
 }
 
 impl KeyError {
-    /// Whether it is the URL's fault, so that keys which are kept may be used instead.
-    pub fn is_of_the_url(&self) -> bool {
+    /// Whether the error is caused by the URL, so that stored keys can be used instead.
+    pub fn is_url_error(&self) -> bool {
         match self {
             Self::Missing { .. } | Self::Unusable(_) => true,
             Self::Upstream(error) => !matches!(
                 error,
                 UpstreamError::Interrupted(_) | UpstreamError::Local(_)
             ),
-            Self::File(_) | Self::Kept(_) | Self::Lock(_) | Self::Replaced { .. } => false,
+            Self::File(_) | Self::Stored(_) | Self::Lock(_) | Self::Replaced { .. } => false,
         }
     }
 }
 
 const LINE: &str = "chantal: keys from the URL with sha256 ";
-/// The one line of files that did not tell URLs apart: the sha256 is of all of them, in their order.
+/// The line in files of older versions: the sha256 of all URLs together, in their order.
 const LINE_OF_ALL: &str = "chantal: keys from the URLs with sha256 ";
 
-/// What is kept for the URLs of one repository's configuration.
+/// The stored keys of the configured URLs of one repository.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
-    /// The fingerprints of what each URL gave.
+pub struct StoredKeys {
+    /// The fingerprints of the keys from each URL.
     sources: BTreeMap<ObjectId, BTreeSet<String>>,
     keyring: Keyring,
 }
 
-impl Kept {
+impl StoredKeys {
     pub fn read(config: &Config, repository: &config::Repository) -> Result<Self, KeyError> {
         let path = path(config, repository);
         let bytes = match regular_file::read_named(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(KeyError::Kept(error)),
+            Err(error) => return Err(KeyError::Stored(error)),
         };
         let (mut sources, is_of_all) = read_lines(&bytes, repository);
         if sources.values().all(BTreeSet::is_empty) && !is_of_all {
@@ -106,8 +106,8 @@ impl Kept {
         Ok(Self { sources, keyring })
     }
 
-    /// Whether the URL was asked before.
-    pub fn knows(&self, url: &HttpUrl) -> bool {
+    /// Whether the URL was requested before.
+    pub fn contains_url(&self, url: &HttpUrl) -> bool {
         self.sources.contains_key(&source(url))
     }
 
@@ -115,14 +115,14 @@ impl Kept {
         &self.keyring
     }
 
-    /// Takes what a URL gave, beside what it gave before.
+    /// Adds keys from a URL to its earlier ones.
     pub fn add(&mut self, url: &HttpUrl, keys: Keyring) {
         let fingerprints = self.sources.entry(source(url)).or_default();
         fingerprints.extend(keys.fingerprints());
         self.keyring.extend(keys);
     }
 
-    /// Takes over what was known of the keys that are here too: a revocation must not get lost.
+    /// Merges earlier copies of the same keys, so that revocations are not lost.
     pub fn remember(&mut self, earlier: &Self) {
         let mut known = earlier.keyring.clone();
         let here = self.keyring.fingerprints();
@@ -130,7 +130,7 @@ impl Kept {
         self.keyring.extend(known);
     }
 
-    /// Forgets all other keys.
+    /// Removes all other keys.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.keyring.retain(&keep);
         for fingerprints in self.sources.values_mut() {
@@ -138,7 +138,7 @@ impl Kept {
         }
     }
 
-    /// Nothing is written where nothing changed: a full disk then is no obstacle.
+    /// If nothing changed, nothing is written, so that this works on a full disk.
     pub fn write(
         &self,
         config: &Config,
@@ -150,20 +150,20 @@ impl Kept {
         if regular_file::read(&path).is_ok_and(|bytes| bytes == text.as_bytes()) {
             return Ok(());
         }
-        // A key grows with every self-signature that its URL serves: what could not be read again is not written.
+        // Keys grow with each merge: a keyring that is too large to be read again is not written.
         if !self.keyring.fingerprints().is_empty() {
             Keyring::parse(text.as_bytes(), &path.display().to_string())?;
         }
         locks.check()?;
-        // Not what is above it: that is made with the storage.
+        // The parent directory is created with the storage.
         match fs::create_dir(config.storage.keyrings_path()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => made.map_err(KeyError::Kept)?,
+            made => made.map_err(KeyError::Stored)?,
         }
         replace(&path, text.as_bytes()).map_err(|error| {
-            // The file that was meant, not the temporary one.
+            // The error should name the file, not the temporary one.
             let why = format!("failed to write file `{}`: {error}", path.display());
-            KeyError::Kept(io::Error::new(error.kind(), why))
+            KeyError::Stored(io::Error::new(error.kind(), why))
         })
     }
 
@@ -176,7 +176,7 @@ impl Kept {
             }
             text += "\n";
         }
-        // Armor begins where it begins: lines before it are for us.
+        // Readers of armor ignore the lines before it.
         if !self.keyring.fingerprints().is_empty() {
             text += &self.keyring.to_armored();
         }
@@ -192,13 +192,13 @@ fn path_of(storage: &config::Storage, repository: &RepoId) -> PathBuf {
     storage.keyrings_path().join(format!("{repository}.asc"))
 }
 
-/// The file that holds the keys of a repository, which need not be configured any more, if there is one.
+/// The key file of a repository, which may no longer be configured, if it exists.
 pub fn file_of(storage: &config::Storage, repository: &RepoId) -> io::Result<Option<PathBuf>> {
     let path = path_of(storage, repository);
     Ok(path.try_exists()?.then_some(path))
 }
 
-/// Removes it, and what a killed run left of its successor.
+/// Removes the key file and the temporary file of a killed run.
 pub fn forget(storage: &config::Storage, repository: &RepoId) -> io::Result<()> {
     let path = path_of(storage, repository);
     for path in [new_file(&path), path] {
@@ -218,8 +218,8 @@ fn source(url: &HttpUrl) -> ObjectId {
     ObjectId::of(url.as_url().as_str().as_bytes())
 }
 
-/// What the lines say of the URLs that the configuration has, and whether it is the one line of an older file that is still
-/// good for them.
+/// Reads the lines of the configured URLs, and whether the file has the line of an older version
+/// that is valid for them.
 fn read_lines(
     bytes: &[u8],
     repository: &config::Repository,
@@ -250,7 +250,7 @@ fn read_lines(
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = new_file(path);
     let write = || {
-        // Not fs_err: its errors would name the temporary file.
+        // Not fs_err, whose errors name the temporary file.
         let mut file = std::fs::File::create(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;

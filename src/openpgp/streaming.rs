@@ -1,7 +1,8 @@
-//! Signatures over bytes that pass by once: each hashes what it was made over, and is judged when all of it has passed.
+//! Signatures over streamed data: the data is hashed while it is read, and the signature is
+//! verified at the end.
 //!
-//! So a signature over a large file is verified without a second look at the file, and with another keyring, should
-//! the first lack its key, without any.
+//! So a signature over a large file is verified without reading the file again, also with a second
+//! keyring if the key is not in the first one.
 
 use pgp::packet::{Signature, SignatureType, SignatureVersionSpecific};
 use pgp::types::{KeyVersion, Tag, VerifyingKey};
@@ -10,38 +11,38 @@ use super::hasher::Hasher;
 use super::packets::Packets;
 use super::problem::Problem;
 
-/// A signature, and what it claims to have been made over.
-pub(super) enum Claim<'a> {
+/// A signature that is not verified yet, with its data or digest.
+pub(super) enum UnverifiedSignature<'a> {
     Bytes {
         signature: &'a Signature,
         data: &'a [u8],
     },
-    Passed(&'a Hashed),
-    /// Not a signature that could count.
-    Void(&'a Problem),
+    HashedSignature(&'a SignatureDigest),
+    /// Not a valid signature.
+    Invalid(&'a Problem),
 }
 
-/// A signature whose bytes are passing by.
+/// A signature with the hash state of its data.
 #[derive(Debug)]
-pub struct Passing {
+pub struct SignatureHasher {
     signature: Signature,
     hasher: Hasher,
 }
 
-/// A signature whose bytes have passed by, or why it can never be good.
+/// A signature with the digest of its data, or why it is not valid.
 #[derive(Clone, Debug)]
-pub struct Passed(pub(super) Result<Hashed, Problem>);
+pub struct HashedSignature(pub(super) Result<SignatureDigest, Problem>);
 
 #[derive(Clone, Debug)]
-pub(super) struct Hashed {
+pub(super) struct SignatureDigest {
     pub signature: Signature,
     pub digest: Vec<u8>,
 }
 
-impl Passing {
-    /// From one signature packet with its header. `Err` is the verdict, whatever passes by.
-    pub fn new(packet: &[u8]) -> Result<Self, Passed> {
-        Self::read(packet).map_err(|problem| Passed(Err(problem)))
+impl SignatureHasher {
+    /// Parses one signature packet with its header. `Err` is the final result for any data.
+    pub fn new(packet: &[u8]) -> Result<Self, HashedSignature> {
+        Self::read(packet).map_err(|problem| HashedSignature(Err(problem)))
     }
 
     fn read(packet: &[u8]) -> Result<Self, Problem> {
@@ -57,7 +58,7 @@ impl Passing {
             let version = signature.version().into();
             return Err(Problem::Version { version });
         };
-        // Over text the ends of lines would count as equal; nothing that passes by is text.
+        // Text signatures ignore line ends; streamed data is never text.
         if config.typ() != SignatureType::Binary {
             let kind = config.typ().into();
             return Err(Problem::WrongType { kind });
@@ -79,34 +80,34 @@ impl Passing {
         self.hasher.update(bytes);
     }
 
-    pub fn finish(self) -> Passed {
+    pub fn finish(self) -> HashedSignature {
         let Self {
             signature,
             mut hasher,
         } = self;
-        // A signature hashes what it says of itself too.
+        // The hash includes the attributes of the signature itself.
         let trailer = signature.config().and_then(|config| {
             let length = config.hash_signature_data(hasher.state()).ok()?;
             config.trailer(length).ok()
         });
-        Passed(match trailer {
+        HashedSignature(match trailer {
             Some(trailer) => {
                 hasher.update(&trailer);
                 let digest = hasher.finish();
-                Ok(Hashed { signature, digest })
+                Ok(SignatureDigest { signature, digest })
             }
             None => Err(Problem::Malformed),
         })
     }
 }
 
-impl Hashed {
-    /// Whether a key made the signature: arithmetic only.
+impl SignatureDigest {
+    /// Whether a key made the signature; only the cryptography is checked.
     pub fn is_by(&self, key: &impl VerifyingKey) -> bool {
         let Some((config, bytes)) = self.signature.config().zip(self.signature.signature()) else {
             return false;
         };
-        // Signatures of version 6 belong to keys of version 6 and to no others (RFC 9580, section 5.2).
+        // Version 6 signatures require version 6 keys, and vice versa (RFC 9580, section 5.2).
         let is_v6 = matches!(config.version_specific, SignatureVersionSpecific::V6 { .. });
         let start = self.signature.signed_hash_value();
         is_v6 == (key.version() == KeyVersion::V6)

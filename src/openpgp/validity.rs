@@ -1,45 +1,47 @@
-//! Whether a key counts: what its certificate says of expiry, revocation and purpose, worked out and judged.
+//! The validity of a key: expiry, revocation and usage according to its certificate.
 //!
-//! What is said is put together as gpg does it (`merge_selfsigs` in its `getkey.c`): the newest direct-key signature
-//! comes first, then the newest self-signature of each user id, the newest first, and the first one that states an
-//! expiry or key flags decides. Designated revokers are not supported.
+//! Self-signatures are merged like in gpg (`merge_selfsigs` in its `getkey.c`): the newest
+//! direct-key signature comes first, then the newest self-signature of each user id, the newest
+//! first; the first one that contains an expiry or key flags is used. Designated revokers are not
+//! supported.
 
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{KeyFlags, RevocationCode, Signature, SignatureType, SubpacketData};
 use pgp::types::{KeyDetails, Tag};
 
 use super::armor::Raw;
-use super::certificate::{Certificate, Key, Signatures, Signing, Standing, Subkey};
+use super::certificate::{Certificate, Key, KeyValidity, Signatures, SigningCapability, Subkey};
 use super::composite::Verifier;
 use super::problem::{KeyProblem, Revocation};
 
 impl Certificate {
-    /// What the certificate says about one of its keys, as far as it was said by `now`.
-    pub fn standing(&self, key: Key, now: i64) -> Result<Standing, KeyProblem> {
-        let primary = self.primary_standing(now)?;
+    /// The validity of one key according to signatures made by `now`.
+    pub fn validity(&self, key: Key, now: i64) -> Result<KeyValidity, KeyProblem> {
+        let primary = self.primary_validity(now)?;
         match key {
             Key::Primary => Ok(primary),
-            Key::Subkey(subkey) => self.subkey_standing(subkey, &primary, now),
+            Key::Subkey(subkey) => self.subkey_validity(subkey, &primary, now),
         }
     }
 
-    /// How every key stands, the primary one first. What that one says of itself is worked out once: it takes a
-    /// verification for each of its signatures, and a file can hold tens of thousands of those and of subkeys.
-    pub fn standings(
+    /// The validity of all keys, the primary one first. The primary key is checked only once: that
+    /// takes a verification for each of its signatures, and a file can contain tens of thousands of
+    /// signatures and subkeys.
+    pub fn validities(
         &self,
         now: i64,
-    ) -> impl Iterator<Item = (Key<'_>, Result<Standing, KeyProblem>)> {
-        let primary = self.primary_standing(now);
+    ) -> impl Iterator<Item = (Key<'_>, Result<KeyValidity, KeyProblem>)> {
+        let primary = self.primary_validity(now);
         self.keys().map(move |key| {
-            let standing = match (key, &primary) {
-                (Key::Subkey(subkey), Ok(primary)) => self.subkey_standing(subkey, primary, now),
+            let validity = match (key, &primary) {
+                (Key::Subkey(subkey), Ok(primary)) => self.subkey_validity(subkey, primary, now),
                 _ => primary.clone(),
             };
-            (key, standing)
+            (key, validity)
         })
     }
 
-    fn primary_standing(&self, now: i64) -> Result<Standing, KeyProblem> {
+    fn primary_validity(&self, now: i64) -> Result<KeyValidity, KeyProblem> {
         let verify = |signature: &Signature| signature.verify_key(&Verifier(&self.primary)).is_ok();
         let direct = newest(&self.direct, now, |signature| {
             signature.typ() == Some(SignatureType::Key) && verify(signature)
@@ -58,9 +60,9 @@ impl Certificate {
         let may_sign = statements
             .iter()
             .find_map(|signature| key_flags(signature))
-            // Keys older than the subpacket may do what their algorithm can.
+            // Keys without key flags can be used for everything that their algorithm supports.
             .is_none_or(KeyFlags::sign);
-        Ok(Standing {
+        Ok(KeyValidity {
             created: made,
             expires: statements
                 .iter()
@@ -70,19 +72,19 @@ impl Certificate {
                 signature.typ() == Some(SignatureType::KeyRevocation) && verify(signature)
             }),
             signing: if may_sign {
-                Signing::Allowed
+                SigningCapability::Allowed
             } else {
-                Signing::NotMeantFor
+                SigningCapability::NotAllowed
             },
         })
     }
 
-    fn subkey_standing(
+    fn subkey_validity(
         &self,
         subkey: &Subkey,
-        primary: &Standing,
+        primary: &KeyValidity,
         now: i64,
-    ) -> Result<Standing, KeyProblem> {
+    ) -> Result<KeyValidity, KeyProblem> {
         let verify = |signature: &Signature| {
             signature
                 .verify_subkey_binding(&Verifier(&self.primary), &subkey.key)
@@ -98,21 +100,22 @@ impl Certificate {
         let made = i64::from(subkey.key.created_at().as_secs());
         let expires = validity_secs(binding).map(|seconds| made + seconds);
         let signing = if !key_flags(binding).is_none_or(KeyFlags::sign) {
-            Signing::NotMeantFor
+            SigningCapability::NotAllowed
         } else if !self.has_back_signature(subkey, binding) {
-            Signing::NoBackSignature
+            SigningCapability::NoBackSignature
         } else {
-            Signing::Allowed
+            SigningCapability::Allowed
         };
-        Ok(Standing {
+        Ok(KeyValidity {
             created: made.max(primary.created),
             expires: [expires, primary.expires].into_iter().flatten().min(),
-            revoked: graver(revoked, primary.revoked),
+            revoked: more_severe(revoked, primary.revoked),
             signing,
         })
     }
 
-    /// Without a signature by the subkey anyone could bind a stranger's subkey and claim what it signs.
+    /// Without a signature by the subkey, a certificate could include the subkey of someone else
+    /// and claim its signatures.
     fn has_back_signature(&self, subkey: &Subkey, binding: &Signature) -> bool {
         let Some(config) = binding.config() else {
             return false;
@@ -124,7 +127,7 @@ impl Certificate {
                 SubpacketData::EmbeddedSignature(signature) => Some(signature),
                 _ => None,
             })
-            // One is usual; more cost time.
+            // One is usual; the number is limited because each costs time.
             .take(4)
             .any(|signature| {
                 may_certify(signature)
@@ -134,12 +137,12 @@ impl Certificate {
             })
     }
 
-    /// User ids with their newest self-signature, the revoked ones left out.
+    /// User ids with their newest self-signature, without revoked ones.
     fn certified_user_ids(&self, now: i64) -> impl Iterator<Item = (&[u8], &Signature)> {
         self.user_ids
             .iter()
             .filter_map(move |(user_id, signatures)| {
-                // A revoked user id can come back with a newer self-signature.
+                // A newer self-signature makes a revoked user id valid again.
                 let signature = newest(signatures, now, |signature| {
                     signature
                         .verify_certification(&Verifier(&self.primary), Tag::UserId, &Raw(user_id))
@@ -150,7 +153,7 @@ impl Certificate {
             })
     }
 
-    /// The user id that stands for the key: the one marked as primary, else the newest.
+    /// The primary user id: the one marked as primary, otherwise the newest.
     pub fn user_id(&self, now: i64) -> Option<String> {
         self.certified_user_ids(now)
             .max_by_key(|(_, signature)| (signature.is_primary(), created(signature)))
@@ -158,8 +161,8 @@ impl Certificate {
     }
 }
 
-impl Standing {
-    /// In seconds since the epoch, as the others.
+impl KeyValidity {
+    /// In seconds since the epoch.
     pub fn created(&self) -> i64 {
         self.created
     }
@@ -172,8 +175,8 @@ impl Standing {
         self.revoked
     }
 
-    /// Whether a data signature of this key counts when it is judged at a time. Package signatures will be judged at
-    /// the time they were made; everything else now, as apt does it.
+    /// Whether the key is valid for data signatures at a time. Package signatures are checked at
+    /// the time they were made, all others at the current time, as in apt.
     pub fn check(&self, at: i64) -> Result<(), KeyProblem> {
         if let Some(revocation) = self.revoked
             && (revocation.compromised || revocation.at <= at)
@@ -181,9 +184,9 @@ impl Standing {
             return Err(KeyProblem::Revoked { revocation });
         }
         match self.signing {
-            Signing::Allowed => {}
-            Signing::NotMeantFor => return Err(KeyProblem::NotForSigning),
-            Signing::NoBackSignature => return Err(KeyProblem::NoBackSignature),
+            SigningCapability::Allowed => {}
+            SigningCapability::NotAllowed => return Err(KeyProblem::NotForSigning),
+            SigningCapability::NoBackSignature => return Err(KeyProblem::NoBackSignature),
         }
         if at < self.created {
             return Err(KeyProblem::NotYetValid { from: self.created });
@@ -195,15 +198,15 @@ impl Standing {
     }
 }
 
-/// SHA-1 is good enough for what a key says about itself: whoever could forge it would have to change the keyring.
-/// Many keys in use have nothing better.
+/// SHA-1 is accepted in self-signatures: an attacker would have to change the keyring to use a
+/// forged one. Many keys in use have nothing better.
 fn may_certify(signature: &Signature) -> bool {
     signature
         .hash_alg()
         .is_some_and(|algorithm| algorithm != HashAlgorithm::Md5)
 }
 
-/// The newest signature made by `now` and not expired then that verifies.
+/// The newest valid signature that was made by `now` and has not expired then.
 fn newest(
     signatures: &Signatures,
     now: i64,
@@ -219,23 +222,26 @@ fn newest(
     by_age.into_iter().find(|signature| verify(signature))
 }
 
-/// The gravest valid revocation. Those never expire, and one from the future counts from then on.
+/// The most severe valid revocation. Revocations never expire, and one with a future date is valid
+/// from that date on.
 fn revocation(signatures: &Signatures, verify: impl Fn(&Signature) -> bool) -> Option<Revocation> {
     signatures
         .values()
         .filter(|signature| verify(signature))
         .map(|signature| Revocation {
             at: created(signature).unwrap_or(0),
-            // A revocation that gives no reason, or one that is not known, is taken for the worst.
+            // A revocation without a reason, or with an unknown one, is treated as a compromise.
             compromised: !matches!(
                 signature.revocation_reason_code(),
                 Some(RevocationCode::KeySuperseded | RevocationCode::KeyRetired)
             ),
         })
-        .fold(None, |gravest, next| graver(gravest, Some(next)))
+        .fold(None, |most_severe, next| {
+            more_severe(most_severe, Some(next))
+        })
 }
 
-fn graver(one: Option<Revocation>, other: Option<Revocation>) -> Option<Revocation> {
+fn more_severe(one: Option<Revocation>, other: Option<Revocation>) -> Option<Revocation> {
     [one, other]
         .into_iter()
         .flatten()
@@ -253,7 +259,7 @@ pub(super) fn expiry(signature: &Signature) -> Option<i64> {
     (validity > 0).then_some(created(signature)? + i64::from(validity))
 }
 
-/// How long the key is valid from when it was made, if a self-signature limits that.
+/// The validity period of the key after its creation, if a self-signature contains one.
 fn validity_secs(signature: &Signature) -> Option<i64> {
     let validity = signature.key_expiration_time()?.as_secs();
     (validity > 0).then_some(i64::from(validity))

@@ -1,4 +1,5 @@
-//! Verdicts over keys: what a certificate says about itself decides whether a genuine signature counts.
+//! Verdicts over keys: what a certificate says about itself decides whether a genuine signature
+//! counts.
 
 use super::*;
 use crate::openpgp::problem::Problem;
@@ -151,7 +152,7 @@ fn revoked_keys_are_refused() {
         certify(MADE, vec![]),
     ];
     check_key(
-        "the gravest counts",
+        "the most severe counts",
         &parts,
         compromised(SIGNED + 2),
         Gpgv::Differs,
@@ -161,7 +162,8 @@ fn revoked_keys_are_refused() {
     check_key("by a stranger", &parts, Ok(()), Gpgv::Good);
 }
 
-/// Judges a signature by a subkey: `primary` follows the primary key's packet, `parts` follow the subkey's.
+/// Judges a signature by a subkey: `primary` follows the primary key's packet, `parts` follow the
+/// subkey's.
 #[track_caller]
 fn check_subkey(
     name: &str,
