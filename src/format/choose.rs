@@ -1,5 +1,5 @@
-//! Which packages of a repository are chosen, whatever its format: those that the filters match,
-//! what they need, and their sources.
+//! Selects the packages of a repository of any format: those that match the filters, their
+//! dependencies and their sources.
 //!
 //! Each list of packages is read once. The [`Reference`] of every package is kept, so that the
 //! files to download are known without reading the lists again. Nothing else of their text is kept.
@@ -16,16 +16,16 @@ use crate::config::{Dependencies, Filters};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
-/// Judges packages one at a time. Binary packages come first, then [`Self::close`] is called once,
-/// then sources come.
+/// Checks packages one at a time. Binary packages come first, then [`Self::close`] is called once,
+/// then sources follow.
 pub(super) struct Chooser<'a, R> {
     filters: &'a Filters,
     compare: fn(&str, &str) -> Ordering,
     files: Files,
     candidates: Candidates,
-    /// What the chosen packages were built from, as their index names it.
+    /// The source packages of the chosen packages, as named in their index.
     sources: HashSet<String>,
-    /// Where dependencies are added: what may be needed.
+    /// The candidates for dependencies, if dependencies are added.
     packages: Option<PackageSet<R>>,
     chosen: Chosen,
     warnings: Vec<String>,
@@ -55,14 +55,13 @@ impl<'a, R: DependencyRules> Chooser<'a, R> {
         self.packages.is_some()
     }
 
-    /// Notes a file that a list names. False where its path was noted before: indexes repeat each
-    /// other.
+    /// Adds a file of a list. Returns false if its path was already added: indexes overlap.
     pub(super) fn note(&mut self, reference: Reference) -> bool {
         self.files.add(reference)
     }
 
-    /// Judges a binary package by itself. `source` is what it was built from, as its index names
-    /// it; `add` is called where other packages may need it.
+    /// Checks a binary package on its own. `source` is its source package, as named in the index;
+    /// `add` is called if other packages may need it.
     pub(super) fn judge(
         &mut self,
         attributes: &FilterAttributes<'_>,
@@ -83,7 +82,7 @@ impl<'a, R: DependencyRules> Chooser<'a, R> {
         Ok(())
     }
 
-    /// Chooses by versions, and with `close` what the chosen packages need.
+    /// Selects by version, and adds the dependencies of the chosen packages.
     pub(super) fn close(
         &mut self,
         close: impl FnOnce(&mut PackageSet<R>, &Chosen) -> Result<Closure, FormatError>,
@@ -103,8 +102,8 @@ impl<'a, R: DependencyRules> Chooser<'a, R> {
         Ok(())
     }
 
-    /// Judges a source package. `name` is what the packages that are built from it call it; `size`
-    /// is that of all its files.
+    /// Checks a source package. `name` is the name that its binary packages use; `size` is the
+    /// total size of its files.
     pub(super) fn judge_source<'p>(
         &mut self,
         package: &Package,
@@ -155,19 +154,19 @@ impl<'a, R: DependencyRules> Chooser<'a, R> {
     }
 }
 
-/// Which indexes describe a choice of all packages that no filter made.
+/// Which indexes are published if all packages are chosen without a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnfilteredIndexes {
     Upstream,
     Rewritten,
 }
 
-/// The files that lists of packages name.
+/// The files in lists of packages.
 #[derive(Default)]
 struct Files {
     /// The first reference to each path, in the order they were read.
     named: Vec<Named>,
-    /// The places in `named`. The references themselves in a map would take twice the memory.
+    /// Positions in `named`. A map of the references themselves would need twice the memory.
     by_path: HashMap<RelPath, usize>,
     /// References that differ from the first one to the same path, in the order they were read.
     others: Vec<Reference>,
@@ -176,7 +175,7 @@ struct Files {
 
 struct Named {
     reference: Reference,
-    /// How many records of the lists name its path.
+    /// The number of records with its path.
     records: u64,
 }
 
@@ -207,7 +206,7 @@ impl Files {
         }
     }
 
-    /// The chosen ones, all of them where nothing was chosen, and how many records name them.
+    /// The chosen files (all of them if nothing was chosen), and the number of their records.
     fn chosen(self, chosen: Option<&Chosen>) -> (ChosenFiles, u64) {
         let is_named = |path: &RelPath| chosen.is_none_or(|chosen| chosen.has(path));
         let is_chosen = |reference: &Reference| {

@@ -1,8 +1,8 @@
-//! Codecs of indexes, and reading what is inside one without trusting how much that is.
+//! Compression of indexes, and decompression with limits.
 //!
-//! An index arrives with a verified digest, yet what it unpacks to is still the upstream's word:
-//! [`IndexText`] gives at most what was declared, bounds the memory of the decoders, and can prove
-//! the declared digest at the end.
+//! The digest of an index is verified, but its uncompressed content is not: [`IndexText`] returns
+//! at most the declared size, limits the memory of the decoders, and can verify the declared digest
+//! at the end.
 
 use std::io::{self, BufRead, Read, Write};
 use std::num::NonZeroU64;
@@ -12,7 +12,7 @@ use crate::digest::{Digest, Hasher};
 use super::Open;
 use super::members::{Codec, Members, read_buffered};
 
-/// How an index is compressed.
+/// The compression of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     Plain,
@@ -22,24 +22,24 @@ pub enum Compression {
     Zstd,
 }
 
-/// The most that an index may unpack to, whatever is declared. The largest known ones are Ubuntu's
-/// Contents (829 MB) and Fedora's filelists (717 MB); five times that leaves room and still ends
-/// within seconds.
+/// The largest uncompressed size of an index, regardless of what is declared. The largest known
+/// ones are Ubuntu's Contents (829 MB) and Fedora's filelists (717 MB); five times that leaves room
+/// and still ends within seconds.
 pub const OPEN_LIMIT: u64 = 4 << 30;
 
-/// As a power of two: 128 MiB, what `zstd --ultra -22` and `--long` ask for and every client
-/// accepts.
+/// As a power of two: 128 MiB, which `zstd --ultra -22` and `--long` require and every client
+/// supports.
 const ZSTD_WINDOW_LOG_LIMIT: u32 = 27;
 
 /// Large enough that hashing and decoding work on whole blocks, not on the lines that a parser
 /// takes.
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// Ends of names in compressions that some clients read and chantal does not: such files are
-/// mirrored as they are.
+/// Suffixes of compression formats that some clients support and chantal does not: such files are
+/// mirrored unchanged.
 const FOREIGN_SUFFIXES: [&str; 6] = [".lzma", ".lz4", ".lz", ".zck", ".br", ".Z"];
 
-/// Of a name in a compression that is not read, the name without it and what the compression adds.
+/// Splits a file name with the suffix of an unsupported compression format.
 pub fn split_foreign(path: &str) -> Option<(&str, &'static str)> {
     FOREIGN_SUFFIXES
         .iter()
@@ -47,13 +47,12 @@ pub fn split_foreign(path: &str) -> Option<(&str, &'static str)> {
 }
 
 impl Compression {
-    /// By the end of the file's name; what is unknown is taken as it is.
+    /// By file name suffix; unknown suffixes mean no compression.
     pub fn of_path(path: &str) -> Self {
         Self::split(path).1
     }
 
-    /// The name without what the compression adds: `main/Contents-all.gz` gives
-    /// `main/Contents-all`.
+    /// The name without the suffix: `main/Contents-all.gz` gives `main/Contents-all`.
     pub fn split(path: &str) -> (&str, Self) {
         [Self::Gzip, Self::Xz, Self::Bzip2, Self::Zstd]
             .into_iter()
@@ -61,7 +60,7 @@ impl Compression {
             .unwrap_or((path, Self::Plain))
     }
 
-    /// What it adds to a file's name.
+    /// The file name suffix.
     pub const fn suffix(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -82,10 +81,10 @@ impl Compression {
         }
     }
 
-    /// Unpacks a stream, and every further member, stream or frame that follows it. What else
-    /// follows is an error for zstd, and for the others [the end](super::members).
+    /// Decompresses a stream with all its members or frames. Trailing data is an error for zstd,
+    /// and [ignored](super::members) for the others.
     fn decoder<'r>(self, mut packed: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
-        // No bytes at all are no zstd frames to its decoder, and then a good file without content.
+        // The zstd decoder accepts an empty file as zero frames.
         if self != Self::Plain && packed.fill_buf()?.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -102,7 +101,7 @@ impl Compression {
         })
     }
 
-    /// Says what a decoder's error means; errors of the system below it stay as they are.
+    /// Explains errors of the decoder; I/O errors are unchanged.
     fn explain(self, error: io::Error) -> io::Error {
         if self == Self::Plain || error.raw_os_error().is_some() {
             return error;
@@ -122,19 +121,18 @@ impl Compression {
     }
 }
 
-/// How hard it is tried: a new index is packed once and read by every client, but a person waits
-/// for it.
+/// Compression level: a new index is compressed once and read by every client, but a user waits for
+/// it.
 const GZIP_LEVEL: u32 = 6;
 /// The next one takes twice the time for 4% less.
 const XZ_PRESET: u32 = 0;
-/// In bytes, what one thread packs at a time: where blocks end must not depend on how many threads
-/// there are.
+/// Bytes that one thread compresses at a time: block boundaries must not depend on the number of
+/// threads.
 const XZ_BLOCK: u64 = 4 << 20;
 const XZ_THREADS_MAX: u32 = 8;
 const ZSTD_LEVEL: i32 = 9;
 
-/// Packs what is written to it. Equal texts make equal files: nothing of the time or the machine is
-/// in them.
+/// Compresses what is written to it. Equal texts give equal files, independent of time and machine.
 pub enum Encoder<W: Write> {
     Gzip(flate2::write::GzEncoder<W>),
     Xz(Box<lzma_rust2::XzWriterMt<W>>),
@@ -143,7 +141,7 @@ pub enum Encoder<W: Write> {
 }
 
 impl<W: Write> Encoder<W> {
-    /// bzip2 is only read: everybody who knows it knows the others.
+    /// bzip2 is only read: all clients that support it also support the others.
     pub fn new(codec: Compression, out: W) -> io::Result<Self> {
         Ok(match codec {
             Compression::Gzip => Self::Gzip(flate2::write::GzEncoder::new(
@@ -171,7 +169,7 @@ impl<W: Write> Encoder<W> {
         })
     }
 
-    /// Writes the end and gives back what it wrote to.
+    /// Finishes the stream and returns the inner writer.
     pub fn finish(self) -> io::Result<W> {
         match self {
             Self::Gzip(encoder) => encoder.finish(),
@@ -213,11 +211,11 @@ pub struct IndexText<'r> {
     buffer: Box<[u8]>,
     /// The unread part of the buffer.
     unread: std::ops::Range<usize>,
-    /// Bytes that came out of the decoder.
+    /// Bytes from the decoder so far.
     total: u64,
 }
 
-/// Content that is not what the root declared.
+/// The content does not match the root.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("wrong uncompressed size: expected {expected}, got {got} bytes")]
@@ -232,7 +230,7 @@ pub enum OpenError {
 }
 
 impl<'r> IndexText<'r> {
-    /// `declared` is what is held against the content; a digest left out there costs no hashing.
+    /// `declared` is compared with the content; without a digest nothing is hashed.
     pub fn open(
         compression: Compression,
         declared: Open,
@@ -252,7 +250,7 @@ impl<'r> IndexText<'r> {
         })
     }
 
-    /// Reads what is left and holds the whole against the declaration.
+    /// Reads the rest and verifies size and digest.
     pub fn verify(mut self) -> Result<(), OpenError> {
         loop {
             let length = self.fill_buf()?.len();

@@ -1,16 +1,15 @@
-//! What packages need of each other: from those that are chosen to all that they need of the same
-//! repository.
+//! Dependency resolution: adds all packages of the same repository that the chosen packages need.
 //!
-//! Whatever may meet a need is taken: of every alternative, each package that is or provides it, in
-//! its newest version that fits. Which of them a client will install is not known here, and one
-//! that is missing costs more than one that lies there. So what is taken depends on no order, and
-//! is what `apt-cache depends --recurse` and `dnf repoquery --requires --resolve --recursive` list,
-//! but for older versions. Conflicts are not looked at. What a package provides itself is not
-//! looked for elsewhere.
+//! Everything that may satisfy a dependency is added: for every alternative, each package that is
+//! or provides it, in its newest matching version. Which one a client will install is unknown, and
+//! a missing package is worse than an unnecessary one. So the result does not depend on any order,
+//! and is what `apt-cache depends --recurse` and `dnf repoquery --requires --resolve --recursive`
+//! list, without older versions. Conflicts are ignored. Dependencies that a package provides itself
+//! are satisfied.
 //!
 //! Nothing of an index's text is kept but each different name and version once, each different need
-//! once, and for each package some 200 bytes and 8 for each of its needs. All of it comes from
-//! strangers: what it takes has limits, and so has the search.
+//! once, and for each package some 200 bytes and 8 for each of its needs. All of it is untrusted
+//! input: memory and search time are limited.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -21,17 +20,16 @@ use crate::rel_path::RelPath;
 
 /// A name or a version, in bytes.
 const WORD_LIMIT: usize = 16 << 10;
-/// All of them. Those of the largest archives are estimated at some 20 MB.
+/// Total of all texts. Those of the largest archives are estimated at some 20 MB.
 const WORDS_LIMIT: usize = 256 << 20;
-/// Terms of needs, needs of packages, and what is provided, together. The largest archives are
-/// estimated at some 2 million.
+/// Terms, needs and provisions together. The largest archives are estimated at some 2 million.
 const RECORDS_LIMIT: usize = 32 << 20;
-/// How often what is provided is held against what is needed; long versions count more. The largest
-/// archives are estimated at some 10 million.
+/// Number of comparisons of provisions with needs; long versions count more. The largest archives
+/// are estimated at some 10 million.
 const COMPARED_LIMIT: usize = 64 << 20;
 
-/// Which versions are meant, as flags: what is less, equal and greater than one version. None:
-/// whatever version.
+/// A range of versions, as flags: less than, equal to and greater than one version. None: any
+/// version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Relation(u8);
 
@@ -60,14 +58,14 @@ impl Relation {
     }
 }
 
-/// A relation to a version, which is empty where any will do.
+/// A relation to a version, which is empty if any version matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Versions<'t> {
     pub relation: Relation,
     pub version: &'t str,
 }
 
-/// How a term stands to the one before it.
+/// The relation of a term to the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Connective {
     /// Begins a new alternative.
@@ -76,12 +74,12 @@ pub enum Connective {
     With,
 }
 
-/// One name that is needed. A need is a list of them.
+/// One required name. A need is a list of terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term<'t> {
     pub connective: Connective,
     pub name: &'t str,
-    /// What stands behind a `:` of the name.
+    /// The qualifier after a `:` in the name.
     pub qualifier: &'t str,
     pub versions: Versions<'t>,
 }
@@ -101,26 +99,26 @@ impl<'t> Term<'t> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target<'t> {
     pub architecture: &'t str,
-    /// What tells apart packages of one name that are no updates of each other.
+    /// Distinguishes packages of one name that are not updates of each other.
     pub stream: &'t str,
     /// `Multi-Arch` of a deb package.
     pub multi_arch: &'t str,
 }
 
-/// How well a package suits one that needs what it provides.
+/// How well a package matches the architecture of one that needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Preference {
-    /// Where nothing suits well.
+    /// Used only if there is no better match.
     Fallback,
     Preferred,
 }
 
-/// What a format knows of dependencies.
+/// The dependency rules of a format.
 pub trait DependencyRules {
     /// The order of the versions of packages.
     fn compare(&self, a: &str, b: &str) -> Ordering;
 
-    /// Whether what is provided is what is needed, the names being equal.
+    /// Whether a provided version satisfies a needed one; the names are equal.
     fn satisfies(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool;
 
     /// Whether a package may meet the need of another one. `None`: never.
@@ -131,28 +129,28 @@ pub trait DependencyRules {
         qualifier: &str,
     ) -> Option<Preference>;
 
-    /// A need as the format's users write it.
+    /// A need in the syntax of the format.
     fn format_need(&self, need: &[Term<'_>]) -> String;
 }
 
-/// Whether what is needed must be there.
+/// Whether a need is required or recommended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strength {
     Required,
     Recommended,
 }
 
-/// A package that is there to be taken.
+/// A package that can be added.
 pub struct Candidate<'t> {
     pub name: &'t str,
     pub version: &'t str,
     pub target: Target<'t>,
-    /// What tells which source package it was built from.
+    /// The source package that it was built from.
     pub source: &'t str,
     pub path: RelPath,
 }
 
-/// The number of a text.
+/// The number of an interned text.
 type Symbol = u32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,7 +182,7 @@ struct Provision {
     relation: u8,
 }
 
-/// Each different text once.
+/// Stores each different text once.
 #[derive(Default)]
 struct Interner {
     numbers: HashMap<Rc<str>, Symbol>,
@@ -213,7 +211,7 @@ impl Interner {
     }
 }
 
-/// A limit is exceeded: the packages of an index are too many or too odd.
+/// A limit was exceeded: the index has too many packages or dependencies.
 #[derive(Debug)]
 pub struct LimitExceeded;
 
@@ -224,7 +222,7 @@ impl LimitExceeded {
     }
 }
 
-/// The packages of a repository that may be taken, and what they need and provide.
+/// The available packages of a repository, with their needs and provisions.
 pub struct PackageSet<R> {
     rules: R,
     texts: Interner,
@@ -236,10 +234,10 @@ pub struct PackageSet<R> {
     records: usize,
 }
 
-/// What was found.
+/// The result of the search.
 #[derive(Debug, Default)]
 pub struct Closure {
-    /// The packages that are taken, by their numbers.
+    /// The numbers of the added packages.
     pub members: Vec<usize>,
     /// The numbers of needs that no package meets.
     unmet: BTreeSet<u32>,
@@ -258,8 +256,8 @@ impl<R: DependencyRules> PackageSet<R> {
         }
     }
 
-    /// Adds a package; what else is said goes to the one that was added last. It provides its own
-    /// name.
+    /// Adds a package, which provides its own name. The following calls apply to the package added
+    /// last.
     pub fn add(&mut self, candidate: Candidate<'_>) -> Result<usize, LimitExceeded> {
         let member = Member {
             name: self.texts.add(candidate.name)?,
@@ -314,7 +312,7 @@ impl<R: DependencyRules> PackageSet<R> {
         Ok(number)
     }
 
-    /// Notes what a package provides.
+    /// Adds a provision of a package.
     pub fn provide(
         &mut self,
         member: usize,
@@ -351,8 +349,7 @@ impl<R: DependencyRules> PackageSet<R> {
         Ok(())
     }
 
-    /// The number of a text that is known; what nobody needs has none, unless something else is
-    /// called so.
+    /// The number of a known text; texts that no package needs usually have none.
     pub fn symbol(&self, text: &str) -> Option<u32> {
         self.texts.numbers.get(text).copied()
     }
@@ -371,7 +368,7 @@ impl<R: DependencyRules> PackageSet<R> {
         members.map(|member| [member.name, member.version, member.architecture])
     }
 
-    /// What the packages that are chosen need, and what that needs.
+    /// Finds everything that the chosen packages need, recursively.
     pub fn close(&mut self, chosen: &Chosen) -> Result<Closure, LimitExceeded> {
         self.provisions.sort_unstable();
         self.provisions.dedup();
@@ -386,7 +383,7 @@ impl<R: DependencyRules> PackageSet<R> {
         for member in &waiting {
             taken[*member] = true;
         }
-        // Whether it was met, by need and by who has it.
+        // Whether it was satisfied, by need and package.
         let mut asked: HashMap<(u32, Symbol, Symbol), bool> = HashMap::new();
         let mut unmet = BTreeSet::new();
         while let Some(number) = waiting.pop() {
@@ -419,7 +416,7 @@ impl<R: DependencyRules> PackageSet<R> {
         })
     }
 
-    /// Whether one of these needs names a path.
+    /// Whether one of these needs is a path.
     pub fn lacks_paths(&self, closure: &Closure) -> bool {
         let terms = closure
             .unmet
@@ -439,7 +436,7 @@ impl<R: DependencyRules> PackageSet<R> {
             .collect()
     }
 
-    /// What no package meets, for the user.
+    /// A warning about unsatisfied needs, for the user.
     pub fn warning(&self, closure: &Closure) -> Option<String> {
         const NAMED: usize = 5;
         const LENGTH: usize = 80;
@@ -494,14 +491,14 @@ impl<R: DependencyRules> PackageSet<R> {
     }
 }
 
-/// A search for what meets needs, with what it has cost.
+/// A search, with its cost so far.
 struct Search<'u, R> {
     packages: &'u PackageSet<R>,
     compared: usize,
 }
 
 impl<'u, R: DependencyRules> Search<'u, R> {
-    /// What is provided by that name, by all packages or by one.
+    /// The provisions of a name, of all packages or of one.
     fn provisions(
         &mut self,
         name: Symbol,
@@ -559,7 +556,7 @@ impl<'u, R: DependencyRules> Search<'u, R> {
         Ok(false)
     }
 
-    /// The packages to take for a need of `needing`.
+    /// The packages to add for a need of `needing`.
     fn find(&mut self, need: u32, needing: &Member) -> Result<BTreeSet<usize>, LimitExceeded> {
         let packages = self.packages;
         let mut found = BTreeSet::new();
@@ -587,7 +584,7 @@ impl<'u, R: DependencyRules> Search<'u, R> {
         Ok(found)
     }
 
-    /// Of each name, architecture and stream the newest; several where their versions are equal.
+    /// The newest of each name, architecture and stream; several if their versions are equal.
     fn newest(&self, members: impl Iterator<Item = usize>) -> Vec<usize> {
         let packages = self.packages;
         let mut newest: HashMap<[Symbol; 3], Vec<usize>> = HashMap::new();
@@ -610,7 +607,7 @@ impl<'u, R: DependencyRules> Search<'u, R> {
     }
 }
 
-/// The alternatives of a need, each with all that one package must provide.
+/// The alternatives of a need, each with all terms that one package must provide.
 fn alternatives(need: &[StoredTerm]) -> impl Iterator<Item = &[StoredTerm]> {
     need.chunk_by(|_, next| next.connective == Connective::With)
 }

@@ -1,4 +1,4 @@
-//! What goes wrong with a repository's metadata and with its packages.
+//! Errors in the metadata and packages of a repository.
 
 use std::io;
 
@@ -8,22 +8,22 @@ use crate::rel_path::RelPathError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    /// The text is not what this kind of file must be.
+    /// The content of the file is invalid.
     #[error("{file}: {what}")]
     Malformed { file: String, what: String },
     #[error("{file}: {named_by} has an unsafe path: {source}")]
     Path {
         file: String,
-        /// The package or field that names the path.
+        /// The package or field with the path.
         named_by: String,
         source: RelPathError,
     },
-    /// Only digests that cannot be trusted, or none.
+    /// Only weak digests, or none.
     #[error(
         "{file}: {named_by} has no strong digest (sha256, sha384 or sha512; for rpm also sha1)"
     )]
     NoDigest { file: String, named_by: String },
-    /// The root lacks what the configuration asks for.
+    /// The root does not contain something that is configured.
     #[error("{what} {wanted:?} not found in {file}, available: {}", available.join(", "))]
     NotFound {
         file: String,
@@ -32,16 +32,16 @@ pub enum FormatError {
         wanted: String,
         available: Vec<String>,
     },
-    /// The place for new indexes cannot be written.
+    /// A new index cannot be written.
     #[error("cannot write {file}: {source}")]
     Write {
         file: String,
         source: std::io::Error,
     },
-    /// What was written is not what is read from where it is stored.
+    /// A new index cannot be read back as it was written.
     #[error("{file}: verification of the written file failed: {what}")]
     ReadBack { file: String, what: String },
-    /// The index is there only in compressions that are not read.
+    /// The index is only available in unsupported compression formats.
     #[error("{file}: {name} is only available as {}, which is not supported (supported: gz, xz, bz2, zst, uncompressed)", found.join(", "))]
     Compression {
         file: String,
@@ -60,9 +60,9 @@ impl FormatError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Write { source, .. } => exit_of_io(source),
-            // A fault of chantal itself.
+            // A bug in chantal.
             Self::ReadBack { .. } => Exit::Other,
-            // As a wrong suite is, which is not found.
+            // As for a wrong suite, which is not found.
             Self::NotFound { .. }
             | Self::Compression { .. }
             | Self::Malformed { .. }
@@ -73,7 +73,7 @@ impl FormatError {
     }
 }
 
-/// Why a package is not what it says of itself. The messages follow the package's name.
+/// Why a package is invalid. The messages follow the name of the package.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
     #[error("not an RPM package: {0}")]
@@ -94,7 +94,7 @@ pub enum PackageError {
     Io(#[from] io::Error),
 }
 
-/// What goes wrong when a new index is written.
+/// An error while a new index is written.
 pub(super) fn not_written(file: &str, source: io::Error) -> FormatError {
     FormatError::Write {
         file: file.to_owned(),
@@ -103,7 +103,7 @@ pub(super) fn not_written(file: &str, source: io::Error) -> FormatError {
 }
 
 impl FormatError {
-    /// What it means for a file that was just written: what is wrong with it, chantal has done.
+    /// Converts an error in a file that chantal has just written.
     pub fn into_read_back_error(self) -> Self {
         let what = match &self {
             Self::Malformed { what, .. } => what.clone(),

@@ -1,8 +1,7 @@
-//! Filters: which packages of a repository are wanted, judged one at a time, and then by their
-//! versions.
+//! Filters: checks packages one at a time, and then selects by version.
 //!
-//! A package is wanted when it fulfils every criterion that is given. Names, source packages,
-//! groups and modules are one criterion: any of them may name it.
+//! A package is selected if it meets every criterion. Names, source packages, groups and modules
+//! together are one criterion: any of them may match.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -14,13 +13,13 @@ use crate::config::{Filters, Patterns};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
-/// What a package is judged by. What is not known fulfils no wish, and nothing unwanted.
+/// The attributes of a package. An unknown attribute matches neither wanted nor unwanted values.
 #[derive(Clone, Copy, Debug)]
 pub struct FilterAttributes<'a> {
     pub package: &'a Package,
     /// In bytes.
     pub size: Option<u64>,
-    /// The name of the source package that it was built from; of a source package its own.
+    /// The name of its source package; for a source package, its own name.
     pub source: Option<&'a str>,
     pub section: Option<&'a str>,
     pub priority: Option<&'a str>,
@@ -29,7 +28,7 @@ pub struct FilterAttributes<'a> {
     pub module: Option<&'a str>,
 }
 
-/// Whether a package fulfils every criterion but [`Filters::newest`].
+/// Whether a package meets every criterion except [`Filters::newest`].
 pub fn matches(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
     let name = attributes.package.name.as_str();
     is_named(filters, attributes)
@@ -43,8 +42,8 @@ pub fn matches(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
         && is_small_enough(filters, attributes)
 }
 
-/// Whether a package that others need may be taken: whether no criterion says what is not wanted,
-/// or how much. What says which ones are meant says nothing of it.
+/// Whether a dependency may be added: only criteria that exclude packages or limit their size apply
+/// to it, not those that select packages.
 pub fn allows_as_dependency(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
     let groups: Vec<&str> = attributes.groups.iter().map(String::as_str).collect();
     let is_unwanted = [
@@ -65,15 +64,15 @@ pub fn allows_as_dependency(filters: &Filters, attributes: &FilterAttributes<'_>
         && is_small_enough(filters, attributes)
 }
 
-/// Whether a package is chosen that was built from a source package.
+/// Whether a binary package of a source package is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuiltPackages {
     Chosen,
     NotChosen,
 }
 
-/// Whether a source package is wanted: what was built from it is, it is named itself, or nothing
-/// is. Sections and priorities say nothing of sources.
+/// Whether a source package is selected: one of its binary packages is, its own name matches, or
+/// there are no names. Sections and priorities do not apply to sources.
 pub fn matches_source(
     filters: &Filters,
     attributes: &FilterAttributes<'_>,
@@ -93,7 +92,7 @@ pub fn matches_source(
         && is_small_enough(filters, attributes)
 }
 
-/// Whether the filters say only what is not wanted, or how much.
+/// Whether the filters only exclude packages or limit their size.
 fn names_no_package(filters: &Filters) -> bool {
     let lists = [
         &filters.source_packages,
@@ -133,8 +132,8 @@ fn is_named(filters: &Filters, attributes: &FilterAttributes<'_>) -> bool {
             .any(|(patterns, names)| any_name_matches(&patterns.wanted, names))
 }
 
-/// Packages for every architecture belong to each of them unless they are named as unwanted, and so
-/// do sources.
+/// Packages for all architectures, and sources, match every architecture unless they are excluded
+/// explicitly.
 fn architecture_names(package: &Package) -> Vec<&str> {
     let architecture = package.architecture.as_str();
     match architecture {
@@ -169,15 +168,15 @@ fn any_pattern_matches(patterns: &[Pattern], name: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
 
-/// Packages that fulfil the other criteria, to be judged by their versions.
+/// Packages that meet the other criteria, to be selected by version.
 #[derive(Debug, Default)]
 pub struct Candidates {
-    /// By name, architecture and stream; by version, the places of its files.
+    /// By name, architecture and stream: the file paths by version.
     by_name: HashMap<(String, String, String), BTreeMap<String, Vec<RelPath>>>,
 }
 
 impl Candidates {
-    /// `stream` tells apart what is never an update of each other.
+    /// Packages of different streams are never updates of each other.
     pub fn add(&mut self, package: Package, stream: &str, path: RelPath) {
         let key = (package.name, package.architecture, stream.to_owned());
         let versions = self.by_name.entry(key).or_default();
@@ -192,7 +191,7 @@ impl Candidates {
         let mut chosen = Chosen::default();
         for ((name, architecture, _), versions) in self.by_name {
             let mut versions: Vec<_> = versions.into_iter().collect();
-            // Versions that are written differently may be equal: they are one.
+            // Versions that are written differently can be equal: they count as one.
             versions.sort_by(|(a, _), (b, _)| compare(b, a));
             let mut count = 0;
             let mut last: Option<String> = None;

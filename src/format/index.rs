@@ -1,24 +1,24 @@
-//! Indexes that a root names, and the files that they name.
+//! The indexes in a root, and the files in an index.
 
 use super::compression::Compression;
 use crate::digest::Digest;
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
-/// One metadata file that the root names, with its alternatives.
+/// One metadata file in the root, with its variants.
 #[derive(Clone, Debug)]
 pub struct Index {
-    /// For messages: the uncompressed path as the root names it (`main/binary-amd64/Packages`), or
-    /// the data type (`primary`).
+    /// For messages: the uncompressed path in the root (`main/binary-amd64/Packages`), or the data
+    /// type (`primary`).
     pub name: String,
     pub kind: IndexKind,
-    /// The same content under several compressions, the one to read first. Never empty.
+    /// The same content with different compression, the preferred one first. Never empty.
     pub variants: Vec<Variant>,
     pub presence: Presence,
 }
 
 impl Index {
-    /// The name of the index that this one repeats in another form.
+    /// The name of the index of which this is another form.
     pub fn repeats(&self) -> Option<&str> {
         let name = match self.name.as_str() {
             "group" => Some("group_gz"),
@@ -28,16 +28,16 @@ impl Index {
     }
 }
 
-/// How much of an index the upstream must have.
+/// Whether the upstream must have an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// At least one variant: roots often list variants that no server has.
+    /// At least one variant is required: roots often list variants that do not exist.
     AnyVariant,
-    /// The same again for other clients (`primary_db`, `primary_zck`): it may be missing where the
-    /// one that it repeats is there.
+    /// Another form for other clients (`primary_db`, `primary_zck`): it may be missing if the
+    /// original exists.
     Twin,
-    /// It is mirrored when it is there and not missed when it is not (`main/binary-amd64/Release`,
-    /// which no client asks for).
+    /// It is mirrored if it exists and ignored if not (`main/binary-amd64/Release`, which clients
+    /// do not request).
     Optional,
 }
 
@@ -46,11 +46,11 @@ pub enum Presence {
 pub enum IndexKind {
     /// Packages (`Packages`, primary).
     Packages,
-    /// Source packages, where they have a list of their own (`Sources`).
+    /// Source packages, if they have a separate list (`Sources`).
     Sources,
     /// Files that are not packages (`SHA256SUMS` of installer images, deltas in prestodelta).
     OtherFiles,
-    /// No files: it is mirrored as it is.
+    /// No files: it is mirrored unchanged.
     Opaque,
 }
 
@@ -68,23 +68,21 @@ impl IndexKind {
 #[derive(Clone, Debug)]
 pub struct Variant {
     pub path: RelPath,
-    /// Further paths under which clients ask for the same bytes (`by-hash/SHA256/...`), strongest
-    /// digest first. The upstream is asked for the first of them before `path`: its content cannot
-    /// change mid-sync.
+    /// Further paths of the same bytes (`by-hash/SHA256/...`), strongest digest first. The first
+    /// one is requested before `path`, because its content cannot change during a sync.
     pub by_hash: Vec<RelPath>,
-    /// What the root declares of the file as it is transferred: SHA-256 if it is among the digests,
-    /// else the strongest.
+    /// The digest of the compressed file: SHA-256 if the root has it, otherwise the strongest.
     pub digest: Digest,
-    /// Another one that the root declares: clients check each.
+    /// Another digest in the root: clients check all of them.
     pub also: Option<Digest>,
     /// In bytes, as transferred.
     pub size: Option<u64>,
     pub compression: Compression,
-    /// What the root declares of the uncompressed bytes.
+    /// Size and digest of the uncompressed content.
     pub open: Open,
 }
 
-/// Declared digest and size in bytes of uncompressed content, as far as they are declared.
+/// Declared digest and size in bytes of uncompressed content, if any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
     pub digest: Option<Digest>,
@@ -92,13 +90,13 @@ pub struct Open {
     pub size: Option<u64>,
 }
 
-/// A file that an index names.
+/// A file in an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     pub path: RelPath,
-    /// Of the digests that the index declares and that can be trusted, SHA-256 if it is among them.
+    /// A strong digest from the index: SHA-256 if it has it.
     pub digest: Digest,
-    /// In bytes; some indexes do not say.
+    /// In bytes; some indexes do not contain it.
     pub size: Option<u64>,
     /// `None` for a file that is not a package (an installer image, a delta).
     pub package: Option<Package>,

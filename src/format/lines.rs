@@ -5,8 +5,8 @@ use std::io::{BufRead, Read};
 use super::FormatError;
 
 /// Reads the next line with its end into `line`, which is empty after the last one. Of a line that
-/// is longer than `limit` bytes only `limit` + 1 are read: the caller refuses it. `file` is for
-/// messages.
+/// is longer than `limit` bytes only `limit` + 1 are read, so that the caller can reject it. `file`
+/// is for messages.
 pub(super) fn read_line(
     file: &str,
     text: &mut dyn BufRead,

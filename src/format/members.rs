@@ -1,11 +1,10 @@
-//! What a gzip, bzip2 or xz file holds: one member (gzip's word, xz and bzip2 say stream) after the
-//! other.
+//! Files of gzip, bzip2 and xz: a sequence of members (called streams in xz and bzip2).
 //!
-//! A file ends with its last member. What follows it and does not begin another one is not looked
-//! at, as zlib's `gzread`, libbz2 and liblzma have it and therefore apt and dnf: tools that write
-//! to tapes or blocks leave zero bytes there, and the digest of the file covers them. No content
-//! can hide in it, and what was declared of the content is held against what came before. zstd is
-//! no part of this: its clients refuse a file that goes on after its last frame.
+//! A file ends with its last member. Trailing data that does not begin another member is ignored,
+//! as in zlib's `gzread`, libbz2 and liblzma and therefore in apt and dnf: tools that write to
+//! tapes or blocks add zero bytes, which the digest of the file covers. It cannot contain hidden
+//! content, and the declared size and digest are compared with the content before it. zstd is
+//! different: its clients reject trailing data.
 
 use std::io::{self, BufRead, Read};
 
@@ -21,7 +20,7 @@ pub(super) enum Codec {
 }
 
 impl Codec {
-    /// How each member begins. gzip's readers look at no more than this.
+    /// The magic number of a member. Readers of gzip check no more than this.
     const fn magic(self) -> &'static [u8] {
         match self {
             Self::Gzip => b"\x1f\x8b",
@@ -31,7 +30,7 @@ impl Codec {
     }
 }
 
-/// Unpacks all members.
+/// Decompresses all members.
 pub(super) struct Members<R: BufRead> {
     codec: Codec,
     /// `None` after the last one.
@@ -112,7 +111,7 @@ impl<R: BufRead> Read for Members<R> {
     }
 }
 
-/// A reader of which the next bytes can be known before they are read.
+/// A reader that can peek at the next bytes.
 struct Peeked<R> {
     start: Vec<u8>,
     /// How many of them were read.
@@ -121,7 +120,7 @@ struct Peeked<R> {
 }
 
 impl<R: BufRead> Peeked<R> {
-    /// A buffer may end anywhere: no single look at it is enough.
+    /// The bytes may be spread over two buffers.
     fn begins_with(&mut self, wanted: &[u8]) -> io::Result<bool> {
         self.start.drain(..self.read);
         self.read = 0;
@@ -156,7 +155,7 @@ impl<R: BufRead> Read for Peeked<R> {
     }
 }
 
-/// `read` for whoever can do `fill_buf` and `consume`.
+/// `read` implemented with `fill_buf` and `consume`.
 pub(super) fn read_buffered(reader: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
     let available = reader.fill_buf()?;
     let length = available.len().min(into.len());

@@ -1,9 +1,9 @@
-//! What a repository format is to the rest: bytes in, references out.
+//! Repository formats: bytes in, references out.
 //!
-//! A format says where the root stands, which indexes a trusted root names, and which files an
-//! index names. It knows no network, no pool and no store, and it gets to parse nothing that was
-//! not verified: the root comes as [`Trusted`], an index as a reader over bytes whose digest the
-//! root vouched for. Indexes are streamed; memory does not grow with their text.
+//! A format defines where the root is, which indexes a trusted root contains, and which files an
+//! index contains. It has no access to network, pool or store, and parses only verified bytes: the
+//! root is [`Trusted`], an index is a reader of bytes whose digest is in the root. Indexes are
+//! streamed; memory does not grow with their text.
 
 mod choose;
 pub mod compression;
@@ -44,15 +44,15 @@ pub use regenerate::{
 };
 pub use root::{Companion, KeyFile, OwnKey, Root, RootSource, ValidUntil, root_text};
 
-/// Which of two versions is newer; a [`Package::version`] is meant.
+/// Compares two versions ([`Package::version`]).
 pub type VersionOrder = fn(&str, &str) -> Ordering;
 
 /// What all repositories of a format have in common.
 pub trait Format: Sync {
     fn kind(&self) -> RepoFormat;
 
-    /// Selects everything that a root at this place names: the configuration that a stored state
-    /// was made by may be gone.
+    /// Selects everything in a root at this path, for stored states, whose configuration may have
+    /// changed.
     fn everything(&self, root: &RelPath) -> Box<dyn Selected>;
 
     fn version_order(&self) -> VersionOrder;
@@ -60,71 +60,68 @@ pub trait Format: Sync {
     /// The root among the files of a state that are roots or signatures of one.
     fn root_among(&self, paths: &mut dyn Iterator<Item = &RelPath>) -> Option<RootSource>;
 
-    /// Whether clients ignore a root that is older than the one they know.
+    /// Whether clients ignore a root that is older than the one they have.
     fn compares_dates(&self) -> bool;
 
-    /// When a root that lies somewhere was made, where clients compare that; `None` also for one
-    /// that cannot be read.
+    /// The date of an existing root, if clients compare it; also `None` if it cannot be read.
     fn date_of(&self, source: &RootSource, bytes: &[u8]) -> Option<i64>;
 
     /// The root with another date.
     fn dated(&self, text: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8>;
 
-    /// Reads a root of our own as clients will, before it is signed.
+    /// Parses a generated root like a client, before it is signed.
     fn read_back(&self, path: &RelPath, text: &[u8]) -> Result<(), FormatError>;
 
-    /// Where the root's text stands by itself.
+    /// The path of the unsigned root.
     fn plain(&self, source: &RootSource) -> RelPath;
 
-    /// The signed forms that clients look for.
+    /// The signed forms that clients request.
     fn forms(&self, source: &RootSource) -> Vec<RootSource>;
 
-    /// What clients make of a signature that is a file of its own; `None` when nothing speaks
-    /// against it.
+    /// Why clients reject a detached signature; `None` if they accept it.
     fn reject_signature(&self, _signature: &[u8]) -> Option<&'static str> {
         None
     }
 
-    /// The trusted keys as this format's clients take them, at the top of a published tree. `name`
-    /// is `publish.key_name`.
+    /// The key files for clients of this format, at the top of a published tree. `name` is
+    /// `publish.key_name`.
     fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile>;
 
-    /// Where our own key is published.
+    /// The paths of chantal's own key.
     fn own_keys(&self, key_name: &RelPath) -> Vec<OwnKey>;
 
     /// The client setting that accepts an unsigned root.
     fn unsigned_setting(&self) -> &'static str;
 
-    /// Whether a root says what its repository is (suite, codename, origin, label), so that a merge
-    /// can be called otherwise.
+    /// Whether a root contains an identity (suite, codename, origin, label), which a merge can
+    /// change.
     fn has_identity(&self) -> bool {
         false
     }
 
-    /// The root with other values of such fields.
+    /// The root with other values of these fields.
     fn with_identity(&self, root: &[u8], _fields: &[(&str, &str)]) -> Vec<u8> {
         root.to_vec()
     }
 
-    /// Whether the packages of these indexes lie beside the root. States of both kinds have no
-    /// common place for their indexes.
+    /// Whether it is a flat repository. Flat and other states cannot be merged.
     fn is_flat(&self, _indexes: &[Index]) -> bool {
         false
     }
 
-    /// Whether a state with new indexes keeps the files that are not packages: installer images do
-    /// not depend on which packages there are, deltas do.
+    /// Whether a state with new indexes keeps files that are not packages: installer images are
+    /// independent of the packages, deltas are not.
     fn carries_files(&self) -> bool {
         false
     }
 
-    /// Whether a key file is about the signature beside it, and not about the repository.
+    /// Whether a key file belongs to a signature, and not to the repository.
     fn is_key_of_a_signature(&self, _path: &RelPath) -> bool {
         false
     }
 
-    /// What a package says of itself, after its own digests were found right. A format whose
-    /// packages have no signatures inside (apt's are vouched for by their index) is not asked.
+    /// Parses a package and verifies its digests. Not used for formats whose packages are not
+    /// signed themselves (apt).
     fn read_package_header(&self, _package: &mut dyn Read) -> Result<PackageHeader, PackageError> {
         Err(PackageError::NotSigned)
     }
@@ -132,38 +129,38 @@ pub trait Format: Sync {
     /// Where metadata says why packages changed.
     fn change_reasons(&self) -> ChangeReasons;
 
-    /// Why an index that is not parsed must not be mirrored, judged by its first bytes; `None` if
-    /// it may be.
+    /// Why an index that is not parsed must not be mirrored, according to its first bytes; `None`
+    /// if it may be.
     fn reject_opaque(&self, _start: &[u8]) -> Option<&'static str> {
         None
     }
 }
 
-/// A repository of a format, as a selection takes it: everything that sync needs to know of it. All
-/// paths are relative to the repository's URL.
+/// A repository with its selection: everything that a sync needs to know. All paths are relative to
+/// the URL of the repository.
 pub trait Selected: Send + Sync {
     fn format(&self) -> &'static dyn Format;
 
-    /// The selection as a text that changes exactly when the selection does: a state made by
-    /// another one is not comparable.
+    /// The selection as a text, to detect changes: states of different selections are not
+    /// comparable.
     fn selection(&self) -> String;
 
-    /// Which of the repositories at one URL it is; empty where there is only one.
+    /// Identifies the repository at its URL; empty if there is only one.
     fn suite(&self) -> String;
 
-    /// Where the root may stand, best first: the first one that the upstream has is the root.
+    /// Possible roots, preferred first: the first one that exists is used.
     fn roots(&self) -> Vec<RootSource>;
 
-    /// Files that belong beside the root and are mirrored when the upstream has them, though no
-    /// digest vouches for them: they are published, never parsed.
+    /// Files next to the root that are mirrored if they exist, although no digest covers them: they
+    /// are published, never parsed.
     fn companions(&self, root: &RootSource) -> Vec<Companion>;
 
     /// Parses a root and chooses from it what this repository's selection needs.
     fn open_root(&self, root: &Trusted) -> Result<Root, FormatError>;
 
-    /// Streams the files that an index names. `text` is the index without its compression.
+    /// Streams the files in an index. `text` is the uncompressed index.
     ///
-    /// An error of `each` ends the reading and is passed on.
+    /// Stops at an error of `each`.
     fn read_index(
         &self,
         index: &Index,
@@ -171,8 +168,8 @@ pub trait Selected: Send + Sync {
         each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
     ) -> Result<(), FormatError>;
 
-    /// Chooses the packages of this selection. What the lists of packages name is given back, so
-    /// that they need not be read again.
+    /// Chooses the packages of this selection. Returns the files in the lists of packages, so that
+    /// they need not be read again.
     fn choose(&self, indexes: &dyn Indexes) -> Result<PackageChoice, FormatError>;
 
     /// Writes new indexes for the chosen packages of one or several states, and a root over them.
@@ -182,18 +179,17 @@ pub trait Selected: Send + Sync {
         sink: &mut dyn Sink,
     ) -> Result<Regenerated, FormatError>;
 
-    /// Where packages of one name are no updates of each other: by package, the stream that it
-    /// belongs to.
+    /// The streams by package, for packages of one name that are not updates of each other.
     fn streams(&self, _indexes: &dyn Indexes) -> Result<HashMap<Package, String>, FormatError> {
         Ok(HashMap::new())
     }
 
-    /// Wished architectures that no package has, given the architectures that packages do have.
+    /// The selected architectures that no package has.
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String>;
 }
 
 impl RepoFormat {
-    /// What its repositories have in common.
+    /// The format.
     pub fn rules(self) -> &'static dyn Format {
         match self {
             Self::Apt => &deb::AptFormat,
@@ -222,11 +218,10 @@ pub fn select(config: &FormatConfig, filters: &Filters) -> Result<Box<dyn Select
     })
 }
 
-/// Unpacks one file of the index `name` for `read`, and holds what came out against what the root
-/// declares of it.
+/// Decompresses one file of the index `name` for `read`, and compares the content with the root.
 ///
-/// What `read` made of it counts only when the whole is good. Whatever `read` leaves unread is
-/// unpacked and proved as well.
+/// The result of `read` is returned only if the whole content is valid. The part that `read` does
+/// not read is verified as well.
 pub fn read_text<T, E: From<FormatError>>(
     name: &str,
     variant: &Variant,

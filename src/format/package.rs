@@ -1,4 +1,4 @@
-//! What a package says of itself, and what an index says of it.
+//! Packages as described by themselves and by an index.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use crate::manifest::Package;
 use crate::openpgp::HashedSignature;
 use crate::terminal::is_unsafe;
 
-/// What a package says of itself.
+/// The content of a package's header.
 #[derive(Debug)]
 pub struct PackageHeader {
     pub identity: Identity,
-    /// Those that cover all of it.
+    /// The signatures that cover the whole package.
     pub signatures: Vec<HashedSignature>,
 }
 
@@ -20,12 +20,12 @@ pub struct PackageHeader {
 pub struct Identity {
     pub name: String,
     pub version: String,
-    /// What an index may call its architecture, the most usual first.
+    /// The architectures under which an index may list it, the most usual first.
     pub architectures: Vec<String>,
 }
 
 impl Identity {
-    /// Whether it is the package that an index says it is.
+    /// Whether it matches its entry in an index.
     pub fn is(&self, package: &Package) -> bool {
         self.name == package.name
             && self.version == package.version
@@ -40,11 +40,11 @@ impl fmt::Display for Identity {
     }
 }
 
-/// In bytes: several times what the longest real names and versions have.
+/// In bytes: several times the longest real names and versions.
 const WORD_LIMIT: usize = 512;
 
 impl Package {
-    /// Each part is one short word: they end up in manifests, tables and messages.
+    /// Each part must be one short word: they are used in manifests, tables and messages.
     pub fn new(
         file: &str,
         name: &str,

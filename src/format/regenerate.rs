@@ -1,12 +1,11 @@
-//! What a format needs to write new indexes for a choice of packages, and what it gives back.
+//! Types for writing new indexes of chosen packages.
 //!
 //! Indexes are rewritten by streaming those of the sources and copying the chosen packages' own
 //! bytes (a stanza, an element): no field is lost. Equal input gives equal output.
 //!
-//! What is written is read back before a root names it, and so is the root. An index that only
-//! describes packages and that no reader can take (an advisory with a typo in its markup) is left
-//! out: a filter or a merge can do without it, and so can clients. What says which packages there
-//! are, and which of them belong to a module, is never left out.
+//! New indexes and roots are read back before they are used. An index that only describes packages
+//! and cannot be read (an advisory with invalid markup) is omitted: filters, merges and clients
+//! work without it. Indexes that list packages or modules are never omitted.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -18,13 +17,13 @@ use crate::digest::ObjectRef;
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
-/// The packages that are taken, by the paths that their index gives.
+/// The chosen packages, by path in their index.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Chosen {
-    /// With the new path of those that cannot stay where they are.
+    /// With the new path if it has to change.
     paths: HashMap<RelPath, Option<RelPath>>,
-    /// Names and versions of APT source packages: several of them may share a file, and not all be
-    /// taken.
+    /// Names and versions of APT source packages: several of them may share a file, and not all may
+    /// be chosen.
     sources: HashSet<(String, String)>,
     records: Option<u64>,
 }
@@ -34,12 +33,12 @@ impl Chosen {
         self.paths.insert(path, None);
     }
 
-    /// Takes a package that gets another path. All files of a source package move to one directory.
+    /// Adds a package with another path. All files of a source package move to one directory.
     pub fn move_to(&mut self, path: RelPath, place: RelPath) {
         self.paths.insert(path, Some(place));
     }
 
-    /// Notes that a package is taken, whatever its files.
+    /// Marks a package as chosen, independent of its files.
     pub fn note(&mut self, package: &Package) {
         if package.architecture == "source" {
             let source = (package.name.clone(), package.version.clone());
@@ -47,7 +46,7 @@ impl Chosen {
         }
     }
 
-    /// Whether a file is taken, and for the sake of this package.
+    /// Whether a file is chosen as part of this package.
     pub fn has_of(&self, path: &RelPath, package: &Package) -> bool {
         let is_noted = || {
             let source = (package.name.clone(), package.version.clone());
@@ -56,7 +55,7 @@ impl Chosen {
         self.has(path) && (package.architecture != "source" || is_noted())
     }
 
-    /// Takes what another choice does.
+    /// Adds the packages of another choice.
     pub fn extend(&mut self, other: Self) {
         self.paths.extend(other.paths);
         self.sources.extend(other.sources);
@@ -66,7 +65,7 @@ impl Chosen {
         self.paths.contains_key(path)
     }
 
-    /// The new path of a package that is taken and moves.
+    /// The new path of a chosen package.
     pub fn moved(&self, path: &RelPath) -> Option<&RelPath> {
         self.paths.get(path)?.as_ref()
     }
@@ -75,7 +74,7 @@ impl Chosen {
         self.paths.len()
     }
 
-    /// Sets how many records of the lists of packages name a chosen path; several may name one.
+    /// Sets the number of records with a chosen path; several may have the same path.
     pub fn with_records(self, records: u64) -> Self {
         Self {
             records: Some(records),
@@ -83,50 +82,48 @@ impl Chosen {
         }
     }
 
-    /// `None` where they were not counted.
+    /// `None` if they were not counted.
     pub fn records(&self) -> Option<u64> {
         self.records
     }
 }
 
-/// What a selection takes of a repository.
+/// The packages of a selection.
 #[derive(Debug, Default)]
 pub struct PackageChoice {
-    /// `None` where the upstream's own indexes are right. With filters they never are, even if
-    /// nothing is left out: the signer must not change with what the upstream happens to have.
+    /// `None` if the indexes of the upstream are used. With filters they never are, even if nothing
+    /// is excluded, so that the signer does not depend on the content of the upstream.
     pub chosen: Option<Chosen>,
-    /// What the lists of packages name of that; `None` where they were not read.
+    /// The files in the lists of packages; `None` if they were not read.
     pub listed: Option<ChosenFiles>,
-    /// For the user: what the choice lacks.
+    /// Warnings about missing packages, for the user.
     pub warnings: Vec<String>,
 }
 
-/// What lists of packages name.
+/// The files in lists of packages.
 #[derive(Debug, Default)]
 pub struct ChosenFiles {
-    /// The files of the chosen packages. Where one path is named in several ways it is there
-    /// several times, the first one first.
+    /// The files of the chosen packages. A path with different entries is included several times,
+    /// in order.
     pub files: Vec<Reference>,
     /// Of all packages, chosen or not.
     pub architectures: BTreeSet<String>,
 }
 
-/// The indexes of one state: those that are there, and their texts.
+/// The existing indexes of one state, and their texts.
 pub trait Indexes {
     fn all(&self) -> &[Index];
 
-    /// The variants that are there, the one to read first in front. Empty when there is none.
+    /// The existing variants, the preferred one first.
     fn present<'a>(&self, index: &'a Index) -> Vec<(&'a Variant, ObjectRef)>;
 
-    /// From now on an index is read from another of its variants than the one that was read so far;
-    /// false where it has no other.
+    /// Switches an index to another variant; returns false if there is none.
     fn set_aside(&self, index: &Index) -> bool;
 
-    /// Whether the files of an index are still what was stored. False where that cannot be told.
+    /// Whether the files of an index are undamaged. False if that cannot be determined.
     fn is_intact(&self, index: &Index) -> bool;
 
-    /// Gives the uncompressed text of an index to `work`, and proves it against the root's
-    /// declaration.
+    /// Passes the uncompressed text of an index to `work`, and verifies it against the root.
     fn read(
         &self,
         index: &Index,
@@ -134,7 +131,7 @@ pub trait Indexes {
     ) -> Result<(), FormatError>;
 }
 
-/// A state of which packages are taken into new indexes.
+/// A state whose packages are copied into new indexes.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     /// The text of its root.
@@ -143,25 +140,25 @@ pub struct Source<'a> {
     pub chosen: &'a Chosen,
 }
 
-/// A text that was stored, without and with compression.
+/// A stored text, uncompressed and compressed.
 #[derive(Clone, Debug)]
 pub struct Written {
-    /// What the text itself is.
+    /// The uncompressed text.
     pub open: ObjectRef,
-    /// In the order that was asked for.
+    /// In the requested order.
     pub packed: Vec<(Compression, ObjectRef)>,
 }
 
-/// Writes a text; given to a [`Sink`].
+/// Writes a text; passed to a [`Sink`].
 pub type Work<'w> = &'w mut dyn FnMut(&mut dyn Write) -> Result<(), FormatError>;
 
-/// Reads a text; given to a [`Sink`].
+/// Reads a text; passed to a [`Sink`].
 pub type ReadBack<'r> = &'r mut dyn FnMut(&mut dyn BufRead) -> Result<(), FormatError>;
 
-/// Where new indexes are stored.
+/// Stores new indexes.
 pub trait Sink {
-    /// Stores what `work` writes, once in each of these compressions. Each file is unpacked again
-    /// from where it is stored and compared with what was written, and `read_back` reads its text.
+    /// Stores the output of `work` in each of these compression formats. Each stored file is
+    /// decompressed and compared with the original, and `read_back` parses the text.
     fn store(
         &mut self,
         codecs: &[Compression],
@@ -170,18 +167,18 @@ pub trait Sink {
     ) -> Result<Written, FormatError>;
 }
 
-/// An index that new metadata does not have, because no reader can take it.
+/// An index that is omitted in new metadata because it cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// The number of the source that it belongs to.
+    /// The number of its source.
     pub source: usize,
     /// The type in repomd.xml, or the uncompressed path in Release.
     pub name: String,
-    /// What is wrong with it.
+    /// The problem.
     pub reason: String,
 }
 
-/// New indexes, and a root over them that nobody has signed yet.
+/// New indexes and their unsigned root.
 #[derive(Debug)]
 pub struct Regenerated {
     pub indexes: Vec<(RelPath, ObjectRef)>,
@@ -190,15 +187,14 @@ pub struct Regenerated {
     pub left_out: Vec<LeftOut>,
 }
 
-/// What becomes of a new index when one of the indexes that it is written from cannot be read.
+/// What to do if one of the source indexes of a new index cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnUnreadable {
     Refuse,
     LeaveOut,
 }
 
-/// The indexes of several sources that one new index is written from, with the numbers of their
-/// sources.
+/// The source indexes of one new index, with the numbers of their sources.
 pub(super) struct Inputs<'i> {
     sources: &'i [Source<'i>],
     pub(super) all: Vec<(usize, &'i Index)>,
@@ -219,7 +215,7 @@ impl<'i> Inputs<'i> {
         &self.sources[number]
     }
 
-    /// Gives the uncompressed text of one of them to `work`.
+    /// Passes the uncompressed text of one index to `work`.
     pub(super) fn read(
         &self,
         number: usize,
@@ -230,8 +226,8 @@ impl<'i> Inputs<'i> {
         read.inspect_err(|_| self.failed.set(Some((number, index))))
     }
 
-    /// Makes a new index with `write`; what cannot be read is left out of it or refused. `None`
-    /// when nothing is left to read.
+    /// Creates a new index with `write`; indexes that cannot be read are omitted or refused. `None`
+    /// if none is left.
     pub(super) fn written<T>(
         &mut self,
         unreadable: OnUnreadable,
@@ -286,12 +282,11 @@ impl LeftOut {
 }
 
 impl FormatError {
-    /// Whether an index is not what it should be, and not the reading of its file has failed.
+    /// Whether the content of an index is invalid, as opposed to a failed read.
     pub fn is_about_content(&self) -> bool {
         match self {
             Self::Malformed { .. } | Self::Compression { .. } => true,
-            // What decoders make of bytes that they cannot unpack. Errors of the system have other
-            // kinds.
+            // The error kinds of decoders for invalid data. I/O errors have other kinds.
             Self::Read { source, .. } => matches!(
                 source.kind(),
                 io::ErrorKind::InvalidData
@@ -305,7 +300,7 @@ impl FormatError {
     }
 }
 
-/// Compares how many records a new index has with how many were written.
+/// Checks that a new index has as many records as were written.
 pub(super) fn expect_records(name: &str, written: u64, read: u64) -> Result<(), FormatError> {
     if written == read {
         return Ok(());

@@ -1,15 +1,15 @@
-//! Roots: where they stand, what they say, and another one in the place of a stored one.
+//! Roots: their paths, their content, and generated ones.
 
 use super::{FormatError, Index};
 use crate::openpgp::Trusted;
 use crate::rel_path::RelPath;
 
-/// A place where a root may stand, and how it is signed.
+/// The path of a root, and how it is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootSource {
     /// A clear-signed file whose text is the root (`InRelease`).
     Inline { path: RelPath },
-    /// A file with its signature beside it (`Release` and `Release.gpg`, `repomd.xml` and
+    /// A file with a detached signature (`Release` and `Release.gpg`, `repomd.xml` and
     /// `repomd.xml.asc`).
     Detached { path: RelPath, signature: RelPath },
 }
@@ -22,12 +22,12 @@ impl RootSource {
     }
 }
 
-/// A file beside the root.
+/// A file next to the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Companion {
-    /// The root again, in another form (`Release` and `Release.gpg` beside `InRelease`). It is
-    /// mirrored only when it says the same as the root and, if signatures are checked, is signed as
-    /// well as the root is.
+    /// Another form of the root (`Release` and `Release.gpg` next to `InRelease`). It is mirrored
+    /// only if it has the same content as the root and, if signatures are checked, a valid
+    /// signature.
     SameRoot { path: RelPath, signature: RelPath },
     /// Something for clients (`repomd.xml.key`).
     Opaque { path: RelPath },
@@ -40,24 +40,24 @@ pub struct KeyFile {
     pub bytes: Vec<u8>,
 }
 
-/// What a root says, reduced to the repository's selection.
+/// The content of a root, reduced to the selection of the repository.
 #[derive(Debug)]
 pub struct Root {
-    /// When the upstream made this state, in seconds since the epoch: `Date` of Release, the newest
-    /// timestamp in repomd.
+    /// The date of this state, in seconds since the epoch: `Date` of Release, the newest timestamp
+    /// in repomd.
     pub date: Option<i64>,
-    /// A number that grows with each state, where the format has one and the upstream uses it so.
+    /// A revision number that increases with each state, if the format and the upstream have one.
     pub revision: Option<u64>,
-    /// Until when it may be believed (`Valid-Until` of Release), in seconds since the epoch.
+    /// Its expiry date (`Valid-Until` of Release), in seconds since the epoch.
     pub valid_until: Option<i64>,
-    /// What it says of that where it is not a date.
+    /// The value of that field if it is not a date.
     pub unread_valid_until: Option<String>,
     pub indexes: Vec<Index>,
-    /// For the user: oddities that do not stop a sync.
+    /// Warnings about problems that do not stop a sync.
     pub warnings: Vec<String>,
 }
 
-/// Whether a Release with a new date may be believed as long as the one that it was made from.
+/// The `Valid-Until` of a Release with a new date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValidUntil {
     Stays,
@@ -70,11 +70,11 @@ pub struct OwnKey {
     pub path: RelPath,
     /// Not armored.
     pub is_binary: bool,
-    /// Whether the keys that are trusted for the upstream stand there too.
+    /// Whether the trusted keys of the upstream are in the same file.
     pub is_shared: bool,
 }
 
-/// What a root says, without the signature around it.
+/// The text of a root, without its signature.
 pub fn root_text(source: &RootSource, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
     match source {
         RootSource::Detached { .. } => Ok(bytes.to_vec()),
@@ -84,7 +84,7 @@ pub fn root_text(source: &RootSource, bytes: &[u8]) -> Result<Vec<u8>, FormatErr
     }
 }
 
-/// A root file with this plain name; the names are shorter than those that the place had room for.
+/// The path of a file next to the root.
 pub(super) fn beside(source: &RootSource, name: &str) -> RelPath {
     source
         .path()

@@ -1,6 +1,6 @@
-//! What the orders of Debian's and RPM's versions have in common.
+//! Common parts of version comparison in Debian and RPM.
 //!
-//! This file and those of the two orders import nothing else: a test holds them against dpkg and
+//! This file and those of the two formats import nothing else: a test compares them with dpkg and
 //! librpm.
 
 use std::cmp::Ordering;
@@ -16,7 +16,7 @@ fn without_zeros(digits: &[u8]) -> &[u8] {
     &digits[zeros..]
 }
 
-/// Takes the bytes at the start that match.
+/// Splits off the matching bytes at the start.
 pub fn take_while<'a>(rest: &mut &'a [u8], matches: impl Fn(u8) -> bool) -> &'a [u8] {
     let end = rest.iter().take_while(|byte| matches(**byte)).count();
     let (taken, left) = rest.split_at(end);
@@ -24,7 +24,7 @@ pub fn take_while<'a>(rest: &mut &'a [u8], matches: impl Fn(u8) -> bool) -> &'a 
     taken
 }
 
-/// Splits `EPOCH:REST`. Where a number does not come before the first `:`, all of it is the rest.
+/// Splits `EPOCH:REST`. Without a number before the first `:`, all of it is the rest.
 pub fn split_epoch(full: &str) -> (&str, &str) {
     match full.split_once(':') {
         Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => (epoch, rest),
@@ -32,7 +32,7 @@ pub fn split_epoch(full: &str) -> (&str, &str) {
     }
 }
 
-/// Checks of orders of versions.
+/// Test functions for version comparison.
 #[cfg(test)]
 pub mod checks {
     use super::*;

@@ -1,11 +1,9 @@
-//! YAML streams of many documents (modules.yaml, dep11): each document as it is written, one at a
-//! time.
+//! Splits YAML streams (modules.yaml, dep11) into documents, unchanged and one at a time.
 //!
-//! What stands between documents is part of none: comments, blank lines, `...`, byte order marks. A
-//! document that holds nothing but comments is none either: written anew as a document of its own
-//! it would be one that does not start with a mapping, and libmodulemd gives up all of modules.yaml
-//! for it. Borders can be told by lines alone, for YAML allows neither `---` nor `...` at the start
-//! of a line inside of a document.
+//! Text between documents belongs to none: comments, blank lines, `...`, byte order marks. A
+//! document with only comments is skipped as well: it would not start with a mapping, and
+//! libmodulemd rejects the whole modules.yaml for that. The boundaries can be found by lines alone,
+//! because YAML does not allow `---` or `...` at the start of a line inside a document.
 
 use std::io::BufRead;
 
@@ -17,15 +15,15 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// One document.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Document {
-    /// `%TAG` lines. A `%YAML` line is dropped: it tells a reader nothing that it does not do
-    /// anyway, and one that knows only older versions would refuse the document.
+    /// `%TAG` lines. A `%YAML` line is dropped: it is not needed, and a reader of an older version
+    /// would reject the document.
     directives: Vec<u8>,
-    /// From its `---` on, which it gets where it has none; it ends with a line break.
+    /// Starts with `---`, which is added if missing, and ends with a line break.
     content: Vec<u8>,
 }
 
 impl Document {
-    /// As it can be written behind other documents, up to but without the `...`.
+    /// The document in a form that can be appended to others, without the final `...`.
     pub(super) fn bytes(&self) -> Vec<u8> {
         [&self.directives[..], &self.content].concat()
     }
@@ -40,7 +38,7 @@ impl Document {
         &self.content
     }
 
-    /// `behind` is what follows `---` in its line.
+    /// `behind` is the rest of the line after `---`.
     fn begin(&mut self, behind: &[u8]) {
         self.content.extend_from_slice(b"---");
         if is_blank(behind) {
@@ -61,8 +59,8 @@ impl Document {
     }
 }
 
-/// Gives each document of a text. `limit` is for one document, in bytes. An error of `each` ends
-/// the reading and is passed on.
+/// Calls `each` for each document of a text. `limit` is for one document, in bytes. Stops at an
+/// error of `each`.
 pub(super) fn each_document(
     file: &str,
     text: &mut dyn BufRead,
@@ -116,8 +114,7 @@ pub(super) fn each_document(
     }
 }
 
-/// A blank line or a comment without the tabs that it begins with: libyaml takes none there, and
-/// they mean nothing.
+/// Removes leading tabs from a blank line or a comment: libyaml rejects them there.
 fn without_tab(line: &[u8]) -> &[u8] {
     if line.starts_with(b"\t") && is_blank(line) {
         let start = line.iter().position(|byte| !matches!(byte, b'\t' | b' '));
@@ -126,7 +123,7 @@ fn without_tab(line: &[u8]) -> &[u8] {
     line
 }
 
-/// What follows a border at the start of a line; `None` where it is none.
+/// The rest of a line after a boundary marker; `None` without one.
 fn after_marker<'l>(line: &'l [u8], border: &[u8]) -> Option<&'l [u8]> {
     let rest = line.strip_prefix(border)?;
     let is_border = rest.first().is_none_or(u8::is_ascii_whitespace);

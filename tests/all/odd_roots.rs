@@ -278,11 +278,11 @@ fn a_wrong_suite_component_or_architecture_is_refused() {
         ("distribution: unstable", "there is no repository"),
         (
             "components: [mian]",
-            "has no component \"mian\", only: main",
+            "component \"mian\" not found in [server]/dists/stable/InRelease, available: main",
         ),
         (
             "architectures: [arm64]",
-            "has no architecture \"arm64\", only: amd64",
+            "architecture \"arm64\" not found in [server]/dists/stable/InRelease, available: amd64",
         ),
     ] {
         let server = Server::start(upstream.build().tree);

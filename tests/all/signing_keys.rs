@@ -230,7 +230,7 @@ fn bad_arguments_make_nothing() {
         ),
         (
             &["config", "keygen", "--passphrase-file", "config"],
-            "error: [dir]/config is not a file\n",
+            "error: [dir]/config is not a regular file\n",
         ),
         (
             &["config", "keygen", "--passphrase-file", "absent"],

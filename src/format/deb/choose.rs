@@ -1,4 +1,4 @@
-//! Which packages of an archive the filters take, and what those need.
+//! Selects the packages of an archive by filters, and their dependencies.
 
 use std::cmp::Ordering;
 use std::io::BufRead;
@@ -13,7 +13,7 @@ use crate::format::filter::FilterAttributes;
 use crate::format::{FormatError, IndexKind, Indexes, PackageChoice};
 use crate::rel_path::RelPath;
 
-/// What packages are judged by, and then what [`packages::reference`] reads.
+/// The fields for the filters, then those for [`packages::reference`].
 const FIELDS: [&str; 15] = {
     let [name, version, architecture, path, size, sha512, sha256] = packages::FIELDS;
     [
@@ -35,7 +35,7 @@ const FIELDS: [&str; 15] = {
     ]
 };
 
-/// Of all packages, also where that leaves none out.
+/// For all packages, even if none is excluded.
 pub(super) fn choose(
     filters: &Filters,
     indexes: &dyn Indexes,
@@ -97,7 +97,7 @@ fn read_packages(
         let (true, Some(package)) = (chooser.note(reference), package) else {
             return Ok(());
         };
-        // Where the source's version differs it stands behind the name.
+        // The version of the source follows its name if it differs.
         let source = source
             .as_deref()
             .and_then(|text| text.split_whitespace().next());
@@ -122,7 +122,7 @@ fn read_packages(
     })
 }
 
-/// Notes what a package needs and provides.
+/// Adds the needs and provisions of a package.
 fn add_to_set(
     set: &mut PackageSet<Dpkg>,
     file: &str,
@@ -163,8 +163,7 @@ fn add_to_set(
         .map_err(|exceeded| exceeded.in_index(file))
 }
 
-/// The sources of what is taken are taken too, as far as the filters do not say otherwise of
-/// themselves.
+/// The sources of chosen packages are included, unless the filters exclude them.
 fn read_sources(
     chooser: &mut Chooser<'_, Dpkg>,
     file: &str,

@@ -1,14 +1,14 @@
-//! Dates of a Release. Policy wants those of RFC 2822 in UTC; generators in other languages and
-//! locales write what they like, and apt takes the repository all the same.
+//! Dates of a Release. They should be RFC 2822 dates in UTC, but generators in other languages and
+//! locales write other forms, and apt accepts these repositories.
 //!
-//! What can mean one moment only is read. Anything else is no date: months as numbers (05/09 is May
-//! in one country and September in another), times without a zone (but of asctime, which apt and
-//! RFC 9110 take for UTC), zones by other names than UTC.
+//! Only unambiguous dates are accepted. Not accepted are months as numbers (05/09 can be May or
+//! September), times without a zone (except asctime, which apt and RFC 9110 read as UTC), and zone
+//! names other than UTC.
 
 use jiff::Timestamp;
 use jiff::civil::{DateTime, Time};
 
-/// In seconds since the epoch; `None` for what is not a date, or not one moment.
+/// In seconds since the epoch; `None` if it is not a date or ambiguous.
 pub(super) fn read(text: &str) -> Option<i64> {
     // The longest have some 40 bytes.
     if text.len() > 100 {
@@ -24,7 +24,7 @@ pub(super) fn read(text: &str) -> Option<i64> {
     iso(&text).or_else(|| Words::of(&text)?.moment())
 }
 
-/// RFC 2822 lets a comment stand in parentheses: `+0000 (Coordinated Universal Time)`.
+/// RFC 2822 allows a comment in parentheses: `+0000 (Coordinated Universal Time)`.
 fn without_comment(text: &str) -> Option<(String, &str)> {
     let Some((before, rest)) = text.split_once('(') else {
         return Some((text.to_owned(), ""));
@@ -47,7 +47,7 @@ fn iso(text: &str) -> Option<i64> {
     moment(year, month, day, time, zone_of(zone.trim())?)
 }
 
-/// What a date of words consists of, in whatever order.
+/// The parts of a date, in any order.
 #[derive(Default)]
 struct Words<'t> {
     day: Option<i16>,
@@ -77,12 +77,12 @@ impl<'t> Words<'t> {
         Some(words)
     }
 
-    /// `None` for what belongs into no date, or not twice.
+    /// `None` for a word that is not part of a date, or a duplicate part.
     fn take(&mut self, word: &'t str) -> Option<()> {
         self.ends_in_year = false;
         let name = word.trim_end_matches('.');
         if is_weekday(name) {
-            // A wrong one says nothing about the date.
+            // A wrong weekday is ignored.
             return Some(());
         }
         if let Some(month) = month_of(name) {
@@ -173,7 +173,7 @@ fn zone_of(word: &str) -> Option<i64> {
     if NAMES.iter().any(|name| word.eq_ignore_ascii_case(name)) {
         return Some(0);
     }
-    // Behind a name the hours alone are enough.
+    // After a name, hours alone are enough.
     let behind = NAMES[..2].iter().find_map(|name| {
         let (start, rest) = word.split_at_checked(name.len())?;
         start.eq_ignore_ascii_case(name).then_some(rest)

@@ -1,8 +1,8 @@
-//! What packages of an archive need: the syntax of Depends and Provides (Debian Policy, section 7),
-//! and what meets a need as dpkg sees it.
+//! Dependencies of Debian packages: the syntax of Depends and Provides (Debian Policy, section 7),
+//! and the rules of dpkg.
 //!
-//! Of what no client can read the rest of a field is still read. Restrictions in brackets belong
-//! into source packages; where they stand they count.
+//! An invalid entry does not affect the rest of a field. Restrictions in brackets are meant for
+//! source packages, but are applied everywhere.
 
 use std::cmp::Ordering;
 
@@ -12,10 +12,10 @@ use crate::format::dependency_closure::{
     Term, Versions,
 };
 
-/// The stream of packages of the installer, which live in a world of their own.
+/// The stream of installer packages (udebs), which are independent of other packages.
 pub(super) const UDEB: &str = "udeb";
 
-/// As dpkg and apt see dependencies.
+/// The rules of dpkg and apt.
 pub(super) struct Dpkg;
 
 impl DependencyRules for Dpkg {
@@ -23,7 +23,7 @@ impl DependencyRules for Dpkg {
         version::compare(a, b)
     }
 
-    /// A virtual package without a version meets no need that has one.
+    /// A virtual package without a version does not satisfy a versioned need.
     fn satisfies(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool {
         if needed.relation == Relation::ANY {
             return true;
@@ -38,9 +38,9 @@ impl DependencyRules for Dpkg {
                 })
     }
 
-    /// A package for all architectures is installed beside those of any: it may need one of each.
-    /// `:any` is for packages with `Multi-Arch: allowed`; where others say it, their own
-    /// architecture is meant.
+    /// A package for all architectures can be installed with those of any: it may need one of each.
+    /// `:any` is for packages with `Multi-Arch: allowed`; for others it means their own
+    /// architecture.
     fn preference(
         &self,
         candidate: Target<'_>,
@@ -84,14 +84,14 @@ fn format_term(term: &Term<'_>) -> String {
     text
 }
 
-/// What a stanza says of dependencies.
+/// The dependency fields of a stanza.
 pub(super) struct DependencyFields {
     pub required: [String; 2],
     pub recommended: String,
     pub provides: String,
 }
 
-/// Notes what the package needs and provides that was added last, which is for `architecture`.
+/// Adds the needs and provisions of the package that was added last, which is for `architecture`.
 pub(super) fn add_dependencies(
     packages: &mut PackageSet<Dpkg>,
     member: usize,
@@ -115,7 +115,7 @@ pub(super) fn add_dependencies(
         }
     }
     for text in fields.provides.split(',') {
-        // The architecture of what is provided is that of its package.
+        // Provisions have the architecture of their package.
         if let Some(provided) = term(text, architecture) {
             packages.provide(member, provided.name, provided.versions)?;
         }
@@ -123,8 +123,8 @@ pub(super) fn add_dependencies(
     Ok(())
 }
 
-/// `NAME[:QUALIFIER] [(RELATION VERSION)] [[ARCHITECTURE...]] [<PROFILE...>]`; `None` where nothing
-/// is named, or not for packages of this architecture.
+/// `NAME[:QUALIFIER] [(RELATION VERSION)] [[ARCHITECTURE...]] [<PROFILE...>]`; `None` if there is
+/// no name, or it is not for this architecture.
 fn term<'t>(text: &'t str, architecture: &str) -> Option<Term<'t>> {
     let text = text.trim();
     let end = text.find(|c: char| c.is_whitespace() || "([<".contains(c));
@@ -153,7 +153,7 @@ fn enclosed(text: &str, open: char, close: char) -> Option<&str> {
     )
 }
 
-/// `>= 1.0`. dpkg takes `<` and `>`, which are obsolete, for `<=` and `>=`.
+/// `>= 1.0`. dpkg reads the obsolete `<` and `>` as `<=` and `>=`.
 fn relation(text: &str) -> Versions<'_> {
     let text = text.trim();
     let end = text.find(|c| !matches!(c, '<' | '=' | '>'));
@@ -172,8 +172,7 @@ fn relation(text: &str) -> Versions<'_> {
     }
 }
 
-/// `amd64 i386`, `!armel`, `linux-any`. Packages for all architectures are concerned by any of
-/// them.
+/// `amd64 i386`, `!armel`, `linux-any`. Any of them applies to packages for all architectures.
 fn applies_to(list: &str, architecture: &str) -> bool {
     let is_meant = |name: &str| {
         let cpu = name.rsplit('-').next().unwrap_or(name);

@@ -1,4 +1,4 @@
-//! What all APT repositories have in common.
+//! The format of APT repositories.
 
 use super::packages::read_origins;
 use super::release::with_fields;
@@ -96,7 +96,7 @@ impl Format for AptFormat {
         ]
     }
 
-    /// Clients find all keys of a place in one file.
+    /// All keys are in one file for clients.
     fn own_keys(&self, key_name: &RelPath) -> Vec<OwnKey> {
         let own = |ending: &str, is_binary| {
             let path = RelPath::parse(&format!("{key_name}.{ending}")).ok()?;

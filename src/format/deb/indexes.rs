@@ -1,8 +1,8 @@
-//! Which of the files that Release lists a selection needs: all that a client with these components
-//! and architectures may ask for.
+//! Selects the indexes in Release: all that a client with these components and architectures may
+//! request.
 //!
-//! A Release stays valid, byte for byte, only while everything that clients ask for is there.
-//! pdiffs are left out: clients do without them.
+//! An unchanged Release works only if everything that clients request exists. pdiffs are omitted:
+//! clients work without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub(super) struct IndexSelection {
     pub(super) warnings: Vec<String>,
 }
 
-/// What a listed file is to the selection, by its uncompressed name.
+/// The role of a listed file, by its uncompressed name.
 type IndexRole = (IndexKind, Presence);
 
 pub(super) fn select_indexes(
@@ -36,7 +36,7 @@ pub(super) fn select_indexes(
     };
     match (apt.scope, apt.layout) {
         (Scope::Everything, _) => {
-            // A flat repository may lie below `dists` as well.
+            // A flat repository may also be below `dists`.
             if selector
                 .paths()
                 .any(|path| Compression::split(path).0 == "Packages")
@@ -55,7 +55,7 @@ pub(super) fn select_indexes(
     }
     let indexes = selector.indexes()?;
     if !indexes.iter().any(|index| index.kind.names_files()) {
-        // No client takes a Release that vouches for nothing at all.
+        // Clients reject a Release without any files.
         let lists_nothing = release.files.is_empty() && release.contradictions.is_empty();
         if lists_nothing || selector.lists_any() {
             return Err(FormatError::malformed(
@@ -88,7 +88,7 @@ struct IndexSelector<'a> {
 }
 
 impl<'a> IndexSelector<'a> {
-    /// Whether there is a list of packages for any selection, also under a name that is not read.
+    /// Whether there is a list of packages for any selection, including unsupported names.
     fn lists_any(&self) -> bool {
         let contradicted = self.release.contradictions.keys().map(RelPath::as_str);
         self.paths().chain(contradicted).any(|path| {
@@ -104,7 +104,7 @@ impl<'a> IndexSelector<'a> {
     }
 
     fn available_architectures(&self) -> BTreeSet<&'a str> {
-        // Some archives leave the field out, or list less than they have.
+        // Some archives omit the field, or list only some of them.
         let mut available: BTreeSet<&str> = self
             .paths()
             .flat_map(|path| path.split('/'))
@@ -122,7 +122,7 @@ impl<'a> IndexSelector<'a> {
         let release = self.release;
         let available = self.available_architectures();
         let mut wanted: Vec<&str> = Vec::new();
-        // A placeholder may say nothing of what it will have.
+        // A placeholder may not declare them yet.
         let says_nothing = release.architectures.is_empty() && !self.lists_any();
         for architecture in &self.apt.selection.architectures {
             if !says_nothing && !available.contains(architecture.as_str()) {
@@ -136,7 +136,8 @@ impl<'a> IndexSelector<'a> {
         Ok(wanted)
     }
 
-    /// Where the wanted components lie. `Components` may say `updates/main` of a directory `main`.
+    /// The directories of the wanted components. `Components` may contain `updates/main` for a
+    /// directory `main`.
     fn find_directories(&mut self) -> Result<BTreeSet<&'a str>, FormatError> {
         let existing = self.existing_directories();
         let named = &self.release.components;
@@ -162,7 +163,7 @@ impl<'a> IndexSelector<'a> {
                     "{}: component {wanted:?} is declared, but none of its files are listed",
                     self.file
                 )),
-                // Not named, or several directories could be meant.
+                // It is missing, or ambiguous.
                 _ => {
                     let mut available = existing.clone();
                     available.extend(named.iter().map(String::as_str));
@@ -261,7 +262,7 @@ impl<'a> IndexSelector<'a> {
         Ok(indexes)
     }
 
-    /// A list of packages that is wanted and cannot be read, though clients may be able to.
+    /// A wanted list of packages in an unsupported compression format, which clients may support.
     fn refuse_foreign(&self, by_name: &BTreeMap<&str, Index>) -> Result<(), FormatError> {
         let foreign = |path: &'a str| {
             let (base, _) = split_foreign(path)?;
@@ -291,8 +292,8 @@ impl<'a> IndexSelector<'a> {
             named_by: "the file list".to_owned(),
             source,
         };
-        // What is listed and not mirrored may be named as it likes, and the distribution is the
-        // administrator's choice.
+        // Names of files that are not mirrored do not matter, and the distribution is configured by
+        // the administrator.
         path.clone().visible().map_err(path_error)?;
         let at = |name: &str| self.apt.beside(name).map_err(path_error);
         let mut by_hash = Vec::new();
@@ -309,7 +310,7 @@ impl<'a> IndexSelector<'a> {
             }
         }
         let (base, _) = Compression::split(path.as_str());
-        // A file that is called `.gz` has no name without it.
+        // A file named `.gz` has no name without the suffix.
         let open = RelPath::parse(base)
             .ok()
             .filter(|base| !self.release.contradictions.contains_key(base))
@@ -352,13 +353,13 @@ impl<'a> IndexSelector<'a> {
             .or_else(|| self.role_of_data(&below))
     }
 
-    /// Indexes that name packages and their like, below a component.
+    /// Lists of packages and similar indexes, below a component.
     fn role_of_lists(&self, below: &[&str]) -> Option<IndexRole> {
         let selection = &self.apt.selection;
         let packages = |directory: &str| {
             let architecture = directory.strip_prefix("binary-")?;
             self.has_architecture(architecture).then(|| {
-                // Nobody asks for binary-all when its packages are in every other Packages.
+                // Clients do not request binary-all if its packages are in every other Packages.
                 if architecture == "all" && self.release.all_in_every_packages {
                     (IndexKind::Packages, Presence::Optional)
                 } else {
@@ -442,8 +443,8 @@ impl<'a> IndexSelector<'a> {
     }
 }
 
-/// zstd unpacks about eight times faster than xz at nearly its size; where it is listed, somebody
-/// chose it. Plain comes last: it is the largest, and often listed without being there.
+/// zstd decompresses about eight times faster than xz at nearly the same size. Uncompressed comes
+/// last: it is the largest, and often listed although it does not exist.
 const fn reading_order(compression: Compression) -> u8 {
     match compression {
         Compression::Zstd => 0,

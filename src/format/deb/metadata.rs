@@ -1,4 +1,4 @@
-//! Indexes that tell of packages without naming their files, reduced to the packages that are kept.
+//! Copies indexes that describe packages, reduced to the chosen packages.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -8,12 +8,12 @@ use super::stanza::Stanzas;
 use crate::format::lines::read_line;
 use crate::format::{FormatError, yaml};
 
-/// The longest lines are those of Contents for files that very many packages have, some 100 KB.
+/// The longest lines are those of Contents for files in very many packages, some 100 KB.
 const LINE_LIMIT: usize = 4 << 20;
 /// The largest components of dep11 have some 100 KB, with their descriptions in many languages.
 const DOCUMENT_LIMIT: usize = 16 << 20;
 
-/// What an index says of packages.
+/// The kind of a metadata index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MetadataKind {
     /// `Translation-*`: their descriptions.
@@ -44,15 +44,15 @@ impl MetadataKind {
     }
 }
 
-/// Where a text stands among those that one new index is written from. Only the first one's header
-/// is kept.
+/// The position of a text among the sources of a new index. Only the header of the first one is
+/// kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TextOrder {
     First,
     Further,
 }
 
-/// Copies what is about these packages.
+/// Copies the records of these packages.
 pub(super) fn copy(
     kind: MetadataKind,
     file: &str,
@@ -69,7 +69,7 @@ pub(super) fn copy(
     }
 }
 
-/// How many records an index of this kind has.
+/// Counts the records of an index.
 pub(super) fn count(
     kind: MetadataKind,
     file: &str,
@@ -101,8 +101,9 @@ pub(super) fn count(
     Ok(count)
 }
 
-/// A stanza without a name is a header, of which only the first text's is kept. Where there are no
-/// headers (`None`) it is an error: apt gives up everything for a description without its package.
+/// A stanza without a name is a header; only that of the first text is kept. If there are no
+/// headers (`None`) it is an error: apt rejects everything because of a description without a
+/// package.
 fn copy_stanzas(
     field: &'static str,
     file: &str,
@@ -131,8 +132,8 @@ fn copy_stanzas(
     }
 }
 
-/// `PATH SECTION/PACKAGE,SECTION/PACKAGE`; older archives put an explanation before it, which names
-/// no package.
+/// `PATH SECTION/PACKAGE,SECTION/PACKAGE`; older archives have an explanation before it, which
+/// contains no package.
 fn copy_lines(
     file: &str,
     input: &mut dyn BufRead,
@@ -210,7 +211,7 @@ fn package_of(document: &[u8]) -> Option<&str> {
     Some(value.trim().trim_matches(['\'', '"']))
 }
 
-/// The next line with its end; empty behind the last one.
+/// The next line with its line end; empty at the end of the text.
 fn next_line(file: &str, input: &mut dyn BufRead, line: &mut Vec<u8>) -> Result<(), FormatError> {
     read_line(file, input, LINE_LIMIT, line)?;
     if line.len() > LINE_LIMIT {

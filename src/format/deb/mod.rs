@@ -1,7 +1,7 @@
-//! APT repositories: Release is the root, Packages and Sources name the files.
+//! APT repositories: Release is the root, Packages and Sources list the files.
 //!
-//! A repository lies below `dists/` with components and architectures, or is flat: Release stands
-//! beside Packages, and there is nothing to choose from.
+//! A repository is below `dists/` with components and architectures, or flat: Release is next to
+//! Packages, without components.
 
 mod choose;
 mod dates;
@@ -31,16 +31,15 @@ use crate::rel_path::{RelPath, RelPathError};
 pub use format::AptFormat;
 use release::{Release, redated};
 
-/// What of an archive is mirrored.
+/// The mirrored part of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// The directory below `dists/`; one that ends in `/` is a flat repository at that place (`./`
-    /// at the top).
+    /// The directory below `dists/`; one that ends in `/` is the directory of a flat repository
+    /// (`./` at the top).
     pub distribution: String,
-    /// In full or by their last segment (`updates/main`, `main`). Without a meaning in a flat
-    /// repository.
+    /// In full or by their last segment (`updates/main`, `main`). Not used in a flat repository.
     pub components: Vec<String>,
-    /// `all` always belongs. Without a meaning in a flat repository.
+    /// `all` is always included. Not used in a flat repository.
     pub architectures: Vec<String>,
     pub sources: bool,
     pub udebs: bool,
@@ -53,17 +52,17 @@ pub struct Selection {
 pub struct Apt {
     selection: Selection,
     scope: Scope,
-    /// Where Release stands; `None` is the top.
+    /// The directory of Release; `None` is the top.
     directory: Option<RelPath>,
     layout: Layout,
 }
 
-/// Which of the indexes that Release lists are meant.
+/// The selected indexes of Release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
     /// Those of the selection.
     Selected,
-    /// All that any selection can choose.
+    /// Everything that any selection can include.
     Everything,
 }
 
@@ -88,7 +87,7 @@ impl Apt {
             };
             (Layout::Flat, directory)
         } else {
-            // Checked by itself, so that it does not leave `dists`.
+            // Checked separately, so that it cannot leave `dists`.
             let suite = RelPath::parse(&distribution);
             let directory = suite.and_then(|suite| RelPath::parse(&format!("dists/{suite}")));
             (Layout::Dists, Some(directory))
@@ -103,7 +102,7 @@ impl Apt {
         Ok(apt)
     }
 
-    /// Whatever the repository has whose root stands there.
+    /// Selects everything in the repository with this root.
     pub fn everything(root: &RelPath) -> Self {
         let directory = root.parent();
         let suite = directory
@@ -129,7 +128,7 @@ impl Apt {
         }
     }
 
-    /// A file that Release names, or that stands beside it.
+    /// A path relative to the directory of Release.
     fn beside(&self, name: &str) -> Result<RelPath, RelPathError> {
         match &self.directory {
             Some(directory) => directory.join(name),
@@ -225,8 +224,7 @@ impl Selected for Apt {
         regenerate::regenerate(self, sources, sink)
     }
 
-    /// apt tells by the ending whether a keyring is armored.
-    /// Release itself says which architectures it has, except in a flat repository.
+    /// Only in a flat repository can an architecture be missing: otherwise Release lists them.
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String> {
         if self.layout == Layout::Dists || seen.contains("all") {
             return Vec::new();
@@ -240,8 +238,8 @@ impl Selected for Apt {
     }
 }
 
-/// The value of a field that the stanza must have. `above` is the line before the stanza: it says
-/// which stanza is meant as long as nothing else does.
+/// The value of a required field. `above` is the line before the stanza, to identify it in
+/// messages.
 fn required<'v>(
     file: &str,
     above: u64,
@@ -257,7 +255,7 @@ fn required<'v>(
     text(file, field, value)
 }
 
-/// A field's value that has to be text.
+/// A field value as text.
 fn text<'v>(file: &str, field: &str, value: &'v [u8]) -> Result<&'v str, FormatError> {
     std::str::from_utf8(value)
         .map_err(|_| FormatError::malformed(file, format!("{field} is not UTF-8")))

@@ -8,7 +8,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::format::{FormatError, Package, PackageOrigin, Reference};
 use crate::rel_path::RelPath;
 
-/// What [`reference()`] reads.
+/// The fields for [`reference()`].
 pub(super) const FIELDS: [&str; 7] = [
     "Package",
     "Version",
@@ -28,11 +28,10 @@ pub(super) fn read(
         .for_each(&mut |above, values| each(reference(file, above, values)?))
 }
 
-/// Streams where packages come from. `Source` is left out where it is the package itself, and has a
-/// version where that is another than the package's (Debian Policy, section 5.6.1).
+/// Streams the source packages. `Source` is omitted if it has the same name as the package, and has
+/// a version if that differs (Debian Policy, section 5.6.1).
 ///
-/// What is not text is left out: the index was read before, and nothing that is mirrored depends on
-/// it here.
+/// Invalid text is skipped: the index was read before, and this result is only informational.
 pub fn read_origins(
     file: &str,
     input: &mut dyn BufRead,
@@ -83,7 +82,8 @@ pub(super) fn reference(
         required(file, above, "Architecture", architecture)?,
     )?;
     let malformed = |what: String| FormatError::malformed(file, format!("{package}: {what}"));
-    // Relative to the repository's URL, also in a flat repository whose Packages lies deeper.
+    // Relative to the URL of the repository, even if Packages of a flat repository is in a
+    // subdirectory.
     let path = required(file, above, "Filename", path)?;
     let path = RelPath::parse_named(path)
         .and_then(RelPath::visible)
@@ -101,9 +101,9 @@ pub(super) fn reference(
         }
         None => None,
     };
-    // As apt has it, 0 is one that is not known.
+    // As in apt, 0 means unknown.
     let size = size.filter(|size| *size > 0);
-    // Objects are named by SHA-256: what the pool has is found by it without a detour.
+    // Objects are named by SHA-256, so existing ones are found directly.
     let (algorithm, hex) = match (sha512, sha256) {
         (_, Some(hex)) => (Algorithm::Sha256, hex),
         (Some(hex), None) => (Algorithm::Sha512, hex),

@@ -1,11 +1,11 @@
-//! Where the records of a new index go.
+//! Writes the records of a new index.
 
 use std::cell::Cell;
 use std::io::Write;
 
 use crate::format::{FormatError, not_written};
 
-/// Where an index is written to, and what it is called in messages.
+/// The output and the name of an index.
 pub(super) struct RecordWriter<'o> {
     pub(super) name: &'o str,
     pub(super) file: &'o mut dyn Write,
@@ -20,12 +20,12 @@ impl RecordWriter<'_> {
             .map_err(|source| not_written(self.name, source))
     }
 
-    /// Notes that a record was written.
+    /// Counts a written record.
     pub(super) fn count_record(&self) {
         self.count.set(self.count.get() + 1);
     }
 
-    /// A stanza, its end and the blank line behind it.
+    /// Writes a stanza and the blank line after it.
     pub(super) fn write_stanza(&mut self, stanza: &[u8]) -> Result<(), FormatError> {
         self.count_record();
         self.write(stanza)?;

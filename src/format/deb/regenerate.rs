@@ -1,9 +1,9 @@
-//! New indexes of an archive for a choice of its packages, and a Release over them.
+//! Writes new indexes for chosen packages, and their Release.
 //!
-//! Everything that clients ask for is written anew where it tells of packages (Packages, Sources,
-//! Translation, Contents, dep11, command-not-found) and taken over as it is where it does not
-//! (icons, installer images). Each is there as gzip and xz, under its name and under that of its
-//! digest, and Release lists the uncompressed names too: apt and apt-file look up by them.
+//! Indexes that describe packages are rewritten (Packages, Sources, Translation, Contents, dep11,
+//! command-not-found); others are copied unchanged (icons, installer images). Each is written as
+//! gzip and xz, under its name and its digest, and Release lists the uncompressed names too, which
+//! apt and apt-file use.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -48,7 +48,7 @@ pub(super) fn regenerate(
             }
         }
     }
-    // What the others say depends on which packages are kept.
+    // The other indexes depend on which packages are kept.
     let is_list = |index: &Index| matches!(index.kind, IndexKind::Packages | IndexKind::Sources);
     for lists_first in [true, false] {
         for (name, indexes) in &by_name {
@@ -64,10 +64,10 @@ pub(super) fn regenerate(
 struct Writer<'a> {
     apt: &'a Apt,
     sources: &'a [Source<'a>],
-    /// By source, the names of the packages that are kept.
+    /// The names of the kept packages, by source.
     kept: Vec<HashSet<String>>,
     indexes: Vec<(RelPath, ObjectRef)>,
-    /// What Release lists, by the path relative to it.
+    /// The files in Release, by relative path.
     listed: BTreeMap<String, ObjectRef>,
     left_out: Vec<LeftOut>,
 }
@@ -79,7 +79,7 @@ impl Writer<'_> {
         indexes: &[(usize, &Index)],
         sink: &mut dyn Sink,
     ) -> Result<(), FormatError> {
-        // It would tell of packages that are not there.
+        // It would list packages that do not exist.
         if split_foreign(name).is_some() {
             return Ok(());
         }
@@ -138,8 +138,7 @@ impl Writer<'_> {
         }
     }
 
-    /// No client takes a Release that lists nothing: a suite that has no packages yet gets lists
-    /// without any.
+    /// Clients reject a Release without files: an empty suite gets empty lists.
     fn write_empty_lists(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
         let is_list = |name: &String| {
             let (name, _) = Compression::split(name);
@@ -157,7 +156,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// What clients of this selection ask for; of everything, what the roots name.
+    /// The lists that clients of this selection request; without a selection, those in the roots.
     fn names_of_lists(&self) -> Result<BTreeSet<String>, FormatError> {
         if self.apt.layout == Layout::Flat {
             return Ok(BTreeSet::from(["Packages".to_owned()]));
@@ -185,7 +184,7 @@ impl Writer<'_> {
         Ok(names)
     }
 
-    /// Lists and places an index that was written.
+    /// Adds a written index to Release and the published paths.
     fn add_index(&mut self, name: &str, written: &Written) -> Result<(), FormatError> {
         self.listed.insert(name.to_owned(), written.open);
         for (codec, packed) in &written.packed {
@@ -209,7 +208,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Takes an index over as it is. Where several sources have it, the last one's counts.
+    /// Copies an index unchanged. If several sources have it, the last one is used.
     fn copy_unchanged(&mut self, source: usize, index: &Index) -> Result<(), FormatError> {
         let source = &self.sources[source];
         let directory = self.apt.directory.as_ref();
@@ -280,7 +279,7 @@ enum Rewrite {
 }
 
 impl Rewrite {
-    /// `None` for what is taken over as it is.
+    /// `None` for indexes that are copied unchanged.
     fn of(index: &Index) -> Option<Self> {
         match index.kind {
             IndexKind::Packages => Some(Self::Packages),
@@ -289,7 +288,7 @@ impl Rewrite {
         }
     }
 
-    /// How many records an index has that was written: all of them are read.
+    /// Counts the records of a written index by reading all of them.
     fn count_records(self, name: &str, input: &mut dyn BufRead) -> Result<u64, FormatError> {
         let mut count = 0;
         match self {
@@ -310,16 +309,16 @@ impl Rewrite {
     }
 }
 
-/// A stanza of a list that is kept.
+/// A kept stanza of a list.
 struct KeptStanza {
     /// The name of its package.
     name: String,
-    /// The field that says where its files are, with another value.
+    /// The field with the path of its files, and the new value.
     moved: Option<(&'static str, RelPath)>,
 }
 
 impl KeptStanza {
-    /// A package's; `None` where it is not chosen.
+    /// For a package; `None` if it is not chosen.
     fn of_package(
         file: &str,
         above: u64,
@@ -333,8 +332,8 @@ impl KeptStanza {
         }))
     }
 
-    /// A source package's. Versions share the upstream's tarball: a source is taken when all of its
-    /// files are. One that names no file cannot be chosen.
+    /// For a source package. Versions share the upstream's tarball: a source is chosen if all of
+    /// its files are. One without files cannot be chosen.
     fn of_source(
         file: &str,
         above: u64,
@@ -354,12 +353,12 @@ impl KeptStanza {
     }
 }
 
-/// Judges the fields of a stanza. The first argument is the name of the list, the second the line
-/// before the stanza.
+/// Decides by the fields of a stanza whether to keep it. The first argument is the name of the
+/// list, the second the line before the stanza.
 type Keep<const N: usize> =
     fn(&str, u64, Values<'_, N>, &Chosen) -> Result<Option<KeptStanza>, FormatError>;
 
-/// Copies the stanzas of a list that `keep` keeps, and notes their packages in `names`.
+/// Copies the stanzas of a list that `keep` keeps, and adds their packages to `names`.
 fn copy_list<const N: usize>(
     file: &str,
     mut stanzas: Stanzas<'_, N>,

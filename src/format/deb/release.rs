@@ -1,6 +1,6 @@
-//! Release: one stanza that vouches for the indexes of a distribution.
+//! Release: one stanza with the digests of the indexes of a distribution.
 //!
-//! Only what SHA-256 or SHA-512 vouches for is in it; the lists of MD5 and SHA-1 are not read.
+//! Only the lists of SHA-256 and SHA-512 are read, not those of MD5 and SHA-1.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,34 +14,33 @@ use crate::rel_path::RelPath;
 /// Ubuntu's lists have about 3,000 files, Debian's 1,500.
 const FILES_LIMIT: usize = 50_000;
 
-/// What a Release says. Names are as it writes them.
+/// The content of a Release. Names are as written.
 #[derive(Debug, Default)]
 pub struct Release {
     /// In seconds since the epoch, like `valid_until`.
     pub date: Option<i64>,
     pub valid_until: Option<i64>,
-    /// What `Valid-Until` says where that is not a date.
+    /// The value of `Valid-Until` if it is not a date.
     pub unread_valid_until: Option<String>,
     pub components: Vec<String>,
     pub architectures: Vec<String>,
-    /// Every index also stands under the name of its digest.
+    /// Every index is also available under its digest.
     pub acquire_by_hash: bool,
     /// Clients find the packages of `all` in every architecture's Packages
     /// (`No-Support-for-Architecture-all`).
     pub all_in_every_packages: bool,
     /// By their path relative to the directory of Release.
     pub files: BTreeMap<RelPath, ListedFile>,
-    /// Why a line of the lists that names one of these files cannot be believed. It matters where
-    /// the file is needed: scripts that append list after list hash Release itself half-written.
+    /// Why a listed file is contradictory. It matters only if the file is needed: scripts that
+    /// append list after list hash an incomplete Release.
     pub contradictions: BTreeMap<RelPath, String>,
-    /// What lines say that do not count, because an earlier or stronger one tells of the same file
-    /// otherwise.
+    /// Ignored lines that contradict an earlier or stronger one.
     pub overruled: BTreeMap<RelPath, String>,
-    /// For the user: oddities that clients read over.
+    /// Warnings about problems that clients ignore.
     pub warnings: Vec<String>,
 }
 
-/// A file that Release vouches for.
+/// A file in Release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedFile {
     pub size: u64,
@@ -50,8 +49,8 @@ pub struct ListedFile {
 }
 
 impl ListedFile {
-    /// The one that the file is held against: SHA-256 where it is listed, because objects are named
-    /// by it and what the pool has is found without a detour.
+    /// The digest to verify: SHA-256 if it is listed, because objects are named by it and existing
+    /// ones are found directly.
     pub fn digest(&self) -> Digest {
         let named = self
             .digests
@@ -60,14 +59,14 @@ impl ListedFile {
         *named.unwrap_or(&self.digests[0])
     }
 
-    /// Another one that is listed.
+    /// Another listed digest.
     pub fn also(&self) -> Option<Digest> {
         let first = self.digest();
         self.digests.iter().copied().find(|digest| *digest != first)
     }
 }
 
-/// Whether a file under this name would be a list of packages, were it not for its path.
+/// Whether this file name is that of a list of packages.
 fn lists_packages(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     ["Packages", "Sources"]
@@ -80,7 +79,7 @@ enum Time {
     Missing,
     /// In seconds since the epoch.
     Moment(i64),
-    /// How it begins.
+    /// The beginning of the value.
     Unread(String),
 }
 
@@ -104,7 +103,7 @@ impl Time {
 }
 
 impl Time {
-    /// What is wrong with a `Date`, for the user.
+    /// A warning about an invalid `Date`, for the user.
     fn warning(&self, file: &str) -> Option<String> {
         match self {
             Self::Moment(_) => None,
@@ -153,7 +152,7 @@ impl Release {
             let value = text(file, field, value.unwrap_or_default())?;
             Ok::<_, FormatError>(value.split_whitespace().map(str::to_owned).collect())
         };
-        // apt takes the repository as if Date were not there, and refuses it for its Valid-Until.
+        // apt ignores an invalid Date, but rejects an invalid Valid-Until.
         let date = Time::of(date);
         let valid_until = Time::of(valid_until);
         let warnings = date.warning(file).into_iter().collect();
@@ -193,7 +192,7 @@ impl Release {
     }
 
     /// Adds a list of files; stronger algorithms come first. As in apt, the first line about a file
-    /// counts in each list, and the size in the strongest one.
+    /// is used in each list, and the size from the strongest one.
     fn list(
         &mut self,
         file: &str,
@@ -212,7 +211,7 @@ impl Release {
                 let what = format!("{field}: a line without a file name");
                 return Err(FormatError::malformed(file, what));
             }
-            // What has no such path can be no file that anybody needs.
+            // A file with an invalid path is never needed.
             let path = match RelPath::parse(name) {
                 Ok(path) => path,
                 Err(source) if lists_packages(name) => {
@@ -274,9 +273,8 @@ impl Release {
     }
 }
 
-/// The fields of a Release over new indexes, of which it lists these names: those of the last root
-/// but the lists of files and what they have in common, with the architectures and components that
-/// any of the roots has and that are there.
+/// The fields of a new Release that lists these names: the fields of the last root without the
+/// lists of files, with the architectures and components of all roots that exist.
 pub(super) fn fields_of(
     file: &str,
     roots: &[&[u8]],
@@ -297,8 +295,7 @@ pub(super) fn fields_of(
     Ok(kept)
 }
 
-/// The component that a path lies in: what stands before the first directory that archives have in
-/// one.
+/// The component of a path: the part before the first well-known directory of a component.
 pub(super) fn component_directory(path: &str) -> Option<&str> {
     let mut end = path.find('/')?;
     loop {
@@ -324,7 +321,7 @@ pub(super) fn last_segment(component: &str) -> &str {
         .map_or(component, |(_, last)| last)
 }
 
-/// What several roots list together, as far as it is there.
+/// The architectures and components of several roots that exist.
 struct Lists {
     architectures: Vec<String>,
     components: Vec<String>,
@@ -368,7 +365,8 @@ impl Lists {
                 }
             }
         }
-        // Whoever finds `all` there and nothing that says otherwise asks for its own Packages.
+        // Clients that find `all` there request a separate Packages for it, unless this field is
+        // set.
         if !lists.all_in_every_packages && !there.is_empty() && !there.contains("all") {
             lists.architectures.retain(|name| name != "all");
         }
@@ -376,7 +374,7 @@ impl Lists {
     }
 }
 
-/// The same Release with other values of these fields, also of those that it did not have.
+/// Release with other values of these fields, which are added if missing.
 pub fn with_fields(root: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields {
@@ -404,7 +402,7 @@ fn push_line(out: &mut Vec<u8>, line: &[u8]) {
     }
 }
 
-/// Gives each field of the one stanza with all its lines.
+/// Calls `each` for each field with all its lines.
 fn for_each_field(root: &[u8], mut each: impl FnMut(&str, &[u8])) {
     let mut start = 0;
     let mut end = 0;
@@ -429,15 +427,15 @@ fn for_each_field(root: &[u8], mut each: impl FnMut(&str, &[u8])) {
             continue;
         }
         let is_stray = !first.contains(&b':') && !first.trim_ascii().is_empty();
-        // Clients read over a line that is no field, and over the field behind it.
+        // Clients ignore an invalid line and the field after it.
         let is_read_over = is_stray || std::mem::take(&mut is_behind_stray);
         is_behind_stray = is_stray;
         if is_read_over {
             continue;
         }
         let name = lines.split(|byte| *byte == b':').next().unwrap_or_default();
-        // Release was parsed: what has no name is a blank line at its end.
-        // A blank before the colon belongs to neither, and the readers of stanzas take it so.
+        // Release was parsed before: a line without a name is a blank line at its end. A space
+        // before the colon belongs to neither name nor value.
         if let Ok(trimmed) = std::str::from_utf8(name.trim_ascii_end())
             && name.len() < lines.len()
         {
@@ -446,8 +444,8 @@ fn for_each_field(root: &[u8], mut each: impl FnMut(&str, &[u8])) {
     }
 }
 
-/// The same Release with another date, in seconds since the epoch. It pins no keys of the upstream
-/// any more.
+/// Release with another date, in seconds since the epoch, and without `Signed-By`, which refers to
+/// keys of the upstream.
 pub fn redated(root: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8> {
     let mut out = Vec::with_capacity(root.len() + 64);
     let date = format!("Date: {}\n", written_date(date));
@@ -461,7 +459,7 @@ pub fn redated(root: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8> {
             "date" | "signed-by" => {}
             "valid-until" if valid_until == ValidUntil::IsDropped => {}
             "valid-until" => {
-                // Clients read fewer forms of a date than this does.
+                // Clients support fewer date formats than this parser.
                 let value = lines.splitn(2, |byte| *byte == b':').nth(1);
                 if let Time::Moment(until) = Time::of(value.map(<[u8]>::trim_ascii)) {
                     let until = format!("Valid-Until: {}\n", written_date(until));
@@ -477,7 +475,7 @@ pub fn redated(root: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8> {
     without_blank_ends(&out)
 }
 
-/// No clear-signed text can have blanks at the ends of its lines.
+/// A clear-signed text cannot have trailing whitespace.
 fn without_blank_ends(text: &[u8]) -> Vec<u8> {
     let lines = text
         .split(|byte| *byte == b'\n')
@@ -486,7 +484,7 @@ fn without_blank_ends(text: &[u8]) -> Vec<u8> {
     for line in lines.filter(|line| !line.is_empty()) {
         push_line(&mut out, line);
     }
-    // Elsewhere a carriage return is a blank to clients, and cannot be signed.
+    // Elsewhere a carriage return is whitespace to clients, and cannot be signed.
     for byte in out.iter_mut().filter(|byte| **byte == b'\r') {
         *byte = b' ';
     }

@@ -14,7 +14,7 @@ use crate::rel_path::RelPath;
 /// A path has at most 3,000 bytes, a digest 64 digits.
 const SUMS_LINE_LIMIT: usize = (8 << 10) - 1;
 
-/// What [`references`] reads.
+/// The fields for [`references`].
 pub(super) const FIELDS: [&str; 5] = [
     "Package",
     "Version",
@@ -52,14 +52,14 @@ pub(super) fn references(
             named_by: package.to_string(),
         });
     }
-    // A flat repository may leave the field out, or write `.`.
+    // A flat repository may omit the field or write `.`.
     let directory = text(file, "Directory", directory.unwrap_or(b"."))?;
     let source = Source {
         file,
         package,
         directory: if directory.is_empty() { "." } else { directory },
     };
-    // Objects are named by SHA-256: what the pool has is found by it without a detour.
+    // Objects are named by SHA-256, so existing ones are found directly.
     let mut files = source.files(Algorithm::Sha256, sha256)?;
     let known: BTreeSet<RelPath> = files.iter().map(|file| file.path.clone()).collect();
     let others = source.files(Algorithm::Sha512, sha512)?;
@@ -90,8 +90,7 @@ impl Source<'_> {
             .filter(|words| !words.is_empty())
             .map(|words| {
                 let (hex, size, name) = match words[..] {
-                    // The digest decides; a size that is missing or odd is only not known
-                    // beforehand.
+                    // The digest is verified; a missing or invalid size is treated as unknown.
                     [hex, size, name] => (hex, size.parse().ok().filter(|size| *size > 0), name),
                     [hex, name] => (hex, None, name),
                     _ => return Err(self.malformed("a checksum line does not have three fields")),
@@ -118,7 +117,7 @@ impl Source<'_> {
     }
 }
 
-/// `SHA256SUMS` as sha256sum writes it; its names are relative to its own directory.
+/// `SHA256SUMS` as written by sha256sum; names are relative to its directory.
 pub(super) fn read_sums(
     index: &Index,
     input: &mut dyn BufRead,
@@ -143,7 +142,7 @@ pub(super) fn read_sums(
         let (hex, name) = line
             .split_once(' ')
             .ok_or_else(|| malformed("a line is not a digest and a name"))?;
-        // The second blank is a `*` where the sum was taken in binary mode.
+        // The second space is a `*` in binary mode.
         let name = name.strip_prefix([' ', '*']).unwrap_or(name);
         each(Reference {
             path: sums

@@ -1,8 +1,8 @@
 //! A streaming reader of deb822 text, the syntax of Release, Packages and Sources.
 //!
-//! It keeps the values of the fields that were asked for, of one stanza at a time, in buffers that
-//! are used again: memory does not grow with the text, and fields that nobody asked for may hold
-//! any bytes. Who copies stanzas ([`Stanzas::copying`]) gets each as it is written, too.
+//! It keeps only the requested fields of one stanza at a time, in reused buffers: memory does not
+//! grow with the text, and other fields may contain any bytes. With [`Stanzas::copying`] the bytes
+//! of each stanza are available too.
 
 use std::io::BufRead;
 
@@ -13,15 +13,14 @@ use crate::format::lines::read_line;
 /// (Ubuntu's have 250 KB) and dependencies.
 const LINE_LIMIT: usize = 4 << 20;
 const FIELD_LIMIT: usize = 8 << 20;
-/// A stanza that is copied. The longest real ones are those of sources with thousands of binary
+/// Limit for a copied stanza. The longest real ones are those of sources with thousands of binary
 /// packages, some 100 KB.
 const STANZA_LIMIT: usize = 32 << 20;
 
-/// The values of a stanza's fields, in the order that their names were given in; `None` for one
-/// that it does not have.
+/// The values of the fields, in the order of the requested names; `None` for missing ones.
 pub type Values<'v, const N: usize> = [Option<&'v [u8]>; N];
 
-/// Reads stanza after stanza, and of each the `N` fields whose names are given.
+/// Reads stanza after stanza, with `N` requested fields each.
 pub struct Stanzas<'a, const N: usize> {
     /// For messages.
     file: &'a str,
@@ -30,23 +29,23 @@ pub struct Stanzas<'a, const N: usize> {
     values: [Value; N],
     line: Vec<u8>,
     line_number: u64,
-    /// The stanza as it is written, for those who copy it.
+    /// The bytes of the stanza, when copying.
     copy: Option<Vec<u8>>,
     strays: StrayLines,
 }
 
-/// Lines that are no fields.
+/// How to treat invalid lines.
 enum StrayLines {
     Refuse,
-    /// Where the first ones stand.
+    /// The positions of the first ones.
     Read(Vec<String>),
 }
 
-/// More than these are not told of.
+/// Limit for the number of warnings.
 const STRAYS_SHOWN: usize = 5;
 
 impl StrayLines {
-    /// Notes one for the user; false where it is an error.
+    /// Records a warning; returns false if it is an error.
     fn note(&mut self, what: String) -> bool {
         let Self::Read(lines) = self else {
             return false;
@@ -60,23 +59,23 @@ impl StrayLines {
 
 #[derive(Default)]
 struct Value {
-    /// Lines of a folded field are joined by `\n`, each without the white space around it.
+    /// Continuation lines are joined by `\n`, without leading and trailing whitespace.
     text: Vec<u8>,
     present: bool,
 }
 
-/// What a line is to the stanza it stands in.
+/// The kind of a line.
 enum Line {
     Blank,
-    /// There is no further line.
+    /// The end of the text.
     End,
-    /// Belongs to the field above.
+    /// A continuation line.
     Folded,
     Field {
-        /// Where the colon stands.
+        /// The position of the colon.
         name_end: usize,
     },
-    /// None of these, where that is no error.
+    /// An invalid line that is not an error.
     Stray,
 }
 
@@ -94,9 +93,9 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         }
     }
 
-    /// As [`Self::new`], with lines that are no fields. To apt such a line is the beginning of the
-    /// next field's name, up to the next colon: it and that field do not count, and neither does
-    /// what is folded below them. What is folded below no field it reads over.
+    /// As [`Self::new`], but accepts invalid lines like apt. apt reads such a line as the beginning
+    /// of the next field name, up to the next colon: the line and that field are ignored, with
+    /// their continuation lines. Continuation lines without a field are ignored.
     pub fn reading_stray_lines(
         file: &'a str,
         text: &'a mut dyn BufRead,
@@ -108,7 +107,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         }
     }
 
-    /// What was read of lines that are no fields, for the user.
+    /// Warnings about invalid lines, for the user.
     pub fn strays(&self) -> impl Iterator<Item = &str> {
         let lines = match &self.strays {
             StrayLines::Refuse => &[][..],
@@ -117,7 +116,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         lines.iter().map(String::as_str)
     }
 
-    /// As [`Self::new`], and [`Self::copy`] has each stanza's own bytes.
+    /// As [`Self::new`], and [`Self::copy`] returns the bytes of each stanza.
     pub fn copying(file: &'a str, text: &'a mut dyn BufRead, names: [&'static str; N]) -> Self {
         Self {
             copy: Some(Vec::new()),
@@ -125,13 +124,13 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         }
     }
 
-    /// The stanza that was read last, byte for byte, without the blank line behind it. Its last
-    /// line may have no end.
+    /// The last stanza, byte for byte, without the blank line after it. Its last line may have no
+    /// line end.
     pub fn copy(&self) -> &[u8] {
         self.copy.as_deref().unwrap_or_default()
     }
 
-    /// The next stanza's fields, in the order of their names; `None` behind the last stanza.
+    /// The fields of the next stanza, in the order of their names; `None` at the end.
     pub fn next(&mut self) -> Result<Option<Values<'_, N>>, FormatError> {
         for value in &mut self.values {
             value.text.clear();
@@ -141,13 +140,12 @@ impl<'a, const N: usize> Stanzas<'a, N> {
             copy.clear();
         }
         let mut inside = false;
-        // The field that folded lines belong to: outside a stanza there is none, and in one it may
-        // be unwanted.
+        // The field of continuation lines: there is none outside of a stanza, and it may not be
+        // requested.
         let mut current = None;
-        // The line of a stray one that no colon has followed yet.
+        // The number of an invalid line that no colon has followed yet.
         let mut stray = None;
-        // What a field said above that is there again, and the error that it is unless it says the
-        // same.
+        // The first value of a duplicate field, and the error if the values differ.
         let mut above: Option<(usize, Vec<u8>, FormatError)> = None;
         loop {
             let line = self.read_line()?;
@@ -213,8 +211,8 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         })))
     }
 
-    /// Gives each stanza's fields in the order of their names, with the number of the line before
-    /// the stanza. An error of `each` ends the reading and is passed on.
+    /// Calls `each` with the fields of each stanza and the number of the line before it. Stops at
+    /// an error of `each`.
     pub fn for_each(
         mut self,
         each: &mut dyn FnMut(u64, Values<'_, N>) -> Result<(), FormatError>,
@@ -228,7 +226,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         }
     }
 
-    /// Where the reading stands, for messages about the stanza just read.
+    /// The current line number, for messages about the last stanza.
     pub fn line_number(&self) -> u64 {
         self.line_number
     }
@@ -245,7 +243,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         match self.line[0] {
             b'\n' => Ok(Line::Blank),
             b'\r' if matches!(&self.line[..], b"\r\n" | b"\r") => Ok(Line::Blank),
-            // apt reads a line of blanks as a part of the field above, not as the end of the
+            // apt reads a line of spaces as a part of the previous field, not as the end of the
             // stanza.
             b' ' | b'\t' => Ok(Line::Folded),
             _ => match self.line.iter().position(|&byte| byte == b':') {
@@ -260,7 +258,8 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         }
     }
 
-    /// Begins the value of a field. What a field of that name said above, and the error that it is.
+    /// Begins the value of a field. Returns the earlier value of the same field, and the error for
+    /// it.
     fn begin_field(&mut self, field: usize) -> Option<(usize, Vec<u8>, FormatError)> {
         let name = self.names[field];
         let twice = self.values[field].present.then(|| {
@@ -272,7 +271,7 @@ impl<'a, const N: usize> Stanzas<'a, N> {
         twice
     }
 
-    /// Which of the wanted fields the line starts.
+    /// The requested field that the line starts, if any.
     fn wanted(&self, name_end: usize) -> Option<usize> {
         let name = self.line[..name_end].trim_ascii_end();
         self.names
@@ -313,8 +312,8 @@ impl<'a, const N: usize> Stanzas<'a, N> {
     }
 }
 
-/// A stanza with another value of a field, at its end where it had none; the others stay byte for
-/// byte.
+/// The stanza with another value of a field, which is appended if missing; the other fields are
+/// unchanged.
 pub fn with_field(stanza: &[u8], field: &str, value: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(stanza.len() + value.len());
     let mut is_replaced = false;

@@ -1,8 +1,7 @@
 //! The order of Debian versions: `epoch:version-revision`.
 //!
-//! It is dpkg's (`lib/dpkg/version.c`; deb-version(7) describes it), and a test asks dpkg. What
-//! dpkg refuses has a place in it too: these versions come from strangers, and sorting must not
-//! fail.
+//! It is dpkg's (`lib/dpkg/version.c`; deb-version(7) describes it), and a test asks dpkg. Versions
+//! that dpkg rejects are ordered as well: they are untrusted input, and sorting must not fail.
 
 use std::cmp::Ordering;
 
@@ -17,15 +16,15 @@ pub fn compare(a: &str, b: &str) -> Ordering {
         .then_with(|| compare_parts(a_revision.as_bytes(), b_revision.as_bytes()))
 }
 
-/// Epoch, version and revision; an empty one counts as 0. What stands before the first `:` and is
-/// no number is no epoch.
+/// Epoch, version and revision; an empty one counts as 0. Text before the first `:` that is not a
+/// number is not an epoch.
 fn split(full: &str) -> (&str, &str, &str) {
     let (epoch, rest) = split_epoch(full);
     let (version, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
     (epoch, version, revision)
 }
 
-/// By turns what is no number and what is one.
+/// Compares non-digits and numbers alternately.
 fn compare_parts(mut a: &[u8], mut b: &[u8]) -> Ordering {
     while !a.is_empty() || !b.is_empty() {
         let (a_text, b_text) = (

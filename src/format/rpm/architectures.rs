@@ -1,5 +1,5 @@
-//! Which package architectures belong to a base architecture: those that rpm's own table
-//! (`arch_compat` in rpmrc) counts as installable there.
+//! The package architectures of a base architecture: those that rpm considers compatible
+//! (`arch_compat` in rpmrc).
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ pub(super) fn is_compatible(base: &str, architecture: &str) -> bool {
     architecture == "noarch" || is_source(architecture) || is_native(base, architecture)
 }
 
-/// Whether each takes the other's packages.
+/// Whether the architectures are compatible in both directions.
 pub(super) fn are_equal(one: &str, other: &str) -> bool {
     is_native(one, other) && is_native(other, one)
 }
@@ -38,8 +38,8 @@ pub(super) fn is_source(architecture: &str) -> bool {
     matches!(architecture, "src" | "nosrc")
 }
 
-/// Wished base architectures without a package of their own. Where all packages are `noarch` or
-/// sources, nothing is missing.
+/// The configured base architectures without packages. If all packages are `noarch` or sources,
+/// none is missing.
 pub(super) fn unmatched(wanted: &[String], seen: &BTreeSet<String>) -> Vec<String> {
     let native = || {
         let own = |architecture: &&String| *architecture != "noarch" && !is_source(architecture);
@@ -61,7 +61,7 @@ fn is_native(base: &str, architecture: &str) -> bool {
         "x86_64" | "amd64" | "em64t" | "ia32e" => {
             matches!(architecture, "x86_64" | "amd64" | "em64t" | "ia32e") || is_in(I386)
         }
-        // Each level runs what the levels below it run.
+        // Each level is compatible with the levels below it.
         "x86_64_v2" | "x86_64_v3" | "x86_64_v4" => {
             is_native("x86_64", architecture)
                 || (architecture.starts_with("x86_64_v") && architecture < base)

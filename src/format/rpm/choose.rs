@@ -1,5 +1,5 @@
-//! Which packages of a repository the architectures, `rpm.sources` and the filters take, and what
-//! those need.
+//! Selects the packages of a repository by architecture, `rpm.sources` and filters, and their
+//! dependencies.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::format::{FormatError, IndexKind, Indexes, PackageChoice, Selected};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
-/// What names the source package, and then what [`package`] reads.
+/// The source package, then the fields for [`package`].
 const NAMES: [&str; 7] = {
     let [name, architecture, version, checksum, size, location] = CHILDREN;
     [
@@ -30,8 +30,8 @@ const NAMES: [&str; 7] = {
     ]
 };
 
-/// Nothing is chosen when that is all of them and there are no filters: whose signature is on the
-/// metadata must not change with what the upstream happens to have, for clients have one key.
+/// Without filters, nothing is chosen explicitly if all packages are selected: the signer of the
+/// metadata must not depend on the content of the upstream, because clients have one key.
 pub(super) fn choose(
     rpm: &Rpm,
     indexes: &dyn Indexes,
@@ -42,7 +42,7 @@ pub(super) fn choose(
     let mut reader = PrimaryReader {
         rpm,
         groups: HashMap::new(),
-        // Also without a filter for them: the newest are counted in each stream.
+        // Needed even without a filter for modules: `newest` counts per stream.
         modules: rpm.streams(indexes)?,
         chooser: Chooser::new(filters, compare, rules),
         sources: Vec::new(),
@@ -69,12 +69,12 @@ pub(super) fn choose(
 
 struct PrimaryReader<'a> {
     rpm: &'a Rpm,
-    /// By the name of a package, the groups that have it.
+    /// The groups by package name.
     groups: HashMap<String, Vec<String>>,
     /// By a modular package's name, version and architecture, its `NAME:STREAM`.
     modules: HashMap<Package, String>,
     chooser: Chooser<'a, RpmRules>,
-    /// Source packages, judged when it is known what is taken.
+    /// Source packages, checked after the binary packages.
     sources: Vec<(Package, RelPath, Option<u64>)>,
 }
 
@@ -111,7 +111,7 @@ impl PrimaryReader<'_> {
         Ok(())
     }
 
-    /// `needs` is what the package lists so.
+    /// `needs` are the listed dependencies of the package.
     fn judge(
         &mut self,
         file: &str,

@@ -6,7 +6,7 @@ use std::io::BufRead;
 use super::xml::Records;
 use crate::format::FormatError;
 
-/// Notes by the name of each package the ids of the groups that have it.
+/// Collects the ids of the groups by package name.
 pub(super) fn read_members(
     file: &str,
     text: &mut dyn BufRead,
@@ -28,10 +28,10 @@ pub(super) fn read_members(
     Ok(())
 }
 
-/// What comps consists of, in the order of its own files.
+/// The kinds of elements in comps, in the order of real files.
 pub(super) const KINDS: [&str; 4] = ["group", "category", "environment", "langpacks"];
 
-/// Notes the ids of the elements of a kind; see [`each_element`].
+/// Collects the ids of the elements of a kind; see [`each_element`].
 pub(super) fn read_ids(
     file: &str,
     kind: &str,
@@ -44,7 +44,7 @@ pub(super) fn read_ids(
     })
 }
 
-/// How many elements of these kinds it has.
+/// The number of elements of these kinds.
 pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatError> {
     let lists = KINDS.map(|kind| [kind]);
     let lists = lists.each_ref().map(|path| &path[..]);
@@ -58,8 +58,8 @@ pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatErr
 
 type OnElement<'e> = &'e mut dyn FnMut(String, &[u8]) -> Result<(), FormatError>;
 
-/// Gives the elements of a kind byte for byte, each with an id that tells it from those of every
-/// kind.
+/// Calls `each` for the elements of a kind, byte for byte, with an id that is unique among all
+/// kinds.
 pub(super) fn each_element(
     file: &str,
     kind: &str,
@@ -70,7 +70,7 @@ pub(super) fn each_element(
     let mut records = Records::copying(file, text, &path, ["id"]);
     while let Some((_, [id])) = records.next()? {
         let id = id.map(|id| id.text).unwrap_or_default();
-        // dnf ends over one that has none.
+        // dnf fails if the id is missing.
         if id.is_empty() && kind != "langpacks" {
             return Err(FormatError::malformed(file, format!("a {kind} has no id")));
         }

@@ -1,8 +1,8 @@
-//! XML in ISO-8859-1 made into UTF-8, which is what all the rest reads and writes.
+//! Converts XML from ISO-8859-1 to UTF-8.
 //!
-//! Clients decode what an index declares, and some vendors' tools declare ISO-8859-1. Where several
-//! indexes become one, single bytes that are no UTF-8 are decoded as well: libsolv ends there
-//! without a word, and what another source says would be lost.
+//! Clients decode what an index declares, and some vendors' tools declare ISO-8859-1. If several
+//! indexes are merged, single invalid bytes are decoded as well: libsolv stops silently there, and
+//! the data of other sources would be lost.
 
 use std::io::{self, BufRead};
 
@@ -10,7 +10,7 @@ use std::io::{self, BufRead};
 const DECLARATION_LIMIT: usize = 256;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// What `encoding` may say for ISO-8859-1, in lowercase.
+/// Values of `encoding` for ISO-8859-1, in lowercase.
 pub(super) const LATIN_1: [&str; 4] = ["iso-8859-1", "iso8859-1", "iso_8859-1", "latin1"];
 
 /// What follows the bytes that were read.
@@ -30,9 +30,9 @@ impl Rest {
 pub(super) struct Decoder<'a> {
     text: &'a mut dyn BufRead,
     encoding: Encoding,
-    /// Whether bytes that are no UTF-8 are decoded too.
+    /// Whether invalid UTF-8 is decoded too.
     any_bytes: bool,
-    /// Bytes of the text that are not decoded yet: the beginning of a character, or of the text.
+    /// Bytes that are not decoded yet: an incomplete character, or the beginning of the text.
     taken: Vec<u8>,
     shown: Vec<u8>,
     /// How much of it was consumed.
@@ -41,7 +41,7 @@ pub(super) struct Decoder<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encoding {
-    /// Its declaration is yet to be read.
+    /// The declaration has not been read yet.
     Unknown,
     Utf8,
     Latin1,
@@ -63,7 +63,7 @@ impl<'a> Decoder<'a> {
         self.any_bytes = true;
     }
 
-    /// Whether there is nothing to decode any more, and nothing left of what was.
+    /// Whether decoding is not needed (any more) and no decoded bytes are left.
     fn is_plain(&self) -> bool {
         self.encoding == Encoding::Utf8
             && !self.any_bytes
@@ -71,7 +71,7 @@ impl<'a> Decoder<'a> {
             && self.consumed == self.shown.len()
     }
 
-    /// Takes what is in the text's buffer.
+    /// Reads the buffer of the inner reader.
     fn take(&mut self) -> io::Result<Rest> {
         let available = self.text.fill_buf()?;
         let length = available.len();
@@ -80,7 +80,7 @@ impl<'a> Decoder<'a> {
         Ok(Rest::after(length))
     }
 
-    /// Shows more when everything that is shown is consumed.
+    /// Refills the buffer when all of it is consumed.
     fn fill(&mut self) -> io::Result<()> {
         while self.consumed == self.shown.len() {
             self.shown.clear();
@@ -111,7 +111,7 @@ impl<'a> Decoder<'a> {
                     let invalid = chunk.invalid();
                     let is_last =
                         std::ptr::eq(invalid.as_ptr_range().end, taken.as_ptr_range().end);
-                    // The rest of a character may be yet to come.
+                    // The character may be incomplete.
                     let may_go_on = std::str::from_utf8(invalid)
                         .is_err_and(|error| error.error_len().is_none());
                     if is_last && rest == Rest::MayCome && may_go_on {
@@ -125,7 +125,7 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// What a text declares that begins so; `None` where more of it must be seen.
+/// The encoding declared at the beginning of a text; `None` if more bytes are needed.
 fn declared(start: &[u8], rest: Rest) -> Option<Encoding> {
     const BEGINNING: &[u8] = b"<?xml";
     let text = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);

@@ -1,8 +1,8 @@
-//! What packages of a repository need: requires and provides of primary, files of primary and,
-//! where those do not do, of filelists, and what meets a need as rpm sees it.
+//! Dependencies of RPM packages: requires and provides of primary, files of primary and, if these
+//! are not sufficient, of filelists, and the rules of rpm.
 //!
-//! primary is read a second time for what is provided, and only what any package needs is kept of
-//! it: most of what packages provide nobody asks for.
+//! primary is read a second time for provides, and only those that some package needs are kept:
+//! most are not needed.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -19,17 +19,17 @@ use crate::format::dependency_closure::{
 };
 use crate::format::{Chosen, FormatError, IndexKind, Indexes};
 
-/// What of a `<package>` in primary says what it needs.
+/// The dependency elements of a `<package>` in primary.
 pub(super) const NEEDS: &[&[&str]] = &[
     &["format", "rpm:requires", "rpm:entry"],
     &["format", "rpm:recommends", "rpm:entry"],
 ];
-/// What a package needs or provides takes, in bytes. The largest kernels provide some 30,000
+/// Limit for the dependencies of a package, in bytes. The largest kernels provide some 30,000
 /// symbols.
 pub(super) const LISTED_LIMIT: usize = 64 << 20;
 const PROVIDES: &[&[&str]] = &[&["format", "rpm:provides", "rpm:entry"]];
 
-/// As rpm and libsolv see dependencies.
+/// The rules of rpm and libsolv.
 pub(super) struct RpmRules {
     /// The base architectures of machines, if they are known.
     bases: Option<Vec<String>>,
@@ -42,8 +42,7 @@ impl RpmRules {
         }
     }
 
-    /// Whether there are machines of that architecture, not only of one that can run its packages
-    /// too.
+    /// Whether it is the architecture of a machine, not only a compatible one.
     fn has_machines_of(&self, architecture: &str) -> bool {
         self.bases.as_ref().is_none_or(|bases| {
             bases
@@ -58,7 +57,7 @@ impl DependencyRules for RpmRules {
         evr::compare(a, b)
     }
 
-    /// Whether the two ranges overlap; what says nothing of a version is all of them.
+    /// Whether the two ranges overlap; without a version, all match.
     fn satisfies(&self, provided: Versions<'_>, needed: Versions<'_>) -> bool {
         if provided.relation == Relation::ANY || needed.relation == Relation::ANY {
             return true;
@@ -77,9 +76,9 @@ impl DependencyRules for RpmRules {
         }
     }
 
-    /// To rpm every architecture will do: what only the other one has meets a need too. So does
-    /// `wine-core(x86-32)` one of a 64-bit package, and the only shell those of 32-bit ones. dnf
-    /// prefers the package's own, and for `noarch` the machine's.
+    /// rpm accepts every architecture: packages of other architectures satisfy needs too, for
+    /// example `wine-core(x86-32)` of a 64-bit package, or the only shell for 32-bit packages. dnf
+    /// prefers the package's own architecture, and for `noarch` that of the machine.
     fn preference(
         &self,
         candidate: Target<'_>,
@@ -115,8 +114,7 @@ impl DependencyRules for RpmRules {
     }
 }
 
-/// Where one of them says nothing of the release, any is meant (`rpmdsCompare` of rpm's
-/// `lib/rpmds.c`).
+/// If one of them has no release, any release matches (`rpmdsCompare` in rpm's `lib/rpmds.c`).
 fn compare(a: &str, b: &str) -> Ordering {
     match (a.rsplit_once('-'), b.rsplit_once('-')) {
         (Some((a, _)), None) => evr::compare(a, b),
@@ -125,7 +123,7 @@ fn compare(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// Notes what the package needs that was added last. `listed` is what it has in [`NEEDS`].
+/// Adds the needs of the package that was added last. `listed` are its elements at [`NEEDS`].
 pub(super) fn note_needs(
     packages: &mut PackageSet<RpmRules>,
     listed: &[Vec<Child>],
@@ -138,7 +136,7 @@ pub(super) fn note_needs(
         }
         for entry in entries {
             let name = entry.attribute("name").unwrap_or_default();
-            // What rpm itself must be able to do.
+            // Features of rpm itself.
             if name.is_empty() || name.starts_with("rpmlib(") {
                 continue;
             }
@@ -178,8 +176,8 @@ fn versions(entry: &Child) -> (Relation, String) {
     (relation, version)
 }
 
-/// What the chosen packages need. filelists, which are many times as long as primary, are read only
-/// where a path is missing.
+/// Finds everything that the chosen packages need. filelists, which are much larger than primary,
+/// are read only if a path is missing.
 pub(super) fn add_needed(
     packages: &mut PackageSet<RpmRules>,
     indexes: &dyn Indexes,
@@ -212,7 +210,7 @@ pub(super) fn add_needed(
     close(packages)
 }
 
-/// Notes what packages provide, of that what is needed. `next` is the next package to come.
+/// Adds the needed provides of packages. `next` is the number of the next package.
 fn read_provides(
     packages: &mut PackageSet<RpmRules>,
     file: &str,
@@ -227,7 +225,7 @@ fn read_provides(
         .with_texts(&["format", "file"], &wanted);
     while let Some((_, [place])) = records.next()? {
         let path = location(file, "a package", place.as_ref())?;
-        // The same packages in the same order as before, but those that are left out.
+        // The same packages in the same order as before, without excluded ones.
         if packages.borrow().path(*next) != Some(&path) {
             continue;
         }
@@ -251,7 +249,7 @@ fn read_provides(
     Ok(())
 }
 
-/// Notes which packages have the files that are needed and not provided so far.
+/// Finds the packages with files that are needed and not provided so far.
 fn read_filelists(
     packages: &mut PackageSet<RpmRules>,
     file: &str,

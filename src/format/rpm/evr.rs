@@ -1,8 +1,8 @@
 //! The order of RPM versions: `epoch:version-release`.
 //!
 //! It is rpm's (`rpmio/rpmvercmp.c`, `rpmverParse` and `rpmverCmp` of `lib/rpmver.c`;
-//! rpm-version(7) describes it), and a test asks librpm. It has a place for whatever is written:
-//! these versions come from strangers, and sorting must not fail.
+//! rpm-version(7) describes it), and a test asks librpm. Every text is ordered: versions are
+//! untrusted input, and sorting must not fail.
 
 use std::cmp::Ordering;
 
@@ -32,8 +32,8 @@ fn split(full: &str) -> (&str, &str, Option<&str>) {
     }
 }
 
-/// Numbers and words, each with its like; what else stands there only parts them. `~` sorts before
-/// the end, the end before `^`, that before words, words before numbers.
+/// Numbers and words are compared with each other; other characters only separate them. `~` sorts
+/// before the end, the end before `^`, that before words, words before numbers.
 fn compare_parts(mut a: &[u8], mut b: &[u8]) -> Ordering {
     loop {
         take_while(&mut a, is_separator);
@@ -61,7 +61,7 @@ fn compare_parts(mut a: &[u8], mut b: &[u8]) -> Ordering {
     }
 }
 
-/// What a part begins with, in order.
+/// The kinds of parts, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Tilde,

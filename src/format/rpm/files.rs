@@ -1,5 +1,4 @@
-//! Indexes that name files: primary the packages, prestodelta (deltainfo in openSUSE) the deltas
-//! between them.
+//! Indexes with files: packages in primary, deltas in prestodelta (deltainfo in openSUSE).
 
 use std::io::BufRead;
 
@@ -8,10 +7,10 @@ use super::{digest, location, size};
 use crate::format::{FormatError, Package, Reference};
 use crate::rel_path::RelPath;
 
-/// What [`package`] reads.
+/// The children for [`package`].
 pub(super) const CHILDREN: [&str; 6] = ["name", "arch", "version", "checksum", "size", "location"];
 
-/// Where checksum and location stand among them.
+/// The positions of checksum and location in them.
 pub(super) const CHECKSUM: usize = 3;
 pub(super) const LOCATION: usize = 5;
 
@@ -62,7 +61,7 @@ pub(super) fn full_version(version: Option<&Child>) -> String {
     join_version(part("epoch"), part("ver"), part("rel"))
 }
 
-/// An epoch of 0 is left out, and so is what is empty.
+/// An epoch of 0 and empty parts are omitted.
 pub(super) fn join_version(epoch: &str, version: &str, release: &str) -> String {
     let mut full = match epoch {
         "" | "0" => String::new(),
@@ -94,8 +93,8 @@ pub(super) fn read_deltas(
                 named_by: named_by.to_owned(),
                 source,
             })?;
-        // openSUSE has the longer one. Anything else is no delta, and nothing would vouch for it
-        // but an index that need not be signed.
+        // openSUSE uses the longer one. Other files are refused: they would be published without a
+        // signature check.
         if ![".drpm", ".delta.rpm"]
             .iter()
             .any(|ending| path.as_str().ends_with(ending))

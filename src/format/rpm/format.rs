@@ -1,4 +1,4 @@
-//! What all RPM repositories have in common.
+//! The format of RPM repositories.
 
 use std::io::Read;
 
@@ -50,7 +50,7 @@ impl Format for RpmFormat {
         None
     }
 
-    /// dnf takes the root that is there, whatever its date.
+    /// dnf accepts a root with any date.
     fn dated(&self, text: &[u8], _date: i64, _valid_until: ValidUntil) -> Vec<u8> {
         text.to_vec()
     }
@@ -78,7 +78,7 @@ impl Format for RpmFormat {
         }]
     }
 
-    /// dnf looks for one key in a file, and zypper beside repomd.xml.
+    /// dnf expects one key file, and zypper one next to repomd.xml.
     fn own_keys(&self, key_name: &RelPath) -> Vec<OwnKey> {
         let own = |path: &str| {
             let path = RelPath::parse(path).ok()?;

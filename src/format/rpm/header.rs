@@ -1,6 +1,5 @@
-//! The header structure of RPM packages: an index of tags, and the data that it points into. A
-//! package has two: the signature header, which nothing vouches for, and the header proper, which
-//! signatures are made over.
+//! The header structure of RPM packages: an index of tags, and their data. A package has two: the
+//! signature header, which is not signed, and the main header, which is.
 //!
 //! ```text
 //! 8e ad e8 01  00 00 00 00   entries (u32)   bytes of data (u32)
@@ -8,8 +7,8 @@
 //! data
 //! ```
 //!
-//! It is read once, front to back, and only the values that somebody wants are kept: headers of
-//! real packages have tens of megabytes. Nothing is allocated because a number says so, and every
+//! It is read once, sequentially, and only the requested values are kept: headers of real packages
+//! can have tens of megabytes. Sizes in the header are not trusted for allocations, and every
 //! offset is checked.
 
 use std::collections::BTreeMap;
@@ -19,12 +18,12 @@ const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
 /// The largest value that is kept: a dozen signatures.
 const VALUE_LIMIT: u32 = 64 * 1024;
 
-/// Tags that say what a header had when it was signed; `HEADERIMAGE`, `HEADERSIGNATURES`,
+/// Tags for the region of a header that is signed; `HEADERIMAGE`, `HEADERSIGNATURES`,
 /// `HEADERIMMUTABLE`.
 const FIRST_REGION: u32 = 61;
 const LAST_REGION: u32 = 63;
 
-/// How large a header may be; rpm's own limits.
+/// Limits of a header, the same as in rpm.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub entries: u32,
@@ -32,7 +31,7 @@ pub struct Limits {
     pub data: u32,
 }
 
-/// The values that were wanted, by tag.
+/// The requested values, by tag.
 #[derive(Debug, Default)]
 pub struct Values(BTreeMap<u32, Value>);
 
@@ -40,11 +39,11 @@ pub struct Values(BTreeMap<u32, Value>);
 struct Value {
     kind: u32,
     count: u32,
-    /// From the value's offset; of texts perhaps more than belongs to it.
+    /// Bytes from the offset of the value; for texts possibly more than the value.
     bytes: Vec<u8>,
 }
 
-/// A value that is still to come.
+/// A value that has not been reached yet.
 struct Wanted {
     tag: u32,
     /// In the data, in bytes.
@@ -86,7 +85,7 @@ impl From<io::Error> for HeaderError {
     }
 }
 
-/// The types that matter here.
+/// The types used here.
 mod kind {
     pub const INT32: u32 = 4;
     pub const STRING: u32 = 6;
@@ -96,8 +95,8 @@ mod kind {
     pub const TRANSLATED: u32 = 9;
 }
 
-/// Reads a header and keeps the values of some tags. `passing` gets to see all of its bytes.
-/// Returns how long its data is too, in bytes.
+/// Reads a header and keeps the values of some tags. All bytes are passed to `passing`. Also
+/// returns the length of the data in bytes.
 pub fn read(
     reader: &mut dyn Read,
     limits: Limits,
@@ -132,8 +131,7 @@ pub fn read(
         if !wanted.contains(&tag) {
             continue;
         }
-        // What one reader takes from the first and another from the second could be two packages in
-        // one.
+        // Readers could disagree about which of two values is valid.
         if to_come.iter().any(|earlier| earlier.tag == tag) {
             return Err(HeaderError::Twice { tag });
         }
@@ -155,15 +153,15 @@ pub fn read(
     Ok((Values(values.collect()), size))
 }
 
-/// Refuses an entry that rpm would refuse, wanted or not: of a known type, aligned, within the
-/// data, behind what comes before it. Returns where it ends at least.
+/// Rejects an entry that rpm would reject, requested or not: it must have a known type, be aligned,
+/// within the data, and after the previous entry. Returns the minimum end.
 fn check_entry(entry: &[u8; 16], previous_end: u32, size: u32) -> Result<u32, HeaderError> {
     let tag = number(entry);
     let kind = number(&entry[4..]);
     let start = number(&entry[8..]);
     let count = number(&entry[12..]);
     let (alignment, least) = match kind {
-        // Characters and bytes, and texts, which have an end.
+        // Characters and bytes, and terminated texts.
         1 | 2 | kind::STRING | kind::BINARY | kind::STRINGS | kind::TRANSLATED => (1, Some(count)),
         3 => (2, count.checked_mul(2)),
         kind::INT32 => (4, count.checked_mul(4)),
@@ -178,7 +176,7 @@ fn check_entry(entry: &[u8; 16], previous_end: u32, size: u32) -> Result<u32, He
     } else if !start.is_multiple_of(alignment) {
         "data not aligned"
     } else if (FIRST_REGION..=LAST_REGION).contains(&tag) {
-        // What it points to ends the data, wherever the region itself stands.
+        // The trailer of the region is at the end of the data.
         return Ok(previous_end);
     } else if start < previous_end {
         "data overlaps with another tag"
@@ -188,7 +186,7 @@ fn check_entry(entry: &[u8; 16], previous_end: u32, size: u32) -> Result<u32, He
     Err(HeaderError::Value { tag, why })
 }
 
-/// The big-endian number that some bytes begin with.
+/// The big-endian number at the start of some bytes.
 fn number(bytes: &[u8]) -> u32 {
     bytes
         .iter()
@@ -209,7 +207,7 @@ impl Wanted {
         let length = match kind {
             kind::INT32 => count.checked_mul(4),
             kind::BINARY => Some(count),
-            // Where a text ends only its data says.
+            // The end of a text is known only from its data.
             kind::STRING | kind::STRINGS => Some(room.min(VALUE_LIMIT)),
             _ => return Err(HeaderError::Type { tag, kind }),
         };
@@ -235,7 +233,7 @@ impl Wanted {
         })
     }
 
-    /// Takes what belongs to the value from data at a position.
+    /// Copies the part of the value from data at a position.
     fn take_from(&mut self, chunk: &[u8], position: u32) {
         let chunk_end = u64::from(position) + chunk.len() as u64;
         let from = self.start.max(position);
@@ -257,7 +255,7 @@ impl Values {
             .map(|value| value.bytes.as_slice()))
     }
 
-    /// A number, when there is exactly one.
+    /// The number, if there is exactly one.
     pub fn int32(&self, tag: u32) -> Result<Option<u32>, HeaderError> {
         let Some(value) = self.of_kind(tag, &[kind::INT32])? else {
             return Ok(None);

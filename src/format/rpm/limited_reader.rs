@@ -1,5 +1,5 @@
-//! What stands between an index's text and the XML reader: a limit for each event, a recorder of
-//! what was read, and where it is asked for, a stand-in for bytes that are not UTF-8.
+//! Readers between the text of an index and the XML reader: a limit for each event, a recorder of
+//! the bytes read, and optionally a replacement of invalid UTF-8.
 
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
@@ -7,24 +7,22 @@ use std::ops::Range;
 use super::decoder::{Decoder, Rest};
 use crate::format::members::read_buffered;
 
-/// Ends in an error when one event takes more than its share: quick-xml would buffer a text node of
-/// any size.
+/// Fails if an event is too large: quick-xml would buffer a text node of any size.
 pub(super) struct LimitedReader<'a> {
     text: Decoder<'a>,
     left: usize,
-    /// What one event may take, for messages.
+    /// The limit of an event, for messages.
     limit: usize,
     consumed: u64,
     pub(super) recorder: Option<Recorder>,
     substitute: Option<Utf8Substitute>,
 }
 
-/// Shows bytes that are not UTF-8 as `?`, one for each: places in the text stay what they are. The
-/// recorder has the bytes themselves.
+/// Replaces each invalid byte by `?`, so that positions in the text stay the same. The recorder has
+/// the original bytes.
 #[derive(Default)]
 struct Utf8Substitute {
-    /// What was taken of the text, as it is and as it is shown. Of what is shown, the beginning of
-    /// a character may be missing at the end: the rest of it is yet to come.
+    /// The bytes read, original and replaced. An incomplete character at the end is held back.
     taken: Vec<u8>,
     shown: Vec<u8>,
     /// How much of it was consumed.
@@ -32,7 +30,7 @@ struct Utf8Substitute {
 }
 
 impl Utf8Substitute {
-    /// Takes more of the text when everything that can be shown is consumed.
+    /// Reads more when everything is consumed.
     fn fill(&mut self, text: &mut dyn BufRead) -> io::Result<()> {
         while self.consumed == self.shown.len() {
             self.taken.drain(..self.consumed);
@@ -65,16 +63,16 @@ impl Utf8Substitute {
     }
 }
 
-/// Whether bytes could become a character with those that follow.
+/// Whether bytes are the beginning of a valid character.
 fn is_beginning(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
 
-/// What was read, as far back as it is needed.
+/// The recorded bytes, as far back as needed.
 #[derive(Default)]
 pub(super) struct Recorder {
     bytes: Vec<u8>,
-    /// Where in the text it begins.
+    /// The position of the first recorded byte in the text.
     start: u64,
 }
 
@@ -110,23 +108,23 @@ impl<'a> LimitedReader<'a> {
         }
     }
 
-    /// Makes characters of ISO-8859-1 of single bytes that are not UTF-8.
+    /// Decodes invalid bytes as ISO-8859-1.
     pub(super) fn decode_invalid_utf8(&mut self) {
         self.text.decode_invalid_utf8();
     }
 
-    /// Takes any bytes where there is text.
+    /// Accepts any bytes in texts.
     pub(super) fn substitute_invalid_utf8(&mut self) {
         self.substitute = Some(Utf8Substitute::default());
     }
 
-    /// How far the text was read, in bytes. Between two events that is where one ends and the next
-    /// begins; the XML reader's own count leaves out a byte order mark.
+    /// The position in the text, in bytes: between two events, the boundary between them. The
+    /// position of the XML reader does not include a byte order mark.
     pub(super) fn consumed(&self) -> u64 {
         self.consumed
     }
 
-    /// What the next event may take, in bytes.
+    /// Sets the limit of the next event, in bytes.
     pub(super) fn allow(&mut self, limit: usize) {
         self.left = limit;
         self.limit = limit;
@@ -168,7 +166,7 @@ impl BufRead for LimitedReader<'_> {
         if let Some(recorder) = &mut self.recorder
             && let Ok(available) = self.text.fill_buf()
         {
-            // What is consumed was in the buffer: filling it again reads nothing.
+            // The consumed bytes are in the buffer: `fill_buf` does not read here.
             recorder
                 .bytes
                 .extend_from_slice(&available[..amount.min(available.len())]);

@@ -1,4 +1,4 @@
-//! RPM repositories: `repodata/repomd.xml` is the root, primary names the packages.
+//! RPM repositories: `repodata/repomd.xml` is the root, primary lists the packages.
 
 mod architectures;
 mod choose;
@@ -39,8 +39,8 @@ const REPOMD: &str = "repodata/repomd.xml";
 /// Which packages are mirrored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Base architectures, each with those that rpm counts as compatible; `None` for all. `noarch`
-    /// and sources belong to every one of them.
+    /// Base architectures, including compatible ones; `None` for all. `noarch` and sources are
+    /// always included.
     pub architectures: Option<Vec<String>>,
     pub sources: bool,
     pub filters: Filters,
@@ -142,7 +142,7 @@ impl Selected for Rpm {
         regenerate::regenerate(sources, sink)
     }
 
-    /// Under another name a package would reach clients that nobody has verified.
+    /// With another file name a package would be published without verification.
     fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String> {
         architectures::unmatched(
             self.selection.architectures.as_deref().unwrap_or_default(),
@@ -160,7 +160,7 @@ fn static_path(path: &'static str) -> RelPath {
     RelPath::parse(path).expect("a plain path")
 }
 
-/// Where an element says that a file lies. `named_by` is for messages.
+/// The location of a file in an element. `named_by` is for messages.
 fn location(
     file: &str,
     named_by: &str,
@@ -174,7 +174,7 @@ fn location(
     let href = location.and_then(|location| location.attribute("href"));
     let href =
         href.ok_or_else(|| FormatError::malformed(file, format!("{named_by} has no location")))?;
-    // It moves the file to another server, which nothing here may ask, least of all with
+    // It would move the file to another server, which must not be contacted, especially not with
     // credentials.
     match location.and_then(|location| location.attribute("xml:base")) {
         None | Some("") => RelPath::parse_named(href)
@@ -190,7 +190,7 @@ fn digest(
     checksum: Option<&xml::Child>,
 ) -> Result<Digest, FormatError> {
     let algorithm = match checksum.and_then(|checksum| checksum.attribute("type")) {
-        // What createrepo called SHA-1 before there were others.
+        // The old name of SHA-1 in createrepo.
         Some("sha" | "sha1") => Some(Algorithm::Sha1),
         Some("sha256") => Some(Algorithm::Sha256),
         Some("sha384") => Some(Algorithm::Sha384),
@@ -207,7 +207,7 @@ fn digest(
         .map_err(|error| FormatError::malformed(file, format!("{named_by}: {error}")))
 }
 
-/// A size in bytes; createrepo's successors write 0 where they do not know it.
+/// A size in bytes; some tools write 0 for an unknown size.
 fn size(
     file: &str,
     named_by: &str,
@@ -217,7 +217,7 @@ fn size(
     Ok(number(file, named_by, what, text)?.filter(|size| *size > 0))
 }
 
-/// A size or a time, when it is there.
+/// A size or a time, if present.
 fn number<T: std::str::FromStr>(
     file: &str,
     named_by: &str,

@@ -12,7 +12,7 @@ use crate::manifest::Package;
 /// The longest real documents have some 200 KB.
 const DOCUMENT_LIMIT: usize = 16 << 20;
 
-/// The types of documents that libmodulemd reads.
+/// The document types that libmodulemd supports.
 const KNOWN: [&str; 6] = [
     "modulemd",
     "modulemd-packager",
@@ -22,7 +22,7 @@ const KNOWN: [&str; 6] = [
     "modulemd-stream",
 ];
 
-/// What of a document says which packages it is about.
+/// The parts of a document that identify its packages.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Document {
@@ -62,7 +62,7 @@ impl Document {
     }
 }
 
-/// Notes by its name, version and architecture the `NAME:STREAM` of each modular package.
+/// Collects `NAME:STREAM` of each modular package by name, version and architecture.
 pub(super) fn read_streams(
     file: &str,
     text: &mut dyn BufRead,
@@ -80,24 +80,24 @@ pub(super) fn read_streams(
     })
 }
 
-/// Whether a package is there.
+/// Whether a package exists.
 type HasPackage<'e> = &'e dyn Fn(&Package) -> bool;
 
-/// What a choice keeps of modules.yaml.
+/// The documents of modules.yaml that a choice keeps.
 #[derive(Debug, Default)]
 pub(super) struct KeptModules {
     modules: HashSet<String>,
-    /// Documents that were written: several sources may have the same.
+    /// The written documents: several sources may have the same.
     written: HashSet<crate::digest::ObjectId>,
 }
 
 impl KeptModules {
-    /// How many documents were written.
+    /// The number of written documents.
     pub(super) fn written(&self) -> u64 {
         self.written.len() as u64
     }
 
-    /// Notes which modules have a package that is there.
+    /// Collects the modules with an existing package.
     pub(super) fn note(
         &mut self,
         file: &str,
@@ -112,7 +112,7 @@ impl KeptModules {
         })
     }
 
-    /// Copies the streams that have a package that is there, and what is said about their modules.
+    /// Copies the streams with an existing package, and the documents about their modules.
     pub(super) fn copy(
         &mut self,
         file: &str,
@@ -129,7 +129,7 @@ impl KeptModules {
             let is_kept = if document.is_stream() {
                 is_kept(document, has_package)
             } else {
-                // What names no module may concern any.
+                // A document without a module may concern any.
                 about.is_none_or(|module| self.modules.contains(module))
             };
             let bytes = written.bytes();
@@ -144,7 +144,7 @@ impl KeptModules {
     }
 }
 
-/// How many documents it has.
+/// The number of documents.
 pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatError> {
     let mut count = 0;
     each_document(file, text, &mut |_, _| {
@@ -154,7 +154,7 @@ pub(super) fn count(file: &str, text: &mut dyn BufRead) -> Result<u64, FormatErr
     Ok(count)
 }
 
-/// A stream without packages is a definition without content: it harms nobody.
+/// A stream without packages has no content and is harmless.
 fn is_kept(document: &Document, has_package: HasPackage<'_>) -> bool {
     document.data.artifacts.rpms.is_empty()
         || document.packages().any(|package| has_package(&package))
@@ -175,7 +175,7 @@ fn parse_nevra(text: &str) -> Option<Package> {
 
 type OnDocument<'e> = &'e mut dyn FnMut(&yaml::Document, &Document) -> Result<(), FormatError>;
 
-/// Gives each document as it is written, and what is in it.
+/// Calls `each` for each document, as written and parsed.
 fn each_document(
     file: &str,
     text: &mut dyn BufRead,
@@ -202,8 +202,7 @@ fn each_document(
     })
 }
 
-/// To YAML 1.1, which clients read, these end a line and a comment. Only inside of quotes does that
-/// change nothing much.
+/// In YAML 1.1, which clients use, these end a line and a comment.
 fn has_other_line_breaks(text: &str) -> bool {
     let is_break = |c| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}');
     text.lines()

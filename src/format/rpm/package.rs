@@ -1,4 +1,4 @@
-//! The signatures inside an RPM package, and the digests that tie its parts to them.
+//! The signatures inside an RPM package, and the digests of its parts.
 //!
 //! ```text
 //! lead | signature header | header | payload
@@ -6,11 +6,11 @@
 //!        '- signatures and digests over the header, in old packages also over header and payload together
 //! ```
 //!
-//! - A package is read once, front to back; memory is bounded, whatever it says of itself.
-//! - Every digest that it has must be right, as rpm demands it, the weak ones too: a client would
-//!   refuse it otherwise.
-//! - A signature counts only if it covers the payload: by itself, or because the header that it is
-//!   made over has a digest of the payload that nobody can forge.
+//! - A package is read once, sequentially, with limited memory.
+//! - All its digests must be correct, as in rpm, including weak ones: otherwise clients would
+//!   reject it.
+//! - A signature is accepted only if it covers the payload, directly or by a strong digest of the
+//!   payload in the signed header.
 //!
 //! Tag numbers are those of `rpmtag.h`; signatures and digests are those of rpm 3 to 6.
 
@@ -29,9 +29,9 @@ use crate::pool::BUFFER;
 
 const LEAD_LENGTH: usize = 96;
 const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
-/// The only type of signature that is followed by a signature header, at its place in the lead.
+/// The signature type in the lead that means a signature header follows.
 const LEAD_SIGNATURE_TYPE: (usize, [u8; 2]) = (78, [0, 5]);
-/// Signatures in one package that are looked at: each costs a pass over what it covers.
+/// Limit for signatures in one package: each requires hashing the data.
 const MAX_SIGNATURES: usize = 16;
 
 const SIGNATURE_LIMITS: Limits = Limits {
@@ -62,20 +62,21 @@ mod tag {
     pub const EPOCH: u32 = 1003;
     pub const ARCHITECTURE: u32 = 1022;
     pub const SOURCE_RPM: u32 = 1044;
-    /// Without an algorithm beside it, as rpm 6 writes it, it is SHA-256.
+    /// Without an algorithm tag, as written by rpm 6, it is SHA-256.
     pub const PAYLOAD_DIGEST: u32 = 5092;
     pub const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
     pub const PAYLOAD_SHA512: u32 = 5121;
     pub const PAYLOAD_SHA3_256: u32 = 5123;
 }
 
-/// A digest that a package declares of a part of itself.
+/// A declared digest of a part of a package.
 struct Declared {
     hasher: Hasher,
     expected: Vec<u8>,
 }
 
-/// What the signature header says about the header, and about header and payload together.
+/// The digests and signatures in the signature header: of the header, and of header and payload
+/// together.
 #[derive(Default)]
 struct Claims {
     header_digests: Vec<Declared>,
@@ -84,7 +85,7 @@ struct Claims {
     whole_signatures: Vec<Result<SignatureHasher, HashedSignature>>,
 }
 
-/// What a package says of itself. Its digests are right.
+/// Reads a package, and verifies its digests.
 pub fn read_package_header(package: &mut dyn Read) -> Result<PackageHeader, PackageError> {
     read_lead(package)?;
     let mut claims = read_signature_header(package)?;
@@ -161,8 +162,8 @@ fn identity(header: &Values) -> Result<Identity, HeaderError> {
     let epoch = header.int32(tag::EPOCH)?.unwrap_or_default().to_string();
     let architecture = text(tag::ARCHITECTURE)?.to_owned();
     let architectures = if header.texts(tag::SOURCE_RPM)?.is_empty() {
-        // To rpm what does not say what it was built from is a source package, whatever it was
-        // built on. Not all programs that write indexes see it so.
+        // For rpm, a package without a source package is itself one, regardless of its
+        // architecture. Not all programs that write indexes do the same.
         vec!["src".to_owned(), "nosrc".to_owned(), architecture]
     } else {
         vec![architecture]
@@ -174,7 +175,7 @@ fn identity(header: &Values) -> Result<Identity, HeaderError> {
     })
 }
 
-/// Whether something begins as packages do.
+/// Whether the bytes begin like an RPM package.
 pub fn is_package(start: &[u8]) -> bool {
     start.starts_with(&LEAD_MAGIC)
 }
@@ -215,7 +216,7 @@ fn read_signature_header(package: &mut dyn Read) -> Result<Claims, PackageError>
     wanted.extend(header_digests.map(|(tag, _)| tag));
     let (values, size) =
         header::read(package, SIGNATURE_LIMITS, &wanted, &mut |_| ()).map_err(broken)?;
-    // The header proper begins at a multiple of eight.
+    // The main header begins at a multiple of eight.
     let padding = (size.next_multiple_of(8) - size) as usize;
     package
         .read_exact(&mut [0; 8][..padding])
@@ -265,7 +266,7 @@ fn without_blanks(text: &str) -> String {
     text.split_ascii_whitespace().collect()
 }
 
-/// A digest that is written in hexadecimal, if it is there.
+/// A hexadecimal digest, if present.
 fn declared_hex(
     values: &Values,
     tag: u32,
@@ -339,7 +340,7 @@ fn update_signatures(signatures: &mut [Result<SignatureHasher, HashedSignature>]
     }
 }
 
-/// What a digest is of.
+/// The part of a package that a digest covers.
 #[derive(Clone, Copy)]
 enum Part {
     Header,
@@ -347,7 +348,7 @@ enum Part {
     HeaderOrPayload,
 }
 
-/// Whether every digest is the declared one.
+/// Verifies all digests.
 fn check(digests: Vec<Declared>, part: Part) -> Result<(), PackageError> {
     for Declared { hasher, expected } in digests {
         let algorithm = hasher.algorithm();

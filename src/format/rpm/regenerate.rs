@@ -1,9 +1,8 @@
-//! New metadata for a choice of a repository's packages, and a repomd.xml over it.
+//! Writes new metadata for chosen packages, and its repomd.xml.
 //!
-//! What lists packages is written anew (primary, filelists, other and their like, updateinfo,
-//! modules), and every other type is taken over as it is (comps, productid, what nobody here
-//! knows). What repeats the lists in other forms (sqlite, zchunk) and the deltas between packages
-//! are left out: clients do without them.
+//! Lists of packages are rewritten (primary, filelists, other and similar, updateinfo, modules),
+//! and all other types are copied unchanged (comps, productid, unknown ones). Other forms of the
+//! lists (sqlite, zchunk) and deltas are omitted: clients work without them.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -28,11 +27,11 @@ use crate::rel_path::RelPath;
 
 const DECLARATION: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// How a type of metadata is rewritten.
+/// How a metadata type is rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rewrite {
     Primary,
-    /// Elements that belong to a package by its pkgid: filelists, other, susedata.
+    /// Elements with the pkgid of a package: filelists, other, susedata.
     ByPackage,
     Updates,
     Modules,
@@ -48,7 +47,7 @@ impl Rewrite {
             "updateinfo" => Self::Updates,
             "modules" => Self::Modules,
             "prestodelta" | "deltainfo" => Self::LeftOut,
-            // Also of languages: `susedata.de`.
+            // Also for languages: `susedata.de`.
             _ if name.starts_with("susedata") => Self::ByPackage,
             _ if name.ends_with("_db") || name.ends_with("_zck") => Self::LeftOut,
             _ => Self::Unchanged,
@@ -56,18 +55,18 @@ impl Rewrite {
     }
 }
 
-/// What is kept of one source.
+/// The kept packages of one source.
 #[derive(Default)]
 struct KeptPackages {
-    /// As primary writes them.
+    /// As in primary.
     pkgids: HashSet<String>,
     packages: HashSet<Package>,
-    /// How many elements of primary; one package may stand in two places.
+    /// The number of elements in primary; one package may be listed twice.
     count: u64,
 }
 
 impl KeptPackages {
-    /// Forgets which packages are kept, not how many.
+    /// Frees the set of kept packages, but not their number.
     fn clear(&mut self) {
         self.pkgids.clear();
         self.packages.clear();
@@ -91,7 +90,7 @@ pub(super) fn regenerate(
         .flat_map(|source| source.indexes.all())
         .map(|index| index.name.as_str())
         .collect();
-    // What the others say depends on which packages are kept.
+    // The other indexes depend on which packages are kept.
     writer.primary(sink)?;
     for name in names {
         writer.write(name, sink)?;
@@ -99,7 +98,7 @@ pub(super) fn regenerate(
     writer.finish()
 }
 
-/// Clients of a repository read what its primary is packed with; gzip everybody does.
+/// Clients support the compression format of primary; all of them support gzip.
 fn codec_of(sources: &[Source<'_>]) -> Compression {
     let is_zstd = |source: &Source<'_>| {
         let primary = source.indexes.all().iter().find(|index| is_primary(index));
@@ -130,7 +129,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// By source, its indexes of a type. There may be several.
+    /// The indexes of a type, by source. A source may have several.
     fn of_type<'n>(&self, name: &'n str) -> impl Iterator<Item = (usize, &'a Index)> + use<'a, 'n> {
         let sources: &'a [Source<'a>] = self.sources;
         let sources = sources.iter().enumerate();
@@ -142,7 +141,7 @@ impl<'a> Writer<'a> {
     }
 
     fn primary(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
-        // The new primary begins with their number.
+        // The number of packages is at the start of the new primary.
         for (number, source) in self.sources.iter().enumerate() {
             self.kept[number].count = match source.chosen.records() {
                 Some(records) => records,
@@ -179,7 +178,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes a root element with those of the elements in it that are kept.
+    /// Writes a root element with the kept elements.
     fn elements(
         &mut self,
         name: &str,
@@ -258,7 +257,7 @@ impl<'a> Writer<'a> {
         self.add(name, written)
     }
 
-    /// Whether clients can read the groups that are carried; what they cannot is left out.
+    /// Checks that clients can read the copied groups; others are omitted.
     fn is_readable(&mut self, name: &str) -> Result<bool, FormatError> {
         let mut inputs = Inputs::new(self.sources, self.of_type(name).collect());
         let read = inputs.written(OnUnreadable::LeaveOut, &mut self.left_out, |inputs| {
@@ -275,8 +274,8 @@ impl<'a> Writer<'a> {
         Ok(read?.is_some())
     }
 
-    /// The groups of all sources, each with those of its `group`, or of its compressed twin where
-    /// it has only that; of one that several define, the last one's definition counts.
+    /// The groups of all sources, from `group`, or from its compressed form if there is only that;
+    /// if several define the same group, the last definition is used.
     fn comps(&mut self, sink: &mut dyn Sink) -> Result<(), FormatError> {
         let name = "group";
         let codecs = [Compression::Plain, Compression::Gzip];
@@ -380,7 +379,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Takes a type over as it is. Where several sources have it, the last one's counts.
+    /// Copies a type unchanged. If several sources have it, the last one is used.
     fn copy_unchanged(&mut self, name: &str) {
         let Some((number, _)) = self.of_type(name).last() else {
             return;
@@ -400,8 +399,7 @@ impl<'a> Writer<'a> {
             }
         }
         for (path, packed, open) in carried {
-            // What is rewritten never has the name of a file that is carried, or the new one would
-            // be lost.
+            // Rewritten files must not have the name of a copied file, which would replace them.
             if self.indexes.iter().any(|(taken, _)| *taken == path) {
                 continue;
             }
@@ -428,7 +426,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// How many elements an index has that was written.
+/// The number of elements in a written index.
 fn read_back(
     rewrite: Rewrite,
     name: &str,
@@ -450,7 +448,7 @@ fn read_back(
     Ok(count)
 }
 
-/// A package's element with another place in it.
+/// The element of a package with another location.
 fn with_location(element: &[u8], location: Range<usize>, place: &RelPath) -> Vec<u8> {
     let tag = format!("<location href=\"{}\"/>", escape(place.as_str()));
     [
@@ -461,7 +459,7 @@ fn with_location(element: &[u8], location: Range<usize>, place: &RelPath) -> Vec
     .concat()
 }
 
-/// How many elements of primary are kept of a source.
+/// The number of kept elements in primary of a source.
 fn count_kept(source: &Source<'_>) -> Result<u64, FormatError> {
     let mut count = 0;
     for index in source
@@ -480,12 +478,12 @@ fn count_kept(source: &Source<'_>) -> Result<u64, FormatError> {
     Ok(count)
 }
 
-/// What was written of an index so far.
+/// The state of an index that is being written.
 #[derive(Default)]
 struct OutputState {
-    /// What the root element declares; `None` before it is written.
+    /// The namespaces of the root element; `None` before it is written.
     namespaces: Option<BTreeMap<String, String>>,
-    /// How many elements were written.
+    /// The number of written elements.
     elements: u64,
     /// Advisories: several sources may have the same.
     updates: HashSet<ObjectId>,
@@ -495,7 +493,7 @@ struct OutputState {
 struct Elements<'e> {
     name: &'e str,
     count: Option<u64>,
-    /// The number of the source that they are from.
+    /// The number of their source.
     source: usize,
     /// By source.
     kept: &'e mut [KeptPackages],
@@ -512,7 +510,8 @@ impl Elements<'_> {
     ) -> Result<(), FormatError> {
         let mut records = Records::copying(self.name, text, path, CHILDREN);
         if Rewrite::of(self.name) != Rewrite::Primary {
-            // In a new index of several, the byte of one would end what clients read of the others.
+            // In a merged index, an invalid byte of one source would hide the elements of the
+            // others.
             records = if self.kept.len() > 1 {
                 records.with_invalid_utf8_decoded()
             } else {
@@ -542,8 +541,7 @@ impl Elements<'_> {
         Ok(())
     }
 
-    /// What is written of an element; `None` for nothing. Of primary it is noted which packages are
-    /// kept.
+    /// The output for an element; `None` to omit it. For primary, the kept packages are recorded.
     fn kept_bytes<'c>(
         &mut self,
         attributes: &Child,

@@ -1,4 +1,4 @@
-//! `repomd.xml`: every `<data>` is an index, whatever its type.
+//! `repomd.xml`: every `<data>` is an index, of any type.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +60,7 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
             }
         }
         if !kinds.insert(index.name.clone()) {
-            // Clients differ in which one they take.
+            // Clients differ in which one they use.
             root.warnings.push(format!(
                 "{file}: {} is listed more than once: all of them are mirrored",
                 index.name
@@ -73,7 +73,7 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Root, FormatError> {
         return Err(FormatError::malformed(file, "primary is missing"));
     }
     if root.date.is_none() {
-        // createrepo takes the time as the revision unless it is told another.
+        // createrepo uses the time as the revision by default.
         root.date = root
             .revision
             .and_then(|revision| i64::try_from(revision).ok());
@@ -100,7 +100,7 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
         children.each_ref().map(Option::as_ref);
     let text = |child: Option<&'_ Child>| child.map(|child| child.text.clone());
     let path = location(file, name, path)?;
-    // It would stand among the packages, and no signature inside it would be looked at.
+    // It would look like a package, without a signature check.
     if path.as_str().to_ascii_lowercase().ends_with(".rpm") {
         return Err(FormatError::malformed(
             file,
@@ -120,14 +120,14 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
     }
     let mut open = Open {
         also: None,
-        // One that cannot be trusted proves nothing, but what is downloaded is proved without it.
+        // A weak digest is ignored: the downloaded file is verified with another one.
         digest: open_checksum.and_then(|checksum| digest(file, name, Some(checksum)).ok()),
         size: super::size(file, name, "open-size", text(open_size).as_deref())?,
     };
     let size = super::size(file, name, "size", text(size).as_deref())?;
     if compression == Compression::Plain {
-        // What is not compressed is its own content. A codec that is not read here (zchunk) has a
-        // declaration of what nobody unpacks.
+        // An uncompressed file is its own content. For an unsupported format (zchunk) the
+        // declaration is not used.
         open = Open {
             also: None,
             digest: Some(digest_of_file),
@@ -150,7 +150,7 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
             compression,
             open,
         }],
-        // dnf asks for `group_gz`, and does without `group`.
+        // dnf uses `group_gz`, and does not need `group`.
         presence: if name == "group" || ["_db", "_zck"].iter().any(|end| name.ends_with(end)) {
             Presence::Twin
         } else {
@@ -165,11 +165,11 @@ pub(super) struct DataEntry {
     pub(super) name: String,
     pub(super) href: String,
     pub(super) packed: ObjectRef,
-    /// What it is without its compression, where that is known.
+    /// The uncompressed content, if known.
     pub(super) open: Option<ObjectRef>,
 }
 
-/// A new repomd.xml, with the revision, the tags and the time of the one that was there.
+/// A new repomd.xml, with the revision, the tags and the time of the original.
 pub(super) fn write(before: &[u8], all: &[DataEntry]) -> Result<Vec<u8>, FormatError> {
     let mut text = before;
     let mut records = Records::copying(REPOMD, &mut text, &["repomd"], ["revision", "tags"]);
@@ -218,14 +218,14 @@ pub(super) fn write(before: &[u8], all: &[DataEntry]) -> Result<Vec<u8>, FormatE
     Ok(out.into_bytes())
 }
 
-/// Some tools write fractions of a second. What is no number says nothing.
+/// Some tools write fractions of a second. Invalid numbers are ignored.
 fn timestamp(child: Option<&Child>) -> Option<i64> {
     let text = child?.text.as_str();
     let seconds = text.split_once('.').map_or(text, |(seconds, _)| seconds);
     seconds.parse().ok()
 }
 
-/// It may be any text; one that is no number says nothing.
+/// It may be any text; only numbers are used.
 fn revision(file: &str, mut bytes: &[u8]) -> Result<Option<u64>, FormatError> {
     let mut records = Records::new(file, &mut bytes, &["repomd"], ["revision"]);
     let revision = match records.next()? {

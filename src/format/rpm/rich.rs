@@ -1,19 +1,19 @@
 //! Rich dependencies: `(a >= 1 with a < 2)`, `(b or (c and d))`, `(e if f else g)`, as
 //! `rpmrichParse` of rpm reads them.
 //!
-//! They are made flat: needs, each with alternatives, each a list of what one package must provide.
-//! What a condition names is not needed by it. That an `else` or `unless` says when something is
-//! not needed does not count: it is taken then, too.
+//! They are flattened into needs, each with alternatives, each a list of terms that one package
+//! must provide. The condition itself is not a need. `else` and `unless` branches are always
+//! needed.
 
 use crate::format::dependency_closure::{Connective, Relation, Term, Versions};
 
-/// Nobody nests deeper than three or four.
+/// Real dependencies are nested three or four levels deep.
 const DEPTH_LIMIT: usize = 16;
 
 /// A list of needs.
 type Needs<'t> = Vec<Vec<Term<'t>>>;
 
-/// `None` when it is no rich dependency that rpm could read.
+/// `None` if it is not a valid rich dependency.
 pub(super) fn parse(text: &str) -> Option<Needs<'_>> {
     let mut parser = Parser { rest: text };
     let needs = parser.rich(0)?;
@@ -25,7 +25,7 @@ struct Parser<'t> {
 }
 
 impl<'t> Parser<'t> {
-    /// From one parenthesis to the other.
+    /// The part between parentheses.
     fn rich(&mut self, depth: usize) -> Option<Needs<'t>> {
         if depth == DEPTH_LIMIT {
             return None;
@@ -63,7 +63,7 @@ impl<'t> Parser<'t> {
         (!name.is_empty()).then(|| vec![vec![Term::of(name, versions)]])
     }
 
-    /// Up to white space or a parenthesis that closes none of its own: `libc.so.6()(64bit)` is one.
+    /// A word up to whitespace or an unbalanced parenthesis: `libc.so.6()(64bit)` is one.
     fn word(&mut self) -> &'t str {
         self.rest = self.rest.trim_start();
         let mut open = 0_usize;
@@ -102,8 +102,8 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// Of one package both. Where each side has alternatives, packages that are only one of them are
-/// taken too.
+/// One package must provide both. If each side has alternatives, packages that provide only one of
+/// them are added too.
 fn with<'t>(mut needs: Needs<'t>, other: Needs<'t>) -> Needs<'t> {
     let is_one = |needs: &Needs<'t>| {
         let alternatives = needs

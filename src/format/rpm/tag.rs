@@ -1,8 +1,8 @@
-//! Start tags as they are written, changed in one place.
+//! Changes start tags, keeping the rest as written.
 
 use std::collections::BTreeMap;
 
-/// The tag of an element that has content, also where it had none.
+/// Turns the tag of an empty element into a start tag.
 pub(super) fn as_start_tag(tag: &[u8]) -> Vec<u8> {
     match tag.strip_suffix(b"/>") {
         Some(start) => [start.trim_ascii_end(), b">"].concat(),
@@ -10,7 +10,7 @@ pub(super) fn as_start_tag(tag: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The tag with another value of an attribute, which it need not have had. `value` needs no
+/// The tag with another value of an attribute, which is added if missing. `value` must not need
 /// escaping.
 pub(super) fn with_attribute(tag: &[u8], name: &str, value: &str) -> Vec<u8> {
     let written = format!("{name}=\"{value}\"");
@@ -22,7 +22,7 @@ pub(super) fn with_attribute(tag: &[u8], name: &str, value: &str) -> Vec<u8> {
 }
 
 /// The namespaces that a start tag declares, by the attribute's name (`xmlns:rpm`), with the value
-/// as it is written.
+/// as written.
 pub(super) fn namespaces(tag: &[u8]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut rest = tag;
@@ -36,8 +36,8 @@ pub(super) fn namespaces(tag: &[u8]) -> BTreeMap<String, String> {
     found
 }
 
-/// An element that stands in another root than it came from: what its own root declared and that
-/// one does not, or otherwise, it declares itself.
+/// Adds to an element that moves to another root the namespaces that the new root does not declare,
+/// or declares differently.
 pub(super) fn with_namespaces_declared(
     element: &[u8],
     from: &BTreeMap<String, String>,
@@ -57,7 +57,7 @@ pub(super) fn with_namespaces_declared(
     [&tag[..], rest].concat()
 }
 
-/// How long the start tag of an element is.
+/// The length of the start tag of an element.
 fn tag_end(element: &[u8]) -> usize {
     let mut quote = None;
     for (at, byte) in element.iter().enumerate() {
@@ -82,11 +82,11 @@ fn next_attribute(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
         .iter()
         .position(|byte| *byte == rest[open])?;
     let value = &rest[open + 1..open + 1 + length];
-    // With the quote, behind which white space is found.
+    // Including the quote, before whitespace.
     Some((name, value, &rest[open + 1 + length..]))
 }
 
-/// Where an attribute stands, its name and its value with the quotes.
+/// The range of an attribute, with its name and quoted value.
 fn attribute(tag: &[u8], name: &str) -> Option<std::ops::Range<usize>> {
     let mut at = tag.iter().position(u8::is_ascii_whitespace)?;
     loop {

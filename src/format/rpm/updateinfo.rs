@@ -1,4 +1,4 @@
-//! `updateinfo`: advisories, what they fix and in which packages.
+//! `updateinfo`: advisories and their packages.
 
 use std::io::BufRead;
 
@@ -6,7 +6,7 @@ use super::files::join_version;
 use super::xml::{Child, Records};
 use crate::format::{AdvisoryRecord, FormatError, Package};
 
-/// In bytes, and in one updateinfo: several times what the longest real ones have.
+/// Limits in bytes, and per updateinfo: several times the largest real ones.
 const ID_LIMIT: usize = 512;
 const ADVISORIES_LIMIT: usize = 200_000;
 
@@ -17,8 +17,7 @@ const LISTS: [&[&str]; 2] = [
     &["pkglist", "collection", "package"],
 ];
 
-/// Streams the advisories. `name` is the data type, for messages. An error of `each` ends the
-/// reading and is passed on.
+/// Streams the advisories. `name` is the data type, for messages. Stops at an error of `each`.
 pub fn read(
     name: &str,
     text: &mut dyn BufRead,
@@ -66,8 +65,8 @@ pub fn read(
     Ok(())
 }
 
-/// An advisory with only those of its packages that are there; `None` when it had some, and none of
-/// them is, and for one without an id, over which dnf ends.
+/// An advisory reduced to existing packages; `None` if none of them exists, and for one without an
+/// id, on which dnf fails.
 pub(super) fn with_packages(
     file: &str,
     update: &[u8],
@@ -93,7 +92,7 @@ pub(super) fn with_packages(
         }
         let span = records.span();
         let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(update.len());
-        // With the white space before it.
+        // With the whitespace before it.
         out.extend_from_slice(update[copied..place(span.start)].trim_ascii_end());
         copied = place(span.end);
     }

@@ -1,10 +1,9 @@
-//! A streaming reader of rpm metadata: a list of records (`<data>`, `<package>`), each with
-//! children that hold attributes and text. A child of a child is asked for as
-//! `format/rpm:sourcerpm`.
+//! A streaming reader of rpm metadata: a list of records (`<data>`, `<package>`), whose children
+//! have attributes and text. A grandchild is requested as `format/rpm:sourcerpm`.
 //!
-//! Memory is bounded by the limits below, whatever the text holds. There are no DTDs and no
-//! entities but the predefined ones. Who copies records ([`Records::copying`]) gets each as it is
-//! written, too, and an error where a client's reader would end.
+//! Memory is bounded by the limits below. DTDs and entities are not supported, except predefined
+//! ones. With [`Records::copying`] the bytes of each record are available too, and input that
+//! clients reject is an error.
 
 mod well_formed;
 
@@ -25,14 +24,14 @@ const EVENT_LIMIT: usize = 1 << 20;
 /// The text of a wanted child: names, paths, digests.
 const TEXT_LIMIT: usize = 16 << 10;
 const ATTRIBUTES_LIMIT: usize = 64;
-/// What the lists of one record take, in bytes. The largest advisories name some thousand packages.
+/// Limit for the lists of one record, in bytes. The largest advisories have some thousand packages.
 const LISTED_LIMIT: usize = 16 << 20;
 /// Metadata is about five elements deep.
 const DEPTH_LIMIT: usize = 32;
-/// A record that is copied. The largest real ones list 40,000 files of a package, some 4 MB.
+/// Limit for a copied record. The largest real ones list 40,000 files of a package, some 4 MB.
 const RECORD_LIMIT: usize = 64 << 20;
 
-/// Reads the elements at `path`, each with the `N` children that are asked for.
+/// Reads the elements at `path`, each with `N` requested children.
 pub struct Records<'a, const N: usize> {
     /// For messages.
     file: &'a str,
@@ -42,54 +41,53 @@ pub struct Records<'a, const N: usize> {
     /// The root element first, the record last.
     path: &'a [&'a str],
     names: [&'static str; N],
-    /// Deeper elements of which each record may have any number, by their paths below it, and how
-    /// much of each path is open.
+    /// Paths of repeatable elements below a record, and how much of each path is open.
     lists: &'a [&'a [&'a str]],
     lists_matched: Vec<usize>,
-    /// Those of the record being read, by list.
+    /// The elements of the current record, by list.
     listed: Vec<Vec<Child>>,
     listed_bytes: usize,
     listed_limit: usize,
     texts: Option<TextCollector<'a>>,
-    /// How many elements are open, and how many of them are those of `path`.
+    /// The number of open elements, and how many of them match `path`.
     depth: usize,
     matched: usize,
     seen_root: bool,
-    /// The record being read, and which of its children.
+    /// The current record and child.
     record: Child,
-    /// Whether the record's own text is wanted.
+    /// Whether the text of the record itself is requested.
     keeps_text: bool,
     children: Record<N>,
     open: Option<OpenChild>,
-    /// The record's child that is being read, where grandchildren are asked for.
+    /// The current child, if grandchildren are requested.
     parent: String,
-    /// Where the record begins and ends in the text, in bytes, and likewise its children.
+    /// The byte ranges of the record and its children in the text.
     span: Range<u64>,
     child_spans: [Range<u64>; N],
-    /// The start tag of the root element, as it is written.
+    /// The start tag of the root element, as written.
     root_tag: Vec<u8>,
 }
 
-/// Elements deeper in a record whose own texts are looked for.
+/// Collects the texts of deeper elements of a record.
 struct TextCollector<'a> {
-    /// Below the record, and how much of it is open.
+    /// The path below the record, and how much of it is open.
     path: &'a [&'a str],
     matched: usize,
-    /// The text of the element that is being read.
+    /// The text of the current element.
     text: String,
     wanted: Wanted<'a>,
-    /// Those of the record being read.
+    /// The texts of the current record.
     found: HashSet<u32>,
 }
 
-/// The number of a text that is looked for.
+/// Returns the number of a requested text.
 pub type Wanted<'a> = &'a dyn Fn(&str) -> Option<u32>;
 
-/// A wanted child that is being read.
+/// A requested child that is being read.
 #[derive(Clone, Copy)]
 struct OpenChild {
     child: usize,
-    /// How many elements are open inside of it.
+    /// The number of open elements inside it.
     depth: usize,
 }
 
@@ -99,14 +97,14 @@ enum Progress {
     End,
 }
 
-/// One record's children, in the order of their names.
+/// The children of one record, in the order of their names.
 pub type Record<const N: usize> = [Option<Child>; N];
 
 /// A child of a record.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Child {
     attributes: Vec<(String, String)>,
-    /// Without the white space around it.
+    /// Without leading and trailing whitespace.
     pub text: String,
 }
 
@@ -127,7 +125,7 @@ impl<'a, const N: usize> Records<'a, N> {
         Self::reading(file, text, path, names, None)
     }
 
-    /// As [`Self::new`], and [`Self::copy`] has each record's own bytes, all of which is
+    /// As [`Self::new`], and [`Self::copy`] returns the bytes of each record, which are
     /// well-formed.
     pub fn copying(
         file: &'a str,
@@ -138,7 +136,7 @@ impl<'a, const N: usize> Records<'a, N> {
         Self::reading(file, text, path, names, Some(Recorder::default()))
     }
 
-    /// As [`Self::new`], and a record has its own text too, not only its children's.
+    /// As [`Self::new`], including the text of the record itself.
     pub fn with_text(file: &'a str, text: &'a mut dyn BufRead, path: &'a [&'a str]) -> Self
     where
         [&'static str; N]: Default,
@@ -187,39 +185,39 @@ impl<'a, const N: usize> Records<'a, N> {
         }
     }
 
-    /// Also takes text that is not UTF-8, as the clients' readers do of most indexes. It is read
-    /// with `?` for each such byte; a copy has the bytes.
+    /// Accepts invalid UTF-8, as clients do for most indexes. Each invalid byte is read as `?`;
+    /// copies contain the original bytes.
     pub fn with_invalid_utf8_kept(mut self) -> Self {
         self.reader.get_mut().substitute_invalid_utf8();
         self
     }
 
-    /// As [`Self::with_invalid_utf8_kept`], but such a byte is read, and copied, as the character
-    /// that ISO-8859-1 has for it.
+    /// As [`Self::with_invalid_utf8_kept`], but invalid bytes are read and copied as ISO-8859-1
+    /// characters.
     pub fn with_invalid_utf8_decoded(mut self) -> Self {
         self.reader.get_mut().decode_invalid_utf8();
         self
     }
 
-    /// The record that was read last, byte for byte. Empty when it is not copied.
+    /// The last record, byte for byte. Empty if not copying.
     pub fn copy(&self) -> &[u8] {
         self.recorded(self.span.clone())
     }
 
-    /// Where the record that was read last stands in the text, in bytes.
+    /// The byte range of the last record in the text.
     pub fn span(&self) -> Range<u64> {
         self.span.clone()
     }
 
-    /// Where in [`Self::copy`] a child of the record stands; `None` when it has none of that name.
+    /// The range of a child in [`Self::copy`]; `None` if it is missing.
     pub fn child_span(&self, child: usize) -> Option<Range<usize>> {
         let span = &self.child_spans[child];
         let within = |at: u64| usize::try_from(at.checked_sub(self.span.start)?).ok();
         (!span.is_empty()).then(|| Some(within(span.start)?..within(span.end)?))?
     }
 
-    /// The root element's start tag, byte for byte. Empty before the first record, and when nothing
-    /// is copied.
+    /// The start tag of the root element, byte for byte. Empty before the first record, and if not
+    /// copying.
     pub fn root_tag(&self) -> &[u8] {
         &self.root_tag
     }
@@ -243,7 +241,7 @@ impl<'a, const N: usize> Records<'a, N> {
         self
     }
 
-    /// Also looks for the texts of elements deeper in a record, at this path below it.
+    /// Also collects the texts of deeper elements, at this path below a record.
     pub fn with_texts(mut self, path: &'a [&'a str], wanted: Wanted<'a>) -> Self {
         self.texts = Some(TextCollector {
             path,
@@ -255,18 +253,18 @@ impl<'a, const N: usize> Records<'a, N> {
         self
     }
 
-    /// The numbers of the texts that the record that was read last has.
+    /// The numbers of the texts in the last record.
     pub fn found(&self) -> impl Iterator<Item = u32> {
         let texts = self.texts.iter();
         texts.flat_map(|texts| texts.found.iter().copied())
     }
 
-    /// What the record that was read last has in these lists.
+    /// The elements of the last record in these lists.
     pub fn listed(&self) -> &[Vec<Child>] {
         &self.listed
     }
 
-    /// The next record with its own attributes; `None` at the end of the text.
+    /// The next record with its attributes; `None` at the end of the text.
     pub fn next(&mut self) -> Result<Option<(Child, Record<N>)>, FormatError> {
         self.record = Child::default();
         self.children = std::array::from_fn(|_| None);
@@ -276,7 +274,7 @@ impl<'a, const N: usize> Records<'a, N> {
         if let Some(texts) = &mut self.texts {
             texts.found.clear();
         }
-        // Out of `self`, because events borrow it.
+        // Taken out of `self`, because events borrow it.
         let mut buffer = std::mem::take(&mut self.buffer);
         let found = loop {
             match self.next_event(&mut buffer) {
@@ -345,8 +343,7 @@ impl<'a, const N: usize> Records<'a, N> {
                 self.append(text)?;
             }
             Event::Decl(declaration) => self.check_encoding(&declaration)?,
-            // comps has one that names its DTD, which nobody reads. What declares entities has a
-            // `[`.
+            // comps has a DOCTYPE with a DTD, which is not read. Entity declarations contain a `[`.
             Event::DocType(text) if self.path[0] == "comps" && !text.contains('[') => {}
             Event::DocType(_) => return Err(self.malformed("DOCTYPE is not allowed")),
             Event::Eof if self.depth > 0 => {
@@ -356,14 +353,13 @@ impl<'a, const N: usize> Records<'a, N> {
                 return Err(self.malformed(format!("no <{}> element", self.path[0])));
             }
             Event::Eof => return Ok(Progress::End),
-            // An empty element comes as a start and an end.
+            // An empty element is reported as a start and an end.
             Event::Empty(_) | Event::Comment(_) | Event::PI(_) => {}
         }
         Ok(Progress::Reading)
     }
 
-    /// Clients decode the text as it says: in another encoding they would read other names and
-    /// paths than this does.
+    /// Clients use the declared encoding: with another one they would read other names and paths.
     fn check_encoding(&self, declaration: &BytesDecl) -> Result<(), FormatError> {
         let Some(encoding) = declaration.encoding() else {
             return Ok(());
@@ -379,7 +375,7 @@ impl<'a, const N: usize> Records<'a, N> {
         )))
     }
 
-    /// `before` is where its tag begins in the text.
+    /// `before` is the position of its tag in the text.
     fn start(&mut self, start: &BytesStart, before: u64) -> Result<(), FormatError> {
         let name = start.name().0;
         if self.is_copying {
@@ -420,7 +416,7 @@ impl<'a, const N: usize> Records<'a, N> {
     /// An element ends.
     fn end(&mut self) -> Progress {
         let is_record = self.matched == self.path.len() && self.depth == self.matched;
-        // Unmatched ends are errors of the reader: something is open here.
+        // Unmatched end tags are errors of the reader, so an element is open here.
         self.depth -= 1;
         self.matched = self.matched.min(self.depth);
         let after = self.reader.get_ref().consumed();
@@ -444,7 +440,7 @@ impl<'a, const N: usize> Records<'a, N> {
         Progress::Record
     }
 
-    /// An element inside of a record, of which the children and grandchildren may be wanted.
+    /// An element inside a record, which may be a requested child or grandchild.
     fn start_child(&mut self, start: &BytesStart, before: u64) -> Result<(), FormatError> {
         let name = start.name().0;
         let wanted = match self.depth - self.path.len() {
@@ -508,7 +504,7 @@ impl<'a, const N: usize> Records<'a, N> {
         Ok(())
     }
 
-    /// Only text directly inside of a wanted child counts, not that of elements in it.
+    /// Only text directly inside a requested child is read, not that of nested elements.
     fn append(&mut self, piece: &str) -> Result<(), FormatError> {
         if let Some(texts) = &mut self.texts
             && texts.matched == texts.path.len()
@@ -575,7 +571,7 @@ fn attributes(file: &str, start: &BytesStart) -> Result<Vec<(String, String)>, F
     Ok(all)
 }
 
-/// The text that a reference stands for, in `utf8` when it is a character's number.
+/// The text of a reference, in `utf8` for a character number.
 fn resolve<'u>(
     file: &str,
     reference: &BytesRef,
@@ -599,9 +595,9 @@ fn xml_error(file: &str, error: &quick_xml::Error) -> FormatError {
             file: file.to_owned(),
             source: io::Error::new(source.kind(), source.to_string()),
         },
-        // The crate says where in its buffer, which depends on how the text came.
+        // The crate reports positions in its buffer, which vary.
         quick_xml::Error::Encoding(_) => FormatError::malformed(file, "not UTF-8"),
-        // The crate's texts may repeat the input.
+        // The messages of the crate may contain input.
         other => malformed_xml(file, &shortened(&other.to_string())),
     }
 }
@@ -610,7 +606,7 @@ fn malformed_xml(file: &str, what: &str) -> FormatError {
     FormatError::malformed(file, format!("not well-formed XML: {what}"))
 }
 
-/// Text from outside, fit for a message.
+/// Untrusted text, shortened for a message.
 fn shortened(text: &str) -> String {
     text.chars()
         .take(120)

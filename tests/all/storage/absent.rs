@@ -334,9 +334,9 @@ fn first_runs_at_the_same_time() {
                 Some(6) => {
                     busy += 1;
                     let holders = [
-                        "data: `repo sync`, process ",
-                        "repository r: `repo sync`, process ",
-                        "data: `init`, process ",
+                        "data is locked by another process: `repo sync`, process ",
+                        "repository r is locked by another process: `repo sync`, process ",
+                        "data is locked by another process: `init`, process ",
                     ];
                     let is_named = |holder: &&str| output.stderr.contains(holder);
                     assert!(holders.iter().any(is_named), "{output:?}");
@@ -559,7 +559,7 @@ fn a_file_system_of_fstab_that_is_not_mounted() {
     assert_eq!(
         stderr,
         "error: no storage in [dir]/mnt/deep/data; not created by storage.create: \
-         /etc/fstab has a file system for [dir]/mnt, and it is not mounted\n\
+         /etc/fstab lists a file system for [dir]/mnt, but it is not mounted\n\
          hint: is the file system mounted? `chantal init` creates a new storage\n"
     );
     assert_eq!(output.status.code(), Some(5));

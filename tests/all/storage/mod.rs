@@ -312,7 +312,7 @@ fn a_refresh_mends_the_published_tree() {
         .chantal
         .run(&PUBLISH)
         .exits(5)
-        .mentions("or has another size");
+        .mentions("or has the wrong size");
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
     mirror.chantal.run(&refresh).exits(0);
     mirror

@@ -45,7 +45,7 @@ fn all_say(mirror: &Mirror, commands: &[&[&str]], code: i32, path: &str, kind: &
     for args in commands {
         let output = mirror.run(args).exits(code);
         let says = |text: &str| output.stderr.contains(text);
-        let is_said = says("is not a regular file") || says("is not a file");
+        let is_said = says("is not a regular file");
         assert!(
             says(path) && (is_said || kind == "directory" && says("Is a directory")),
             "{kind} at {path}, {args:?}: {output:?}"

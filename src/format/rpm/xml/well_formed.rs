@@ -1,5 +1,5 @@
-//! What XML demands beyond what quick-xml looks at: elements are copied into files that chantal
-//! signs, and libxml2 and expat give up a whole file for one of these.
+//! Checks of well-formedness that quick-xml does not do: elements are copied into files that
+//! chantal signs, and libxml2 and expat reject a whole file for a single error.
 
 use quick_xml::XmlVersion;
 use quick_xml::events::BytesStart;
@@ -34,9 +34,9 @@ pub(super) fn check_text(file: &str, text: &str) -> Result<(), FormatError> {
     check_characters(file, text)
 }
 
-/// XML 1.0 has no control characters but tab and line breaks, not even as references.
+/// XML 1.0 does not allow control characters except tab and line breaks, even as references.
 pub(super) fn check_characters(file: &str, text: &str) -> Result<(), FormatError> {
-    // Most texts are plain ASCII, of which bytes are asked faster than characters.
+    // Most texts are ASCII, for which checking bytes is faster than checking characters.
     let is_suspect =
         |byte: u8| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte == 0xef;
     if !text.bytes().any(is_suspect) {
