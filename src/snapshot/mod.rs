@@ -3,6 +3,7 @@
 //! Making one is an entry in the store: no file is copied, and nothing is downloaded. What a snapshot names stays in the pool
 //! until the snapshot is deleted and `db cleanup` has run.
 
+mod create;
 pub mod diff;
 pub mod merge;
 mod states;
@@ -14,10 +15,10 @@ use crate::config::{RepoId, RepoIdError};
 use crate::exit::Exit;
 use crate::repo_format::RepoFormat;
 use crate::state::StateError;
-use crate::storage::Storage;
-use crate::store::records::{SnapshotRecord, StateRecord};
+use crate::store::records::SnapshotRecord;
 use crate::store::{Reader, Store, StoreError, Transaction};
 
+pub use create::{Created, NewSnapshots, create};
 pub use states::{State, StateReference, find_state};
 pub use usage::usage;
 
@@ -198,64 +199,6 @@ pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotEr
             name: reference.name.clone(),
             candidates: several.iter().map(|one| one.full_name()).collect(),
         }),
-    }
-}
-
-/// Gives the current states of these repositories one name: all of them, or none.
-pub fn create(
-    storage: &Storage,
-    repositories: &[&str],
-    name: &SnapshotName,
-    description: Option<&str>,
-    now: i64,
-) -> Result<Vec<Snapshot>, SnapshotError> {
-    let found: Vec<(Option<StateRecord>, Option<SnapshotRecord>)> = storage.read(|reader| {
-        let find = |repository: &&str| {
-            let record = reader.repository(repository)?;
-            let state = record.map(|record| record.state);
-            Ok((state, reader.snapshot(repository, name.as_str())?))
-        };
-        repositories.iter().map(find).collect()
-    })?;
-    let mut created = Vec::new();
-    for (repository, (state, existing)) in repositories.iter().zip(found) {
-        let repository = (*repository).to_owned();
-        if existing.is_some() {
-            let name = name.clone();
-            return Err(SnapshotError::Exists { repository, name });
-        }
-        let Some(state) = state else {
-            return Err(SnapshotError::NeverSynced { repository });
-        };
-        created.push(Snapshot {
-            repository,
-            name: name.as_str().to_owned(),
-            record: SnapshotRecord {
-                state,
-                description: description.map(ToOwned::to_owned),
-                created_at: now,
-                merged_from: Vec::new(),
-            },
-        });
-    }
-    let taken = storage.write(|writer| {
-        for snapshot in &created {
-            // Another run may have made one meanwhile.
-            if writer.has_snapshot(&snapshot.repository, &snapshot.name)? {
-                return Ok(Some(snapshot.repository.clone()));
-            }
-        }
-        for snapshot in &created {
-            writer.put_snapshot(&snapshot.repository, &snapshot.name, &snapshot.record)?;
-        }
-        Ok(None)
-    })?;
-    match taken {
-        Some(repository) => Err(SnapshotError::Exists {
-            repository,
-            name: name.clone(),
-        }),
-        None => Ok(created),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::output::{bytes, count};
 use crate::publish::{Caller, Effort, Place};
 use crate::report::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};
-use crate::snapshot::SnapshotName;
+use crate::snapshot::{NewSnapshots, SnapshotName};
 use crate::storage::{Storage, dry_run};
 use crate::sync::{self, Asking, Preview, Rollback, Session};
 use crate::terminal::escape;
@@ -188,12 +188,22 @@ impl Run<'_> {
             synced.published = Some(tree.into());
         }
         if let Some(name) = self.snapshot_name(repository)? {
-            synced.snapshot = Some(snapshot::of_synced(
-                self.context,
-                self.storage,
-                repository,
-                &name,
-            )?);
+            let publisher = self
+                .context
+                .publisher(self.storage, Caller::Command, Effort::Always);
+            let wanted = NewSnapshots {
+                repositories: &[repository.id.as_str()],
+                name: &name,
+                description: None,
+                publisher: Some(publisher),
+            };
+            for created in crate::snapshot::create(self.storage, &wanted)? {
+                let (created, failed) = snapshot::result_of(created);
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+                synced.snapshot = Some(created);
+            }
         }
         Ok(())
     }
