@@ -185,6 +185,9 @@ impl Error {
                  first"
                     .to_owned(),
             ),
+            Self::Snapshot(SnapshotError::PublishedElsewhere { .. }) => Some(
+                "publish another snapshot there first; `--force` removes it there, too".to_owned(),
+            ),
             Self::SigningKey(error) => key_file_hint(error),
             Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)

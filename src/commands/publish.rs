@@ -147,7 +147,7 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     let absent = absent(&arguments.absent);
     for (path, tree) in chosen {
         match publish::unpublish_tree(&storage, path, tree, Afterwards::NotWanted, absent) {
-            Ok(removal) => removed.push(UnpublishedTree::new(path.clone(), tree, removal)),
+            Ok(tree) => removed.push(UnpublishedTree::from(tree)),
             Err(error) => errors.push(error.into()),
         }
     }

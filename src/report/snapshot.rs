@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Failure, PublishedTree, UnpublishedTree};
 use crate::digest::ObjectId;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Deletion, Snapshot};
 
 /// A snapshot that was made.
 #[derive(Clone, Debug, Serialize)]
@@ -45,6 +45,17 @@ pub struct DeletedSnapshot {
     /// Published trees that were removed with it; JSON has their paths.
     #[serde(serialize_with = "paths")]
     pub unpublished: Vec<UnpublishedTree>,
+}
+
+impl From<Deletion> for DeletedSnapshot {
+    fn from(deletion: Deletion) -> Self {
+        let unpublished = deletion.unpublished.into_iter();
+        Self {
+            repository: deletion.snapshot.repository,
+            snapshot: deletion.snapshot.name,
+            unpublished: unpublished.map(UnpublishedTree::from).collect(),
+        }
+    }
 }
 
 fn paths<S: Serializer>(trees: &[UnpublishedTree], serializer: S) -> Result<S::Ok, S::Error> {

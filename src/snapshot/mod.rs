@@ -4,12 +4,14 @@
 //! until the snapshot is deleted and `db cleanup` has run.
 
 mod create;
+mod delete;
 pub mod diff;
 pub mod merge;
 mod states;
 mod usage;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::config::{RepoId, RepoIdError};
 use crate::exit::Exit;
@@ -19,6 +21,7 @@ use crate::store::records::SnapshotRecord;
 use crate::store::{Reader, Store, StoreError, Transaction};
 
 pub use create::{Created, NewSnapshots, create};
+pub use delete::{Deletion, Elsewhere, delete};
 pub use states::{State, StateReference, find_state};
 pub use usage::usage;
 
@@ -77,6 +80,11 @@ pub enum SnapshotError {
         from: (String, RepoFormat),
         to: (String, RepoFormat),
     },
+    #[error("{snapshot} is published at {}", listed(paths))]
+    PublishedElsewhere {
+        snapshot: String,
+        paths: Vec<PathBuf>,
+    },
     #[error("{repository} has no state to make a snapshot of")]
     NeverSynced { repository: String },
     #[error(transparent)]
@@ -93,6 +101,7 @@ impl SnapshotError {
             | Self::NoState { .. }
             | Self::AmbiguousState { .. }
             | Self::OtherFormat { .. }
+            | Self::PublishedElsewhere { .. }
             | Self::Exists { .. } => Exit::Usage,
             Self::Stored(error) => error.exit(),
             Self::NeverSynced { .. } => Exit::Other,
@@ -107,6 +116,11 @@ fn only(known: &[String]) -> String {
     } else {
         format!(", only {}", known.join(", "))
     }
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    let paths = paths.iter().map(|path| path.display().to_string());
+    paths.collect::<Vec<_>>().join(", ")
 }
 
 /// A snapshot that is there.

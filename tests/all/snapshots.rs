@@ -309,11 +309,13 @@ fn what_stands_in_the_way_stays() {
     mirror.run(&["snapshot", "show", "--name", "n"]).succeeds();
     fs::remove_file(&theirs).unwrap();
     // Production shows it: that is for somebody to say.
-    mirror.run(&["snapshot", "delete", "--name", "n"]).fails_with(
-        2,
-        "error: r/n is published at [dir]/www/prod: switch that place to another snapshot first, \
-         or take it away with --force\n",
-    );
+    mirror
+        .run(&["snapshot", "delete", "--name", "n"])
+        .fails_with(
+            2,
+            "error: r/n is published at [dir]/www/prod\n\
+         hint: publish another snapshot there first; `--force` removes it there, too\n",
+        );
     mirror.run(&delete).succeeds();
     assert!(!mirror.www("prod").exists() && !mirror.www("r/snapshots/n").exists());
 }

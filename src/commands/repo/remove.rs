@@ -142,7 +142,7 @@ fn remove_trees(
         match unpublish_tree(storage, path, tree, Afterwards::Nothing, absent) {
             Ok(removed) => {
                 let path = path.display().to_string();
-                if removed == TreeRemoval::Forgotten {
+                if removed.removal == TreeRemoval::Forgotten {
                     removal.forgotten.push(path.clone());
                 }
                 removal.trees.push(path);
