@@ -73,7 +73,9 @@ pub enum Error {
 impl From<CleanupError> for Error {
     fn from(error: CleanupError) -> Self {
         match error {
+            CleanupError::Storage(error) => error.into(),
             CleanupError::Store(error) => error.into(),
+            CleanupError::Interrupted(error) => error.into(),
             CleanupError::Pool(error) => Self::Storage(error.into()),
             CleanupError::Io(error) => error.into(),
         }

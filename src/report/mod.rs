@@ -4,6 +4,7 @@
 //! Times are numbers and paths are paths; both become text only when they are written as JSON
 //! ([`encode`]). Nothing here prints, and nothing changes the storage.
 
+mod cleanup;
 mod encode;
 mod failure;
 mod published;
@@ -11,6 +12,7 @@ mod snapshot;
 mod status;
 mod sync;
 
+pub use cleanup::CleanupResult;
 pub use failure::Failure;
 pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 pub use snapshot::{CreatedSnapshot, DeletedSnapshot};

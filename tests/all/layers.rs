@@ -36,9 +36,12 @@ const LAYERS: [(&str, &[&str]); 14] = [
         "stored states and their indexes; trusted keys",
         &["state", "trust"],
     ),
-    ("states become trees", &["publish"]),
     (
-        "repositories become states, states get names and are published under them",
+        "states become trees: snapshots are published when they are made, and cleanup tends trees",
+        &["publish"],
+    ),
+    (
+        "the work: repositories become states, states get names, what nothing names goes",
         &["cleanup", "snapshot", "sync"],
     ),
     ("results and status as data", &["report"]),
