@@ -11,6 +11,7 @@ mod published;
 mod snapshot;
 mod status;
 mod sync;
+mod usage;
 
 pub use cleanup::CleanupResult;
 pub use failure::Failure;
@@ -18,3 +19,4 @@ pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 pub use snapshot::{CreatedSnapshot, DeletedSnapshot};
 pub use status::{RepositoryStatus, RootSignature, Shows, TreeStatus};
 pub use sync::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};
+pub use usage::StorageUsage;

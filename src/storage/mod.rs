@@ -373,11 +373,25 @@ pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageErr
     }
     let (store, pool, standing) = open_unchanged(places)?;
     may_delete(&standing)?;
+    warn_of_runs(places);
+    Ok((store, pool))
+}
+
+/// Opens store and pool for a command that only counts what they hold. `None`: there is no storage, and that was said.
+pub fn open_to_count(places: &Places) -> Result<Option<(Store, Pool)>, StorageError> {
+    if !is_made_or_warn(places)? {
+        return Ok(None);
+    }
+    let (store, pool, _) = open_unchanged(places)?;
+    warn_of_runs(places);
+    Ok(Some((store, pool)))
+}
+
+fn warn_of_runs(places: &Places) {
     if let Err(error @ LockError::Busy { .. }) = Locks::probe(&places.base_path, &places.base_path)
     {
         log::warn!("{error}; what it has not named yet counts as not needed here");
     }
-    Ok((store, pool))
 }
 
 /// Opens the store for a command that only reads. `None`: there is no storage, and that was said.
