@@ -15,6 +15,7 @@ use crate::lock::LockError;
 use crate::openpgp::SigningKeyError;
 use crate::pool::exit_of_io;
 use crate::publish::{PublishError, RequestError};
+use crate::repository::RemoveError;
 use crate::signing_key::KeyFileError;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::merge::MergeError;
@@ -50,8 +51,8 @@ pub enum Error {
     Merge(#[from] MergeError),
     #[error(transparent)]
     SigningKey(#[from] KeyFileError),
-    #[error("{repository} is still configured ({})", file.display())]
-    StillConfigured { repository: String, file: PathBuf },
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
     /// A fault of chantal itself.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: String, what: String },
@@ -97,10 +98,8 @@ impl From<StoreError> for Error {
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_)
-            | Self::Unusable { .. }
-            | Self::Config(_)
-            | Self::StillConfigured { .. } => Exit::Usage,
+            Self::Usage(_) | Self::Unusable { .. } | Self::Config(_) => Exit::Usage,
+            Self::Remove(error) => error.exit(),
             Self::SigningKey(error) => error.exit(),
             Self::Storage(error) => error.exit(),
             Self::Sync { source, .. } => source.exit(),
@@ -160,11 +159,7 @@ impl Error {
             Self::Publish(error) => request_hint(error),
             Self::Internal { .. }
             | Self::Merge(MergeError::Format(FormatError::ReadBack { .. })) => Some(BUG.to_owned()),
-            Self::StillConfigured { .. } => Some(
-                "remove this file first: only repositories that are no longer configured can be \
-                 removed"
-                    .to_owned(),
-            ),
+            Self::Remove(error) => remove_hint(error),
             Self::Snapshot(SnapshotError::NeverSynced { repository }) => {
                 Some(sync_first(repository))
             }
@@ -266,6 +261,25 @@ fn request_hint(error: &RequestError) -> Option<String> {
         | RequestError::Unusable { .. }
         | RequestError::Nested { .. }
         | RequestError::NotPublished { .. } => None,
+    }
+}
+
+fn remove_hint(error: &RemoveError) -> Option<String> {
+    match error {
+        RemoveError::StillConfigured { .. } => Some(
+            "remove this file first: only repositories that are no longer configured can be \
+             removed"
+                .to_owned(),
+        ),
+        RemoveError::SnapshotsPublished { .. } => {
+            Some("publish something else there first; `--force` removes them there, too".to_owned())
+        }
+        RemoveError::Store(error) => store_hint(error),
+        RemoveError::Lock(error) => lock_hint(error),
+        RemoveError::MayBeConfigured { .. }
+        | RemoveError::Unknown { .. }
+        | RemoveError::Interrupted(_)
+        | RemoveError::Io(_) => None,
     }
 }
 

@@ -88,6 +88,7 @@ mod regular_file;
 mod rel_path;
 mod repo_format;
 mod report;
+mod repository;
 mod run;
 mod signing_key;
 mod snapshot;

@@ -10,6 +10,15 @@ pub fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error
     serializer.collect_str(&path.display())
 }
 
+pub fn optional_path<'a, S: Serializer>(
+    path: impl Into<Option<&'a PathBuf>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let path: Option<&PathBuf> = path.into();
+    path.map(|path| path.display().to_string())
+        .serialize(serializer)
+}
+
 pub fn paths<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(paths.iter().map(|path| path.display().to_string()))
 }
