@@ -15,7 +15,7 @@ use crate::lock::LockError;
 use crate::openpgp::SigningKeyError;
 use crate::pool::exit_of_io;
 use crate::publish::{PublishError, RequestError};
-use crate::repository::RemoveError;
+use crate::repository::{RemoveError, RepositorySyncError};
 use crate::signing_key::KeyFileError;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::merge::MergeError;
@@ -79,6 +79,22 @@ impl From<CleanupError> for Error {
             CleanupError::Interrupted(error) => error.into(),
             CleanupError::Pool(error) => Self::Storage(error.into()),
             CleanupError::Io(error) => error.into(),
+        }
+    }
+}
+
+impl Error {
+    /// Why a repository could not be synced, or its sync not be planned.
+    pub fn of_sync(repository: &str, error: RepositorySyncError) -> Self {
+        let repository = repository.to_owned();
+        match error {
+            RepositorySyncError::Sync(source) => Self::Sync { repository, source },
+            RepositorySyncError::Publish(error) => error.into(),
+            RepositorySyncError::Snapshot(error) => error.into(),
+            RepositorySyncError::Store(error) => error.into(),
+            RepositorySyncError::Io(error) => error.into(),
+            RepositorySyncError::SnapshotName { .. } => Self::Usage(error.to_string()),
+            RepositorySyncError::Panic { what } => Self::Internal { repository, what },
         }
     }
 }
@@ -345,6 +361,16 @@ fn publish_hint(repository: &str, error: &PublishError) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_a_bug() {
+        let what = "1 and 1 are too much".to_owned();
+        let error = Error::of_sync("r", RepositorySyncError::Panic { what });
+        assert_eq!(error.exit().code(), 1);
+        assert!(error.render().starts_with(
+            "error: r: internal error: 1 and 1 are too much\nhint: this is a bug in chantal"
+        ));
+    }
 
     #[test]
     fn the_gravest_failure_counts() {

@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Failure, PublishedTree, UnpublishedTree};
 use crate::digest::ObjectId;
+use crate::publish::Published;
 use crate::snapshot::{Deletion, Snapshot};
 
 /// A snapshot that was made.
@@ -21,8 +22,8 @@ pub struct CreatedSnapshot {
     pub failure: Option<Failure>,
 }
 
-impl From<&Snapshot> for CreatedSnapshot {
-    fn from(snapshot: &Snapshot) -> Self {
+impl CreatedSnapshot {
+    pub fn new(snapshot: &Snapshot, published: Option<Published>) -> Self {
         let state = &snapshot.record.state;
         Self {
             repository: snapshot.repository.clone(),
@@ -30,7 +31,7 @@ impl From<&Snapshot> for CreatedSnapshot {
             manifest: state.manifest,
             packages: state.packages,
             bytes: state.bytes,
-            published: None,
+            published: published.map(PublishedTree::from),
             error: None,
             failure: None,
         }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{CreatedSnapshot, Failure, PublishedTree};
 use crate::digest::ObjectId;
 use crate::openpgp::Signer;
+use crate::repository::{Forecast, Synced};
 use crate::store::records::SyncOutcome;
 use crate::sync::{PackageSigner, Report};
 
@@ -83,8 +84,20 @@ impl SyncedRepository {
         }
     }
 
-    /// Takes over what the sync reports.
-    pub fn note(&mut self, report: Report) {
+    /// Takes over what was done, as far as it came.
+    pub fn note(&mut self, synced: Synced) {
+        self.requests = synced.requests;
+        self.bytes_downloaded = synced.bytes_downloaded;
+        if let Some(report) = synced.report {
+            self.note_report(report);
+        }
+        self.published = synced.published.map(PublishedTree::from);
+        let snapshot = synced.snapshot;
+        self.snapshot =
+            snapshot.map(|(snapshot, published)| CreatedSnapshot::new(&snapshot, published));
+    }
+
+    fn note_report(&mut self, report: Report) {
         self.outcome = if report.changed {
             SyncResult::Changed
         } else {
@@ -185,11 +198,27 @@ pub struct PlannedSync {
 }
 
 impl PlannedSync {
-    pub fn new(repository: &str) -> Self {
-        Self {
+    /// What was found out, as far as that came; the error is for the caller to add.
+    pub fn new(repository: &str, forecast: &Forecast) -> Self {
+        let mut planned = Self {
             repository: repository.to_owned(),
+            outcome: PlanOutcome::Unchanged,
+            requests_made: forecast.requests_made,
+            free_before: forecast.free,
+            free_after: forecast.free,
             ..Self::default()
+        };
+        if let Some(change) = &forecast.change {
+            planned.outcome = PlanOutcome::Change;
+            planned.packages = change.packages;
+            planned.files = change.files;
+            planned.bytes = change.bytes;
+            planned.free_after = forecast.free.saturating_sub(change.bytes);
+            planned.warnings.clone_from(&change.warnings);
+        } else if forecast.error.is_some() {
+            planned.outcome = PlanOutcome::Failed;
         }
+        planned
     }
 }
 

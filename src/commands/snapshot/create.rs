@@ -35,20 +35,15 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
 }
 
 /// The result has the error's text, and the error is beside it.
-pub fn result_of(created: Created) -> (CreatedSnapshot, Option<Error>) {
-    let mut result = CreatedSnapshot::from(&created.snapshot);
-    let failed = match created.published {
-        None => None,
-        Some(Ok(tree)) => {
-            result.published = Some(tree.into());
-            None
-        }
-        Some(Err(error)) => {
-            let error = Error::from(error);
-            result.error = Some(error.to_string());
-            result.failure = Some(Failure::from(&error));
-            Some(error)
-        }
+pub(super) fn result_of(created: Created) -> (CreatedSnapshot, Option<Error>) {
+    let (published, failed) = match created.published.transpose() {
+        Ok(published) => (published, None),
+        Err(error) => (None, Some(Error::from(error))),
+    };
+    let result = CreatedSnapshot {
+        error: failed.as_ref().map(ToString::to_string),
+        failure: failed.as_ref().map(Failure::from),
+        ..CreatedSnapshot::new(&created.snapshot, published)
     };
     (result, failed)
 }
