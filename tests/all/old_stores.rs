@@ -277,7 +277,7 @@ fn everything(chantal: &Chantal) -> String {
     }
     let mut stats = chantal.run(&["--format", "json", "db", "stats"]).json();
     // Not of the files: what the pool holds is no matter of the store.
-    for key in ["store", "pool", "unneeded"] {
+    for key in ["store", "pool", "unneeded", "unknown"] {
         let stats = stats.as_object_mut().unwrap();
         stats.remove(&format!("{key}_bytes"));
         stats.remove(&format!("{key}_objects"));
