@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{ForgetAbsent, Waiting};
-use crate::snapshot::Reference;
+use crate::snapshot::SnapshotReference;
 
 #[derive(Debug, Args)]
 #[group(id = "what", required = true, multiple = false)]
@@ -19,8 +19,8 @@ pub struct What {
     pub all: bool,
 
     /// Publish this snapshot: NAME, or REPOSITORY/NAME if several repositories have it
-    #[arg(long, value_name = "NAME", group = "what", value_parser = Reference::parse)]
-    pub snapshot_name: Option<Reference>,
+    #[arg(long, value_name = "NAME", group = "what", value_parser = SnapshotReference::parse)]
+    pub snapshot_name: Option<SnapshotReference>,
 }
 
 #[derive(Debug, Args)]
@@ -63,8 +63,8 @@ pub struct Trees {
     pub repo_id: Option<String>,
 
     /// Remove all published trees of this snapshot
-    #[arg(long, value_name = "NAME", group = "trees", value_parser = Reference::parse)]
-    pub snapshot_name: Option<Reference>,
+    #[arg(long, value_name = "NAME", group = "trees", value_parser = SnapshotReference::parse)]
+    pub snapshot_name: Option<SnapshotReference>,
 
     /// Remove the published tree at this path
     #[arg(long, value_name = "PATH", group = "trees")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Place, Problem};
 use super::location::UpstreamUrl;
-use super::resolved::{Config, Repository, Storage};
+use super::resolved::{Config, Repository, StorageConfig};
 
 /// What several files, each sound by itself, contradict each other in.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ type Claim<'a> = (String, Site<'a>);
 /// How a site stands to one that is taken, whose that is, and its path.
 type Conflict<'a> = (&'static str, &'a str, &'a Path);
 
-fn storage_in_itself(storage: &Storage, config_dir: &Path) -> Vec<Problem> {
+fn storage_in_itself(storage: &StorageConfig, config_dir: &Path) -> Vec<Problem> {
     let claims = [
         ("storage.pool_path", &storage.pool_path),
         ("storage.cache_path", &storage.cache_path),

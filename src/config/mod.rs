@@ -45,7 +45,7 @@ pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
 pub use repository::default_key_name;
 pub use resolved::{
     Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, RepoId,
-    RepoIdError, Repository, RootCheck, Signing, Storage,
+    RepoIdError, Repository, RootCheck, Signing, StorageConfig,
 };
 pub use secret::{Secret, SecretSource};
 pub use values::parse_duration;

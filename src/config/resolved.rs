@@ -17,7 +17,7 @@ pub(super) const KEEP: Duration = Duration::from_hours(24);
 
 #[derive(Debug)]
 pub struct Config {
-    pub storage: Storage,
+    pub storage: StorageConfig,
     pub download: Download,
     pub logging: Logging,
     pub cache: Cache,
@@ -69,7 +69,7 @@ impl Config {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Storage {
+pub struct StorageConfig {
     pub base_path: PathBuf,
     pub pool_path: PathBuf,
     pub cache_path: PathBuf,
@@ -78,7 +78,7 @@ pub struct Storage {
     pub create: bool,
 }
 
-impl Storage {
+impl StorageConfig {
     /// The repositories' trusted keys, a file each.
     pub fn keyrings_path(&self) -> PathBuf {
         self.base_path.join("gpgkeys")

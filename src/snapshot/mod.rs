@@ -34,7 +34,7 @@ pub struct SnapshotName(RepoId);
 
 /// A snapshot as it is named on the command line: `NAME` where only one repository has it, else `REPOSITORY/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
+pub struct SnapshotReference {
     repository: Option<RepoId>,
     name: SnapshotName,
 }
@@ -51,7 +51,7 @@ pub enum NameError {
 pub enum SnapshotError {
     #[error("there is no snapshot {reference}{}", only(known))]
     NotFound {
-        reference: Reference,
+        reference: SnapshotReference,
         known: Vec<String>,
     },
     #[error("several repositories have a snapshot {name}: {}", candidates.join(", "))]
@@ -150,7 +150,7 @@ impl fmt::Display for SnapshotName {
     }
 }
 
-impl Reference {
+impl SnapshotReference {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let (repository, name) = match text.split_once('/') {
             Some((repository, name)) => (Some(RepoId::parse(repository)?), name),
@@ -163,7 +163,7 @@ impl Reference {
     }
 }
 
-impl fmt::Display for Reference {
+impl fmt::Display for SnapshotReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.repository {
             Some(repository) => write!(f, "{repository}/{}", self.name),
@@ -193,7 +193,7 @@ pub fn list(reader: &Reader, repository: Option<&str>) -> Transaction<Vec<Snapsh
 }
 
 /// The one snapshot that is meant.
-pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotError> {
+pub fn find(store: &Store, reference: &SnapshotReference) -> Result<Snapshot, SnapshotError> {
     let all = store.read(|reader| list(reader, None))?;
     let is_meant = |snapshot: &&Snapshot| {
         snapshot.name == reference.name.as_str()
@@ -223,16 +223,19 @@ mod tests {
     #[test]
     fn names_and_references() {
         assert_eq!(
-            Reference::parse("r/2026-01").unwrap().to_string(),
+            SnapshotReference::parse("r/2026-01").unwrap().to_string(),
             "r/2026-01"
         );
-        assert_eq!(Reference::parse("tested").unwrap().to_string(), "tested");
+        assert_eq!(
+            SnapshotReference::parse("tested").unwrap().to_string(),
+            "tested"
+        );
         assert_eq!(SnapshotName::parse("latest"), Err(NameError::Latest));
-        assert_eq!(Reference::parse("r/latest"), Err(NameError::Latest));
+        assert_eq!(SnapshotReference::parse("r/latest"), Err(NameError::Latest));
         for bad in [
             "", "r/", "/n", "a/b/c", "../n", ".hidden", "-x", "a b", "a\n",
         ] {
-            assert!(Reference::parse(bad).is_err(), "{bad:?}");
+            assert!(SnapshotReference::parse(bad).is_err(), "{bad:?}");
         }
     }
 }

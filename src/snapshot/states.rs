@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{LATEST, NameError, Reference, SnapshotError, list};
+use super::{LATEST, NameError, SnapshotError, SnapshotReference, list};
 use crate::config::RepoId;
 use crate::store::Store;
 use crate::store::records::StateRecord;
@@ -10,7 +10,7 @@ use crate::store::records::StateRecord;
 /// `REPOSITORY/NAME`, `REPOSITORY/latest`, or one of `NAME` and `REPOSITORY` where only one of them can be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateReference {
-    Snapshot(Reference),
+    Snapshot(SnapshotReference),
     Latest(RepoId),
     /// A snapshot, or the repository's current state.
     Either(RepoId),
@@ -29,7 +29,7 @@ impl StateReference {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         match text.split_once('/') {
             Some((repository, LATEST)) => Ok(Self::Latest(RepoId::parse(repository)?)),
-            Some(_) => Ok(Self::Snapshot(Reference::parse(text)?)),
+            Some(_) => Ok(Self::Snapshot(SnapshotReference::parse(text)?)),
             None if text == LATEST => Err(NameError::Latest),
             None => Ok(Self::Either(RepoId::parse(text)?)),
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::make;
 use super::{Purpose, Storage, StorageError, is_made, open_unchanged};
-use crate::config::{Config, Storage as Places};
+use crate::config::{Config, StorageConfig};
 use crate::lock::{LockError, Locks, Mode, Requester};
 use crate::pool::{Marker, Pool};
 use crate::store::Store;
@@ -49,7 +49,7 @@ fn lock(scratch: &Path, requester: &Requester) -> Result<Locks, StorageError> {
 }
 
 /// The pool of the dry runs before this run, for what it needs of it.
-pub fn pool_of(places: &Places) -> Option<PathBuf> {
+pub fn pool_of(places: &StorageConfig) -> Option<PathBuf> {
     let pool = places.cache_path.join(SCRATCH).join("pool");
     pool.is_dir().then_some(pool)
 }
@@ -95,7 +95,7 @@ fn over(
 }
 
 /// Removes what dry runs left, unless one is under way. The caller holds the storage alone.
-pub fn clear(places: &Places, requester: &Requester) -> Result<(), StorageError> {
+pub fn clear(places: &StorageConfig, requester: &Requester) -> Result<(), StorageError> {
     let scratch = places.cache_path.join(SCRATCH);
     if !scratch.try_exists()? {
         return Ok(());

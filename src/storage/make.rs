@@ -16,7 +16,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use super::{Purpose, Standing, Storage, StorageError, ownership};
-use crate::config::{Config, Storage as Places};
+use crate::config::{Config, StorageConfig};
 use crate::interrupt::Interrupt;
 use crate::lock::{LockError, Locks, Mode, Requester};
 use crate::mounts;
@@ -82,7 +82,7 @@ struct Note {
 
 /// A storage on its way.
 struct Site<'a> {
-    places: &'a Places,
+    places: &'a StorageConfig,
     /// Where what belongs into the base path is made.
     directory: PathBuf,
     locks: Locks,
@@ -90,7 +90,7 @@ struct Site<'a> {
 }
 
 /// What a run that failed has left of a storage: the next one goes on with it.
-pub fn half_made(places: &Places) -> Vec<PathBuf> {
+pub fn half_made(places: &StorageConfig) -> Vec<PathBuf> {
     let is_noted = places.base_path.join(NOTE).exists();
     let staging = staging(&places.base_path);
     let base = is_noted.then(|| places.base_path.clone());
@@ -100,7 +100,7 @@ pub fn half_made(places: &Places) -> Vec<PathBuf> {
 
 /// Makes a storage, and opens it. `None`: another run made or moved something meanwhile; look again.
 pub fn make(
-    places: &Places,
+    places: &StorageConfig,
     requester: &Requester,
     maker: Maker<'_>,
 ) -> Result<Option<Storage>, StorageError> {
@@ -180,7 +180,7 @@ pub fn refuse_to_sync(config: &Config) -> Result<(), StorageError> {
 }
 
 fn refusal(
-    places: &Places,
+    places: &StorageConfig,
     maker: Maker<'_>,
     directory: &Path,
 ) -> Result<Option<StorageError>, StorageError> {
@@ -208,7 +208,7 @@ fn refusal(
 }
 
 fn obstacle(
-    places: &Places,
+    places: &StorageConfig,
     directory: &Path,
     log_file: Option<&Path>,
 ) -> Result<Option<Obstacle>, StorageError> {

@@ -14,7 +14,7 @@ mod ownership;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Storage as Places};
+use crate::config::{Config, StorageConfig};
 use crate::digest::{ObjectId, ObjectRef};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
@@ -123,12 +123,12 @@ enum Purpose {
 
 impl Storage {
     /// Opens the storage for a command that shares it with others.
-    pub fn open(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
+    pub fn open(places: &StorageConfig, requester: &Requester) -> Result<Self, StorageError> {
         Self::open_and_tell(places, requester, Mode::Shared, Maker::Nobody)
     }
 
     /// Opens the storage for a command that needs it alone.
-    pub fn open_alone(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
+    pub fn open_alone(places: &StorageConfig, requester: &Requester) -> Result<Self, StorageError> {
         Self::open_and_tell(places, requester, Mode::Exclusive, Maker::Nobody)
     }
 
@@ -139,13 +139,13 @@ impl Storage {
     }
 
     /// Makes what is missing of the storage, and opens it.
-    pub fn init(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
+    pub fn init(places: &StorageConfig, requester: &Requester) -> Result<Self, StorageError> {
         Self::open_and_tell(places, requester, Mode::Exclusive, Maker::Init)
     }
 
     /// Opens a storage for the command that only migrates its store, and says what was done.
     pub fn migrate(
-        places: &Places,
+        places: &StorageConfig,
         requester: &Requester,
     ) -> Result<(Self, Option<Migrated>), StorageError> {
         Self::open_as(places, requester, Mode::Exclusive, Maker::Nobody)
@@ -188,7 +188,7 @@ impl Storage {
     /// Opens the storage, or makes a new one, and makes its store the owner of the pool, which belongs to the store `from`. `tell` gets to
     /// know both before anything is changed.
     pub fn take_over(
-        places: &Places,
+        places: &StorageConfig,
         from: &str,
         requester: &Requester,
         tell: &mut dyn FnMut(&TakeOver) -> io::Result<()>,
@@ -235,7 +235,7 @@ impl Storage {
     }
 
     fn open_and_tell(
-        places: &Places,
+        places: &StorageConfig,
         requester: &Requester,
         mode: Mode,
         maker: Maker<'_>,
@@ -249,7 +249,7 @@ impl Storage {
     }
 
     fn open_as(
-        places: &Places,
+        places: &StorageConfig,
         requester: &Requester,
         mode: Mode,
         maker: Maker<'_>,
@@ -278,7 +278,7 @@ impl Storage {
 
     /// `None`: the store must be migrated first.
     fn open_made(
-        places: &Places,
+        places: &StorageConfig,
         requester: &Requester,
         mode: Mode,
         maker: Maker<'_>,
@@ -354,7 +354,7 @@ fn may_delete(standing: &Standing) -> Result<(), StorageError> {
 }
 
 /// Opens store and pool as they are, for a run that only says what it would do. What it would be refused over is an error.
-fn open_unchanged(places: &Places) -> Result<(Store, Pool, Standing), StorageError> {
+fn open_unchanged(places: &StorageConfig) -> Result<(Store, Pool, Standing), StorageError> {
     let store = Store::open(&places.database_path)?;
     let id = store.read(Reader::pool_id)?;
     let pool = Pool::open(&places.pool_path, &id)?;
@@ -364,7 +364,7 @@ fn open_unchanged(places: &Places) -> Result<(Store, Pool, Standing), StorageErr
 }
 
 /// Opens store and pool for a cleanup that only says what it would remove.
-pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageError> {
+pub fn open_to_plan_cleanup(places: &StorageConfig) -> Result<(Store, Pool), StorageError> {
     if !is_made(places)? {
         return Err(StorageError::Absent {
             base_path: places.base_path.clone(),
@@ -378,7 +378,7 @@ pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageErr
 }
 
 /// Opens store and pool for a command that only counts what they hold. `None`: there is no storage, and that was said.
-pub fn open_to_count(places: &Places) -> Result<Option<(Store, Pool)>, StorageError> {
+pub fn open_to_count(places: &StorageConfig) -> Result<Option<(Store, Pool)>, StorageError> {
     if !is_made_or_warn(places)? {
         return Ok(None);
     }
@@ -387,7 +387,7 @@ pub fn open_to_count(places: &Places) -> Result<Option<(Store, Pool)>, StorageEr
     Ok(Some((store, pool)))
 }
 
-fn warn_of_runs(places: &Places) {
+fn warn_of_runs(places: &StorageConfig) {
     if let Err(error @ LockError::Busy { .. }) = Locks::probe(&places.base_path, &places.base_path)
     {
         log::warn!("{error}; what it has not named yet counts as not needed here");
@@ -395,7 +395,7 @@ fn warn_of_runs(places: &Places) {
 }
 
 /// Opens the store for a command that only reads. `None`: there is no storage, and that was said.
-pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
+pub fn open_to_read(places: &StorageConfig) -> Result<Option<Store>, StorageError> {
     if !is_made_or_warn(places)? {
         return Ok(None);
     }
@@ -403,7 +403,7 @@ pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
 }
 
 /// Whether there is a storage; says so where there is none.
-pub fn is_made_or_warn(places: &Places) -> Result<bool, StorageError> {
+pub fn is_made_or_warn(places: &StorageConfig) -> Result<bool, StorageError> {
     let is_made = is_made(places)?;
     if !is_made {
         log::warn!(
@@ -415,7 +415,7 @@ pub fn is_made_or_warn(places: &Places) -> Result<bool, StorageError> {
 }
 
 /// Whether there is a storage.
-pub fn is_made(places: &Places) -> Result<bool, StorageError> {
+pub fn is_made(places: &StorageConfig) -> Result<bool, StorageError> {
     if exists(&places.database_path)? {
         return Ok(true);
     }
@@ -424,7 +424,7 @@ pub fn is_made(places: &Places) -> Result<bool, StorageError> {
 }
 
 /// A pool with objects whose store is not there. Where the store's whole directory is not there, its disk may not be mounted: no loss.
-fn refuse_a_lost_store(places: &Places) -> Result<(), StorageError> {
+fn refuse_a_lost_store(places: &StorageConfig) -> Result<(), StorageError> {
     let directory = places.database_path.parent().unwrap_or(Path::new("/"));
     if !is_away(directory)?
         && Marker::read(&places.pool_path)?.is_some()
@@ -447,7 +447,7 @@ fn is_away(directory: &Path) -> io::Result<bool> {
 impl Storage {
     /// A new, empty one.
     pub fn test(directory: &Path) -> Self {
-        let places = Places {
+        let places = StorageConfig {
             base_path: directory.to_owned(),
             pool_path: directory.join("pool"),
             cache_path: directory.join("cache"),
@@ -462,8 +462,8 @@ impl Storage {
 mod tests {
     use super::*;
 
-    fn places(base: &Path) -> Places {
-        Places {
+    fn places(base: &Path) -> StorageConfig {
+        StorageConfig {
             base_path: base.to_owned(),
             pool_path: base.join("pool"),
             cache_path: base.join("cache"),
