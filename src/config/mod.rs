@@ -38,6 +38,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Problem};
+pub use examples::write_examples;
+#[cfg(any(test, fuzzing))]
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 pub use filters::{Dependencies, Filters, Patterns};
 pub use layout::{in_the_way, real};
@@ -66,22 +68,6 @@ pub struct Loaded {
 /// Reads everything below `config_dir`. `${NAME}` in secrets is taken from the environment of this process.
 pub fn load(config_dir: &Path) -> Result<Loaded, ConfigError> {
     load_with(config_dir, &|name| std::env::var(name).ok())
-}
-
-/// Whether there is any configuration below `config_dir`.
-pub fn is_present(config_dir: &Path) -> std::io::Result<bool> {
-    for directory in ["conf.d", "repos.d"] {
-        match fs_err::read_dir(config_dir.join(directory)) {
-            Ok(entries) => {
-                if entries.count() > 0 {
-                    return Ok(true);
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(false)
 }
 
 fn load_with(config_dir: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {

@@ -11,7 +11,9 @@ mod published;
 mod removed;
 mod snapshot;
 mod status;
+mod storage;
 mod sync;
+mod trust;
 mod usage;
 
 pub use cleanup::CleanupResult;
@@ -20,5 +22,7 @@ pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 pub use removed::RemovedRepository;
 pub use snapshot::{CreatedSnapshot, DeletedSnapshot};
 pub use status::{RepositoryStatus, RootSignature, Shows, TreeStatus};
+pub use storage::{InitializedStorage, Migration, StoreParty, TakenPool};
 pub use sync::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};
+pub use trust::AcceptedKeys;
 pub use usage::StorageUsage;

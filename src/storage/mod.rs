@@ -206,7 +206,7 @@ impl Storage {
             if let Some(storage) = make::make(places, requester, Maker::TakeOver)? {
                 let taken = ownership::compare(&storage.store, &marker)?;
                 tell(&taken)?;
-                return Ok((storage, taken));
+                return Ok(storage.taken_over(taken));
             }
         }
         let locks = Locks::acquire(&places.base_path, Mode::Exclusive, requester)?;
@@ -223,7 +223,15 @@ impl Storage {
             purpose: Purpose::Change(Standing::Owner),
             scratch: None,
         };
-        Ok((storage, taken))
+        Ok(storage.taken_over(taken))
+    }
+
+    /// A copy has another id by now.
+    fn taken_over(self, mut taken: TakeOver) -> (Self, TakeOver) {
+        if let Some(owner) = self.pool.owner() {
+            taken.to.store = owner.store;
+        }
+        (self, taken)
     }
 
     /// Before objects are deleted: whether the pool is this store's.

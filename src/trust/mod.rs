@@ -11,4 +11,4 @@ mod kept;
 mod keys;
 
 pub use kept::{KeyError, file_of, forget};
-pub use keys::{TrustedKeys, accept, at_hand, keyring_at_hand};
+pub use keys::{Accepted, TrustedKeys, accept, at_hand, keyring_at_hand};
