@@ -16,6 +16,7 @@ use crate::names::RepoId;
 use crate::openpgp::SigningKeyError;
 use crate::pool::exit_of_io;
 use crate::publish::{PublishError, RequestError};
+use crate::repository::{RemoveError, RepositorySyncError};
 use crate::signing_key::KeyFileError;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::merge::MergeError;
@@ -51,8 +52,8 @@ pub enum Error {
     Merge(#[from] MergeError),
     #[error(transparent)]
     SigningKey(#[from] KeyFileError),
-    #[error("{repository} is still configured ({})", file.display())]
-    StillConfigured { repository: RepoId, file: PathBuf },
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
     /// A fault of chantal itself.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: RepoId, what: String },
@@ -74,9 +75,27 @@ pub enum Error {
 impl From<CleanupError> for Error {
     fn from(error: CleanupError) -> Self {
         match error {
+            CleanupError::Storage(error) => error.into(),
             CleanupError::Store(error) => error.into(),
+            CleanupError::Interrupted(error) => error.into(),
             CleanupError::Pool(error) => Self::Storage(error.into()),
             CleanupError::Io(error) => error.into(),
+        }
+    }
+}
+
+impl Error {
+    /// Why a repository could not be synced, or its sync not be planned.
+    pub fn of_sync(repository: &RepoId, error: RepositorySyncError) -> Self {
+        let repository = repository.clone();
+        match error {
+            RepositorySyncError::Sync(source) => Self::Sync { repository, source },
+            RepositorySyncError::Publish(error) => error.into(),
+            RepositorySyncError::Snapshot(error) => error.into(),
+            RepositorySyncError::Store(error) => error.into(),
+            RepositorySyncError::Io(error) => error.into(),
+            RepositorySyncError::SnapshotName { .. } => Self::Usage(error.to_string()),
+            RepositorySyncError::Panic { what } => Self::Internal { repository, what },
         }
     }
 }
@@ -96,10 +115,8 @@ impl From<StoreError> for Error {
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_)
-            | Self::Unusable { .. }
-            | Self::Config(_)
-            | Self::StillConfigured { .. } => Exit::Usage,
+            Self::Usage(_) | Self::Unusable { .. } | Self::Config(_) => Exit::Usage,
+            Self::Remove(error) => error.exit(),
             Self::SigningKey(error) => error.exit(),
             Self::Storage(error) => error.exit(),
             Self::Sync { source, .. } => source.exit(),
@@ -159,11 +176,7 @@ impl Error {
             Self::Publish(error) => request_hint(error),
             Self::Internal { .. }
             | Self::Merge(MergeError::Format(FormatError::ReadBack { .. })) => Some(BUG.to_owned()),
-            Self::StillConfigured { .. } => Some(
-                "remove this file first: only repositories that are no longer configured can be \
-                 removed"
-                    .to_owned(),
-            ),
+            Self::Remove(error) => remove_hint(error),
             Self::Snapshot(SnapshotError::NeverSynced { repository }) => {
                 Some(sync_first(repository))
             }
@@ -185,6 +198,9 @@ impl Error {
                 "snapshots are immutable: choose another name, or delete the existing snapshot \
                  first"
                     .to_owned(),
+            ),
+            Self::Snapshot(SnapshotError::PublishedElsewhere { .. }) => Some(
+                "publish another snapshot there first; `--force` removes it there, too".to_owned(),
             ),
             Self::SigningKey(error) => key_file_hint(error),
             Self::Merge(MergeError::Io(error)) => io_hint(error),
@@ -265,6 +281,25 @@ fn request_hint(error: &RequestError) -> Option<String> {
     }
 }
 
+fn remove_hint(error: &RemoveError) -> Option<String> {
+    match error {
+        RemoveError::StillConfigured { .. } => Some(
+            "remove this file first: only repositories that are no longer configured can be \
+             removed"
+                .to_owned(),
+        ),
+        RemoveError::SnapshotsPublished { .. } => {
+            Some("publish something else there first; `--force` removes them there, too".to_owned())
+        }
+        RemoveError::Store(error) => store_hint(error),
+        RemoveError::Lock(error) => lock_hint(error),
+        RemoveError::MayBeConfigured { .. }
+        | RemoveError::Unknown { .. }
+        | RemoveError::Interrupted(_)
+        | RemoveError::Io(_) => None,
+    }
+}
+
 fn publish_hint(repository: &RepoId, error: &PublishError) -> Option<String> {
     Some(match error {
         PublishError::Lock(error) => lock_hint(error)?,
@@ -327,6 +362,16 @@ fn publish_hint(repository: &RepoId, error: &PublishError) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_a_bug() {
+        let what = "1 and 1 are too much".to_owned();
+        let error = Error::of_sync(&RepoId::test("r"), RepositorySyncError::Panic { what });
+        assert_eq!(error.exit().code(), 1);
+        assert!(error.render().starts_with(
+            "error: r: internal error: 1 and 1 are too much\nhint: this is a bug in chantal"
+        ));
+    }
 
     #[test]
     fn the_most_severe_failure_counts() {

@@ -13,6 +13,7 @@
 //!   filtered, what it was chosen from. Everything after sync works on manifests, whatever the format.
 //! - [`store`] is the one file that names manifests and objects. [`publish`] makes a directory tree look like a manifest. A
 //!   [`snapshot`] is a further name for one. [`cleanup`] takes away what nothing names.
+//! - [`repository`] does what concerns a whole repository: it syncs one and publishes what came of it, and removes one.
 //! - [`report`] has what a run did and what is there as data; [`commands`] print it.
 //! - Where the upstream's indexes name more than is wanted (filters, merges), a format writes new ones
 //!   ([`format::Selected::regenerate`]) by streaming the old ones and copying the chosen packages' own bytes; [`state`] reads and
@@ -25,7 +26,8 @@
 //! 1. [`run()`] reads the command line and [`config::load`] the configuration: the URL of the
 //!    upstream, the keys, what is selected.
 //! 2. [`commands::repo::sync`] opens the storage ([`storage::Storage::open_to_sync`]) under its
-//!    [`lock`], and for each repository a session ([`sync::Session::open`]).
+//!    [`lock`], and [`repository::RepositorySync::sync`] for each repository a session
+//!    ([`sync::Session::open`]).
 //! 3. [`sync::Session::sync`] orders the stages. The first one fetches the root
 //!    (`sync::root::RootFetcher`, [`upstream::Upstream::small`]), loads the trusted keys
 //!    ([`trust::TrustedKeys::keyring`]) and verifies it ([`openpgp::Keyring::verify_inline`] or
@@ -92,6 +94,7 @@ mod regular_file;
 mod rel_path;
 mod repo_format;
 mod report;
+mod repository;
 mod run;
 mod signing_key;
 mod snapshot;

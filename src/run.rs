@@ -124,7 +124,7 @@ fn start(
         return commands::generate::man(arguments);
     }
     if matches!(cli.command, Command::Init(_)) {
-        commands::init::write_examples(&cli.config_dir, written)?;
+        config::write_examples(&cli.config_dir, written)?;
     }
     let mut loaded = config::load(&cli.config_dir)?;
     problems.append(&mut loaded.problems);

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ForgetAbsent, Waiting};
 use crate::names::RepoId;
-use crate::snapshot::Reference;
+use crate::snapshot::SnapshotReference;
 
 #[derive(Debug, Args)]
 #[group(id = "what", required = true, multiple = false)]
@@ -20,8 +20,8 @@ pub struct What {
     pub all: bool,
 
     /// Publish this snapshot: NAME, or REPOSITORY/NAME if several repositories have it
-    #[arg(long, value_name = "NAME", group = "what", value_parser = Reference::parse)]
-    pub snapshot_name: Option<Reference>,
+    #[arg(long, value_name = "NAME", group = "what", value_parser = SnapshotReference::parse)]
+    pub snapshot_name: Option<SnapshotReference>,
 }
 
 #[derive(Debug, Args)]
@@ -64,8 +64,8 @@ pub struct Trees {
     pub repo_id: Option<RepoId>,
 
     /// Remove all published trees of this snapshot
-    #[arg(long, value_name = "NAME", group = "trees", value_parser = Reference::parse)]
-    pub snapshot_name: Option<Reference>,
+    #[arg(long, value_name = "NAME", group = "trees", value_parser = SnapshotReference::parse)]
+    pub snapshot_name: Option<SnapshotReference>,
 
     /// Remove the published tree at this path
     #[arg(long, value_name = "PATH", group = "trees")]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ForgetAbsent, Waiting, Which};
 use crate::names::{RepoId, SnapshotName};
-use crate::snapshot::{Reference, StateReference};
+use crate::snapshot::{SnapshotReference, StateReference};
 
 #[derive(Debug, Subcommand)]
 pub enum Snapshot {
@@ -78,8 +78,8 @@ pub struct SnapshotList {
 #[derive(Debug, Args)]
 pub struct OneSnapshot {
     /// Name of the snapshot, or REPOSITORY/NAME if several repositories have a snapshot NAME
-    #[arg(long, value_name = "NAME", value_parser = Reference::parse)]
-    pub name: Reference,
+    #[arg(long, value_name = "NAME", value_parser = SnapshotReference::parse)]
+    pub name: SnapshotReference,
 }
 
 #[derive(Debug, Args)]
@@ -177,8 +177,8 @@ pub enum MergeStrategy {
 #[derive(Debug, Args)]
 pub struct SnapshotDelete {
     /// Name of a snapshot, or REPOSITORY/NAME if several repositories have it; can be repeated
-    #[arg(long = "name", value_name = "NAME", required = true, value_parser = Reference::parse)]
-    pub names: Vec<Reference>,
+    #[arg(long = "name", value_name = "NAME", required = true, value_parser = SnapshotReference::parse)]
+    pub names: Vec<SnapshotReference>,
 
     /// Delete the snapshot even if it is published at a path given with `publish --to`
     #[arg(long)]

@@ -1,58 +1,16 @@
 //! `chantal init`: everything that has to be there before the first sync. What exists already is left alone.
 
-use std::io::{self, Write};
 use std::path::Path;
-
-use serde::Serialize;
 
 use crate::cli::Waiting;
 use crate::commands::{Context, requester};
-use crate::config::{self, EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
+use crate::config::Config;
 use crate::error::Error;
+use crate::report::InitializedStorage;
 use crate::storage::{self, Storage};
 
-#[derive(Serialize)]
-struct Made {
-    written: Vec<String>,
-    storage: String,
-    pool: String,
-    /// False when the storage was there before.
-    created: bool,
-}
-
-/// Before the configuration is read: writes one where there is none. `written` gets what was written, also when it fails.
-pub fn write_examples(config_dir: &Path, written: &mut Vec<String>) -> Result<(), Error> {
-    if config::is_present(config_dir)? {
-        return Ok(());
-    }
-    for (directory, name, text) in [
-        ("conf.d", "global.yaml", EXAMPLE_GLOBAL),
-        ("repos.d", "example-apt.yaml", EXAMPLE_APT),
-        ("repos.d", "example-rpm.yaml", EXAMPLE_RPM),
-    ] {
-        let directory = config_dir.join(directory);
-        fs_err::create_dir_all(&directory)?;
-        let path = directory.join(name);
-        let mut file = match fs_err::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-        {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            file => file?,
-        };
-        // Half an example would stay for good: the next run writes none where there is a configuration.
-        if let Err(error) = file.write_all(text.as_bytes()) {
-            let _ = fs_err::remove_file(&path);
-            return Err(error.into());
-        }
-        written.push(path.display().to_string());
-    }
-    Ok(())
-}
-
 /// Before anything is logged: what else runs makes no directories above the log file.
-pub fn make_log_directory(config: &config::Config) -> Result<(), Error> {
+pub fn make_log_directory(config: &Config) -> Result<(), Error> {
     let file = config.logging.file.as_deref();
     if let Some(directory) = file.and_then(Path::parent) {
         fs_err::create_dir_all(directory)?;
@@ -81,10 +39,10 @@ pub fn init(
         written.push(config.storage.base_path.display().to_string());
     }
     fs_err::create_dir_all(config.storage.keyrings_path())?;
-    let made = Made {
+    let made = InitializedStorage {
         written: examples,
-        storage: config.storage.base_path.display().to_string(),
-        pool: storage.pool.root().display().to_string(),
+        storage: config.storage.base_path.clone(),
+        pool: storage.pool.root().to_owned(),
         created,
     };
     output.result(&made, |made| {
@@ -95,10 +53,12 @@ pub fn init(
         if made.created {
             text += &format!(
                 "made the storage {} with its pool {}\n",
-                made.storage, made.pool
+                made.storage.display(),
+                made.pool.display()
             );
         } else {
-            text += &format!("the storage {} is there already\n", made.storage);
+            let path = made.storage.display();
+            text += &format!("the storage {path} is there already\n");
         }
         if !made.written.is_empty() {
             text += "next: describe a repository in repos.d, then `chantal repo sync --all`\n";

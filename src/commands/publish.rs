@@ -11,7 +11,7 @@ use crate::publish::{
     self, Absent, Afterwards, Caller, Effort, Place, Published, RequestError, Selection,
 };
 use crate::report::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
-use crate::snapshot;
+use crate::snapshot::{self, SnapshotReference};
 use crate::storage::Storage;
 use crate::time::rfc3339;
 
@@ -95,7 +95,7 @@ fn publication(
 
 fn publish_snapshot(
     context: &Context<'_>,
-    reference: &snapshot::Reference,
+    reference: &SnapshotReference,
     place: Place<'_>,
     effort: Effort,
     requester: &Requester,
@@ -147,7 +147,7 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     let absent = absent(&arguments.absent);
     for (path, tree) in chosen {
         match publish::unpublish_tree(&storage, path, tree, Afterwards::NotWanted, absent) {
-            Ok(removal) => removed.push(UnpublishedTree::new(path.clone(), tree, removal)),
+            Ok(tree) => removed.push(UnpublishedTree::from(tree)),
             Err(error) => errors.push(error.into()),
         }
     }

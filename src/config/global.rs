@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::{Place, Problem};
 use super::location;
-use super::resolved::{Cache, Config, Download, LogFormat, Logging, Signing, Storage};
+use super::resolved::{Cache, Config, Download, LogFormat, Logging, Signing, StorageConfig};
 use super::scope::Scope;
 use super::secret::Secret;
 use super::written;
@@ -122,7 +122,7 @@ impl Layer {
         let base_path = self.base_path.unwrap_or_else(|| PathBuf::from(BASE_PATH));
         let in_base = |path: Option<PathBuf>, name| path.unwrap_or_else(|| base_path.join(name));
         Config {
-            storage: Storage {
+            storage: StorageConfig {
                 pool_path: in_base(self.pool_path, "pool"),
                 cache_path: in_base(self.cache_path, "cache"),
                 database_path: in_base(self.database_path, "chantal.redb"),

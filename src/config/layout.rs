@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Place, Problem};
 use super::location::UpstreamUrl;
-use super::resolved::{Config, Repository, Storage};
+use super::resolved::{Config, Repository, StorageConfig};
 
 /// A conflict between several files that are valid on their own.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ type ReservedPath<'a> = (String, ResolvedPath<'a>);
 /// The relation to a reserved path, the owner of that path, and the path.
 type Overlap<'a> = (&'static str, &'a str, &'a Path);
 
-fn storage_conflicts(storage: &Storage, config_dir: &Path) -> Vec<Problem> {
+fn storage_conflicts(storage: &StorageConfig, config_dir: &Path) -> Vec<Problem> {
     let reserved_paths = [
         ("storage.pool_path", &storage.pool_path),
         ("storage.cache_path", &storage.cache_path),

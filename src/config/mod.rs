@@ -45,6 +45,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Problem};
+pub use examples::write_examples;
+#[cfg(any(test, fuzzing))]
 pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 pub use filters::{Dependencies, Filters, Patterns};
 pub use layout::{publish_path_conflict, real};
@@ -52,7 +54,7 @@ pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
 pub use repository::default_key_name;
 pub use resolved::{
     Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, Repository,
-    RootCheck, Signing, Storage,
+    RootCheck, Signing, StorageConfig,
 };
 pub use secret::{Secret, SecretSource};
 pub use values::parse_duration;
@@ -74,22 +76,6 @@ pub struct LoadedConfig {
 /// this process.
 pub fn load(config_dir: &Path) -> Result<LoadedConfig, ConfigError> {
     load_with(config_dir, &|name| std::env::var(name).ok())
-}
-
-/// Whether there is any configuration below `config_dir`.
-pub fn is_present(config_dir: &Path) -> std::io::Result<bool> {
-    for directory in ["conf.d", "repos.d"] {
-        match fs_err::read_dir(config_dir.join(directory)) {
-            Ok(entries) => {
-                if entries.count() > 0 {
-                    return Ok(true);
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(false)
 }
 
 fn load_with(config_dir: &Path, environment: &Environment) -> Result<LoadedConfig, ConfigError> {

@@ -18,7 +18,7 @@ pub(super) const KEEP: Duration = Duration::from_hours(24);
 
 #[derive(Debug)]
 pub struct Config {
-    pub storage: Storage,
+    pub storage: StorageConfig,
     pub download: Download,
     pub logging: Logging,
     pub cache: Cache,
@@ -70,7 +70,7 @@ impl Config {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Storage {
+pub struct StorageConfig {
     pub base_path: PathBuf,
     pub pool_path: PathBuf,
     pub cache_path: PathBuf,
@@ -79,7 +79,7 @@ pub struct Storage {
     pub create: bool,
 }
 
-impl Storage {
+impl StorageConfig {
     /// The directory of the trusted keys, one file per repository.
     pub fn keyrings_path(&self) -> PathBuf {
         self.base_path.join("gpgkeys")

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::RequestError;
 use super::replace::{Outcome, publish};
 use super::root::OwnRoot;
-use super::target::{Caller, Effort, OlderRoot, Own, Request, Root};
+use super::target::{Caller, Effort, OlderRoot, Own, Request, RootChoice};
 use crate::config::{self, Config, PackageCheck};
 use crate::names::{RepoId, SnapshotName};
 use crate::repo_format::RepoFormat;
@@ -140,9 +140,9 @@ impl Publisher<'_> {
             key_name: &key_name,
         };
         let root = if state.regenerated {
-            Root::Own(own)
+            RootChoice::Own(own)
         } else {
-            Root::Upstream {
+            RootChoice::Upstream {
                 date: state.date().filter(|_| format.compares_dates()),
                 own,
                 older: content.older,
@@ -242,7 +242,7 @@ pub fn remove_expired_generations(
         snapshot: tree.snapshot.as_ref(),
         manifest,
         // As it is shown, also where its root is one of our own.
-        root: Root::Verbatim { date: None },
+        root: RootChoice::Verbatim { date: None },
         keep,
         effort: Effort::Always,
     };

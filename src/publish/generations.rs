@@ -58,13 +58,25 @@ fn is_kept(index: usize, generation: &Generation, keep: Duration, now: i64) -> b
     index == 0 || now.saturating_sub(generation.replaced_at) < keep
 }
 
-/// The manifests of a tree's earlier generations that the next publishing removes.
+/// The manifests of a tree's earlier generations that the next publishing removes. One that it shows
+/// as well, or has as a generation that stays, is none of them.
 pub fn expired_generations(tree: &TreeRecord, keep: Duration, now: i64) -> BTreeSet<ObjectId> {
-    let earlier = tree.earlier.iter().enumerate();
-    earlier
-        .filter(|(index, generation)| !is_kept(*index, generation, keep, now))
+    let earlier = tree.earlier.iter();
+    let earlier = earlier.filter(|generation| Some(generation.manifest) != tree.manifest);
+    let (kept, expired): (Vec<_>, Vec<_>) = earlier
+        .enumerate()
+        .partition(|(index, generation)| is_kept(*index, generation, keep, now));
+    let mut expired: BTreeSet<ObjectId> = manifests(expired).collect();
+    for manifest in manifests(kept) {
+        expired.remove(&manifest);
+    }
+    expired
+}
+
+fn manifests(generations: Vec<(usize, &Generation)>) -> impl Iterator<Item = ObjectId> {
+    generations
+        .into_iter()
         .map(|(_, generation)| generation.manifest)
-        .collect()
 }
 
 /// A generation that was replaced while the clock was ahead would stay until that day: its time
@@ -117,31 +129,54 @@ mod tests {
     use super::*;
     use crate::names::RepoId;
 
-    #[test]
-    fn what_was_replaced_in_the_future_stays_no_longer_than_the_rest() {
-        let generation = |digit: &str, replaced_at| Generation {
+    fn generation(digit: &str, replaced_at: i64) -> Generation {
+        Generation {
             manifest: digit.repeat(64).parse().unwrap(),
             replaced_at,
-        };
-        let keep = Duration::from_secs(100);
-        let mut record = TreeRecord {
+        }
+    }
+
+    fn tree(manifest: Option<&str>, earlier: Vec<Generation>) -> TreeRecord {
+        TreeRecord {
             repository: RepoId::test("r"),
             snapshot: None,
             newest_root_date: None,
             source: None,
             root_key: None,
-            manifest: None,
+            manifest: manifest.map(|digit| generation(digit, 0).manifest),
             directory: None,
             wanted: true,
             published_at: 0,
-            earlier: vec![generation("1", 90), generation("2", 2_208_988_800)],
+            earlier,
             staging: None,
             leftover: None,
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_replaced_in_the_future_stays_no_longer_than_the_rest() {
+        let keep = Duration::from_secs(100);
+        let earlier = vec![generation("1", 90), generation("2", 2_208_988_800)];
+        let mut record = tree(None, earlier);
         assert!(correct_times(&mut record, 95));
         assert!(!correct_times(&mut record, 95));
         assert_eq!(record.earlier[1].replaced_at, 95);
         assert!(expired_generations(&record, keep, 194).is_empty());
         assert_eq!(expired_generations(&record, keep, 195).len(), 1);
+    }
+
+    /// A run that was killed behind its exchange leaves such records.
+    #[test]
+    fn what_is_shown_again_has_not_expired() {
+        let (keep, now) = (Duration::ZERO, 100);
+        let expired = |shown, digits: [&str; 3]| {
+            let earlier = digits.map(|digit| generation(digit, 1)).to_vec();
+            expired_generations(&tree(Some(shown), earlier), keep, now)
+        };
+        let set = |digit| BTreeSet::from([generation(digit, 0).manifest]);
+        assert_eq!(expired("1", ["2", "1", "3"]), set("3"));
+        // The first of the others is the last generation before it.
+        assert_eq!(expired("1", ["1", "2", "3"]), set("3"));
+        assert_eq!(expired("1", ["2", "3", "2"]), set("3"));
     }
 }

@@ -55,7 +55,7 @@ pub use recover::recover_at;
 pub use replace::{Outcome, Summary};
 pub use root::OwnRoot;
 pub use target::{Caller, Effort};
-pub use unpublish::{Absent, Afterwards, Removal, unpublish_tree};
+pub use unpublish::{Absent, Afterwards, Removal, Unpublished, unpublish_tree};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 //! The result is a manifest of its own, which the tree's record names.
 
 use super::error::PublishError;
-use super::target::{OlderRoot, Root, Target};
+use super::target::{OlderRoot, RootChoice, Target};
 use super::tree::Tree;
 use crate::digest::ObjectId;
 use crate::format::{Format, RootSource, ValidUntil, root_text};
@@ -52,8 +52,8 @@ pub fn choose_root(
         date,
     };
     let (own, valid_until) = match request.root {
-        Root::Verbatim { date } => return Ok(verbatim(date)),
-        Root::Upstream { date, own, older } => match newest {
+        RootChoice::Verbatim { date } => return Ok(verbatim(date)),
+        RootChoice::Upstream { date, own, older } => match newest {
             // One without a date is older than any other to clients.
             Some(newest)
                 if own.format.compares_dates()
@@ -69,10 +69,10 @@ pub fn choose_root(
             _ => return Ok(verbatim(date)),
         },
         // A snapshot is meant to outlive it.
-        Root::Own(own) if request.snapshot.is_some() => (own, ValidUntil::IsDropped),
-        Root::Own(own) => (own, ValidUntil::Stays),
+        RootChoice::Own(own) if request.snapshot.is_some() => (own, ValidUntil::IsDropped),
+        RootChoice::Own(own) => (own, ValidUntil::Stays),
     };
-    let signer = Signer {
+    let signer = OwnSigner {
         format: own.format,
         key: target.key,
         key_name: own.key_name,
@@ -96,7 +96,7 @@ pub fn choose_root(
 
 /// What a root of ours is made with.
 #[derive(Clone, Copy)]
-struct Signer<'a> {
+struct OwnSigner<'a> {
     format: &'static dyn Format,
     /// `None` leaves it unsigned.
     key: Option<&'a SigningKey>,
@@ -107,7 +107,7 @@ struct Signer<'a> {
 fn with_own_root(
     storage: &Storage,
     manifest: ObjectId,
-    signer: Signer<'_>,
+    signer: OwnSigner<'_>,
     date: i64,
     valid_until: ValidUntil,
 ) -> Result<Built, PublishError> {
@@ -193,7 +193,7 @@ type File = (RelPath, Vec<u8>, Role);
 fn signed(
     root: Vec<u8>,
     source: &RootSource,
-    signer: Signer<'_>,
+    signer: OwnSigner<'_>,
     date: i64,
 ) -> Result<Vec<File>, PublishError> {
     let mut files = Vec::new();
@@ -217,7 +217,7 @@ fn key_files(
     storage: &Storage,
     entries: &[Entry],
     key: &SigningKey,
-    signer: Signer<'_>,
+    signer: OwnSigner<'_>,
 ) -> Result<Vec<File>, PublishError> {
     let mut files = Vec::new();
     for file in signer.format.own_keys(signer.key_name) {

@@ -21,7 +21,7 @@ pub struct Request<'a> {
     /// The snapshot that the manifest is of; `None` for the repository's state.
     pub snapshot: Option<&'a SnapshotName>,
     pub manifest: ObjectId,
-    pub root: Root<'a>,
+    pub root: RootChoice<'a>,
     /// How long the files of earlier generations stay.
     pub keep: Duration,
     pub effort: Effort,
@@ -49,7 +49,7 @@ pub enum Caller {
 /// Which root a tree gets. Dates are given where clients ignore a root that is older than the one
 /// they know.
 #[derive(Clone, Copy)]
-pub enum Root<'a> {
+pub enum RootChoice<'a> {
     /// The manifest's own, byte for byte.
     Verbatim { date: Option<i64> },
     /// The manifest's own, unless it is older than one that clients of the place may know: then
@@ -97,13 +97,13 @@ impl<'a> Target<'a> {
     pub fn new(request: Request<'a>, record: Option<&TreeRecord>) -> Result<Self, PublishError> {
         let has_own_root = record.is_some_and(|record| record.source.is_some());
         let key = match request.root {
-            Root::Own(own) => own.key.read()?,
-            Root::Upstream { own, older, .. }
+            RootChoice::Own(own) => own.key.read()?,
+            RootChoice::Upstream { own, older, .. }
                 if own.format.compares_dates() && (has_own_root || older == OlderRoot::Redate) =>
             {
                 own.key.read()?
             }
-            Root::Upstream { .. } | Root::Verbatim { .. } => None,
+            RootChoice::Upstream { .. } | RootChoice::Verbatim { .. } => None,
         };
         Ok(Self { request, key })
     }
@@ -111,8 +111,8 @@ impl<'a> Target<'a> {
     /// `None` where the tree gets whatever the manifest has.
     pub fn format(&self) -> Option<&'static dyn Format> {
         match self.request.root {
-            Root::Verbatim { .. } => None,
-            Root::Upstream { own, .. } | Root::Own(own) => Some(own.format),
+            RootChoice::Verbatim { .. } => None,
+            RootChoice::Upstream { own, .. } | RootChoice::Own(own) => Some(own.format),
         }
     }
 
@@ -121,8 +121,10 @@ impl<'a> Target<'a> {
         let manifest = Some(self.request.manifest);
         match self.request.root {
             // Also with another root in front of it.
-            Root::Verbatim { .. } | Root::Upstream { .. } => record.content() == manifest,
-            Root::Own(_) => {
+            RootChoice::Verbatim { .. } | RootChoice::Upstream { .. } => {
+                record.content() == manifest
+            }
+            RootChoice::Own(_) => {
                 record.source == manifest
                     && record.root_key == self.key.map(SigningKey::fingerprint)
             }

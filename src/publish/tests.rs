@@ -9,7 +9,7 @@ use super::directory::{identity, staging_path};
 use super::recover::recover;
 use super::replace::{pending, publish_at};
 use super::root::OwnRoot;
-use super::target::{OlderRoot, Own, Request, Root};
+use super::target::{OlderRoot, Own, Request, RootChoice};
 use super::tree::{Patience, Tree};
 use super::unpublish::unpublish;
 use super::*;
@@ -110,7 +110,7 @@ impl Scene {
                 repository: &RepoId::test("r"),
                 snapshot: None,
                 manifest,
-                root: Root::Verbatim { date: None },
+                root: RootChoice::Verbatim { date: None },
                 keep: Duration::from_secs(100),
                 effort: Effort::WhenChanged,
             },
@@ -436,7 +436,7 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
             repository: &RepoId::test("r"),
             snapshot: None,
             manifest,
-            root: Root::Upstream {
+            root: RootChoice::Upstream {
                 date: Some(date),
                 own,
                 older: OlderRoot::Redate,

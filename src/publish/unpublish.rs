@@ -1,7 +1,7 @@
 //! Removes a published tree: out of sight in one step, and only what is ours.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
@@ -40,6 +40,15 @@ pub enum Removal {
     Forgotten,
 }
 
+/// A tree that was unpublished.
+#[derive(Clone, Debug)]
+pub struct Unpublished {
+    pub path: PathBuf,
+    /// What it showed.
+    pub record: TreeRecord,
+    pub removal: Removal,
+}
+
 /// Removes the tree that `record` is of.
 pub fn unpublish_tree(
     storage: &Storage,
@@ -47,9 +56,14 @@ pub fn unpublish_tree(
     record: &TreeRecord,
     afterwards: Afterwards,
     absent: Absent,
-) -> Result<Removal, RequestError> {
-    unpublish(storage, path, afterwards, absent)
-        .map_err(|source| RequestError::failed(&record.repository, source))
+) -> Result<Unpublished, RequestError> {
+    let removal = unpublish(storage, path, afterwards, absent)
+        .map_err(|source| RequestError::failed(&record.repository, source))?;
+    Ok(Unpublished {
+        path: path.to_owned(),
+        record: record.clone(),
+        removal,
+    })
 }
 
 /// Removes a tree. Killed anywhere, the tree is either whole or out of sight, and the next run ends

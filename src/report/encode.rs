@@ -1,6 +1,6 @@
 //! How results are written as JSON: paths as people read them, times in UTC as RFC 3339 has them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
@@ -8,6 +8,19 @@ use crate::time::rfc3339;
 
 pub fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
+}
+
+pub fn optional_path<'a, S: Serializer>(
+    path: impl Into<Option<&'a PathBuf>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let path: Option<&PathBuf> = path.into();
+    path.map(|path| path.display().to_string())
+        .serialize(serializer)
+}
+
+pub fn paths<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.display().to_string()))
 }
 
 /// In seconds since the epoch.

@@ -7,9 +7,8 @@ use serde::Serialize;
 use super::Failure;
 use super::encode::{Timestamp, path};
 use crate::names::{RepoId, SnapshotName};
-use crate::publish::{Outcome, OwnRoot, Published, Removal, Summary};
+use crate::publish::{Outcome, OwnRoot, Published, Removal, Summary, Unpublished};
 use crate::repo_format::RepoFormat;
-use crate::store::records::TreeRecord;
 
 /// What happened to a published tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -99,13 +98,13 @@ pub struct UnpublishedTree {
     pub snapshot: Option<SnapshotName>,
 }
 
-impl UnpublishedTree {
-    pub fn new(path: PathBuf, record: &TreeRecord, removal: Removal) -> Self {
+impl From<Unpublished> for UnpublishedTree {
+    fn from(tree: Unpublished) -> Self {
         Self {
-            path,
-            missing: removal == Removal::Forgotten,
-            repository: record.repository.clone(),
-            snapshot: record.snapshot.clone(),
+            path: tree.path,
+            missing: tree.removal == Removal::Forgotten,
+            repository: tree.record.repository,
+            snapshot: tree.record.snapshot,
         }
     }
 }

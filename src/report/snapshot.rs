@@ -5,7 +5,8 @@ use serde::{Serialize, Serializer};
 use super::{Failure, PublishedTree, UnpublishedTree};
 use crate::digest::ObjectId;
 use crate::names::{RepoId, SnapshotName};
-use crate::snapshot::Snapshot;
+use crate::publish::Published;
+use crate::snapshot::{Deletion, Snapshot};
 
 /// A snapshot that was made.
 #[derive(Clone, Debug, Serialize)]
@@ -22,8 +23,8 @@ pub struct CreatedSnapshot {
     pub failure: Option<Failure>,
 }
 
-impl From<&Snapshot> for CreatedSnapshot {
-    fn from(snapshot: &Snapshot) -> Self {
+impl CreatedSnapshot {
+    pub fn new(snapshot: &Snapshot, published: Option<Published>) -> Self {
         let state = &snapshot.record.state;
         Self {
             repository: snapshot.repository.clone(),
@@ -31,7 +32,7 @@ impl From<&Snapshot> for CreatedSnapshot {
             manifest: state.manifest,
             packages: state.packages,
             bytes: state.bytes,
-            published: None,
+            published: published.map(PublishedTree::from),
             error: None,
             failure: None,
         }
@@ -46,6 +47,17 @@ pub struct DeletedSnapshot {
     /// Published trees that were removed with it; JSON has their paths.
     #[serde(serialize_with = "paths")]
     pub unpublished: Vec<UnpublishedTree>,
+}
+
+impl From<Deletion> for DeletedSnapshot {
+    fn from(deletion: Deletion) -> Self {
+        let unpublished = deletion.unpublished.into_iter();
+        Self {
+            repository: deletion.snapshot.repository,
+            snapshot: deletion.snapshot.name,
+            unpublished: unpublished.map(UnpublishedTree::from).collect(),
+        }
+    }
 }
 
 fn paths<S: Serializer>(trees: &[UnpublishedTree], serializer: S) -> Result<S::Ok, S::Error> {

@@ -6,6 +6,7 @@ use super::{CreatedSnapshot, Failure, PublishedTree};
 use crate::digest::ObjectId;
 use crate::names::RepoId;
 use crate::openpgp::Signer;
+use crate::repository::{Forecast, Synced};
 use crate::store::records::SyncOutcome;
 use crate::sync::{PackageSigner, Report};
 
@@ -97,8 +98,20 @@ impl SyncedRepository {
         }
     }
 
-    /// Takes over what the sync reports.
-    pub fn note(&mut self, report: Report) {
+    /// Takes over what was done, as far as it came.
+    pub fn note(&mut self, synced: Synced) {
+        self.requests = synced.requests;
+        self.bytes_downloaded = synced.bytes_downloaded;
+        if let Some(report) = synced.report {
+            self.note_report(report);
+        }
+        self.published = synced.published.map(PublishedTree::from);
+        let snapshot = synced.snapshot;
+        self.snapshot =
+            snapshot.map(|(snapshot, published)| CreatedSnapshot::new(&snapshot, published));
+    }
+
+    fn note_report(&mut self, report: Report) {
         self.outcome = if report.changed {
             SyncResult::Changed
         } else {
@@ -198,21 +211,32 @@ pub struct PlannedSync {
 }
 
 impl PlannedSync {
-    /// Nothing is known of it yet.
-    pub fn new(repository: &RepoId) -> Self {
-        Self {
+    /// What was found out, as far as that came; the error is for the caller to add.
+    pub fn new(repository: &RepoId, forecast: &Forecast) -> Self {
+        let mut planned = Self {
             repository: repository.clone(),
-            outcome: PlanOutcome::Failed,
+            outcome: PlanOutcome::Unchanged,
             packages: 0,
             files: 0,
             bytes: 0,
-            free_before: 0,
-            free_after: 0,
-            requests_made: 0,
+            requests_made: forecast.requests_made,
+            free_before: forecast.free,
+            free_after: forecast.free,
             warnings: Vec::new(),
             error: None,
             failure: None,
+        };
+        if let Some(change) = &forecast.change {
+            planned.outcome = PlanOutcome::Change;
+            planned.packages = change.packages;
+            planned.files = change.files;
+            planned.bytes = change.bytes;
+            planned.free_after = forecast.free.saturating_sub(change.bytes);
+            planned.warnings.clone_from(&change.warnings);
+        } else if forecast.error.is_some() {
+            planned.outcome = PlanOutcome::Failed;
         }
+        planned
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::thread::ScopedJoinHandle;
 
+use crate::config;
 use crate::digest::{ObjectId, ObjectRef};
 use crate::exit::Exit;
 use crate::format::{Format, FormatError, Indexes, Selected, Source};
@@ -17,6 +18,7 @@ use crate::manifest::{self, Entry, ManifestError, Package, Role};
 use crate::names::{RepoId, SnapshotName};
 use crate::openpgp::Keyring;
 use crate::pool::exit_of_io;
+use crate::publish::Publisher;
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 use crate::storage::Storage;
@@ -24,6 +26,7 @@ use crate::store::StoreError;
 use crate::store::records::{ObjectRecord, RootRecord, SnapshotRecord, StateRecord};
 use crate::threads;
 
+use super::create::{Created, is_unfinished, publish};
 use super::{Snapshot, State};
 use crate::state::{OpenState, PoolSink, PooledIndexes, StateError};
 use placing::{packages_of, place, take};
@@ -50,7 +53,7 @@ pub struct Identity {
 
 /// What is to be made.
 #[derive(Clone, Copy)]
-pub struct Request<'a> {
+pub struct MergeRequest<'a> {
     /// In order: the last one counts most.
     pub sources: &'a [State],
     pub strategy: Strategy,
@@ -58,15 +61,8 @@ pub struct Request<'a> {
     pub name: &'a SnapshotName,
     pub description: Option<&'a str>,
     pub identity: &'a Identity,
-    pub existing: Existing,
-}
-
-/// What becomes of a merge whose name is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    Refused,
-    /// A run was killed that had made it and not published it: it is taken if it is the same.
-    Finished,
+    /// `None`: it is not to be published.
+    pub publisher: Option<Publisher<'a>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +80,13 @@ pub enum MergeError {
     },
     #[error("{flat} is a flat repository and {other} is not: their indexes have no common place")]
     OtherLayout { flat: String, other: String },
+    /// The result is to be a snapshot of another repository than the sources are of.
+    #[error("{repository} is of type {format}, and the sources are of type {sources}")]
+    OtherType {
+        repository: RepoId,
+        format: RepoFormat,
+        sources: RepoFormat,
+    },
     #[error("a repository of type rpm has no {field}")]
     NoSuchField { field: &'static str },
     #[error("{state}: {source}")]
@@ -108,6 +111,7 @@ impl MergeError {
             Self::Exists { .. }
             | Self::OtherFormat { .. }
             | Self::OtherLayout { .. }
+            | Self::OtherType { .. }
             | Self::NoSuchField { .. } => Exit::Usage,
             Self::Stored { source, .. } => source.exit(),
             Self::NotListed { .. } => Exit::Damaged,
@@ -131,8 +135,13 @@ struct Input<'a> {
     streams: HashMap<Package, String>,
 }
 
-/// Makes the snapshot, in one transaction at the end.
-pub fn merge(storage: &Storage, request: Request<'_>) -> Result<Snapshot, MergeError> {
+/// Makes the snapshot, and publishes it where its repository has a place for snapshots.
+pub fn merge(storage: &Storage, request: MergeRequest<'_>) -> Result<Created, MergeError> {
+    Ok(publish(request.publisher, make(storage, request)?))
+}
+
+/// Makes it, in one transaction at the end.
+fn make(storage: &Storage, request: MergeRequest<'_>) -> Result<Snapshot, MergeError> {
     refuse_what_cannot_be(storage, &request)?;
     let inputs = open_all(storage, request.sources)?;
     storage.interrupt.check()?;
@@ -201,22 +210,38 @@ struct Made {
     left_out: BTreeMap<String, String>,
 }
 
+/// Whether the merge of these sources can be a snapshot of the repository.
+pub fn check_type(repository: &config::Repository, sources: &[State]) -> Result<(), MergeError> {
+    let format = repository.format.kind();
+    match sources.iter().find(|source| source.record.format != format) {
+        Some(other) => Err(MergeError::OtherType {
+            repository: repository.id.clone(),
+            format,
+            sources: other.record.format,
+        }),
+        None => Ok(()),
+    }
+}
+
 fn existing(
     storage: &Storage,
-    request: &Request<'_>,
+    request: &MergeRequest<'_>,
 ) -> Result<Option<SnapshotRecord>, MergeError> {
     Ok(storage.read(|reader| reader.snapshot(request.repository, request.name))?)
 }
 
-fn exists(request: &Request<'_>) -> MergeError {
+fn exists(request: &MergeRequest<'_>) -> MergeError {
     MergeError::Exists {
         repository: request.repository.clone(),
         name: request.name.clone(),
     }
 }
 
-fn refuse_what_cannot_be(storage: &Storage, request: &Request<'_>) -> Result<(), MergeError> {
-    if request.existing == Existing::Refused && existing(storage, request)?.is_some() {
+fn refuse_what_cannot_be(storage: &Storage, request: &MergeRequest<'_>) -> Result<(), MergeError> {
+    // One that a killed run had made and not published is taken if it is the same.
+    let (repository, name) = (request.repository, request.name);
+    if existing(storage, request)?.is_some() && !is_unfinished(request.publisher, repository, name)?
+    {
         return Err(exists(request));
     }
     let with_format = |state: &State| (state.full_name(), state.record.format);
@@ -450,7 +475,7 @@ fn with_identity(format: &dyn Format, identity: &Identity, root: Vec<u8>) -> Vec
 /// Makes it durable, and then a snapshot.
 fn record(
     storage: &Storage,
-    request: &Request<'_>,
+    request: &MergeRequest<'_>,
     entries: Vec<Entry>,
     made: Made,
 ) -> Result<Snapshot, MergeError> {

@@ -3,27 +3,31 @@
 //! Making one is an entry in the store: no file is copied, and nothing is downloaded. What a snapshot names stays in the pool
 //! until the snapshot is deleted and `db cleanup` has run.
 
+mod create;
+mod delete;
 pub mod diff;
 pub mod merge;
 mod states;
 mod usage;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::exit::Exit;
 use crate::names::{RepoId, SnapshotName, SnapshotNameError};
 use crate::repo_format::RepoFormat;
 use crate::state::StateError;
-use crate::storage::Storage;
-use crate::store::records::{SnapshotRecord, StateRecord};
+use crate::store::records::SnapshotRecord;
 use crate::store::{Reader, Store, StoreError, Transaction};
 
+pub use create::{Created, NewSnapshots, create};
+pub use delete::{Deletion, Elsewhere, delete};
 pub use states::{State, StateReference, find_state};
 pub use usage::usage;
 
 /// A snapshot as it is named on the command line: `NAME` where only one repository has it, else `REPOSITORY/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
+pub struct SnapshotReference {
     repository: Option<RepoId>,
     name: SnapshotName,
 }
@@ -32,7 +36,7 @@ pub struct Reference {
 pub enum SnapshotError {
     #[error("there is no snapshot {reference}{}", only(known))]
     NotFound {
-        reference: Reference,
+        reference: SnapshotReference,
         known: Vec<String>,
     },
     #[error("several repositories have a snapshot {name}: {}", candidates.join(", "))]
@@ -61,6 +65,11 @@ pub enum SnapshotError {
         from: (String, RepoFormat),
         to: (String, RepoFormat),
     },
+    #[error("{snapshot} is published at {}", listed(paths))]
+    PublishedElsewhere {
+        snapshot: String,
+        paths: Vec<PathBuf>,
+    },
     #[error("{repository} has no state to make a snapshot of")]
     NeverSynced { repository: RepoId },
     #[error(transparent)]
@@ -77,6 +86,7 @@ impl SnapshotError {
             | Self::NoState { .. }
             | Self::AmbiguousState { .. }
             | Self::OtherFormat { .. }
+            | Self::PublishedElsewhere { .. }
             | Self::Exists { .. } => Exit::Usage,
             Self::Stored(error) => error.exit(),
             Self::NeverSynced { .. } => Exit::Other,
@@ -93,6 +103,11 @@ fn only(known: &[String]) -> String {
     }
 }
 
+fn listed(paths: &[PathBuf]) -> String {
+    let paths = paths.iter().map(|path| path.display().to_string());
+    paths.collect::<Vec<_>>().join(", ")
+}
+
 /// A snapshot that is there.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -101,7 +116,7 @@ pub struct Snapshot {
     pub record: SnapshotRecord,
 }
 
-impl Reference {
+impl SnapshotReference {
     pub fn parse(text: &str) -> Result<Self, SnapshotNameError> {
         let (repository, name) = match text.split_once('/') {
             Some((repository, name)) => (Some(RepoId::parse(repository)?), name),
@@ -119,7 +134,7 @@ impl Reference {
     }
 }
 
-impl fmt::Display for Reference {
+impl fmt::Display for SnapshotReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.repository {
             Some(repository) => write!(f, "{repository}/{}", self.name),
@@ -149,7 +164,7 @@ pub fn list(reader: &Reader, repository: Option<&RepoId>) -> Transaction<Vec<Sna
 }
 
 /// The one snapshot that is meant.
-pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotError> {
+pub fn find(store: &Store, reference: &SnapshotReference) -> Result<Snapshot, SnapshotError> {
     let all = store.read(|reader| list(reader, None))?;
     let is_meant = |snapshot: &&Snapshot| reference.means(&snapshot.repository, &snapshot.name);
     let meant: Vec<&Snapshot> = all.iter().filter(is_meant).collect();
@@ -166,64 +181,6 @@ pub fn find(store: &Store, reference: &Reference) -> Result<Snapshot, SnapshotEr
     }
 }
 
-/// Gives the current states of these repositories one name: all of them, or none.
-pub fn create(
-    storage: &Storage,
-    repositories: &[&RepoId],
-    name: &SnapshotName,
-    description: Option<&str>,
-    now: i64,
-) -> Result<Vec<Snapshot>, SnapshotError> {
-    let found: Vec<(Option<StateRecord>, Option<SnapshotRecord>)> = storage.read(|reader| {
-        let find = |repository: &&RepoId| {
-            let record = reader.repository(repository)?;
-            let state = record.map(|record| record.state);
-            Ok((state, reader.snapshot(repository, name)?))
-        };
-        repositories.iter().map(find).collect()
-    })?;
-    let mut created = Vec::new();
-    for (repository, (state, existing)) in repositories.iter().zip(found) {
-        let repository = (*repository).clone();
-        if existing.is_some() {
-            let name = name.clone();
-            return Err(SnapshotError::Exists { repository, name });
-        }
-        let Some(state) = state else {
-            return Err(SnapshotError::NeverSynced { repository });
-        };
-        created.push(Snapshot {
-            repository,
-            name: name.clone(),
-            record: SnapshotRecord {
-                state,
-                description: description.map(ToOwned::to_owned),
-                created_at: now,
-                merged_from: Vec::new(),
-            },
-        });
-    }
-    let taken = storage.write(|writer| {
-        for snapshot in &created {
-            // Another run may have made one meanwhile.
-            if writer.has_snapshot(&snapshot.repository, &snapshot.name)? {
-                return Ok(Some(snapshot.repository.clone()));
-            }
-        }
-        for snapshot in &created {
-            writer.put_snapshot(&snapshot.repository, &snapshot.name, &snapshot.record)?;
-        }
-        Ok(None)
-    })?;
-    match taken {
-        Some(repository) => Err(SnapshotError::Exists {
-            repository,
-            name: name.clone(),
-        }),
-        None => Ok(created),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,15 +188,19 @@ mod tests {
     #[test]
     fn references() {
         assert_eq!(
-            Reference::parse("r/2026-01").unwrap().to_string(),
+            SnapshotReference::parse("r/2026-01").unwrap().to_string(),
             "r/2026-01"
         );
-        assert_eq!(Reference::parse("tested").unwrap().to_string(), "tested");
-        assert_eq!(Reference::parse("r/latest"), Err(SnapshotNameError::Latest));
+        assert_eq!(
+            SnapshotReference::parse("tested").unwrap().to_string(),
+            "tested"
+        );
+        assert_eq!(SnapshotName::parse("latest"), Err(SnapshotNameError::Latest));
+        assert_eq!(SnapshotReference::parse("r/latest"), Err(SnapshotNameError::Latest));
         for bad in [
             "", "r/", "/n", "a/b/c", "../n", ".hidden", "-x", "a b", "a\n",
         ] {
-            assert!(Reference::parse(bad).is_err(), "{bad:?}");
+            assert!(SnapshotReference::parse(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Reference, SnapshotError, list};
+use super::{SnapshotError, SnapshotReference, list};
 use crate::names::{RepoId, SnapshotName, SnapshotNameError};
 use crate::store::Store;
 use crate::store::records::StateRecord;
@@ -10,7 +10,7 @@ use crate::store::records::StateRecord;
 /// `REPOSITORY/NAME`, `REPOSITORY/latest`, or one of `NAME` and `REPOSITORY` where only one of them can be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateReference {
-    Snapshot(Reference),
+    Snapshot(SnapshotReference),
     Latest(RepoId),
     /// One text that can name both: a snapshot, or a repository's current state.
     Either(SnapshotName, RepoId),
@@ -31,7 +31,7 @@ impl StateReference {
             Some((repository, SnapshotName::LATEST)) => {
                 Ok(Self::Latest(RepoId::parse(repository)?))
             }
-            Some(_) => Ok(Self::Snapshot(Reference::parse(text)?)),
+            Some(_) => Ok(Self::Snapshot(SnapshotReference::parse(text)?)),
             None => Ok(Self::Either(
                 SnapshotName::parse(text)?,
                 RepoId::parse(text)?,

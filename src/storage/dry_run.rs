@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::make;
 use super::{Purpose, Storage, StorageError, is_made, open_unchanged};
-use crate::config::{Config, Storage as Places};
+use crate::config::{Config, StorageConfig};
 use crate::lock::{LockError, Locks, Mode, Requester, Wait};
 use crate::pool::{Marker, Pool};
 use crate::store::Store;
@@ -51,7 +51,7 @@ fn lock(scratch: &Path, requester: &Requester) -> Result<Locks, StorageError> {
 }
 
 /// The pool of earlier dry runs, if there is one.
-pub fn pool_of(places: &Places) -> Option<PathBuf> {
+pub fn pool_of(places: &StorageConfig) -> Option<PathBuf> {
     let pool = places.cache_path.join(SCRATCH).join("pool");
     pool.is_dir().then_some(pool)
 }
@@ -98,7 +98,7 @@ fn over(
 
 /// Removes the files of dry runs, unless one is running. The caller holds the storage lock
 /// exclusively.
-pub fn clear(places: &Places, requester: &Requester) -> Result<(), StorageError> {
+pub fn clear(places: &StorageConfig, requester: &Requester) -> Result<(), StorageError> {
     let scratch = places.cache_path.join(SCRATCH);
     if !scratch.try_exists()? {
         return Ok(());

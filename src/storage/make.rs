@@ -17,7 +17,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use super::{PoolAccess, Purpose, Storage, StorageError, ownership};
-use crate::config::{Config, Storage as Places};
+use crate::config::{Config, StorageConfig};
 use crate::interrupt::Interrupt;
 use crate::lock::{LockError, Locks, Mode, Requester};
 use crate::mounts;
@@ -83,7 +83,7 @@ struct Note {
 
 /// A storage that is being created.
 struct UnfinishedStorage<'a> {
-    places: &'a Places,
+    places: &'a StorageConfig,
     /// The directory that becomes the base path.
     directory: PathBuf,
     locks: Locks,
@@ -92,7 +92,7 @@ struct UnfinishedStorage<'a> {
 
 /// The directories of an unfinished storage that a failed run has left: the next run continues with
 /// it.
-pub fn half_made(places: &Places) -> Vec<PathBuf> {
+pub fn half_made(places: &StorageConfig) -> Vec<PathBuf> {
     let is_noted = places.base_path.join(NOTE).exists();
     let staging = staging(&places.base_path);
     let base = is_noted.then(|| places.base_path.clone());
@@ -103,7 +103,7 @@ pub fn half_made(places: &Places) -> Vec<PathBuf> {
 /// Creates a storage, and opens it. `None`: another run created or moved something at the same
 /// time; try again.
 pub fn make(
-    places: &Places,
+    places: &StorageConfig,
     requester: &Requester,
     policy: CreatePolicy<'_>,
 ) -> Result<Option<Storage>, StorageError> {
@@ -183,7 +183,7 @@ pub fn reject_sync(config: &Config) -> Result<(), StorageError> {
 }
 
 fn refusal(
-    places: &Places,
+    places: &StorageConfig,
     policy: CreatePolicy<'_>,
     directory: &Path,
 ) -> Result<Option<StorageError>, StorageError> {
@@ -211,7 +211,7 @@ fn refusal(
 }
 
 fn obstacle(
-    places: &Places,
+    places: &StorageConfig,
     directory: &Path,
     log_file: Option<&Path>,
 ) -> Result<Option<Obstacle>, StorageError> {

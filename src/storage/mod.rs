@@ -17,7 +17,7 @@ mod ownership;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Storage as Places};
+use crate::config::{Config, StorageConfig};
 use crate::digest::{ObjectId, ObjectRef};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
@@ -126,12 +126,12 @@ enum Purpose {
 
 impl Storage {
     /// Opens the storage for a command that shares it with others.
-    pub fn open(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
+    pub fn open(places: &StorageConfig, requester: &Requester) -> Result<Self, StorageError> {
         Self::open_and_warn(places, requester, Mode::Shared, CreatePolicy::Never)
     }
 
     /// Opens the storage for a command that needs it exclusively.
-    pub fn open_alone(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
+    pub fn open_alone(places: &StorageConfig, requester: &Requester) -> Result<Self, StorageError> {
         Self::open_and_warn(places, requester, Mode::Exclusive, CreatePolicy::Never)
     }
 
@@ -142,13 +142,13 @@ impl Storage {
     }
 
     /// Creates missing parts of the storage, and opens it.
-    pub fn init(places: &Places, requester: &Requester) -> Result<Self, StorageError> {
+    pub fn init(places: &StorageConfig, requester: &Requester) -> Result<Self, StorageError> {
         Self::open_and_warn(places, requester, Mode::Exclusive, CreatePolicy::Init)
     }
 
     /// Opens a storage for `db migrate`, and returns what was migrated.
     pub fn migrate(
-        places: &Places,
+        places: &StorageConfig,
         requester: &Requester,
     ) -> Result<(Self, Option<Migrated>), StorageError> {
         Self::open_as(places, requester, Mode::Exclusive, CreatePolicy::Never)
@@ -191,7 +191,7 @@ impl Storage {
     /// Opens the storage, or creates a new one, and makes its store the owner of the pool, which
     /// belongs to the store `from`. `tell` is called with both before anything is changed.
     pub fn take_over(
-        places: &Places,
+        places: &StorageConfig,
         from: &str,
         requester: &Requester,
         tell: &mut dyn FnMut(&TakeOver) -> io::Result<()>,
@@ -209,7 +209,7 @@ impl Storage {
             if let Some(storage) = make::make(places, requester, CreatePolicy::TakeOver)? {
                 let taken = ownership::compare(&storage.store, &marker)?;
                 tell(&taken)?;
-                return Ok((storage, taken));
+                return Ok(storage.taken_over(taken));
             }
         }
         let locks = Locks::acquire(&places.base_path, Mode::Exclusive, requester)?;
@@ -226,7 +226,15 @@ impl Storage {
             purpose: Purpose::Change(PoolAccess::Owner),
             scratch: None,
         };
-        Ok((storage, taken))
+        Ok(storage.taken_over(taken))
+    }
+
+    /// A copy has another id by now.
+    fn taken_over(self, mut taken: TakeOver) -> (Self, TakeOver) {
+        if let Some(owner) = self.pool.owner() {
+            taken.to.store = owner.store;
+        }
+        (self, taken)
     }
 
     /// Fails if the pool does not belong to this store, so that objects must not be deleted.
@@ -238,7 +246,7 @@ impl Storage {
     }
 
     fn open_and_warn(
-        places: &Places,
+        places: &StorageConfig,
         requester: &Requester,
         mode: Mode,
         policy: CreatePolicy<'_>,
@@ -252,7 +260,7 @@ impl Storage {
     }
 
     fn open_as(
-        places: &Places,
+        places: &StorageConfig,
         requester: &Requester,
         mode: Mode,
         policy: CreatePolicy<'_>,
@@ -281,7 +289,7 @@ impl Storage {
 
     /// `None`: the store must be migrated first.
     fn open_made(
-        places: &Places,
+        places: &StorageConfig,
         requester: &Requester,
         mode: Mode,
         policy: CreatePolicy<'_>,
@@ -360,7 +368,7 @@ fn may_delete(access: &PoolAccess) -> Result<(), StorageError> {
 }
 
 /// Opens store and pool without changes, for a dry run. Fails if a real run would.
-fn open_unchanged(places: &Places) -> Result<(Store, Pool, PoolAccess), StorageError> {
+fn open_unchanged(places: &StorageConfig) -> Result<(Store, Pool, PoolAccess), StorageError> {
     let store = Store::open(&places.database_path)?;
     let id = store.read(Reader::pool_id)?;
     let pool = Pool::open(&places.pool_path, &id)?;
@@ -370,7 +378,7 @@ fn open_unchanged(places: &Places) -> Result<(Store, Pool, PoolAccess), StorageE
 }
 
 /// Opens store and pool for the dry run of a cleanup.
-pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageError> {
+pub fn open_to_plan_cleanup(places: &StorageConfig) -> Result<(Store, Pool), StorageError> {
     if !is_made(places)? {
         return Err(StorageError::Absent {
             base_path: places.base_path.clone(),
@@ -379,16 +387,31 @@ pub fn open_to_plan_cleanup(places: &Places) -> Result<(Store, Pool), StorageErr
     }
     let (store, pool, access) = open_unchanged(places)?;
     may_delete(&access)?;
+    warn_of_runs(places);
+    Ok((store, pool))
+}
+
+/// Opens store and pool for a command that only counts what they hold. `None`: there is no storage,
+/// and a warning was logged.
+pub fn open_to_count(places: &StorageConfig) -> Result<Option<(Store, Pool)>, StorageError> {
+    if !is_made_or_warn(places)? {
+        return Ok(None);
+    }
+    let (store, pool, _) = open_unchanged(places)?;
+    warn_of_runs(places);
+    Ok(Some((store, pool)))
+}
+
+fn warn_of_runs(places: &StorageConfig) {
     if let Err(error @ LockError::Busy { .. }) = Locks::probe(&places.base_path, &places.base_path)
     {
         log::warn!("{error}; objects that it has not committed yet are counted as unused");
     }
-    Ok((store, pool))
 }
 
 /// Opens the store for a command that only reads. `None`: there is no storage, and a warning was
 /// logged.
-pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
+pub fn open_to_read(places: &StorageConfig) -> Result<Option<Store>, StorageError> {
     if !is_made_or_warn(places)? {
         return Ok(None);
     }
@@ -396,7 +419,7 @@ pub fn open_to_read(places: &Places) -> Result<Option<Store>, StorageError> {
 }
 
 /// Whether there is a storage; logs a warning if not.
-pub fn is_made_or_warn(places: &Places) -> Result<bool, StorageError> {
+pub fn is_made_or_warn(places: &StorageConfig) -> Result<bool, StorageError> {
     let is_made = is_made(places)?;
     if !is_made {
         log::warn!(
@@ -408,7 +431,7 @@ pub fn is_made_or_warn(places: &Places) -> Result<bool, StorageError> {
 }
 
 /// Whether there is a storage.
-pub fn is_made(places: &Places) -> Result<bool, StorageError> {
+pub fn is_made(places: &StorageConfig) -> Result<bool, StorageError> {
     if exists(&places.database_path)? {
         return Ok(true);
     }
@@ -418,7 +441,7 @@ pub fn is_made(places: &Places) -> Result<bool, StorageError> {
 
 /// Fails if the pool contains objects but the store is missing. If the whole directory of the store
 /// is missing, its disk may not be mounted, and this is no error.
-fn reject_lost_store(places: &Places) -> Result<(), StorageError> {
+fn reject_lost_store(places: &StorageConfig) -> Result<(), StorageError> {
     let directory = places.database_path.parent().unwrap_or(Path::new("/"));
     if !is_missing_or_empty(directory)?
         && Marker::read(&places.pool_path)?.is_some()
@@ -441,7 +464,7 @@ fn is_missing_or_empty(directory: &Path) -> io::Result<bool> {
 impl Storage {
     /// A new, empty one.
     pub fn test(directory: &Path) -> Self {
-        let places = Places {
+        let places = StorageConfig {
             base_path: directory.to_owned(),
             pool_path: directory.join("pool"),
             cache_path: directory.join("cache"),
@@ -456,8 +479,8 @@ impl Storage {
 mod tests {
     use super::*;
 
-    fn places(base: &Path) -> Places {
-        Places {
+    fn places(base: &Path) -> StorageConfig {
+        StorageConfig {
             base_path: base.to_owned(),
             pool_path: base.join("pool"),
             cache_path: base.join("cache"),

@@ -11,5 +11,5 @@
 mod keys;
 mod stored_keys;
 
-pub use keys::{TrustedKeys, accept, cached_keyring, cached_keys};
+pub use keys::{Accepted, TrustedKeys, accept, cached_keyring, cached_keys};
 pub use stored_keys::{KeyError, file_of, forget};

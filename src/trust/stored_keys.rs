@@ -188,18 +188,21 @@ fn path(config: &Config, repository: &config::Repository) -> PathBuf {
     path_of(&config.storage, &repository.id)
 }
 
-fn path_of(storage: &config::Storage, repository: &RepoId) -> PathBuf {
+fn path_of(storage: &config::StorageConfig, repository: &RepoId) -> PathBuf {
     storage.keyrings_path().join(format!("{repository}.asc"))
 }
 
 /// The key file of a repository, which may no longer be configured, if it exists.
-pub fn file_of(storage: &config::Storage, repository: &RepoId) -> io::Result<Option<PathBuf>> {
+pub fn file_of(
+    storage: &config::StorageConfig,
+    repository: &RepoId,
+) -> io::Result<Option<PathBuf>> {
     let path = path_of(storage, repository);
     Ok(path.try_exists()?.then_some(path))
 }
 
 /// Removes the key file and the temporary file of a killed run.
-pub fn forget(storage: &config::Storage, repository: &RepoId) -> io::Result<()> {
+pub fn forget(storage: &config::StorageConfig, repository: &RepoId) -> io::Result<()> {
     let path = path_of(storage, repository);
     for path in [new_file(&path), path] {
         match fs::remove_file(path) {

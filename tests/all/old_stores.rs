@@ -279,7 +279,12 @@ fn everything(chantal: &Chantal) -> String {
         said += &chantal.run(&args).succeeds().stdout;
     }
     let mut stats = chantal.run(&["--format", "json", "db", "stats"]).json();
-    stats.as_object_mut().unwrap().remove("store_bytes");
+    // Not of the files: what the pool holds is no matter of the store.
+    for key in ["store", "pool", "unneeded", "unknown"] {
+        let stats = stats.as_object_mut().unwrap();
+        stats.remove(&format!("{key}_bytes"));
+        stats.remove(&format!("{key}_objects"));
+    }
     said + &stats.to_string()
 }
 

@@ -205,8 +205,8 @@ fn snapshots_stay_unless_they_are_meant() {
             .mentions("r: would remove nothing\n")
             .mentions("  snapshots kept: r/a, r/b, ");
         let with = [&REMOVE[..], &["--snapshots"]].concat();
-        let refused = "error: snapshots of r are published at [dir]/www/prod: publish something else there first, \
-                       or take them away with --force\n";
+        let refused = "error: snapshots of r are published at [dir]/www/prod\n\
+                       hint: publish something else there first; `--force` removes them there, too\n";
         scene.mirror.run(&with).says("").fails_with(2, refused);
         let dry_run = [&with[..], &["--dry-run"]].concat();
         scene.mirror.run(&dry_run).says("").fails_with(2, refused);

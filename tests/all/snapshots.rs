@@ -309,11 +309,13 @@ fn what_stands_in_the_way_stays() {
     mirror.run(&["snapshot", "show", "--name", "n"]).succeeds();
     fs::remove_file(&theirs).unwrap();
     // Production shows it: that is for somebody to say.
-    mirror.run(&["snapshot", "delete", "--name", "n"]).fails_with(
-        2,
-        "error: r/n is published at [dir]/www/prod: switch that place to another snapshot first, \
-         or take it away with --force\n",
-    );
+    mirror
+        .run(&["snapshot", "delete", "--name", "n"])
+        .fails_with(
+            2,
+            "error: r/n is published at [dir]/www/prod\n\
+         hint: publish another snapshot there first; `--force` removes it there, too\n",
+        );
     mirror.run(&delete).succeeds();
     assert!(!mirror.www("prod").exists() && !mirror.www("r/snapshots/n").exists());
 }
@@ -489,7 +491,16 @@ fn cleanup_takes_stale_downloads_and_leaves_other_peoples_files() {
     let orphan = orphan.join("0".repeat(64));
     fs::write(&orphan, "nobody names me").unwrap();
 
+    let stats = |key: &str| {
+        let stats = mirror.run(&["--format", "json", "db", "stats"]);
+        stats.succeeds().json()[key].as_u64().unwrap()
+    };
+    assert_eq!(stats("pool_objects"), stats("objects") + 1);
+    let said = mirror.run(&["db", "stats"]).succeeds().stdout;
+    let line = "not needed       1 objects, 15 B (`chantal db cleanup` removes them)\n";
+    assert!(said.contains(line), "{said}");
     let said = mirror.run(&["db", "cleanup"]).succeeds().stdout;
+    assert_eq!(stats("pool_objects"), stats("objects"));
     assert!(
         said.starts_with("removed: 1 object (15 B), 1 stale download (14 B), 0 manifests; "),
         "{said}"

@@ -173,7 +173,7 @@ fn access_that_is_refused_to_every_form_is_an_error() {
         .sync()
         .exits(0)
         .mentions("access denied (HTTP status 401)");
-    // Of several findings the gravest is told.
+    // The most severe of several failures is reported.
     let mirror = mirror_of(&deb(), "");
     mirror
         .server

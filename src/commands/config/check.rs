@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::commands::{Context, Failure, conclude};
-use crate::config::{Repository, Storage, UpstreamUrl};
+use crate::config::{Repository, StorageConfig, UpstreamUrl};
 use crate::error::Error;
 use crate::names::RepoId;
 use crate::openpgp::SigningKey;
@@ -156,7 +156,7 @@ fn absent_upstream(context: &Context<'_>, repository: &Repository) -> Option<Err
 }
 
 /// Whatever is wrong with the storage is no fault of the configuration.
-fn warn_of_storage(places: &Storage) {
+fn warn_of_storage(places: &StorageConfig) {
     match storage::is_made_or_warn(places) {
         Ok(true) if places.create => log::warn!(
             "storage.create is set, and the storage {} was made: an unmounted disk may be taken for a first run. Remove the key",

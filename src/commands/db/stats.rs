@@ -1,111 +1,60 @@
 //! `chantal db stats`.
 
-use serde::Serialize;
-
 use crate::commands::Context;
 use crate::error::Error;
 use crate::output::{bytes, fields};
+use crate::report::StorageUsage;
 use crate::storage;
-use crate::store::{Name, Reader, Transaction};
-
-#[derive(Debug, Default, Serialize)]
-struct Stats {
-    repositories: u64,
-    snapshots: u64,
-    published_trees: u64,
-    manifests: u64,
-    chunks: u64,
-    /// Objects that the store knows, and their bytes.
-    objects: u64,
-    bytes: u64,
-    /// Of these, what states, snapshots and published trees need.
-    needed_objects: u64,
-    needed_bytes: u64,
-    /// What all states and snapshots would take if nothing were shared.
-    unshared_bytes: u64,
-    /// The store's file.
-    store_bytes: u64,
-}
+use crate::time::rfc3339;
 
 pub fn stats(context: &Context<'_>) -> Result<(), Error> {
-    let stats = match storage::open_to_read(&context.config.storage)? {
-        Some(store) => Stats {
-            store_bytes: store.size()?,
-            ..store.read(gather)?
-        },
-        None => Stats::default(),
+    let usage = match storage::open_to_count(&context.config.storage)? {
+        Some((store, pool)) => StorageUsage::read(context.config, &store, &pool)?,
+        None => StorageUsage::default(),
     };
-    context.output.result(&stats, describe)?;
+    context.output.result(&usage, describe)?;
     Ok(())
 }
 
-fn gather(reader: &Reader) -> Transaction<Stats> {
-    let (manifests, chunks) = reader.manifests_and_chunks()?;
-    let (objects, all_bytes) = reader.objects()?;
-    let trees = reader.trees()?.into_values();
-    let trees = trees.filter(|tree| tree.manifest.is_some());
-    let mut stats = Stats {
-        manifests,
-        chunks,
-        objects,
-        bytes: all_bytes,
-        repositories: reader.repositories()?.len() as u64,
-        snapshots: reader.snapshots()?.len() as u64,
-        published_trees: trees.count() as u64,
-        ..Stats::default()
-    };
-    for (name, manifest) in reader.names()? {
-        // It shows what another name has.
-        if matches!(name, Name::Tree { .. }) {
-            continue;
-        }
-        let unshared = reader.manifest(manifest)?.totals().bytes;
-        stats.unshared_bytes = stats.unshared_bytes.saturating_add(unshared);
-    }
-    let needed = reader.needed(|_, _| false)?;
-    stats.needed_objects = needed.objects.len() as u64;
-    stats.needed_bytes = needed.bytes();
-    Ok(stats)
-}
-
-fn describe(stats: &Stats) -> String {
-    let saved = stats.unshared_bytes.saturating_sub(stats.needed_bytes);
-    fields(&[
-        ("repositories", stats.repositories.to_string()),
-        ("snapshots", stats.snapshots.to_string()),
-        ("published trees", stats.published_trees.to_string()),
-        (
-            "in the pool",
-            format!("{} objects, {}", stats.objects, bytes(stats.bytes)),
-        ),
-        (
-            "needed",
-            format!(
-                "{} objects, {}",
-                stats.needed_objects,
-                bytes(stats.needed_bytes)
-            ),
-        ),
+fn describe(usage: &StorageUsage) -> String {
+    let objects = |count: u64, size: u64| format!("{count} objects, {}", bytes(size));
+    let saved = usage.unshared_bytes.saturating_sub(usage.needed_bytes);
+    let mut pairs = vec![
+        ("repositories", usage.repositories.to_string()),
+        ("snapshots", usage.snapshots.to_string()),
+        ("published trees", usage.published_trees.to_string()),
+        ("in the pool", objects(usage.pool_objects, usage.pool_bytes)),
+        ("needed", objects(usage.needed_objects, usage.needed_bytes)),
         (
             "not needed",
             format!(
-                "{} objects, {} (`chantal db cleanup` removes them)",
-                stats.objects.saturating_sub(stats.needed_objects),
-                bytes(stats.bytes.saturating_sub(stats.needed_bytes))
+                "{} (`chantal db cleanup` removes them)",
+                objects(usage.unneeded_objects, usage.unneeded_bytes)
             ),
         ),
+    ];
+    if let (1.., Some(since)) = (usage.unknown_objects, usage.adopting) {
+        let unknown = format!(
+            "{}: they were in the pool before {} (`chantal db cleanup --forget-unknown` removes them)",
+            objects(usage.unknown_objects, usage.unknown_bytes),
+            rfc3339(since.0)
+        );
+        pairs.push(("unknown", unknown));
+    }
+    pairs.extend([
         (
             "without sharing",
-            format!("{} ({} saved)", bytes(stats.unshared_bytes), bytes(saved)),
+            format!("{} ({} saved)", bytes(usage.unshared_bytes), bytes(saved)),
         ),
         (
             "store",
             format!(
                 "{}, {} manifests of {} chunks",
-                bytes(stats.store_bytes),
-                stats.manifests,
-                stats.chunks
+                bytes(usage.store_bytes),
+                usage.manifests,
+                usage.chunks
             ),
         ),
-    ])
+    ]);
+    fields(&pairs)
 }

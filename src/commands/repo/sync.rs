@@ -1,32 +1,19 @@
 //! `chantal repo sync`.
 
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cli::RepoSync;
 use crate::commands::{Context, Failure, conclude, publish, requester, snapshot};
 use crate::config::Repository;
 use crate::error::Error;
-use crate::names::{RepoId, SnapshotName};
-use crate::output::{bytes, count};
-use crate::publish::{Caller, Effort, Place};
+use crate::output::{Output, bytes, count};
 use crate::report::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};
+use crate::repository::{RepositorySync, SnapshotNaming};
 use crate::storage::{Storage, dry_run};
-use crate::sync::{self, Asking, Preview, Rollback, Session};
+use crate::sync::{self, Asking, Rollback};
 use crate::terminal::escape;
 use crate::threads;
-use crate::time::{compact, now};
 use crate::upstream::Limiter;
-
-/// One run over several repositories.
-struct Run<'a> {
-    context: &'a Context<'a>,
-    arguments: &'a RepoSync,
-    storage: &'a Storage,
-    sync: sync::SyncContext<'a>,
-    errors: Mutex<Vec<Error>>,
-}
 
 pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
     let repositories = context.repositories(&arguments.which)?;
@@ -42,10 +29,7 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
         .download
         .bandwidth_limit
         .map(|rate| Arc::new(Limiter::new(rate.get())));
-    let run = Run {
-        context,
-        arguments,
-        storage: &storage,
+    let run = RepositorySync {
         sync: sync::SyncContext {
             config: context.config,
             storage: &storage,
@@ -63,239 +47,87 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
                 Asking::Conditional
             },
         },
-        errors: Mutex::new(Vec::new()),
+        key: &context.key,
+        snapshots: match (
+            arguments.snapshot.create_snapshot,
+            &arguments.snapshot.snapshot_name,
+        ) {
+            (false, _) => SnapshotNaming::NoSnapshot,
+            (true, Some(name)) => SnapshotNaming::Given(name),
+            (true, None) => SnapshotNaming::ByTime,
+        },
     };
     let at_a_time = usize::from(arguments.workers);
-    if arguments.dry_run {
-        let planned = run.each(&repositories, at_a_time, |repository| {
-            run.plan_one(repository)
-        });
+    let failures = Failures::default();
+    let interrupted = if arguments.dry_run {
+        let plan = |repository: &Repository| plan_one(&run, repository, &failures);
+        let (planned, interrupted) = run.each(&repositories, at_a_time, plan);
         context
             .output
             .result(&planned, |planned| join(planned, describe_plan))?;
+        interrupted
     } else {
-        let synced = run.each(&repositories, at_a_time, |repository| {
-            run.sync_one(repository)
-        });
+        let sync = |repository: &Repository| sync_one(&run, repository, context.output, &failures);
+        let (synced, interrupted) = run.each(&repositories, at_a_time, sync);
         if context.output.is_json() {
             context.output.result(&synced, |_| String::new())?;
         } else if repositories.len() > 1 {
             let summary = SyncSummary::of(&synced, repositories.len());
             context.output.step(&describe_summary(summary))?;
         }
+        interrupted
+    };
+    if let Err(error) = interrupted {
+        failures.add(error.into());
     }
-    conclude(
-        run.errors
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner),
-    )
+    conclude(failures.into_errors())
 }
 
-impl Run<'_> {
-    /// Runs `work` on every repository, some at a time, and gives the results in the order of the
-    /// repositories. An interruption leaves those out that were not begun.
-    fn each<T: Send>(
-        &self,
-        repositories: &[&Repository],
-        at_a_time: usize,
-        work: impl Fn(&Repository) -> T + Sync,
-    ) -> Vec<T> {
-        let queue: Mutex<VecDeque<(usize, &Repository)>> =
-            Mutex::new(repositories.iter().copied().enumerate().collect());
-        let results: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for number in 0..at_a_time.min(repositories.len()) {
-                let (queue, results, work) = (&queue, &results, &work);
-                let worker = move || {
-                    loop {
-                        let next = queue
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .pop_front();
-                        let Some((index, repository)) = next else {
-                            return;
-                        };
-                        if let Err(error) = self.storage.interrupt.check() {
-                            self.fail(error.into());
-                            return;
-                        }
-                        let result = work(repository);
-                        results
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((index, result));
-                    }
-                };
-                let name = format!("repository-{number}");
-                if let Err(error) = threads::start(scope, &name, worker) {
-                    // Fewer do; where there is none, this one does.
-                    log::debug!("{error}");
-                    if number == 0 {
-                        worker();
-                    }
-                    break;
-                }
-            }
-        });
-        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        results.sort_by_key(|(index, _)| *index);
-        results.into_iter().map(|(_, result)| result).collect()
+/// What went wrong with the repositories, in the order in which it did.
+#[derive(Default)]
+struct Failures(Mutex<Vec<Error>>);
+
+impl Failures {
+    fn add(&self, error: Error) {
+        let mut errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.push(error);
     }
 
-    fn fail(&self, error: Error) {
-        self.errors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(error);
-    }
-
-    fn sync_one(&self, repository: &Repository) -> SyncedRepository {
-        let mut synced = SyncedRepository::new(&repository.id);
-        if let Err(error) = catch_panic(&repository.id, || self.try_sync(repository, &mut synced)) {
-            synced.fail(error.to_string(), Failure::from(&error));
-            self.fail(error);
-        } else if let Err(error) = self.context.output.step(&describe(&synced)) {
-            self.fail(error.into());
-        }
-        synced
-    }
-
-    fn try_sync(
-        &self,
-        repository: &Repository,
-        synced: &mut SyncedRepository,
-    ) -> Result<(), Error> {
-        let session =
-            Session::open(self.sync, repository).map_err(|source| failed(repository, source))?;
-        let result = session.sync();
-        // Also of a run that fails.
-        (synced.requests, synced.bytes_downloaded) = session.traffic();
-        let report = result.map_err(|source| failed(repository, source))?;
-        for warning in &report.warnings {
-            log::warn!("{}: {warning}", repository.id);
-        }
-        synced.note(report);
-        if repository.publish.auto && repository.publish.latest_path.is_some() {
-            let effort = match self.sync.asking {
-                Asking::Conditional => Effort::WhenChanged,
-                // What was damaged in the pool and fetched again is in the tree only now.
-                Asking::Refresh => Effort::Always,
-            };
-            let publisher = self.context.publisher(self.storage, Caller::Sync, effort);
-            let tree = publisher.state(&repository.id, Place::Configured)?;
-            synced.published = Some(tree.into());
-        }
-        if let Some(name) = self.snapshot_name(repository)? {
-            synced.snapshot = Some(snapshot::of_synced(
-                self.context,
-                self.storage,
-                repository,
-                &name,
-            )?);
-        }
-        Ok(())
-    }
-
-    /// What the snapshot of a synced repository is called, if one is wanted.
-    fn snapshot_name(&self, repository: &Repository) -> Result<Option<SnapshotName>, Error> {
-        if !self.arguments.snapshot.create_snapshot {
-            return Ok(None);
-        }
-        if let Some(name) = &self.arguments.snapshot.snapshot_name {
-            return Ok(Some(name.clone()));
-        }
-        let id = &repository.id;
-        let name = format!("{id}-{}", compact(now()));
-        let mut free = generated_name(&name)?;
-        let store = &self.storage.store;
-        // Two of one second are told apart by a number.
-        for number in 2_u64.. {
-            if store.read(|reader| reader.snapshot(id, &free))?.is_none() {
-                break;
-            }
-            free = generated_name(&format!("{name}-{number}"))?;
-        }
-        Ok(Some(free))
-    }
-
-    fn plan_one(&self, repository: &Repository) -> PlannedSync {
-        let mut planned = PlannedSync::new(&repository.id);
-        if let Err(error) = catch_panic(&repository.id, || self.try_plan(repository, &mut planned))
-        {
-            planned.outcome = PlanOutcome::Failed;
-            planned.error = Some(error.to_string());
-            planned.failure = Some(Failure::from(&error));
-            self.fail(error);
-        }
-        planned
-    }
-
-    fn try_plan(&self, repository: &Repository, planned: &mut PlannedSync) -> Result<(), Error> {
-        let session =
-            Session::open(self.sync, repository).map_err(|source| failed(repository, source))?;
-        let preview = session
-            .preview()
-            .map_err(|source| failed(repository, source))?;
-        (planned.requests_made, _) = session.traffic();
-        let pool = self.storage.pool.lowest();
-        planned.free_before = pool.free_bytes()?;
-        planned.free_after = planned.free_before;
-        match preview {
-            Preview::Unchanged => planned.outcome = PlanOutcome::Unchanged,
-            Preview::Change(plan) => {
-                let held = pool.held()?;
-                let missing = plan.missing(&repository.id, &held);
-                planned.outcome = PlanOutcome::Change;
-                planned.packages = plan.packages();
-                planned.files = missing.files;
-                planned.bytes = missing.remaining();
-                planned.free_after = planned.free_before.saturating_sub(planned.bytes);
-                let (needed, free) = (planned.bytes, planned.free_before);
-                if needed > free {
-                    let pool = pool.root().to_owned();
-                    let error = sync::SyncError::NoSpace { pool, needed, free };
-                    let error = failed(repository, error);
-                    planned.error = Some(error.to_string());
-                    planned.failure = Some(Failure::from(&error));
-                    self.fail(error);
-                }
-                planned.warnings = plan.warnings;
-                for warning in &planned.warnings {
-                    log::warn!("{}: {warning}", repository.id);
-                }
-            }
-        }
-        Ok(())
+    fn into_errors(self) -> Vec<Error> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A panic while one repository is worked on is that repository's failure: the others go on.
-/// Nothing is left half done, because a transaction that was not committed never happened, and what
-/// lies in the pool was whole before it got its name.
-fn catch_panic(repository: &RepoId, work: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let literal = panic.downcast_ref::<&str>().copied();
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        Err(Error::Internal {
-            repository: repository.clone(),
-            what: literal.or(text).unwrap_or("a panic").to_owned(),
-        })
-    })
-}
-
-fn generated_name(name: &str) -> Result<SnapshotName, Error> {
-    SnapshotName::parse(name).map_err(|error| {
-        Error::Usage(format!(
-            "{name} is no name for a snapshot: {error}; give one with --snapshot-name"
-        ))
-    })
-}
-
-fn failed(repository: &Repository, source: sync::SyncError) -> Error {
-    Error::Sync {
-        repository: repository.id.clone(),
-        source,
+fn sync_one(
+    run: &RepositorySync<'_>,
+    repository: &Repository,
+    output: Output,
+    failures: &Failures,
+) -> SyncedRepository {
+    let mut result = SyncedRepository::new(&repository.id);
+    let mut synced = run.sync(repository);
+    let failed = synced.error.take();
+    result.note(synced);
+    if let Some(error) = failed {
+        let error = Error::of_sync(&repository.id, error);
+        result.fail(error.to_string(), Failure::from(&error));
+        failures.add(error);
+    } else if let Err(error) = output.step(&describe(&result)) {
+        failures.add(error.into());
     }
+    result
+}
+
+fn plan_one(run: &RepositorySync<'_>, repository: &Repository, failures: &Failures) -> PlannedSync {
+    let forecast = run.plan(repository);
+    let mut planned = PlannedSync::new(&repository.id, &forecast);
+    if let Some(error) = forecast.error {
+        let error = Error::of_sync(&repository.id, error);
+        planned.error = Some(error.to_string());
+        planned.failure = Some(Failure::from(&error));
+        failures.add(error);
+    }
+    planned
 }
 
 /// For people, one repository.
@@ -384,24 +216,4 @@ fn join(planned: &[PlannedSync], describe: impl Fn(&PlannedSync) -> String) -> S
         .filter(|line| !line.is_empty())
         .collect();
     lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_the_failure_of_one_repository() {
-        let numbers = [i64::MAX, 1];
-        let overflow = || panic!("{} and {} are too much", numbers[0], numbers[1]);
-        let id = RepoId::test("r");
-        let error = catch_panic(&id, overflow).unwrap_err();
-        assert_eq!(error.exit().code(), 1);
-        assert!(error.render().starts_with(
-            "error: r: internal error: 9223372036854775807 and 1 are too much\nhint: this is a bug in chantal"
-        ));
-        let literal = catch_panic(&id, || panic!("a literal")).unwrap_err();
-        assert_eq!(literal.to_string(), "r: internal error: a literal");
-        assert!(catch_panic(&id, || Ok(())).is_ok());
-    }
 }

@@ -1,13 +1,10 @@
 //! `chantal repo trust`.
 
-use serde::Serialize;
-
 use crate::cli::RepoTrust;
 use crate::commands::{Context, requester};
 use crate::config::KeySource;
 use crate::error::Error;
-use crate::names::RepoId;
-use crate::openpgp::KeySummary;
+use crate::report::AcceptedKeys;
 use crate::storage::Storage;
 use crate::sync::SyncError;
 use crate::terminal::escape;
@@ -16,22 +13,6 @@ use crate::upstream::Upstream;
 
 const GONE: &str = "no longer trusted";
 const USELESS: &str = "not trusted";
-
-#[derive(Serialize)]
-struct Trusted {
-    repository: RepoId,
-    added: Vec<Key>,
-    kept: Vec<Key>,
-    removed: Vec<Key>,
-}
-
-#[derive(Serialize)]
-struct Key {
-    fingerprint: String,
-    user_id: Option<String>,
-    /// Why nothing that it signs now is accepted.
-    problem: Option<String>,
-}
 
 pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> {
     let repository = context.repository(&arguments.repository.repo_id)?;
@@ -54,40 +35,12 @@ pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> 
         .map_err(|error| failed(error.into()))?;
     let accepted = trust::accept(context.config, repository, &upstream, &storage.locks)
         .map_err(|error| failed(error.into()))?;
-
-    let is_in = |keys: &[KeySummary], key: &KeySummary| {
-        keys.iter()
-            .any(|other| other.fingerprint == key.fingerprint)
-    };
-    let (kept, added) = accepted
-        .after
-        .iter()
-        .partition::<Vec<&KeySummary>, _>(|key| is_in(&accepted.before, key));
-    let removed = accepted
-        .before
-        .iter()
-        .filter(|key| !is_in(&accepted.after, key));
-    let trusted = Trusted {
-        repository: repository.id.clone(),
-        added: added.into_iter().map(Key::from).collect(),
-        kept: kept.into_iter().map(Key::from).collect(),
-        removed: removed.map(Key::from).collect(),
-    };
+    let trusted = AcceptedKeys::new(repository.id.as_str(), &accepted);
     context.output.result(&trusted, describe)?;
     Ok(())
 }
 
-impl From<&KeySummary> for Key {
-    fn from(key: &KeySummary) -> Self {
-        Self {
-            fingerprint: key.fingerprint.clone(),
-            user_id: key.user_id.clone(),
-            problem: key.signing_problem().map(ToString::to_string),
-        }
-    }
-}
-
-fn describe(trusted: &Trusted) -> String {
+fn describe(trusted: &AcceptedKeys) -> String {
     let mut lines = Vec::new();
     for (keys, what) in [
         (&trusted.added, "now trusted"),

@@ -1,14 +1,12 @@
 //! `chantal snapshot merge`.
 
-use super::create::{describe, is_unfinished_snapshot, publish_new};
+use super::create::{describe, result_of};
 use crate::cli::{MergeStrategy, SnapshotMerge};
 use crate::commands::{Context, requester};
 use crate::error::Error;
-use crate::names::RepoId;
-use crate::publish::Effort;
-use crate::report::CreatedSnapshot;
-use crate::snapshot::merge::{self, Existing, Identity, Request, Strategy};
-use crate::snapshot::{Snapshot, State, find_state};
+use crate::publish::{Caller, Effort};
+use crate::snapshot::merge::{self, Identity, MergeRequest, Strategy};
+use crate::snapshot::{State, find_state};
 use crate::storage::Storage;
 
 pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Error> {
@@ -23,13 +21,7 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         Some(name) if sources.iter().any(|source| source.repository == *name) => name.clone(),
         Some(name) => {
             let repository = context.repository(name)?;
-            let format = repository.format.kind();
-            if format != sources[0].record.format {
-                return Err(Error::Usage(format!(
-                    "{name} is of type {format}, and the sources are of type {}",
-                    sources[0].record.format
-                )));
-            }
+            merge::check_type(repository, &sources)?;
             repository.id.clone()
         }
         None => sources[0].repository.clone(),
@@ -40,8 +32,8 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         origin: arguments.origin.clone(),
         label: arguments.label.clone(),
     };
-    let unfinished = unfinished(context, &storage, &repository, arguments)?;
-    let request = Request {
+    let publisher = context.publisher(&storage, Caller::Command, Effort::Always);
+    let request = MergeRequest {
         sources: &sources,
         strategy: match arguments.strategy {
             MergeStrategy::Rightmost => Strategy::Rightmost,
@@ -52,47 +44,13 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         name: &arguments.name,
         description: arguments.description.as_deref(),
         identity: &identity,
-        existing: if unfinished {
-            Existing::Finished
-        } else {
-            Existing::Refused
-        },
+        publisher: (!arguments.no_publish).then_some(publisher),
     };
-    let snapshot = merge::merge(&storage, request)?;
-    for warning in snapshot.record.state.warnings() {
-        log::warn!("{repository}/{}: {warning}", snapshot.name);
+    let created = merge::merge(&storage, request)?;
+    for warning in created.snapshot.record.state.warnings() {
+        log::warn!("{repository}/{}: {warning}", created.snapshot.name);
     }
-    let mut created = CreatedSnapshot::from(&snapshot);
-    let failed = if arguments.no_publish {
-        None
-    } else {
-        publish_new(context, &storage, &snapshot, Effort::Always, &mut created)
-    };
+    let (created, failed) = result_of(created);
     context.output.result(&created, describe)?;
     failed.map_or(Ok(()), Err)
-}
-
-/// Whether the snapshot is there and was never published, although it should be: the run that made
-/// it was killed.
-fn unfinished(
-    context: &Context<'_>,
-    storage: &Storage,
-    repository: &RepoId,
-    arguments: &SnapshotMerge,
-) -> Result<bool, Error> {
-    let name = &arguments.name;
-    let record = storage
-        .store
-        .read(|reader| reader.snapshot(repository, name))?;
-    match record {
-        Some(record) if !arguments.no_publish => {
-            let snapshot = Snapshot {
-                repository: repository.clone(),
-                name: name.clone(),
-                record,
-            };
-            is_unfinished_snapshot(context, storage, &snapshot)
-        }
-        _ => Ok(false),
-    }
 }

@@ -7,7 +7,7 @@ mod list;
 mod merge;
 mod show;
 
-pub use create::{create, describe, of_synced};
+pub use create::{create, describe};
 pub use delete::delete;
 pub use diff::diff;
 pub use list::list;

@@ -32,7 +32,7 @@ fn an_empty_configuration_is_all_defaults() {
 fn assert_defaults(config: &Config) {
     assert_eq!(
         config.storage,
-        Storage {
+        StorageConfig {
             base_path: "/var/lib/chantal".into(),
             pool_path: "/var/lib/chantal/pool".into(),
             cache_path: "/var/lib/chantal/cache".into(),
@@ -101,7 +101,7 @@ fn later_files_win_key_by_key_and_paths_are_relative_to_their_file() {
     let below = |path: &str| dir.path().join(path);
     assert_eq!(
         config.storage,
-        Storage {
+        StorageConfig {
             base_path: below("data"),
             pool_path: "/pool".into(),
             cache_path: below("data/cache"),

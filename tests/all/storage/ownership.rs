@@ -259,6 +259,17 @@ fn a_lost_store() {
     let unknown = format!("{} objects (", old.len() - 2);
     let dry_run = say(&["db", "cleanup", "--dry-run"]);
     assert!(dry_run.contains(&unknown), "{dry_run}");
+    let stats = say(&["db", "stats"]);
+    let held = format!("in the pool      {} objects, ", second_and_third.len());
+    let unknown_held = format!("\nunknown          {} objects, ", old.len() - 2);
+    for expected in [
+        &held,
+        &unknown_held,
+        "\nnot needed       0 objects, ",
+        " (`chantal db cleanup --forget-unknown` removes them)\n",
+    ] {
+        assert!(stats.contains(expected), "{stats}");
+    }
     assert_eq!(objects(&pool), second_and_third);
 
     // Nothing keeps the second state but the tree's earlier generation.
@@ -276,9 +287,17 @@ fn a_lost_store() {
     let forget = [&FORGET[..], &["--dry-run"]].concat();
     assert!(!say(&forget).contains("does not know"));
     assert!(objects(&pool).is_superset(&old));
+    let stats = |key: &str| {
+        let stats = party.chantal.run(&["--format", "json", "db", "stats"]);
+        stats.succeeds().json()[key].as_u64().unwrap()
+    };
+    assert_eq!(stats("unknown_objects"), old.len() as u64 - 2);
+    let (held, goes) = (stats("pool_bytes"), stats("unknown_bytes"));
     say(&FORGET);
     assert_eq!(objects(&pool).intersection(&old).count(), 2);
     assert!(!say(&CLEANUP).contains("does not know"));
+    assert!(!say(&["db", "stats"]).contains("unknown"));
+    assert_eq!(stats("pool_bytes"), held - goes);
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Carries a plan out: trees first, then the store, then files.
+
+use super::error::CleanupError;
+use super::plan::{Plan, Unknown, plan};
+use crate::config::Config;
+use crate::lock::Requester;
+use crate::publish::{self, RequestError};
+use crate::storage::{Storage, dry_run};
+use crate::store::{Reader, StoreError};
+
+/// What a cleanup has done.
+#[derive(Debug)]
+pub struct Cleaned {
+    /// As it was carried out.
+    pub plan: Plan,
+    /// Why trees could not be tended: they keep what they need, and the rest was cleaned up.
+    pub errors: Vec<RequestError>,
+    /// The store's file, in bytes.
+    pub store_before: u64,
+    pub store_after: u64,
+}
+
+/// Cleans a storage up that the caller holds alone.
+pub fn cleanup(
+    storage: &Storage,
+    config: &Config,
+    unknown: Unknown,
+    requester: &Requester,
+) -> Result<Cleaned, CleanupError> {
+    storage.may_delete()?;
+    let mut errors = recover(storage)?;
+    let mut plan = plan(&storage.store, &storage.pool, config, unknown)?;
+    let store_before = storage.store.size()?;
+    errors.extend(apply(storage, config, &mut plan)?);
+    dry_run::clear(&config.storage, requester)?;
+    Ok(Cleaned {
+        plan,
+        errors,
+        store_before,
+        store_after: storage.store.size()?,
+    })
+}
+
+/// Ends what killed runs began at trees.
+fn recover(storage: &Storage) -> Result<Vec<RequestError>, StoreError> {
+    let mut errors = Vec::new();
+    for (path, tree) in &storage.read(Reader::trees)? {
+        // Also where the tree is not there: what a killed first publishing staged may be.
+        let recovered = publish::recover_at(storage, path);
+        let failed = |source| RequestError::failed(&tree.repository, source);
+        errors.extend(recovered.err().map(failed));
+    }
+    Ok(errors)
+}
+
+/// Takes away what the plan lists, and makes the store small again. The plan is left as it was
+/// carried out.
+fn apply(
+    storage: &Storage,
+    config: &Config,
+    plan: &mut Plan,
+) -> Result<Vec<RequestError>, CleanupError> {
+    let Storage { pool, locks, .. } = storage;
+    let mut errors = Vec::new();
+    if !plan.expired.is_empty() {
+        errors = plan.expired.remove(storage, config)?;
+        plan.keep(storage.read(|reader| reader.needed(|_, _| false))?);
+    }
+    storage.interrupt.check()?;
+    pool.check()?;
+    let generation = storage.write(|writer| {
+        writer.retain(&plan.needed)?;
+        let mut identity = writer.identity()?;
+        identity.adopting = plan.adopting;
+        if !plan.objects.is_empty() {
+            identity.generation = identity.generation.saturating_add(1);
+        }
+        writer.put_identity(&identity)?;
+        Ok(identity.generation)
+    })?;
+    if !plan.objects.is_empty() {
+        pool.raise_generation(locks, generation)?;
+    }
+    for (object, _) in &plan.objects {
+        pool.remove(locks, *object)?;
+    }
+    for partial in &plan.partials {
+        partial.remove(locks)?;
+    }
+    locks.remove_unused()?;
+    storage.store.compact(locks)?;
+    Ok(errors)
+}

@@ -1,0 +1,83 @@
+//! Generations of published trees whose time is over: found by the plan, removed when it is applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::digest::ObjectId;
+use crate::publish::{self, RequestError};
+use crate::storage::Storage;
+use crate::store::records::TreeRecord;
+use crate::store::{Name, Reader, Store, StoreError};
+use crate::time::now;
+
+/// By tree, the manifests of generations that need not stay any longer.
+#[derive(Debug, Default)]
+pub struct Expired(BTreeMap<PathBuf, BTreeSet<ObjectId>>);
+
+impl Expired {
+    pub fn find(store: &Store, config: &Config) -> Result<Self, StoreError> {
+        let now = now();
+        let trees = present_trees(store)?.into_iter().map(|(path, tree)| {
+            let keep = config.keep(&tree.repository);
+            (path, publish::expired_generations(&tree, keep, now))
+        });
+        Ok(Self(trees.filter(|(_, found)| !found.is_empty()).collect()))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.0.keys()
+    }
+
+    /// Whether the manifest counts no longer once the name's expired generations are removed.
+    pub fn has(&self, name: &Name, manifest: ObjectId) -> bool {
+        match name {
+            Name::Tree { path, .. } => {
+                let expired = self.0.get(path);
+                expired.is_some_and(|manifests| manifests.contains(&manifest))
+            }
+            Name::State { .. } | Name::Snapshot { .. } => false,
+        }
+    }
+
+    /// Publishes the trees without them. A tree that cannot be published keeps its generations, and
+    /// is not listed any more.
+    pub fn remove(
+        &mut self,
+        storage: &Storage,
+        config: &Config,
+    ) -> Result<Vec<RequestError>, StoreError> {
+        let mut errors = Vec::new();
+        if self.is_empty() {
+            return Ok(errors);
+        }
+        let trees = storage.read(Reader::trees)?;
+        self.0.retain(|path, _| {
+            let Some(tree) = trees.get(path) else {
+                return false;
+            };
+            let keep = config.keep(&tree.repository);
+            match publish::remove_expired_generations(storage, path, tree, keep) {
+                Ok(()) => true,
+                Err(error) => {
+                    errors.push(error);
+                    false
+                }
+            }
+        });
+        Ok(errors)
+    }
+}
+
+/// What is on a disk that is away is not looked at, and stays.
+fn present_trees(store: &Store) -> Result<BTreeMap<PathBuf, TreeRecord>, StoreError> {
+    let mut trees = store.read(Reader::trees)?;
+    trees.retain(|path, tree| {
+        tree.manifest.is_some() && publish::is_missing(path, tree).is_ok_and(|missing| !missing)
+    });
+    Ok(trees)
+}

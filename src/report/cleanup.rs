@@ -1,0 +1,67 @@
+//! What a cleanup removes.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::encode::{Timestamp, paths};
+use crate::cleanup::{Cleaned, Plan};
+
+/// What is, or would be, taken away.
+#[derive(Clone, Debug, Serialize)]
+pub struct CleanupResult {
+    pub dry_run: bool,
+    pub objects: u64,
+    #[serde(skip)]
+    pub object_bytes: u64,
+    pub partial_downloads: u64,
+    #[serde(skip)]
+    pub partial_bytes: u64,
+    pub manifests: u64,
+    pub bytes: u64,
+    pub objects_kept: u64,
+    /// Older than the store, which does not know them: they stay.
+    pub objects_unknown: u64,
+    pub bytes_unknown: u64,
+    /// Since when the store knows everything, where some are kept for that.
+    #[serde(skip)]
+    pub adopting: Option<Timestamp>,
+    /// Published trees that lose files of generations whose time is over.
+    #[serde(serialize_with = "paths")]
+    pub trees: Vec<PathBuf>,
+    /// The store's file, in bytes.
+    pub store_before: u64,
+    pub store_after: u64,
+}
+
+impl CleanupResult {
+    /// Of a dry run.
+    pub fn planned(plan: &Plan, store_bytes: u64) -> Self {
+        Self {
+            dry_run: true,
+            objects: plan.objects.len() as u64,
+            object_bytes: plan.object_bytes(),
+            partial_downloads: plan.partials.len() as u64,
+            partial_bytes: plan.partial_bytes(),
+            manifests: plan.manifests,
+            bytes: plan.bytes(),
+            objects_kept: plan.kept(),
+            objects_unknown: plan.unknown.count,
+            bytes_unknown: plan.unknown.bytes,
+            adopting: plan.adopting.map(Timestamp),
+            trees: plan.expired.paths().cloned().collect(),
+            store_before: store_bytes,
+            store_after: store_bytes,
+        }
+    }
+}
+
+impl From<&Cleaned> for CleanupResult {
+    fn from(cleaned: &Cleaned) -> Self {
+        Self {
+            dry_run: false,
+            store_after: cleaned.store_after,
+            ..Self::planned(&cleaned.plan, cleaned.store_before)
+        }
+    }
+}

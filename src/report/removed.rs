@@ -1,0 +1,85 @@
+//! A repository that was removed, or would be.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::encode::{optional_path, paths};
+use crate::publish::Removal;
+use crate::repository::{RemovalPlan, Removed};
+use crate::snapshot::Snapshot;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RemovedRepository {
+    pub repository: String,
+    pub dry_run: bool,
+    /// Whether it is forgotten now.
+    pub removed: bool,
+    /// Of its state; `None` where there is none.
+    pub packages: Option<u64>,
+    pub state_bytes: Option<u64>,
+    pub syncs: usize,
+    /// The file of its keys.
+    #[serde(serialize_with = "optional_path")]
+    pub keys: Option<PathBuf>,
+    /// Published trees of it: those that were removed, or would be.
+    #[serde(serialize_with = "paths")]
+    pub trees: Vec<PathBuf>,
+    /// Of these, those that were not there and were only forgotten.
+    #[serde(serialize_with = "paths", skip_serializing_if = "Vec::is_empty")]
+    pub forgotten: Vec<PathBuf>,
+    pub snapshots_deleted: Vec<String>,
+    pub snapshots_kept: Vec<String>,
+    /// What these need.
+    pub kept_bytes: u64,
+    /// What nothing else needs.
+    pub objects: u64,
+    pub bytes: u64,
+    pub errors: Vec<String>,
+}
+
+impl RemovedRepository {
+    /// Of a dry run.
+    pub fn planned(plan: &RemovalPlan) -> Self {
+        let snapshots = plan.snapshots.iter().map(Snapshot::full_name).collect();
+        let (snapshots_deleted, snapshots_kept) = if plan.deletes_snapshots() {
+            (snapshots, Vec::new())
+        } else {
+            (Vec::new(), snapshots)
+        };
+        Self {
+            repository: plan.repository.to_string(),
+            dry_run: true,
+            removed: false,
+            packages: plan.state.as_ref().map(|state| state.packages),
+            state_bytes: plan.state.as_ref().map(|state| state.bytes),
+            syncs: plan.syncs,
+            keys: plan.keys.clone(),
+            trees: plan.trees.keys().cloned().collect(),
+            forgotten: Vec::new(),
+            snapshots_deleted,
+            snapshots_kept,
+            kept_bytes: plan.kept_bytes,
+            objects: plan.freed_objects,
+            bytes: plan.freed_bytes,
+            errors: Vec::new(),
+        }
+    }
+}
+
+impl From<&Removed> for RemovedRepository {
+    fn from(removed: &Removed) -> Self {
+        let unpublished = &removed.unpublished;
+        let forgotten = unpublished
+            .iter()
+            .filter(|tree| tree.removal == Removal::Forgotten);
+        Self {
+            dry_run: false,
+            removed: removed.is_complete(),
+            trees: unpublished.iter().map(|tree| tree.path.clone()).collect(),
+            forgotten: forgotten.map(|tree| tree.path.clone()).collect(),
+            errors: removed.errors.iter().map(ToString::to_string).collect(),
+            ..Self::planned(&removed.plan)
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A storage that was made, migrated or given another pool.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::encode::{Timestamp, optional_path, path};
+use crate::pool::Owner;
+use crate::storage::{Storage, TakeOver};
+use crate::store::{Migrated, StoreError};
+
+/// What `init` made.
+#[derive(Clone, Debug, Serialize)]
+pub struct InitializedStorage {
+    /// Files of an example configuration.
+    pub written: Vec<String>,
+    #[serde(serialize_with = "path")]
+    pub storage: PathBuf,
+    #[serde(serialize_with = "path")]
+    pub pool: PathBuf,
+    /// False when the storage was there before.
+    pub created: bool,
+}
+
+/// What became of the store's schema version.
+#[derive(Clone, Debug, Serialize)]
+pub struct Migration {
+    #[serde(serialize_with = "path")]
+    pub store: PathBuf,
+    pub from: u32,
+    pub to: u32,
+    /// The store as it was, where it changed.
+    #[serde(serialize_with = "optional_path")]
+    pub backup: Option<PathBuf>,
+}
+
+impl Migration {
+    pub fn of(storage: &Storage, migrated: Option<Migrated>) -> Result<Self, StoreError> {
+        let to = storage.store.schema_version()?;
+        Ok(Self {
+            store: storage.store.path().to_owned(),
+            from: migrated.as_ref().map_or(to, |migrated| migrated.from),
+            to,
+            backup: migrated.map(|migrated| migrated.backup),
+        })
+    }
+}
+
+/// A pool that belongs to another store now.
+#[derive(Clone, Debug, Serialize)]
+pub struct TakenPool {
+    #[serde(serialize_with = "path")]
+    pub pool: PathBuf,
+    /// `None` where the pool did not say.
+    pub from: Option<StoreParty>,
+    pub to: StoreParty,
+}
+
+/// One of the two stores.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreParty {
+    pub store: String,
+    #[serde(serialize_with = "path")]
+    pub at: PathBuf,
+    pub host: String,
+    /// `None`: never.
+    pub last_used: Option<Timestamp>,
+}
+
+impl TakenPool {
+    pub fn new(pool: PathBuf, taken: &TakeOver) -> Self {
+        Self {
+            pool,
+            from: taken
+                .from
+                .as_ref()
+                .map(|owner| StoreParty::of(owner, Some(owner.last_used))),
+            to: StoreParty::of(&taken.to, taken.last_used),
+        }
+    }
+}
+
+impl StoreParty {
+    fn of(owner: &Owner, last_used: Option<i64>) -> Self {
+        Self {
+            store: owner.store.clone(),
+            at: owner.at.clone(),
+            host: owner.host.clone(),
+            last_used: last_used.map(Timestamp),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Keys that were accepted for a repository.
+
+use serde::Serialize;
+
+use crate::openpgp::KeySummary;
+use crate::trust::Accepted;
+
+/// The keys of a repository's key URLs, compared with those that were trusted before.
+#[derive(Clone, Debug, Serialize)]
+pub struct AcceptedKeys {
+    pub repository: String,
+    pub added: Vec<AcceptedKey>,
+    pub kept: Vec<AcceptedKey>,
+    pub removed: Vec<AcceptedKey>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct AcceptedKey {
+    pub fingerprint: String,
+    pub user_id: Option<String>,
+    /// Why nothing that it signs now is accepted.
+    pub problem: Option<String>,
+}
+
+impl AcceptedKeys {
+    pub fn new(repository: &str, accepted: &Accepted) -> Self {
+        let is_in = |keys: &[KeySummary], key: &KeySummary| {
+            keys.iter()
+                .any(|other| other.fingerprint == key.fingerprint)
+        };
+        let (kept, added): (Vec<_>, Vec<_>) = accepted
+            .after
+            .iter()
+            .partition(|key| is_in(&accepted.before, key));
+        let before = accepted.before.iter();
+        let removed = before.filter(|key| !is_in(&accepted.after, key));
+        Self {
+            repository: repository.to_owned(),
+            added: added.into_iter().map(AcceptedKey::from).collect(),
+            kept: kept.into_iter().map(AcceptedKey::from).collect(),
+            removed: removed.map(AcceptedKey::from).collect(),
+        }
+    }
+}
+
+impl From<&KeySummary> for AcceptedKey {
+    fn from(key: &KeySummary) -> Self {
+        Self {
+            fingerprint: key.fingerprint.clone(),
+            user_id: key.user_id.clone(),
+            problem: key.signing_problem().map(ToString::to_string),
+        }
+    }
+}

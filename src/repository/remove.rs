@@ -1,0 +1,281 @@
+//! Removes a repository: its published trees, what the store knows of it, and its keys.
+//!
+//! Trees are removed first, then the store forgets everything in one transaction, and the keys are
+//! removed last: killed anywhere, the name is still known by what is left, and the next run finishes
+//! the work. A tree that cannot be removed, because its disk is not mounted or it holds a foreign
+//! file, keeps its repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::digest::ObjectId;
+use crate::exit::Exit;
+use crate::interrupt::Interrupted;
+use crate::lock::LockError;
+use crate::names::{RepoId, SnapshotName};
+use crate::pool::exit_of_io;
+use crate::publish::{Absent, Afterwards, RequestError, Unpublished, unpublish_tree};
+use crate::snapshot::{self, Snapshot};
+use crate::storage::Storage;
+use crate::store::records::{StateRecord, TreeRecord};
+use crate::store::{Name, Reader, Store, StoreError, Transaction};
+use crate::trust;
+
+/// What becomes of the snapshots of a repository that is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotFate {
+    Kept,
+    Deleted(PublishedSnapshots),
+}
+
+/// Whether snapshots are deleted that are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishedSnapshots {
+    Refused,
+    Unpublished,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    #[error("{repository} is still configured ({})", file.display())]
+    StillConfigured { repository: RepoId, file: PathBuf },
+    #[error("{repository} is not removed: {} cannot be used, and may define it", file.display())]
+    MayBeConfigured { repository: RepoId, file: PathBuf },
+    #[error("nothing is known of a repository {repository}, {}", others(known))]
+    Unknown {
+        repository: RepoId,
+        known: BTreeSet<RepoId>,
+    },
+    #[error("snapshots of {repository} are published at {}", listed(paths))]
+    SnapshotsPublished {
+        repository: RepoId,
+        paths: Vec<PathBuf>,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl RemoveError {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::StillConfigured { .. }
+            | Self::MayBeConfigured { .. }
+            | Self::Unknown { .. }
+            | Self::SnapshotsPublished { .. } => Exit::Usage,
+            Self::Store(error) => error.exit(),
+            Self::Lock(error) => error.exit(),
+            Self::Interrupted(_) => Exit::Interrupted,
+            Self::Io(error) => exit_of_io(error),
+        }
+    }
+}
+
+fn others(known: &BTreeSet<RepoId>) -> String {
+    if known.is_empty() {
+        return "nor of any other".to_owned();
+    }
+    let known: Vec<&str> = known.iter().map(RepoId::as_str).collect();
+    format!("only of {}", known.join(", "))
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    let paths = paths.iter().map(|path| path.display().to_string());
+    paths.collect::<Vec<_>>().join(", ")
+}
+
+/// A repository that is to be removed.
+pub struct RepositoryRemoval<'a> {
+    config: &'a Config,
+    repository: &'a RepoId,
+    fate: SnapshotFate,
+}
+
+/// Everything that is known of a repository, and what is done with it.
+#[derive(Debug)]
+pub struct RemovalPlan {
+    pub repository: RepoId,
+    pub state: Option<StateRecord>,
+    pub syncs: usize,
+    pub snapshots: Vec<Snapshot>,
+    pub fate: SnapshotFate,
+    /// Those that are removed.
+    pub trees: BTreeMap<PathBuf, TreeRecord>,
+    /// Where its keys are kept.
+    pub keys: Option<PathBuf>,
+    /// Objects that nothing needs any more then, and their bytes.
+    pub freed_objects: u64,
+    pub freed_bytes: u64,
+    /// Bytes that its snapshots keep.
+    pub kept_bytes: u64,
+}
+
+/// What came of removing a repository.
+#[derive(Debug)]
+pub struct Removed {
+    pub plan: RemovalPlan,
+    pub unpublished: Vec<Unpublished>,
+    /// Why trees could not be removed: where there is an error, the repository is kept.
+    pub errors: Vec<RequestError>,
+}
+
+impl<'a> RepositoryRemoval<'a> {
+    /// One that is configured, or may be, is refused.
+    pub fn new(
+        config: &'a Config,
+        repository: &'a RepoId,
+        fate: SnapshotFate,
+    ) -> Result<Self, RemoveError> {
+        if let Some(definition) = config.repository(repository) {
+            return Err(RemoveError::StillConfigured {
+                repository: repository.clone(),
+                file: definition.file.clone(),
+            });
+        }
+        if let Some(file) = config.may_be_about(repository) {
+            return Err(RemoveError::MayBeConfigured {
+                repository: repository.clone(),
+                file: file.to_owned(),
+            });
+        }
+        Ok(Self {
+            config,
+            repository,
+            fate,
+        })
+    }
+
+    /// What would be removed. That nothing is known of the repository is an error, and that a
+    /// snapshot is published that is to be deleted. `None`: there is no storage.
+    pub fn plan(&self, store: Option<&Store>) -> Result<RemovalPlan, RemoveError> {
+        let id = self.repository;
+        let Some(store) = store else {
+            return Err(self.unknown(BTreeSet::new()));
+        };
+        let keys = trust::file_of(&self.config.storage, id)?;
+        let known = store.read(Reader::known_repositories)?;
+        if keys.is_none() && !known.contains(id) {
+            return Err(self.unknown(known));
+        }
+        let plan = store.read(|reader| RemovalPlan::of(reader, id, self.fate, keys))?;
+        let showing: Vec<PathBuf> = plan
+            .trees
+            .iter()
+            .filter(|(_, tree)| tree.snapshot.is_some())
+            .map(|(path, _)| path.clone())
+            .collect();
+        let may_be_published = self.fate == SnapshotFate::Deleted(PublishedSnapshots::Unpublished);
+        if !showing.is_empty() && !may_be_published {
+            return Err(RemoveError::SnapshotsPublished {
+                repository: id.clone(),
+                paths: showing,
+            });
+        }
+        Ok(plan)
+    }
+
+    /// Removes it, unless one of its trees cannot be removed.
+    pub fn apply(&self, storage: &Storage, absent: Absent) -> Result<Removed, RemoveError> {
+        let id = self.repository;
+        let _lock = storage.locks.repository(id)?;
+        let plan = self.plan(Some(&storage.store))?;
+        let (mut unpublished, mut errors) = (Vec::new(), Vec::new());
+        for (path, tree) in &plan.trees {
+            storage.interrupt.check()?;
+            match unpublish_tree(storage, path, tree, Afterwards::Nothing, absent) {
+                Ok(tree) => unpublished.push(tree),
+                Err(error) => errors.push(error),
+            }
+        }
+        // What is still published needs its name: nothing else would keep its objects.
+        if errors.is_empty() {
+            storage.write(|writer| {
+                writer.remove_repository(id)?;
+                if plan.deletes_snapshots() {
+                    for snapshot in &plan.snapshots {
+                        writer.remove_snapshot(&snapshot.repository, &snapshot.name)?;
+                    }
+                }
+                Ok(())
+            })?;
+            storage.locks.check()?;
+            trust::forget(&self.config.storage, id)?;
+        }
+        Ok(Removed {
+            plan,
+            unpublished,
+            errors,
+        })
+    }
+
+    fn unknown(&self, known: BTreeSet<RepoId>) -> RemoveError {
+        RemoveError::Unknown {
+            repository: self.repository.clone(),
+            known,
+        }
+    }
+}
+
+impl RemovalPlan {
+    fn of(
+        reader: &Reader,
+        id: &RepoId,
+        fate: SnapshotFate,
+        keys: Option<PathBuf>,
+    ) -> Transaction<Self> {
+        let repository = id;
+        let goes = |owner: &RepoId, snapshot: Option<&SnapshotName>| {
+            owner == repository && (snapshot.is_none() || fate != SnapshotFate::Kept)
+        };
+        let mut trees = reader.trees()?;
+        trees.retain(|_, tree| goes(&tree.repository, tree.snapshot.as_ref()));
+        let (mut going, mut staying) = (BTreeSet::new(), BTreeSet::new());
+        let mut kept: BTreeSet<ObjectId> = BTreeSet::new();
+        for (name, manifest) in reader.names()? {
+            let is_going = match &name {
+                Name::State { repository } => goes(repository, None),
+                Name::Snapshot { repository, name } => goes(repository, Some(name)),
+                Name::Tree { path, .. } => trees.contains_key(path),
+            };
+            match (&name, is_going) {
+                (_, true) => going.insert(manifest),
+                (Name::Snapshot { repository: of, .. }, false) if of == repository => {
+                    kept.insert(manifest);
+                    staying.insert(manifest)
+                }
+                (_, false) => staying.insert(manifest),
+            };
+        }
+        let freed = snapshot::usage(reader, &going, &staying)?;
+        Ok(Self {
+            repository: id.clone(),
+            state: reader.repository(repository)?.map(|record| record.state),
+            syncs: reader.history(repository, usize::MAX)?.len(),
+            snapshots: snapshot::list(reader, Some(repository))?,
+            fate,
+            trees,
+            keys,
+            freed_objects: freed.own_objects,
+            freed_bytes: freed.own_bytes,
+            kept_bytes: snapshot::usage(reader, &kept, &BTreeSet::new())?.bytes,
+        })
+    }
+
+    pub fn deletes_snapshots(&self) -> bool {
+        self.fate != SnapshotFate::Kept
+    }
+}
+
+impl Removed {
+    /// Whether nothing is known of it any more.
+    pub fn is_complete(&self) -> bool {
+        self.errors.is_empty()
+    }
+}

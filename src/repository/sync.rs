@@ -1,0 +1,315 @@
+//! Syncs repositories, and does what follows from it: a new state is published, and gets a snapshot
+//! where one is wanted.
+//!
+//! One repository's failure is its own: the others go on.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::config::Repository;
+use crate::interrupt::Interrupted;
+use crate::names::{SnapshotName, SnapshotNameError};
+use crate::publish::{Caller, Effort, Place, Published, Publisher, RequestError};
+use crate::signing_key::ConfiguredKey;
+use crate::snapshot::{self, NewSnapshots, Snapshot, SnapshotError};
+use crate::store::StoreError;
+use crate::sync::{self, Asking, Preview, Report, Session, SyncError};
+use crate::threads;
+use crate::time::{compact, now};
+
+/// What is done to each repository.
+#[derive(Clone, Copy)]
+pub struct RepositorySync<'a> {
+    pub sync: sync::SyncContext<'a>,
+    /// What our own roots are signed with.
+    pub key: &'a ConfiguredKey<'a>,
+    pub snapshots: SnapshotNaming<'a>,
+}
+
+/// Whether synced repositories get a snapshot, and how it is called.
+#[derive(Clone, Copy, Debug)]
+pub enum SnapshotNaming<'a> {
+    NoSnapshot,
+    Given(&'a SnapshotName),
+    /// By the repository and the time.
+    ByTime,
+}
+
+/// Why a repository failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositorySyncError {
+    #[error(transparent)]
+    Sync(#[from] SyncError),
+    #[error(transparent)]
+    Publish(#[from] RequestError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("{name} is no name for a snapshot: {source}; give one with --snapshot-name")]
+    SnapshotName {
+        name: String,
+        source: SnapshotNameError,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A fault of chantal itself.
+    #[error("{what}")]
+    Panic { what: String },
+}
+
+/// What a run did to one repository, as far as it came.
+#[derive(Debug, Default)]
+pub struct Synced {
+    pub requests: u64,
+    pub bytes_downloaded: u64,
+    pub report: Option<Report>,
+    pub published: Option<Published>,
+    pub snapshot: Option<(Snapshot, Option<Published>)>,
+    pub error: Option<RepositorySyncError>,
+}
+
+/// What a run would do to one repository, as far as that could be found out.
+#[derive(Debug, Default)]
+pub struct Forecast {
+    pub requests_made: u64,
+    /// Bytes on the pool's file system.
+    pub free: u64,
+    /// `None` where nothing would change.
+    pub change: Option<Change>,
+    pub error: Option<RepositorySyncError>,
+}
+
+/// What would be downloaded.
+#[derive(Debug)]
+pub struct Change {
+    pub packages: u64,
+    /// Which are as many requests.
+    pub files: u64,
+    pub bytes: u64,
+    pub warnings: Vec<String>,
+}
+
+impl RepositorySync<'_> {
+    /// Syncs one repository.
+    pub fn sync(&self, repository: &Repository) -> Synced {
+        let mut synced = Synced::default();
+        let result = catch_panic(|| self.try_sync(repository, &mut synced));
+        synced.error = result.err();
+        synced
+    }
+
+    fn try_sync(
+        &self,
+        repository: &Repository,
+        synced: &mut Synced,
+    ) -> Result<(), RepositorySyncError> {
+        let session = Session::open(self.sync, repository)?;
+        let result = session.sync();
+        // Also of a run that fails.
+        (synced.requests, synced.bytes_downloaded) = session.traffic();
+        let report = result?;
+        for warning in &report.warnings {
+            log::warn!("{}: {warning}", repository.id);
+        }
+        synced.report = Some(report);
+        if repository.publish.auto && repository.publish.latest_path.is_some() {
+            let effort = match self.sync.asking {
+                Asking::Conditional => Effort::WhenChanged,
+                // What was damaged in the pool and fetched again is in the tree only now.
+                Asking::Refresh => Effort::Always,
+            };
+            let publisher = self.publisher(Caller::Sync, effort);
+            let tree = publisher.state(&repository.id, Place::Configured)?;
+            synced.published = Some(tree);
+        }
+        if let Some(name) = self.snapshot_name(repository)? {
+            let wanted = NewSnapshots {
+                repositories: &[&repository.id],
+                name: &name,
+                description: None,
+                publisher: Some(self.publisher(Caller::Command, Effort::Always)),
+            };
+            for created in snapshot::create(self.sync.storage, &wanted)? {
+                let published = created.published.transpose()?;
+                synced.snapshot = Some((created.snapshot, published));
+            }
+        }
+        Ok(())
+    }
+
+    fn publisher(&self, caller: Caller, effort: Effort) -> Publisher<'_> {
+        Publisher {
+            storage: self.sync.storage,
+            config: self.sync.config,
+            key: self.key,
+            caller,
+            effort,
+        }
+    }
+
+    /// What the snapshot of a synced repository is called, if one is wanted.
+    fn snapshot_name(
+        &self,
+        repository: &Repository,
+    ) -> Result<Option<SnapshotName>, RepositorySyncError> {
+        match self.snapshots {
+            SnapshotNaming::NoSnapshot => return Ok(None),
+            SnapshotNaming::Given(name) => return Ok(Some(name.clone())),
+            SnapshotNaming::ByTime => {}
+        }
+        let id = &repository.id;
+        let name = format!("{id}-{}", compact(now()));
+        let mut free = generated_name(&name)?;
+        // Two of one second are told apart by a number.
+        for number in 2_u64.. {
+            let taken = self
+                .sync
+                .storage
+                .read(|reader| reader.snapshot(id, &free))?;
+            if taken.is_none() {
+                break;
+            }
+            free = generated_name(&format!("{name}-{number}"))?;
+        }
+        Ok(Some(free))
+    }
+
+    /// Says what a sync of one repository would do.
+    pub fn plan(&self, repository: &Repository) -> Forecast {
+        let mut forecast = Forecast::default();
+        let result = catch_panic(|| self.try_plan(repository, &mut forecast));
+        forecast.error = result.err();
+        forecast
+    }
+
+    fn try_plan(
+        &self,
+        repository: &Repository,
+        forecast: &mut Forecast,
+    ) -> Result<(), RepositorySyncError> {
+        let session = Session::open(self.sync, repository)?;
+        let preview = session.preview()?;
+        (forecast.requests_made, _) = session.traffic();
+        let pool = self.sync.storage.pool.lowest();
+        forecast.free = pool.free_bytes()?;
+        let Preview::Change(plan) = preview else {
+            return Ok(());
+        };
+        let missing = plan.missing(&repository.id, &pool.held()?);
+        for warning in &plan.warnings {
+            log::warn!("{}: {warning}", repository.id);
+        }
+        let change = Change {
+            packages: plan.packages(),
+            files: missing.files,
+            bytes: missing.remaining(),
+            warnings: plan.warnings,
+        };
+        let (needed, free) = (change.bytes, forecast.free);
+        forecast.change = Some(change);
+        if needed > free {
+            let pool = pool.root().to_owned();
+            return Err(SyncError::NoSpace { pool, needed, free }.into());
+        }
+        Ok(())
+    }
+
+    /// Runs `work` on every repository, some at a time, and gives the results in the order of the
+    /// repositories. An interruption leaves those out that were not begun.
+    pub fn each<T: Send>(
+        &self,
+        repositories: &[&Repository],
+        at_a_time: usize,
+        work: impl Fn(&Repository) -> T + Sync,
+    ) -> (Vec<T>, Result<(), Interrupted>) {
+        let queue: Mutex<VecDeque<(usize, &Repository)>> =
+            Mutex::new(repositories.iter().copied().enumerate().collect());
+        let results: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::new());
+        let interrupted = Mutex::new(Ok(()));
+        let interrupt = &self.sync.storage.interrupt;
+        std::thread::scope(|scope| {
+            for number in 0..at_a_time.min(repositories.len()) {
+                let (queue, results, work) = (&queue, &results, &work);
+                let interrupted = &interrupted;
+                let worker = move || {
+                    loop {
+                        let next = lock(queue).pop_front();
+                        let Some((index, repository)) = next else {
+                            return;
+                        };
+                        if let Err(error) = interrupt.check() {
+                            *lock(interrupted) = Err(error);
+                            return;
+                        }
+                        let result = work(repository);
+                        lock(results).push((index, result));
+                    }
+                };
+                let name = format!("repository-{number}");
+                if let Err(error) = threads::start(scope, &name, worker) {
+                    // Fewer do; where there is none, this one does.
+                    log::debug!("{error}");
+                    if number == 0 {
+                        worker();
+                    }
+                    break;
+                }
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+        results.sort_by_key(|(index, _)| *index);
+        let interrupted = interrupted.into_inner();
+        (
+            results.into_iter().map(|(_, result)| result).collect(),
+            interrupted.unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+}
+
+fn generated_name(name: &str) -> Result<SnapshotName, RepositorySyncError> {
+    SnapshotName::parse(name).map_err(|source| RepositorySyncError::SnapshotName {
+        name: name.to_owned(),
+        source,
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A panic while one repository is worked on is that repository's failure: the others go on.
+/// Nothing is left half done, because a transaction that was not committed never happened, and what
+/// lies in the pool was whole before it got its name.
+fn catch_panic(
+    work: impl FnOnce() -> Result<(), RepositorySyncError>,
+) -> Result<(), RepositorySyncError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let literal = panic.downcast_ref::<&str>().copied();
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        Err(RepositorySyncError::Panic {
+            what: literal.or(text).unwrap_or("a panic").to_owned(),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_the_failure_of_one_repository() {
+        let numbers = [i64::MAX, 1];
+        let overflow = || panic!("{} and {} are too much", numbers[0], numbers[1]);
+        let error = catch_panic(overflow).unwrap_err();
+        assert!(matches!(
+            error,
+            RepositorySyncError::Panic { what } if what == "9223372036854775807 and 1 are too much"
+        ));
+        let literal = catch_panic(|| panic!("a literal")).unwrap_err();
+        assert_eq!(literal.to_string(), "a literal");
+        assert!(catch_panic(|| Ok(())).is_ok());
+    }
+}

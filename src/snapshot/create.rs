@@ -1,0 +1,163 @@
+//! Makes snapshots of current states, all or none, and publishes each where its repository has a
+//! place for snapshots.
+
+use super::{Snapshot, SnapshotError, list};
+use crate::names::{RepoId, SnapshotName};
+use crate::publish::{Effort, Place, Published, Publisher, RequestError};
+use crate::publish::{is_unpublished, snapshot_path};
+use crate::storage::Storage;
+use crate::store::StoreError;
+use crate::store::records::{SnapshotRecord, StateRecord};
+use crate::time::now;
+
+/// Snapshots that are wanted of the repositories' current states.
+pub struct NewSnapshots<'a> {
+    pub repositories: &'a [&'a RepoId],
+    pub name: &'a SnapshotName,
+    pub description: Option<&'a str>,
+    /// `None`: they are not to be published.
+    pub publisher: Option<Publisher<'a>>,
+}
+
+/// A snapshot that was made.
+#[derive(Debug)]
+pub struct Created {
+    pub snapshot: Snapshot,
+    /// `None`: it was not to be published, or its repository has no place for snapshots.
+    pub published: Option<Result<Published, RequestError>>,
+}
+
+/// Makes and publishes them: all are made, or none. Where a run was killed that had made them and
+/// not published all of them, its work is finished: those that are there are the same. One that
+/// cannot be published does not keep the others from it.
+pub fn create(storage: &Storage, wanted: &NewSnapshots<'_>) -> Result<Vec<Created>, SnapshotError> {
+    let existing = existing(storage, wanted)?;
+    let mut is_any_unfinished = false;
+    for snapshot in &existing {
+        let (repository, name) = (&snapshot.repository, &snapshot.name);
+        is_any_unfinished |= is_unfinished(wanted.publisher, repository, name)?;
+    }
+    let is_made =
+        |id: &&RepoId| is_any_unfinished && existing.iter().any(|made| made.repository == **id);
+    let missing = wanted.repositories.iter().copied();
+    let missing: Vec<&RepoId> = missing.filter(|id| !is_made(id)).collect();
+    let new = name_states(storage, &missing, wanted)?.into_iter();
+    let mut made: Vec<(Snapshot, Effort)> = new.map(|new| (new, Effort::Always)).collect();
+    if is_any_unfinished {
+        made.extend(existing.into_iter().map(|old| (old, Effort::WhenChanged)));
+        made.sort_by_key(|(snapshot, _)| {
+            let mut repositories = wanted.repositories.iter();
+            repositories.position(|id| **id == snapshot.repository)
+        });
+    }
+    let publish = |(snapshot, effort)| {
+        let publisher = wanted.publisher;
+        let publisher = publisher.map(|publisher| Publisher {
+            effort,
+            ..publisher
+        });
+        publish(publisher, snapshot)
+    };
+    Ok(made.into_iter().map(publish).collect())
+}
+
+/// Publishes a snapshot that was just made, or whose publishing is finished, where its repository
+/// has a place for snapshots.
+pub(super) fn publish(publisher: Option<Publisher<'_>>, snapshot: Snapshot) -> Created {
+    let (repository, name) = (&snapshot.repository, &snapshot.name);
+    let has_place = |to: &Publisher<'_>| snapshot_path(to.config, repository, name).is_some();
+    let outcome = publisher
+        .filter(has_place)
+        .map(|to| to.snapshot(repository, name, &snapshot.record, Place::Configured));
+    Created {
+        snapshot,
+        published: outcome,
+    }
+}
+
+/// Whether a snapshot has a place of its own where it was to be published and never was: the run
+/// that made it was killed.
+pub(super) fn is_unfinished(
+    publisher: Option<Publisher<'_>>,
+    repository: &RepoId,
+    name: &SnapshotName,
+) -> Result<bool, StoreError> {
+    let Some(publisher) = publisher else {
+        return Ok(false);
+    };
+    match snapshot_path(publisher.config, repository, name) {
+        Some(path) => is_unpublished(publisher.storage, &path),
+        None => Ok(false),
+    }
+}
+
+/// Those that have the name already, and the state that they would get.
+fn existing(storage: &Storage, wanted: &NewSnapshots<'_>) -> Result<Vec<Snapshot>, StoreError> {
+    let (all, states) = storage.read(|reader| Ok((list(reader, None)?, reader.repositories()?)))?;
+    let is_same = |snapshot: &Snapshot| {
+        snapshot.name == *wanted.name
+            && wanted.repositories.contains(&&snapshot.repository)
+            && states
+                .get(&snapshot.repository)
+                .is_some_and(|record| record.state.manifest == snapshot.record.state.manifest)
+    };
+    Ok(all.into_iter().filter(is_same).collect())
+}
+
+/// Gives the current states of these repositories one name: all of them, or none.
+fn name_states(
+    storage: &Storage,
+    repositories: &[&RepoId],
+    wanted: &NewSnapshots<'_>,
+) -> Result<Vec<Snapshot>, SnapshotError> {
+    let name = wanted.name;
+    let created_at = now();
+    let found: Vec<(Option<StateRecord>, Option<SnapshotRecord>)> = storage.read(|reader| {
+        let find = |repository: &&RepoId| {
+            let record = reader.repository(repository)?;
+            let state = record.map(|record| record.state);
+            Ok((state, reader.snapshot(repository, name)?))
+        };
+        repositories.iter().map(find).collect()
+    })?;
+    let mut created = Vec::new();
+    for (repository, (state, existing)) in repositories.iter().zip(found) {
+        let repository = (*repository).clone();
+        if existing.is_some() {
+            let name = name.clone();
+            return Err(SnapshotError::Exists { repository, name });
+        }
+        let Some(state) = state else {
+            return Err(SnapshotError::NeverSynced { repository });
+        };
+        created.push(Snapshot {
+            repository,
+            name: name.clone(),
+            record: SnapshotRecord {
+                state,
+                description: wanted.description.map(ToOwned::to_owned),
+                created_at,
+                merged_from: Vec::new(),
+            },
+        });
+    }
+    let taken = storage.write(|writer| {
+        for snapshot in &created {
+            // Another run may have made one meanwhile.
+            if writer.has_snapshot(&snapshot.repository, &snapshot.name)? {
+                return Ok(Some(snapshot.repository.clone()));
+            }
+        }
+        for snapshot in &created {
+            writer.put_snapshot(&snapshot.repository, &snapshot.name, &snapshot.record)?;
+        }
+        Ok(None)
+    })?;
+    match taken {
+        Some(repository) => Err(SnapshotError::Exists {
+            repository,
+            name: name.clone(),
+        }),
+        None => Ok(created),
+    }
+}

@@ -1,0 +1,90 @@
+//! Deletes snapshots, with the trees that show them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{Snapshot, SnapshotError};
+use crate::config::Config;
+use crate::publish::{
+    Absent, Afterwards, RequestError, Unpublished, snapshot_path, unpublish_tree,
+};
+use crate::storage::Storage;
+use crate::store::Reader;
+use crate::store::records::TreeRecord;
+
+/// Whether snapshots are deleted that are published at other places than their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// None is: such a place is not to be lost by the way.
+    Refused,
+    Unpublished,
+}
+
+/// What came of deleting a snapshot.
+#[derive(Debug)]
+pub struct Deletion {
+    pub snapshot: Snapshot,
+    pub unpublished: Vec<Unpublished>,
+    /// Why trees could not be removed: where there is an error, the snapshot is kept.
+    pub errors: Vec<RequestError>,
+}
+
+/// Deletes these snapshots. A refusal of one is one of all, before anything is changed; one whose
+/// trees cannot be removed does not keep the others from it.
+pub fn delete(
+    storage: &Storage,
+    config: &Config,
+    snapshots: Vec<Snapshot>,
+    elsewhere: Elsewhere,
+    absent: Absent,
+) -> Result<Vec<Deletion>, SnapshotError> {
+    let trees = storage.read(Reader::trees)?;
+    if elsewhere == Elsewhere::Refused {
+        for snapshot in &snapshots {
+            reject_published_elsewhere(config, snapshot, &trees)?;
+        }
+    }
+    let mut deletions = Vec::new();
+    for snapshot in snapshots {
+        let (mut unpublished, mut errors) = (Vec::new(), Vec::new());
+        for (path, tree) in trees.iter().filter(|(_, tree)| is_of(tree, &snapshot)) {
+            match unpublish_tree(storage, path, tree, Afterwards::Nothing, absent) {
+                Ok(tree) => unpublished.push(tree),
+                Err(error) => errors.push(error),
+            }
+        }
+        // What is still published needs its name: nothing else would keep its objects.
+        if errors.is_empty() {
+            storage.write(|writer| writer.remove_snapshot(&snapshot.repository, &snapshot.name))?;
+        }
+        deletions.push(Deletion {
+            snapshot,
+            unpublished,
+            errors,
+        });
+    }
+    Ok(deletions)
+}
+
+fn reject_published_elsewhere(
+    config: &Config,
+    snapshot: &Snapshot,
+    trees: &BTreeMap<PathBuf, TreeRecord>,
+) -> Result<(), SnapshotError> {
+    let own = snapshot_path(config, &snapshot.repository, &snapshot.name);
+    let elsewhere = trees
+        .iter()
+        .filter(|(path, tree)| is_of(tree, snapshot) && own.as_ref() != Some(path));
+    let paths: Vec<PathBuf> = elsewhere.map(|(path, _)| path.clone()).collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    Err(SnapshotError::PublishedElsewhere {
+        snapshot: snapshot.full_name(),
+        paths,
+    })
+}
+
+fn is_of(tree: &TreeRecord, snapshot: &Snapshot) -> bool {
+    tree.is_of_snapshot(&snapshot.repository, &snapshot.name)
+}
