@@ -460,7 +460,7 @@ mod tests {
         store.write(&locks, write).unwrap();
         let error = store.read(ask).unwrap_err();
         assert_eq!(error.exit(), Exit::Damaged);
-        let start = format!("the store {} is damaged: ", path.display());
+        let start = format!("database {} is damaged: ", path.display());
         error.to_string().strip_prefix(&start).unwrap().to_owned()
     }
 
@@ -488,7 +488,7 @@ mod tests {
             ),
             (
                 ("r", "a/b"),
-                "snapshot \"a/b\" contains '/', only letters, digits, `.`, `_` and `-` are possible",
+                "snapshot \"a/b\" contains '/'; only letters, digits, `.`, `_` and `-` are allowed",
             ),
         ] {
             let put_snapshot =
@@ -529,7 +529,7 @@ mod tests {
             };
             let error = error_of(put_tree, Reader::trees);
             let expected =
-                format!("table tree_to_record, key /srv/r: it cannot be read: {why} at ");
+                format!("table tree_to_record, key /srv/r: cannot be decoded: {why} at ");
             assert!(error.starts_with(&expected), "{error}");
         }
     }
