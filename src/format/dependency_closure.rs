@@ -11,17 +11,18 @@
 //! once, and for each package some 200 bytes and 8 for each of its needs. All of it is untrusted
 //! input: memory and search time are limited.
 
+mod interner;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
-use super::{Chosen, FormatError};
+use super::Chosen;
 use crate::rel_path::RelPath;
+use interner::{Interner, Symbol};
 
-/// A name or a version, in bytes.
-const WORD_LIMIT: usize = 16 << 10;
-/// Total of all texts. Those of the largest archives are estimated at some 20 MB.
-const WORDS_LIMIT: usize = 256 << 20;
+pub use interner::LimitExceeded;
+
 /// Terms, needs and provisions together. The largest archives are estimated at some 2 million.
 const RECORDS_LIMIT: usize = 32 << 20;
 /// Number of comparisons of provisions with needs; long versions count more. The largest archives
@@ -150,9 +151,6 @@ pub struct Candidate<'t> {
     pub path: RelPath,
 }
 
-/// The number of an interned text.
-type Symbol = u32;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct StoredTerm {
     name: Symbol,
@@ -180,46 +178,6 @@ struct Provision {
     member: u32,
     version: Symbol,
     relation: u8,
-}
-
-/// Stores each different text once.
-#[derive(Default)]
-struct Interner {
-    numbers: HashMap<Rc<str>, Symbol>,
-    texts: Vec<Rc<str>>,
-    bytes: usize,
-}
-
-impl Interner {
-    fn add(&mut self, text: &str) -> Result<Symbol, LimitExceeded> {
-        if let Some(number) = self.numbers.get(text) {
-            return Ok(*number);
-        }
-        self.bytes += text.len();
-        if text.len() > WORD_LIMIT || self.bytes > WORDS_LIMIT {
-            return Err(LimitExceeded);
-        }
-        let number = Symbol::try_from(self.texts.len()).map_err(|_| LimitExceeded)?;
-        let text: Rc<str> = text.into();
-        self.texts.push(Rc::clone(&text));
-        self.numbers.insert(text, number);
-        Ok(number)
-    }
-
-    fn text(&self, word: Symbol) -> &str {
-        &self.texts[word as usize]
-    }
-}
-
-/// A limit was exceeded: the index has too many packages or dependencies.
-#[derive(Debug)]
-pub struct LimitExceeded;
-
-impl LimitExceeded {
-    pub fn in_index(&self, file: &str) -> FormatError {
-        let Self = self;
-        FormatError::malformed(file, "too many package dependencies")
-    }
 }
 
 /// The available packages of a repository, with their needs and provisions.
@@ -351,7 +309,7 @@ impl<R: DependencyRules> PackageSet<R> {
 
     /// The number of a known text; texts that no package needs usually have none.
     pub fn symbol(&self, text: &str) -> Option<u32> {
-        self.texts.numbers.get(text).copied()
+        self.texts.number_of(text)
     }
 
     pub fn path(&self, member: usize) -> Option<&RelPath> {

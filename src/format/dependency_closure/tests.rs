@@ -1,5 +1,6 @@
 //! What is found, and where the search ends.
 
+use super::interner::WORD_LIMIT;
 use super::*;
 
 /// Everything suits and meets, and versions are in the order of their letters.

@@ -5,6 +5,7 @@ mod choose;
 mod comps;
 mod decoder;
 mod dependencies;
+mod elements;
 pub mod evr;
 mod files;
 mod format;

@@ -5,25 +5,25 @@
 //! ones. With [`Records::copying`] the bytes of each record are available too, and input that
 //! clients reject is an error.
 
+mod values;
 mod well_formed;
 
 use std::collections::HashSet;
-use std::io::{self, BufRead};
+use std::io::BufRead;
 use std::ops::Range;
 
-use quick_xml::XmlVersion;
-use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
+use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::reader::Reader;
 
 use super::decoder::LATIN_1;
 use super::limited_reader::{LimitedReader, Recorder};
 use crate::format::FormatError;
+use values::{attributes, resolve, shortened, xml_error};
 
 /// One tag with its attributes, or one piece of text. The largest are descriptions of some 100 KB.
 const EVENT_LIMIT: usize = 1 << 20;
 /// The text of a wanted child: names, paths, digests.
 const TEXT_LIMIT: usize = 16 << 10;
-const ATTRIBUTES_LIMIT: usize = 64;
 /// Limit for the lists of one record, in bytes. The largest advisories have some thousand packages.
 const LISTED_LIMIT: usize = 16 << 20;
 /// Metadata is about five elements deep.
@@ -551,67 +551,6 @@ impl TextCollector<'_> {
         }
         self.matched = self.matched.min(below);
     }
-}
-
-fn attributes(file: &str, start: &BytesStart) -> Result<Vec<(String, String)>, FormatError> {
-    let mut all = Vec::new();
-    for attribute in start.attributes() {
-        if all.len() == ATTRIBUTES_LIMIT {
-            return Err(FormatError::malformed(
-                file,
-                format!("an element has more than {ATTRIBUTES_LIMIT} attributes"),
-            ));
-        }
-        let attribute = attribute.map_err(|error| xml_error(file, &error.into()))?;
-        let value = attribute
-            .normalized_value(XmlVersion::Implicit1_0)
-            .map_err(|error| xml_error(file, &error))?;
-        all.push((attribute.key.0.to_owned(), value.into_owned()));
-    }
-    Ok(all)
-}
-
-/// The text of a reference, in `utf8` for a character number.
-fn resolve<'u>(
-    file: &str,
-    reference: &BytesRef,
-    utf8: &'u mut [u8; 4],
-) -> Result<&'u str, FormatError> {
-    let character = reference
-        .resolve_char_ref()
-        .map_err(|error| xml_error(file, &error))?;
-    match character {
-        Some(character) => Ok(character.encode_utf8(utf8)),
-        None => quick_xml::escape::resolve_predefined_entity(reference).ok_or_else(|| {
-            let name = shortened(reference);
-            FormatError::malformed(file, format!("unknown entity &{name};"))
-        }),
-    }
-}
-
-fn xml_error(file: &str, error: &quick_xml::Error) -> FormatError {
-    match error {
-        quick_xml::Error::Io(source) => FormatError::Read {
-            file: file.to_owned(),
-            source: io::Error::new(source.kind(), source.to_string()),
-        },
-        // The crate reports positions in its buffer, which vary.
-        quick_xml::Error::Encoding(_) => FormatError::malformed(file, "not UTF-8"),
-        // The messages of the crate may contain input.
-        other => malformed_xml(file, &shortened(&other.to_string())),
-    }
-}
-
-fn malformed_xml(file: &str, what: &str) -> FormatError {
-    FormatError::malformed(file, format!("not well-formed XML: {what}"))
-}
-
-/// Untrusted text, shortened for a message.
-fn shortened(text: &str) -> String {
-    text.chars()
-        .take(120)
-        .flat_map(char::escape_debug)
-        .collect()
 }
 
 #[cfg(test)]

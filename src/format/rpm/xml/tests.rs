@@ -1,6 +1,6 @@
 //! Records, byte for byte and whatever the buffer.
 
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use proptest::prelude::*;
 

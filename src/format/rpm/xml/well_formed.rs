@@ -4,7 +4,7 @@
 use quick_xml::XmlVersion;
 use quick_xml::events::BytesStart;
 
-use super::{malformed_xml, shortened, xml_error};
+use super::values::{malformed_xml, shortened, xml_error};
 use crate::format::FormatError;
 
 /// A start tag and all of its attributes.
