@@ -107,18 +107,13 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// Publishes states and snapshots of the configured repositories.
-    pub fn publisher<'c>(
-        &'c self,
-        storage: &'c Storage,
-        caller: Caller,
-        effort: Effort,
-    ) -> Publisher<'c> {
+    /// Publishes states and snapshots where the command line says so.
+    pub fn publisher<'c>(&'c self, storage: &'c Storage, effort: Effort) -> Publisher<'c> {
         Publisher {
             storage,
             config: self.config,
             key: &self.key,
-            caller,
+            caller: Caller::Command,
             effort,
         }
     }

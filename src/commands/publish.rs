@@ -7,9 +7,7 @@ use crate::config::{self, Repository};
 use crate::error::Error;
 use crate::lock::Requester;
 use crate::output::count;
-use crate::publish::{
-    self, Absent, Afterwards, Caller, Effort, Place, Published, RequestError, Selection,
-};
+use crate::publish::{self, Absent, Afterwards, Effort, Place, Published, RequestError, Selection};
 use crate::report::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 use crate::snapshot::{self, SnapshotReference};
 use crate::storage::Storage;
@@ -43,7 +41,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     }
     let requester = requester("publish", &arguments.waiting)?;
     let storage = Storage::open(&context.config.storage, &requester)?;
-    let publisher = context.publisher(&storage, Caller::Command, effort);
+    let publisher = context.publisher(&storage, effort);
     let mut results = Vec::new();
     let mut errors = Vec::new();
     for repository in repositories {
@@ -102,7 +100,7 @@ fn publish_snapshot(
 ) -> Result<(), Error> {
     let storage = Storage::open(&context.config.storage, requester)?;
     let snapshot = snapshot::find(&storage.store, reference)?;
-    let publisher = context.publisher(&storage, Caller::Command, effort);
+    let publisher = context.publisher(&storage, effort);
     let (repository, name) = (&snapshot.repository, &snapshot.name);
     let tree = publisher.snapshot(repository, name, &snapshot.record, place)?;
     let publication = Publication {

@@ -195,8 +195,14 @@ mod tests {
             SnapshotReference::parse("tested").unwrap().to_string(),
             "tested"
         );
-        assert_eq!(SnapshotName::parse("latest"), Err(SnapshotNameError::Latest));
-        assert_eq!(SnapshotReference::parse("r/latest"), Err(SnapshotNameError::Latest));
+        assert_eq!(
+            SnapshotName::parse("latest"),
+            Err(SnapshotNameError::Latest)
+        );
+        assert_eq!(
+            SnapshotReference::parse("r/latest"),
+            Err(SnapshotNameError::Latest)
+        );
         for bad in [
             "", "r/", "/n", "a/b/c", "../n", ".hidden", "-x", "a b", "a\n",
         ] {

@@ -278,11 +278,11 @@ fn a_wrong_suite_component_or_architecture_is_refused() {
         ("distribution: unstable", "there is no repository"),
         (
             "components: [mian]",
-            "component \"mian\" not found in [server]/dists/stable/InRelease, available: main",
+            "component \"mian\" not found in dists/stable/Release, available: main",
         ),
         (
             "architectures: [arm64]",
-            "architecture \"arm64\" not found in [server]/dists/stable/InRelease, available: amd64",
+            "architecture \"arm64\" not found in dists/stable/Release, available: amd64",
         ),
     ] {
         let server = Server::start(upstream.build().tree);
