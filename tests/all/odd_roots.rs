@@ -275,7 +275,7 @@ fn a_suite_without_packages_is_empty() {
 fn a_wrong_suite_component_or_architecture_is_refused() {
     let upstream = deb();
     for (line, words) in [
-        ("distribution: unstable", "there is no repository"),
+        ("distribution: unstable", "no repository found"),
         (
             "components: [mian]",
             "component \"mian\" not found in dists/stable/Release, available: main",

@@ -278,7 +278,7 @@ fn a_server_that_says_continue_for_ever() {
     mirror
         .sync()
         .exits(4)
-        .mentions("error: r: there is no repository: ");
+        .mentions("error: r: no repository found: ");
     mirror.server.fault(
         &root,
         ALWAYS,

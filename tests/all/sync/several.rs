@@ -144,8 +144,8 @@ fn what_cannot_be_a_name_is_refused_on_the_command_line() {
             .run(&[command, &["--repo-id", "../r"]].concat())
             .fails_with(
                 2,
-                "error: invalid value '../r' for '--repo-id <NAME>': \"../r\" contains '/', only letters, digits, `.`, `_` \
-                 and `-` are possible\n\nFor more information, try '--help'.\n",
+                "error: invalid value '../r' for '--repo-id <NAME>': \"../r\" contains '/'; only letters, digits, `.`, `_` \
+                 and `-` are allowed\n\nFor more information, try '--help'.\n",
             );
     }
 }
