@@ -31,7 +31,7 @@ pub fn identity(path: &Path) -> io::Result<Option<DirectoryId>> {
 
 /// Beside the tree, hidden, and always the same: what a killed run left is found again.
 pub fn staging_path(tree: &Path) -> Result<PathBuf, PublishError> {
-    let name = tree.file_name().ok_or_else(|| PublishError::NoName {
+    let name = tree.file_name().ok_or_else(|| PublishError::NoFileName {
         path: tree.to_owned(),
     })?;
     let mut staging = std::ffi::OsString::from(".");

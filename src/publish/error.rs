@@ -26,9 +26,9 @@ pub enum RequestError {
     #[error("{repository} has no publish.snapshots_path: say where with --to")]
     NoSnapshotsPath { repository: RepoId },
     #[error("{path} is not replaced: {file} cannot be used, and may publish there")]
-    Unusable { path: PathBuf, file: PathBuf },
+    UnusableDefinition { path: PathBuf, file: PathBuf },
     #[error("{path} and the published tree {other} overlap")]
-    Nested { path: PathBuf, other: PathBuf },
+    Overlap { path: PathBuf, other: PathBuf },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
     /// The key is of no repository.
@@ -60,8 +60,8 @@ impl RequestError {
             Self::NeverSynced { .. } => Exit::Other,
             Self::NoLatestPath { .. }
             | Self::NoSnapshotsPath { .. }
-            | Self::Unusable { .. }
-            | Self::Nested { .. }
+            | Self::UnusableDefinition { .. }
+            | Self::Overlap { .. }
             | Self::NotPublished { .. } => Exit::Usage,
             Self::KeyFile(error) => error.exit(),
             Self::Failed { source, .. } => source.exit(),
@@ -83,7 +83,7 @@ pub enum PublishError {
     #[error("{path} is a symbolic link, which cannot be replaced by a published tree")]
     SymbolicLink { path: PathBuf },
     #[error("{path} is not a valid publish path: it has no file name")]
-    NoName { path: PathBuf },
+    NoFileName { path: PathBuf },
     #[error("{path} is a mount point, which cannot be replaced by a published tree")]
     MountPoint { path: PathBuf },
     #[error("published tree {path} does not exist: is its file system mounted?")]
@@ -105,13 +105,13 @@ pub enum PublishError {
         crate::time::utc(*newest),
         date.map_or("has no date".to_owned(), |date| format!("has {}", crate::time::utc(date)))
     )]
-    Older {
+    RootTooOld {
         path: PathBuf,
         newest: i64,
         date: Option<i64>,
     },
     #[error("{path} is a file of the upstream, but clients expect the signing key there")]
-    KeyPlace { path: RelPath },
+    KeyPathTaken { path: RelPath },
     #[error("manifest {manifest} has no root")]
     NoRoot { manifest: ObjectId },
     #[error("cannot regenerate the root: {0}")]
@@ -143,12 +143,12 @@ impl PublishError {
             Self::Occupied { .. }
             | Self::ForeignFiles { .. }
             | Self::SymbolicLink { .. }
-            | Self::NoName { .. }
+            | Self::NoFileName { .. }
             | Self::NotPublished { .. }
-            | Self::Older { .. }
+            | Self::RootTooOld { .. }
             | Self::Signing(SigningError::Expired { .. } | SigningError::Time { .. })
             | Self::MountPoint { .. } => Exit::Usage,
-            Self::KeyPlace { .. } | Self::Root(_) | Self::Signing(_) => Exit::Refused,
+            Self::KeyPathTaken { .. } | Self::Root(_) | Self::Signing(_) => Exit::Refused,
             Self::TreeMissing { .. }
             | Self::NeighbourMissing { .. }
             | Self::NotMounted { .. }

@@ -13,7 +13,9 @@ use super::error::PublishError;
 pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
     let replaced = if identity(tree)?.is_some() {
         match renameat_with(CWD, staging, CWD, tree, RenameFlags::EXCHANGE) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => swap_by_renames(staging, tree),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                exchange_by_renames(staging, tree)
+            }
             replaced => replaced,
         }
     } else {
@@ -38,8 +40,8 @@ pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
 }
 
 /// For file systems without an exchange: the smallest gap there is, two renames in a row.
-fn swap_by_renames(staging: &Path, tree: &Path) -> rustix::io::Result<()> {
-    let aside = aside(staging);
+fn exchange_by_renames(staging: &Path, tree: &Path) -> rustix::io::Result<()> {
+    let aside = aside_path(staging);
     rustix::fs::rename(tree, &aside)?;
     if let Err(error) = rustix::fs::rename(staging, tree) {
         rustix::fs::rename(&aside, tree)?;
@@ -48,7 +50,7 @@ fn swap_by_renames(staging: &Path, tree: &Path) -> rustix::io::Result<()> {
     rustix::fs::rename(&aside, staging)
 }
 
-fn aside(staging: &Path) -> PathBuf {
+fn aside_path(staging: &Path) -> PathBuf {
     let mut aside = staging.as_os_str().to_owned();
     aside.push(".old");
     PathBuf::from(aside)
@@ -56,7 +58,7 @@ fn aside(staging: &Path) -> PathBuf {
 
 /// After a kill between the renames the old tree is put back, or what is left of it is taken away.
 pub fn recover_from_renames(staging: &Path, tree: &Path) -> io::Result<()> {
-    let aside = aside(staging);
+    let aside = aside_path(staging);
     if identity(&aside)?.is_none() {
         return Ok(());
     }
@@ -79,11 +81,11 @@ mod tests {
             std::fs::create_dir(path).unwrap();
             std::fs::write(path.join("root"), content).unwrap();
         }
-        swap_by_renames(&staging, &tree).unwrap();
+        exchange_by_renames(&staging, &tree).unwrap();
         assert_eq!(std::fs::read(tree.join("root")).unwrap(), b"new");
         assert_eq!(std::fs::read(staging.join("root")).unwrap(), b"old");
 
-        std::fs::rename(&tree, aside(&staging)).unwrap();
+        std::fs::rename(&tree, aside_path(&staging)).unwrap();
         recover_from_renames(&staging, &tree).unwrap();
         assert_eq!(std::fs::read(tree.join("root")).unwrap(), b"new");
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use fs_err as fs;
 
 use super::error::PublishError;
+use super::foreign_files::ExtraFiles;
+use super::request::PreparedRequest;
 use super::root;
-use super::strays::Strays;
-use super::target::Target;
-use super::tree::Tree;
+use super::tree::LockedTree;
 use crate::digest::ObjectId;
 use crate::pool::SMALL_MAX;
 use crate::store::records::{Generation, TreeRecord};
@@ -94,16 +94,16 @@ pub fn correct_times(record: &mut TreeRecord, now: i64) -> bool {
 
 /// The newest date of a root that clients of the tree may know, where they compare dates.
 pub fn newest_root_date(
-    tree: &Tree<'_>,
-    target: &Target<'_>,
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
     record: Option<&TreeRecord>,
-    strays: Strays,
+    extra_files: ExtraFiles,
 ) -> Result<Option<i64>, PublishError> {
     let recorded = record.and_then(|record| record.newest_root_date);
-    let newest = match strays {
-        Strays::None => recorded,
+    let newest = match extra_files {
+        ExtraFiles::None => recorded,
         // The store does not remember what was published there last.
-        Strays::PoolFiles => recorded.max(root_date_in_place(tree, target)?),
+        ExtraFiles::PoolFiles => recorded.max(published_root_date(tree, prepared)?),
     };
     let limit = tree.now.saturating_add(CLOCK_SKEW_SECS);
     Ok(newest.filter(|newest| *newest <= limit))
@@ -111,11 +111,14 @@ pub fn newest_root_date(
 
 /// The date of the root that lies in the tree where the manifest has its own. One that cannot be
 /// read has none.
-fn root_date_in_place(tree: &Tree<'_>, target: &Target<'_>) -> Result<Option<i64>, PublishError> {
-    let Some(format) = target.format() else {
+fn published_root_date(
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
+) -> Result<Option<i64>, PublishError> {
+    let Some(format) = prepared.format() else {
         return Ok(None);
     };
-    let Some(source) = root::source(tree.storage, target.request.manifest, format)? else {
+    let Some(source) = root::source(tree.storage, prepared.request.manifest, format)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();

@@ -29,22 +29,22 @@ impl Layout {
             true
         })?;
         let indexes = indexes.into_inner();
-        let own = layout.len();
+        let current = layout.len();
         for generation in earlier {
             layout.add(reader, generation.manifest, |layout, entry| {
                 // A form of an index that there is now without it has the bytes of before: clients
                 // may prefer it.
-                let is_old_form =
+                let is_old_variant =
                     entry.role == Role::Index && indexes.contains(uncompressed(entry));
-                is_retained(entry) && !is_old_form && layout.fits(entry.path.as_str())
+                is_retained(entry) && !is_old_variant && layout.fits(entry.path.as_str())
             })?;
         }
-        layout.retained = (layout.len() - own) as u64;
+        layout.retained = (layout.len() - current) as u64;
         Ok(layout)
     }
 
     /// Every path that a recorded tree may hold by our doing.
-    pub fn of_everything_recorded(reader: &Reader, record: &TreeRecord) -> Transaction<Self> {
+    pub fn of_record(reader: &Reader, record: &TreeRecord) -> Transaction<Self> {
         let mut layout = Self::default();
         let earlier = record.earlier.iter().map(|generation| generation.manifest);
         for manifest in record.manifest.into_iter().chain(earlier) {

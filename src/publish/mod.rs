@@ -24,38 +24,38 @@
 //! ([`recover`]).
 //!
 //! A place that is not there is not empty: a tree that was published and is missing may be on a
-//! disk that is not mounted, and nothing is made in its stead unless [`Effort::Recreate`] says so
+//! disk that is not mounted, and nothing is made in its stead unless [`PublishMode::RecreateMissing`] says so
 //! ([`presence`]). A run that failed leaves the record that it found; one that was killed is ended
 //! by the next one ([`recover`]).
 
-mod choose;
 mod directory;
 mod error;
 mod exchange;
+mod existing;
+mod foreign_files;
 mod generations;
 mod layout;
-mod presence;
+mod publisher;
 mod recover;
 mod replace;
+mod request;
 mod root;
 mod stage;
-mod strays;
-mod target;
 mod tree;
 mod unpublish;
 
-pub use choose::{
-    Place, Published, Publisher, Selection, is_unpublished, remove_expired_generations,
-    snapshot_path, trees_on_disk,
-};
 pub use error::{PublishError, RequestError};
+pub use existing::is_missing;
 pub use generations::expired_generations;
-pub use presence::is_missing;
-pub use recover::recover_at;
+pub use publisher::{
+    Destination, Published, Publisher, TreeSelection, remove_expired_generations, snapshot_path,
+    trees_on_disk, was_never_published,
+};
+pub use recover::recover_tree;
 pub use replace::{Outcome, Summary};
-pub use root::OwnRoot;
-pub use target::{Caller, Effort};
-pub use unpublish::{Absent, Afterwards, Removal, Unpublished, unpublish_tree};
+pub use request::{Caller, PublishMode};
+pub use root::GeneratedRoot;
+pub use unpublish::{MissingTree, RecordFate, Removal, Unpublished, unpublish_tree};
 
 #[cfg(test)]
 mod tests;

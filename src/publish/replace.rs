@@ -2,12 +2,12 @@
 
 use super::directory::{identity, make_directory, make_parents, remove};
 use super::error::PublishError;
+use super::existing::{self, Existing};
 use super::generations;
 use super::layout::Layout;
-use super::presence::{self, Presence};
-use super::root::{self, ChosenRoot, OwnRoot};
-use super::target::{Caller, Effort, Request, Target};
-use super::tree::{Patience, Tree};
+use super::request::{Caller, PreparedRequest, PublishMode, Request};
+use super::root::{self, ChosenRoot, GeneratedRoot};
+use super::tree::{LockWait, LockedTree};
 use super::{exchange, recover, stage};
 use crate::digest::ObjectId;
 use crate::storage::Storage;
@@ -18,7 +18,7 @@ pub enum Outcome {
     /// The tree showed it already.
     Unchanged,
     /// It was unpublished, and no command has asked for it since.
-    NotWanted,
+    Skipped,
     Published(Summary),
 }
 
@@ -30,7 +30,7 @@ pub struct Summary {
     pub copied: u64,
     /// Of these, files of earlier generations.
     pub retained: u64,
-    pub root: OwnRoot,
+    pub root: GeneratedRoot,
 }
 
 /// Makes `request.tree` show `request.manifest`.
@@ -44,49 +44,50 @@ pub fn publish_at(
     request: Request<'_>,
     now: i64,
 ) -> Result<Outcome, PublishError> {
-    let patience = match request.caller {
-        Caller::Command => Patience::AsAsked,
-        Caller::Sync => Patience::AtLeastOnePublishing,
+    let wait = match request.caller {
+        Caller::Command => LockWait::Configured,
+        Caller::Sync => LockWait::Extended,
     };
-    let tree = Tree::lock_at(storage, request.tree, patience, now)?;
+    let tree = LockedTree::lock_at(storage, request.tree, wait, now)?;
     let record = recover::recover(&tree)?;
-    let target = Target::new(request, record.as_ref())?;
+    let prepared = PreparedRequest::new(request, record.as_ref())?;
     if request.caller == Caller::Sync && record.as_ref().is_some_and(|record| !record.wanted) {
-        return Ok(Outcome::NotWanted);
+        return Ok(Outcome::Skipped);
     }
-    let found = presence::find(&tree, &target, record)?;
-    if let Presence::Shown(record) = &found.presence
-        && request.effort == Effort::WhenChanged
-        && target.is_shown_by(record)
+    let found = existing::inspect(&tree, &prepared, record)?;
+    if let Existing::Published(record) = &found.existing
+        && request.mode == PublishMode::IfChanged
+        && prepared.is_shown_by(record)
     {
         return Ok(Outcome::Unchanged);
     }
-    let record = found.presence.into_record();
-    let newest = generations::newest_root_date(&tree, &target, record.as_ref(), found.strays)?;
-    let root = root::choose_root(&tree, &target, record.as_ref(), newest)?;
+    let record = found.existing.into_record();
+    let newest =
+        generations::newest_root_date(&tree, &prepared, record.as_ref(), found.extra_files)?;
+    let root = root::choose_root(&tree, &prepared, record.as_ref(), newest)?;
     let earlier = generations::kept_generations(record.as_ref(), root.manifest, request.keep, now);
     let layout = storage.read(|reader| Layout::new(reader, root.manifest, &earlier))?;
-    let next = next_record(&tree, &target, record.as_ref(), &root, newest, earlier);
+    let next = next_record(&tree, &prepared, record.as_ref(), &root, newest, earlier);
     let copied = replace(&tree, record.as_ref(), next, &layout)?;
     Ok(Outcome::Published(Summary {
         files: layout.len() as u64,
         copied,
         retained: layout.retained(),
-        root: root.own,
+        root: root.generated,
     }))
 }
 
 /// What the store is to know of the tree; which directory it is shows when it is made.
 fn next_record(
-    tree: &Tree<'_>,
-    target: &Target<'_>,
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
     before: Option<&TreeRecord>,
     root: &ChosenRoot,
     newest: Option<i64>,
     earlier: Vec<Generation>,
 ) -> TreeRecord {
-    let request = &target.request;
-    let (source, root_key) = own_root_record(root, before, request.manifest);
+    let request = &prepared.request;
+    let (source, root_key) = generated_root_record(root, before, request.manifest);
     TreeRecord {
         repository: request.repository.clone(),
         snapshot: request.snapshot.cloned(),
@@ -104,34 +105,34 @@ fn next_record(
 }
 
 /// The manifest that a root of ours was made for, and the key that signed it.
-fn own_root_record(
+fn generated_root_record(
     root: &ChosenRoot,
     before: Option<&TreeRecord>,
     manifest: ObjectId,
 ) -> (Option<ObjectId>, Option<String>) {
-    match (&root.own, before) {
+    match (&root.generated, before) {
         // A tree that is shown verbatim once more may have a root of ours.
-        (OwnRoot::None, Some(record)) if record.manifest == Some(root.manifest) => {
+        (GeneratedRoot::None, Some(record)) if record.manifest == Some(root.manifest) => {
             (record.source, record.root_key.clone())
         }
-        (OwnRoot::None, _) => (None, None),
-        (OwnRoot::Unsigned, _) => (Some(manifest), None),
-        (OwnRoot::SignedBy(key), _) => (Some(manifest), Some(key.clone())),
+        (GeneratedRoot::None, _) => (None, None),
+        (GeneratedRoot::Unsigned, _) => (Some(manifest), None),
+        (GeneratedRoot::SignedBy(key), _) => (Some(manifest), Some(key.clone())),
     }
 }
 
 /// Puts the tree that `next` describes in its place; `before` is what was recorded of that. Returns
 /// how many files were copied.
 fn replace(
-    tree: &Tree<'_>,
+    tree: &LockedTree<'_>,
     before: Option<&TreeRecord>,
     next: TreeRecord,
     layout: &Layout,
 ) -> Result<u64, PublishError> {
     make_parents(tree.path)?;
     let (copied, directory) = stage_and_exchange(tree, before, &next, layout)
-        .inspect_err(|_| recover::give_up(tree, before))?;
-    tree.put(&TreeRecord {
+        .inspect_err(|_| recover::clean_up_failed(tree, before))?;
+    tree.put_record(&TreeRecord {
         directory: Some(directory),
         leftover: identity(&tree.staging)?,
         ..next
@@ -144,7 +145,7 @@ fn replace(
 
 /// Returns how many files were copied, and which directory the tree is.
 fn stage_and_exchange(
-    tree: &Tree<'_>,
+    tree: &LockedTree<'_>,
     before: Option<&TreeRecord>,
     next: &TreeRecord,
     layout: &Layout,
@@ -153,13 +154,13 @@ fn stage_and_exchange(
     if before.is_none() {
         // A run that is killed between making the directory and recording it leaves a place that
         // cleanup knows to look at.
-        tree.put(&pending(None, next, None))?;
+        tree.put_record(&pending(None, next, None))?;
     }
     make_directory(staging)?;
-    let directory = identity(staging)?.ok_or_else(|| PublishError::NoName {
+    let directory = identity(staging)?.ok_or_else(|| PublishError::NoFileName {
         path: staging.clone(),
     })?;
-    tree.put(&pending(before, next, Some(directory)))?;
+    tree.put_record(&pending(before, next, Some(directory)))?;
     let copied = stage::fill(tree, layout)?;
     tree.check_lock()?;
     exchange::exchange(staging, tree.path)?;

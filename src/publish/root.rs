@@ -6,8 +6,8 @@
 //! The result is a manifest of its own, which the tree's record names.
 
 use super::error::PublishError;
-use super::target::{OlderRoot, RootChoice, Target};
-use super::tree::Tree;
+use super::request::{OlderRootPolicy, PreparedRequest, RootChoice};
+use super::tree::LockedTree;
 use crate::digest::ObjectId;
 use crate::format::{Format, RootSource, ValidUntil, root_text};
 use crate::manifest::{self, Built, Entry, Role};
@@ -20,14 +20,14 @@ use crate::store::records::TreeRecord;
 pub struct ChosenRoot {
     /// What was asked for, or a manifest with a root of our own, which is in the store.
     pub manifest: ObjectId,
-    pub own: OwnRoot,
+    pub generated: GeneratedRoot,
     /// Of the root, where clients compare it.
     pub date: Option<i64>,
 }
 
 /// A root that was made when it was published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum OwnRoot {
+pub enum GeneratedRoot {
     /// The tree shows the manifest's.
     #[default]
     None,
@@ -39,64 +39,70 @@ pub enum OwnRoot {
 /// Decides which root a tree gets, and makes it if it is ours. `record` is what is known of the
 /// tree, `newest` the date of the newest root that its clients may know.
 pub fn choose_root(
-    tree: &Tree<'_>,
-    target: &Target<'_>,
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
     record: Option<&TreeRecord>,
     newest: Option<i64>,
 ) -> Result<ChosenRoot, PublishError> {
-    let request = &target.request;
-    let is_ours = record.is_some_and(|record| record.source.is_some());
+    let request = &prepared.request;
+    let has_generated_root = record.is_some_and(|record| record.source.is_some());
     let verbatim = |date| ChosenRoot {
         manifest: request.manifest,
-        own: OwnRoot::None,
+        generated: GeneratedRoot::None,
         date,
     };
-    let (own, valid_until) = match request.root {
+    let (generator, valid_until) = match request.root {
         RootChoice::Verbatim { date } => return Ok(verbatim(date)),
-        RootChoice::Upstream { date, own, older } => match newest {
+        RootChoice::Upstream {
+            date,
+            generator,
+            older,
+        } => match newest {
             // One without a date is older than any other to clients.
             Some(newest)
-                if own.format.compares_dates()
+                if generator.format.compares_dates()
                     && date.is_none_or(|date| date < newest)
-                    && (is_ours || older == OlderRoot::Redate) =>
+                    && (has_generated_root || older == OlderRootPolicy::Redate) =>
             {
-                if target.key.is_none() {
+                if prepared.key.is_none() {
                     let path = request.tree.to_owned();
-                    return Err(PublishError::Older { path, newest, date });
+                    return Err(PublishError::RootTooOld { path, newest, date });
                 }
-                (own, ValidUntil::IsDropped)
+                (generator, ValidUntil::IsDropped)
             }
             _ => return Ok(verbatim(date)),
         },
         // A snapshot is meant to outlive it.
-        RootChoice::Own(own) if request.snapshot.is_some() => (own, ValidUntil::IsDropped),
-        RootChoice::Own(own) => (own, ValidUntil::Stays),
+        RootChoice::Generated(generator) if request.snapshot.is_some() => {
+            (generator, ValidUntil::IsDropped)
+        }
+        RootChoice::Generated(generator) => (generator, ValidUntil::Stays),
     };
-    let signer = OwnSigner {
-        format: own.format,
-        key: target.key,
-        key_name: own.key_name,
+    let signer = RootSigner {
+        format: generator.format,
+        key: prepared.key,
+        key_name: generator.key_name,
     };
     let newer = newest.map_or(i64::MIN, |newest| newest.saturating_add(1));
     let date = tree.now.max(newer);
-    let built = with_own_root(tree.storage, request.manifest, signer, date, valid_until)?;
+    let built = generate_root(tree.storage, request.manifest, signer, date, valid_until)?;
     // What names it is recorded when it is published; until then a cleanup would only make the next
     // run do this again.
     tree.storage
         .write(|writer| writer.put_made(&built, tree.now))?;
     Ok(ChosenRoot {
         manifest: built.id,
-        own: match target.key {
-            Some(key) => OwnRoot::SignedBy(key.fingerprint()),
-            None => OwnRoot::Unsigned,
+        generated: match prepared.key {
+            Some(key) => GeneratedRoot::SignedBy(key.fingerprint()),
+            None => GeneratedRoot::Unsigned,
         },
-        date: own.format.compares_dates().then_some(date),
+        date: generator.format.compares_dates().then_some(date),
     })
 }
 
 /// What a root of ours is made with.
 #[derive(Clone, Copy)]
-struct OwnSigner<'a> {
+struct RootSigner<'a> {
     format: &'static dyn Format,
     /// `None` leaves it unsigned.
     key: Option<&'a SigningKey>,
@@ -104,10 +110,10 @@ struct OwnSigner<'a> {
 }
 
 /// What a manifest lists, with another root.
-fn with_own_root(
+fn generate_root(
     storage: &Storage,
     manifest: ObjectId,
-    signer: OwnSigner<'_>,
+    signer: RootSigner<'_>,
     date: i64,
     valid_until: ValidUntil,
 ) -> Result<Built, PublishError> {
@@ -193,7 +199,7 @@ type File = (RelPath, Vec<u8>, Role);
 fn signed(
     root: Vec<u8>,
     source: &RootSource,
-    signer: OwnSigner<'_>,
+    signer: RootSigner<'_>,
     date: i64,
 ) -> Result<Vec<File>, PublishError> {
     let mut files = Vec::new();
@@ -217,7 +223,7 @@ fn key_files(
     storage: &Storage,
     entries: &[Entry],
     key: &SigningKey,
-    signer: OwnSigner<'_>,
+    signer: RootSigner<'_>,
 ) -> Result<Vec<File>, PublishError> {
     let mut files = Vec::new();
     for file in signer.format.own_keys(signer.key_name) {
@@ -232,7 +238,7 @@ fn key_files(
                 }
             }
             Some(entry) if entry.role != Role::Key => {
-                return Err(PublishError::KeyPlace {
+                return Err(PublishError::KeyPathTaken {
                     path: entry.path.clone(),
                 });
             }

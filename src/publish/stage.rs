@@ -11,21 +11,21 @@ use rustix::io::Errno;
 use super::directory::make_directory;
 use super::error::PublishError;
 use super::layout::Layout;
-use super::tree::Tree;
+use super::tree::LockedTree;
 use crate::digest::ObjectId;
 use crate::pool::Pool;
 use crate::regular_file::named;
 
 /// How a file got into the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Means {
+enum StagedAs {
     Link,
     Copy,
 }
 
 /// Makes every file of the layout in the staging directory. Returns how many files take space of
 /// their own.
-pub fn fill(tree: &Tree<'_>, layout: &Layout) -> Result<u64, PublishError> {
+pub fn fill(tree: &LockedTree<'_>, layout: &Layout) -> Result<u64, PublishError> {
     let staging = &tree.staging;
     let pool = &tree.storage.pool;
     let mut made: HashSet<PathBuf> = HashSet::new();
@@ -47,11 +47,11 @@ pub fn fill(tree: &Tree<'_>, layout: &Layout) -> Result<u64, PublishError> {
         }
         let source = pool.object_path(object);
         let previous = tree.path.join(path);
-        let means = if links_possible {
+        let staged = if links_possible {
             match link(&source, &target)? {
-                Linked::Done => Means::Link,
-                Linked::TooMany => copy(&source, &target)?,
-                Linked::Impossible => {
+                LinkResult::Created => StagedAs::Link,
+                LinkResult::TooManyLinks => copy(&source, &target)?,
+                LinkResult::Unsupported => {
                     links_possible = false;
                     link_from_previous(pool, &previous, object, &source, &target)?
                 }
@@ -59,7 +59,7 @@ pub fn fill(tree: &Tree<'_>, layout: &Layout) -> Result<u64, PublishError> {
         } else {
             link_from_previous(pool, &previous, object, &source, &target)?
         };
-        if means == Means::Copy {
+        if staged == StagedAs::Copy {
             copied += 1;
         }
     }
@@ -71,27 +71,27 @@ pub fn fill(tree: &Tree<'_>, layout: &Layout) -> Result<u64, PublishError> {
     Ok(copied)
 }
 
-enum Linked {
-    Done,
+enum LinkResult {
+    Created,
     /// ext4 allows 65,000 links to one file.
-    TooMany,
+    TooManyLinks,
     /// The tree is on another file system than the pool, or theirs has no links.
-    Impossible,
+    Unsupported,
 }
 
-fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
+fn link(source: &Path, target: &Path) -> Result<LinkResult, PublishError> {
     let Err(error) = std::fs::hard_link(source, target) else {
-        return Ok(Linked::Done);
+        return Ok(LinkResult::Created);
     };
     match Errno::from_io_error(&error) {
-        Some(Errno::MLINK) => Ok(Linked::TooMany),
-        Some(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Linked::Impossible),
+        Some(Errno::MLINK) => Ok(LinkResult::TooManyLinks),
+        Some(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(LinkResult::Unsupported),
         Some(Errno::PERM) => {
             let owner = fs::metadata(source)?.uid();
             let user = rustix::process::geteuid();
             // They may make links to it; so it is the file system that cannot, as FAT and exFAT.
             if user.is_root() || user.as_raw() == owner {
-                return Ok(Linked::Impossible);
+                return Ok(LinkResult::Unsupported);
             }
             Err(PublishError::NotOwner {
                 path: source.to_owned(),
@@ -117,17 +117,17 @@ fn link_from_previous(
     object: ObjectId,
     source: &Path,
     target: &Path,
-) -> Result<Means, PublishError> {
+) -> Result<StagedAs, PublishError> {
     if pool.has_same_content(object, previous)? && fs::hard_link(previous, target).is_ok() {
-        return Ok(Means::Link);
+        return Ok(StagedAs::Link);
     }
     copy(source, target)
 }
 
-fn copy(source: &Path, target: &Path) -> Result<Means, PublishError> {
+fn copy(source: &Path, target: &Path) -> Result<StagedAs, PublishError> {
     fs::copy(source, target)?;
     fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
-    Ok(Means::Copy)
+    Ok(StagedAs::Copy)
 }
 
 fn make_parents(path: &Path, top: &Path, made: &mut HashSet<PathBuf>) -> io::Result<()> {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::directory::{identity, staging_path};
 use super::recover::recover;
 use super::replace::{pending, publish_at};
-use super::root::OwnRoot;
-use super::target::{OlderRoot, Own, Request, RootChoice};
-use super::tree::{Patience, Tree};
+use super::request::{OlderRootPolicy, Request, RootChoice, RootGenerator};
+use super::root::GeneratedRoot;
+use super::tree::{LockWait, LockedTree};
 use super::unpublish::unpublish;
 use super::*;
 use crate::digest::ObjectId;
@@ -47,17 +47,17 @@ impl Scene {
 
     fn recover(&self, now: i64) -> Result<Option<TreeRecord>, PublishError> {
         let path = self.tree();
-        recover(&Tree::lock_at(
+        recover(&LockedTree::lock_at(
             &self.storage,
             &path,
-            Patience::AsAsked,
+            LockWait::Configured,
             now,
         )?)
     }
 
     fn unpublish(&self) -> Result<Removal, PublishError> {
-        let (afterwards, absent) = (Afterwards::Nothing, Absent::Refused);
-        unpublish(&self.storage, &self.tree(), afterwards, absent)
+        let (fate, missing) = (RecordFate::Remove, MissingTree::Reject);
+        unpublish(&self.storage, &self.tree(), fate, missing)
     }
 
     fn manifest(&self, files: &[(&str, &str)]) -> ObjectId {
@@ -112,7 +112,7 @@ impl Scene {
                 manifest,
                 root: RootChoice::Verbatim { date: None },
                 keep: Duration::from_secs(100),
-                effort: Effort::WhenChanged,
+                mode: PublishMode::IfChanged,
             },
             now,
         )
@@ -156,7 +156,7 @@ fn earlier_generations_stay_for_their_time_but_not_their_roots() {
             files: 4,
             copied: 0,
             retained: 2,
-            root: OwnRoot::None,
+            root: GeneratedRoot::None,
         })
     );
     assert_eq!(scene.files(), ["a/1", "a/2", "b", "root"]);
@@ -425,7 +425,7 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
     let no_key = ConfiguredKey::none();
     let year_2040 = 2_208_988_800;
     let show = |manifest, date, now| {
-        let own = Own {
+        let generator = RootGenerator {
             format: RepoFormat::Apt.rules(),
             key: &no_key,
             key_name: &key_name,
@@ -438,23 +438,23 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
             manifest,
             root: RootChoice::Upstream {
                 date: Some(date),
-                own,
-                older: OlderRoot::Redate,
+                generator,
+                older: OlderRootPolicy::Redate,
             },
             keep: Duration::ZERO,
-            effort: Effort::Always,
+            mode: PublishMode::Always,
         };
         publish_at(&scene.storage, request, now)
     };
     show(first, year_2040, year_2040).unwrap();
     assert!(matches!(
         show(second, year_2040 - 1, year_2040),
-        Err(PublishError::Older { .. })
+        Err(PublishError::RootTooOld { .. })
     ));
     show(second, 1000, 1001).unwrap();
     assert!(matches!(
         show(first, 999, 1002),
-        Err(PublishError::Older { .. })
+        Err(PublishError::RootTooOld { .. })
     ));
 }
 
@@ -473,13 +473,7 @@ fn a_place_that_is_published_again_is_wanted_again() {
             .unwrap()
     };
     scene.publish(manifest, 0).unwrap();
-    unpublish(
-        &scene.storage,
-        &tree,
-        Afterwards::NotWanted,
-        Absent::Refused,
-    )
-    .unwrap();
+    unpublish(&scene.storage, &tree, RecordFate::Keep, MissingTree::Reject).unwrap();
     let before = record().unwrap();
     assert!(!before.wanted && !before.is_on_disk());
     scene.publish(manifest, 1).unwrap();

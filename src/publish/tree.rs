@@ -12,19 +12,19 @@ use crate::store::records::TreeRecord;
 
 /// How long a sync waits for another run that is publishing at the same place: that takes seconds,
 /// and the sync may have taken hours.
-const PATIENCE: Duration = Duration::from_mins(1);
+const EXTENDED_WAIT: Duration = Duration::from_mins(1);
 
 /// How long another run is waited for that works on the same tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum LockWait {
     /// As long as the command line says.
-    AsAsked,
+    Configured,
     /// That long, but at least the seconds that a publishing takes.
-    AtLeastOnePublishing,
+    Extended,
 }
 
 /// The place of a published tree. Its lock is held until this is dropped.
-pub struct Tree<'a> {
+pub struct LockedTree<'a> {
     pub storage: &'a Storage,
     pub path: &'a Path,
     /// Beside it, where the next generation is staged.
@@ -34,24 +34,24 @@ pub struct Tree<'a> {
     _lock: Guard<'a>,
 }
 
-impl<'a> Tree<'a> {
+impl<'a> LockedTree<'a> {
     pub fn lock(
         storage: &'a Storage,
         path: &'a Path,
-        patience: Patience,
+        wait: LockWait,
     ) -> Result<Self, PublishError> {
-        Self::lock_at(storage, path, patience, crate::time::now())
+        Self::lock_at(storage, path, wait, crate::time::now())
     }
 
     pub fn lock_at(
         storage: &'a Storage,
         path: &'a Path,
-        patience: Patience,
+        wait: LockWait,
         now: i64,
     ) -> Result<Self, PublishError> {
-        let lock = match patience {
-            Patience::AsAsked => storage.locks.tree(path)?,
-            Patience::AtLeastOnePublishing => storage.locks.tree_with_wait(path, PATIENCE)?,
+        let lock = match wait {
+            LockWait::Configured => storage.locks.tree(path)?,
+            LockWait::Extended => storage.locks.tree_with_wait(path, EXTENDED_WAIT)?,
         };
         Ok(Self {
             storage,
@@ -67,12 +67,12 @@ impl<'a> Tree<'a> {
         self.storage.read(|reader| reader.tree(self.path))
     }
 
-    pub fn put(&self, record: &TreeRecord) -> Result<(), StoreError> {
+    pub fn put_record(&self, record: &TreeRecord) -> Result<(), StoreError> {
         self.storage
             .write(|writer| writer.put_tree(self.path, record))
     }
 
-    pub fn forget(&self) -> Result<(), StoreError> {
+    pub fn remove_record(&self) -> Result<(), StoreError> {
         self.storage.write(|writer| writer.remove_tree(self.path))
     }
 

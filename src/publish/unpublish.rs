@@ -7,29 +7,29 @@ use fs_err as fs;
 
 use super::directory::{identity, is_empty, remove};
 use super::error::{PublishError, RequestError};
+use super::existing::{PathState, path_state};
+use super::foreign_files::reject_foreign_files;
 use super::layout::Layout;
-use super::presence::{Observation, observe};
 use super::recover::recover;
-use super::strays::reject_foreign_files;
-use super::tree::{Patience, Tree};
+use super::tree::{LockWait, LockedTree};
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
 /// What is remembered of a place once its tree is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Afterwards {
+pub enum RecordFate {
     /// Syncs leave it alone, and clients may know the date of the root that it had.
-    NotWanted,
-    Nothing,
+    Keep,
+    Remove,
 }
 
 /// Which trees may be forgotten without being removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
+pub enum MissingTree {
     /// None: the disk may be back tomorrow.
-    Refused,
+    Reject,
     /// Those that are not there: their disks are lost for good.
-    Forgotten,
+    Forget,
 }
 
 /// What was done with a tree.
@@ -54,10 +54,10 @@ pub fn unpublish_tree(
     storage: &Storage,
     path: &Path,
     record: &TreeRecord,
-    afterwards: Afterwards,
-    absent: Absent,
+    fate: RecordFate,
+    missing: MissingTree,
 ) -> Result<Unpublished, RequestError> {
-    let removal = unpublish(storage, path, afterwards, absent)
+    let removal = unpublish(storage, path, fate, missing)
         .map_err(|source| RequestError::failed(&record.repository, source))?;
     Ok(Unpublished {
         path: path.to_owned(),
@@ -71,76 +71,76 @@ pub fn unpublish_tree(
 pub fn unpublish(
     storage: &Storage,
     path: &Path,
-    afterwards: Afterwards,
-    absent: Absent,
+    fate: RecordFate,
+    missing: MissingTree,
 ) -> Result<Removal, PublishError> {
-    let tree = Tree::lock(storage, path, Patience::AsAsked)?;
+    let tree = LockedTree::lock(storage, path, LockWait::Configured)?;
     let mut removal = Removal::Removed;
     let mut record = tree.record()?.ok_or_else(|| PublishError::NotPublished {
         path: path.to_owned(),
     })?;
-    if is_out_of_sight(&tree, &record)? {
+    if is_removed_or_staged(&tree, &record)? {
         // Its rest goes next, and is all that tells it from a tree whose disk is away.
         record.leftover = identity(&tree.staging)?;
         record.staging = None;
-        put_not_wanted(&tree, &mut record)?;
+        put_unpublished(&tree, &mut record)?;
     }
     if let Some(mut record) = recover(&tree)?
         && record.is_on_disk()
     {
-        match observe(path, Some(&record))? {
+        match path_state(path, Some(&record))? {
             // A disk that is not mounted looks like this, and will be back with the tree.
-            Observation::Missing if absent == Absent::Refused => {
+            PathState::Missing if missing == MissingTree::Reject => {
                 return Err(PublishError::TreeMissing {
                     path: path.to_owned(),
                 });
             }
-            Observation::Missing => {
-                put_not_wanted(&tree, &mut record)?;
+            PathState::Missing => {
+                put_unpublished(&tree, &mut record)?;
                 removal = Removal::Forgotten;
             }
             _ => remove_tree(&tree, &mut record)?,
         }
     }
-    match afterwards {
-        Afterwards::NotWanted => {
+    match fate {
+        RecordFate::Keep => {
             if let Some(mut record) = tree.record()? {
                 record.leftover = None;
-                tree.put(&record)?;
+                tree.put_record(&record)?;
             }
         }
-        Afterwards::Nothing => tree.forget()?,
+        RecordFate::Remove => tree.remove_record()?,
     }
     Ok(removal)
 }
 
-fn remove_tree(tree: &Tree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
+fn remove_tree(tree: &LockedTree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
     if is_empty(tree.path)? {
-        put_not_wanted(tree, record)?;
+        put_unpublished(tree, record)?;
         tree.check_lock()?;
         return Ok(fs::remove_dir(tree.path)?);
     }
     let known = tree
         .storage
-        .read(|reader| Layout::of_everything_recorded(reader, record))?;
+        .read(|reader| Layout::of_record(reader, record))?;
     reject_foreign_files(tree.storage, tree.path, &known)?;
     // Recorded first: what is found under the staging name later is then known to be ours.
     record.leftover = identity(tree.path)?;
-    tree.put(record)?;
+    tree.put_record(record)?;
     tree.check_lock()?;
     fs::rename(tree.path, &tree.staging)?;
-    put_not_wanted(tree, record)?;
+    put_unpublished(tree, record)?;
     Ok(remove(&tree.staging)?)
 }
 
 /// From here on nothing is expected there.
-fn put_not_wanted(tree: &Tree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
+fn put_unpublished(tree: &LockedTree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
     record.forget_content();
-    Ok(tree.put(record)?)
+    Ok(tree.put_record(record)?)
 }
 
 /// Whether a tree is not there because a killed run removed it, or had not published it yet.
-fn is_out_of_sight(tree: &Tree<'_>, record: &TreeRecord) -> io::Result<bool> {
+fn is_removed_or_staged(tree: &LockedTree<'_>, record: &TreeRecord) -> io::Result<bool> {
     if identity(tree.path)?.is_some() {
         return Ok(false);
     }

@@ -24,17 +24,17 @@ pub struct Request<'a> {
     pub root: RootChoice<'a>,
     /// How long the files of earlier generations stay.
     pub keep: Duration,
-    pub effort: Effort,
+    pub mode: PublishMode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
+pub enum PublishMode {
     /// Nothing is done when the tree shows the manifest already, as the store remembers.
-    WhenChanged,
+    IfChanged,
     /// The tree is made anew whatever is there.
     Always,
     /// And also where it is missing: it is lost for good.
-    Recreate,
+    RecreateMissing,
 }
 
 /// Who asks for a tree to be published.
@@ -56,17 +56,17 @@ pub enum RootChoice<'a> {
     /// `older` decides.
     Upstream {
         date: Option<i64>,
-        own: Own<'a>,
-        older: OlderRoot,
+        generator: RootGenerator<'a>,
+        older: OlderRootPolicy,
     },
     /// One of ours: the manifest's is neither dated nor signed yet.
-    Own(Own<'a>),
+    Generated(RootGenerator<'a>),
 }
 
 /// What is done about a root that is older than one that clients may know, and that they would
 /// silently ignore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OlderRoot {
+pub enum OlderRootPolicy {
     /// It gets a root of ours that is newer, or is refused where there is no key to sign with.
     Redate,
     /// The upstream went back, and the administrator accepted that: it is shown as it is. After a
@@ -76,7 +76,7 @@ pub enum OlderRoot {
 
 /// What a root of ours is made with.
 #[derive(Clone, Copy)]
-pub struct Own<'a> {
+pub struct RootGenerator<'a> {
     pub format: &'static dyn Format,
     /// Read when a root of ours may be needed. Without a key the root is unsigned.
     pub key: &'a ConfiguredKey<'a>,
@@ -85,23 +85,25 @@ pub struct Own<'a> {
 }
 
 /// A request, with the key that it needs at hand.
-pub struct Target<'a> {
+pub struct PreparedRequest<'a> {
     pub request: Request<'a>,
     /// `None`: none is configured, or none is needed.
     pub key: Option<&'a SigningKey>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> PreparedRequest<'a> {
     /// `record` is what is known of the place. A key that cannot be read is an error only where
     /// one may be needed.
     pub fn new(request: Request<'a>, record: Option<&TreeRecord>) -> Result<Self, PublishError> {
-        let has_own_root = record.is_some_and(|record| record.source.is_some());
+        let has_generated_root = record.is_some_and(|record| record.source.is_some());
         let key = match request.root {
-            RootChoice::Own(own) => own.key.read()?,
-            RootChoice::Upstream { own, older, .. }
-                if own.format.compares_dates() && (has_own_root || older == OlderRoot::Redate) =>
+            RootChoice::Generated(generator) => generator.key.read()?,
+            RootChoice::Upstream {
+                generator, older, ..
+            } if generator.format.compares_dates()
+                && (has_generated_root || older == OlderRootPolicy::Redate) =>
             {
-                own.key.read()?
+                generator.key.read()?
             }
             RootChoice::Upstream { .. } | RootChoice::Verbatim { .. } => None,
         };
@@ -112,7 +114,9 @@ impl<'a> Target<'a> {
     pub fn format(&self) -> Option<&'static dyn Format> {
         match self.request.root {
             RootChoice::Verbatim { .. } => None,
-            RootChoice::Upstream { own, .. } | RootChoice::Own(own) => Some(own.format),
+            RootChoice::Upstream { generator, .. } | RootChoice::Generated(generator) => {
+                Some(generator.format)
+            }
         }
     }
 
@@ -124,7 +128,7 @@ impl<'a> Target<'a> {
             RootChoice::Verbatim { .. } | RootChoice::Upstream { .. } => {
                 record.content() == manifest
             }
-            RootChoice::Own(_) => {
+            RootChoice::Generated(_) => {
                 record.source == manifest
                     && record.root_key == self.key.map(SigningKey::fingerprint)
             }

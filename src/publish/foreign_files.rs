@@ -19,7 +19,7 @@ use crate::storage::Storage;
 
 /// What was found beside the recorded files. Anything that is not ours is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strays {
+pub enum ExtraFiles {
     None,
     PoolFiles,
 }
@@ -30,10 +30,10 @@ pub fn reject_foreign_files(
     storage: &Storage,
     tree: &Path,
     known: &Layout,
-) -> Result<Strays, PublishError> {
+) -> Result<ExtraFiles, PublishError> {
     let mut pool = PoolFiles::new(&storage.pool);
     let mut foreign: Vec<PathBuf> = Vec::new();
-    let mut strays = Strays::None;
+    let mut extra_files = ExtraFiles::None;
     let mut directories = vec![tree.to_owned()];
     while let Some(directory) = directories.pop() {
         storage.interrupt.check()?;
@@ -50,7 +50,7 @@ pub fn reject_foreign_files(
                 }
             } else if !relative.is_some_and(|relative| known.has(relative)) {
                 if pool.contains(&path)? {
-                    strays = Strays::PoolFiles;
+                    extra_files = ExtraFiles::PoolFiles;
                 } else {
                     foreign.push(path);
                 }
@@ -59,7 +59,7 @@ pub fn reject_foreign_files(
     }
     foreign.sort();
     match foreign.first() {
-        None => Ok(strays),
+        None => Ok(extra_files),
         Some(first) => Err(PublishError::ForeignFiles {
             tree: tree.to_owned(),
             first: first.clone(),
@@ -72,7 +72,7 @@ pub fn reject_foreign_files(
 /// of it.
 pub fn holds_only_pool_files(storage: &Storage, directory: &Path) -> Result<bool, PublishError> {
     match reject_foreign_files(storage, directory, &Layout::default()) {
-        Ok(strays) => Ok(strays == Strays::PoolFiles),
+        Ok(extra_files) => Ok(extra_files == ExtraFiles::PoolFiles),
         Err(PublishError::ForeignFiles { .. }) => Ok(false),
         Err(error) => Err(error),
     }

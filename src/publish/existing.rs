@@ -10,43 +10,43 @@ use fs_err as fs;
 
 use super::directory::{identity, is_empty};
 use super::error::PublishError;
+use super::foreign_files::{ExtraFiles, holds_only_pool_files, reject_foreign_files};
 use super::layout::Layout;
+use super::request::{PreparedRequest, PublishMode};
 use super::root;
-use super::strays::{Strays, holds_only_pool_files, reject_foreign_files};
-use super::target::{Effort, Target};
-use super::tree::Tree;
+use super::tree::LockedTree;
 use crate::mounts;
 use crate::regular_file::is_absent;
 use crate::storage::Storage;
 use crate::store::records::{DirectoryId, TreeRecord};
 
 /// What was found, as far as it may be replaced.
-pub enum Presence {
+pub enum Existing {
     /// Nothing; with what is remembered of the place.
-    Free(Option<TreeRecord>),
+    Nothing(Option<TreeRecord>),
     /// The tree that is recorded.
-    Shown(TreeRecord),
+    Published(TreeRecord),
     /// Files of ours that the record does not account for.
-    Unaccounted(Option<TreeRecord>),
+    Unrecorded(Option<TreeRecord>),
 }
 
-impl Presence {
+impl Existing {
     pub fn into_record(self) -> Option<TreeRecord> {
         match self {
-            Self::Shown(record) => Some(record),
-            Self::Free(record) | Self::Unaccounted(record) => record,
+            Self::Published(record) => Some(record),
+            Self::Nothing(record) | Self::Unrecorded(record) => record,
         }
     }
 }
 
-pub struct Found {
-    pub presence: Presence,
-    pub strays: Strays,
+pub struct Inspection {
+    pub existing: Existing,
+    pub extra_files: ExtraFiles,
 }
 
 /// What a place looks like from outside: no file in it was compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Observation {
+pub enum PathState {
     /// Nothing, or an empty directory, where nothing should be.
     Free,
     /// It was published, and is not there.
@@ -54,49 +54,49 @@ pub enum Observation {
     /// The directory that is recorded; now with this identity.
     Recorded(DirectoryId),
     /// Another one than the one that is recorded.
-    Another(DirectoryId),
+    OtherDirectory(DirectoryId),
     /// A directory with something in it where nothing was published.
     Unrecorded,
 }
 
 /// Looks at a tree, and decides whether it may be replaced. A directory that was moved or restored
 /// is taken over here.
-pub fn find(
-    tree: &Tree<'_>,
-    target: &Target<'_>,
+pub fn inspect(
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
     record: Option<TreeRecord>,
-) -> Result<Found, PublishError> {
-    let effort = target.request.effort;
-    let free = |record| Found {
-        presence: Presence::Free(record),
-        strays: Strays::None,
+) -> Result<Inspection, PublishError> {
+    let mode = prepared.request.mode;
+    let nothing = |record| Inspection {
+        existing: Existing::Nothing(record),
+        extra_files: ExtraFiles::None,
     };
-    match (observe(tree.path, record.as_ref())?, record) {
-        (Observation::Missing, record) if effort == Effort::Recreate => Ok(free(record)),
-        (Observation::Missing, _) => Err(PublishError::TreeMissing {
+    match (path_state(tree.path, record.as_ref())?, record) {
+        (PathState::Missing, record) if mode == PublishMode::RecreateMissing => Ok(nothing(record)),
+        (PathState::Missing, _) => Err(PublishError::TreeMissing {
             path: tree.path.to_owned(),
         }),
-        (Observation::Free, record) => {
-            if effort != Effort::Recreate {
-                reject_unmounted_place(tree.storage, tree.path)?;
+        (PathState::Free, record) => {
+            if mode != PublishMode::RecreateMissing {
+                reject_unmounted_path(tree.storage, tree.path)?;
             }
-            Ok(free(record))
+            Ok(nothing(record))
         }
-        (Observation::Recorded(here), Some(record)) => check_recorded(tree, target, record, here),
-        (Observation::Another(here), Some(record)) => check_moved(tree, record, here),
-        (_, record) => check_unrecorded(tree, target, record),
+        (PathState::Recorded(here), Some(record)) => check_recorded(tree, prepared, record, here),
+        (PathState::OtherDirectory(here), Some(record)) => check_moved(tree, record, here),
+        (_, record) => check_unrecorded(tree, prepared, record),
     }
 }
 
-pub fn observe(tree: &Path, record: Option<&TreeRecord>) -> Result<Observation, PublishError> {
+pub fn path_state(tree: &Path, record: Option<&TreeRecord>) -> Result<PathState, PublishError> {
     // A first publishing that was killed, and whose directory has neither name: only its disk knows
     // how far it came.
     let shown = record.filter(|record| record.manifest.is_some() || record.staging.is_some());
     match fs::symlink_metadata(tree) {
         Err(error) if is_absent(&error) => {
             return Ok(match shown {
-                Some(_) => Observation::Missing,
-                None => Observation::Free,
+                Some(_) => PathState::Missing,
+                None => PathState::Free,
             });
         }
         Err(error) => return Err(error.into()),
@@ -120,68 +120,72 @@ pub fn observe(tree: &Path, record: Option<&TreeRecord>) -> Result<Observation, 
     Ok(match (shown.is_some(), is_empty(tree)?) {
         // An empty directory in the place of a tree is what a mount point looks like; somebody
         // emptied it where it is the tree's.
-        (true, true) if is_recorded != Some(true) => Observation::Missing,
-        (_, true) => Observation::Free,
-        (true, false) if is_recorded == Some(false) => Observation::Another(here),
-        (true, false) => Observation::Recorded(here),
-        (false, false) => Observation::Unrecorded,
+        (true, true) if is_recorded != Some(true) => PathState::Missing,
+        (_, true) => PathState::Free,
+        (true, false) if is_recorded == Some(false) => PathState::OtherDirectory(here),
+        (true, false) => PathState::Recorded(here),
+        (false, false) => PathState::Unrecorded,
     })
 }
 
 /// The tree is the one that is recorded. What is in it is looked at only where it is about to be
 /// replaced.
 fn check_recorded(
-    tree: &Tree<'_>,
-    target: &Target<'_>,
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
     mut record: TreeRecord,
     here: DirectoryId,
-) -> Result<Found, PublishError> {
-    let is_done = target.request.effort == Effort::WhenChanged && target.is_shown_by(&record);
+) -> Result<Inspection, PublishError> {
+    let is_done = prepared.request.mode == PublishMode::IfChanged && prepared.is_shown_by(&record);
     let is_first = record.directory.is_none();
-    let strays = if is_done && !is_first {
-        Strays::None
+    let extra_files = if is_done && !is_first {
+        ExtraFiles::None
     } else {
-        find_strays(tree.storage, tree.path, &record)?
+        find_extra_files(tree.storage, tree.path, &record)?
     };
     // The first time since an upgrade, or a backup of that time: what was published since would go
     // unnoticed.
     if is_first
-        && (strays != Strays::None
-            || !shows_everything(tree.storage, tree.path, &record, Depth::Size)?)
+        && (extra_files != ExtraFiles::None
+            || !is_complete(tree.storage, tree.path, &record, Comparison::Size)?)
     {
-        return Ok(Found {
-            presence: Presence::Unaccounted(Some(record)),
-            strays,
+        return Ok(Inspection {
+            existing: Existing::Unrecorded(Some(record)),
+            extra_files,
         });
     }
     if record.directory != Some(here) {
         // Noted for the first time, or its disk has another device number today.
         record.directory = Some(here);
-        tree.put(&record)?;
+        tree.put_record(&record)?;
     }
-    Ok(Found {
-        presence: Presence::Shown(record),
-        strays,
+    Ok(Inspection {
+        existing: Existing::Published(record),
+        extra_files,
     })
 }
 
 /// It was restored from a backup, copied or moved: what it shows is compared before it counts as
 /// the tree.
 fn check_moved(
-    tree: &Tree<'_>,
+    tree: &LockedTree<'_>,
     mut record: TreeRecord,
     here: DirectoryId,
-) -> Result<Found, PublishError> {
-    let strays = find_strays(tree.storage, tree.path, &record)?;
+) -> Result<Inspection, PublishError> {
+    let extra_files = find_extra_files(tree.storage, tree.path, &record)?;
     // File systems without ids and times (NFS) have another device number after each mount: there
     // the inode has to do.
     let is_likely = record
         .directory
         .is_some_and(|known| known.inode == here.inode && known.born.or(here.born).is_none());
-    let depth = if is_likely { Depth::Size } else { Depth::Bytes };
-    let is_whole =
-        strays == Strays::None && shows_everything(tree.storage, tree.path, &record, depth)?;
-    if strays == Strays::None && !(is_likely && is_whole) {
+    let comparison = if is_likely {
+        Comparison::Size
+    } else {
+        Comparison::Content
+    };
+    let is_whole = extra_files == ExtraFiles::None
+        && is_complete(tree.storage, tree.path, &record, comparison)?;
+    if extra_files == ExtraFiles::None && !(is_likely && is_whole) {
         log::warn!(
             "{}: not the directory that chantal published (restored from a backup?): {}",
             tree.path.display(),
@@ -192,25 +196,28 @@ fn check_moved(
             }
         );
     }
-    let presence = if is_whole {
+    let existing = if is_whole {
         record.directory = Some(here);
-        tree.put(&record)?;
-        Presence::Shown(record)
+        tree.put_record(&record)?;
+        Existing::Published(record)
     } else {
-        Presence::Unaccounted(Some(record))
+        Existing::Unrecorded(Some(record))
     };
-    Ok(Found { presence, strays })
+    Ok(Inspection {
+        existing,
+        extra_files,
+    })
 }
 
 /// The store knows nothing of what is there: it is an older one restored from a backup, or it is
 /// somebody's directory.
 fn check_unrecorded(
-    tree: &Tree<'_>,
-    target: &Target<'_>,
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
     record: Option<TreeRecord>,
-) -> Result<Found, PublishError> {
-    let has_root = match target.format() {
-        Some(format) => root::source(tree.storage, target.request.manifest, format)?
+) -> Result<Inspection, PublishError> {
+    let has_root = match prepared.format() {
+        Some(format) => root::source(tree.storage, prepared.request.manifest, format)?
             .is_some_and(|source| source.path().below(tree.path).is_file()),
         None => false,
     };
@@ -224,42 +231,42 @@ fn check_unrecorded(
          are in the pool, tree adopted",
         tree.path.display()
     );
-    Ok(Found {
-        presence: Presence::Unaccounted(record),
-        strays: Strays::PoolFiles,
+    Ok(Inspection {
+        existing: Existing::Unrecorded(record),
+        extra_files: ExtraFiles::PoolFiles,
     })
 }
 
-fn find_strays(
+fn find_extra_files(
     storage: &Storage,
     tree: &Path,
     record: &TreeRecord,
-) -> Result<Strays, PublishError> {
-    let known = storage.read(|reader| Layout::of_everything_recorded(reader, record))?;
-    let strays = reject_foreign_files(storage, tree, &known)?;
-    if strays == Strays::PoolFiles {
+) -> Result<ExtraFiles, PublishError> {
+    let known = storage.read(|reader| Layout::of_record(reader, record))?;
+    let extra_files = reject_foreign_files(storage, tree, &known)?;
+    if extra_files == ExtraFiles::PoolFiles {
         log::warn!(
             "{}: contains files of the pool that the database does not list (older database \
              restored from a backup?): tree adopted",
             tree.display()
         );
     }
-    Ok(strays)
+    Ok(extra_files)
 }
 
 /// How closely files are compared that are not links to the pool's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Depth {
+enum Comparison {
     Size,
-    Bytes,
+    Content,
 }
 
 /// Whether every file that the tree shows by its record is there.
-fn shows_everything(
+fn is_complete(
     storage: &Storage,
     tree: &Path,
     record: &TreeRecord,
-    depth: Depth,
+    comparison: Comparison,
 ) -> Result<bool, PublishError> {
     let Some(manifest) = record.manifest else {
         return Ok(false);
@@ -268,10 +275,10 @@ fn shows_everything(
     for (path, stored) in layout.files() {
         storage.interrupt.check()?;
         let path = tree.join(path);
-        let is_there = match depth {
-            Depth::Size => fs::symlink_metadata(&path)
+        let is_there = match comparison {
+            Comparison::Size => fs::symlink_metadata(&path)
                 .is_ok_and(|found| found.is_file() && found.len() == stored.size),
-            Depth::Bytes => storage.pool.has_same_content(stored.object, &path)?,
+            Comparison::Content => storage.pool.has_same_content(stored.object, &path)?,
         };
         if !is_there {
             return Ok(false);
@@ -283,7 +290,7 @@ fn shows_everything(
 /// A place where nothing was published yet cannot tell that its disk is away, but the trees beside
 /// it can: the directories that would be made for it are missing for them too, and they were
 /// published on another file system than the one that is there. So can /etc/fstab.
-fn reject_unmounted_place(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
+fn reject_unmounted_path(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
     if let Some(mount_point) = mounts::unmounted_above(tree)? {
         return Err(PublishError::NotMounted {
             path: tree.to_owned(),
@@ -332,8 +339,8 @@ fn nearest_directory(path: &Path) -> Option<PathBuf> {
 
 /// Whether a published tree is there, for those who only look.
 pub fn is_missing(tree: &Path, record: &TreeRecord) -> io::Result<bool> {
-    match observe(tree, Some(record)) {
-        Ok(observe) => Ok(observe == Observation::Missing),
+    match path_state(tree, Some(record)) {
+        Ok(path_state) => Ok(path_state == PathState::Missing),
         Err(PublishError::Io(error)) => Err(error),
         Err(_) => Ok(false),
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::error::RequestError;
 use super::replace::{Outcome, publish};
-use super::root::OwnRoot;
-use super::target::{Caller, Effort, OlderRoot, Own, Request, RootChoice};
+use super::request::{Caller, OlderRootPolicy, PublishMode, Request, RootChoice, RootGenerator};
+use super::root::GeneratedRoot;
 use crate::config::{self, Config, PackageCheck};
 use crate::names::{RepoId, SnapshotName};
 use crate::repo_format::RepoFormat;
@@ -24,16 +24,16 @@ pub struct Publisher<'a> {
     pub config: &'a Config,
     pub key: &'a ConfiguredKey<'a>,
     pub caller: Caller,
-    pub effort: Effort,
+    pub mode: PublishMode,
 }
 
 /// Where something is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'a> {
+pub enum Destination<'a> {
     /// Where its repository's configuration has it.
     Configured,
     /// At another place, an absolute path.
-    At(&'a Path),
+    Path(&'a Path),
 }
 
 /// What came of a request.
@@ -54,26 +54,30 @@ struct Content<'a> {
     /// `None` for the repository's current state.
     snapshot: Option<&'a SnapshotName>,
     state: &'a StateRecord,
-    older: OlderRoot,
+    older: OlderRootPolicy,
 }
 
 impl Publisher<'_> {
     /// Publishes a repository's current state.
-    pub fn state(&self, repository: &RepoId, place: Place<'_>) -> Result<Published, RequestError> {
+    pub fn state(
+        &self,
+        repository: &RepoId,
+        destination: Destination<'_>,
+    ) -> Result<Published, RequestError> {
         let definition = self.config.repository(repository);
-        let (path, older) = match place {
-            Place::At(path) => {
-                self.reject_taken(path)?;
-                (path, OlderRoot::Redate)
+        let (path, older) = match destination {
+            Destination::Path(path) => {
+                self.reject_conflicting_path(path)?;
+                (path, OlderRootPolicy::Redate)
             }
-            Place::Configured => {
+            Destination::Configured => {
                 let path = definition.and_then(|found| found.publish.latest_path.as_deref());
                 let path = path.ok_or_else(|| RequestError::NoLatestPath {
                     repository: repository.clone(),
                 })?;
                 // What `--allow-rollback` took is meant to be published here, although clients
                 // ignore it.
-                (path, OlderRoot::Accept)
+                (path, OlderRootPolicy::Accept)
             }
         };
         let record = self
@@ -98,19 +102,19 @@ impl Publisher<'_> {
         repository: &RepoId,
         name: &SnapshotName,
         record: &SnapshotRecord,
-        place: Place<'_>,
+        destination: Destination<'_>,
     ) -> Result<Published, RequestError> {
-        let path = match place {
-            Place::At(path) => {
-                self.reject_taken(path)?;
-                path.to_owned()
-            }
-            Place::Configured => snapshot_path(self.config, repository, name).ok_or_else(|| {
-                RequestError::NoSnapshotsPath {
-                    repository: repository.clone(),
+        let path =
+            match destination {
+                Destination::Path(path) => {
+                    self.reject_conflicting_path(path)?;
+                    path.to_owned()
                 }
-            })?,
-        };
+                Destination::Configured => snapshot_path(self.config, repository, name)
+                    .ok_or_else(|| RequestError::NoSnapshotsPath {
+                        repository: repository.clone(),
+                    })?,
+            };
         // A merge does not record which keys signed its packages: its sources do.
         if record.merged_from.is_empty() {
             let what = format!("{repository}/{name}");
@@ -120,7 +124,7 @@ impl Publisher<'_> {
             repository,
             snapshot: Some(name),
             state: &record.state,
-            older: OlderRoot::Redate,
+            older: OlderRootPolicy::Redate,
         };
         self.publish(content, &path)
     }
@@ -134,17 +138,17 @@ impl Publisher<'_> {
             Some(definition) => definition.publish.key_name.clone(),
             None => config::default_key_name(state.format, repository),
         };
-        let own = Own {
+        let generator = RootGenerator {
             format,
             key: self.key,
             key_name: &key_name,
         };
         let root = if state.regenerated {
-            RootChoice::Own(own)
+            RootChoice::Generated(generator)
         } else {
             RootChoice::Upstream {
                 date: state.date().filter(|_| format.compares_dates()),
-                own,
+                generator,
                 older: content.older,
             }
         };
@@ -156,19 +160,19 @@ impl Publisher<'_> {
             manifest: state.manifest,
             root,
             keep: self.config.keep(repository),
-            effort: self.effort,
+            mode: self.mode,
         };
         let outcome = publish(self.storage, request)
             .map_err(|source| RequestError::failed(repository, source))?;
-        let has_own_root = match &outcome {
-            Outcome::Published(summary) => summary.root != OwnRoot::None,
-            Outcome::Unchanged | Outcome::NotWanted => false,
+        let has_generated_root = match &outcome {
+            Outcome::Published(summary) => summary.root != GeneratedRoot::None,
+            Outcome::Unchanged | Outcome::Skipped => false,
         };
         // A root of ours over a snapshot no longer says how long it is valid.
-        let says_validity = !has_own_root || content.snapshot.is_none();
+        let has_validity = !has_generated_root || content.snapshot.is_none();
         let expired = state
             .valid_until()
-            .filter(|until| says_validity && *until <= now());
+            .filter(|until| has_validity && *until <= now());
         Ok(Published {
             path: path.to_owned(),
             format: state.format,
@@ -191,20 +195,20 @@ impl Publisher<'_> {
 
     /// A tree is replaced as a whole: none may lie in another. Nor is one replaced that a file
     /// which cannot be used may define.
-    fn reject_taken(&self, path: &Path) -> Result<(), RequestError> {
+    fn reject_conflicting_path(&self, path: &Path) -> Result<(), RequestError> {
         let trees = trees_on_disk(self.storage)?;
         let owner = trees.get(path).map(|record| &record.repository);
         if let Some(file) = owner.and_then(|owner| self.config.may_be_about(owner)) {
-            return Err(RequestError::Unusable {
+            return Err(RequestError::UnusableDefinition {
                 path: path.to_owned(),
                 file: file.to_owned(),
             });
         }
-        let is_nested = |other: &&PathBuf| {
+        let overlaps = |other: &&PathBuf| {
             *other != path && (path.starts_with(other) || other.starts_with(path))
         };
-        match trees.keys().find(is_nested) {
-            Some(other) => Err(RequestError::Nested {
+        match trees.keys().find(overlaps) {
+            Some(other) => Err(RequestError::Overlap {
                 path: path.to_owned(),
                 other: other.clone(),
             }),
@@ -220,7 +224,7 @@ pub fn snapshot_path(config: &Config, repository: &RepoId, name: &SnapshotName) 
 }
 
 /// Whether a place is still to be published for the first time: the run that began it was killed.
-pub fn is_unpublished(storage: &Storage, path: &Path) -> Result<bool, StoreError> {
+pub fn was_never_published(storage: &Storage, path: &Path) -> Result<bool, StoreError> {
     let record = storage.read(|reader| reader.tree(path))?;
     Ok(record.is_none_or(|record| record.wanted && record.manifest.is_none()))
 }
@@ -244,7 +248,7 @@ pub fn remove_expired_generations(
         // As it is shown, also where its root is one of our own.
         root: RootChoice::Verbatim { date: None },
         keep,
-        effort: Effort::Always,
+        mode: PublishMode::Always,
     };
     publish(storage, request)
         .map(drop)
@@ -260,7 +264,7 @@ pub fn trees_on_disk(storage: &Storage) -> Result<BTreeMap<PathBuf, TreeRecord>,
 
 /// Which published trees are meant.
 #[derive(Clone, Copy, Debug)]
-pub enum Selection<'a> {
+pub enum TreeSelection<'a> {
     /// The one at this path; `written` is the path before symbolic links in it were followed.
     Path { path: &'a Path, written: &'a Path },
     Snapshot {
@@ -271,8 +275,8 @@ pub enum Selection<'a> {
     State { repository: &'a RepoId },
 }
 
-impl Selection<'_> {
-    pub fn among<'t>(
+impl TreeSelection<'_> {
+    pub fn select<'t>(
         &self,
         trees: &'t BTreeMap<PathBuf, TreeRecord>,
     ) -> Result<Vec<(&'t PathBuf, &'t TreeRecord)>, RequestError> {
