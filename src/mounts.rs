@@ -40,8 +40,7 @@ fn unmounted_parent(path: &Path, fstab: &[u8], mountinfo: &[u8]) -> Option<PathB
     })
 }
 
-/// One column of a table, as paths. `none` and `swap` are not absolute paths: the callers skip
-/// them.
+/// One column of a table, as paths. The callers skip `none` and `swap`, which are not absolute.
 fn fields(table: &[u8], column: usize) -> impl Iterator<Item = PathBuf> {
     table
         .split(|byte| *byte == b'\n')
@@ -115,7 +114,7 @@ mod tests {
         40 29 0:50 / /srv/www rw shared:9 - nfs4 server:/export rw\n";
 
     #[test]
-    fn what_fstab_names_on_the_way_must_be_mounted() {
+    fn mount_points_of_fstab_above_a_path_must_be_mounted() {
         let missing = |path: &str| {
             unmounted_parent(Path::new(path), FSTAB, MOUNTINFO)
                 .map(|path| path.display().to_string())
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_of_both_files() {
+    fn octal_escapes() {
         for (written, meant) in [
             (&b"/a\\040b\\134c\\011"[..], &b"/a b\\c\t"[..]),
             (b"/a\\04", b"/a\\04"),
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_parent_that_exists() {
+    fn the_nearest_existing_parent() {
         let dir = tempfile::tempdir().unwrap();
         let mount_point = dir.path().join("disk");
         fs::create_dir(&mount_point).unwrap();

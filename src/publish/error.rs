@@ -1,4 +1,4 @@
-//! What can go wrong at a published tree.
+//! Errors of publishing and unpublishing.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::rel_path::RelPath;
 use crate::signing_key::KeyFileError;
 use crate::store::StoreError;
 
-/// Why a request to publish or unpublish was not carried out.
+/// An error of a request to publish or unpublish.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error("{repository} has no state to publish yet")]
@@ -31,7 +31,7 @@ pub enum RequestError {
     Overlap { path: PathBuf, other: PathBuf },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
-    /// The key is of no repository.
+    /// The key does not belong to a repository.
     #[error(transparent)]
     KeyFile(KeyFileError),
     #[error("{repository}: {source}")]
@@ -44,7 +44,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// A tree of this repository could not be published or removed.
+    /// An error of publishing or unpublishing a tree of this repository.
     pub fn failed(repository: &RepoId, source: PublishError) -> Self {
         match source {
             PublishError::KeyFile(error) => Self::KeyFile(error),
@@ -88,7 +88,7 @@ pub enum PublishError {
     MountPoint { path: PathBuf },
     #[error("published tree {path} does not exist: is its file system mounted?")]
     TreeMissing { path: PathBuf },
-    /// Nothing was published there yet, but beside it.
+    /// Nothing was published at this path yet, but a tree was next to it.
     #[error(
         "cannot create {path}: {neighbour} was published on another file system and does not exist: is it mounted?"
     )]
@@ -118,7 +118,7 @@ pub enum PublishError {
     Root(FormatError),
     #[error("cannot sign the root: {0}")]
     Signing(#[from] SigningError),
-    /// The configured key is needed and cannot be read.
+    /// The configured key is required and cannot be read.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! The one step: a staged tree takes the place of the published one.
+//! Exchanges a staged tree with the published one, in one step.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::directory::identity;
 use super::error::PublishError;
 
-/// Puts `staging` in the place of `tree`. What stood there has the staging name afterwards.
+/// Moves `staging` to `tree`. The previous tree has the staging path after that.
 pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
     let replaced = if identity(tree)?.is_some() {
         match renameat_with(CWD, staging, CWD, tree, RenameFlags::EXCHANGE) {
@@ -39,7 +39,8 @@ pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
     }
 }
 
-/// For file systems without an exchange: the smallest gap there is, two renames in a row.
+/// For file systems that do not support an exchange: two renames, to keep the gap as short as
+/// possible.
 fn exchange_by_renames(staging: &Path, tree: &Path) -> rustix::io::Result<()> {
     let aside = aside_path(staging);
     rustix::fs::rename(tree, &aside)?;
@@ -56,7 +57,8 @@ fn aside_path(staging: &Path) -> PathBuf {
     PathBuf::from(aside)
 }
 
-/// After a kill between the renames the old tree is put back, or what is left of it is taken away.
+/// After a kill between the renames, restores the previous tree, or removes it if the new one is
+/// published.
 pub fn recover_from_renames(staging: &Path, tree: &Path) -> io::Result<()> {
     let aside = aside_path(staging);
     if identity(&aside)?.is_none() {
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kill_between_two_renames_loses_nothing() {
+    fn recovery_from_a_kill_between_the_renames() {
         let dir = tempfile::tempdir().unwrap();
         let (staging, tree) = (dir.path().join("new"), dir.path().join("latest"));
         for (path, content) in [(&staging, "new"), (&tree, "old")] {

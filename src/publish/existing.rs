@@ -1,7 +1,8 @@
-//! What stands where a tree is to be published, held against what is recorded of the place.
+//! Compares what exists at the path of a tree with its record.
 //!
-//! An empty mount point looks like a place where nothing was published. The store knows better:
-//! which directory the tree was ([`DirectoryId`]), and on which file system its neighbours are.
+//! An empty mount point looks like a path where nothing was published. The store tells the
+//! difference: it records the identity of the published directory ([`DirectoryId`]), and the file
+//! systems of neighbouring trees.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,13 +21,13 @@ use crate::regular_file::is_absent;
 use crate::storage::Storage;
 use crate::store::records::{DirectoryId, TreeRecord};
 
-/// What was found, as far as it may be replaced.
+/// What exists at the path and may be replaced.
 pub enum Existing {
-    /// Nothing; with what is remembered of the place.
+    /// Nothing; with the record of the path, if there is one.
     Nothing(Option<TreeRecord>),
-    /// The tree that is recorded.
+    /// The recorded tree.
     Published(TreeRecord),
-    /// Files of ours that the record does not account for.
+    /// Files that chantal published and that do not match the record.
     Unrecorded(Option<TreeRecord>),
 }
 
@@ -44,23 +45,23 @@ pub struct Inspection {
     pub extra_files: ExtraFiles,
 }
 
-/// What a place looks like from outside: no file in it was compared.
+/// The state of a path, without comparing files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathState {
-    /// Nothing, or an empty directory, where nothing should be.
+    /// The path is empty or does not exist, and no tree is missing there.
     Free,
-    /// It was published, and is not there.
+    /// It was published and does not exist.
     Missing,
-    /// The directory that is recorded; now with this identity.
+    /// The recorded directory, with its current identity.
     Recorded(DirectoryId),
-    /// Another one than the one that is recorded.
+    /// Another directory than the recorded one.
     OtherDirectory(DirectoryId),
-    /// A directory with something in it where nothing was published.
+    /// A directory that is not empty, where nothing was published.
     Unrecorded,
 }
 
-/// Looks at a tree, and decides whether it may be replaced. A directory that was moved or restored
-/// is taken over here.
+/// Inspects a tree, and fails if it must not be replaced. A directory that was moved or restored is
+/// adopted.
 pub fn inspect(
     tree: &LockedTree<'_>,
     prepared: &PreparedRequest<'_>,
@@ -89,8 +90,8 @@ pub fn inspect(
 }
 
 pub fn path_state(tree: &Path, record: Option<&TreeRecord>) -> Result<PathState, PublishError> {
-    // A first publishing that was killed, and whose directory has neither name: only its disk knows
-    // how far it came.
+    // An interrupted first run has `staging` but no `manifest`. If neither of its directories
+    // exists, they may be on a disk that is not mounted, exchanged or not.
     let shown = record.filter(|record| record.manifest.is_some() || record.staging.is_some());
     match fs::symlink_metadata(tree) {
         Err(error) if is_absent(&error) => {
@@ -118,8 +119,8 @@ pub fn path_state(tree: &Path, record: Option<&TreeRecord>) -> Result<PathState,
     let recorded = shown.and_then(|record| record.directory);
     let is_recorded = recorded.map(|recorded| recorded.is_same(here));
     Ok(match (shown.is_some(), is_empty(tree)?) {
-        // An empty directory in the place of a tree is what a mount point looks like; somebody
-        // emptied it where it is the tree's.
+        // An empty directory may be a mount point, unless it is the directory of the tree itself,
+        // which was emptied.
         (true, true) if is_recorded != Some(true) => PathState::Missing,
         (_, true) => PathState::Free,
         (true, false) if is_recorded == Some(false) => PathState::OtherDirectory(here),
@@ -128,8 +129,7 @@ pub fn path_state(tree: &Path, record: Option<&TreeRecord>) -> Result<PathState,
     })
 }
 
-/// The tree is the one that is recorded. What is in it is looked at only where it is about to be
-/// replaced.
+/// Handles the recorded directory. Its files are checked only before it is replaced.
 fn check_recorded(
     tree: &LockedTree<'_>,
     prepared: &PreparedRequest<'_>,
@@ -143,8 +143,8 @@ fn check_recorded(
     } else {
         find_extra_files(tree.storage, tree.path, &record)?
     };
-    // The first time since an upgrade, or a backup of that time: what was published since would go
-    // unnoticed.
+    // The record was written by an older version. Without this check, a tree that was published
+    // after a backup of the store would be taken for the recorded one.
     if is_first
         && (extra_files != ExtraFiles::None
             || !is_complete(tree.storage, tree.path, &record, Comparison::Size)?)
@@ -155,7 +155,7 @@ fn check_recorded(
         });
     }
     if record.directory != Some(here) {
-        // Noted for the first time, or its disk has another device number today.
+        // It is recorded for the first time, or the device number of its disk has changed.
         record.directory = Some(here);
         tree.put_record(&record)?;
     }
@@ -165,16 +165,16 @@ fn check_recorded(
     })
 }
 
-/// It was restored from a backup, copied or moved: what it shows is compared before it counts as
-/// the tree.
+/// Handles a directory that was restored from a backup, copied or moved: its files are compared
+/// before it is adopted.
 fn check_moved(
     tree: &LockedTree<'_>,
     mut record: TreeRecord,
     here: DirectoryId,
 ) -> Result<Inspection, PublishError> {
     let extra_files = find_extra_files(tree.storage, tree.path, &record)?;
-    // File systems without ids and times (NFS) have another device number after each mount: there
-    // the inode has to do.
+    // On file systems without ids and creation times (NFS), the device number changes with each
+    // mount: only the inode can be compared.
     let is_likely = record
         .directory
         .is_some_and(|known| known.inode == here.inode && known.born.or(here.born).is_none());
@@ -209,8 +209,8 @@ fn check_moved(
     })
 }
 
-/// The store knows nothing of what is there: it is an older one restored from a backup, or it is
-/// somebody's directory.
+/// Handles a directory that the store does not record: either the store was restored from an older
+/// backup, or the directory is foreign.
 fn check_unrecorded(
     tree: &LockedTree<'_>,
     prepared: &PreparedRequest<'_>,
@@ -254,14 +254,14 @@ fn find_extra_files(
     Ok(extra_files)
 }
 
-/// How closely files are compared that are not links to the pool's.
+/// How files are compared that are not hard links to the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Comparison {
     Size,
     Content,
 }
 
-/// Whether every file that the tree shows by its record is there.
+/// Whether every file of the recorded tree exists.
 fn is_complete(
     storage: &Storage,
     tree: &Path,
@@ -287,9 +287,9 @@ fn is_complete(
     Ok(true)
 }
 
-/// A place where nothing was published yet cannot tell that its disk is away, but the trees beside
-/// it can: the directories that would be made for it are missing for them too, and they were
-/// published on another file system than the one that is there. So can /etc/fstab.
+/// Fails if the path may be on a disk that is not mounted. There is no record that would show it,
+/// but `/etc/fstab` may list the disk, or neighbouring trees may be missing that were published on
+/// another file system than the one that exists there now.
 fn reject_unmounted_path(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
     if let Some(mount_point) = mounts::unmounted_above(tree)? {
         return Err(PublishError::NotMounted {
@@ -329,7 +329,7 @@ fn reject_unmounted_path(storage: &Storage, tree: &Path) -> Result<(), PublishEr
     Ok(())
 }
 
-/// The closest directory above a path that is there.
+/// The nearest existing directory above a path.
 fn nearest_directory(path: &Path) -> Option<PathBuf> {
     path.ancestors()
         .skip(1)
@@ -337,7 +337,7 @@ fn nearest_directory(path: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// Whether a published tree is there, for those who only look.
+/// Whether a published tree is missing, for commands that only report it.
 pub fn is_missing(tree: &Path, record: &TreeRecord) -> io::Result<bool> {
     match path_state(tree, Some(record)) {
         Ok(path_state) => Ok(path_state == PathState::Missing),

@@ -1,9 +1,9 @@
-//! Files in a tree that no recorded generation has: somebody's, or ours from a time that the store
-//! does not remember.
+//! Files in a tree that no recorded generation has: foreign files, or files that chantal published
+//! and the store does not record.
 //!
-//! A store that was restored from a backup meets trees that are newer than it. What is in them are
-//! links to this pool's objects, or copies of them: nothing is lost when such a tree is replaced,
-//! and refusing it would stop every sync.
+//! After the store was restored from a backup, trees may be newer than it. Their files are links to
+//! objects of the pool, or copies of them: nothing is lost if such a tree is replaced, and
+//! rejecting it would make every sync fail.
 
 use std::collections::HashSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -17,15 +17,15 @@ use super::layout::Layout;
 use crate::pool::Pool;
 use crate::storage::Storage;
 
-/// What was found beside the recorded files. Anything that is not ours is an error.
+/// Files besides the recorded ones. Foreign files are an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExtraFiles {
     None,
     PoolFiles,
 }
 
-/// Looks for files of others: an administrator may have put one into the tree, and exchanging it
-/// away would lose it.
+/// Fails if there are foreign files: an administrator may have put them into the tree, and the
+/// exchange would delete them.
 pub fn reject_foreign_files(
     storage: &Storage,
     tree: &Path,
@@ -68,8 +68,7 @@ pub fn reject_foreign_files(
     }
 }
 
-/// Whether everything in a directory that no record names is this pool's. An empty one has nothing
-/// of it.
+/// Whether all files of a directory without a record are from the pool. False if it is empty.
 pub fn holds_only_pool_files(storage: &Storage, directory: &Path) -> Result<bool, PublishError> {
     match reject_foreign_files(storage, directory, &Layout::default()) {
         Ok(extra_files) => Ok(extra_files == ExtraFiles::PoolFiles),
@@ -78,10 +77,10 @@ pub fn holds_only_pool_files(storage: &Storage, directory: &Path) -> Result<bool
     }
 }
 
-/// Tells the pool's files from others.
+/// Recognises files of the pool.
 struct PoolFiles<'a> {
     pool: &'a Pool,
-    /// Device and inode of every object, once they are needed.
+    /// Device and inode of every object, read when first needed.
     objects: Option<HashSet<(u64, u64)>>,
 }
 
@@ -93,10 +92,10 @@ impl<'a> PoolFiles<'a> {
         }
     }
 
-    /// Whether the file is a link to an object, or a copy of one as we make them.
+    /// Whether the file is a link to an object, or a read-only copy of one.
     fn contains(&mut self, path: &Path) -> Result<bool, PublishError> {
         let metadata = fs::symlink_metadata(path)?;
-        // Every file that we publish is read-only. That spares hashing what others left there.
+        // Published files are read-only, so writable files need not be hashed.
         if !metadata.is_file() || metadata.permissions().mode() & 0o222 != 0 {
             return Ok(false);
         }

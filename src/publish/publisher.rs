@@ -1,4 +1,4 @@
-//! Chooses what is published where: which state, which place, which root, and what is refused.
+//! Decides what is published where: which state, path and root, and which requests are rejected.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,27 +27,27 @@ pub struct Publisher<'a> {
     pub mode: PublishMode,
 }
 
-/// Where something is published.
+/// Where to publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination<'a> {
-    /// Where its repository's configuration has it.
+    /// The path in the configuration of the repository.
     Configured,
-    /// At another place, an absolute path.
+    /// Another path, which is absolute.
     Path(&'a Path),
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     pub path: PathBuf,
     pub format: RepoFormat,
     pub outcome: Outcome,
-    /// Until when the upstream's root was valid, in seconds since the epoch, where that is past and
-    /// clients see it.
+    /// When the upstream's root expired, in seconds since the epoch, if it has and clients see
+    /// that.
     pub expired: Option<i64>,
 }
 
-/// A state, and whose it is.
+/// A state and its repository.
 #[derive(Clone, Copy)]
 struct Content<'a> {
     repository: &'a RepoId,
@@ -75,7 +75,7 @@ impl Publisher<'_> {
                 let path = path.ok_or_else(|| RequestError::NoLatestPath {
                     repository: repository.clone(),
                 })?;
-                // What `--allow-rollback` took is meant to be published here, although clients
+                // A state that `--allow-rollback` accepted is published here, although clients
                 // ignore it.
                 (path, OlderRootPolicy::Accept)
             }
@@ -168,7 +168,7 @@ impl Publisher<'_> {
             Outcome::Published(summary) => summary.root != GeneratedRoot::None,
             Outcome::Unchanged | Outcome::Skipped => false,
         };
-        // A root of ours over a snapshot no longer says how long it is valid.
+        // A generated root of a snapshot has no expiry date.
         let has_validity = !has_generated_root || content.snapshot.is_none();
         let expired = state
             .valid_until()
@@ -181,8 +181,8 @@ impl Publisher<'_> {
         })
     }
 
-    /// An administrator who enabled gpgcheck since then would take the packages for verified.
-    /// `what` is the repository or the snapshot.
+    /// Otherwise an administrator who has enabled gpgcheck since the sync would assume that the
+    /// packages were verified. `what` is the repository or the snapshot.
     fn warn_of_unverified(&self, repository: &RepoId, what: &str, state: &StateRecord) {
         let definition = self.config.repository(repository);
         let check = definition.and_then(config::Repository::package_check);
@@ -193,8 +193,8 @@ impl Publisher<'_> {
         }
     }
 
-    /// A tree is replaced as a whole: none may lie in another. Nor is one replaced that a file
-    /// which cannot be used may define.
+    /// Trees are replaced as a whole, so they cannot be nested. A tree is not replaced either if an
+    /// unusable repository definition may publish it.
     fn reject_conflicting_path(&self, path: &Path) -> Result<(), RequestError> {
         let trees = trees_on_disk(self.storage)?;
         let owner = trees.get(path).map(|record| &record.repository);
@@ -217,19 +217,20 @@ impl Publisher<'_> {
     }
 }
 
-/// Where a snapshot is published by its repository's configuration.
+/// The path of a snapshot according to the configuration of its repository.
 pub fn snapshot_path(config: &Config, repository: &RepoId, name: &SnapshotName) -> Option<PathBuf> {
     let snapshots_path = &config.repository(repository)?.publish.snapshots_path;
     Some(snapshots_path.as_ref()?.join(name.as_str()))
 }
 
-/// Whether a place is still to be published for the first time: the run that began it was killed.
+/// Whether no tree was ever published at this path, for example because the run was killed. False
+/// for an unpublished path.
 pub fn was_never_published(storage: &Storage, path: &Path) -> Result<bool, StoreError> {
     let record = storage.read(|reader| reader.tree(path))?;
     Ok(record.is_none_or(|record| record.wanted && record.manifest.is_none()))
 }
 
-/// Publishes a tree again as it is, without the generations whose time is over.
+/// Publishes a tree again unchanged, without its expired generations.
 pub fn remove_expired_generations(
     storage: &Storage,
     path: &Path,
@@ -245,7 +246,7 @@ pub fn remove_expired_generations(
         repository: &tree.repository,
         snapshot: tree.snapshot.as_ref(),
         manifest,
-        // As it is shown, also where its root is one of our own.
+        // Keeps the current root, even if it was generated.
         root: RootChoice::Verbatim { date: None },
         keep,
         mode: PublishMode::Always,
@@ -255,23 +256,23 @@ pub fn remove_expired_generations(
         .map_err(|source| RequestError::failed(&tree.repository, source))
 }
 
-/// Published trees that are, or may be, on disk.
+/// Published trees that exist, or may exist, on disk.
 pub fn trees_on_disk(storage: &Storage) -> Result<BTreeMap<PathBuf, TreeRecord>, StoreError> {
     let mut trees = storage.read(Reader::trees)?;
     trees.retain(|_, tree| tree.is_on_disk());
     Ok(trees)
 }
 
-/// Which published trees are meant.
+/// Selects published trees.
 #[derive(Clone, Copy, Debug)]
 pub enum TreeSelection<'a> {
-    /// The one at this path; `written` is the path before symbolic links in it were followed.
+    /// The tree at this path; `written` is the path before symbolic links were resolved.
     Path { path: &'a Path, written: &'a Path },
     Snapshot {
         repository: &'a RepoId,
         name: &'a SnapshotName,
     },
-    /// Those that show a state of the repository, and no snapshot.
+    /// The trees that show the state of the repository, not a snapshot.
     State { repository: &'a RepoId },
 }
 

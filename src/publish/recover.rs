@@ -1,4 +1,4 @@
-//! Finishes what a killed run began, and leaves nothing of a run that failed.
+//! Completes interrupted runs, and cleans up after failed ones.
 
 use std::path::Path;
 
@@ -12,23 +12,23 @@ use super::{exchange, generations};
 use crate::storage::Storage;
 use crate::store::records::{DirectoryId, Generation, Staging, TreeRecord};
 
-/// Ends what a killed run began at a tree: its staging directory is removed then.
+/// Completes an interrupted run of a tree, and removes its staging directory.
 pub fn recover_tree(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
     recover(&LockedTree::lock(storage, tree, LockWait::Configured)?).map(drop)
 }
 
-/// How far a run came that recorded a staging directory.
+/// The progress of an interrupted run, as far as it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum InterruptedRun {
-    /// None is recorded.
+    /// No staging directory is recorded.
     None,
-    /// The tree is still the one of before.
+    /// The tree was not replaced yet.
     Staged,
-    /// The staged directory is the tree now.
+    /// The staged directory is the tree.
     Exchanged,
 }
 
-/// Finishes or clears away what a killed run began, and returns what is recorded of the tree then.
+/// Completes or reverts an interrupted run, and returns the record of the tree after that.
 pub fn recover(tree: &LockedTree<'_>) -> Result<Option<TreeRecord>, PublishError> {
     let Some(mut record) = tree.record()? else {
         if identity(&tree.staging)?.is_some() {
@@ -56,13 +56,13 @@ pub fn recover(tree: &LockedTree<'_>) -> Result<Option<TreeRecord>, PublishError
     put_recovered(tree, record, interrupted)
 }
 
-/// The run was killed between the exchange and its record.
+/// The run was killed after the exchange and before it was recorded.
 fn record_exchange(
     tree: &LockedTree<'_>,
     record: &mut TreeRecord,
     pending: &Staging,
 ) -> Result<(), PublishError> {
-    // Also where it had been unpublished before.
+    // Even if the tree was unpublished before.
     record.wanted = true;
     record.staging = None;
     if let Some(replaced) = record.manifest.replace(pending.manifest)
@@ -77,15 +77,15 @@ fn record_exchange(
         );
     }
     record.directory = Some(pending.directory);
-    // Its remains are known to be ours also when this run is killed while it removes them.
+    // So that the next run recognises the previous tree if this run is killed while it removes it.
     record.leftover = identity(&tree.staging)?;
     record.source.clone_from(&pending.source);
     record.root_key.clone_from(&pending.root_key);
     Ok(tree.put_record(record)?)
 }
 
-/// Removes the directory `found` that has the staging name: half of a new tree, or what the tree
-/// was before it was exchanged.
+/// Removes the staging directory, which is `found`: an incomplete tree, or the previous one after
+/// the exchange.
 fn remove_staging(
     tree: &LockedTree<'_>,
     record: &mut TreeRecord,
@@ -105,7 +105,8 @@ fn remove_staging(
     }
     tree.check_lock()?;
     if is_staged && !is_exchanged && !was_shown {
-        // After a kill behind the removal it would look like one whose disk is away.
+        // Otherwise, after a kill following the removal, the tree would seem to be on a disk that
+        // is not mounted.
         record.staging = None;
         record.leftover = Some(found);
         tree.put_record(record)?;
@@ -119,7 +120,7 @@ fn remove_staging(
     Ok(())
 }
 
-/// Writes down what is left of a record once its staging directory is removed.
+/// Stores the record after the staging directory was removed.
 fn put_recovered(
     tree: &LockedTree<'_>,
     mut record: TreeRecord,
@@ -129,7 +130,7 @@ fn put_recovered(
     if was_being_removed {
         record.leftover = None;
     }
-    // Its first publishing came to nothing.
+    // It was never published.
     if record.manifest.is_none() && record.staging.is_none() && record.wanted {
         tree.remove_record()?;
         return Ok(None);
@@ -142,8 +143,8 @@ fn put_recovered(
     Ok(Some(record))
 }
 
-/// Whether a run was killed that had moved the tree out of sight to remove it: what is left has the
-/// identity of the tree itself.
+/// Whether a run was killed after it had moved the tree to the staging path to remove it: the
+/// directory there has the identity of the tree.
 fn was_being_unpublished(tree: &LockedTree<'_>, record: &TreeRecord) -> Result<bool, PublishError> {
     let is_itself = match (record.leftover, record.directory) {
         (Some(leftover), Some(directory)) => leftover.is_same(directory),
@@ -152,14 +153,14 @@ fn was_being_unpublished(tree: &LockedTree<'_>, record: &TreeRecord) -> Result<b
     Ok(is_itself && identity(tree.path)?.is_none())
 }
 
-/// Whether the disk that a first publishing was killed on may be away: then neither directory is
-/// there.
+/// Whether a first publishing was interrupted on a disk that may not be mounted: neither the tree
+/// nor the staging directory exists.
 fn may_be_unmounted(tree: &LockedTree<'_>, record: &TreeRecord) -> Result<bool, PublishError> {
     Ok(record.manifest.is_none() && identity(tree.path)?.is_none())
 }
 
-/// A staging directory that no record names: made and killed before it was recorded, or by a newer
-/// state of this store.
+/// Removes a staging directory without a record: its run was killed before recording it, or the
+/// store was restored from an older backup.
 fn remove_unrecorded(tree: &LockedTree<'_>) -> Result<(), PublishError> {
     let staging = &tree.staging;
     if is_empty(staging)? {
@@ -173,12 +174,12 @@ fn remove_unrecorded(tree: &LockedTree<'_>) -> Result<(), PublishError> {
     })
 }
 
-/// Leaves nothing of a publishing that failed: half a tree of copies would keep a full disk full,
-/// and a record of something that was never shown would keep objects. What cannot be cleared away
-/// the next run does; why it failed is what counts.
+/// Cleans up after a run that failed: incomplete copies would keep a full disk full, and the record
+/// of a tree that was never published would keep objects. Errors are only logged: the next run
+/// tries again, and the original error matters more.
 pub fn clean_up_failed(tree: &LockedTree<'_>, before: Option<&TreeRecord>) {
     let clear = || {
-        // Where the lock is lost, what has that name may be another run's.
+        // Without the lock, the staging directory may belong to another run.
         tree.check_lock()?;
         remove(&tree.staging)?;
         match before {

@@ -1,4 +1,4 @@
-//! Replaces a tree: the next generation is staged beside it and takes its place in one step.
+//! Replaces a tree: the next generation is staged next to it and exchanged with it in one step.
 
 use super::directory::{identity, make_directory, make_parents, remove};
 use super::error::PublishError;
@@ -15,9 +15,9 @@ use crate::store::records::{DirectoryId, Generation, Staging, TreeRecord};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The tree showed it already.
+    /// The tree already shows the manifest.
     Unchanged,
-    /// It was unpublished, and no command has asked for it since.
+    /// It was unpublished, and no command has published it since.
     Skipped,
     Published(Summary),
 }
@@ -25,10 +25,10 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub files: u64,
-    /// Of these, files that could not be links (another file system, too many links) and take
-    /// space of their own.
+    /// Of these, files that could not be hard links (another file system, too many links) and take
+    /// additional space.
     pub copied: u64,
-    /// Of these, files of earlier generations.
+    /// Of these, files that only earlier generations have.
     pub retained: u64,
     pub root: GeneratedRoot,
 }
@@ -38,7 +38,7 @@ pub fn publish(storage: &Storage, request: Request<'_>) -> Result<Outcome, Publi
     publish_at(storage, request, crate::time::now())
 }
 
-/// The same at a time in seconds since the epoch.
+/// The same at a given time, in seconds since the epoch.
 pub fn publish_at(
     storage: &Storage,
     request: Request<'_>,
@@ -77,7 +77,7 @@ pub fn publish_at(
     }))
 }
 
-/// What the store is to know of the tree; which directory it is shows when it is made.
+/// The next record of the tree; its directory is set after that is created.
 fn next_record(
     tree: &LockedTree<'_>,
     prepared: &PreparedRequest<'_>,
@@ -104,14 +104,14 @@ fn next_record(
     }
 }
 
-/// The manifest that a root of ours was made for, and the key that signed it.
+/// The manifest that a generated root was made for, and the key that signed it.
 fn generated_root_record(
     root: &ChosenRoot,
     before: Option<&TreeRecord>,
     manifest: ObjectId,
 ) -> (Option<ObjectId>, Option<String>) {
     match (&root.generated, before) {
-        // A tree that is shown verbatim once more may have a root of ours.
+        // A tree that is published again verbatim may have a generated root.
         (GeneratedRoot::None, Some(record)) if record.manifest == Some(root.manifest) => {
             (record.source, record.root_key.clone())
         }
@@ -121,8 +121,8 @@ fn generated_root_record(
     }
 }
 
-/// Puts the tree that `next` describes in its place; `before` is what was recorded of that. Returns
-/// how many files were copied.
+/// Publishes the tree that `next` describes; `before` is the current record. Returns the number of
+/// copied files.
 fn replace(
     tree: &LockedTree<'_>,
     before: Option<&TreeRecord>,
@@ -137,13 +137,13 @@ fn replace(
         leftover: identity(&tree.staging)?,
         ..next
     })?;
-    // What stood there before, now under the staging name. A kill from here on leaves only clutter,
-    // which the next publishing or cleanup removes.
+    // The previous tree, now at the staging path. If the run is killed from here on, the next
+    // publishing or cleanup removes it.
     remove(&tree.staging)?;
     Ok(copied)
 }
 
-/// Returns how many files were copied, and which directory the tree is.
+/// Returns the number of copied files, and the directory of the tree.
 fn stage_and_exchange(
     tree: &LockedTree<'_>,
     before: Option<&TreeRecord>,
@@ -152,8 +152,8 @@ fn stage_and_exchange(
 ) -> Result<(u64, DirectoryId), PublishError> {
     let staging = &tree.staging;
     if before.is_none() {
-        // A run that is killed between making the directory and recording it leaves a place that
-        // cleanup knows to look at.
+        // Recorded first, so that cleanup checks this path if the run is killed before it has
+        // recorded the directory.
         tree.put_record(&pending(None, next, None))?;
     }
     make_directory(staging)?;
@@ -167,8 +167,7 @@ fn stage_and_exchange(
     Ok((copied, directory))
 }
 
-/// What is recorded while `next` is being staged in `directory`, in the place of what was there
-/// before.
+/// The record while `next` is being staged in `directory`; `before` is the record before that.
 pub fn pending(
     before: Option<&TreeRecord>,
     next: &TreeRecord,
@@ -185,7 +184,8 @@ pub fn pending(
     let staging = directory.zip(next.manifest);
     TreeRecord {
         repository: next.repository.clone(),
-        // From the exchange on clients may see it, and a killed run does not come back here.
+        // Clients may see that root from the exchange on, and a killed run cannot record it any
+        // more.
         newest_root_date: next.newest_root_date,
         staging: staging.map(|(directory, manifest)| Staging {
             manifest,

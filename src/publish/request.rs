@@ -1,4 +1,4 @@
-//! What is to be shown where: the request, and the key that it needs.
+//! What is to be published where: the request, and the key that it needs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,88 +12,88 @@ use crate::rel_path::RelPath;
 use crate::signing_key::ConfiguredKey;
 use crate::store::records::TreeRecord;
 
-/// What is to be shown where.
+/// A request to publish a manifest as a tree.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub caller: Caller,
     pub tree: &'a Path,
     pub repository: &'a RepoId,
-    /// The snapshot that the manifest is of; `None` for the repository's state.
+    /// The snapshot of the manifest; `None` for the state of the repository.
     pub snapshot: Option<&'a SnapshotName>,
     pub manifest: ObjectId,
     pub root: RootChoice<'a>,
-    /// How long the files of earlier generations stay.
+    /// How long files of earlier generations are retained.
     pub keep: Duration,
     pub mode: PublishMode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishMode {
-    /// Nothing is done when the tree shows the manifest already, as the store remembers.
+    /// Do nothing if the tree already shows the manifest, according to the store.
     IfChanged,
-    /// The tree is made anew whatever is there.
+    /// Always publish the tree again.
     Always,
-    /// And also where it is missing: it is lost for good.
+    /// Also publish a tree that is missing, because its disk is lost.
     RecreateMissing,
 }
 
-/// Who asks for a tree to be published.
+/// What makes the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// A command that names it: it is wanted there from now on.
+    /// A command for this tree, which publishes it again if it was unpublished.
     Command,
-    /// A sync, which skips places that were unpublished.
+    /// A sync, which skips unpublished trees.
     Sync,
 }
 
-/// Which root a tree gets. Dates are given where clients ignore a root that is older than the one
-/// they know.
+/// Which root a tree gets. `date` is set if clients ignore a root that is older than the one they
+/// know.
 #[derive(Clone, Copy)]
 pub enum RootChoice<'a> {
-    /// The manifest's own, byte for byte.
+    /// The root of the manifest, unchanged.
     Verbatim { date: Option<i64> },
-    /// The manifest's own, unless it is older than one that clients of the place may know: then
-    /// `older` decides.
+    /// The root of the manifest, unless it is older than one that clients of the tree may know:
+    /// then `older` applies.
     Upstream {
         date: Option<i64>,
         generator: RootGenerator<'a>,
         older: OlderRootPolicy,
     },
-    /// One of ours: the manifest's is neither dated nor signed yet.
+    /// A generated one: the root of the manifest is neither dated nor signed yet.
     Generated(RootGenerator<'a>),
 }
 
-/// What is done about a root that is older than one that clients may know, and that they would
-/// silently ignore.
+/// What to do with a root that is older than one that clients may know: they would silently ignore
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OlderRootPolicy {
-    /// It gets a root of ours that is newer, or is refused where there is no key to sign with.
+    /// Generate a newer root, or fail if there is no key to sign it.
     Redate,
-    /// The upstream went back, and the administrator accepted that: it is shown as it is. After a
-    /// root of ours it is redated too.
+    /// Publish it unchanged: the administrator has accepted the upstream's rollback. If the tree
+    /// has a generated root, generate a newer one.
     Accept,
 }
 
-/// What a root of ours is made with.
+/// The parameters of a generated root.
 #[derive(Clone, Copy)]
 pub struct RootGenerator<'a> {
     pub format: &'static dyn Format,
-    /// Read when a root of ours may be needed. Without a key the root is unsigned.
+    /// Read when a root may have to be generated. Without a key the root is unsigned.
     pub key: &'a ConfiguredKey<'a>,
-    /// What the trusted keys are called at the top of the tree.
+    /// The file name of the trusted keys at the top of the tree.
     pub key_name: &'a RelPath,
 }
 
-/// A request, with the key that it needs at hand.
+/// A request with the key that it needs.
 pub struct PreparedRequest<'a> {
     pub request: Request<'a>,
-    /// `None`: none is configured, or none is needed.
+    /// `None` if no key is configured, or none is needed.
     pub key: Option<&'a SigningKey>,
 }
 
 impl<'a> PreparedRequest<'a> {
-    /// `record` is what is known of the place. A key that cannot be read is an error only where
-    /// one may be needed.
+    /// `record` is that of the tree. A key that cannot be read is an error only if it may be
+    /// needed.
     pub fn new(request: Request<'a>, record: Option<&TreeRecord>) -> Result<Self, PublishError> {
         let has_generated_root = record.is_some_and(|record| record.source.is_some());
         let key = match request.root {
@@ -110,7 +110,7 @@ impl<'a> PreparedRequest<'a> {
         Ok(Self { request, key })
     }
 
-    /// `None` where the tree gets whatever the manifest has.
+    /// `None` if the tree gets the root of the manifest.
     pub fn format(&self) -> Option<&'static dyn Format> {
         match self.request.root {
             RootChoice::Verbatim { .. } => None,
@@ -120,11 +120,11 @@ impl<'a> PreparedRequest<'a> {
         }
     }
 
-    /// Whether a tree shows this already, as the store remembers.
+    /// Whether a tree already shows the manifest, according to its record.
     pub fn is_shown_by(&self, record: &TreeRecord) -> bool {
         let manifest = Some(self.request.manifest);
         match self.request.root {
-            // Also with another root in front of it.
+            // Even if its root was generated.
             RootChoice::Verbatim { .. } | RootChoice::Upstream { .. } => {
                 record.content() == manifest
             }

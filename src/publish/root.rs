@@ -1,9 +1,8 @@
-//! A root of our own in place of the one that a manifest has: dated and signed when it is
-//! published.
+//! Generates a root in place of the manifest's own: dated and signed when it is published.
 //!
-//! It is needed where indexes are not the upstream's (the selection leaves packages out), and where
-//! clients know a newer root than the one that is to be shown: apt would silently keep what it has.
-//! The result is a manifest of its own, which the tree's record names.
+//! This is needed if indexes were generated (the selection leaves packages out), and if clients
+//! know a newer root than the one to be published: apt would silently keep the newer one. The
+//! result is a manifest of its own, which the record of the tree refers to.
 
 use super::error::PublishError;
 use super::request::{OlderRootPolicy, PreparedRequest, RootChoice};
@@ -16,28 +15,28 @@ use crate::rel_path::RelPath;
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
-/// The root that a tree gets, in the manifest that it is of.
+/// The root of a tree, and its manifest.
 pub struct ChosenRoot {
-    /// What was asked for, or a manifest with a root of our own, which is in the store.
+    /// The requested manifest, or a stored one with a generated root.
     pub manifest: ObjectId,
     pub generated: GeneratedRoot,
-    /// Of the root, where clients compare it.
+    /// The date of the root, if clients compare dates.
     pub date: Option<i64>,
 }
 
-/// A root that was made when it was published.
+/// Whether a root was generated for publishing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum GeneratedRoot {
-    /// The tree shows the manifest's.
+    /// The tree has the root of the requested manifest.
     #[default]
     None,
     Unsigned,
-    /// The fingerprint of the key.
+    /// With the fingerprint of the key.
     SignedBy(String),
 }
 
-/// Decides which root a tree gets, and makes it if it is ours. `record` is what is known of the
-/// tree, `newest` the date of the newest root that its clients may know.
+/// Decides which root a tree gets, and generates it if necessary. `record` is that of the tree,
+/// `newest` the newest root date that its clients may know.
 pub fn choose_root(
     tree: &LockedTree<'_>,
     prepared: &PreparedRequest<'_>,
@@ -58,7 +57,7 @@ pub fn choose_root(
             generator,
             older,
         } => match newest {
-            // One without a date is older than any other to clients.
+            // To clients, a root without a date is older than any other.
             Some(newest)
                 if generator.format.compares_dates()
                     && date.is_none_or(|date| date < newest)
@@ -72,7 +71,7 @@ pub fn choose_root(
             }
             _ => return Ok(verbatim(date)),
         },
-        // A snapshot is meant to outlive it.
+        // Snapshots are used after that date.
         RootChoice::Generated(generator) if request.snapshot.is_some() => {
             (generator, ValidUntil::IsDropped)
         }
@@ -86,8 +85,8 @@ pub fn choose_root(
     let newer = newest.map_or(i64::MIN, |newest| newest.saturating_add(1));
     let date = tree.now.max(newer);
     let built = generate_root(tree.storage, request.manifest, signer, date, valid_until)?;
-    // What names it is recorded when it is published; until then a cleanup would only make the next
-    // run do this again.
+    // Nothing refers to it until the tree is recorded. If a cleanup removes it before that, the
+    // next run generates it again.
     tree.storage
         .write(|writer| writer.put_made(&built, tree.now))?;
     Ok(ChosenRoot {
@@ -100,16 +99,16 @@ pub fn choose_root(
     })
 }
 
-/// What a root of ours is made with.
+/// The parameters of a generated root, with the key that was read.
 #[derive(Clone, Copy)]
 struct RootSigner<'a> {
     format: &'static dyn Format,
-    /// `None` leaves it unsigned.
+    /// `None` for an unsigned root.
     key: Option<&'a SigningKey>,
     key_name: &'a RelPath,
 }
 
-/// What a manifest lists, with another root.
+/// A copy of a manifest with a generated root.
 fn generate_root(
     storage: &Storage,
     manifest: ObjectId,
@@ -138,8 +137,8 @@ fn generate_root(
     for (path, bytes, role) in files {
         let stored = storage.pool.add(&storage.locks, &bytes)?;
         if role == Role::Root {
-            // Two roots of one second would have one Last-Modified, and the second be taken for the
-            // first.
+            // Two roots stored within a second would have the same Last-Modified, and clients would
+            // not download the second one.
             set_modified(storage, stored.object, date)?;
         }
         entries.push(Entry {
@@ -159,7 +158,7 @@ fn root_among(entries: &[Entry], format: &dyn Format) -> Option<RootSource> {
     format.root_among(&mut roots.map(|entry| &entry.path))
 }
 
-/// Where a manifest has its root.
+/// The paths of the root of a manifest.
 pub fn source(
     storage: &Storage,
     manifest: ObjectId,
@@ -195,7 +194,7 @@ fn read(storage: &Storage, entry: &Entry) -> Result<Vec<u8>, PublishError> {
 
 type File = (RelPath, Vec<u8>, Role);
 
-/// The root's files. Without a key they say nothing of who made them.
+/// The files of the root. Without a key they have no signature.
 fn signed(
     root: Vec<u8>,
     source: &RootSource,
@@ -218,7 +217,7 @@ fn signed(
     Ok(files)
 }
 
-/// Our key, where clients of the format look for keys.
+/// The files of the signing key, at the paths where clients of the format expect keys.
 fn key_files(
     storage: &Storage,
     entries: &[Entry],
@@ -231,7 +230,8 @@ fn key_files(
         let mut keyring = key.public();
         match there {
             Some(entry) if entry.role == Role::Key && file.is_shared => {
-                // Clients of this place may know the upstream's key, and go on with either.
+                // Clients of this tree may trust the upstream's key, and continue to work with
+                // either.
                 let trusted = Keyring::parse(&read(storage, entry)?, entry.path.as_str());
                 if let Ok(trusted) = trusted {
                     keyring.extend(trusted);

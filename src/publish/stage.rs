@@ -1,4 +1,4 @@
-//! Fills a staging directory with links into the pool.
+//! Fills a staging directory with hard links to objects of the pool.
 
 use std::collections::HashSet;
 use std::io;
@@ -16,21 +16,21 @@ use crate::digest::ObjectId;
 use crate::pool::Pool;
 use crate::regular_file::named;
 
-/// How a file got into the tree.
+/// How a file was staged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StagedAs {
     Link,
     Copy,
 }
 
-/// Makes every file of the layout in the staging directory. Returns how many files take space of
-/// their own.
+/// Creates every file of the layout in the staging directory. Returns the number of files that take
+/// additional space.
 pub fn fill(tree: &LockedTree<'_>, layout: &Layout) -> Result<u64, PublishError> {
     let staging = &tree.staging;
     let pool = &tree.storage.pool;
     let mut made: HashSet<PathBuf> = HashSet::new();
     let mut copied = 0;
-    // Once a link failed because of the file systems, all the others would too.
+    // If one link fails because of the file systems, all others would too.
     let mut links_possible = true;
     for (path, stored) in layout.files() {
         tree.storage.interrupt.check()?;
@@ -64,7 +64,7 @@ pub fn fill(tree: &LockedTree<'_>, layout: &Layout) -> Result<u64, PublishError>
         }
     }
     if copied > 0 {
-        // Links are in the journal when the exchange is; copied bytes are not.
+        // Hard links are in the journal before the exchange is; copied data may not be.
         let synced = rustix::fs::syncfs(fs::File::open(staging)?.file());
         synced.map_err(|error| named(staging)(error.into()))?;
     }
@@ -75,7 +75,7 @@ enum LinkResult {
     Created,
     /// ext4 allows 65,000 links to one file.
     TooManyLinks,
-    /// The tree is on another file system than the pool, or theirs has no links.
+    /// The tree is on another file system than the pool, or the file system has no hard links.
     Unsupported,
 }
 
@@ -89,7 +89,8 @@ fn link(source: &Path, target: &Path) -> Result<LinkResult, PublishError> {
         Some(Errno::PERM) => {
             let owner = fs::metadata(source)?.uid();
             let user = rustix::process::geteuid();
-            // They may make links to it; so it is the file system that cannot, as FAT and exFAT.
+            // This user may create links, so it is the file system that does not support them (FAT,
+            // exFAT).
             if user.is_root() || user.as_raw() == owner {
                 return Ok(LinkResult::Unsupported);
             }
@@ -110,7 +111,8 @@ fn link(source: &Path, target: &Path) -> Result<LinkResult, PublishError> {
     }
 }
 
-/// Where the pool's cannot be linked: a file that the tree has already need not be copied again.
+/// If links to the pool are impossible, links to the same file of the previous tree avoid another
+/// copy.
 fn link_from_previous(
     pool: &Pool,
     previous: &Path,

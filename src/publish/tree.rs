@@ -1,4 +1,4 @@
-//! One published tree while a run works on it: its place, its lock and its record.
+//! One published tree while a run changes it: its path, lock and record.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,26 +10,25 @@ use crate::storage::Storage;
 use crate::store::StoreError;
 use crate::store::records::TreeRecord;
 
-/// How long a sync waits for another run that is publishing at the same place: that takes seconds,
-/// and the sync may have taken hours.
+/// The minimum wait of a sync: another publishing takes seconds, but the sync may have taken hours.
 const EXTENDED_WAIT: Duration = Duration::from_mins(1);
 
-/// How long another run is waited for that works on the same tree.
+/// How long to wait for another run that holds the lock of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockWait {
-    /// As long as the command line says.
+    /// As set on the command line.
     Configured,
-    /// That long, but at least the seconds that a publishing takes.
+    /// As set on the command line, but at least as long as another publishing takes.
     Extended,
 }
 
-/// The place of a published tree. Its lock is held until this is dropped.
+/// A published tree with its lock, which is held until this is dropped.
 pub struct LockedTree<'a> {
     pub storage: &'a Storage,
     pub path: &'a Path,
-    /// Beside it, where the next generation is staged.
+    /// The directory next to it where the next generation is staged.
     pub staging: PathBuf,
-    /// In seconds since the epoch; all times of one piece of work are the same.
+    /// In seconds since the epoch; the same for all times of an operation.
     pub now: i64,
     _lock: Guard<'a>,
 }
@@ -62,7 +61,6 @@ impl<'a> LockedTree<'a> {
         })
     }
 
-    /// What the store knows of it.
     pub fn record(&self) -> Result<Option<TreeRecord>, StoreError> {
         self.storage.read(|reader| reader.tree(self.path))
     }
@@ -76,7 +74,8 @@ impl<'a> LockedTree<'a> {
         self.storage.write(|writer| writer.remove_tree(self.path))
     }
 
-    /// A run that lost the lock exchanges and removes nothing: another one may be at work there.
+    /// Called before an exchange or removal: if the lock was lost, another run may be changing the
+    /// tree.
     pub fn check_lock(&self) -> Result<(), StoreError> {
         Ok(self.storage.locks.check()?)
     }

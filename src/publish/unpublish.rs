@@ -1,4 +1,5 @@
-//! Removes a published tree: out of sight in one step, and only what is ours.
+//! Removes a published tree: moves it away in one step, and removes only files that chantal
+//! published.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,28 +16,28 @@ use super::tree::{LockWait, LockedTree};
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
-/// What is remembered of a place once its tree is removed.
+/// What happens to the record of a tree that was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordFate {
-    /// Syncs leave it alone, and clients may know the date of the root that it had.
+    /// It is kept: syncs skip the path, and the newest root date that clients may know is not lost.
     Keep,
     Remove,
 }
 
-/// Which trees may be forgotten without being removed.
+/// What to do with a tree that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingTree {
-    /// None: the disk may be back tomorrow.
+    /// Fail: its disk may be mounted again later.
     Reject,
-    /// Those that are not there: their disks are lost for good.
+    /// Treat it as unpublished: its disk is lost.
     Forget,
 }
 
-/// What was done with a tree.
+/// How a tree was unpublished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     Removed,
-    /// It was not there: what may be on its disk stays.
+    /// It was missing: files on its disk are kept.
     Forgotten,
 }
 
@@ -44,12 +45,12 @@ pub enum Removal {
 #[derive(Clone, Debug)]
 pub struct Unpublished {
     pub path: PathBuf,
-    /// What it showed.
+    /// The record before it was removed.
     pub record: TreeRecord,
     pub removal: Removal,
 }
 
-/// Removes the tree that `record` is of.
+/// Removes the tree of `record`.
 pub fn unpublish_tree(
     storage: &Storage,
     path: &Path,
@@ -66,8 +67,8 @@ pub fn unpublish_tree(
     })
 }
 
-/// Removes a tree. Killed anywhere, the tree is either whole or out of sight, and the next run ends
-/// the work.
+/// Removes a tree. If the run is killed, the tree is either complete or moved away, and the next
+/// run completes the removal.
 pub fn unpublish(
     storage: &Storage,
     path: &Path,
@@ -80,7 +81,8 @@ pub fn unpublish(
         path: path.to_owned(),
     })?;
     if is_removed_or_staged(&tree, &record)? {
-        // Its rest goes next, and is all that tells it from a tree whose disk is away.
+        // Recorded before the staging directory is removed. Otherwise, after a kill, the tree would
+        // seem to be on a disk that is not mounted.
         record.leftover = identity(&tree.staging)?;
         record.staging = None;
         put_unpublished(&tree, &mut record)?;
@@ -89,7 +91,7 @@ pub fn unpublish(
         && record.is_on_disk()
     {
         match path_state(path, Some(&record))? {
-            // A disk that is not mounted looks like this, and will be back with the tree.
+            // The disk of the tree may not be mounted.
             PathState::Missing if missing == MissingTree::Reject => {
                 return Err(PublishError::TreeMissing {
                     path: path.to_owned(),
@@ -124,7 +126,7 @@ fn remove_tree(tree: &LockedTree<'_>, record: &mut TreeRecord) -> Result<(), Pub
         .storage
         .read(|reader| Layout::of_record(reader, record))?;
     reject_foreign_files(tree.storage, tree.path, &known)?;
-    // Recorded first: what is found under the staging name later is then known to be ours.
+    // Recorded first, so that the next run recognises the directory at the staging path.
     record.leftover = identity(tree.path)?;
     tree.put_record(record)?;
     tree.check_lock()?;
@@ -133,13 +135,14 @@ fn remove_tree(tree: &LockedTree<'_>, record: &mut TreeRecord) -> Result<(), Pub
     Ok(remove(&tree.staging)?)
 }
 
-/// From here on nothing is expected there.
+/// Records the tree as unpublished.
 fn put_unpublished(tree: &LockedTree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
     record.forget_content();
     Ok(tree.put_record(record)?)
 }
 
-/// Whether a tree is not there because a killed run removed it, or had not published it yet.
+/// Whether a tree does not exist because an interrupted run has removed it, or has not published it
+/// yet.
 fn is_removed_or_staged(tree: &LockedTree<'_>, record: &TreeRecord) -> io::Result<bool> {
     if identity(tree.path)?.is_some() {
         return Ok(false);
@@ -150,7 +153,7 @@ fn is_removed_or_staged(tree: &LockedTree<'_>, record: &TreeRecord) -> io::Resul
     let is_leftover = record
         .leftover
         .is_some_and(|leftover| leftover.is_same(found));
-    // Its first publishing got no further.
+    // The first publishing was interrupted before the exchange.
     let is_staged = record.manifest.is_none()
         && record
             .staging
