@@ -275,8 +275,8 @@ fn request_hint(error: &RequestError) -> Option<String> {
         RequestError::Store(error) => store_hint(error),
         RequestError::NoLatestPath { .. }
         | RequestError::NoSnapshotsPath { .. }
-        | RequestError::Unusable { .. }
-        | RequestError::Nested { .. }
+        | RequestError::UnusableDefinition { .. }
+        | RequestError::Overlap { .. }
         | RequestError::NotPublished { .. } => None,
     }
 }
@@ -331,13 +331,13 @@ fn publish_hint(repository: &RepoId, error: &PublishError) -> Option<String> {
              trees on it; nothing was created"
                 .to_owned()
         }
-        PublishError::Older { .. } => {
+        PublishError::RootTooOld { .. } => {
             "generate a signing key (`chantal config keygen`), so that it can be signed with a \
              new date, or publish it at another path; \
              nothing was changed"
                 .to_owned()
         }
-        PublishError::KeyPlace { .. } => {
+        PublishError::KeyPathTaken { .. } => {
             "set publish.key_name to give the key files another name; nothing was changed"
                 .to_owned()
         }

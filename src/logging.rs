@@ -1,6 +1,7 @@
-//! Diagnosis: level, file and form as configured, and never in the way of progress bars.
+//! Logging: level, file and format as configured, without garbling the progress bars.
 //!
-//! A log file whose directory is not there may belong to a disk that is not mounted: diagnosis goes to standard error then.
+//! If the directory of the log file does not exist, its disk may not be mounted: the run logs to
+//! standard error.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt as _;
@@ -15,47 +16,48 @@ use crate::config::{LogFormat, Logging};
 use crate::progress::Progress;
 use crate::terminal::{escape_json, escape_lines};
 
-/// What the command line says about the configured level.
+/// The options of the command line for the log level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
     Quiet,
-    AsConfigured,
+    Configured,
     Verbose(u8),
 }
 
-/// Sets the process's logger up, and says where progress goes.
+/// Sets up the logger of the process, and returns how progress is shown.
 pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
     let bars =
         (verbosity != Verbosity::Quiet && io::stderr().is_terminal()).then(MultiProgress::new);
     let mut builder = Builder::new();
     let level = match verbosity {
         Verbosity::Quiet => LevelFilter::Error,
-        Verbosity::AsConfigured => logging.level,
+        Verbosity::Configured => logging.level,
         Verbosity::Verbose(1) => logging.level.max(LevelFilter::Debug),
         Verbosity::Verbose(_) => LevelFilter::Trace,
     };
-    // Libraries are of interest only to those who want everything.
+    // Messages of libraries are shown only at the highest level.
     let libraries = match verbosity {
         Verbosity::Verbose(2..) => LevelFilter::Trace,
         _ => level.min(LevelFilter::Warn),
     };
     builder
         .filter_level(libraries)
-        // It logs what it reads, packets of strangers.
+        // It logs untrusted packets.
         .filter_module("pgp", LevelFilter::Off)
-        // They log URLs with their tokens, and what they send byte by byte: credentials. Requests are logged by us.
+        // They log credentials: URLs with tokens, and the bytes that they send. chantal logs
+        // requests itself.
         .filter_module("ureq", LevelFilter::Off)
         .filter_module("ureq_proto", LevelFilter::Off)
         .filter_module(env!("CARGO_CRATE_NAME"), level)
         .write_style(WriteStyle::Never);
-    let mut away = None;
+    let mut missing = None;
     let sink: Box<dyn Write + Send> = match &logging.file {
         Some(path) => {
             make_directory(path)?;
             let opened = open(path);
             match opened {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    away = Some(path);
+                    missing = Some(path);
                     Box::new(Stderr(bars.clone()))
                 }
                 opened => Box::new(opened?),
@@ -64,17 +66,17 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
         None => Box::new(Stderr(bars.clone())),
     };
     builder.target(Target::Pipe(sink));
-    let times = if logging.file.is_some() && away.is_none() {
-        Times::Written
+    let timestamps = if logging.file.is_some() && missing.is_none() {
+        Timestamps::Shown
     } else {
-        Times::LeftOut
+        Timestamps::Omitted
     };
     match logging.format {
-        LogFormat::Text => builder.format(move |out, record| write_text(out, record, times)),
+        LogFormat::Text => builder.format(move |out, record| write_text(out, record, timestamps)),
         LogFormat::Json => builder.format(write_json),
     };
     builder.init();
-    if let Some(path) = away {
+    if let Some(path) = missing {
         log::warn!(
             "the directory of logging.file {} does not exist: is the file system mounted? \
              `chantal init` creates it; this run logs to standard error",
@@ -84,7 +86,8 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
     Ok(bars.map_or(Progress::Lines, Progress::Bars))
 }
 
-/// A pipe would hold the run up when nobody reads it; what the system takes without end (`/dev/null`, a terminal) is fine.
+/// Opens a log file. A pipe without a reader would block the run; character devices (`/dev/null`, a
+/// terminal) do not.
 fn open(path: &Path) -> io::Result<fs_err::File> {
     let file = fs_err::OpenOptions::new()
         .create(true)
@@ -99,7 +102,8 @@ fn open(path: &Path) -> io::Result<fs_err::File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
-/// The last directory above the log file. No more: below the mount point of a disk that is away nothing is made.
+/// Creates the parent directory of the log file, but no directories above it, and nothing on the
+/// empty mount point of a disk that is not mounted.
 fn make_directory(file: &Path) -> io::Result<()> {
     let Some((directory, above)) = file.parent().and_then(|own| Some((own, own.parent()?))) else {
         return Ok(());
@@ -113,15 +117,15 @@ fn make_directory(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a line of text begins with its time: in a file it is read later.
+/// Whether a line of text begins with its time. A log file needs it, because it is read later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Times {
-    Written,
-    LeftOut,
+enum Timestamps {
+    Shown,
+    Omitted,
 }
 
-fn write_text(out: &mut impl Write, record: &Record<'_>, times: Times) -> io::Result<()> {
-    if times == Times::Written {
+fn write_text(out: &mut impl Write, record: &Record<'_>, timestamps: Timestamps) -> io::Result<()> {
+    if timestamps == Timestamps::Shown {
         write!(
             out,
             "{} ",
@@ -149,7 +153,7 @@ fn write_json(out: &mut env_logger::fmt::Formatter, record: &Record<'_>) -> io::
     writeln!(out, "{}", escape_json(&line.to_string()))
 }
 
-/// Standard error, with the bars taken away while a line is written.
+/// Standard error. Progress bars are hidden while a line is written.
 struct Stderr(Option<MultiProgress>);
 
 impl Write for Stderr {

@@ -20,13 +20,13 @@ pub fn unmounted_above(path: &Path) -> io::Result<Option<PathBuf>> {
         fstab => fstab?,
     };
     let mountinfo = fs::read("/proc/self/mountinfo")?;
-    let written = missing_on_the_way(path, &fstab, &mountinfo);
+    let written = unmounted_parent(path, &fstab, &mountinfo);
     // The path may contain symbolic links.
-    Ok(written.or_else(|| missing_on_the_way(&real(path), &fstab, &mountinfo)))
+    Ok(written.or_else(|| unmounted_parent(&real(path), &fstab, &mountinfo)))
 }
 
 /// The same for the contents of both files.
-fn missing_on_the_way(path: &Path, fstab: &[u8], mountinfo: &[u8]) -> Option<PathBuf> {
+fn unmounted_parent(path: &Path, fstab: &[u8], mountinfo: &[u8]) -> Option<PathBuf> {
     let mounted: Vec<PathBuf> = fields(mountinfo, 4).collect();
     fields(fstab, 1).find(|mount_point| {
         mount_point.is_absolute()
@@ -40,8 +40,7 @@ fn missing_on_the_way(path: &Path, fstab: &[u8], mountinfo: &[u8]) -> Option<Pat
     })
 }
 
-/// One column of a table, as paths. `none` and `swap` are not absolute paths: the callers skip
-/// them.
+/// One column of a table, as paths. The callers skip `none` and `swap`, which are not absolute.
 fn fields(table: &[u8], column: usize) -> impl Iterator<Item = PathBuf> {
     table
         .split(|byte| *byte == b'\n')
@@ -52,46 +51,46 @@ fn fields(table: &[u8], column: usize) -> impl Iterator<Item = PathBuf> {
                 .filter(|word| !word.is_empty())
                 .nth(column)
         })
-        .map(|word| PathBuf::from(OsString::from_vec(unescaped(word))))
+        .map(|word| PathBuf::from(OsString::from_vec(unescape(word))))
 }
 
 /// Both files escape spaces and backslashes in octal (`\040`).
-fn unescaped(word: &[u8]) -> Vec<u8> {
+fn unescape(word: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word;
-    while let Some((first, behind)) = rest.split_first() {
+    while let Some((first, after)) = rest.split_first() {
         let escaped = (*first == b'\\')
-            .then(|| behind.get(..3))
+            .then(|| after.get(..3))
             .flatten()
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .and_then(|digits| u8::from_str_radix(digits, 8).ok());
         bytes.push(escaped.unwrap_or(*first));
         rest = if escaped.is_some() {
-            &behind[3..]
+            &after[3..]
         } else {
-            behind
+            after
         };
     }
     bytes
 }
 
-/// The nearest existing directory above `path`, if it is empty except for `ours`.
-pub fn empty_parent(path: &Path, ours: &[&Path]) -> io::Result<Option<PathBuf>> {
+/// The nearest existing directory above `path`, if it is empty except for `own_paths`.
+pub fn empty_parent(path: &Path, own_paths: &[&Path]) -> io::Result<Option<PathBuf>> {
     for parent in path.ancestors().skip(1) {
         match fs::symlink_metadata(parent) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             found => found?,
         };
-        return Ok(is_empty(parent, ours)?.then(|| parent.to_owned()));
+        return Ok(is_empty(parent, own_paths)?.then(|| parent.to_owned()));
     }
     Ok(None)
 }
 
-/// Whether a directory is empty except for `ours` and their parents.
-pub fn is_empty(directory: &Path, ours: &[&Path]) -> io::Result<bool> {
+/// Whether a directory is empty except for `own_paths` and their parents.
+pub fn is_empty(directory: &Path, own_paths: &[&Path]) -> io::Result<bool> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        if !ours.iter().any(|own| own.starts_with(&path)) {
+        if !own_paths.iter().any(|own| own.starts_with(&path)) {
             return Ok(false);
         }
     }
@@ -115,9 +114,9 @@ mod tests {
         40 29 0:50 / /srv/www rw shared:9 - nfs4 server:/export rw\n";
 
     #[test]
-    fn what_fstab_names_on_the_way_must_be_mounted() {
+    fn mount_points_of_fstab_above_a_path_must_be_mounted() {
         let missing = |path: &str| {
-            missing_on_the_way(Path::new(path), FSTAB, MOUNTINFO)
+            unmounted_parent(Path::new(path), FSTAB, MOUNTINFO)
                 .map(|path| path.display().to_string())
         };
         let missing = |path: &str| missing(path).unwrap_or_default();
@@ -143,33 +142,33 @@ mod tests {
         ]
         .concat();
         for path in ["/mnt/disk/chantal", "/mnt/my disk/chantal"] {
-            assert_eq!(missing_on_the_way(Path::new(path), FSTAB, &mounted), None);
+            assert_eq!(unmounted_parent(Path::new(path), FSTAB, &mounted), None);
         }
         assert_eq!(
-            missing_on_the_way(Path::new("/mnt/disk"), b"", MOUNTINFO),
+            unmounted_parent(Path::new("/mnt/disk"), b"", MOUNTINFO),
             None
         );
     }
 
     #[test]
-    fn escapes_of_both_files() {
+    fn octal_escapes() {
         for (written, meant) in [
             (&b"/a\\040b\\134c\\011"[..], &b"/a b\\c\t"[..]),
             (b"/a\\04", b"/a\\04"),
             (b"\\", b"\\"),
             (b"\\999", b"\\999"),
         ] {
-            assert_eq!(unescaped(written), meant);
+            assert_eq!(unescape(written), meant);
         }
     }
 
     #[test]
-    fn the_nearest_parent_that_exists() {
+    fn the_nearest_existing_parent() {
         let dir = tempfile::tempdir().unwrap();
         let mount_point = dir.path().join("disk");
         fs::create_dir(&mount_point).unwrap();
         let path = mount_point.join("a/b/c");
-        let found = |ours: &[&Path]| empty_parent(&path, ours).unwrap();
+        let found = |own_paths: &[&Path]| empty_parent(&path, own_paths).unwrap();
         assert_eq!(found(&[]).as_deref(), Some(&*mount_point));
         let log = mount_point.join("log/chantal.log");
         fs::create_dir(mount_point.join("log")).unwrap();

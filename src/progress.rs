@@ -36,7 +36,7 @@ struct Shared {
 }
 
 /// One file that is being downloaded; dropping it removes its line.
-pub struct Active {
+pub struct ActiveDownload {
     downloads: Downloads,
     bar: Option<ProgressBar>,
     /// Bytes added to the overall bar so far.
@@ -91,7 +91,7 @@ impl Progress {
 
 impl Downloads {
     /// Begins a file of `size` bytes; `None` if the size is unknown.
-    pub fn file(&self, name: &str, size: Option<u64>) -> Active {
+    pub fn file(&self, name: &str, size: Option<u64>) -> ActiveDownload {
         let bar = match &self.shared.progress {
             Progress::Bars(bars) => {
                 let bar = bars.add(match size {
@@ -104,14 +104,14 @@ impl Downloads {
             }
             Progress::Lines => None,
         };
-        Active {
+        ActiveDownload {
             downloads: self.clone(),
             bar,
             counted: AtomicU64::new(0),
         }
     }
 
-    fn log_line_when_due(&self) {
+    fn log_progress_if_due(&self) {
         let shared = &self.shared;
         let elapsed = shared.started.elapsed();
         let last = Duration::from_millis(shared.last_line.load(Ordering::Relaxed));
@@ -143,13 +143,13 @@ impl Downloads {
     }
 }
 
-impl Active {
+impl ActiveDownload {
     pub fn add(&self, bytes: u64) {
         self.counted.fetch_add(bytes, Ordering::Relaxed);
         self.downloads.shared.overall.inc(bytes);
         match &self.bar {
             Some(bar) => bar.inc(bytes),
-            None => self.downloads.log_line_when_due(),
+            None => self.downloads.log_progress_if_due(),
         }
     }
 
@@ -174,7 +174,7 @@ impl Active {
     }
 }
 
-impl Drop for Active {
+impl Drop for ActiveDownload {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -130,7 +130,7 @@ fn start(
     problems.append(&mut loaded.problems);
     let verbosity = match (cli.quiet, cli.verbose) {
         (true, _) => Verbosity::Quiet,
-        (false, 0) => Verbosity::AsConfigured,
+        (false, 0) => Verbosity::Configured,
         (false, times) => Verbosity::Verbose(times),
     };
     if matches!(cli.command, Command::Init(_)) {

@@ -46,7 +46,7 @@ fn recover(storage: &Storage) -> Result<Vec<RequestError>, StoreError> {
     let mut errors = Vec::new();
     for (path, tree) in &storage.read(Reader::trees)? {
         // Also where the tree is not there: what a killed first publishing staged may be.
-        let recovered = publish::recover_at(storage, path);
+        let recovered = publish::recover_tree(storage, path);
         let failed = |source| RequestError::failed(&tree.repository, source);
         errors.extend(recovered.err().map(failed));
     }

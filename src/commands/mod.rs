@@ -20,7 +20,7 @@ use crate::lock::Requester;
 use crate::names::RepoId;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::publish::{Caller, Effort, Publisher};
+use crate::publish::{Caller, PublishMode, Publisher};
 use crate::signing_key::ConfiguredKey;
 use crate::storage::Storage;
 
@@ -108,13 +108,13 @@ impl<'a> Context<'a> {
 
 impl Context<'_> {
     /// Publishes states and snapshots where the command line says so.
-    pub fn publisher<'c>(&'c self, storage: &'c Storage, effort: Effort) -> Publisher<'c> {
+    pub fn publisher<'c>(&'c self, storage: &'c Storage, mode: PublishMode) -> Publisher<'c> {
         Publisher {
             storage,
             config: self.config,
             key: &self.key,
             caller: Caller::Command,
-            effort,
+            mode,
         }
     }
 

@@ -7,7 +7,9 @@ use crate::config::{self, Repository};
 use crate::error::Error;
 use crate::lock::Requester;
 use crate::output::count;
-use crate::publish::{self, Absent, Afterwards, Effort, Place, Published, RequestError, Selection};
+use crate::publish::{
+    self, Destination, MissingTree, PublishMode, Published, RecordFate, RequestError, TreeSelection,
+};
 use crate::report::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 use crate::snapshot::{self, SnapshotReference};
 use crate::storage::Storage;
@@ -19,15 +21,17 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
         .as_deref()
         .map(|path| context.free_place(path))
         .transpose()?;
-    let place = to.as_deref().map_or(Place::Configured, Place::At);
-    let effort = if arguments.recreate {
-        Effort::Recreate
+    let place = to
+        .as_deref()
+        .map_or(Destination::Configured, Destination::Path);
+    let mode = if arguments.recreate {
+        PublishMode::RecreateMissing
     } else {
-        Effort::Always
+        PublishMode::Always
     };
     if let Some(reference) = &arguments.what.snapshot_name {
         let requester = requester("publish", &arguments.waiting)?;
-        return publish_snapshot(context, reference, place, effort, &requester);
+        return publish_snapshot(context, reference, place, mode, &requester);
     }
     let repositories = if arguments.what.all {
         context.enabled_repositories()?
@@ -41,7 +45,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     }
     let requester = requester("publish", &arguments.waiting)?;
     let storage = Storage::open(&context.config.storage, &requester)?;
-    let publisher = context.publisher(&storage, effort);
+    let publisher = context.publisher(&storage, mode);
     let mut results = Vec::new();
     let mut errors = Vec::new();
     for repository in repositories {
@@ -94,13 +98,13 @@ fn publication(
 fn publish_snapshot(
     context: &Context<'_>,
     reference: &SnapshotReference,
-    place: Place<'_>,
-    effort: Effort,
+    place: Destination<'_>,
+    mode: PublishMode,
     requester: &Requester,
 ) -> Result<(), Error> {
     let storage = Storage::open(&context.config.storage, requester)?;
     let snapshot = snapshot::find(&storage.store, reference)?;
-    let publisher = context.publisher(&storage, effort);
+    let publisher = context.publisher(&storage, mode);
     let (repository, name) = (&snapshot.repository, &snapshot.name);
     let tree = publisher.snapshot(repository, name, &snapshot.record, place)?;
     let publication = Publication {
@@ -126,17 +130,17 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
         let written = config::absolute(path)?;
         let path = &config::real(&written);
         let written = &written;
-        Selection::Path { path, written }.among(&trees)?
+        TreeSelection::Path { path, written }.select(&trees)?
     } else if let Some(reference) = &which.snapshot_name {
         let snapshot = snapshot::find(&storage.store, reference)?;
         let (repository, name) = (&snapshot.repository, &snapshot.name);
-        Selection::Snapshot { repository, name }.among(&trees)?
+        TreeSelection::Snapshot { repository, name }.select(&trees)?
     } else if let Some(repository) = &which.repo_id {
         // What was published may outlive its definition; a name that neither knows is a slip.
         if !trees.values().any(|tree| tree.repository == *repository) {
             context.repository(repository)?;
         }
-        Selection::State { repository }.among(&trees)?
+        TreeSelection::State { repository }.select(&trees)?
     } else {
         Vec::new()
     };
@@ -144,7 +148,7 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     let mut errors = Vec::new();
     let absent = absent(&arguments.absent);
     for (path, tree) in chosen {
-        match publish::unpublish_tree(&storage, path, tree, Afterwards::NotWanted, absent) {
+        match publish::unpublish_tree(&storage, path, tree, RecordFate::Keep, absent) {
             Ok(tree) => removed.push(UnpublishedTree::from(tree)),
             Err(error) => errors.push(error.into()),
         }
@@ -175,11 +179,11 @@ pub fn describe_forgotten(path: &str) -> String {
 }
 
 /// What `--forget-absent` means.
-pub fn absent(arguments: &cli::ForgetAbsent) -> Absent {
+pub fn absent(arguments: &cli::ForgetAbsent) -> MissingTree {
     if arguments.forget_absent {
-        Absent::Forgotten
+        MissingTree::Forget
     } else {
-        Absent::Refused
+        MissingTree::Reject
     }
 }
 

@@ -1,4 +1,4 @@
-//! Directories: which one it is, made with fixed modes, and removed.
+//! Directories: identity, creation with fixed modes, removal.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::error::PublishError;
 use crate::regular_file::is_absent;
 use crate::store::records::DirectoryId;
 
-/// Which directory this is; `None` when nothing is there.
+/// The identity of a directory; `None` if it does not exist.
 pub fn identity(path: &Path) -> io::Result<Option<DirectoryId>> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if is_absent(&error) => return Ok(None),
@@ -29,9 +29,10 @@ pub fn identity(path: &Path) -> io::Result<Option<DirectoryId>> {
     }))
 }
 
-/// Beside the tree, hidden, and always the same: what a killed run left is found again.
+/// A hidden directory next to the tree. The name is fixed, so that the next run finds it after a
+/// kill.
 pub fn staging_path(tree: &Path) -> Result<PathBuf, PublishError> {
-    let name = tree.file_name().ok_or_else(|| PublishError::NoName {
+    let name = tree.file_name().ok_or_else(|| PublishError::NoFileName {
         path: tree.to_owned(),
     })?;
     let mut staging = std::ffi::OsString::from(".");
@@ -44,13 +45,13 @@ pub fn is_empty(path: &Path) -> io::Result<bool> {
     Ok(fs::symlink_metadata(path)?.is_dir() && fs::read_dir(path)?.next().is_none())
 }
 
-/// Makes a directory that a web server's user can enter whatever the umask is.
+/// Creates a directory that the user of a web server can enter, whatever the umask.
 pub fn make_directory(path: &Path) -> io::Result<()> {
     fs::create_dir(path)?;
     fs::set_permissions(path, PermissionsExt::from_mode(0o755))
 }
 
-/// The directories above a tree, readable for a web server whatever the umask.
+/// Creates the parents of a tree, readable for a web server whatever the umask.
 pub fn make_parents(tree: &Path) -> io::Result<()> {
     let Some(parent) = tree.parent().filter(|parent| !parent.exists()) else {
         return Ok(());
@@ -62,7 +63,7 @@ pub fn make_parents(tree: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a directory with everything in it; that it is not there is fine.
+/// Removes a directory with its contents, if it exists.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! What can go wrong at a published tree.
+//! Errors of publishing and unpublishing.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::rel_path::RelPath;
 use crate::signing_key::KeyFileError;
 use crate::store::StoreError;
 
-/// Why a request to publish or unpublish was not carried out.
+/// An error of a request to publish or unpublish.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     #[error("{repository} has never been synced: there is no state to publish")]
@@ -26,12 +26,12 @@ pub enum RequestError {
     #[error("{repository} has no publish.snapshots_path: specify a path with --to")]
     NoSnapshotsPath { repository: RepoId },
     #[error("{path} is not replaced: the invalid file {file} may configure it as its publish path")]
-    Unusable { path: PathBuf, file: PathBuf },
+    UnusableDefinition { path: PathBuf, file: PathBuf },
     #[error("{path} and the published tree {other} overlap")]
-    Nested { path: PathBuf, other: PathBuf },
+    Overlap { path: PathBuf, other: PathBuf },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
-    /// The key is of no repository.
+    /// The key does not belong to a repository.
     #[error(transparent)]
     KeyFile(KeyFileError),
     #[error("{repository}: {source}")]
@@ -44,7 +44,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// A tree of this repository could not be published or removed.
+    /// An error of publishing or unpublishing a tree of this repository.
     pub fn failed(repository: &RepoId, source: PublishError) -> Self {
         match source {
             PublishError::KeyFile(error) => Self::KeyFile(error),
@@ -60,8 +60,8 @@ impl RequestError {
             Self::NeverSynced { .. } => Exit::Other,
             Self::NoLatestPath { .. }
             | Self::NoSnapshotsPath { .. }
-            | Self::Unusable { .. }
-            | Self::Nested { .. }
+            | Self::UnusableDefinition { .. }
+            | Self::Overlap { .. }
             | Self::NotPublished { .. } => Exit::Usage,
             Self::KeyFile(error) => error.exit(),
             Self::Failed { source, .. } => source.exit(),
@@ -83,12 +83,12 @@ pub enum PublishError {
     #[error("{path} is a symbolic link, which cannot be replaced by a published tree")]
     SymbolicLink { path: PathBuf },
     #[error("{path} is not a valid publish path: it has no file name")]
-    NoName { path: PathBuf },
+    NoFileName { path: PathBuf },
     #[error("{path} is a mount point, which cannot be replaced by a published tree")]
     MountPoint { path: PathBuf },
     #[error("published tree {path} does not exist: is its file system mounted?")]
     TreeMissing { path: PathBuf },
-    /// Nothing was published there yet, but beside it.
+    /// Nothing was published at this path yet, but a tree was next to it.
     #[error(
         "cannot create {path}: {neighbour} was published on another file system and does not exist: is it mounted?"
     )]
@@ -105,20 +105,20 @@ pub enum PublishError {
         crate::time::utc(*newest),
         date.map_or("has no date".to_owned(), |date| format!("has {}", crate::time::utc(date)))
     )]
-    Older {
+    RootTooOld {
         path: PathBuf,
         newest: i64,
         date: Option<i64>,
     },
     #[error("{path} is a file of the upstream, but clients expect the signing key there")]
-    KeyPlace { path: RelPath },
+    KeyPathTaken { path: RelPath },
     #[error("manifest {manifest} has no root")]
     NoRoot { manifest: ObjectId },
     #[error("cannot regenerate the root: {0}")]
     Root(FormatError),
     #[error("cannot sign the root: {0}")]
     Signing(#[from] SigningError),
-    /// The configured key is needed and cannot be read.
+    /// The configured key is required and cannot be read.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     #[error(transparent)]
@@ -143,12 +143,12 @@ impl PublishError {
             Self::Occupied { .. }
             | Self::ForeignFiles { .. }
             | Self::SymbolicLink { .. }
-            | Self::NoName { .. }
+            | Self::NoFileName { .. }
             | Self::NotPublished { .. }
-            | Self::Older { .. }
+            | Self::RootTooOld { .. }
             | Self::Signing(SigningError::Expired { .. } | SigningError::Time { .. })
             | Self::MountPoint { .. } => Exit::Usage,
-            Self::KeyPlace { .. } | Self::Root(_) | Self::Signing(_) => Exit::Refused,
+            Self::KeyPathTaken { .. } | Self::Root(_) | Self::Signing(_) => Exit::Refused,
             Self::TreeMissing { .. }
             | Self::NeighbourMissing { .. }
             | Self::NotMounted { .. }

@@ -1,4 +1,4 @@
-//! The one step: a staged tree takes the place of the published one.
+//! Exchanges a staged tree with the published one, in one step.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,13 @@ use rustix::io::Errno;
 use super::directory::identity;
 use super::error::PublishError;
 
-/// Puts `staging` in the place of `tree`. What stood there has the staging name afterwards.
+/// Moves `staging` to `tree`. The previous tree has the staging path after that.
 pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
     let replaced = if identity(tree)?.is_some() {
         match renameat_with(CWD, staging, CWD, tree, RenameFlags::EXCHANGE) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => swap_by_renames(staging, tree),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                exchange_by_renames(staging, tree)
+            }
             replaced => replaced,
         }
     } else {
@@ -37,9 +39,10 @@ pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
     }
 }
 
-/// For file systems without an exchange: the smallest gap there is, two renames in a row.
-fn swap_by_renames(staging: &Path, tree: &Path) -> rustix::io::Result<()> {
-    let aside = aside(staging);
+/// For file systems that do not support an exchange: two renames, to keep the gap as short as
+/// possible.
+fn exchange_by_renames(staging: &Path, tree: &Path) -> rustix::io::Result<()> {
+    let aside = aside_path(staging);
     rustix::fs::rename(tree, &aside)?;
     if let Err(error) = rustix::fs::rename(staging, tree) {
         rustix::fs::rename(&aside, tree)?;
@@ -48,15 +51,16 @@ fn swap_by_renames(staging: &Path, tree: &Path) -> rustix::io::Result<()> {
     rustix::fs::rename(&aside, staging)
 }
 
-fn aside(staging: &Path) -> PathBuf {
+fn aside_path(staging: &Path) -> PathBuf {
     let mut aside = staging.as_os_str().to_owned();
     aside.push(".old");
     PathBuf::from(aside)
 }
 
-/// After a kill between the renames the old tree is put back, or what is left of it is taken away.
+/// After a kill between the renames, restores the previous tree, or removes it if the new one is
+/// published.
 pub fn recover_from_renames(staging: &Path, tree: &Path) -> io::Result<()> {
-    let aside = aside(staging);
+    let aside = aside_path(staging);
     if identity(&aside)?.is_none() {
         return Ok(());
     }
@@ -72,18 +76,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kill_between_two_renames_loses_nothing() {
+    fn recovery_from_a_kill_between_the_renames() {
         let dir = tempfile::tempdir().unwrap();
         let (staging, tree) = (dir.path().join("new"), dir.path().join("latest"));
         for (path, content) in [(&staging, "new"), (&tree, "old")] {
             std::fs::create_dir(path).unwrap();
             std::fs::write(path.join("root"), content).unwrap();
         }
-        swap_by_renames(&staging, &tree).unwrap();
+        exchange_by_renames(&staging, &tree).unwrap();
         assert_eq!(std::fs::read(tree.join("root")).unwrap(), b"new");
         assert_eq!(std::fs::read(staging.join("root")).unwrap(), b"old");
 
-        std::fs::rename(&tree, aside(&staging)).unwrap();
+        std::fs::rename(&tree, aside_path(&staging)).unwrap();
         recover_from_renames(&staging, &tree).unwrap();
         assert_eq!(std::fs::read(tree.join("root")).unwrap(), b"new");
     }

@@ -1,5 +1,5 @@
-//! Earlier generations of a tree: how long their files stay, and how new the roots were that
-//! clients may have seen.
+//! Earlier generations of a tree: how long their files are retained, and the newest root date that
+//! clients may know.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -8,20 +8,19 @@ use std::time::Duration;
 use fs_err as fs;
 
 use super::error::PublishError;
+use super::foreign_files::ExtraFiles;
+use super::request::PreparedRequest;
 use super::root;
-use super::strays::Strays;
-use super::target::Target;
-use super::tree::Tree;
+use super::tree::LockedTree;
 use crate::digest::ObjectId;
 use crate::pool::SMALL_MAX;
 use crate::store::records::{Generation, TreeRecord};
 
-/// Roots from further ahead of the clock were made under a clock that was wrong: clients refuse
-/// them, and whatever comes after them should not have to be from the future too.
+/// Dates further in the future were set by a wrong clock: clients reject such roots, and later
+/// roots must not need dates in the future because of them.
 const CLOCK_SKEW_SECS: i64 = 24 * 3600;
 
-/// The generations whose files stay reachable: the last one always, older ones while their time
-/// lasts.
+/// The generations whose files are retained: always the last one, older ones until they expire.
 pub fn kept_generations(
     record: Option<&TreeRecord>,
     next: ObjectId,
@@ -52,14 +51,14 @@ pub fn kept_generations(
     all
 }
 
-/// `index` counts from the newest earlier generation.
+/// `index` 0 is the newest earlier generation.
 fn is_kept(index: usize, generation: &Generation, keep: Duration, now: i64) -> bool {
     let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
     index == 0 || now.saturating_sub(generation.replaced_at) < keep
 }
 
-/// The manifests of a tree's earlier generations that the next publishing removes. One that it shows
-/// as well, or has as a generation that stays, is none of them.
+/// The manifests of the generations that the next publishing removes, except those that the tree
+/// still shows or retains as another generation.
 pub fn expired_generations(tree: &TreeRecord, keep: Duration, now: i64) -> BTreeSet<ObjectId> {
     let earlier = tree.earlier.iter();
     let earlier = earlier.filter(|generation| Some(generation.manifest) != tree.manifest);
@@ -79,8 +78,8 @@ fn manifests(generations: Vec<(usize, &Generation)>) -> impl Iterator<Item = Obj
         .map(|(_, generation)| generation.manifest)
 }
 
-/// A generation that was replaced while the clock was ahead would stay until that day: its time
-/// begins when that is seen. Returns whether there was one.
+/// A generation that was replaced while the clock was ahead would be retained until that date: its
+/// retention starts now instead. Returns whether there was one.
 pub fn correct_times(record: &mut TreeRecord, now: i64) -> bool {
     let mut is_changed = false;
     for generation in &mut record.earlier {
@@ -92,30 +91,32 @@ pub fn correct_times(record: &mut TreeRecord, now: i64) -> bool {
     is_changed
 }
 
-/// The newest date of a root that clients of the tree may know, where they compare dates.
+/// The newest root date that clients of the tree may know, for formats whose clients compare dates.
 pub fn newest_root_date(
-    tree: &Tree<'_>,
-    target: &Target<'_>,
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
     record: Option<&TreeRecord>,
-    strays: Strays,
+    extra_files: ExtraFiles,
 ) -> Result<Option<i64>, PublishError> {
     let recorded = record.and_then(|record| record.newest_root_date);
-    let newest = match strays {
-        Strays::None => recorded,
-        // The store does not remember what was published there last.
-        Strays::PoolFiles => recorded.max(root_date_in_place(tree, target)?),
+    let newest = match extra_files {
+        ExtraFiles::None => recorded,
+        // The store does not record the last root that was published there.
+        ExtraFiles::PoolFiles => recorded.max(published_root_date(tree, prepared)?),
     };
     let limit = tree.now.saturating_add(CLOCK_SKEW_SECS);
     Ok(newest.filter(|newest| *newest <= limit))
 }
 
-/// The date of the root that lies in the tree where the manifest has its own. One that cannot be
-/// read has none.
-fn root_date_in_place(tree: &Tree<'_>, target: &Target<'_>) -> Result<Option<i64>, PublishError> {
-    let Some(format) = target.format() else {
+/// The date of the root file in the tree. `None` if it cannot be read.
+fn published_root_date(
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
+) -> Result<Option<i64>, PublishError> {
+    let Some(format) = prepared.format() else {
         return Ok(None);
     };
-    let Some(source) = root::source(tree.storage, target.request.manifest, format)? else {
+    let Some(source) = root::source(tree.storage, prepared.request.manifest, format)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_replaced_in_the_future_stays_no_longer_than_the_rest() {
+    fn replacement_times_in_the_future_are_corrected() {
         let keep = Duration::from_secs(100);
         let earlier = vec![generation("1", 90), generation("2", 2_208_988_800)];
         let mut record = tree(None, earlier);
@@ -165,9 +166,9 @@ mod tests {
         assert_eq!(expired_generations(&record, keep, 195).len(), 1);
     }
 
-    /// A run that was killed behind its exchange leaves such records.
+    /// A run that was killed after the exchange leaves such records.
     #[test]
-    fn what_is_shown_again_has_not_expired() {
+    fn a_generation_that_is_published_again_has_not_expired() {
         let (keep, now) = (Duration::ZERO, 100);
         let expired = |shown, digits: [&str; 3]| {
             let earlier = digits.map(|digit| generation(digit, 1)).to_vec();
@@ -175,7 +176,7 @@ mod tests {
         };
         let set = |digit| BTreeSet::from([generation(digit, 0).manifest]);
         assert_eq!(expired("1", ["2", "1", "3"]), set("3"));
-        // The first of the others is the last generation before it.
+        // The first of the others is the last generation before the current one.
         assert_eq!(expired("1", ["1", "2", "3"]), set("3"));
         assert_eq!(expired("1", ["2", "3", "2"]), set("3"));
     }

@@ -1,4 +1,4 @@
-//! Which files a tree consists of: a manifest's, and those that earlier generations leave behind.
+//! The files of a tree: those of its manifest, and those retained from earlier generations.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
@@ -17,10 +17,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The manifest's files, and those of earlier generations that do not stand in their way.
+    /// The files of the manifest, and those of earlier generations that do not conflict with them.
     pub fn new(reader: &Reader, manifest: ObjectId, earlier: &[Generation]) -> Transaction<Self> {
         let mut layout = Self::default();
-        // Uncompressed names.
+        // By uncompressed name.
         let indexes = RefCell::new(HashSet::new());
         layout.add(reader, manifest, |_, entry| {
             if entry.role == Role::Index {
@@ -29,22 +29,22 @@ impl Layout {
             true
         })?;
         let indexes = indexes.into_inner();
-        let own = layout.len();
+        let current = layout.len();
         for generation in earlier {
             layout.add(reader, generation.manifest, |layout, entry| {
-                // A form of an index that there is now without it has the bytes of before: clients
-                // may prefer it.
-                let is_old_form =
+                // Compressed forms that the current index lacks are left out: they have old
+                // content, and clients may prefer them.
+                let is_old_variant =
                     entry.role == Role::Index && indexes.contains(uncompressed(entry));
-                is_retained(entry) && !is_old_form && layout.fits(entry.path.as_str())
+                is_retained(entry) && !is_old_variant && layout.fits(entry.path.as_str())
             })?;
         }
-        layout.retained = (layout.len() - own) as u64;
+        layout.retained = (layout.len() - current) as u64;
         Ok(layout)
     }
 
-    /// Every path that a recorded tree may hold by our doing.
-    pub fn of_everything_recorded(reader: &Reader, record: &TreeRecord) -> Transaction<Self> {
+    /// Every path that chantal may have created in a recorded tree.
+    pub fn of_record(reader: &Reader, record: &TreeRecord) -> Transaction<Self> {
         let mut layout = Self::default();
         let earlier = record.earlier.iter().map(|generation| generation.manifest);
         for manifest in record.manifest.into_iter().chain(earlier) {
@@ -78,7 +78,7 @@ impl Layout {
         self.files.contains_key(path)
     }
 
-    /// Whether files lie below this path.
+    /// Whether there are files below this path.
     pub fn has_directory(&self, path: &str) -> bool {
         let below = format!("{path}/");
         self.files
@@ -91,13 +91,13 @@ impl Layout {
         self.files.len()
     }
 
-    /// How many files are there for the sake of earlier generations only.
+    /// The number of files that only earlier generations have.
     pub fn retained(&self) -> u64 {
         self.retained
     }
 
-    /// Neither the path itself, nor a file where it needs a directory, nor a directory where it
-    /// would be.
+    /// Whether the path is free: it does not exist, is no directory, and none of its parents is a
+    /// file.
     fn fits(&self, path: &str) -> bool {
         if self.has(path) {
             return false;
@@ -113,7 +113,7 @@ fn uncompressed(entry: &Entry) -> &str {
     Compression::split(entry.path.as_str()).0
 }
 
-/// A root that is no longer there upstream must not seem current here, and neither must a key.
+/// Roots and keys that the upstream has removed must not seem current.
 fn is_retained(entry: &Entry) -> bool {
     match entry.role {
         Role::Index | Role::Package | Role::File => true,

@@ -1,61 +1,60 @@
 //! Publishing: makes a directory tree look exactly like a manifest, in one step.
 //!
-//! The tree is staged beside its target out of hard links into the pool, and then exchanged with
-//! what stood there. Every path lookup of a client sees one complete generation, and a killed run
-//! leaves the old one. Files that only earlier generations had stay reachable for a while, so that
-//! a client that holds an older root can finish; earlier roots and keys do not stay.
+//! The tree is staged next to its path, as hard links into the pool, and then exchanged with the
+//! previous one. Every path lookup of a client sees one complete generation, even if the run is
+//! killed. Files of earlier generations are retained for a while, so that clients with an older
+//! root can finish; earlier roots and keys are not.
 //!
 //! ```text
-//! choose      which state, which place, which root, what is refused
+//! publisher   decides which state, path and root; rejects invalid requests
 //!   replace     stages the next generation and exchanges it
-//!     recover     finishes what a killed run began
-//!     presence    what stands there; strays, generations, root, layout, stage, exchange
-//!     target      what is to be shown, and with which key
-//!     tree        one place: its lock and its record
+//!     recover     completes an interrupted run
+//!     existing    inspects the path; foreign_files, generations, root, layout, stage, exchange
+//!     request     what is published where, and the key that it needs
+//!     tree        one published tree: its lock and its record
 //! unpublish   removes a tree
 //! ```
 //!
-//! A root that must be newer than one that clients know, or that stands over indexes which we
-//! wrote, is made here ([`root`]).
+//! A root is generated here if the indexes were generated, or if it must be newer than one that
+//! clients know ([`root`]).
 //!
-//! Which trees are ours is recorded in the store: with the staging directory's identity before the
-//! exchange and with the manifest after it, so that a run killed between the two is understood by
-//! the next. What is not ours is never touched. The record is read once, under the tree's lock
-//! ([`recover`]).
+//! The store records which trees chantal published: the identity of the staging directory before
+//! the exchange, and the manifest after it, so that the next run can recover from a kill in
+//! between. Other directories and files are never changed. The record is read once, under the lock
+//! of the tree ([`recover`]).
 //!
-//! A place that is not there is not empty: a tree that was published and is missing may be on a
-//! disk that is not mounted, and nothing is made in its stead unless [`Effort::Recreate`] says so
-//! ([`presence`]). A run that failed leaves the record that it found; one that was killed is ended
-//! by the next one ([`recover`]).
+//! A missing tree is not treated as unpublished: its disk may not be mounted, so nothing is created
+//! in its place without [`PublishMode::RecreateMissing`] ([`existing`]). A run that fails restores
+//! the record that it found; an interrupted run is completed by the next one ([`recover`]).
 
-mod choose;
 mod directory;
 mod error;
 mod exchange;
+mod existing;
+mod foreign_files;
 mod generations;
 mod layout;
-mod presence;
+mod publisher;
 mod recover;
 mod replace;
+mod request;
 mod root;
 mod stage;
-mod strays;
-mod target;
 mod tree;
 mod unpublish;
 
-pub use choose::{
-    Place, Published, Publisher, Selection, is_unpublished, remove_expired_generations,
-    snapshot_path, trees_on_disk,
-};
 pub use error::{PublishError, RequestError};
+pub use existing::is_missing;
 pub use generations::expired_generations;
-pub use presence::is_missing;
-pub use recover::recover_at;
+pub use publisher::{
+    Destination, Published, Publisher, TreeSelection, remove_expired_generations, snapshot_path,
+    trees_on_disk, was_never_published,
+};
+pub use recover::recover_tree;
 pub use replace::{Outcome, Summary};
-pub use root::OwnRoot;
-pub use target::{Caller, Effort};
-pub use unpublish::{Absent, Afterwards, Removal, Unpublished, unpublish_tree};
+pub use request::{Caller, PublishMode};
+pub use root::GeneratedRoot;
+pub use unpublish::{MissingTree, RecordFate, Removal, Unpublished, unpublish_tree};
 
 #[cfg(test)]
 mod tests;

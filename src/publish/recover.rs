@@ -1,4 +1,4 @@
-//! Finishes what a killed run began, and leaves nothing of a run that failed.
+//! Completes interrupted runs, and cleans up after failed ones.
 
 use std::path::Path;
 
@@ -6,30 +6,30 @@ use fs_err as fs;
 
 use super::directory::{identity, is_empty, remove};
 use super::error::PublishError;
-use super::strays::holds_only_pool_files;
-use super::tree::{Patience, Tree};
+use super::foreign_files::holds_only_pool_files;
+use super::tree::{LockWait, LockedTree};
 use super::{exchange, generations};
 use crate::storage::Storage;
 use crate::store::records::{DirectoryId, Generation, Staging, TreeRecord};
 
-/// Ends what a killed run began at a tree: its staging directory is removed then.
-pub fn recover_at(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
-    recover(&Tree::lock(storage, tree, Patience::AsAsked)?).map(drop)
+/// Completes an interrupted run of a tree, and removes its staging directory.
+pub fn recover_tree(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
+    recover(&LockedTree::lock(storage, tree, LockWait::Configured)?).map(drop)
 }
 
-/// How far a run came that recorded a staging directory.
+/// The progress of an interrupted run, as far as it was recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    /// None is recorded.
+enum InterruptedRun {
+    /// No staging directory is recorded.
     None,
-    /// The tree is still the one of before.
+    /// The tree was not replaced yet.
     Staged,
-    /// The staged directory is the tree now.
+    /// The staged directory is the tree.
     Exchanged,
 }
 
-/// Finishes or clears away what a killed run began, and returns what is recorded of the tree then.
-pub fn recover(tree: &Tree<'_>) -> Result<Option<TreeRecord>, PublishError> {
+/// Completes or reverts an interrupted run, and returns the record of the tree after that.
+pub fn recover(tree: &LockedTree<'_>) -> Result<Option<TreeRecord>, PublishError> {
     let Some(mut record) = tree.record()? else {
         if identity(&tree.staging)?.is_some() {
             remove_unrecorded(tree)?;
@@ -37,32 +37,32 @@ pub fn recover(tree: &Tree<'_>) -> Result<Option<TreeRecord>, PublishError> {
         return Ok(None);
     };
     let pending = record.staging.clone();
-    let progress = match &pending {
-        None => Progress::None,
+    let interrupted = match &pending {
+        None => InterruptedRun::None,
         Some(pending) => match identity(tree.path)? {
             Some(found) if found.is_same(pending.directory) => {
                 record_exchange(tree, &mut record, pending)?;
-                Progress::Exchanged
+                InterruptedRun::Exchanged
             }
-            _ => Progress::Staged,
+            _ => InterruptedRun::Staged,
         },
     };
     exchange::recover_from_renames(&tree.staging, tree.path)?;
     if let Some(found) = identity(&tree.staging)? {
-        clear_staging(tree, &mut record, pending.as_ref(), progress, found)?;
-    } else if pending.is_some() && !may_be_away(tree, &record)? {
+        remove_staging(tree, &mut record, pending.as_ref(), interrupted, found)?;
+    } else if pending.is_some() && !may_be_unmounted(tree, &record)? {
         record.staging = None;
     }
-    settle(tree, record, progress)
+    put_recovered(tree, record, interrupted)
 }
 
-/// The run was killed between the exchange and its record.
+/// The run was killed after the exchange and before it was recorded.
 fn record_exchange(
-    tree: &Tree<'_>,
+    tree: &LockedTree<'_>,
     record: &mut TreeRecord,
     pending: &Staging,
 ) -> Result<(), PublishError> {
-    // Also where it had been unpublished before.
+    // Even if the tree was unpublished before.
     record.wanted = true;
     record.staging = None;
     if let Some(replaced) = record.manifest.replace(pending.manifest)
@@ -77,23 +77,23 @@ fn record_exchange(
         );
     }
     record.directory = Some(pending.directory);
-    // Its remains are known to be ours also when this run is killed while it removes them.
+    // So that the next run recognises the previous tree if this run is killed while it removes it.
     record.leftover = identity(&tree.staging)?;
     record.source.clone_from(&pending.source);
     record.root_key.clone_from(&pending.root_key);
-    Ok(tree.put(record)?)
+    Ok(tree.put_record(record)?)
 }
 
-/// Removes the directory `found` that has the staging name: half of a new tree, or what the tree
-/// was before it was exchanged.
-fn clear_staging(
-    tree: &Tree<'_>,
+/// Removes the staging directory, which is `found`: an incomplete tree, or the previous one after
+/// the exchange.
+fn remove_staging(
+    tree: &LockedTree<'_>,
     record: &mut TreeRecord,
     pending: Option<&Staging>,
-    progress: Progress,
+    interrupted: InterruptedRun,
     found: DirectoryId,
 ) -> Result<(), PublishError> {
-    let is_exchanged = progress == Progress::Exchanged;
+    let is_exchanged = interrupted == InterruptedRun::Exchanged;
     let is_staged = pending.is_some_and(|pending| pending.directory.is_same(found));
     let is_leftover = record
         .leftover
@@ -101,14 +101,15 @@ fn clear_staging(
     let was_shown = record.manifest.is_some();
     if is_leftover && !is_exchanged && was_shown && was_being_unpublished(tree, record)? {
         record.forget_content();
-        tree.put(record)?;
+        tree.put_record(record)?;
     }
     tree.check_lock()?;
     if is_staged && !is_exchanged && !was_shown {
-        // After a kill behind the removal it would look like one whose disk is away.
+        // Otherwise, after a kill following the removal, the tree would seem to be on a disk that
+        // is not mounted.
         record.staging = None;
         record.leftover = Some(found);
-        tree.put(record)?;
+        tree.put_record(record)?;
     }
     if is_exchanged || is_staged || is_leftover {
         remove(&tree.staging)?;
@@ -119,32 +120,32 @@ fn clear_staging(
     Ok(())
 }
 
-/// Writes down what is left of a record once its staging directory is removed.
-fn settle(
-    tree: &Tree<'_>,
+/// Stores the record after the staging directory was removed.
+fn put_recovered(
+    tree: &LockedTree<'_>,
     mut record: TreeRecord,
-    progress: Progress,
+    interrupted: InterruptedRun,
 ) -> Result<Option<TreeRecord>, PublishError> {
     let was_being_removed = record.is_being_removed() && identity(tree.path)?.is_none();
     if was_being_removed {
         record.leftover = None;
     }
-    // Its first publishing came to nothing.
+    // It was never published.
     if record.manifest.is_none() && record.staging.is_none() && record.wanted {
-        tree.forget()?;
+        tree.remove_record()?;
         return Ok(None);
     }
     let is_corrected = generations::correct_times(&mut record, tree.now);
-    let was_cleared = progress == Progress::Staged && record.staging.is_none();
+    let was_cleared = interrupted == InterruptedRun::Staged && record.staging.is_none();
     if is_corrected || was_being_removed || was_cleared {
-        tree.put(&record)?;
+        tree.put_record(&record)?;
     }
     Ok(Some(record))
 }
 
-/// Whether a run was killed that had moved the tree out of sight to remove it: what is left has the
-/// identity of the tree itself.
-fn was_being_unpublished(tree: &Tree<'_>, record: &TreeRecord) -> Result<bool, PublishError> {
+/// Whether a run was killed after it had moved the tree to the staging path to remove it: the
+/// directory there has the identity of the tree.
+fn was_being_unpublished(tree: &LockedTree<'_>, record: &TreeRecord) -> Result<bool, PublishError> {
     let is_itself = match (record.leftover, record.directory) {
         (Some(leftover), Some(directory)) => leftover.is_same(directory),
         _ => true,
@@ -152,15 +153,15 @@ fn was_being_unpublished(tree: &Tree<'_>, record: &TreeRecord) -> Result<bool, P
     Ok(is_itself && identity(tree.path)?.is_none())
 }
 
-/// Whether the disk that a first publishing was killed on may be away: then neither directory is
-/// there.
-fn may_be_away(tree: &Tree<'_>, record: &TreeRecord) -> Result<bool, PublishError> {
+/// Whether a first publishing was interrupted on a disk that may not be mounted: neither the tree
+/// nor the staging directory exists.
+fn may_be_unmounted(tree: &LockedTree<'_>, record: &TreeRecord) -> Result<bool, PublishError> {
     Ok(record.manifest.is_none() && identity(tree.path)?.is_none())
 }
 
-/// A staging directory that no record names: made and killed before it was recorded, or by a newer
-/// state of this store.
-fn remove_unrecorded(tree: &Tree<'_>) -> Result<(), PublishError> {
+/// Removes a staging directory without a record: its run was killed before recording it, or the
+/// store was restored from an older backup.
+fn remove_unrecorded(tree: &LockedTree<'_>) -> Result<(), PublishError> {
     let staging = &tree.staging;
     if is_empty(staging)? {
         return Ok(fs::remove_dir(staging)?);
@@ -173,17 +174,17 @@ fn remove_unrecorded(tree: &Tree<'_>) -> Result<(), PublishError> {
     })
 }
 
-/// Leaves nothing of a publishing that failed: half a tree of copies would keep a full disk full,
-/// and a record of something that was never shown would keep objects. What cannot be cleared away
-/// the next run does; why it failed is what counts.
-pub fn give_up(tree: &Tree<'_>, before: Option<&TreeRecord>) {
+/// Cleans up after a run that failed: incomplete copies would keep a full disk full, and the record
+/// of a tree that was never published would keep objects. Errors are only logged: the next run
+/// tries again, and the original error matters more.
+pub fn clean_up_failed(tree: &LockedTree<'_>, before: Option<&TreeRecord>) {
     let clear = || {
-        // Where the lock is lost, what has that name may be another run's.
+        // Without the lock, the staging directory may belong to another run.
         tree.check_lock()?;
         remove(&tree.staging)?;
         match before {
-            Some(record) => tree.put(record)?,
-            None => tree.forget()?,
+            Some(record) => tree.put_record(record)?,
+            None => tree.remove_record()?,
         }
         Ok::<_, PublishError>(())
     };

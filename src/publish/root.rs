@@ -1,13 +1,12 @@
-//! A root of our own in place of the one that a manifest has: dated and signed when it is
-//! published.
+//! Generates a root in place of the manifest's own: dated and signed when it is published.
 //!
-//! It is needed where indexes are not the upstream's (the selection leaves packages out), and where
-//! clients know a newer root than the one that is to be shown: apt would silently keep what it has.
-//! The result is a manifest of its own, which the tree's record names.
+//! This is needed if indexes were generated (the selection leaves packages out), and if clients
+//! know a newer root than the one to be published: apt would silently keep the newer one. The
+//! result is a manifest of its own, which the record of the tree refers to.
 
 use super::error::PublishError;
-use super::target::{OlderRoot, RootChoice, Target};
-use super::tree::Tree;
+use super::request::{OlderRootPolicy, PreparedRequest, RootChoice};
+use super::tree::LockedTree;
 use crate::digest::ObjectId;
 use crate::format::{Format, RootSource, ValidUntil, root_text};
 use crate::manifest::{self, Built, Entry, Role};
@@ -16,98 +15,104 @@ use crate::rel_path::RelPath;
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
-/// The root that a tree gets, in the manifest that it is of.
+/// The root of a tree, and its manifest.
 pub struct ChosenRoot {
-    /// What was asked for, or a manifest with a root of our own, which is in the store.
+    /// The requested manifest, or a stored one with a generated root.
     pub manifest: ObjectId,
-    pub own: OwnRoot,
-    /// Of the root, where clients compare it.
+    pub generated: GeneratedRoot,
+    /// The date of the root, if clients compare dates.
     pub date: Option<i64>,
 }
 
-/// A root that was made when it was published.
+/// Whether a root was generated for publishing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum OwnRoot {
-    /// The tree shows the manifest's.
+pub enum GeneratedRoot {
+    /// The tree has the root of the requested manifest.
     #[default]
     None,
     Unsigned,
-    /// The fingerprint of the key.
+    /// With the fingerprint of the key.
     SignedBy(String),
 }
 
-/// Decides which root a tree gets, and makes it if it is ours. `record` is what is known of the
-/// tree, `newest` the date of the newest root that its clients may know.
+/// Decides which root a tree gets, and generates it if necessary. `record` is that of the tree,
+/// `newest` the newest root date that its clients may know.
 pub fn choose_root(
-    tree: &Tree<'_>,
-    target: &Target<'_>,
+    tree: &LockedTree<'_>,
+    prepared: &PreparedRequest<'_>,
     record: Option<&TreeRecord>,
     newest: Option<i64>,
 ) -> Result<ChosenRoot, PublishError> {
-    let request = &target.request;
-    let is_ours = record.is_some_and(|record| record.source.is_some());
+    let request = &prepared.request;
+    let has_generated_root = record.is_some_and(|record| record.source.is_some());
     let verbatim = |date| ChosenRoot {
         manifest: request.manifest,
-        own: OwnRoot::None,
+        generated: GeneratedRoot::None,
         date,
     };
-    let (own, valid_until) = match request.root {
+    let (generator, valid_until) = match request.root {
         RootChoice::Verbatim { date } => return Ok(verbatim(date)),
-        RootChoice::Upstream { date, own, older } => match newest {
-            // One without a date is older than any other to clients.
+        RootChoice::Upstream {
+            date,
+            generator,
+            older,
+        } => match newest {
+            // To clients, a root without a date is older than any other.
             Some(newest)
-                if own.format.compares_dates()
+                if generator.format.compares_dates()
                     && date.is_none_or(|date| date < newest)
-                    && (is_ours || older == OlderRoot::Redate) =>
+                    && (has_generated_root || older == OlderRootPolicy::Redate) =>
             {
-                if target.key.is_none() {
+                if prepared.key.is_none() {
                     let path = request.tree.to_owned();
-                    return Err(PublishError::Older { path, newest, date });
+                    return Err(PublishError::RootTooOld { path, newest, date });
                 }
-                (own, ValidUntil::IsDropped)
+                (generator, ValidUntil::IsDropped)
             }
             _ => return Ok(verbatim(date)),
         },
-        // A snapshot is meant to outlive it.
-        RootChoice::Own(own) if request.snapshot.is_some() => (own, ValidUntil::IsDropped),
-        RootChoice::Own(own) => (own, ValidUntil::Stays),
+        // Snapshots are used after that date.
+        RootChoice::Generated(generator) if request.snapshot.is_some() => {
+            (generator, ValidUntil::IsDropped)
+        }
+        RootChoice::Generated(generator) => (generator, ValidUntil::Stays),
     };
-    let signer = OwnSigner {
-        format: own.format,
-        key: target.key,
-        key_name: own.key_name,
+    let signer = RootSigner {
+        format: generator.format,
+        key: prepared.key,
+        key_name: generator.key_name,
     };
     let newer = newest.map_or(i64::MIN, |newest| newest.saturating_add(1));
     let date = tree.now.max(newer);
-    let built = with_own_root(tree.storage, request.manifest, signer, date, valid_until)?;
-    // What names it is recorded when it is published; until then a cleanup would only make the next
-    // run do this again.
+    let built = generate_root(tree.storage, request.manifest, signer, date, valid_until)?;
+    // Nothing refers to it until the tree is recorded. If a cleanup removes it before that, the
+    // next run generates it again.
     tree.storage
         .write(|writer| writer.put_made(&built, tree.now))?;
     Ok(ChosenRoot {
         manifest: built.id,
-        own: match target.key {
-            Some(key) => OwnRoot::SignedBy(key.fingerprint()),
-            None => OwnRoot::Unsigned,
+        generated: match prepared.key {
+            Some(key) => GeneratedRoot::SignedBy(key.fingerprint()),
+            None => GeneratedRoot::Unsigned,
         },
-        date: own.format.compares_dates().then_some(date),
+        date: generator.format.compares_dates().then_some(date),
     })
 }
 
-/// What a root of ours is made with.
+/// The parameters of a generated root, with the key that was read.
 #[derive(Clone, Copy)]
-struct OwnSigner<'a> {
+struct RootSigner<'a> {
     format: &'static dyn Format,
-    /// `None` leaves it unsigned.
+    /// `None` for an unsigned root.
     key: Option<&'a SigningKey>,
     key_name: &'a RelPath,
 }
 
-/// What a manifest lists, with another root.
-fn with_own_root(
+/// A copy of a manifest with a generated root.
+fn generate_root(
     storage: &Storage,
     manifest: ObjectId,
-    signer: OwnSigner<'_>,
+    signer: RootSigner<'_>,
     date: i64,
     valid_until: ValidUntil,
 ) -> Result<Built, PublishError> {
@@ -132,8 +137,8 @@ fn with_own_root(
     for (path, bytes, role) in files {
         let stored = storage.pool.add(&storage.locks, &bytes)?;
         if role == Role::Root {
-            // Two roots of one second would have one Last-Modified, and the second be taken for the
-            // first.
+            // Two roots stored within a second would have the same Last-Modified, and clients would
+            // not download the second one.
             set_modified(storage, stored.object, date)?;
         }
         entries.push(Entry {
@@ -153,7 +158,7 @@ fn root_among(entries: &[Entry], format: &dyn Format) -> Option<RootSource> {
     format.root_among(&mut roots.map(|entry| &entry.path))
 }
 
-/// Where a manifest has its root.
+/// The paths of the root of a manifest.
 pub fn source(
     storage: &Storage,
     manifest: ObjectId,
@@ -189,11 +194,11 @@ fn read(storage: &Storage, entry: &Entry) -> Result<Vec<u8>, PublishError> {
 
 type File = (RelPath, Vec<u8>, Role);
 
-/// The root's files. Without a key they say nothing of who made them.
+/// The files of the root. Without a key they have no signature.
 fn signed(
     root: Vec<u8>,
     source: &RootSource,
-    signer: OwnSigner<'_>,
+    signer: RootSigner<'_>,
     date: i64,
 ) -> Result<Vec<File>, PublishError> {
     let mut files = Vec::new();
@@ -212,12 +217,12 @@ fn signed(
     Ok(files)
 }
 
-/// Our key, where clients of the format look for keys.
+/// The files of the signing key, at the paths where clients of the format expect keys.
 fn key_files(
     storage: &Storage,
     entries: &[Entry],
     key: &SigningKey,
-    signer: OwnSigner<'_>,
+    signer: RootSigner<'_>,
 ) -> Result<Vec<File>, PublishError> {
     let mut files = Vec::new();
     for file in signer.format.own_keys(signer.key_name) {
@@ -225,14 +230,15 @@ fn key_files(
         let mut keyring = key.public();
         match there {
             Some(entry) if entry.role == Role::Key && file.is_shared => {
-                // Clients of this place may know the upstream's key, and go on with either.
+                // Clients of this tree may trust the upstream's key, and continue to work with
+                // either.
                 let trusted = Keyring::parse(&read(storage, entry)?, entry.path.as_str());
                 if let Ok(trusted) = trusted {
                     keyring.extend(trusted);
                 }
             }
             Some(entry) if entry.role != Role::Key => {
-                return Err(PublishError::KeyPlace {
+                return Err(PublishError::KeyPathTaken {
                     path: entry.path.clone(),
                 });
             }

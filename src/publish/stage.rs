@@ -1,4 +1,4 @@
-//! Fills a staging directory with links into the pool.
+//! Fills a staging directory with hard links to objects of the pool.
 
 use std::collections::HashSet;
 use std::io;
@@ -11,26 +11,26 @@ use rustix::io::Errno;
 use super::directory::make_directory;
 use super::error::PublishError;
 use super::layout::Layout;
-use super::tree::Tree;
+use super::tree::LockedTree;
 use crate::digest::ObjectId;
 use crate::pool::Pool;
 use crate::regular_file::named;
 
-/// How a file got into the tree.
+/// How a file was staged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Means {
+enum StagedAs {
     Link,
     Copy,
 }
 
-/// Makes every file of the layout in the staging directory. Returns how many files take space of
-/// their own.
-pub fn fill(tree: &Tree<'_>, layout: &Layout) -> Result<u64, PublishError> {
+/// Creates every file of the layout in the staging directory. Returns the number of files that take
+/// additional space.
+pub fn fill(tree: &LockedTree<'_>, layout: &Layout) -> Result<u64, PublishError> {
     let staging = &tree.staging;
     let pool = &tree.storage.pool;
     let mut made: HashSet<PathBuf> = HashSet::new();
     let mut copied = 0;
-    // Once a link failed because of the file systems, all the others would too.
+    // If one link fails because of the file systems, all others would too.
     let mut links_possible = true;
     for (path, stored) in layout.files() {
         tree.storage.interrupt.check()?;
@@ -47,11 +47,11 @@ pub fn fill(tree: &Tree<'_>, layout: &Layout) -> Result<u64, PublishError> {
         }
         let source = pool.object_path(object);
         let previous = tree.path.join(path);
-        let means = if links_possible {
+        let staged = if links_possible {
             match link(&source, &target)? {
-                Linked::Done => Means::Link,
-                Linked::TooMany => copy(&source, &target)?,
-                Linked::Impossible => {
+                LinkResult::Created => StagedAs::Link,
+                LinkResult::TooManyLinks => copy(&source, &target)?,
+                LinkResult::Unsupported => {
                     links_possible = false;
                     link_from_previous(pool, &previous, object, &source, &target)?
                 }
@@ -59,39 +59,40 @@ pub fn fill(tree: &Tree<'_>, layout: &Layout) -> Result<u64, PublishError> {
         } else {
             link_from_previous(pool, &previous, object, &source, &target)?
         };
-        if means == Means::Copy {
+        if staged == StagedAs::Copy {
             copied += 1;
         }
     }
     if copied > 0 {
-        // Links are in the journal when the exchange is; copied bytes are not.
+        // Hard links are in the journal before the exchange is; copied data may not be.
         let synced = rustix::fs::syncfs(fs::File::open(staging)?.file());
         synced.map_err(|error| named(staging)(error.into()))?;
     }
     Ok(copied)
 }
 
-enum Linked {
-    Done,
+enum LinkResult {
+    Created,
     /// ext4 allows 65,000 links to one file.
-    TooMany,
-    /// The tree is on another file system than the pool, or theirs has no links.
-    Impossible,
+    TooManyLinks,
+    /// The tree is on another file system than the pool, or the file system has no hard links.
+    Unsupported,
 }
 
-fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
+fn link(source: &Path, target: &Path) -> Result<LinkResult, PublishError> {
     let Err(error) = std::fs::hard_link(source, target) else {
-        return Ok(Linked::Done);
+        return Ok(LinkResult::Created);
     };
     match Errno::from_io_error(&error) {
-        Some(Errno::MLINK) => Ok(Linked::TooMany),
-        Some(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Linked::Impossible),
+        Some(Errno::MLINK) => Ok(LinkResult::TooManyLinks),
+        Some(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(LinkResult::Unsupported),
         Some(Errno::PERM) => {
             let owner = fs::metadata(source)?.uid();
             let user = rustix::process::geteuid();
-            // They may make links to it; so it is the file system that cannot, as FAT and exFAT.
+            // This user may create links, so it is the file system that does not support them (FAT,
+            // exFAT).
             if user.is_root() || user.as_raw() == owner {
-                return Ok(Linked::Impossible);
+                return Ok(LinkResult::Unsupported);
             }
             Err(PublishError::NotOwner {
                 path: source.to_owned(),
@@ -110,24 +111,25 @@ fn link(source: &Path, target: &Path) -> Result<Linked, PublishError> {
     }
 }
 
-/// Where the pool's cannot be linked: a file that the tree has already need not be copied again.
+/// If links to the pool are impossible, links to the same file of the previous tree avoid another
+/// copy.
 fn link_from_previous(
     pool: &Pool,
     previous: &Path,
     object: ObjectId,
     source: &Path,
     target: &Path,
-) -> Result<Means, PublishError> {
+) -> Result<StagedAs, PublishError> {
     if pool.has_same_content(object, previous)? && fs::hard_link(previous, target).is_ok() {
-        return Ok(Means::Link);
+        return Ok(StagedAs::Link);
     }
     copy(source, target)
 }
 
-fn copy(source: &Path, target: &Path) -> Result<Means, PublishError> {
+fn copy(source: &Path, target: &Path) -> Result<StagedAs, PublishError> {
     fs::copy(source, target)?;
     fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
-    Ok(Means::Copy)
+    Ok(StagedAs::Copy)
 }
 
 fn make_parents(path: &Path, top: &Path, made: &mut HashSet<PathBuf>) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Publishing over made-up manifests: retention, what is not ours, kills around the exchange.
+//! Publishing of small test manifests: retained files, foreign files, kills around the exchange.
 
 use fs_err as fs;
 
@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::directory::{identity, staging_path};
 use super::recover::recover;
 use super::replace::{pending, publish_at};
-use super::root::OwnRoot;
-use super::target::{OlderRoot, Own, Request, RootChoice};
-use super::tree::{Patience, Tree};
+use super::request::{OlderRootPolicy, Request, RootChoice, RootGenerator};
+use super::root::GeneratedRoot;
+use super::tree::{LockWait, LockedTree};
 use super::unpublish::unpublish;
 use super::*;
 use crate::digest::ObjectId;
@@ -47,17 +47,17 @@ impl Scene {
 
     fn recover(&self, now: i64) -> Result<Option<TreeRecord>, PublishError> {
         let path = self.tree();
-        recover(&Tree::lock_at(
+        recover(&LockedTree::lock_at(
             &self.storage,
             &path,
-            Patience::AsAsked,
+            LockWait::Configured,
             now,
         )?)
     }
 
     fn unpublish(&self) -> Result<Removal, PublishError> {
-        let (afterwards, absent) = (Afterwards::Nothing, Absent::Refused);
-        unpublish(&self.storage, &self.tree(), afterwards, absent)
+        let (fate, missing) = (RecordFate::Remove, MissingTree::Reject);
+        unpublish(&self.storage, &self.tree(), fate, missing)
     }
 
     fn manifest(&self, files: &[(&str, &str)]) -> ObjectId {
@@ -112,7 +112,7 @@ impl Scene {
                 manifest,
                 root: RootChoice::Verbatim { date: None },
                 keep: Duration::from_secs(100),
-                effort: Effort::WhenChanged,
+                mode: PublishMode::IfChanged,
             },
             now,
         )
@@ -143,7 +143,7 @@ impl Scene {
 }
 
 #[test]
-fn earlier_generations_stay_for_their_time_but_not_their_roots() {
+fn files_of_earlier_generations_are_retained_without_their_roots() {
     let scene = Scene::new();
     let first = scene.manifest(&[("root", "1"), ("a/1", "a"), ("b", "b")]);
     let second = scene.manifest(&[("root", "2"), ("a/2", "a")]);
@@ -156,21 +156,21 @@ fn earlier_generations_stay_for_their_time_but_not_their_roots() {
             files: 4,
             copied: 0,
             retained: 2,
-            root: OwnRoot::None,
+            root: GeneratedRoot::None,
         })
     );
     assert_eq!(scene.files(), ["a/1", "a/2", "b", "root"]);
     assert_eq!(fs::read(scene.tree().join("root")).unwrap(), b"2");
-    // The third has no root: an old one must not stand in for it.
+    // The third has no root: an earlier one must not be retained.
     scene.publish(third, 50).unwrap();
     assert_eq!(scene.files(), ["a/1", "a/2", "a/3", "b"]);
-    // A hundred seconds after it was replaced the first is gone; the last one always stays.
+    // The first expires a hundred seconds after it was replaced; the last one is always retained.
     scene.publish(first, 500).unwrap();
     assert_eq!(scene.files(), ["a/1", "a/3", "b", "root"]);
 }
 
 #[test]
-fn what_is_not_ours_stays() {
+fn foreign_files_are_kept() {
     let scene = Scene::new();
     let manifest = scene.manifest(&[("root", "1")]);
     fs::create_dir_all(scene.tree()).unwrap();
@@ -182,7 +182,7 @@ fn what_is_not_ours_stays() {
     assert_eq!(scene.files(), ["thesis.tex"]);
 
     fs::remove_file(scene.tree().join("thesis.tex")).unwrap();
-    // An empty directory is no one's work.
+    // An empty directory may be replaced.
     scene.publish(manifest, 0).unwrap();
     fs::write(scene.tree().join("index.html"), "hand-made").unwrap();
     let next = scene.manifest(&[("root", "2")]);
@@ -195,7 +195,7 @@ fn what_is_not_ours_stays() {
 }
 
 #[test]
-fn a_run_killed_around_the_exchange_is_understood() {
+fn recovery_from_a_kill_around_the_exchange() {
     let scene = Scene::new();
     let first = scene.manifest(&[("root", "1"), ("a", "a")]);
     let second = scene.manifest(&[("root", "2")]);
@@ -203,8 +203,8 @@ fn a_run_killed_around_the_exchange_is_understood() {
     let staging = staging_path(&tree).unwrap();
     for (shown, exchanged) in [(first, false), (first, true)] {
         scene.publish(shown, 0).unwrap();
-        // What a kill leaves: the record of what was going on, and a staging directory before or
-        // after the exchange.
+        // What a killed run leaves: a record with the staging directory, before or after the
+        // exchange.
         fs::create_dir_all(&staging).unwrap();
         fs::write(staging.join("root"), "2").unwrap();
         let directory = identity(&staging).unwrap().unwrap();
@@ -231,7 +231,7 @@ fn a_run_killed_around_the_exchange_is_understood() {
 }
 
 #[test]
-fn a_symbolic_link_is_refused() {
+fn a_symbolic_link_is_rejected() {
     let scene = Scene::new();
     let manifest = scene.manifest(&[("root", "1")]);
     fs::create_dir_all(scene.dir.path().join("www")).unwrap();
@@ -243,9 +243,9 @@ fn a_symbolic_link_is_refused() {
     ));
 }
 
-/// The next run ends what the first began, and is killed while it takes the old tree away.
+/// The run that recovers from a kill is killed itself while it removes the previous tree.
 #[test]
-fn a_run_killed_while_it_ends_another_is_ended() {
+fn recovery_from_a_kill_during_recovery() {
     let scene = Scene::new();
     let first = scene.manifest(&[("root", "1")]);
     let second = scene.manifest(&[("root", "2")]);
@@ -258,7 +258,7 @@ fn a_run_killed_while_it_ends_another_is_ended() {
         .read(|reader| reader.tree(&tree))
         .unwrap()
         .unwrap();
-    // Killed right behind the exchange: the old tree has the staging directory's name.
+    // Killed right after the exchange: the previous tree is at the staging path.
     let directory = identity(&tree).unwrap().unwrap();
     record.manifest = Some(first);
     record.leftover = None;
@@ -273,8 +273,8 @@ fn a_run_killed_while_it_ends_another_is_ended() {
         fs::create_dir_all(staging.join(name)).unwrap();
         fs::write(staging.join(name).join("old"), "1").unwrap();
     }
-    // The run that ends it is killed when it has told the store, and taken half of the old tree
-    // away.
+    // The recovering run is killed after it has updated the record, when half of the previous tree
+    // is removed.
     let recovered = scene.recover(20).unwrap().unwrap();
     assert!(recovered.staging.is_none() && !staging.exists());
     let recorded = scene
@@ -284,12 +284,12 @@ fn a_run_killed_while_it_ends_another_is_ended() {
         .unwrap();
     assert!(
         recorded.leftover.is_some(),
-        "what is left would be taken for somebody's"
+        "the next run would take the remaining files for foreign ones"
     );
 }
 
 #[test]
-fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
+fn recovery_from_a_kill_during_removal() {
     let scene = Scene::new();
     let manifest = scene.manifest(&[("root", "1"), ("a", "a")]);
     let tree = scene.tree();
@@ -329,25 +329,25 @@ fn a_run_killed_while_it_takes_a_tree_away_is_ended() {
         assert_eq!(scene.files(), ["a", "root"], "after {steps} steps");
         scene.unpublish().unwrap();
     }
-    // A disk that is away takes the staging directory with it.
+    // The staging directory is on the same disk, which is not mounted.
     leave(0);
-    let away = scene.dir.path().join("away");
-    fs::rename(tree.parent().unwrap(), &away).unwrap();
+    let unmounted = scene.dir.path().join("unmounted");
+    fs::rename(tree.parent().unwrap(), &unmounted).unwrap();
     assert!(matches!(
         scene.unpublish(),
         Err(PublishError::TreeMissing { .. })
     ));
-    fs::rename(&away, tree.parent().unwrap()).unwrap();
+    fs::rename(&unmounted, tree.parent().unwrap()).unwrap();
     scene.unpublish().unwrap();
 }
 
 #[test]
-fn a_first_publishing_that_was_killed_can_be_taken_away() {
+fn an_interrupted_first_publishing_can_be_unpublished() {
     let scene = Scene::new();
     let manifest = scene.manifest(&[("root", "1")]);
     let tree = scene.tree();
     let staging = staging_path(&tree).unwrap();
-    for is_away in [false, true] {
+    for is_unmounted in [false, true] {
         scene.publish(manifest, 0).unwrap();
         let directory = identity(&tree).unwrap().unwrap();
         let mut record = scene
@@ -363,8 +363,8 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
             directory,
         });
         scene.put(&record);
-        if is_away {
-            // It may have been exchanged: only the disk knows.
+        if is_unmounted {
+            // Only the disk could tell whether it was exchanged.
             fs::remove_dir_all(&tree).unwrap();
             assert!(matches!(
                 scene.unpublish(),
@@ -378,10 +378,10 @@ fn a_first_publishing_that_was_killed_can_be_taken_away() {
     }
 }
 
-/// The run that ends a first publishing is killed around the removal of what was staged: nothing
-/// was ever shown, so nothing is missing.
+/// The run that recovers from a killed first publishing is killed before or after it removes the
+/// staging directory: nothing was ever published, so nothing is missing.
 #[test]
-fn a_run_killed_while_it_ends_a_first_publishing_is_ended() {
+fn recovery_from_a_kill_during_recovery_of_a_first_publishing() {
     for is_removed in [false, true] {
         let scene = Scene::new();
         let manifest = scene.manifest(&[("root", "1")]);
@@ -411,10 +411,10 @@ fn a_run_killed_while_it_ends_a_first_publishing_is_ended() {
     }
 }
 
-/// A root of ours that was dated under a clock that was ahead: clients refuse it, and must not have
-/// to wait for its year.
+/// A root was generated while the clock was ahead: clients reject it, and later roots must not need
+/// a date in that year.
 #[test]
-fn a_date_of_the_future_does_not_bind_later_roots() {
+fn later_roots_need_no_date_in_the_future() {
     let scene = Scene::new();
     let tree = scene.tree();
     let (first, second) = (
@@ -425,7 +425,7 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
     let no_key = ConfiguredKey::none();
     let year_2040 = 2_208_988_800;
     let show = |manifest, date, now| {
-        let own = Own {
+        let generator = RootGenerator {
             format: RepoFormat::Apt.rules(),
             key: &no_key,
             key_name: &key_name,
@@ -438,30 +438,30 @@ fn a_date_of_the_future_does_not_bind_later_roots() {
             manifest,
             root: RootChoice::Upstream {
                 date: Some(date),
-                own,
-                older: OlderRoot::Redate,
+                generator,
+                older: OlderRootPolicy::Redate,
             },
             keep: Duration::ZERO,
-            effort: Effort::Always,
+            mode: PublishMode::Always,
         };
         publish_at(&scene.storage, request, now)
     };
     show(first, year_2040, year_2040).unwrap();
     assert!(matches!(
         show(second, year_2040 - 1, year_2040),
-        Err(PublishError::Older { .. })
+        Err(PublishError::RootTooOld { .. })
     ));
     show(second, 1000, 1001).unwrap();
     assert!(matches!(
         show(first, 999, 1002),
-        Err(PublishError::Older { .. })
+        Err(PublishError::RootTooOld { .. })
     ));
 }
 
-/// The run that publishes a place again after it was unpublished is killed behind the exchange:
-/// syncs go on with it.
+/// The run that publishes an unpublished tree again is killed after the exchange: later syncs
+/// publish it too.
 #[test]
-fn a_place_that_is_published_again_is_wanted_again() {
+fn a_tree_that_is_published_again_is_wanted_again() {
     let scene = Scene::new();
     let manifest = scene.manifest(&[("root", "1")]);
     let tree = scene.tree();
@@ -473,13 +473,7 @@ fn a_place_that_is_published_again_is_wanted_again() {
             .unwrap()
     };
     scene.publish(manifest, 0).unwrap();
-    unpublish(
-        &scene.storage,
-        &tree,
-        Afterwards::NotWanted,
-        Absent::Refused,
-    )
-    .unwrap();
+    unpublish(&scene.storage, &tree, RecordFate::Keep, MissingTree::Reject).unwrap();
     let before = record().unwrap();
     assert!(!before.wanted && !before.is_on_disk());
     scene.publish(manifest, 1).unwrap();

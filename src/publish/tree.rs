@@ -1,4 +1,4 @@
-//! One published tree while a run works on it: its place, its lock and its record.
+//! One published tree while a run changes it: its path, lock and record.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,48 +10,47 @@ use crate::storage::Storage;
 use crate::store::StoreError;
 use crate::store::records::TreeRecord;
 
-/// How long a sync waits for another run that is publishing at the same place: that takes seconds,
-/// and the sync may have taken hours.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The minimum wait of a sync: another publishing takes seconds, but the sync may have taken hours.
+const EXTENDED_WAIT: Duration = Duration::from_mins(1);
 
-/// How long another run is waited for that works on the same tree.
+/// How long to wait for another run that holds the lock of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// As long as the command line says.
-    AsAsked,
-    /// That long, but at least the seconds that a publishing takes.
-    AtLeastOnePublishing,
+pub enum LockWait {
+    /// As set on the command line.
+    Configured,
+    /// As set on the command line, but at least as long as another publishing takes.
+    Extended,
 }
 
-/// The place of a published tree. Its lock is held until this is dropped.
-pub struct Tree<'a> {
+/// A published tree with its lock, which is held until this is dropped.
+pub struct LockedTree<'a> {
     pub storage: &'a Storage,
     pub path: &'a Path,
-    /// Beside it, where the next generation is staged.
+    /// The directory next to it where the next generation is staged.
     pub staging: PathBuf,
-    /// In seconds since the epoch; all times of one piece of work are the same.
+    /// In seconds since the epoch; the same for all times of an operation.
     pub now: i64,
     _lock: Guard<'a>,
 }
 
-impl<'a> Tree<'a> {
+impl<'a> LockedTree<'a> {
     pub fn lock(
         storage: &'a Storage,
         path: &'a Path,
-        patience: Patience,
+        wait: LockWait,
     ) -> Result<Self, PublishError> {
-        Self::lock_at(storage, path, patience, crate::time::now())
+        Self::lock_at(storage, path, wait, crate::time::now())
     }
 
     pub fn lock_at(
         storage: &'a Storage,
         path: &'a Path,
-        patience: Patience,
+        wait: LockWait,
         now: i64,
     ) -> Result<Self, PublishError> {
-        let lock = match patience {
-            Patience::AsAsked => storage.locks.tree(path)?,
-            Patience::AtLeastOnePublishing => storage.locks.tree_with_wait(path, PATIENCE)?,
+        let lock = match wait {
+            LockWait::Configured => storage.locks.tree(path)?,
+            LockWait::Extended => storage.locks.tree_with_wait(path, EXTENDED_WAIT)?,
         };
         Ok(Self {
             storage,
@@ -62,21 +61,21 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// What the store knows of it.
     pub fn record(&self) -> Result<Option<TreeRecord>, StoreError> {
         self.storage.read(|reader| reader.tree(self.path))
     }
 
-    pub fn put(&self, record: &TreeRecord) -> Result<(), StoreError> {
+    pub fn put_record(&self, record: &TreeRecord) -> Result<(), StoreError> {
         self.storage
             .write(|writer| writer.put_tree(self.path, record))
     }
 
-    pub fn forget(&self) -> Result<(), StoreError> {
+    pub fn remove_record(&self) -> Result<(), StoreError> {
         self.storage.write(|writer| writer.remove_tree(self.path))
     }
 
-    /// A run that lost the lock exchanges and removes nothing: another one may be at work there.
+    /// Called before an exchange or removal: if the lock was lost, another run may be changing the
+    /// tree.
     pub fn check_lock(&self) -> Result<(), StoreError> {
         Ok(self.storage.locks.check()?)
     }

@@ -1,4 +1,5 @@
-//! Removes a published tree: out of sight in one step, and only what is ours.
+//! Removes a published tree: moves it away in one step, and removes only files that chantal
+//! published.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,36 +8,36 @@ use fs_err as fs;
 
 use super::directory::{identity, is_empty, remove};
 use super::error::{PublishError, RequestError};
+use super::existing::{PathState, path_state};
+use super::foreign_files::reject_foreign_files;
 use super::layout::Layout;
-use super::presence::{Observation, observe};
 use super::recover::recover;
-use super::strays::reject_foreign_files;
-use super::tree::{Patience, Tree};
+use super::tree::{LockWait, LockedTree};
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
-/// What is remembered of a place once its tree is removed.
+/// What happens to the record of a tree that was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Afterwards {
-    /// Syncs leave it alone, and clients may know the date of the root that it had.
-    NotWanted,
-    Nothing,
+pub enum RecordFate {
+    /// It is kept: syncs skip the path, and the newest root date that clients may know is not lost.
+    Keep,
+    Remove,
 }
 
-/// Which trees may be forgotten without being removed.
+/// What to do with a tree that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
-    /// None: the disk may be back tomorrow.
-    Refused,
-    /// Those that are not there: their disks are lost for good.
-    Forgotten,
+pub enum MissingTree {
+    /// Fail: its disk may be mounted again later.
+    Reject,
+    /// Treat it as unpublished: its disk is lost.
+    Forget,
 }
 
-/// What was done with a tree.
+/// How a tree was unpublished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     Removed,
-    /// It was not there: what may be on its disk stays.
+    /// It was missing: files on its disk are kept.
     Forgotten,
 }
 
@@ -44,20 +45,20 @@ pub enum Removal {
 #[derive(Clone, Debug)]
 pub struct Unpublished {
     pub path: PathBuf,
-    /// What it showed.
+    /// The record before it was removed.
     pub record: TreeRecord,
     pub removal: Removal,
 }
 
-/// Removes the tree that `record` is of.
+/// Removes the tree of `record`.
 pub fn unpublish_tree(
     storage: &Storage,
     path: &Path,
     record: &TreeRecord,
-    afterwards: Afterwards,
-    absent: Absent,
+    fate: RecordFate,
+    missing: MissingTree,
 ) -> Result<Unpublished, RequestError> {
-    let removal = unpublish(storage, path, afterwards, absent)
+    let removal = unpublish(storage, path, fate, missing)
         .map_err(|source| RequestError::failed(&record.repository, source))?;
     Ok(Unpublished {
         path: path.to_owned(),
@@ -66,81 +67,83 @@ pub fn unpublish_tree(
     })
 }
 
-/// Removes a tree. Killed anywhere, the tree is either whole or out of sight, and the next run ends
-/// the work.
+/// Removes a tree. If the run is killed, the tree is either complete or moved away, and the next
+/// run completes the removal.
 pub fn unpublish(
     storage: &Storage,
     path: &Path,
-    afterwards: Afterwards,
-    absent: Absent,
+    fate: RecordFate,
+    missing: MissingTree,
 ) -> Result<Removal, PublishError> {
-    let tree = Tree::lock(storage, path, Patience::AsAsked)?;
+    let tree = LockedTree::lock(storage, path, LockWait::Configured)?;
     let mut removal = Removal::Removed;
     let mut record = tree.record()?.ok_or_else(|| PublishError::NotPublished {
         path: path.to_owned(),
     })?;
-    if is_out_of_sight(&tree, &record)? {
-        // Its rest goes next, and is all that tells it from a tree whose disk is away.
+    if is_removed_or_staged(&tree, &record)? {
+        // Recorded before the staging directory is removed. Otherwise, after a kill, the tree would
+        // seem to be on a disk that is not mounted.
         record.leftover = identity(&tree.staging)?;
         record.staging = None;
-        put_not_wanted(&tree, &mut record)?;
+        put_unpublished(&tree, &mut record)?;
     }
     if let Some(mut record) = recover(&tree)?
         && record.is_on_disk()
     {
-        match observe(path, Some(&record))? {
-            // A disk that is not mounted looks like this, and will be back with the tree.
-            Observation::Missing if absent == Absent::Refused => {
+        match path_state(path, Some(&record))? {
+            // The disk of the tree may not be mounted.
+            PathState::Missing if missing == MissingTree::Reject => {
                 return Err(PublishError::TreeMissing {
                     path: path.to_owned(),
                 });
             }
-            Observation::Missing => {
-                put_not_wanted(&tree, &mut record)?;
+            PathState::Missing => {
+                put_unpublished(&tree, &mut record)?;
                 removal = Removal::Forgotten;
             }
             _ => remove_tree(&tree, &mut record)?,
         }
     }
-    match afterwards {
-        Afterwards::NotWanted => {
+    match fate {
+        RecordFate::Keep => {
             if let Some(mut record) = tree.record()? {
                 record.leftover = None;
-                tree.put(&record)?;
+                tree.put_record(&record)?;
             }
         }
-        Afterwards::Nothing => tree.forget()?,
+        RecordFate::Remove => tree.remove_record()?,
     }
     Ok(removal)
 }
 
-fn remove_tree(tree: &Tree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
+fn remove_tree(tree: &LockedTree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
     if is_empty(tree.path)? {
-        put_not_wanted(tree, record)?;
+        put_unpublished(tree, record)?;
         tree.check_lock()?;
         return Ok(fs::remove_dir(tree.path)?);
     }
     let known = tree
         .storage
-        .read(|reader| Layout::of_everything_recorded(reader, record))?;
+        .read(|reader| Layout::of_record(reader, record))?;
     reject_foreign_files(tree.storage, tree.path, &known)?;
-    // Recorded first: what is found under the staging name later is then known to be ours.
+    // Recorded first, so that the next run recognises the directory at the staging path.
     record.leftover = identity(tree.path)?;
-    tree.put(record)?;
+    tree.put_record(record)?;
     tree.check_lock()?;
     fs::rename(tree.path, &tree.staging)?;
-    put_not_wanted(tree, record)?;
+    put_unpublished(tree, record)?;
     Ok(remove(&tree.staging)?)
 }
 
-/// From here on nothing is expected there.
-fn put_not_wanted(tree: &Tree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
+/// Records the tree as unpublished.
+fn put_unpublished(tree: &LockedTree<'_>, record: &mut TreeRecord) -> Result<(), PublishError> {
     record.forget_content();
-    Ok(tree.put(record)?)
+    Ok(tree.put_record(record)?)
 }
 
-/// Whether a tree is not there because a killed run removed it, or had not published it yet.
-fn is_out_of_sight(tree: &Tree<'_>, record: &TreeRecord) -> io::Result<bool> {
+/// Whether a tree does not exist because an interrupted run has removed it, or has not published it
+/// yet.
+fn is_removed_or_staged(tree: &LockedTree<'_>, record: &TreeRecord) -> io::Result<bool> {
     if identity(tree.path)?.is_some() {
         return Ok(false);
     }
@@ -150,7 +153,7 @@ fn is_out_of_sight(tree: &Tree<'_>, record: &TreeRecord) -> io::Result<bool> {
     let is_leftover = record
         .leftover
         .is_some_and(|leftover| leftover.is_same(found));
-    // Its first publishing got no further.
+    // The first publishing was interrupted before the exchange.
     let is_staged = record.manifest.is_none()
         && record
             .staging

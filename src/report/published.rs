@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Failure;
 use super::encode::{Timestamp, path};
 use crate::names::{RepoId, SnapshotName};
-use crate::publish::{Outcome, OwnRoot, Published, Removal, Summary, Unpublished};
+use crate::publish::{GeneratedRoot, Outcome, Published, Removal, Summary, Unpublished};
 use crate::repo_format::RepoFormat;
 
 /// What happened to a published tree.
@@ -46,15 +46,15 @@ pub enum OwnRootKind {
 
 impl From<Published> for PublishedTree {
     fn from(published: Published) -> Self {
-        let unpublished = published.outcome == Outcome::NotWanted;
+        let unpublished = published.outcome == Outcome::Skipped;
         let (changed, summary) = match published.outcome {
-            Outcome::Unchanged | Outcome::NotWanted => (false, Summary::default()),
+            Outcome::Unchanged | Outcome::Skipped => (false, Summary::default()),
             Outcome::Published(summary) => (true, summary),
         };
         let (own_root, own_root_key) = match summary.root {
-            OwnRoot::None => (None, None),
-            OwnRoot::Unsigned => (Some(OwnRootKind::Unsigned), None),
-            OwnRoot::SignedBy(key) => (Some(OwnRootKind::Signed), Some(key)),
+            GeneratedRoot::None => (None, None),
+            GeneratedRoot::Unsigned => (Some(OwnRootKind::Unsigned), None),
+            GeneratedRoot::SignedBy(key) => (Some(OwnRootKind::Signed), Some(key)),
         };
         Self {
             path: published.path,

@@ -16,7 +16,7 @@ use crate::interrupt::Interrupted;
 use crate::lock::LockError;
 use crate::names::{RepoId, SnapshotName};
 use crate::pool::exit_of_io;
-use crate::publish::{Absent, Afterwards, RequestError, Unpublished, unpublish_tree};
+use crate::publish::{MissingTree, RecordFate, RequestError, Unpublished, unpublish_tree};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Storage;
 use crate::store::records::{StateRecord, TreeRecord};
@@ -182,14 +182,14 @@ impl<'a> RepositoryRemoval<'a> {
     }
 
     /// Removes it, unless one of its trees cannot be removed.
-    pub fn apply(&self, storage: &Storage, absent: Absent) -> Result<Removed, RemoveError> {
+    pub fn apply(&self, storage: &Storage, absent: MissingTree) -> Result<Removed, RemoveError> {
         let id = self.repository;
         let _lock = storage.locks.repository(id)?;
         let plan = self.plan(Some(&storage.store))?;
         let (mut unpublished, mut errors) = (Vec::new(), Vec::new());
         for (path, tree) in &plan.trees {
             storage.interrupt.check()?;
-            match unpublish_tree(storage, path, tree, Afterwards::Nothing, absent) {
+            match unpublish_tree(storage, path, tree, RecordFate::Remove, absent) {
                 Ok(tree) => unpublished.push(tree),
                 Err(error) => errors.push(error),
             }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::config::Repository;
 use crate::interrupt::Interrupted;
 use crate::names::{SnapshotName, SnapshotNameError};
-use crate::publish::{Caller, Effort, Place, Published, Publisher, RequestError};
+use crate::publish::{Caller, Destination, PublishMode, Published, Publisher, RequestError};
 use crate::signing_key::ConfiguredKey;
 use crate::snapshot::{self, NewSnapshots, Snapshot, SnapshotError};
 use crate::store::StoreError;
@@ -116,13 +116,13 @@ impl RepositorySync<'_> {
         }
         synced.report = Some(report);
         if repository.publish.auto && repository.publish.latest_path.is_some() {
-            let effort = match self.sync.asking {
-                Asking::Conditional => Effort::WhenChanged,
+            let mode = match self.sync.asking {
+                Asking::Conditional => PublishMode::IfChanged,
                 // What was damaged in the pool and fetched again is in the tree only now.
-                Asking::Refresh => Effort::Always,
+                Asking::Refresh => PublishMode::Always,
             };
-            let publisher = self.publisher(Caller::Sync, effort);
-            let tree = publisher.state(&repository.id, Place::Configured)?;
+            let publisher = self.publisher(Caller::Sync, mode);
+            let tree = publisher.state(&repository.id, Destination::Configured)?;
             synced.published = Some(tree);
         }
         if let Some(name) = self.snapshot_name(repository)? {
@@ -130,7 +130,7 @@ impl RepositorySync<'_> {
                 repositories: &[&repository.id],
                 name: &name,
                 description: None,
-                publisher: Some(self.publisher(Caller::Command, Effort::Always)),
+                publisher: Some(self.publisher(Caller::Command, PublishMode::Always)),
             };
             for created in snapshot::create(self.sync.storage, &wanted)? {
                 let published = created.published.transpose()?;
@@ -140,13 +140,13 @@ impl RepositorySync<'_> {
         Ok(())
     }
 
-    fn publisher(&self, caller: Caller, effort: Effort) -> Publisher<'_> {
+    fn publisher(&self, caller: Caller, mode: PublishMode) -> Publisher<'_> {
         Publisher {
             storage: self.sync.storage,
             config: self.sync.config,
             key: self.key,
             caller,
-            effort,
+            mode,
         }
     }
 

@@ -3,8 +3,8 @@
 
 use super::{Snapshot, SnapshotError, list};
 use crate::names::{RepoId, SnapshotName};
-use crate::publish::{Effort, Place, Published, Publisher, RequestError};
-use crate::publish::{is_unpublished, snapshot_path};
+use crate::publish::{Destination, PublishMode, Published, Publisher, RequestError};
+use crate::publish::{snapshot_path, was_never_published};
 use crate::storage::Storage;
 use crate::store::StoreError;
 use crate::store::records::{SnapshotRecord, StateRecord};
@@ -42,20 +42,22 @@ pub fn create(storage: &Storage, wanted: &NewSnapshots<'_>) -> Result<Vec<Create
     let missing = wanted.repositories.iter().copied();
     let missing: Vec<&RepoId> = missing.filter(|id| !is_made(id)).collect();
     let new = name_states(storage, &missing, wanted)?.into_iter();
-    let mut made: Vec<(Snapshot, Effort)> = new.map(|new| (new, Effort::Always)).collect();
+    let mut made: Vec<(Snapshot, PublishMode)> =
+        new.map(|new| (new, PublishMode::Always)).collect();
     if is_any_unfinished {
-        made.extend(existing.into_iter().map(|old| (old, Effort::WhenChanged)));
+        made.extend(
+            existing
+                .into_iter()
+                .map(|old| (old, PublishMode::IfChanged)),
+        );
         made.sort_by_key(|(snapshot, _)| {
             let mut repositories = wanted.repositories.iter();
             repositories.position(|id| **id == snapshot.repository)
         });
     }
-    let publish = |(snapshot, effort)| {
+    let publish = |(snapshot, mode)| {
         let publisher = wanted.publisher;
-        let publisher = publisher.map(|publisher| Publisher {
-            effort,
-            ..publisher
-        });
+        let publisher = publisher.map(|publisher| Publisher { mode, ..publisher });
         publish(publisher, snapshot)
     };
     Ok(made.into_iter().map(publish).collect())
@@ -68,7 +70,7 @@ pub(super) fn publish(publisher: Option<Publisher<'_>>, snapshot: Snapshot) -> C
     let has_place = |to: &Publisher<'_>| snapshot_path(to.config, repository, name).is_some();
     let outcome = publisher
         .filter(has_place)
-        .map(|to| to.snapshot(repository, name, &snapshot.record, Place::Configured));
+        .map(|to| to.snapshot(repository, name, &snapshot.record, Destination::Configured));
     Created {
         snapshot,
         published: outcome,
@@ -86,7 +88,7 @@ pub(super) fn is_unfinished(
         return Ok(false);
     };
     match snapshot_path(publisher.config, repository, name) {
-        Some(path) => is_unpublished(publisher.storage, &path),
+        Some(path) => was_never_published(publisher.storage, &path),
         None => Ok(false),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Snapshot, SnapshotError};
 use crate::config::Config;
 use crate::publish::{
-    Absent, Afterwards, RequestError, Unpublished, snapshot_path, unpublish_tree,
+    MissingTree, RecordFate, RequestError, Unpublished, snapshot_path, unpublish_tree,
 };
 use crate::storage::Storage;
 use crate::store::Reader;
@@ -36,7 +36,7 @@ pub fn delete(
     config: &Config,
     snapshots: Vec<Snapshot>,
     elsewhere: Elsewhere,
-    absent: Absent,
+    absent: MissingTree,
 ) -> Result<Vec<Deletion>, SnapshotError> {
     let trees = storage.read(Reader::trees)?;
     if elsewhere == Elsewhere::Refused {
@@ -48,7 +48,7 @@ pub fn delete(
     for snapshot in snapshots {
         let (mut unpublished, mut errors) = (Vec::new(), Vec::new());
         for (path, tree) in trees.iter().filter(|(_, tree)| is_of(tree, &snapshot)) {
-            match unpublish_tree(storage, path, tree, Afterwards::Nothing, absent) {
+            match unpublish_tree(storage, path, tree, RecordFate::Remove, absent) {
                 Ok(tree) => unpublished.push(tree),
                 Err(error) => errors.push(error),
             }

@@ -29,7 +29,7 @@ use crate::config;
 use crate::digest::{Digest, ObjectRef};
 use crate::interrupt::Interrupt;
 use crate::pool::{BUFFER, Incoming};
-use crate::progress::Active;
+use crate::progress::ActiveDownload;
 use crate::regular_file::is_absent;
 use crate::rel_path::RelPath;
 
@@ -236,7 +236,7 @@ impl Upstream {
         path: &RelPath,
         expected: Expected,
         mut incoming: Box<Incoming<'_>>,
-        active: &Active,
+        active: &ActiveDownload,
     ) -> Result<ObjectRef, UpstreamError> {
         active.add(incoming.length());
         let mut is_afresh = false;
@@ -270,7 +270,7 @@ impl Upstream {
         path: &RelPath,
         expected: Expected,
         incoming: &mut Incoming<'_>,
-        active: &Active,
+        active: &ActiveDownload,
     ) -> Result<String, UpstreamError> {
         let url = match &self.source {
             Source::Http(http) => {
@@ -295,7 +295,7 @@ impl Upstream {
         url: &Url,
         expected: Expected,
         incoming: &mut Incoming<'_>,
-        active: &Active,
+        active: &ActiveDownload,
     ) -> Result<String, UpstreamError> {
         if expected.size.is_some_and(|size| incoming.length() > size) {
             incoming.restart()?;
@@ -366,7 +366,7 @@ impl Upstream {
         path: &Path,
         expected: Expected,
         incoming: &mut Incoming<'_>,
-        active: &Active,
+        active: &ActiveDownload,
     ) -> Result<String, UpstreamError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let url = path.display().to_string();
@@ -386,7 +386,7 @@ impl Upstream {
         url: &str,
         expected: Expected,
         incoming: &mut Incoming<'_>,
-        active: &Active,
+        active: &ActiveDownload,
     ) -> Result<(), UpstreamError> {
         let limit = expected.size.unwrap_or(UNDECLARED_SIZE_MAX);
         self.read_all(body, url, u64::MAX, &mut |part| {

@@ -6,7 +6,7 @@ use crate::commands::{Context, Failure, conclude, requester};
 use crate::error::Error;
 use crate::names::RepoId;
 use crate::output::{bytes, count};
-use crate::publish::Effort;
+use crate::publish::PublishMode;
 use crate::report::CreatedSnapshot;
 use crate::snapshot::{self, Created, NewSnapshots};
 use crate::storage::Storage;
@@ -19,7 +19,7 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
         .iter()
         .map(|repository| &repository.id)
         .collect();
-    let publisher = context.publisher(&storage, Effort::Always);
+    let publisher = context.publisher(&storage, PublishMode::Always);
     let wanted = NewSnapshots {
         repositories: &ids,
         name: &arguments.name,

@@ -4,7 +4,7 @@ use super::create::{describe, result_of};
 use crate::cli::{MergeStrategy, SnapshotMerge};
 use crate::commands::{Context, requester};
 use crate::error::Error;
-use crate::publish::Effort;
+use crate::publish::PublishMode;
 use crate::snapshot::merge::{self, Identity, MergeRequest, Strategy};
 use crate::snapshot::{State, find_state};
 use crate::storage::Storage;
@@ -32,7 +32,7 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         origin: arguments.origin.clone(),
         label: arguments.label.clone(),
     };
-    let publisher = context.publisher(&storage, Effort::Always);
+    let publisher = context.publisher(&storage, PublishMode::Always);
     let request = MergeRequest {
         sources: &sources,
         strategy: match arguments.strategy {

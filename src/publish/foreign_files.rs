@@ -1,9 +1,9 @@
-//! Files in a tree that no recorded generation has: somebody's, or ours from a time that the store
-//! does not remember.
+//! Files in a tree that no recorded generation has: foreign files, or files that chantal published
+//! and the store does not record.
 //!
-//! A store that was restored from a backup meets trees that are newer than it. What is in them are
-//! links to this pool's objects, or copies of them: nothing is lost when such a tree is replaced,
-//! and refusing it would stop every sync.
+//! After the store was restored from a backup, trees may be newer than it. Their files are links to
+//! objects of the pool, or copies of them: nothing is lost if such a tree is replaced, and
+//! rejecting it would make every sync fail.
 
 use std::collections::HashSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -17,23 +17,23 @@ use super::layout::Layout;
 use crate::pool::Pool;
 use crate::storage::Storage;
 
-/// What was found beside the recorded files. Anything that is not ours is an error.
+/// Files besides the recorded ones. Foreign files are an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strays {
+pub enum ExtraFiles {
     None,
     PoolFiles,
 }
 
-/// Looks for files of others: an administrator may have put one into the tree, and exchanging it
-/// away would lose it.
+/// Fails if there are foreign files: an administrator may have put them into the tree, and the
+/// exchange would delete them.
 pub fn reject_foreign_files(
     storage: &Storage,
     tree: &Path,
     known: &Layout,
-) -> Result<Strays, PublishError> {
+) -> Result<ExtraFiles, PublishError> {
     let mut pool = PoolFiles::new(&storage.pool);
     let mut foreign: Vec<PathBuf> = Vec::new();
-    let mut strays = Strays::None;
+    let mut extra_files = ExtraFiles::None;
     let mut directories = vec![tree.to_owned()];
     while let Some(directory) = directories.pop() {
         storage.interrupt.check()?;
@@ -50,7 +50,7 @@ pub fn reject_foreign_files(
                 }
             } else if !relative.is_some_and(|relative| known.has(relative)) {
                 if pool.contains(&path)? {
-                    strays = Strays::PoolFiles;
+                    extra_files = ExtraFiles::PoolFiles;
                 } else {
                     foreign.push(path);
                 }
@@ -59,7 +59,7 @@ pub fn reject_foreign_files(
     }
     foreign.sort();
     match foreign.first() {
-        None => Ok(strays),
+        None => Ok(extra_files),
         Some(first) => Err(PublishError::ForeignFiles {
             tree: tree.to_owned(),
             first: first.clone(),
@@ -68,20 +68,19 @@ pub fn reject_foreign_files(
     }
 }
 
-/// Whether everything in a directory that no record names is this pool's. An empty one has nothing
-/// of it.
+/// Whether all files of a directory without a record are from the pool. False if it is empty.
 pub fn holds_only_pool_files(storage: &Storage, directory: &Path) -> Result<bool, PublishError> {
     match reject_foreign_files(storage, directory, &Layout::default()) {
-        Ok(strays) => Ok(strays == Strays::PoolFiles),
+        Ok(extra_files) => Ok(extra_files == ExtraFiles::PoolFiles),
         Err(PublishError::ForeignFiles { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Tells the pool's files from others.
+/// Recognises files of the pool.
 struct PoolFiles<'a> {
     pool: &'a Pool,
-    /// Device and inode of every object, once they are needed.
+    /// Device and inode of every object, read when first needed.
     objects: Option<HashSet<(u64, u64)>>,
 }
 
@@ -93,10 +92,10 @@ impl<'a> PoolFiles<'a> {
         }
     }
 
-    /// Whether the file is a link to an object, or a copy of one as we make them.
+    /// Whether the file is a link to an object, or a read-only copy of one.
     fn contains(&mut self, path: &Path) -> Result<bool, PublishError> {
         let metadata = fs::symlink_metadata(path)?;
-        // Every file that we publish is read-only. That spares hashing what others left there.
+        // Published files are read-only, so writable files need not be hashed.
         if !metadata.is_file() || metadata.permissions().mode() & 0o222 != 0 {
             return Ok(false);
         }

@@ -1,4 +1,4 @@
-//! Chooses what is published where: which state, which place, which root, and what is refused.
+//! Decides what is published where: which state, path and root, and which requests are rejected.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::error::RequestError;
 use super::replace::{Outcome, publish};
-use super::root::OwnRoot;
-use super::target::{Caller, Effort, OlderRoot, Own, Request, RootChoice};
+use super::request::{Caller, OlderRootPolicy, PublishMode, Request, RootChoice, RootGenerator};
+use super::root::GeneratedRoot;
 use crate::config::{self, Config, PackageCheck};
 use crate::names::{RepoId, SnapshotName};
 use crate::repo_format::RepoFormat;
@@ -24,56 +24,60 @@ pub struct Publisher<'a> {
     pub config: &'a Config,
     pub key: &'a ConfiguredKey<'a>,
     pub caller: Caller,
-    pub effort: Effort,
+    pub mode: PublishMode,
 }
 
-/// Where something is published.
+/// Where to publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'a> {
-    /// Where its repository's configuration has it.
+pub enum Destination<'a> {
+    /// The path in the configuration of the repository.
     Configured,
-    /// At another place, an absolute path.
-    At(&'a Path),
+    /// Another path, which is absolute.
+    Path(&'a Path),
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     pub path: PathBuf,
     pub format: RepoFormat,
     pub outcome: Outcome,
-    /// Until when the upstream's root was valid, in seconds since the epoch, where that is past and
-    /// clients see it.
+    /// When the upstream's root expired, in seconds since the epoch, if it has and clients see
+    /// that.
     pub expired: Option<i64>,
 }
 
-/// A state, and whose it is.
+/// A state and its repository.
 #[derive(Clone, Copy)]
 struct Content<'a> {
     repository: &'a RepoId,
     /// `None` for the repository's current state.
     snapshot: Option<&'a SnapshotName>,
     state: &'a StateRecord,
-    older: OlderRoot,
+    older: OlderRootPolicy,
 }
 
 impl Publisher<'_> {
     /// Publishes a repository's current state.
-    pub fn state(&self, repository: &RepoId, place: Place<'_>) -> Result<Published, RequestError> {
+    pub fn state(
+        &self,
+        repository: &RepoId,
+        destination: Destination<'_>,
+    ) -> Result<Published, RequestError> {
         let definition = self.config.repository(repository);
-        let (path, older) = match place {
-            Place::At(path) => {
-                self.reject_taken(path)?;
-                (path, OlderRoot::Redate)
+        let (path, older) = match destination {
+            Destination::Path(path) => {
+                self.reject_conflicting_path(path)?;
+                (path, OlderRootPolicy::Redate)
             }
-            Place::Configured => {
+            Destination::Configured => {
                 let path = definition.and_then(|found| found.publish.latest_path.as_deref());
                 let path = path.ok_or_else(|| RequestError::NoLatestPath {
                     repository: repository.clone(),
                 })?;
-                // What `--allow-rollback` took is meant to be published here, although clients
+                // A state that `--allow-rollback` accepted is published here, although clients
                 // ignore it.
-                (path, OlderRoot::Accept)
+                (path, OlderRootPolicy::Accept)
             }
         };
         let record = self
@@ -98,19 +102,19 @@ impl Publisher<'_> {
         repository: &RepoId,
         name: &SnapshotName,
         record: &SnapshotRecord,
-        place: Place<'_>,
+        destination: Destination<'_>,
     ) -> Result<Published, RequestError> {
-        let path = match place {
-            Place::At(path) => {
-                self.reject_taken(path)?;
-                path.to_owned()
-            }
-            Place::Configured => snapshot_path(self.config, repository, name).ok_or_else(|| {
-                RequestError::NoSnapshotsPath {
-                    repository: repository.clone(),
+        let path =
+            match destination {
+                Destination::Path(path) => {
+                    self.reject_conflicting_path(path)?;
+                    path.to_owned()
                 }
-            })?,
-        };
+                Destination::Configured => snapshot_path(self.config, repository, name)
+                    .ok_or_else(|| RequestError::NoSnapshotsPath {
+                        repository: repository.clone(),
+                    })?,
+            };
         // A merge does not record which keys signed its packages: its sources do.
         if record.merged_from.is_empty() {
             let what = format!("{repository}/{name}");
@@ -120,7 +124,7 @@ impl Publisher<'_> {
             repository,
             snapshot: Some(name),
             state: &record.state,
-            older: OlderRoot::Redate,
+            older: OlderRootPolicy::Redate,
         };
         self.publish(content, &path)
     }
@@ -134,17 +138,17 @@ impl Publisher<'_> {
             Some(definition) => definition.publish.key_name.clone(),
             None => config::default_key_name(state.format, repository),
         };
-        let own = Own {
+        let generator = RootGenerator {
             format,
             key: self.key,
             key_name: &key_name,
         };
         let root = if state.regenerated {
-            RootChoice::Own(own)
+            RootChoice::Generated(generator)
         } else {
             RootChoice::Upstream {
                 date: state.date().filter(|_| format.compares_dates()),
-                own,
+                generator,
                 older: content.older,
             }
         };
@@ -156,19 +160,19 @@ impl Publisher<'_> {
             manifest: state.manifest,
             root,
             keep: self.config.keep(repository),
-            effort: self.effort,
+            mode: self.mode,
         };
         let outcome = publish(self.storage, request)
             .map_err(|source| RequestError::failed(repository, source))?;
-        let has_own_root = match &outcome {
-            Outcome::Published(summary) => summary.root != OwnRoot::None,
-            Outcome::Unchanged | Outcome::NotWanted => false,
+        let has_generated_root = match &outcome {
+            Outcome::Published(summary) => summary.root != GeneratedRoot::None,
+            Outcome::Unchanged | Outcome::Skipped => false,
         };
-        // A root of ours over a snapshot no longer says how long it is valid.
-        let says_validity = !has_own_root || content.snapshot.is_none();
+        // A generated root of a snapshot has no expiry date.
+        let has_validity = !has_generated_root || content.snapshot.is_none();
         let expired = state
             .valid_until()
-            .filter(|until| says_validity && *until <= now());
+            .filter(|until| has_validity && *until <= now());
         Ok(Published {
             path: path.to_owned(),
             format: state.format,
@@ -177,8 +181,8 @@ impl Publisher<'_> {
         })
     }
 
-    /// An administrator who enabled gpgcheck since then would take the packages for verified.
-    /// `what` is the repository or the snapshot.
+    /// Otherwise an administrator who has enabled gpgcheck since the sync would assume that the
+    /// packages were verified. `what` is the repository or the snapshot.
     fn warn_of_unverified(&self, repository: &RepoId, what: &str, state: &StateRecord) {
         let definition = self.config.repository(repository);
         let check = definition.and_then(config::Repository::package_check);
@@ -189,22 +193,22 @@ impl Publisher<'_> {
         }
     }
 
-    /// A tree is replaced as a whole: none may lie in another. Nor is one replaced that a file
-    /// which cannot be used may define.
-    fn reject_taken(&self, path: &Path) -> Result<(), RequestError> {
+    /// Trees are replaced as a whole, so they cannot be nested. A tree is not replaced either if an
+    /// unusable repository definition may publish it.
+    fn reject_conflicting_path(&self, path: &Path) -> Result<(), RequestError> {
         let trees = trees_on_disk(self.storage)?;
         let owner = trees.get(path).map(|record| &record.repository);
         if let Some(file) = owner.and_then(|owner| self.config.may_be_about(owner)) {
-            return Err(RequestError::Unusable {
+            return Err(RequestError::UnusableDefinition {
                 path: path.to_owned(),
                 file: file.to_owned(),
             });
         }
-        let is_nested = |other: &&PathBuf| {
+        let overlaps = |other: &&PathBuf| {
             *other != path && (path.starts_with(other) || other.starts_with(path))
         };
-        match trees.keys().find(is_nested) {
-            Some(other) => Err(RequestError::Nested {
+        match trees.keys().find(overlaps) {
+            Some(other) => Err(RequestError::Overlap {
                 path: path.to_owned(),
                 other: other.clone(),
             }),
@@ -213,19 +217,20 @@ impl Publisher<'_> {
     }
 }
 
-/// Where a snapshot is published by its repository's configuration.
+/// The path of a snapshot according to the configuration of its repository.
 pub fn snapshot_path(config: &Config, repository: &RepoId, name: &SnapshotName) -> Option<PathBuf> {
     let snapshots_path = &config.repository(repository)?.publish.snapshots_path;
     Some(snapshots_path.as_ref()?.join(name.as_str()))
 }
 
-/// Whether a place is still to be published for the first time: the run that began it was killed.
-pub fn is_unpublished(storage: &Storage, path: &Path) -> Result<bool, StoreError> {
+/// Whether no tree was ever published at this path, for example because the run was killed. False
+/// for an unpublished path.
+pub fn was_never_published(storage: &Storage, path: &Path) -> Result<bool, StoreError> {
     let record = storage.read(|reader| reader.tree(path))?;
     Ok(record.is_none_or(|record| record.wanted && record.manifest.is_none()))
 }
 
-/// Publishes a tree again as it is, without the generations whose time is over.
+/// Publishes a tree again unchanged, without its expired generations.
 pub fn remove_expired_generations(
     storage: &Storage,
     path: &Path,
@@ -241,38 +246,38 @@ pub fn remove_expired_generations(
         repository: &tree.repository,
         snapshot: tree.snapshot.as_ref(),
         manifest,
-        // As it is shown, also where its root is one of our own.
+        // Keeps the current root, even if it was generated.
         root: RootChoice::Verbatim { date: None },
         keep,
-        effort: Effort::Always,
+        mode: PublishMode::Always,
     };
     publish(storage, request)
         .map(drop)
         .map_err(|source| RequestError::failed(&tree.repository, source))
 }
 
-/// Published trees that are, or may be, on disk.
+/// Published trees that exist, or may exist, on disk.
 pub fn trees_on_disk(storage: &Storage) -> Result<BTreeMap<PathBuf, TreeRecord>, StoreError> {
     let mut trees = storage.read(Reader::trees)?;
     trees.retain(|_, tree| tree.is_on_disk());
     Ok(trees)
 }
 
-/// Which published trees are meant.
+/// Selects published trees.
 #[derive(Clone, Copy, Debug)]
-pub enum Selection<'a> {
-    /// The one at this path; `written` is the path before symbolic links in it were followed.
+pub enum TreeSelection<'a> {
+    /// The tree at this path; `written` is the path before symbolic links were resolved.
     Path { path: &'a Path, written: &'a Path },
     Snapshot {
         repository: &'a RepoId,
         name: &'a SnapshotName,
     },
-    /// Those that show a state of the repository, and no snapshot.
+    /// The trees that show the state of the repository, not a snapshot.
     State { repository: &'a RepoId },
 }
 
-impl Selection<'_> {
-    pub fn among<'t>(
+impl TreeSelection<'_> {
+    pub fn select<'t>(
         &self,
         trees: &'t BTreeMap<PathBuf, TreeRecord>,
     ) -> Result<Vec<(&'t PathBuf, &'t TreeRecord)>, RequestError> {
