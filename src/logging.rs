@@ -48,14 +48,14 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
         .filter_module("ureq_proto", LevelFilter::Off)
         .filter_module(env!("CARGO_CRATE_NAME"), level)
         .write_style(WriteStyle::Never);
-    let mut away = None;
+    let mut missing = None;
     let sink: Box<dyn Write + Send> = match &logging.file {
         Some(path) => {
-            make_directory(path)?;
+            create_directory(path)?;
             let opened = open(path);
             match opened {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    away = Some(path);
+                    missing = Some(path);
                     Box::new(Stderr(bars.clone()))
                 }
                 opened => Box::new(opened?),
@@ -64,17 +64,17 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
         None => Box::new(Stderr(bars.clone())),
     };
     builder.target(Target::Pipe(sink));
-    let times = if logging.file.is_some() && away.is_none() {
-        Times::Written
+    let timestamps = if logging.file.is_some() && missing.is_none() {
+        Timestamps::Shown
     } else {
-        Times::LeftOut
+        Timestamps::Hidden
     };
     match logging.format {
-        LogFormat::Text => builder.format(move |out, record| write_text(out, record, times)),
+        LogFormat::Text => builder.format(move |out, record| write_text(out, record, timestamps)),
         LogFormat::Json => builder.format(write_json),
     };
     builder.init();
-    if let Some(path) = away {
+    if let Some(path) = missing {
         log::warn!(
             "the directory of logging.file {} does not exist: is the file system mounted? \
              `chantal init` creates it; this run logs to standard error",
@@ -100,7 +100,7 @@ fn open(path: &Path) -> io::Result<fs_err::File> {
 }
 
 /// The last directory above the log file. No more: below the mount point of a disk that is away nothing is made.
-fn make_directory(file: &Path) -> io::Result<()> {
+fn create_directory(file: &Path) -> io::Result<()> {
     let Some((directory, above)) = file.parent().and_then(|own| Some((own, own.parent()?))) else {
         return Ok(());
     };
@@ -115,13 +115,13 @@ fn make_directory(file: &Path) -> io::Result<()> {
 
 /// Whether a line of text begins with its time: in a file it is read later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Times {
-    Written,
-    LeftOut,
+enum Timestamps {
+    Shown,
+    Hidden,
 }
 
-fn write_text(out: &mut impl Write, record: &Record<'_>, times: Times) -> io::Result<()> {
-    if times == Times::Written {
+fn write_text(out: &mut impl Write, record: &Record<'_>, timestamps: Timestamps) -> io::Result<()> {
+    if timestamps == Timestamps::Shown {
         write!(
             out,
             "{} ",
