@@ -34,7 +34,7 @@ pub enum Error {
     Usage(String),
     /// The problems of the file are told in its place.
     #[error("repository {repository} cannot be used: {} has a mistake", file.display())]
-    Unusable { repository: RepoId, file: PathBuf },
+    InvalidDefinition { repository: RepoId, file: PathBuf },
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -61,7 +61,7 @@ pub enum Error {
     Interrupted(#[from] Interrupted),
     /// What `init` wrote before it failed stays.
     #[error("{source}\n  written before that, and left there: {}", written.join(", "))]
-    HalfMade {
+    InitFailed {
         written: Vec<String>,
         source: Box<Error>,
     },
@@ -86,7 +86,7 @@ impl From<CleanupError> for Error {
 
 impl Error {
     /// Why a repository could not be synced, or its sync not be planned.
-    pub fn of_sync(repository: &RepoId, error: RepositorySyncError) -> Self {
+    pub fn from_sync(repository: &RepoId, error: RepositorySyncError) -> Self {
         let repository = repository.clone();
         match error {
             RepositorySyncError::Sync(source) => Self::Sync { repository, source },
@@ -115,7 +115,7 @@ impl From<StoreError> for Error {
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Unusable { .. } | Self::Config(_) => Exit::Usage,
+            Self::Usage(_) | Self::InvalidDefinition { .. } | Self::Config(_) => Exit::Usage,
             Self::Remove(error) => error.exit(),
             Self::SigningKey(error) => error.exit(),
             Self::Storage(error) => error.exit(),
@@ -124,7 +124,7 @@ impl Error {
             Self::Snapshot(error) => error.exit(),
             Self::Merge(error) => error.exit(),
             Self::Interrupted(_) => Exit::Interrupted,
-            Self::HalfMade { source, .. } => source.exit(),
+            Self::InitFailed { source, .. } => source.exit(),
             Self::Several { exit, .. } => *exit,
             Self::Io(error) => exit_of_io(error),
             Self::Internal { .. } => Exit::Other,
@@ -170,7 +170,7 @@ impl Error {
                 [one] => one.hint.clone(),
                 _ => None,
             },
-            Self::HalfMade { source, .. } => source.hint(),
+            Self::InitFailed { source, .. } => source.hint(),
             Self::Storage(error) => storage_hint(error),
             Self::Sync { repository, source } => sync_hint(repository, source),
             Self::Publish(error) => request_hint(error),
@@ -199,13 +199,13 @@ impl Error {
                  first"
                     .to_owned(),
             ),
-            Self::Snapshot(SnapshotError::PublishedElsewhere { .. }) => Some(
+            Self::Snapshot(SnapshotError::PublishedAtOtherPaths { .. }) => Some(
                 "publish another snapshot there first; `--force` removes it there, too".to_owned(),
             ),
             Self::SigningKey(error) => key_file_hint(error),
             Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)
-            | Self::Unusable { .. }
+            | Self::InvalidDefinition { .. }
             | Self::Merge(_)
             | Self::Interrupted(_)
             | Self::Several { .. }
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn a_panic_is_a_bug() {
         let what = "1 and 1 are too much".to_owned();
-        let error = Error::of_sync(&RepoId::test("r"), RepositorySyncError::Panic { what });
+        let error = Error::from_sync(&RepoId::test("r"), RepositorySyncError::Panic { what });
         assert_eq!(error.exit().code(), 1);
         assert!(error.render().starts_with(
             "error: r: internal error: 1 and 1 are too much\nhint: this is a bug in chantal"

@@ -53,7 +53,7 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
     let mut missing = None;
     let sink: Box<dyn Write + Send> = match &logging.file {
         Some(path) => {
-            make_directory(path)?;
+            create_directory(path)?;
             let opened = open(path);
             match opened {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -104,7 +104,7 @@ fn open(path: &Path) -> io::Result<fs_err::File> {
 
 /// Creates the parent directory of the log file, but no directories above it, and nothing on the
 /// empty mount point of a disk that is not mounted.
-fn make_directory(file: &Path) -> io::Result<()> {
+fn create_directory(file: &Path) -> io::Result<()> {
     let Some((directory, above)) = file.parent().and_then(|own| Some((own, own.parent()?))) else {
         return Ok(());
     };

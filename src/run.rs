@@ -19,14 +19,14 @@ use crate::{cli, commands, config, logging, terminal};
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refused_arguments(&error),
+        Err(error) => return reject_arguments(&error),
     };
     let mut problems = Vec::new();
     let mut errors = Vec::new();
     let mut written = Vec::new();
     let result = start(&cli, &mut problems, &mut written).map_err(|source| match written.len() {
         0 => source,
-        _ => Error::HalfMade {
+        _ => Error::InitFailed {
             written,
             source: Box::new(source),
         },
@@ -36,7 +36,7 @@ pub fn run() -> ExitCode {
         (!problems.is_empty()).then(|| Error::Config(config::ConfigError::Problems(problems)));
     match (result, broken) {
         // What is wrong with its file says it all.
-        (Err(Error::Unusable { .. }), Some(broken)) => {
+        (Err(Error::InvalidDefinition { .. }), Some(broken)) => {
             report(&cli, &broken);
             errors.push(broken);
         }
@@ -46,7 +46,7 @@ pub fn run() -> ExitCode {
                 errors.push(error);
             }
             if let Some(broken) = broken {
-                say(&broken);
+                print_error(&broken);
                 errors.push(broken);
             }
         }
@@ -58,7 +58,7 @@ pub fn run() -> ExitCode {
 }
 
 /// Says what is wrong with the command line, or what it asks to know (`--help`, `--version`).
-fn refused_arguments(error: &clap::Error) -> ExitCode {
+fn reject_arguments(error: &clap::Error) -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let wants_json = arguments.iter().any(|one| one == "--format=json")
         || arguments.windows(2).any(|two| two == ["--format", "json"]);
@@ -77,14 +77,14 @@ fn refused_arguments(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-fn say(error: &Error) {
+fn print_error(error: &Error) {
     let message = terminal::escape_lines(&error.render());
     let _ = writeln!(std::io::stderr(), "{message}");
 }
 
 /// Says why the run failed. That nobody can hear it must not change the exit code.
 fn report(cli: &Cli, error: &Error) {
-    say(error);
+    print_error(error);
     // With several repositories, the result was printed and has their errors.
     if cli.format == cli::OutputFormat::Json && !matches!(error, Error::Several { .. }) {
         let mut document = serde_json::json!({
@@ -134,7 +134,7 @@ fn start(
         (false, times) => Verbosity::Verbose(times),
     };
     if matches!(cli.command, Command::Init(_)) {
-        commands::init::make_log_directory(&loaded.config)?;
+        commands::init::create_log_directory(&loaded.config)?;
     }
     let progress = logging::start(&loaded.config.logging, verbosity)?;
     for warning in &loaded.warnings {

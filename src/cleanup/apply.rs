@@ -1,7 +1,7 @@
 //! Carries a plan out: trees first, then the store, then files.
 
 use super::error::CleanupError;
-use super::plan::{Plan, Unknown, plan};
+use super::plan::{Plan, UnknownObjects, plan};
 use crate::config::Config;
 use crate::lock::Requester;
 use crate::publish::{self, RequestError};
@@ -10,7 +10,7 @@ use crate::store::{Reader, StoreError};
 
 /// What a cleanup has done.
 #[derive(Debug)]
-pub struct Cleaned {
+pub struct CleanupOutcome {
     /// As it was carried out.
     pub plan: Plan,
     /// Why trees could not be tended: they keep what they need, and the rest was cleaned up.
@@ -24,16 +24,16 @@ pub struct Cleaned {
 pub fn cleanup(
     storage: &Storage,
     config: &Config,
-    unknown: Unknown,
+    unknown: UnknownObjects,
     requester: &Requester,
-) -> Result<Cleaned, CleanupError> {
+) -> Result<CleanupOutcome, CleanupError> {
     storage.may_delete()?;
     let mut errors = recover(storage)?;
     let mut plan = plan(&storage.store, &storage.pool, config, unknown)?;
     let store_before = storage.store.size()?;
     errors.extend(apply(storage, config, &mut plan)?);
     dry_run::clear(&config.storage, requester)?;
-    Ok(Cleaned {
+    Ok(CleanupOutcome {
         plan,
         errors,
         store_before,

@@ -34,7 +34,7 @@ impl Expired {
     }
 
     /// Whether the manifest counts no longer once the name's expired generations are removed.
-    pub fn has(&self, name: &Name, manifest: ObjectId) -> bool {
+    pub fn contains(&self, name: &Name, manifest: ObjectId) -> bool {
         match name {
             Name::Tree { path, .. } => {
                 let expired = self.0.get(path);

@@ -21,6 +21,6 @@ mod error;
 mod expired;
 mod plan;
 
-pub use apply::{Cleaned, cleanup};
+pub use apply::{CleanupOutcome, cleanup};
 pub use error::CleanupError;
-pub use plan::{Plan, Unknown, plan};
+pub use plan::{Plan, UnknownObjects, plan};

@@ -52,9 +52,9 @@ impl Files {
 
 /// What becomes of objects that were in the pool before its store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
+pub enum UnknownObjects {
     Keep,
-    Forget,
+    Remove,
 }
 
 impl Plan {
@@ -82,12 +82,12 @@ impl Plan {
     pub(super) fn keep(&mut self, needed: Needed) {
         self.objects
             .retain(|(object, _)| !needed.objects.contains_key(object));
-        self.manifests = unnamed(self.known_manifests, &needed);
+        self.manifests = unreferenced_manifests(self.known_manifests, &needed);
         self.needed = needed;
     }
 }
 
-fn unnamed(known_manifests: u64, needed: &Needed) -> u64 {
+fn unreferenced_manifests(known_manifests: u64, needed: &Needed) -> u64 {
     known_manifests.saturating_sub(needed.manifests.len() as u64)
 }
 
@@ -100,20 +100,20 @@ pub fn plan(
     store: &Store,
     pool: &Pool,
     config: &Config,
-    unknown: Unknown,
+    unknown: UnknownObjects,
 ) -> Result<Plan, CleanupError> {
     let expired = Expired::find(store, config)?;
     let (needed, known, identity) = store.read(|reader| {
-        let needed = reader.needed(|name, manifest| expired.has(name, manifest))?;
+        let needed = reader.needed(|name, manifest| expired.contains(name, manifest))?;
         let (known, _) = reader.manifests_and_chunks()?;
         Ok((needed, known, reader.identity()?))
     })?;
     let mut plan = Plan {
         expired,
-        manifests: unnamed(known, &needed),
+        manifests: unreferenced_manifests(known, &needed),
         known_manifests: known,
         needed,
-        adopting: storage::adopting(&identity, pool).filter(|_| unknown == Unknown::Keep),
+        adopting: storage::adopting(&identity, pool).filter(|_| unknown == UnknownObjects::Keep),
         ..Plan::default()
     };
     pool.each_object(&mut |object, file| {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::Waiting;
+use super::WaitOptions;
 
 #[derive(Debug, Subcommand)]
 pub enum Db {
@@ -33,7 +33,7 @@ pub enum Db {
     ///
     /// This command needs the storage alone: no other command that changes the storage can run at
     /// the same time.
-    Migrate(Waiting),
+    Migrate(WaitOptions),
 
     /// Show the size of the pool, and how much space deduplication saves
     Stats,
@@ -54,7 +54,7 @@ pub struct DbCleanup {
     pub forget_unknown: bool,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,5 +86,5 @@ pub struct PoolTakeOver {
     pub from: String,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }

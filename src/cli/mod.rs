@@ -104,7 +104,7 @@ pub enum Command {
     /// Mount all disks before you run this command. No other command creates a storage, because
     /// an unmounted disk looks like a storage that was never created. The only exception is `repo
     /// sync` with `storage.create: true` in the configuration.
-    Init(Waiting),
+    Init(WaitOptions),
 
     /// Sync, show and remove repositories
     #[command(subcommand)]
@@ -156,7 +156,7 @@ pub enum Command {
 
 /// Of every command that changes the storage.
 #[derive(Debug, Args)]
-pub struct Waiting {
+pub struct WaitOptions {
     /// Wait for at most TIME (30s, 10m, 2h) if another run holds a lock
     ///
     /// Without TIME, the command waits without limit. Without this option, it fails with exit
@@ -183,7 +183,7 @@ fn wait(text: &str) -> Result<Wait, String> {
 
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false)]
-pub struct Which {
+pub struct RepositorySelection {
     /// Name of a repository; can be repeated
     #[arg(long = "repo-id", value_name = "NAME", group = "which", value_parser = RepoId::parse)]
     pub repo_ids: Vec<RepoId>,

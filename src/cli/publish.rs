@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ForgetAbsent, Waiting};
+use super::{ForgetAbsent, WaitOptions};
 use crate::names::RepoId;
 use crate::snapshot::SnapshotReference;
 
 #[derive(Debug, Args)]
 #[group(id = "what", required = true, multiple = false)]
-pub struct What {
+pub struct PublishSelection {
     /// Publish the latest state of this repository; can be repeated
     #[arg(long = "repo-id", value_name = "NAME", group = "what", value_parser = RepoId::parse)]
     pub repo_ids: Vec<RepoId>,
@@ -27,7 +27,7 @@ pub struct What {
 #[derive(Debug, Args)]
 pub struct Publish {
     #[command(flatten)]
-    pub what: What,
+    pub what: PublishSelection,
 
     /// Publish at this path, which can be switched to another snapshot in one step
     #[arg(long, value_name = "PATH", conflicts_with = "all")]
@@ -41,24 +41,24 @@ pub struct Publish {
     pub recreate: bool,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }
 
 #[derive(Debug, Args)]
 pub struct Unpublish {
     #[command(flatten)]
-    pub which: Trees,
+    pub which: UnpublishSelection,
 
     #[command(flatten)]
     pub absent: ForgetAbsent,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }
 
 #[derive(Debug, Args)]
 #[group(id = "trees", required = true, multiple = false)]
-pub struct Trees {
+pub struct UnpublishSelection {
     /// Remove all published trees of this repository, but not those of its snapshots
     #[arg(long = "repo-id", value_name = "NAME", group = "trees", value_parser = RepoId::parse)]
     pub repo_id: Option<RepoId>,

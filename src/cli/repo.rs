@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{ForgetAbsent, Waiting, Which};
+use super::{ForgetAbsent, RepositorySelection, WaitOptions};
 use crate::names::{RepoId, SnapshotName};
 
 #[derive(Debug, Subcommand)]
@@ -51,7 +51,7 @@ pub enum Repo {
 #[derive(Debug, Args)]
 pub struct RepoSync {
     #[command(flatten)]
-    pub which: Which,
+    pub which: RepositorySelection,
 
     /// Number of repositories to sync in parallel
     #[arg(
@@ -81,7 +81,7 @@ pub struct RepoSync {
     pub snapshot: SyncedSnapshot,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }
 
 #[derive(Debug, Args)]
@@ -122,7 +122,7 @@ pub struct RepoRemove {
     pub absent: ForgetAbsent,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }
 
 #[derive(Debug, Args)]
@@ -138,7 +138,7 @@ pub struct RepoTrust {
     pub repository: OneRepository,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }
 
 #[derive(Debug, Args)]

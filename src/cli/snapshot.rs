@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ForgetAbsent, Waiting, Which};
+use super::{ForgetAbsent, RepositorySelection, WaitOptions};
 use crate::names::{RepoId, SnapshotName};
 use crate::snapshot::{SnapshotReference, StateReference};
 
@@ -50,7 +50,7 @@ pub enum Snapshot {
 #[derive(Debug, Args)]
 pub struct SnapshotCreate {
     #[command(flatten)]
-    pub which: Which,
+    pub which: RepositorySelection,
 
     /// Name of the snapshot: letters, digits, `.`, `_` and `-`
     #[arg(long, value_name = "NAME", value_parser = SnapshotName::parse)]
@@ -65,7 +65,7 @@ pub struct SnapshotCreate {
     pub no_publish: bool,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }
 
 #[derive(Debug, Args)]
@@ -153,7 +153,7 @@ pub struct SnapshotMerge {
     pub no_publish: bool,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }
 
 /// One line that is not empty, with nothing around it.
@@ -188,5 +188,5 @@ pub struct SnapshotDelete {
     pub absent: ForgetAbsent,
 
     #[command(flatten)]
-    pub waiting: Waiting,
+    pub waiting: WaitOptions,
 }

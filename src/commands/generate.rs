@@ -95,7 +95,7 @@ fn page(command: &Command, parents: &[&Command], source: &str) -> Result<String,
     if command.has_subcommands() {
         man.render_subcommands_section(&mut sections)?;
     }
-    let sections = String::from_utf8(sections).expect("made of texts");
+    let sections = String::from_utf8(sections).expect("the sections are UTF-8");
 
     let mut own = Roff::new();
     if let Some(help) = command.get_after_long_help() {
@@ -181,7 +181,7 @@ fn plain(sections: &str) -> String {
     for line in sections.lines() {
         if !line.starts_with(".ie \\n(.g") && !line.starts_with(".el .ds Aq") {
             let line = line.trim_end().replace("\\*(Aq", "\\(aq");
-            writeln!(text, "{line}").expect("into memory");
+            writeln!(text, "{line}").expect("writing to a string cannot fail");
         }
     }
     text
@@ -199,7 +199,7 @@ fn fonts(page: &str) -> String {
             match place % 2 {
                 0 => text.push_str(part),
                 _ if in_name => text.push_str(part),
-                _ => write!(text, "\\fB{part}\\fR").expect("into memory"),
+                _ => write!(text, "\\fB{part}\\fR").expect("writing to a string cannot fail"),
             }
         }
     }

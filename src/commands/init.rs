@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::Waiting;
+use crate::cli::WaitOptions;
 use crate::commands::{Context, requester};
 use crate::config::Config;
 use crate::error::Error;
@@ -10,7 +10,7 @@ use crate::report::InitializedStorage;
 use crate::storage::{self, Storage};
 
 /// Before anything is logged: what else runs makes no directories above the log file.
-pub fn make_log_directory(config: &Config) -> Result<(), Error> {
+pub fn create_log_directory(config: &Config) -> Result<(), Error> {
     let file = config.logging.file.as_deref();
     if let Some(directory) = file.and_then(Path::parent) {
         fs_err::create_dir_all(directory)?;
@@ -21,7 +21,7 @@ pub fn make_log_directory(config: &Config) -> Result<(), Error> {
 /// `written` has what was written before.
 pub fn init(
     context: &Context<'_>,
-    waiting: &Waiting,
+    waiting: &WaitOptions,
     written: &mut Vec<String>,
 ) -> Result<(), Error> {
     let Context { config, output, .. } = context;

@@ -12,7 +12,7 @@ pub mod snapshot;
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Waiting, Which};
+use crate::cli::{RepositorySelection, WaitOptions};
 use crate::config::{Config, Repository, absolute, publish_path_conflict, real};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -40,7 +40,7 @@ impl<'a> Context<'a> {
     pub fn repository(&self, id: &RepoId) -> Result<&'a Repository, Error> {
         self.config.repository(id).ok_or_else(|| {
             if let Some(file) = self.config.broken_file_of(id) {
-                return Error::Unusable {
+                return Error::InvalidDefinition {
                     repository: id.clone(),
                     file: file.to_owned(),
                 };
@@ -66,7 +66,7 @@ impl<'a> Context<'a> {
     }
 
     /// The chosen repositories: all enabled ones, or those that were named, enabled or not.
-    pub fn repositories(&self, which: &Which) -> Result<Vec<&'a Repository>, Error> {
+    pub fn repositories(&self, which: &RepositorySelection) -> Result<Vec<&'a Repository>, Error> {
         if which.all {
             self.enabled_repositories()
         } else {
@@ -119,7 +119,7 @@ impl Context<'_> {
     }
 
     /// A path from the command line at which a tree can be published, absolute.
-    pub fn free_place(&self, path: &Path) -> Result<PathBuf, Error> {
+    pub fn publish_path(&self, path: &Path) -> Result<PathBuf, Error> {
         let path = real(&absolute(path)?);
         match publish_path_conflict(self.config, self.config_dir, &path) {
             Some(conflict) => Err(Error::Usage(conflict)),
@@ -129,7 +129,7 @@ impl Context<'_> {
 }
 
 /// The run of a command, which listens to interruptions from now on.
-pub fn requester(command: &'static str, waiting: &Waiting) -> Result<Requester, Error> {
+pub fn requester(command: &'static str, waiting: &WaitOptions) -> Result<Requester, Error> {
     Ok(Requester {
         command,
         wait: waiting.wait.unwrap_or_default(),

@@ -19,7 +19,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     let to = arguments
         .to
         .as_deref()
-        .map(|path| context.free_place(path))
+        .map(|path| context.publish_path(path))
         .transpose()?;
     let place = to
         .as_deref()

@@ -31,7 +31,7 @@ pub fn sync_hint(repository: &RepoId, error: &SyncError) -> Option<String> {
         SyncError::IndexMissing { .. } | SyncError::KeepsChanging { .. } => {
             format!("the upstream may be in the middle of an update; try again later; {UNCHANGED}")
         }
-        SyncError::NothingChosen => {
+        SyncError::NoMatchingPackage => {
             format!("relax the filters, or check them for typos; {UNCHANGED}")
         }
         SyncError::Io(error) => io_hint(error)?,
@@ -133,7 +133,7 @@ fn freshness_hint(error: &FreshnessError) -> String {
             "check the clock of this machine; if the clock of the upstream is wrong, `check_date: \
              false` accepts its dates; {UNCHANGED}"
         ),
-        FreshnessError::UnreadValidUntil { .. } => format!(
+        FreshnessError::InvalidValidUntil { .. } => format!(
             "apt rejects it, too: report this to the upstream; `check_valid_until: false` ignores \
              it; {UNCHANGED}"
         ),

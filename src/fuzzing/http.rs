@@ -81,7 +81,7 @@ pub fn answer(input: &[u8]) -> Verdict {
     let Some((kind, answer)) = input.split_first() else {
         return Verdict::Refused;
     };
-    if leads_away(answer) {
+    if leaves_server(answer) {
         return Verdict::Refused;
     }
     let (config, directory) = &*REPOSITORY;
@@ -135,7 +135,7 @@ fn download(upstream: &Upstream, path: &RelPath, pool: &Path) -> Verdict {
     let repository = RepoId::parse("a").expect("it is a good name");
     let begun = pool.begin(&locks, object.digest(), &repository, &Interrupt::default());
     let Begin::Download(mut incoming) = begun.expect("a partial file") else {
-        panic!("nobody downloaded it");
+        panic!("not downloaded yet");
     };
     incoming.restart().expect("the file is emptied");
     incoming
@@ -160,7 +160,7 @@ fn download(upstream: &Upstream, path: &RelPath, pool: &Path) -> Verdict {
 }
 
 /// Fuzzing asks nobody but the server above: a redirect whose target could be another host is left out.
-fn leads_away(answer: &[u8]) -> bool {
+fn leaves_server(answer: &[u8]) -> bool {
     let lower = answer.to_ascii_lowercase();
     let names_target = |line: &&[u8]| line.windows(8).any(|word| word == b"location");
     lower

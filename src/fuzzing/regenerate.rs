@@ -32,14 +32,14 @@ const REPOMD: &[u8] = b"<repomd><revision>1</revision><data type=\"primary\"><lo
     <checksum type=\"sha256\">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum></data></repomd>";
 
 /// Texts in memory.
-struct Texts {
+struct MemoryIndexes {
     all: Vec<Index>,
     contents: Vec<Vec<u8>>,
     /// By the place of an index, how often it was read.
     reads: RefCell<Vec<u64>>,
 }
 
-impl Texts {
+impl MemoryIndexes {
     fn of(texts: &[(&str, IndexKind, &[u8])]) -> Self {
         Self {
             all: texts
@@ -65,7 +65,7 @@ impl Texts {
     }
 }
 
-impl Indexes for Texts {
+impl Indexes for MemoryIndexes {
     fn all(&self) -> &[Index] {
         &self.all
     }
@@ -97,9 +97,9 @@ impl Indexes for Texts {
 }
 
 /// Keeps what is stored.
-struct Kept(Vec<Vec<u8>>);
+struct StoredFiles(Vec<Vec<u8>>);
 
-impl Sink for Kept {
+impl Sink for StoredFiles {
     fn store(
         &mut self,
         codecs: &[Compression],
@@ -135,7 +135,11 @@ fn references(
 }
 
 /// Takes all packages but the second into new indexes, and reads those again.
-fn regenerate(selected: &dyn Selected, root: &[u8], texts: &Texts) -> Result<(), FormatError> {
+fn regenerate(
+    selected: &dyn Selected,
+    root: &[u8],
+    texts: &MemoryIndexes,
+) -> Result<(), FormatError> {
     let list = &texts.all[0];
     let before = references(selected, list, &texts.contents[0])?;
     let mut chosen = Chosen::default();
@@ -153,7 +157,7 @@ fn regenerate(selected: &dyn Selected, root: &[u8], texts: &Texts) -> Result<(),
         indexes: texts,
         chosen: &chosen,
     };
-    let mut kept = Kept(Vec::new());
+    let mut kept = StoredFiles(Vec::new());
     selected.regenerate(&[source], &mut kept)?;
     let after = references(selected, list, &kept.0[0]).expect("what we wrote can be read");
     let expected: Vec<&Reference> = before.iter().filter(|reference| taken(reference)).collect();
@@ -167,7 +171,7 @@ fn regenerate(selected: &dyn Selected, root: &[u8], texts: &Texts) -> Result<(),
     // Nobody else's word is in what tells of packages.
     assert!(after.iter().all(|reference| chosen.has(&reference.path)));
     // Once more it is the same.
-    let again = RefCell::new(Kept(Vec::new()));
+    let again = RefCell::new(StoredFiles(Vec::new()));
     selected.regenerate(&[source], &mut *again.borrow_mut())?;
     assert_eq!(again.borrow().0, kept.0);
     Ok(())
@@ -195,12 +199,14 @@ pub fn deb(input: &[u8]) -> Verdict {
     };
     let packages = ("main/binary-all/Packages", IndexKind::Packages, PACKAGES);
     let texts = match name {
-        "main/binary-amd64/Packages" => Texts::of(&[(name, IndexKind::Packages, text)]),
-        "main/source/Sources" => Texts::of(&[(name, IndexKind::Sources, text)]),
+        "main/binary-amd64/Packages" => MemoryIndexes::of(&[(name, IndexKind::Packages, text)]),
+        "main/source/Sources" => MemoryIndexes::of(&[(name, IndexKind::Sources, text)]),
         "main/i18n/Translation-en"
         | "main/Contents-amd64"
         | "main/dep11/Components-amd64.yml"
-        | "main/cnf/Commands-amd64" => Texts::of(&[packages, (name, IndexKind::Opaque, text)]),
+        | "main/cnf/Commands-amd64" => {
+            MemoryIndexes::of(&[packages, (name, IndexKind::Opaque, text)])
+        }
         _ => return Verdict::Refused,
     };
     Verdict::of(&regenerate(&apt, RELEASE, &texts))
@@ -217,9 +223,9 @@ pub fn rpm(input: &[u8]) -> Verdict {
     };
     let primary = ("primary", IndexKind::Packages, PRIMARY);
     let texts = match name {
-        "primary" => Texts::of(&[(name, IndexKind::Packages, text)]),
+        "primary" => MemoryIndexes::of(&[(name, IndexKind::Packages, text)]),
         "filelists" | "other" | "updateinfo" | "modules" | "group" | "susedata" => {
-            Texts::of(&[primary, (name, IndexKind::Opaque, text)])
+            MemoryIndexes::of(&[primary, (name, IndexKind::Opaque, text)])
         }
         _ => return Verdict::Refused,
     };
@@ -237,7 +243,11 @@ mod tests {
         e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 1 h.dsc\n";
 
     /// Chooses and writes new indexes, as a sync does. Returns the paths that are chosen, and the new indexes.
-    fn filtered(selected: &dyn Selected, root: &[u8], texts: &Texts) -> (Vec<String>, Kept) {
+    fn filtered(
+        selected: &dyn Selected,
+        root: &[u8],
+        texts: &MemoryIndexes,
+    ) -> (Vec<String>, StoredFiles) {
         let choice = selected.choose(texts).unwrap();
         let chosen = choice.chosen.expect("there is a filter");
         let source = Source {
@@ -245,7 +255,7 @@ mod tests {
             indexes: texts,
             chosen: &chosen,
         };
-        let mut kept = Kept(Vec::new());
+        let mut kept = StoredFiles(Vec::new());
         selected.regenerate(&[source], &mut kept).unwrap();
         let files = choice.listed.expect("the lists were read").files;
         let mut paths: Vec<String> = files.iter().map(|file| file.path.to_string()).collect();
@@ -271,7 +281,7 @@ mod tests {
             installer: false,
             filters: filters.clone(),
         });
-        let texts = Texts::of(&[
+        let texts = MemoryIndexes::of(&[
             ("main/binary-all/Packages", IndexKind::Packages, &packages),
             ("main/source/Sources", IndexKind::Sources, SOURCES),
         ]);
@@ -293,7 +303,7 @@ mod tests {
             .replace("h.rpm", "l.rpm");
         let primary = format!("<metadata packages=\"3\">{element}{other}{element}</metadata>");
         let filelists = b"<filelists packages=\"1\"></filelists>";
-        let texts = Texts::of(&[
+        let texts = MemoryIndexes::of(&[
             ("primary", IndexKind::Packages, primary.as_bytes()),
             ("filelists", IndexKind::Opaque, filelists),
         ]);

@@ -100,7 +100,7 @@ pub fn package(bytes: &[u8]) -> Verdict {
     assert!(!signers.is_empty());
     assert!(
         bytes.ends_with(signed_part(PACKAGE)),
-        "nobody signed this package"
+        "this package is unsigned"
     );
     Verdict::Accepted
 }

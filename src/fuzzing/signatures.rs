@@ -106,7 +106,10 @@ pub fn detached(signature: &[u8]) -> Verdict {
     }
     let longer = [TEXT, b"SHA512:\n"].concat();
     assert!(verify(&longer).is_err(), "a line was added");
-    assert!(verify(&TEXT[..TEXT.len() - 3]).is_err(), "the end is gone");
+    assert!(
+        verify(&TEXT[..TEXT.len() - 3]).is_err(),
+        "the end was removed"
+    );
     Verdict::Accepted
 }
 
@@ -139,6 +142,6 @@ fn check_signers(trusted: &Trusted) {
                 assert!(known.contains(&signer.fingerprint));
             }
         }
-        Authority::Unsigned | Authority::State => panic!("nobody signed it"),
+        Authority::Unsigned | Authority::State => panic!("unsigned"),
     }
 }

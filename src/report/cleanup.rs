@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::encode::{Timestamp, paths};
-use crate::cleanup::{Cleaned, Plan};
+use crate::cleanup::{CleanupOutcome, Plan};
 
 /// What is, or would be, taken away.
 #[derive(Clone, Debug, Serialize)]
@@ -56,12 +56,12 @@ impl CleanupResult {
     }
 }
 
-impl From<&Cleaned> for CleanupResult {
-    fn from(cleaned: &Cleaned) -> Self {
+impl From<&CleanupOutcome> for CleanupResult {
+    fn from(outcome: &CleanupOutcome) -> Self {
         Self {
             dry_run: false,
-            store_after: cleaned.store_after,
-            ..Self::planned(&cleaned.plan, cleaned.store_before)
+            store_after: outcome.store_after,
+            ..Self::planned(&outcome.plan, outcome.store_before)
         }
     }
 }

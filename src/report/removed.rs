@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::encode::{optional_path, paths};
 use crate::publish::Removal;
-use crate::repository::{RemovalPlan, Removed};
+use crate::repository::{RemovalOutcome, RemovalPlan};
 use crate::snapshot::Snapshot;
 
 #[derive(Clone, Debug, Serialize)]
@@ -67,8 +67,8 @@ impl RemovedRepository {
     }
 }
 
-impl From<&Removed> for RemovedRepository {
-    fn from(removed: &Removed) -> Self {
+impl From<&RemovalOutcome> for RemovedRepository {
+    fn from(removed: &RemovalOutcome) -> Self {
         let unpublished = &removed.unpublished;
         let forgotten = unpublished
             .iter()

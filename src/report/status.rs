@@ -24,19 +24,19 @@ pub struct RepositoryStatus<'a> {
 #[derive(Clone, Debug)]
 pub struct TreeStatus {
     pub path: PathBuf,
-    pub shows: Shows,
+    pub content: TreeContent,
     pub record: TreeRecord,
 }
 
 /// What a published tree has, compared with the repository's current state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shows {
+pub enum TreeContent {
     /// Nothing: it was unpublished, or its first publishing was killed.
     Nothing,
     /// That state, also with a root of our own.
     Current,
     /// An earlier state, or a snapshot that differs.
-    Another,
+    Other,
 }
 
 /// What the root of a repository's current state is worth.
@@ -88,10 +88,10 @@ impl<'a> RepositoryStatus<'a> {
         let trees = own
             .map(|(path, tree)| TreeStatus {
                 path: path.clone(),
-                shows: match tree.manifest {
-                    None => Shows::Nothing,
-                    Some(_) if tree.content() == state => Shows::Current,
-                    Some(_) => Shows::Another,
+                content: match tree.manifest {
+                    None => TreeContent::Nothing,
+                    Some(_) if tree.content() == state => TreeContent::Current,
+                    Some(_) => TreeContent::Other,
                 },
                 record: tree.clone(),
             })
@@ -132,7 +132,7 @@ impl<'a> RepositoryStatus<'a> {
     /// Trees that show something.
     pub fn published(&self) -> impl Iterator<Item = &TreeStatus> {
         let trees = self.trees.iter();
-        trees.filter(|tree| tree.shows != Shows::Nothing)
+        trees.filter(|tree| tree.content != TreeContent::Nothing)
     }
 
     /// Places that syncs skip since they were unpublished.
@@ -220,15 +220,15 @@ mod tests {
         let found: Vec<_> = status
             .trees
             .iter()
-            .map(|tree| (tree.path.to_str().unwrap(), tree.shows))
+            .map(|tree| (tree.path.to_str().unwrap(), tree.content))
             .collect();
         assert_eq!(
             found,
             [
-                ("/www/another", Shows::Another),
-                ("/www/current", Shows::Current),
-                ("/www/redated", Shows::Current),
-                ("/www/unpublished", Shows::Nothing),
+                ("/www/another", TreeContent::Other),
+                ("/www/current", TreeContent::Current),
+                ("/www/redated", TreeContent::Current),
+                ("/www/unpublished", TreeContent::Nothing),
             ]
         );
         assert_eq!(status.published().count(), 3);

@@ -48,17 +48,17 @@ impl Migration {
 
 /// A pool that belongs to another store now.
 #[derive(Clone, Debug, Serialize)]
-pub struct TakenPool {
+pub struct TakeOverResult {
     #[serde(serialize_with = "path")]
     pub pool: PathBuf,
     /// `None` where the pool did not say.
-    pub from: Option<StoreParty>,
-    pub to: StoreParty,
+    pub from: Option<PoolOwner>,
+    pub to: PoolOwner,
 }
 
 /// One of the two stores.
 #[derive(Clone, Debug, Serialize)]
-pub struct StoreParty {
+pub struct PoolOwner {
     pub store: String,
     #[serde(serialize_with = "path")]
     pub at: PathBuf,
@@ -67,20 +67,20 @@ pub struct StoreParty {
     pub last_used: Option<Timestamp>,
 }
 
-impl TakenPool {
+impl TakeOverResult {
     pub fn new(pool: PathBuf, taken: &TakeOver) -> Self {
         Self {
             pool,
             from: taken
                 .from
                 .as_ref()
-                .map(|owner| StoreParty::of(owner, Some(owner.last_used))),
-            to: StoreParty::of(&taken.to, taken.last_used),
+                .map(|owner| PoolOwner::of(owner, Some(owner.last_used))),
+            to: PoolOwner::of(&taken.to, taken.last_used),
         }
     }
 }
 
-impl StoreParty {
+impl PoolOwner {
     fn of(owner: &Owner, last_used: Option<i64>) -> Self {
         Self {
             store: owner.store.clone(),

@@ -6,7 +6,7 @@ use super::{CreatedSnapshot, Failure, PublishedTree};
 use crate::digest::ObjectId;
 use crate::names::RepoId;
 use crate::openpgp::Signer;
-use crate::repository::{Forecast, Synced};
+use crate::repository::{Forecast, RepositorySyncOutcome};
 use crate::store::records::SyncOutcome;
 use crate::sync::{PackageSigner, Report};
 
@@ -53,7 +53,7 @@ pub struct SyncedRepository {
     /// Trusted keys that signed the root.
     pub verified_by: Vec<RootSigner>,
     /// Trusted keys that signed packages.
-    pub packages_verified_by: Vec<SignerOfPackages>,
+    pub packages_verified_by: Vec<PackageSignerResult>,
     pub warnings: Vec<String>,
     pub published: Option<PublishedTree>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ pub struct RootSigner {
 }
 
 #[derive(Debug, Serialize)]
-pub struct SignerOfPackages {
+pub struct PackageSignerResult {
     pub fingerprint: String,
     pub user_id: Option<String>,
     pub packages: u64,
@@ -99,11 +99,11 @@ impl SyncedRepository {
     }
 
     /// Takes over what was done, as far as it came.
-    pub fn note(&mut self, synced: Synced) {
+    pub fn record(&mut self, synced: RepositorySyncOutcome) {
         self.requests = synced.requests;
         self.bytes_downloaded = synced.bytes_downloaded;
         if let Some(report) = synced.report {
-            self.note_report(report);
+            self.record_report(report);
         }
         self.published = synced.published.map(PublishedTree::from);
         let snapshot = synced.snapshot;
@@ -111,7 +111,7 @@ impl SyncedRepository {
             snapshot.map(|(snapshot, published)| CreatedSnapshot::new(&snapshot, published));
     }
 
-    fn note_report(&mut self, report: Report) {
+    fn record_report(&mut self, report: Report) {
         self.outcome = if report.changed {
             SyncResult::Changed
         } else {
@@ -126,7 +126,7 @@ impl SyncedRepository {
         self.warnings = report.warnings;
         self.verified_by = report.signers.into_iter().map(RootSigner::from).collect();
         let signers = report.package_signers.into_iter();
-        self.packages_verified_by = signers.map(SignerOfPackages::from).collect();
+        self.packages_verified_by = signers.map(PackageSignerResult::from).collect();
     }
 
     pub fn fail(&mut self, error: String, failure: Failure) {
@@ -145,7 +145,7 @@ impl From<Signer> for RootSigner {
     }
 }
 
-impl From<PackageSigner> for SignerOfPackages {
+impl From<PackageSigner> for PackageSignerResult {
     fn from(signer: PackageSigner) -> Self {
         Self {
             fingerprint: signer.fingerprint,

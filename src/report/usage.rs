@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::encode::Timestamp;
-use crate::cleanup::{self, CleanupError, Unknown};
+use crate::cleanup::{self, CleanupError, UnknownObjects};
 use crate::config::Config;
 use crate::pool::Pool;
 use crate::store::{Name, Reader, Store, Transaction};
@@ -42,7 +42,7 @@ pub struct StorageUsage {
 impl StorageUsage {
     /// Counts by the same rules as a cleanup.
     pub fn read(config: &Config, store: &Store, pool: &Pool) -> Result<Self, CleanupError> {
-        let plan = cleanup::plan(store, pool, config, Unknown::Keep)?;
+        let plan = cleanup::plan(store, pool, config, UnknownObjects::Keep)?;
         Ok(Self {
             pool_objects: plan.pool.count,
             pool_bytes: plan.pool.bytes,

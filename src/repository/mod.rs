@@ -5,6 +5,8 @@ mod remove;
 mod sync;
 
 pub use remove::{
-    PublishedSnapshots, RemovalPlan, RemoveError, Removed, RepositoryRemoval, SnapshotFate,
+    PublishedSnapshots, RemovalOutcome, RemovalPlan, RemoveError, RepositoryRemoval, SnapshotPolicy,
 };
-pub use sync::{Forecast, RepositorySync, RepositorySyncError, SnapshotNaming, Synced};
+pub use sync::{
+    Forecast, RepositorySync, RepositorySyncError, RepositorySyncOutcome, SnapshotNaming,
+};

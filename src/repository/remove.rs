@@ -25,7 +25,7 @@ use crate::trust;
 
 /// What becomes of the snapshots of a repository that is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SnapshotFate {
+pub enum SnapshotPolicy {
     Kept,
     Deleted(PublishedSnapshots),
 }
@@ -43,12 +43,15 @@ pub enum RemoveError {
     StillConfigured { repository: RepoId, file: PathBuf },
     #[error("{repository} is not removed: {} cannot be used, and may define it", file.display())]
     MayBeConfigured { repository: RepoId, file: PathBuf },
-    #[error("nothing is known of a repository {repository}, {}", others(known))]
+    #[error(
+        "nothing is known of a repository {repository}, {}",
+        known_names(known)
+    )]
     Unknown {
         repository: RepoId,
         known: BTreeSet<RepoId>,
     },
-    #[error("snapshots of {repository} are published at {}", listed(paths))]
+    #[error("snapshots of {repository} are published at {}", join_paths(paths))]
     SnapshotsPublished {
         repository: RepoId,
         paths: Vec<PathBuf>,
@@ -78,7 +81,7 @@ impl RemoveError {
     }
 }
 
-fn others(known: &BTreeSet<RepoId>) -> String {
+fn known_names(known: &BTreeSet<RepoId>) -> String {
     if known.is_empty() {
         return "nor of any other".to_owned();
     }
@@ -86,7 +89,7 @@ fn others(known: &BTreeSet<RepoId>) -> String {
     format!("only of {}", known.join(", "))
 }
 
-fn listed(paths: &[PathBuf]) -> String {
+fn join_paths(paths: &[PathBuf]) -> String {
     let paths = paths.iter().map(|path| path.display().to_string());
     paths.collect::<Vec<_>>().join(", ")
 }
@@ -95,7 +98,7 @@ fn listed(paths: &[PathBuf]) -> String {
 pub struct RepositoryRemoval<'a> {
     config: &'a Config,
     repository: &'a RepoId,
-    fate: SnapshotFate,
+    snapshot_policy: SnapshotPolicy,
 }
 
 /// Everything that is known of a repository, and what is done with it.
@@ -105,7 +108,7 @@ pub struct RemovalPlan {
     pub state: Option<StateRecord>,
     pub syncs: usize,
     pub snapshots: Vec<Snapshot>,
-    pub fate: SnapshotFate,
+    pub snapshot_policy: SnapshotPolicy,
     /// Those that are removed.
     pub trees: BTreeMap<PathBuf, TreeRecord>,
     /// Where its keys are kept.
@@ -119,7 +122,7 @@ pub struct RemovalPlan {
 
 /// What came of removing a repository.
 #[derive(Debug)]
-pub struct Removed {
+pub struct RemovalOutcome {
     pub plan: RemovalPlan,
     pub unpublished: Vec<Unpublished>,
     /// Why trees could not be removed: where there is an error, the repository is kept.
@@ -131,7 +134,7 @@ impl<'a> RepositoryRemoval<'a> {
     pub fn new(
         config: &'a Config,
         repository: &'a RepoId,
-        fate: SnapshotFate,
+        snapshot_policy: SnapshotPolicy,
     ) -> Result<Self, RemoveError> {
         if let Some(definition) = config.repository(repository) {
             return Err(RemoveError::StillConfigured {
@@ -148,7 +151,7 @@ impl<'a> RepositoryRemoval<'a> {
         Ok(Self {
             config,
             repository,
-            fate,
+            snapshot_policy,
         })
     }
 
@@ -164,14 +167,15 @@ impl<'a> RepositoryRemoval<'a> {
         if keys.is_none() && !known.contains(id) {
             return Err(self.unknown(known));
         }
-        let plan = store.read(|reader| RemovalPlan::of(reader, id, self.fate, keys))?;
+        let plan = store.read(|reader| RemovalPlan::of(reader, id, self.snapshot_policy, keys))?;
         let showing: Vec<PathBuf> = plan
             .trees
             .iter()
             .filter(|(_, tree)| tree.snapshot.is_some())
             .map(|(path, _)| path.clone())
             .collect();
-        let may_be_published = self.fate == SnapshotFate::Deleted(PublishedSnapshots::Unpublished);
+        let may_be_published =
+            self.snapshot_policy == SnapshotPolicy::Deleted(PublishedSnapshots::Unpublished);
         if !showing.is_empty() && !may_be_published {
             return Err(RemoveError::SnapshotsPublished {
                 repository: id.clone(),
@@ -182,7 +186,11 @@ impl<'a> RepositoryRemoval<'a> {
     }
 
     /// Removes it, unless one of its trees cannot be removed.
-    pub fn apply(&self, storage: &Storage, absent: MissingTree) -> Result<Removed, RemoveError> {
+    pub fn apply(
+        &self,
+        storage: &Storage,
+        absent: MissingTree,
+    ) -> Result<RemovalOutcome, RemoveError> {
         let id = self.repository;
         let _lock = storage.locks.repository(id)?;
         let plan = self.plan(Some(&storage.store))?;
@@ -208,7 +216,7 @@ impl<'a> RepositoryRemoval<'a> {
             storage.locks.check()?;
             trust::forget(&self.config.storage, id)?;
         }
-        Ok(Removed {
+        Ok(RemovalOutcome {
             plan,
             unpublished,
             errors,
@@ -227,12 +235,12 @@ impl RemovalPlan {
     fn of(
         reader: &Reader,
         id: &RepoId,
-        fate: SnapshotFate,
+        snapshot_policy: SnapshotPolicy,
         keys: Option<PathBuf>,
     ) -> Transaction<Self> {
         let repository = id;
         let goes = |owner: &RepoId, snapshot: Option<&SnapshotName>| {
-            owner == repository && (snapshot.is_none() || fate != SnapshotFate::Kept)
+            owner == repository && (snapshot.is_none() || snapshot_policy != SnapshotPolicy::Kept)
         };
         let mut trees = reader.trees()?;
         trees.retain(|_, tree| goes(&tree.repository, tree.snapshot.as_ref()));
@@ -259,7 +267,7 @@ impl RemovalPlan {
             state: reader.repository(repository)?.map(|record| record.state),
             syncs: reader.history(repository, usize::MAX)?.len(),
             snapshots: snapshot::list(reader, Some(repository))?,
-            fate,
+            snapshot_policy,
             trees,
             keys,
             freed_objects: freed.own_objects,
@@ -269,11 +277,11 @@ impl RemovalPlan {
     }
 
     pub fn deletes_snapshots(&self) -> bool {
-        self.fate != SnapshotFate::Kept
+        self.snapshot_policy != SnapshotPolicy::Kept
     }
 }
 
-impl Removed {
+impl RemovalOutcome {
     /// Whether nothing is known of it any more.
     pub fn is_complete(&self) -> bool {
         self.errors.is_empty()

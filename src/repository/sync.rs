@@ -13,9 +13,9 @@ use crate::interrupt::Interrupted;
 use crate::names::{SnapshotName, SnapshotNameError};
 use crate::publish::{Caller, Destination, PublishMode, Published, Publisher, RequestError};
 use crate::signing_key::ConfiguredKey;
-use crate::snapshot::{self, NewSnapshots, Snapshot, SnapshotError};
+use crate::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest};
 use crate::store::StoreError;
-use crate::sync::{self, Asking, Preview, Report, Session, SyncError};
+use crate::sync::{self, Preview, Report, RequestMode, Session, SyncError};
 use crate::threads;
 use crate::time::{compact, now};
 
@@ -62,7 +62,7 @@ pub enum RepositorySyncError {
 
 /// What a run did to one repository, as far as it came.
 #[derive(Debug, Default)]
-pub struct Synced {
+pub struct RepositorySyncOutcome {
     pub requests: u64,
     pub bytes_downloaded: u64,
     pub report: Option<Report>,
@@ -94,8 +94,8 @@ pub struct Change {
 
 impl RepositorySync<'_> {
     /// Syncs one repository.
-    pub fn sync(&self, repository: &Repository) -> Synced {
-        let mut synced = Synced::default();
+    pub fn sync(&self, repository: &Repository) -> RepositorySyncOutcome {
+        let mut synced = RepositorySyncOutcome::default();
         let result = catch_panic(|| self.try_sync(repository, &mut synced));
         synced.error = result.err();
         synced
@@ -104,7 +104,7 @@ impl RepositorySync<'_> {
     fn try_sync(
         &self,
         repository: &Repository,
-        synced: &mut Synced,
+        synced: &mut RepositorySyncOutcome,
     ) -> Result<(), RepositorySyncError> {
         let session = Session::open(self.sync, repository)?;
         let result = session.sync();
@@ -116,23 +116,23 @@ impl RepositorySync<'_> {
         }
         synced.report = Some(report);
         if repository.publish.auto && repository.publish.latest_path.is_some() {
-            let mode = match self.sync.asking {
-                Asking::Conditional => PublishMode::IfChanged,
-                // What was damaged in the pool and fetched again is in the tree only now.
-                Asking::Refresh => PublishMode::Always,
+            let mode = match self.sync.request_mode {
+                RequestMode::Conditional => PublishMode::IfChanged,
+                // Files that were damaged in the pool and downloaded again are not yet in the tree.
+                RequestMode::Refresh => PublishMode::Always,
             };
             let publisher = self.publisher(Caller::Sync, mode);
             let tree = publisher.state(&repository.id, Destination::Configured)?;
             synced.published = Some(tree);
         }
         if let Some(name) = self.snapshot_name(repository)? {
-            let wanted = NewSnapshots {
+            let request = SnapshotRequest {
                 repositories: &[&repository.id],
                 name: &name,
                 description: None,
                 publisher: Some(self.publisher(Caller::Command, PublishMode::Always)),
             };
-            for created in snapshot::create(self.sync.storage, &wanted)? {
+            for created in snapshot::create(self.sync.storage, &request)? {
                 let published = created.published.transpose()?;
                 synced.snapshot = Some((created.snapshot, published));
             }
@@ -219,10 +219,10 @@ impl RepositorySync<'_> {
 
     /// Runs `work` on every repository, some at a time, and gives the results in the order of the
     /// repositories. An interruption leaves those out that were not begun.
-    pub fn each<T: Send>(
+    pub fn in_parallel<T: Send>(
         &self,
         repositories: &[&Repository],
-        at_a_time: usize,
+        workers: usize,
         work: impl Fn(&Repository) -> T + Sync,
     ) -> (Vec<T>, Result<(), Interrupted>) {
         let queue: Mutex<VecDeque<(usize, &Repository)>> =
@@ -231,7 +231,7 @@ impl RepositorySync<'_> {
         let interrupted = Mutex::new(Ok(()));
         let interrupt = &self.sync.storage.interrupt;
         std::thread::scope(|scope| {
-            for number in 0..at_a_time.min(repositories.len()) {
+            for number in 0..workers.min(repositories.len()) {
                 let (queue, results, work) = (&queue, &results, &work);
                 let interrupted = &interrupted;
                 let worker = move || {
@@ -290,7 +290,7 @@ fn catch_panic(
         let literal = panic.downcast_ref::<&str>().copied();
         let text = panic.downcast_ref::<String>().map(String::as_str);
         Err(RepositorySyncError::Panic {
-            what: literal.or(text).unwrap_or("a panic").to_owned(),
+            what: literal.or(text).unwrap_or("unknown panic").to_owned(),
         })
     })
 }

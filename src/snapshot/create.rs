@@ -11,7 +11,7 @@ use crate::store::records::{SnapshotRecord, StateRecord};
 use crate::time::now;
 
 /// Snapshots that are wanted of the repositories' current states.
-pub struct NewSnapshots<'a> {
+pub struct SnapshotRequest<'a> {
     pub repositories: &'a [&'a RepoId],
     pub name: &'a SnapshotName,
     pub description: Option<&'a str>,
@@ -21,7 +21,7 @@ pub struct NewSnapshots<'a> {
 
 /// A snapshot that was made.
 #[derive(Debug)]
-pub struct Created {
+pub struct NewSnapshot {
     pub snapshot: Snapshot,
     /// `None`: it was not to be published, or its repository has no place for snapshots.
     pub published: Option<Result<Published, RequestError>>,
@@ -30,18 +30,21 @@ pub struct Created {
 /// Makes and publishes them: all are made, or none. Where a run was killed that had made them and
 /// not published all of them, its work is finished: those that are there are the same. One that
 /// cannot be published does not keep the others from it.
-pub fn create(storage: &Storage, wanted: &NewSnapshots<'_>) -> Result<Vec<Created>, SnapshotError> {
-    let existing = existing(storage, wanted)?;
+pub fn create(
+    storage: &Storage,
+    request: &SnapshotRequest<'_>,
+) -> Result<Vec<NewSnapshot>, SnapshotError> {
+    let existing = existing(storage, request)?;
     let mut is_any_unfinished = false;
     for snapshot in &existing {
         let (repository, name) = (&snapshot.repository, &snapshot.name);
-        is_any_unfinished |= is_unfinished(wanted.publisher, repository, name)?;
+        is_any_unfinished |= is_unfinished(request.publisher, repository, name)?;
     }
     let is_made =
         |id: &&RepoId| is_any_unfinished && existing.iter().any(|made| made.repository == **id);
-    let missing = wanted.repositories.iter().copied();
+    let missing = request.repositories.iter().copied();
     let missing: Vec<&RepoId> = missing.filter(|id| !is_made(id)).collect();
-    let new = name_states(storage, &missing, wanted)?.into_iter();
+    let new = create_snapshots(storage, &missing, request)?.into_iter();
     let mut made: Vec<(Snapshot, PublishMode)> =
         new.map(|new| (new, PublishMode::Always)).collect();
     if is_any_unfinished {
@@ -51,12 +54,12 @@ pub fn create(storage: &Storage, wanted: &NewSnapshots<'_>) -> Result<Vec<Create
                 .map(|old| (old, PublishMode::IfChanged)),
         );
         made.sort_by_key(|(snapshot, _)| {
-            let mut repositories = wanted.repositories.iter();
+            let mut repositories = request.repositories.iter();
             repositories.position(|id| **id == snapshot.repository)
         });
     }
     let publish = |(snapshot, mode)| {
-        let publisher = wanted.publisher;
+        let publisher = request.publisher;
         let publisher = publisher.map(|publisher| Publisher { mode, ..publisher });
         publish(publisher, snapshot)
     };
@@ -65,13 +68,13 @@ pub fn create(storage: &Storage, wanted: &NewSnapshots<'_>) -> Result<Vec<Create
 
 /// Publishes a snapshot that was just made, or whose publishing is finished, where its repository
 /// has a place for snapshots.
-pub(super) fn publish(publisher: Option<Publisher<'_>>, snapshot: Snapshot) -> Created {
+pub(super) fn publish(publisher: Option<Publisher<'_>>, snapshot: Snapshot) -> NewSnapshot {
     let (repository, name) = (&snapshot.repository, &snapshot.name);
     let has_place = |to: &Publisher<'_>| snapshot_path(to.config, repository, name).is_some();
     let outcome = publisher
         .filter(has_place)
         .map(|to| to.snapshot(repository, name, &snapshot.record, Destination::Configured));
-    Created {
+    NewSnapshot {
         snapshot,
         published: outcome,
     }
@@ -94,11 +97,11 @@ pub(super) fn is_unfinished(
 }
 
 /// Those that have the name already, and the state that they would get.
-fn existing(storage: &Storage, wanted: &NewSnapshots<'_>) -> Result<Vec<Snapshot>, StoreError> {
+fn existing(storage: &Storage, request: &SnapshotRequest<'_>) -> Result<Vec<Snapshot>, StoreError> {
     let (all, states) = storage.read(|reader| Ok((list(reader, None)?, reader.repositories()?)))?;
     let is_same = |snapshot: &Snapshot| {
-        snapshot.name == *wanted.name
-            && wanted.repositories.contains(&&snapshot.repository)
+        snapshot.name == *request.name
+            && request.repositories.contains(&&snapshot.repository)
             && states
                 .get(&snapshot.repository)
                 .is_some_and(|record| record.state.manifest == snapshot.record.state.manifest)
@@ -107,12 +110,12 @@ fn existing(storage: &Storage, wanted: &NewSnapshots<'_>) -> Result<Vec<Snapshot
 }
 
 /// Gives the current states of these repositories one name: all of them, or none.
-fn name_states(
+fn create_snapshots(
     storage: &Storage,
     repositories: &[&RepoId],
-    wanted: &NewSnapshots<'_>,
+    request: &SnapshotRequest<'_>,
 ) -> Result<Vec<Snapshot>, SnapshotError> {
-    let name = wanted.name;
+    let name = request.name;
     let created_at = now();
     let found: Vec<(Option<StateRecord>, Option<SnapshotRecord>)> = storage.read(|reader| {
         let find = |repository: &&RepoId| {
@@ -137,7 +140,7 @@ fn name_states(
             name: name.clone(),
             record: SnapshotRecord {
                 state,
-                description: wanted.description.map(ToOwned::to_owned),
+                description: request.description.map(ToOwned::to_owned),
                 created_at,
                 merged_from: Vec::new(),
             },

@@ -14,7 +14,7 @@ use crate::store::records::TreeRecord;
 
 /// Whether snapshots are deleted that are published at other places than their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elsewhere {
+pub enum OtherPaths {
     /// None is: such a place is not to be lost by the way.
     Refused,
     Unpublished,
@@ -35,19 +35,19 @@ pub fn delete(
     storage: &Storage,
     config: &Config,
     snapshots: Vec<Snapshot>,
-    elsewhere: Elsewhere,
+    other_paths: OtherPaths,
     absent: MissingTree,
 ) -> Result<Vec<Deletion>, SnapshotError> {
     let trees = storage.read(Reader::trees)?;
-    if elsewhere == Elsewhere::Refused {
+    if other_paths == OtherPaths::Refused {
         for snapshot in &snapshots {
-            reject_published_elsewhere(config, snapshot, &trees)?;
+            reject_published_at_other_paths(config, snapshot, &trees)?;
         }
     }
     let mut deletions = Vec::new();
     for snapshot in snapshots {
         let (mut unpublished, mut errors) = (Vec::new(), Vec::new());
-        for (path, tree) in trees.iter().filter(|(_, tree)| is_of(tree, &snapshot)) {
+        for (path, tree) in trees.iter().filter(|(_, tree)| belongs_to(tree, &snapshot)) {
             match unpublish_tree(storage, path, tree, RecordFate::Remove, absent) {
                 Ok(tree) => unpublished.push(tree),
                 Err(error) => errors.push(error),
@@ -66,25 +66,25 @@ pub fn delete(
     Ok(deletions)
 }
 
-fn reject_published_elsewhere(
+fn reject_published_at_other_paths(
     config: &Config,
     snapshot: &Snapshot,
     trees: &BTreeMap<PathBuf, TreeRecord>,
 ) -> Result<(), SnapshotError> {
     let own = snapshot_path(config, &snapshot.repository, &snapshot.name);
-    let elsewhere = trees
+    let other_paths = trees
         .iter()
-        .filter(|(path, tree)| is_of(tree, snapshot) && own.as_ref() != Some(path));
-    let paths: Vec<PathBuf> = elsewhere.map(|(path, _)| path.clone()).collect();
+        .filter(|(path, tree)| belongs_to(tree, snapshot) && own.as_ref() != Some(path));
+    let paths: Vec<PathBuf> = other_paths.map(|(path, _)| path.clone()).collect();
     if paths.is_empty() {
         return Ok(());
     }
-    Err(SnapshotError::PublishedElsewhere {
+    Err(SnapshotError::PublishedAtOtherPaths {
         snapshot: snapshot.full_name(),
         paths,
     })
 }
 
-fn is_of(tree: &TreeRecord, snapshot: &Snapshot) -> bool {
+fn belongs_to(tree: &TreeRecord, snapshot: &Snapshot) -> bool {
     tree.is_of_snapshot(&snapshot.repository, &snapshot.name)
 }

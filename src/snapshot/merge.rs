@@ -3,7 +3,7 @@
 //! Nothing is downloaded and no package is copied: what is new are the indexes. Every package keeps its own bytes in them, but for
 //! its path where another package of the result has it already.
 
-mod placing;
+mod packages;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -26,10 +26,10 @@ use crate::store::StoreError;
 use crate::store::records::{ObjectRecord, RootRecord, SnapshotRecord, StateRecord};
 use crate::threads;
 
-use super::create::{Created, is_unfinished, publish};
+use super::create::{NewSnapshot, is_unfinished, publish};
 use super::{Snapshot, State};
 use crate::state::{OpenState, PoolSink, PooledIndexes, StateError};
-use placing::{packages_of, place, take};
+use packages::{assign_paths, package_entries, select_packages};
 
 /// Which packages are taken where several sources have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,25 +74,25 @@ pub enum MergeError {
     },
     /// Each with its format.
     #[error("{} is {} and {} is {}: packages of two formats make no repository", first.0, first.1, other.0, other.1)]
-    OtherFormat {
+    FormatMismatch {
         first: (String, RepoFormat),
         other: (String, RepoFormat),
     },
     #[error("{flat} is a flat repository and {other} is not: their indexes have no common place")]
-    OtherLayout { flat: String, other: String },
-    /// The result is to be a snapshot of another repository than the sources are of.
+    LayoutMismatch { flat: String, other: String },
+    /// The repository of the new snapshot has a different type than the sources.
     #[error("{repository} is of type {format}, and the sources are of type {sources}")]
-    OtherType {
+    TypeMismatch {
         repository: RepoId,
         format: RepoFormat,
         sources: RepoFormat,
     },
     #[error("a repository of type rpm has no {field}")]
-    NoSuchField { field: &'static str },
+    UnsupportedField { field: &'static str },
     #[error("{state}: {source}")]
     Stored { state: String, source: StateError },
     #[error("{state}: {path} is in its indexes, but not in its manifest")]
-    NotListed { state: String, path: RelPath },
+    NotInManifest { state: String, path: RelPath },
     #[error(transparent)]
     Format(#[from] FormatError),
     #[error(transparent)]
@@ -109,12 +109,12 @@ impl MergeError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Exists { .. }
-            | Self::OtherFormat { .. }
-            | Self::OtherLayout { .. }
-            | Self::OtherType { .. }
-            | Self::NoSuchField { .. } => Exit::Usage,
+            | Self::FormatMismatch { .. }
+            | Self::LayoutMismatch { .. }
+            | Self::TypeMismatch { .. }
+            | Self::UnsupportedField { .. } => Exit::Usage,
             Self::Stored { source, .. } => source.exit(),
-            Self::NotListed { .. } => Exit::Damaged,
+            Self::NotInManifest { .. } => Exit::Damaged,
             Self::Format(error) => error.exit(),
             Self::Io(error) => exit_of_io(error),
             Self::Manifest(_) => Exit::Refused,
@@ -136,18 +136,18 @@ struct Input<'a> {
 }
 
 /// Makes the snapshot, and publishes it where its repository has a place for snapshots.
-pub fn merge(storage: &Storage, request: MergeRequest<'_>) -> Result<Created, MergeError> {
-    Ok(publish(request.publisher, make(storage, request)?))
+pub fn merge(storage: &Storage, request: MergeRequest<'_>) -> Result<NewSnapshot, MergeError> {
+    Ok(publish(request.publisher, create(storage, request)?))
 }
 
 /// Makes it, in one transaction at the end.
-fn make(storage: &Storage, request: MergeRequest<'_>) -> Result<Snapshot, MergeError> {
-    refuse_what_cannot_be(storage, &request)?;
+fn create(storage: &Storage, request: MergeRequest<'_>) -> Result<Snapshot, MergeError> {
+    check_request(storage, &request)?;
     let inputs = open_all(storage, request.sources)?;
     storage.interrupt.check()?;
-    refuse_other_layouts(&inputs)?;
-    let taken = take(&inputs, request.strategy);
-    let chosen = place(&inputs, &taken)?;
+    check_layouts(&inputs)?;
+    let selected = select_packages(&inputs, request.strategy);
+    let chosen = assign_paths(&inputs, &selected)?;
     let sources: Vec<Source<'_>> = inputs
         .iter()
         .zip(&chosen)
@@ -169,7 +169,7 @@ fn make(storage: &Storage, request: MergeRequest<'_>) -> Result<Snapshot, MergeE
     format.read_back(&new.root_path, &root)?;
     let root = (new.root_path, storage.pool.add(&storage.locks, &root)?);
     let dates = request.sources.iter();
-    let mut made = Made {
+    let mut merged = MergedState {
         objects: sink.stored,
         root: RootRecord {
             path: Some(root.0.clone()),
@@ -181,10 +181,10 @@ fn make(storage: &Storage, request: MergeRequest<'_>) -> Result<Snapshot, MergeE
         },
         left_out: BTreeMap::new(),
     };
-    made.objects.push(root.1);
+    merged.objects.push(root.1);
     for index in new.left_out {
         let name = format!("{} of {}", index.name, inputs[index.source].name);
-        made.left_out.insert(name, index.reason);
+        merged.left_out.insert(name, index.reason);
     }
     let mut entries: Vec<Entry> = new
         .indexes
@@ -193,16 +193,16 @@ fn make(storage: &Storage, request: MergeRequest<'_>) -> Result<Snapshot, MergeE
         .collect();
     entries.push(Entry::new(root.0, root.1, Role::Root));
     for (path, stored) in key_files(storage, &inputs)? {
-        made.objects.push(stored);
+        merged.objects.push(stored);
         entries.push(Entry::new(path, stored, Role::Key));
     }
-    entries.extend(packages_of(&inputs, &taken, &chosen));
+    entries.extend(package_entries(&inputs, &selected, &chosen));
     entries.extend(other_files(&inputs));
-    record(storage, &request, entries, made)
+    record(storage, &request, entries, merged)
 }
 
 /// What a merge has made.
-struct Made {
+struct MergedState {
     /// New files in the pool.
     objects: Vec<ObjectRef>,
     root: RootRecord,
@@ -214,7 +214,7 @@ struct Made {
 pub fn check_type(repository: &config::Repository, sources: &[State]) -> Result<(), MergeError> {
     let format = repository.format.kind();
     match sources.iter().find(|source| source.record.format != format) {
-        Some(other) => Err(MergeError::OtherType {
+        Some(other) => Err(MergeError::TypeMismatch {
             repository: repository.id.clone(),
             format,
             sources: other.record.format,
@@ -230,25 +230,25 @@ fn existing(
     Ok(storage.read(|reader| reader.snapshot(request.repository, request.name))?)
 }
 
-fn exists(request: &MergeRequest<'_>) -> MergeError {
+fn already_exists(request: &MergeRequest<'_>) -> MergeError {
     MergeError::Exists {
         repository: request.repository.clone(),
         name: request.name.clone(),
     }
 }
 
-fn refuse_what_cannot_be(storage: &Storage, request: &MergeRequest<'_>) -> Result<(), MergeError> {
+fn check_request(storage: &Storage, request: &MergeRequest<'_>) -> Result<(), MergeError> {
     // One that a killed run had made and not published is taken if it is the same.
     let (repository, name) = (request.repository, request.name);
     if existing(storage, request)?.is_some() && !is_unfinished(request.publisher, repository, name)?
     {
-        return Err(exists(request));
+        return Err(already_exists(request));
     }
     let with_format = |state: &State| (state.full_name(), state.record.format);
     let first = &request.sources[0];
     let is_other = |state: &&State| state.record.format != first.record.format;
     if let Some(other) = request.sources.iter().find(is_other) {
-        return Err(MergeError::OtherFormat {
+        return Err(MergeError::FormatMismatch {
             first: with_format(first),
             other: with_format(other),
         });
@@ -263,13 +263,13 @@ fn refuse_what_cannot_be(storage: &Storage, request: &MergeRequest<'_>) -> Resul
     let given = fields.iter().find(|(_, value)| value.is_some());
     match given {
         Some((field, _)) if !first.record.format.rules().has_identity() => {
-            Err(MergeError::NoSuchField { field })
+            Err(MergeError::UnsupportedField { field })
         }
         _ => Ok(()),
     }
 }
 
-fn refuse_other_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
+fn check_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
     let is_flat = |input: &&Input<'_>| {
         let format = input.stored.selected.format();
         format.is_flat(&input.stored.indexes.all)
@@ -277,7 +277,7 @@ fn refuse_other_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
     let flat = inputs.iter().find(is_flat);
     let other = inputs.iter().find(|input| !is_flat(input));
     match (flat, other) {
-        (Some(flat), Some(other)) => Err(MergeError::OtherLayout {
+        (Some(flat), Some(other)) => Err(MergeError::LayoutMismatch {
             flat: flat.name.clone(),
             other: other.name.clone(),
         }),
@@ -318,7 +318,7 @@ impl<'a> Input<'a> {
         let by_path = entries.into_iter().map(|entry| (entry.path.clone(), entry));
         let entries: HashMap<RelPath, Entry> = by_path.collect();
         let streams = stored.selected.streams(&stored.indexes)?;
-        let packages = packages(stored.selected.as_ref(), &stored.indexes)?;
+        let packages = listed_packages(stored.selected.as_ref(), &stored.indexes)?;
         Ok(Self {
             name,
             stored,
@@ -350,7 +350,7 @@ impl<'a> Input<'a> {
 }
 
 /// The packages that indexes name, each file once. The manifest has only one of the packages that share a file.
-fn packages(
+fn listed_packages(
     selected: &dyn Selected,
     indexes: &PooledIndexes<'_>,
 ) -> Result<Vec<(Package, RelPath)>, FormatError> {
@@ -477,7 +477,7 @@ fn record(
     storage: &Storage,
     request: &MergeRequest<'_>,
     entries: Vec<Entry>,
-    made: Made,
+    merged: MergedState,
 ) -> Result<Snapshot, MergeError> {
     let built = manifest::build(entries)?;
     let snapshot = |record| Snapshot {
@@ -490,7 +490,7 @@ fn record(
         return if record.state.manifest == built.id {
             Ok(snapshot(record))
         } else {
-            Err(exists(request))
+            Err(already_exists(request))
         };
     }
     storage.pool.flush()?;
@@ -501,12 +501,12 @@ fn record(
         state: StateRecord {
             format: request.sources[0].record.format,
             manifest: built.id,
-            roots: vec![made.root],
+            roots: vec![merged.root],
             regenerated: true,
             evidence: None,
             keyring: None,
             packages_signed_by: BTreeMap::new(),
-            left_out: made.left_out,
+            left_out: merged.left_out,
             missing: BTreeMap::new(),
             packages: totals.packages,
             bytes: totals.bytes,
@@ -517,7 +517,7 @@ fn record(
         merged_from: request.sources.iter().map(State::full_name).collect(),
     };
     let is_taken = storage.write(|writer| {
-        for stored in &made.objects {
+        for stored in &merged.objects {
             let record = ObjectRecord {
                 size: stored.size,
                 verified_at: now,
@@ -533,7 +533,7 @@ fn record(
         Ok(is_taken)
     })?;
     if is_taken {
-        return Err(exists(request));
+        return Err(already_exists(request));
     }
     Ok(snapshot(record))
 }

@@ -20,8 +20,8 @@ use crate::state::StateError;
 use crate::store::records::SnapshotRecord;
 use crate::store::{Reader, Store, StoreError, Transaction};
 
-pub use create::{Created, NewSnapshots, create};
-pub use delete::{Deletion, Elsewhere, delete};
+pub use create::{NewSnapshot, SnapshotRequest, create};
+pub use delete::{Deletion, OtherPaths, delete};
 pub use states::{State, StateReference, find_state};
 pub use usage::usage;
 
@@ -34,7 +34,7 @@ pub struct SnapshotReference {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    #[error("there is no snapshot {reference}{}", only(known))]
+    #[error("there is no snapshot {reference}{}", known_names(known))]
     NotFound {
         reference: SnapshotReference,
         known: Vec<String>,
@@ -49,8 +49,8 @@ pub enum SnapshotError {
         repository: RepoId,
         name: SnapshotName,
     },
-    #[error("there is no snapshot or state {reference}{}", only(known))]
-    NoState {
+    #[error("there is no snapshot or state {reference}{}", known_names(known))]
+    StateNotFound {
         reference: StateReference,
         known: Vec<String>,
     },
@@ -61,12 +61,12 @@ pub enum SnapshotError {
     },
     /// Each with its format.
     #[error("{} is {} and {} is {}: packages of two formats cannot be compared", from.0, from.1, to.0, to.1)]
-    OtherFormat {
+    FormatMismatch {
         from: (String, RepoFormat),
         to: (String, RepoFormat),
     },
-    #[error("{snapshot} is published at {}", listed(paths))]
-    PublishedElsewhere {
+    #[error("{snapshot} is published at {}", join_paths(paths))]
+    PublishedAtOtherPaths {
         snapshot: String,
         paths: Vec<PathBuf>,
     },
@@ -83,10 +83,10 @@ impl SnapshotError {
         match self {
             Self::NotFound { .. }
             | Self::Ambiguous { .. }
-            | Self::NoState { .. }
+            | Self::StateNotFound { .. }
             | Self::AmbiguousState { .. }
-            | Self::OtherFormat { .. }
-            | Self::PublishedElsewhere { .. }
+            | Self::FormatMismatch { .. }
+            | Self::PublishedAtOtherPaths { .. }
             | Self::Exists { .. } => Exit::Usage,
             Self::Stored(error) => error.exit(),
             Self::NeverSynced { .. } => Exit::Other,
@@ -95,7 +95,7 @@ impl SnapshotError {
     }
 }
 
-fn only(known: &[String]) -> String {
+fn known_names(known: &[String]) -> String {
     if known.is_empty() {
         String::new()
     } else {
@@ -103,7 +103,7 @@ fn only(known: &[String]) -> String {
     }
 }
 
-fn listed(paths: &[PathBuf]) -> String {
+fn join_paths(paths: &[PathBuf]) -> String {
     let paths = paths.iter().map(|path| path.display().to_string());
     paths.collect::<Vec<_>>().join(", ")
 }
@@ -128,7 +128,7 @@ impl SnapshotReference {
         })
     }
 
-    fn means(&self, repository: &RepoId, name: &SnapshotName) -> bool {
+    fn matches(&self, repository: &RepoId, name: &SnapshotName) -> bool {
         let owner = self.repository.as_ref();
         self.name == *name && owner.is_none_or(|owner| owner == repository)
     }
@@ -166,9 +166,9 @@ pub fn list(reader: &Reader, repository: Option<&RepoId>) -> Transaction<Vec<Sna
 /// The one snapshot that is meant.
 pub fn find(store: &Store, reference: &SnapshotReference) -> Result<Snapshot, SnapshotError> {
     let all = store.read(|reader| list(reader, None))?;
-    let is_meant = |snapshot: &&Snapshot| reference.means(&snapshot.repository, &snapshot.name);
-    let meant: Vec<&Snapshot> = all.iter().filter(is_meant).collect();
-    match meant.as_slice() {
+    let is_match = |snapshot: &&Snapshot| reference.matches(&snapshot.repository, &snapshot.name);
+    let matching: Vec<&Snapshot> = all.iter().filter(is_match).collect();
+    match matching.as_slice() {
         [snapshot] => Ok((*snapshot).clone()),
         [] => Err(SnapshotError::NotFound {
             reference: reference.clone(),

@@ -39,14 +39,14 @@ impl StateReference {
         }
     }
 
-    fn means(&self, state: &State) -> bool {
+    fn matches(&self, state: &State) -> bool {
         match (self, &state.snapshot) {
             (Self::Latest(repository) | Self::Either(_, repository), None) => {
                 state.repository == *repository
             }
             (Self::Either(name, _), Some(snapshot)) => snapshot == name,
             (Self::Snapshot(reference), Some(snapshot)) => {
-                reference.means(&state.repository, snapshot)
+                reference.matches(&state.repository, snapshot)
             }
             (Self::Latest(_), Some(_)) | (Self::Snapshot(_), None) => false,
         }
@@ -87,18 +87,21 @@ pub fn find_state(store: &Store, reference: &StateReference) -> Result<State, Sn
         record: snapshot.record.state,
     });
     let mut all: Vec<State> = current.chain(named).collect();
-    let meant: Vec<usize> = (0..all.len())
-        .filter(|index| reference.means(&all[*index]))
+    let matching: Vec<usize> = (0..all.len())
+        .filter(|index| reference.matches(&all[*index]))
         .collect();
-    match meant[..] {
+    match matching[..] {
         [index] => Ok(all.swap_remove(index)),
-        [] => Err(SnapshotError::NoState {
+        [] => Err(SnapshotError::StateNotFound {
             reference: reference.clone(),
             known: all.iter().map(State::full_name).collect(),
         }),
         _ => Err(SnapshotError::AmbiguousState {
             reference: reference.clone(),
-            candidates: meant.iter().map(|index| all[*index].full_name()).collect(),
+            candidates: matching
+                .iter()
+                .map(|index| all[*index].full_name())
+                .collect(),
         }),
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::error::SyncError;
 use super::packages::FetchedFiles;
 use super::planned::{FetchedIndexes, SyncPlan};
-use super::root::Pinned;
+use super::root::PinnedRoot;
 use crate::config;
 use crate::digest::{ObjectId, ObjectRef};
 use crate::format::{Chosen, KeyFile, Selected, Source};
@@ -45,7 +45,7 @@ impl StateBuilder<'_> {
     /// Brings everything into the pool that the state names and that was not downloaded as it is.
     pub fn build(
         &self,
-        pinned: &Pinned,
+        pinned: &PinnedRoot,
         plan: &SyncPlan,
         fetched: &FetchedFiles<'_>,
     ) -> Result<BuiltState, SyncError> {
@@ -55,7 +55,7 @@ impl StateBuilder<'_> {
             roots.push(self.add_to_pool(&file.path, &file.bytes, file.role)?);
         }
         let mut entries = plan.indexes.clone();
-        entries.extend(named_entries(plan, fetched));
+        entries.extend(file_entries(plan, fetched));
         let (mut evidence, mut left_out) = (None, BTreeMap::new());
         match &plan.chosen {
             None => entries.extend(roots.iter().cloned()),
@@ -121,7 +121,7 @@ impl StateBuilder<'_> {
     /// is left out of them.
     fn regenerate(
         &self,
-        pinned: &Pinned,
+        pinned: &PinnedRoot,
         upstream: &FetchedIndexes,
         chosen: &Chosen,
     ) -> Result<(Vec<Entry>, BTreeMap<String, String>), SyncError> {
@@ -152,7 +152,7 @@ impl StateBuilder<'_> {
     }
 
     /// The trusted keys for clients, as far as the upstream does not have the same files itself.
-    fn key_files(&self, upstreams: &[Entry]) -> Result<Vec<KeyFile>, SyncError> {
+    fn key_files(&self, upstream_entries: &[Entry]) -> Result<Vec<KeyFile>, SyncError> {
         if self.repository.trust.keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -161,11 +161,11 @@ impl StateBuilder<'_> {
         for file in &files {
             let directory = format!("{}/", file.path);
             let id = ObjectId::of(&file.bytes);
-            let in_its_place = upstreams.iter().find(|entry| {
+            let conflict = upstream_entries.iter().find(|entry| {
                 (entry.path == file.path && entry.object != id)
                     || entry.path.as_str().starts_with(&directory)
             });
-            if let Some(entry) = in_its_place {
+            if let Some(entry) = conflict {
                 return Err(SyncError::KeyPlace {
                     path: entry.path.clone(),
                     key_file: file.path.clone(),
@@ -177,7 +177,7 @@ impl StateBuilder<'_> {
 }
 
 /// The files that indexes name.
-fn named_entries<'a>(
+fn file_entries<'a>(
     plan: &'a SyncPlan,
     fetched: &'a FetchedFiles<'_>,
 ) -> impl Iterator<Item = Entry> + 'a {

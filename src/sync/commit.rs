@@ -8,7 +8,7 @@ use super::freshness::{Rollback, newest_date};
 use super::packages::FetchedFiles;
 use super::planned::SyncPlan;
 use super::previous::Previous;
-use super::root::Pinned;
+use super::root::PinnedRoot;
 use super::validators;
 use super::verify::PackageSigner;
 use crate::config::RootCheck;
@@ -58,7 +58,7 @@ pub struct Recorder<'a> {
 #[derive(Clone, Copy)]
 pub struct NewState<'a> {
     pub built: &'a BuiltState,
-    pub pinned: &'a Pinned,
+    pub pinned: &'a PinnedRoot,
     pub plan: &'a SyncPlan,
     pub fetched: &'a FetchedFiles<'a>,
     pub format: RepoFormat,
@@ -77,20 +77,20 @@ struct Change {
 
 impl Recorder<'_> {
     /// Makes this the repository's state, after its objects were made durable.
-    pub fn changed(&self, new: NewState<'_>) -> Result<Report, SyncError> {
+    pub fn record_change(&self, new: NewState<'_>) -> Result<Report, SyncError> {
         let NewState {
             built: BuiltState { built, .. },
             pinned,
             plan,
             ..
         } = new;
-        let change = self.change_to(built)?;
+        let change = self.change_from_previous(built)?;
         self.storage.interrupt.check()?;
         self.storage.pool.flush()?;
 
         // Of another root, or by other settings, the same files may come out.
         let changed = self.previous.manifest() != Some(built.id);
-        let package_signers = signers_of_packages(plan, new.fetched);
+        let package_signers = package_signers(plan, new.fetched);
         let record = self.repository_record(new, &package_signers);
         let history = HistoryRecord {
             outcome: if changed {
@@ -138,7 +138,7 @@ impl Recorder<'_> {
 
     /// The upstream still has the root that the state was derived from. `validators` are those that the root came with, if it
     /// came.
-    pub fn unchanged(
+    pub fn record_unchanged(
         &self,
         known: &RepositoryRecord,
         validators: Option<&BTreeMap<String, ValidatorRecord>>,
@@ -172,7 +172,7 @@ impl Recorder<'_> {
     }
 
     /// A failed sync is part of the history too; failing to write it down must not hide why.
-    pub fn failed(&self, error: &SyncError) {
+    pub fn record_failure(&self, error: &SyncError) {
         let previous = self.previous.record.as_ref().map(|record| &record.state);
         let history = HistoryRecord {
             outcome: SyncOutcome::Failed(error.to_string()),
@@ -243,7 +243,7 @@ impl Recorder<'_> {
             was_signed: was_signed || !root.signed_by.is_empty(),
             newest_root_date: match plan.root_date {
                 Some(_) => None,
-                None => self.previous.protected(new.rollback).and_then(newest_date),
+                None => self.previous.baseline(new.rollback).and_then(newest_date),
             },
             state: StateRecord {
                 format: new.format,
@@ -266,7 +266,7 @@ impl Recorder<'_> {
     }
 
     /// Compares with the previous state; chunks that both have are not read.
-    fn change_to(&self, built: &Built) -> Result<Change, SyncError> {
+    fn change_from_previous(&self, built: &Built) -> Result<Change, SyncError> {
         let Some(previous) = &self.previous.record else {
             return Ok(Change {
                 added: built.manifest.totals().packages,
@@ -303,7 +303,7 @@ impl Recorder<'_> {
 }
 
 /// Empty where packages are not checked.
-fn signers_of_packages(plan: &SyncPlan, fetched: &FetchedFiles<'_>) -> Vec<PackageSigner> {
+fn package_signers(plan: &SyncPlan, fetched: &FetchedFiles<'_>) -> Vec<PackageSigner> {
     let Some(checks) = &fetched.checks else {
         return Vec::new();
     };

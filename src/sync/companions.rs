@@ -33,7 +33,7 @@ impl Companions<'_> {
         if self.has_only_trusted_keys(&bytes)? {
             self.push(path, bytes, Role::Key);
         } else {
-            self.leave_out(path, "contains other keys than the trusted ones");
+            self.skip(path, "contains other keys than the trusted ones");
         }
         Ok(())
     }
@@ -44,7 +44,7 @@ impl Companions<'_> {
         };
         // Between two requests the upstream may have changed: then this one waits for the next sync.
         if !is_same_text(&bytes, self.root.bytes()) {
-            self.leave_out(path, "differs from the verified root");
+            self.skip(path, "differs from the verified root");
             return Ok(());
         }
         let signed = self.fetch(signature)?;
@@ -90,7 +90,7 @@ impl Companions<'_> {
         self.files.push(RootFile { path, bytes, role });
     }
 
-    fn leave_out(&mut self, path: &RelPath, why: &str) {
+    fn skip(&mut self, path: &RelPath, why: &str) {
         let url = self.verifier.upstream.shown(path);
         self.warnings.push(format!("{url} {why} and is left out"));
     }

@@ -16,7 +16,7 @@ use crate::trust::KeyError;
 use crate::upstream::{CredentialError, UpstreamError};
 
 /// So many failures of files are described one by one.
-const DESCRIBED_MAX: usize = 10;
+const LISTED_MAX: usize = 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
@@ -39,7 +39,7 @@ pub enum SyncError {
     #[error("{name}: listed in the metadata, but no variant exists on the upstream: {}", tried.join(", "))]
     IndexMissing { name: String, tried: Vec<String> },
     #[error("no package matches the filters")]
-    NothingChosen,
+    NoMatchingPackage,
     #[error("{path} is listed twice with different content: {first} and {second}")]
     TwoContents {
         path: RelPath,
@@ -59,8 +59,11 @@ pub enum SyncError {
     #[error("{what}")]
     PackageRefused { what: String },
     /// Several: of `unseen` further files nothing is known.
-    #[error("{}", about(errors, *unseen))]
-    Files { errors: Vec<SyncError>, unseen: u64 },
+    #[error("{}", summarize(errors, *unchecked))]
+    Files {
+        errors: Vec<SyncError>,
+        unchecked: u64,
+    },
     #[error("not enough space in {}: {needed} bytes to download, {free} bytes free", pool.display())]
     NoSpace {
         pool: PathBuf,
@@ -100,7 +103,7 @@ impl SyncError {
             Self::Credentials(CredentialError::Interrupted(_)) | Self::Interrupted(_) => {
                 Exit::Interrupted
             }
-            Self::Credentials(_) | Self::NothingChosen => Exit::Usage,
+            Self::Credentials(_) | Self::NoMatchingPackage => Exit::Usage,
             Self::Io(error) => exit_of_io(error),
             Self::NoSpace { .. } => Exit::Other,
         }
@@ -115,7 +118,7 @@ pub fn most_severe(errors: &[SyncError]) -> Option<&SyncError> {
 
 impl SyncError {
     /// An interruption says nothing of what was waited for.
-    pub(super) fn plain(self) -> Self {
+    pub(super) fn without_context(self) -> Self {
         match self {
             Self::Credentials(CredentialError::Interrupted(error))
             | Self::Root(RootError::Upstream(UpstreamError::Interrupted(error)))
@@ -129,7 +132,7 @@ impl SyncError {
     }
 
     /// What would be seen if the upstream had changed since its root was fetched.
-    pub(super) fn may_be_a_moving_upstream(&self) -> bool {
+    pub(super) fn may_be_upstream_change(&self) -> bool {
         match self {
             Self::Download { source, .. } => matches!(
                 source,
@@ -138,7 +141,7 @@ impl SyncError {
                     | UpstreamError::Denied { status: 403, .. }
             ),
             Self::IndexMissing { .. } => true,
-            Self::Files { errors, .. } => errors.iter().any(Self::may_be_a_moving_upstream),
+            Self::Files { errors, .. } => errors.iter().any(Self::may_be_upstream_change),
             _ => false,
         }
     }
@@ -146,16 +149,16 @@ impl SyncError {
 
 impl SyncError {
     /// One error of several; one alone stays itself.
-    pub fn of_files(mut errors: Vec<Self>, unseen: u64) -> Option<Self> {
+    pub fn combine(mut errors: Vec<Self>, unchecked: u64) -> Option<Self> {
         match errors.len() {
             0 | 1 => errors.pop(),
-            _ => Some(Self::Files { errors, unseen }),
+            _ => Some(Self::Files { errors, unchecked }),
         }
     }
 }
 
 /// A line that counts them, and each below it.
-pub fn about(errors: &[SyncError], unseen: u64) -> String {
+pub fn summarize(errors: &[SyncError], unchecked: u64) -> String {
     let are_refused = |error: &SyncError| matches!(error, SyncError::PackageRefused { .. });
     let are_files = |error: &SyncError| matches!(error, SyncError::Download { .. });
     let count = errors.len();
@@ -166,16 +169,16 @@ pub fn about(errors: &[SyncError], unseen: u64) -> String {
     } else {
         format!("{count} failures")
     };
-    match unseen {
+    match unchecked {
         0 => {}
         1 => text += ", and one other file was not checked",
-        _ => text += &format!(", and {unseen} other files were not checked"),
+        _ => text += &format!(", and {unchecked} other files were not checked"),
     }
-    for error in errors.iter().take(DESCRIBED_MAX) {
+    for error in errors.iter().take(LISTED_MAX) {
         text += "\n  ";
         text += &error.to_string().replace('\n', "\n  ");
     }
-    if let Some(more @ 1..) = count.checked_sub(DESCRIBED_MAX) {
+    if let Some(more @ 1..) = count.checked_sub(LISTED_MAX) {
         text += &format!("\n  and {more} more");
     }
     text
@@ -216,7 +219,7 @@ impl RootError {
 
 impl RootError {
     /// What would be seen if root and signature were of two moments.
-    pub(super) fn blames_the_signature(&self) -> bool {
+    pub(super) fn is_about_signature(&self) -> bool {
         matches!(
             self,
             Self::SignatureMissing { .. } | Self::SignatureGone { .. } | Self::NotVerified(_)

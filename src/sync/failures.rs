@@ -7,39 +7,42 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::error::SyncError;
 
 /// When so many files have failed, the others are left.
-const ENOUGH: usize = 10;
+const FAILURES_MAX: usize = 10;
 
 /// What is wrong with some of a run's files.
 pub struct Failures {
     /// How many files are looked at, if nothing ends it early.
     files: u64,
-    seen: AtomicU64,
-    noted: Mutex<Vec<SyncError>>,
+    checked: AtomicU64,
+    reported: Mutex<Vec<SyncError>>,
 }
 
 impl Failures {
-    pub fn among(files: u64) -> Self {
+    pub fn new(files: u64) -> Self {
         Self {
             files,
-            seen: AtomicU64::new(0),
-            noted: Mutex::default(),
+            checked: AtomicU64::new(0),
+            reported: Mutex::default(),
         }
     }
 
     /// So many more files were looked at, whatever was found.
-    pub fn saw(&self, files: u64) {
-        self.seen.fetch_add(files, Ordering::Relaxed);
+    pub fn count_checked(&self, files: u64) {
+        self.checked.fetch_add(files, Ordering::Relaxed);
     }
 
     /// Notes what is wrong with a file. When it is one too many, all of them are the error that ends the work.
-    pub fn note(&self, failure: SyncError) -> Result<(), SyncError> {
-        let mut noted = self.lock();
-        noted.push(failure);
-        if noted.len() < ENOUGH {
+    pub fn report(&self, failure: SyncError) -> Result<(), SyncError> {
+        let mut reported = self.lock();
+        reported.push(failure);
+        if reported.len() < FAILURES_MAX {
             return Ok(());
         }
-        let errors = std::mem::take(&mut *noted);
-        Err(SyncError::Files { errors, unseen: 0 })
+        let errors = std::mem::take(&mut *reported);
+        Err(SyncError::Files {
+            errors,
+            unchecked: 0,
+        })
     }
 
     /// Notes one where going on costs nothing.
@@ -47,42 +50,44 @@ impl Failures {
         self.lock().push(failure);
     }
 
-    pub fn are_none(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
     /// An error, if there is one.
     pub fn conclude(&self) -> Result<(), SyncError> {
-        match self.together(None) {
+        match self.take_error(None) {
             Some(error) => Err(error),
             None => Ok(()),
         }
     }
 
     /// With what ended the work on the files, unless that says nothing of them.
-    pub fn conclude_after<T>(&self, result: Result<T, SyncError>) -> Result<T, SyncError> {
+    pub fn conclude_with<T>(&self, result: Result<T, SyncError>) -> Result<T, SyncError> {
         match result {
             Ok(value) => self.conclude().map(|()| value),
             Err(SyncError::Interrupted(interrupted)) => Err(interrupted.into()),
             Err(SyncError::Files { errors, .. }) => {
                 self.lock().extend(errors);
-                Err(self.together(None).expect("they were noted"))
+                Err(self.take_error(None).expect("failures were added"))
             }
-            Err(error) => Err(self.together(Some(error)).expect("there is one")),
+            Err(error) => Err(self.take_error(Some(error)).expect("an error was added")),
         }
     }
 
     /// What was noted, in an order that does not depend on the workers; `last` behind it.
-    fn together(&self, last: Option<SyncError>) -> Option<SyncError> {
+    fn take_error(&self, last: Option<SyncError>) -> Option<SyncError> {
         let mut errors = std::mem::take(&mut *self.lock());
         errors.sort_by_cached_key(ToString::to_string);
         errors.extend(last);
-        let unseen = self.files.saturating_sub(self.seen.load(Ordering::Relaxed));
-        SyncError::of_files(errors, unseen)
+        let unchecked = self
+            .files
+            .saturating_sub(self.checked.load(Ordering::Relaxed));
+        SyncError::combine(errors, unchecked)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<SyncError>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,16 +104,16 @@ mod tests {
 
     #[test]
     fn one_alone_stays_itself_and_several_are_counted() {
-        let failures = Failures::among(20);
+        let failures = Failures::new(20);
         assert!(failures.conclude().is_ok());
-        failures.saw(2);
-        failures.note(refused(7)).unwrap();
+        failures.count_checked(2);
+        failures.report(refused(7)).unwrap();
         let alone = failures.conclude().unwrap_err();
         assert_eq!(alone.to_string(), "package 07\n  it is not signed");
 
         for number in [3, 1, 2] {
-            failures.saw(1);
-            failures.note(refused(number)).unwrap();
+            failures.count_checked(1);
+            failures.report(refused(number)).unwrap();
         }
         let several = failures.conclude().unwrap_err().to_string();
         assert_eq!(
@@ -125,16 +130,16 @@ mod tests {
     /// Whatever the workers that were not stopped in time find: nothing is told as if it were all.
     #[test]
     fn what_is_not_told_one_by_one_is_counted() {
-        let failures = Failures::among(13);
-        failures.saw(12);
+        let failures = Failures::new(13);
+        failures.count_checked(12);
         for number in 1..10 {
-            failures.note(refused(number)).unwrap();
+            failures.report(refused(number)).unwrap();
         }
-        let ended = failures.note(refused(10));
+        let ended = failures.report(refused(10));
         for number in 11..=12 {
-            failures.note(refused(number)).unwrap();
+            failures.report(refused(number)).unwrap();
         }
-        let told = failures.conclude_after(ended).unwrap_err().to_string();
+        let told = failures.conclude_with(ended).unwrap_err().to_string();
         assert!(
             told.starts_with(
                 "12 packages failed verification, and one other file was not checked\n"
@@ -146,16 +151,16 @@ mod tests {
 
     #[test]
     fn what_ended_the_work_stands_last_and_an_interruption_alone() {
-        let failures = Failures::among(1);
+        let failures = Failures::new(1);
         failures.add(refused(1));
         let io = std::io::Error::other("the disk is full");
-        let ended = failures.conclude_after::<()>(Err(io.into())).unwrap_err();
+        let ended = failures.conclude_with::<()>(Err(io.into())).unwrap_err();
         let told = ended.to_string();
         assert!(told.starts_with("2 failures"), "{told}");
         assert!(told.ends_with("\n  the disk is full"), "{told}");
 
         failures.add(refused(1));
-        let ended = failures.conclude_after::<()>(Err(Interrupted.into()));
+        let ended = failures.conclude_with::<()>(Err(Interrupted.into()));
         assert!(matches!(ended, Err(SyncError::Interrupted(_))));
     }
 }

@@ -16,19 +16,19 @@ use crate::upstream::{Expected, Upstream, UpstreamError};
 
 use super::error::SyncError;
 use super::failures::Failures;
-use super::planned::{Missing, Want, failed};
+use super::planned::{Missing, WantedFile, download_error};
 
 /// After so many files they are made durable and the store is told, so that an interrupted run is not hashed again.
 const CHECKPOINT_FILES: usize = 5000;
 
 /// What is done about a file that the upstream does not have, or has otherwise than it says.
 #[derive(Clone, Copy)]
-pub enum IfAbsent<'a> {
-    /// It is told of in [`Brought::absent`].
-    LeaveOut,
-    /// The others are still fetched, and then it is an error; at once if the upstream changed meanwhile,
-    /// as `has_root_changed` finds out: nothing below its old root is worth its way then.
-    Note {
+pub enum OnMissing<'a> {
+    /// It is returned in [`FetchResult::absent`].
+    Skip,
+    /// It is reported as a failure after the others were fetched; immediately if the upstream has
+    /// changed (`has_root_changed`), because files of the old root are then useless.
+    Report {
         failures: &'a Failures,
         has_root_changed: &'a (dyn Fn(&SyncError) -> bool + Sync),
     },
@@ -36,15 +36,15 @@ pub enum IfAbsent<'a> {
 
 /// What came of many files, and what did not where that is no error yet.
 #[derive(Default)]
-pub struct Brought {
+pub struct FetchResult {
     pub objects: HashMap<Digest, ObjectRef>,
     /// Why, by what was wanted: each is about one file.
     pub absent: HashMap<Digest, UpstreamError>,
 }
 
 /// What the workers have brought.
-struct Arrived {
-    brought: Brought,
+struct FetchProgress {
+    fetched: FetchResult,
     /// In the pool, but the store does not know them yet.
     unrecorded: Vec<(Digest, ObjectRef)>,
 }
@@ -133,72 +133,72 @@ impl Fetcher<'_> {
     /// not about one file ends it; what had come by then stays in the pool.
     pub fn fetch(
         &self,
-        wants: &[Want],
-        if_absent: IfAbsent<'_>,
-        check: &(dyn Fn(&Want, ObjectRef) -> Result<(), SyncError> + Sync),
-    ) -> Result<Brought, SyncError> {
+        wants: &[WantedFile],
+        on_missing: OnMissing<'_>,
+        check: &(dyn Fn(&WantedFile, ObjectRef) -> Result<(), SyncError> + Sync),
+    ) -> Result<FetchResult, SyncError> {
         if wants.is_empty() {
-            return Ok(Brought::default());
+            return Ok(FetchResult::default());
         }
         let Missing { files, bytes, .. } = Missing::of(wants, self.repository, &Held::default());
         let downloads = self
             .progress
             .downloads(self.repository.as_str(), files, bytes);
-        let arrived = Mutex::new(Arrived {
-            brought: Brought {
+        let shared = Mutex::new(FetchProgress {
+            fetched: FetchResult {
                 objects: HashMap::with_capacity(wants.len()),
                 absent: HashMap::new(),
             },
             unrecorded: Vec::new(),
         });
         let result = self.workers.in_parallel(wants, |want| {
-            let stored = match (self.fetch_one(want, &downloads, if_absent)?, if_absent) {
+            let stored = match (self.fetch_one(want, &downloads, on_missing)?, on_missing) {
                 (Ok(stored), _) => stored,
-                (Err(error), IfAbsent::LeaveOut) => {
-                    lock(&arrived).brought.absent.insert(want.digest, error);
+                (Err(error), OnMissing::Skip) => {
+                    lock(&shared).fetched.absent.insert(want.digest, error);
                     return Ok(());
                 }
                 (
                     Err(error),
-                    IfAbsent::Note {
+                    OnMissing::Report {
                         failures,
                         has_root_changed,
                     },
                 ) => {
-                    failures.saw(1);
-                    let error = failed(&want.what, error);
-                    if failures.are_none() && has_root_changed(&error) {
+                    failures.count_checked(1);
+                    let error = download_error(&want.what, error);
+                    if failures.is_empty() && has_root_changed(&error) {
                         return Err(error);
                     }
-                    return failures.note(error);
+                    return failures.report(error);
                 }
             };
-            self.note(&arrived, want, stored)?;
+            self.add_object(&shared, want, stored)?;
             let checked = check(want, stored);
-            let IfAbsent::Note { failures, .. } = if_absent else {
+            let OnMissing::Report { failures, .. } = on_missing else {
                 return checked;
             };
-            failures.saw(1);
+            failures.count_checked(1);
             match checked {
-                Err(refused @ SyncError::PackageRefused { .. }) => failures.note(refused),
+                Err(refused @ SyncError::PackageRefused { .. }) => failures.report(refused),
                 checked => checked,
             }
         });
         downloads.finish();
-        let Arrived {
-            brought,
+        let FetchProgress {
+            fetched,
             unrecorded,
-        } = arrived.into_inner().unwrap_or_else(PoisonError::into_inner);
+        } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         let recorded = self.record(&unrecorded);
         result?;
-        recorded.map(|()| brought)
+        recorded.map(|()| fetched)
     }
 
     fn fetch_one(
         &self,
-        want: &Want,
+        want: &WantedFile,
         downloads: &Downloads,
-        if_absent: IfAbsent<'_>,
+        on_missing: OnMissing<'_>,
     ) -> Result<Result<ObjectRef, UpstreamError>, SyncError> {
         self.storage.interrupt.check()?;
         // From a run that was killed before it could tell the store, or from a dry run.
@@ -218,7 +218,7 @@ impl Fetcher<'_> {
                 Err(UpstreamError::Interrupted(error)) => return Err(error.into()),
                 Err(error)
                     if error.affects_one_file()
-                        || matches!(if_absent, IfAbsent::LeaveOut) && error.is_server_error() =>
+                        || matches!(on_missing, OnMissing::Skip) && error.is_server_error() =>
                 {
                     if worst
                         .as_ref()
@@ -227,7 +227,7 @@ impl Fetcher<'_> {
                         worst = Some(error);
                     }
                 }
-                Err(source) => return Err(failed(&want.what, source)),
+                Err(source) => return Err(download_error(&want.what, source)),
             }
         }
         Ok(Err(worst.expect("a file has at least one place")))
@@ -236,7 +236,7 @@ impl Fetcher<'_> {
     fn fetch_from(
         &self,
         place: &RelPath,
-        want: &Want,
+        want: &WantedFile,
         downloads: &Downloads,
     ) -> Result<Result<ObjectRef, UpstreamError>, SyncError> {
         let Storage { pool, locks, .. } = self.storage;
@@ -258,20 +258,20 @@ impl Fetcher<'_> {
         Ok(fetched)
     }
 
-    fn note(
+    fn add_object(
         &self,
-        arrived: &Mutex<Arrived>,
-        want: &Want,
+        shared: &Mutex<FetchProgress>,
+        want: &WantedFile,
         stored: ObjectRef,
     ) -> Result<(), SyncError> {
         let batch = {
-            let mut arrived = lock(arrived);
-            arrived.brought.objects.insert(want.digest, stored);
-            arrived.unrecorded.push((want.digest, stored));
-            if arrived.unrecorded.len() < CHECKPOINT_FILES {
+            let mut shared = lock(shared);
+            shared.fetched.objects.insert(want.digest, stored);
+            shared.unrecorded.push((want.digest, stored));
+            if shared.unrecorded.len() < CHECKPOINT_FILES {
                 return Ok(());
             }
-            std::mem::take(&mut arrived.unrecorded)
+            std::mem::take(&mut shared.unrecorded)
         };
         self.record(&batch)
     }

@@ -29,7 +29,7 @@ pub enum FreshnessError {
     #[error("the root expired on {} (Valid-Until)", utc(*until))]
     Expired { until: i64 },
     #[error("the root's Valid-Until is not a date: {text:?}")]
-    UnreadValidUntil { text: String },
+    InvalidValidUntil { text: String },
     #[error("the root's date {} is in the future (the current time is {})", utc(*date), utc(*now))]
     Future { date: i64, now: i64 },
     #[error("the root has no valid date, but the last synced one with a date is from {}", utc(*known))]
@@ -45,7 +45,7 @@ impl FreshnessError {
         match self {
             Self::Lagging { .. } => Exit::Unreachable,
             Self::Expired { .. }
-            | Self::UnreadValidUntil { .. }
+            | Self::InvalidValidUntil { .. }
             | Self::Undated { .. }
             | Self::Future { .. }
             | Self::RolledBack { .. } => Exit::Refused,
@@ -85,19 +85,19 @@ impl fmt::Display for Age {
 ///
 /// A root that a state was derived from before is [`FreshnessError::RolledBack`] here too; to the caller, who knows the history,
 /// that is [`FreshnessError::Lagging`].
-pub fn judge(
+pub fn check(
     root: &Root,
     object: ObjectId,
     previous: Option<&RepositoryRecord>,
     checks: Freshness,
     now: i64,
 ) -> Result<(), FreshnessError> {
-    judge_dates(checks, root.date, root.valid_until, now)?;
+    check_dates(checks, root.date, root.valid_until, now)?;
     if let Some(text) = &root.unread_valid_until
         && checks.check_valid_until
     {
         let text = text.clone();
-        return Err(FreshnessError::UnreadValidUntil { text });
+        return Err(FreshnessError::InvalidValidUntil { text });
     }
     let Some(record) = previous.filter(|record| !record.state.has_root(object)) else {
         return Ok(());
@@ -123,7 +123,7 @@ pub fn judge(
 }
 
 /// Judges the root of the last successful sync again, which the upstream still has: time has passed.
-pub fn judge_unchanged(
+pub fn check_unchanged(
     state: &StateRecord,
     checks: Freshness,
     now: i64,
@@ -133,10 +133,10 @@ pub fn judge_unchanged(
         check_date: false,
         ..checks
     };
-    judge_dates(checks, None, state.valid_until(), now)
+    check_dates(checks, None, state.valid_until(), now)
 }
 
-fn judge_dates(
+fn check_dates(
     checks: Freshness,
     date: Option<i64>,
     valid_until: Option<i64>,
@@ -205,18 +205,18 @@ mod tests {
             check_valid_until: false,
             check_date: false,
         };
-        assert_eq!(judge_dates(all, Some(110), Some(100), 100), Ok(()));
+        assert_eq!(check_dates(all, Some(110), Some(100), 100), Ok(()));
         assert_eq!(
-            judge_dates(all, Some(111), None, 100),
+            check_dates(all, Some(111), None, 100),
             Err(FreshnessError::Future {
                 date: 111,
                 now: 100
             })
         );
         assert_eq!(
-            judge_dates(all, Some(0), Some(99), 100),
+            check_dates(all, Some(0), Some(99), 100),
             Err(FreshnessError::Expired { until: 99 })
         );
-        assert_eq!(judge_dates(none, Some(i64::MAX), Some(0), 100), Ok(()));
+        assert_eq!(check_dates(none, Some(i64::MAX), Some(0), 100), Ok(()));
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::error::SyncError;
-use super::fetch::{Fetcher, IfAbsent};
-use super::planned::{FetchedIndexes, Want, WantKind, failed};
+use super::fetch::{Fetcher, OnMissing};
+use super::planned::{FetchedIndexes, FileKind, WantedFile, download_error};
 use crate::digest::{Digest, ObjectRef};
 use crate::format::{FormatError, Index, IndexKind, Indexes, Presence, Variant};
 use crate::rel_path::RelPath;
@@ -20,7 +20,7 @@ pub fn fetch(
 ) -> Result<FetchedIndexes, SyncError> {
     let variants = || indexes.iter().flat_map(|index| &index.variants);
     let mut objects = fetcher.known(variants().map(|variant| variant.digest))?;
-    let mut wants: Vec<Want> = Vec::new();
+    let mut wants: Vec<WantedFile> = Vec::new();
     let mut of_digest: HashMap<Digest, usize> = HashMap::new();
     for index in &indexes {
         for variant in &index.variants {
@@ -28,12 +28,12 @@ pub fn fetch(
                 continue;
             }
             let want = *of_digest.entry(variant.digest).or_insert_with(|| {
-                wants.push(Want {
+                wants.push(WantedFile {
                     what: format!("index {}", index.name),
                     places: Vec::new(),
                     digest: variant.digest,
                     size: variant.size,
-                    kind: WantKind::Other,
+                    kind: FileKind::Other,
                 });
                 wants.len() - 1
             });
@@ -42,22 +42,22 @@ pub fn fetch(
             wants[want].places.extend(places.cloned());
         }
     }
-    let brought = fetcher.fetch(&wants, IfAbsent::LeaveOut, &|_, _| Ok(()))?;
-    objects.extend(brought.objects);
-    let mut absent = brought.absent;
+    let downloaded = fetcher.fetch(&wants, OnMissing::Skip, &|_, _| Ok(()))?;
+    objects.extend(downloaded.objects);
+    let mut absent = downloaded.absent;
     for variant in variants() {
-        if let Some(error) = contradiction(fetcher, variant, &objects)? {
+        if let Some(error) = check_second_digest(fetcher, variant, &objects)? {
             objects.remove(&variant.digest);
             absent.insert(variant.digest, error);
         }
     }
-    let left_out = judge_absent(&indexes, &objects, &mut absent)?;
+    let left_out = check_missing(&indexes, &objects, &mut absent)?;
     // Of an upstream in change the same is seen: other bytes, or 403 where it hides what it does not have any more.
     if let Some((path, digest)) = left_out.first_key_value()
         && has_root_changed()?
         && let Some(source) = absent.remove(digest)
     {
-        return Err(failed(&format!("index {path}"), source));
+        return Err(download_error(&format!("index {path}"), source));
     }
     let reason = |digest| absent.get(&digest).map(ToString::to_string);
     let left_out = left_out.into_iter();
@@ -72,7 +72,7 @@ pub fn fetch(
 }
 
 /// What the root declares of a file that is there beside what it was held against, and that it is not.
-fn contradiction(
+fn check_second_digest(
     fetcher: &Fetcher<'_>,
     variant: &Variant,
     objects: &HashMap<Digest, ObjectRef>,
@@ -101,12 +101,12 @@ fn contradiction(
 }
 
 /// An index that is needed has to be there, in one of its compressions.
-pub fn check_present(
+pub fn check_available(
     upstream: &Upstream,
     pooled: &PooledIndexes<'_>,
     index: &Index,
 ) -> Result<(), SyncError> {
-    if index.presence == Presence::Optional || is_had(&pooled.all, index, &pooled.objects) {
+    if index.presence == Presence::Optional || is_available(&pooled.all, index, &pooled.objects) {
         return Ok(());
     }
     // What is there in a compression that is not read is mirrored as it is.
@@ -140,7 +140,7 @@ pub fn check_present(
 }
 
 /// Whether the content of an index is there, in one of its variants or in the index that it repeats.
-fn is_had(all: &[Index], index: &Index, objects: &HashMap<Digest, ObjectRef>) -> bool {
+fn is_available(all: &[Index], index: &Index, objects: &HashMap<Digest, ObjectRef>) -> bool {
     let is_there = |index: &Index| {
         let mut variants = index.variants.iter();
         variants.any(|variant| objects.contains_key(&variant.digest))
@@ -151,7 +151,7 @@ fn is_had(all: &[Index], index: &Index, objects: &HashMap<Digest, ObjectRef>) ->
 
 /// What may be left out of what did not come, because it is not needed. It is an error where it is: the worst of what was found
 /// about the variants of an index. What is simply not there is told of when none of them is.
-fn judge_absent(
+fn check_missing(
     indexes: &[Index],
     objects: &HashMap<Digest, ObjectRef>,
     absent: &mut HashMap<Digest, UpstreamError>,
@@ -160,7 +160,8 @@ fn judge_absent(
     let mut left_out = BTreeMap::new();
     let mut needed: Vec<(Digest, &str)> = Vec::new();
     for index in indexes {
-        let is_needed = index.presence != Presence::Optional && !is_had(indexes, index, objects);
+        let is_needed =
+            index.presence != Presence::Optional && !is_available(indexes, index, objects);
         let mut worst: Option<(Digest, &UpstreamError)> = None;
         for variant in &index.variants {
             let Some(error) = absent.get(&variant.digest) else {
@@ -177,16 +178,19 @@ fn judge_absent(
         }
     }
     let failures = needed.into_iter().filter_map(|(digest, name)| {
-        Some(failed(&format!("index {name}"), absent.remove(&digest)?))
+        Some(download_error(
+            &format!("index {name}"),
+            absent.remove(&digest)?,
+        ))
     });
-    match SyncError::of_files(failures.collect(), 0) {
+    match SyncError::combine(failures.collect(), 0) {
         Some(error) => Err(error),
         None => Ok(left_out),
     }
 }
 
 /// The index and its variant that could not be read, where it has another one that is there.
-pub fn other_than_unreadable<'c>(
+pub fn unreadable_variant<'c>(
     indexes: &'c FetchedIndexes,
     error: &SyncError,
 ) -> Option<(&'c Index, &'c Variant)> {

@@ -46,5 +46,5 @@ mod verify;
 pub use commit::Report;
 pub use error::{RootError, SyncError, most_severe};
 pub use freshness::{FreshnessError, Rollback};
-pub use session::{Asking, Preview, Session, SyncContext};
+pub use session::{Preview, RequestMode, Session, SyncContext};
 pub use verify::PackageSigner;

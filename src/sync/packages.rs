@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::error::SyncError;
 use super::failures::Failures;
-use super::fetch::{Fetcher, IfAbsent};
-use super::planned::{Missing, SyncPlan, Want, WantKind};
-use super::verify::{KnownWork, PackageChecks};
+use super::fetch::{Fetcher, OnMissing};
+use super::planned::{FileKind, Missing, SyncPlan, WantedFile};
+use super::verify::{KnownPackageCheck, PackageChecks};
 use crate::digest::{Digest, ObjectRef};
 
 /// All objects of a plan.
@@ -23,10 +23,10 @@ pub fn fetch<'a>(
     checks: Option<PackageChecks<'a>>,
     has_root_changed: &(dyn Fn() -> Result<bool, SyncError> + Sync),
 ) -> Result<FetchedFiles<'a>, SyncError> {
-    let all = (plan.known.len() + plan.wants().len()) as u64;
-    let failures = Failures::among(all);
+    let all = (plan.known.len() + plan.wanted_files().len()) as u64;
+    let failures = Failures::new(all);
     if let Some(checks) = &checks {
-        let work = KnownWork {
+        let work = KnownPackageCheck {
             workers: fetcher.workers,
             progress: fetcher.progress,
             label: format!("{} signatures", fetcher.repository),
@@ -34,29 +34,29 @@ pub fn fetch<'a>(
         };
         checks.check_known(plan, fetcher.upstream, work)?;
     } else {
-        failures.saw(plan.known.len() as u64);
+        failures.count_checked(plan.known.len() as u64);
     }
-    let wants = plan.wants();
+    let wants = plan.wanted_files();
     check_space(fetcher, &wants, &failures)?;
-    let if_absent = IfAbsent::Note {
+    let on_missing = OnMissing::Report {
         failures: &failures,
         // Of another root by now: what the old one lists need not be there any more.
         has_root_changed: &|failure| {
-            failure.may_be_a_moving_upstream() && has_root_changed().is_ok_and(|changed| changed)
+            failure.may_be_upstream_change() && has_root_changed().is_ok_and(|changed| changed)
         },
     };
-    let check = |want: &Want, stored: ObjectRef| match &checks {
-        Some(checks) if want.kind == WantKind::Package => {
+    let check = |want: &WantedFile, stored: ObjectRef| match &checks {
+        Some(checks) if want.kind == FileKind::Package => {
             let url = fetcher.upstream.shown(&want.places[0]);
             checks.check(&format!("{}, {url}", want.what), stored.object)
         }
         _ => Ok(()),
     };
-    let brought = fetcher.fetch(&wants, if_absent, &check);
+    let downloaded = fetcher.fetch(&wants, on_missing, &check);
     if let Some(checks) = &checks {
         checks.record()?;
     }
-    let mut objects = failures.conclude_after(brought)?.objects;
+    let mut objects = failures.conclude_with(downloaded)?.objects;
     objects.extend(&plan.known);
     if let Some(checks) = &checks {
         checks.check_identities(plan, &objects, fetcher.upstream, &failures)?;
@@ -67,7 +67,7 @@ pub fn fetch<'a>(
 /// What was found out so far is said with the lack of space.
 fn check_space(
     fetcher: &Fetcher<'_>,
-    wants: &[Want],
+    wants: &[WantedFile],
     failures: &Failures,
 ) -> Result<(), SyncError> {
     let pool = &fetcher.storage.pool;
@@ -76,7 +76,7 @@ fn check_space(
     if missing.remaining() <= free {
         return Ok(());
     }
-    failures.conclude_after(Err(SyncError::NoSpace {
+    failures.conclude_with(Err(SyncError::NoSpace {
         pool: pool.root().to_owned(),
         needed: missing.remaining(),
         free,

@@ -66,7 +66,7 @@ impl Planner<'_> {
                 Ok(contents) => return Ok(contents),
                 Err(error) => error,
             };
-            let Some((index, variant)) = indexes::other_than_unreadable(indexes, &error) else {
+            let Some((index, variant)) = indexes::unreadable_variant(indexes, &error) else {
                 return Err(error);
             };
             // What is damaged in the pool is not the upstream's fault.
@@ -86,8 +86,8 @@ impl Planner<'_> {
         let upstream = self.fetcher.upstream;
         let absent = indexes.all.iter();
         let absent =
-            absent.filter_map(|index| indexes::check_present(upstream, &pooled, index).err());
-        if let Some(error) = SyncError::of_files(absent.collect(), 0) {
+            absent.filter_map(|index| indexes::check_available(upstream, &pooled, index).err());
+        if let Some(error) = SyncError::combine(absent.collect(), 0) {
             return Err(error);
         }
         let taken = self.selected.choose(&pooled)?;
@@ -131,7 +131,7 @@ impl Planner<'_> {
             }
         }
         if chosen.as_ref().is_some_and(|chosen| chosen.len() == 0) && !architectures.is_empty() {
-            return Err(SyncError::NothingChosen);
+            return Err(SyncError::NoMatchingPackage);
         }
         for architecture in self.selected.unmatched_architectures(&architectures) {
             warnings.push(format!(

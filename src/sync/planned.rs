@@ -64,7 +64,7 @@ pub struct Missing {
 }
 
 impl Missing {
-    pub fn of(wants: &[Want], repository: &RepoId, held: &Held) -> Self {
+    pub fn of(wants: &[WantedFile], repository: &RepoId, held: &Held) -> Self {
         let mut missing = Self {
             files: wants.len() as u64,
             bytes: 0,
@@ -93,7 +93,7 @@ impl SyncPlan {
     }
 
     /// The files to download, each content once.
-    pub fn wants(&self) -> Vec<Want> {
+    pub fn wanted_files(&self) -> Vec<WantedFile> {
         let is_new = |file: &&Reference| !self.known.contains_key(&file.digest);
         // The one that is told of and asked for first, and where else the content should be.
         let mut by_digest: HashMap<Digest, (&Reference, Vec<&Reference>)> = HashMap::new();
@@ -113,14 +113,14 @@ impl SyncPlan {
         let want = |file: &Reference| {
             let (first, others) = by_digest.get(&file.digest)?;
             let places = std::iter::once(file).chain(others.iter().copied());
-            std::ptr::eq(*first, file).then(|| Want {
-                what: described(file),
+            std::ptr::eq(*first, file).then(|| WantedFile {
+                what: describe(file),
                 places: places.map(|file| file.path.clone()).collect(),
                 digest: file.digest,
                 size: file.size,
                 kind: match file.package {
-                    Some(_) => WantKind::Package,
-                    None => WantKind::Other,
+                    Some(_) => FileKind::Package,
+                    None => FileKind::Other,
                 },
             })
         };
@@ -128,12 +128,12 @@ impl SyncPlan {
     }
 
     pub fn missing(&self, repository: &RepoId, held: &Held) -> Missing {
-        Missing::of(&self.wants(), repository, held)
+        Missing::of(&self.wanted_files(), repository, held)
     }
 }
 
 /// For messages.
-pub fn described(file: &Reference) -> String {
+pub fn describe(file: &Reference) -> String {
     match &file.package {
         Some(package) => format!(
             "package {} {} ({})",
@@ -145,7 +145,7 @@ pub fn described(file: &Reference) -> String {
 
 /// A content to download.
 #[derive(Debug)]
-pub struct Want {
+pub struct WantedFile {
     /// For messages.
     pub what: String,
     /// Where the upstream may have it; the next one is asked when it is not at the one before.
@@ -153,17 +153,17 @@ pub struct Want {
     pub digest: Digest,
     /// In bytes, as declared.
     pub size: Option<u64>,
-    pub kind: WantKind,
+    pub kind: FileKind,
 }
 
 /// What a file is once it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WantKind {
+pub enum FileKind {
     Package,
     Other,
 }
 
-pub fn failed(what: &str, source: UpstreamError) -> SyncError {
+pub fn download_error(what: &str, source: UpstreamError) -> SyncError {
     SyncError::Download {
         what: what.to_owned(),
         source,

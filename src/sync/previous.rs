@@ -49,7 +49,7 @@ impl Previous {
     }
 
     /// What a root must not be older than.
-    pub fn protected(&self, rollback: Rollback) -> Option<&RepositoryRecord> {
+    pub fn baseline(&self, rollback: Rollback) -> Option<&RepositoryRecord> {
         match rollback {
             Rollback::Refused => self.of_this_upstream(),
             Rollback::Allowed => None,
@@ -83,5 +83,5 @@ fn origin(repository: &config::Repository, selected: &dyn Selected) -> ObjectId 
 }
 
 fn identify(facts: &BTreeMap<&str, String>) -> ObjectId {
-    ObjectId::of(&serde_json::to_vec(facts).expect("texts make JSON"))
+    ObjectId::of(&serde_json::to_vec(facts).expect("strings can be serialized"))
 }

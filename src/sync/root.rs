@@ -15,7 +15,7 @@ use crate::upstream::{Small, UpstreamError, Validators};
 const ATTEMPTS_MAX: u32 = 3;
 
 /// A root as it was fetched, verified.
-pub struct Pinned {
+pub struct PinnedRoot {
     pub source: RootSource,
     /// The root file itself.
     pub object: ObjectId,
@@ -40,7 +40,7 @@ pub struct RootFetcher<'a> {
     pub verifier: RootVerifier<'a>,
 }
 
-impl Pinned {
+impl PinnedRoot {
     pub fn signers(&self) -> &[Signer] {
         match self.trusted.authority() {
             Authority::Signed(signers) => signers,
@@ -51,10 +51,10 @@ impl Pinned {
 
 impl RootFetcher<'_> {
     /// The root that the upstream has now.
-    pub fn fetch_verified(&self) -> Result<Pinned, SyncError> {
+    pub fn fetch_verified(&self) -> Result<PinnedRoot, SyncError> {
         let fetched = self
             .fetch(|_| Ok(None))?
-            .expect("without validators no server can say `not modified`");
+            .expect("a request without validators is never answered with `not modified`");
         self.verify(fetched)
     }
 
@@ -101,12 +101,12 @@ impl RootFetcher<'_> {
 
     /// Verifies a root, or a newer one: a root and its detached signature are two requests, between which the upstream may
     /// change.
-    pub fn verify(&self, mut fetched: FetchedRoot) -> Result<Pinned, SyncError> {
+    pub fn verify(&self, mut fetched: FetchedRoot) -> Result<PinnedRoot, SyncError> {
         for _ in 0..ATTEMPTS_MAX {
             let is_detached = matches!(fetched.source, RootSource::Detached { .. });
             let object = ObjectId::of(&fetched.bytes);
             let error = match self.verify_once(fetched) {
-                Err(SyncError::Root(error)) if is_detached && error.blames_the_signature() => error,
+                Err(SyncError::Root(error)) if is_detached && error.is_about_signature() => error,
                 result => return result,
             };
             match self.fetch(|_| Ok(None)) {
@@ -118,7 +118,7 @@ impl RootFetcher<'_> {
     }
 
     /// Verifies a root and gathers what belongs beside it.
-    fn verify_once(&self, fetched: FetchedRoot) -> Result<Pinned, SyncError> {
+    fn verify_once(&self, fetched: FetchedRoot) -> Result<PinnedRoot, SyncError> {
         let FetchedRoot {
             source,
             bytes,
@@ -177,7 +177,7 @@ impl RootFetcher<'_> {
         let Companions {
             files, warnings, ..
         } = companions;
-        Ok(Pinned {
+        Ok(PinnedRoot {
             object: ObjectId::of(&bytes),
             source,
             trusted,

@@ -12,7 +12,7 @@ use super::packages;
 use super::plan::Planner;
 use super::planned::SyncPlan;
 use super::previous::{Previous, selection};
-use super::root::{Pinned, RootFetcher};
+use super::root::{PinnedRoot, RootFetcher};
 use super::root_verifier::RootVerifier;
 use super::validators::{self, KnownValidators};
 use super::verify::PackageChecks;
@@ -42,13 +42,13 @@ pub struct SyncContext<'a> {
     pub workers: &'a rayon::ThreadPool,
     pub progress: &'a Progress,
     pub limiter: Option<&'a Arc<Limiter>>,
-    pub asking: Asking,
+    pub request_mode: RequestMode,
     pub rollback: Rollback,
 }
 
 /// Whether the upstream may answer that nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asking {
+pub enum RequestMode {
     /// As `cache` is configured.
     Conditional,
     /// The root is fetched and the state derived anew, whatever is known.
@@ -80,7 +80,7 @@ pub struct Session<'a> {
 enum CurrentRoot<'s> {
     /// It is the root of the last successful sync.
     Unchanged(Unchanged<'s>),
-    Changed(Box<Pinned>),
+    Changed(Box<PinnedRoot>),
 }
 
 struct Unchanged<'s> {
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
         let storage = context.storage;
         let transfers = storage.interrupt.part();
         let upstream = Upstream::open(context.config, repository, context.limiter, &transfers)
-            .map_err(|error| SyncError::from(error).plain())?;
+            .map_err(|error| SyncError::from(error).without_context())?;
         let lock = if storage.is_dry_run() {
             None
         } else {
@@ -128,10 +128,10 @@ impl<'a> Session<'a> {
             Ok(Err(unchanged)) => self.confirm(unchanged),
             Err(error) => Err(error),
         }
-        .map_err(SyncError::plain)
+        .map_err(SyncError::without_context)
         .inspect_err(|error| {
-            self.warn_of_keys();
-            self.recorder().failed(error);
+            self.log_key_warnings();
+            self.recorder().record_failure(error);
         })
     }
 
@@ -139,8 +139,8 @@ impl<'a> Session<'a> {
     pub fn preview(&self) -> Result<Preview, SyncError> {
         let plan = self
             .retry_while_upstream_changes(|pinned| self.plan(pinned))
-            .map_err(SyncError::plain)
-            .inspect_err(|_| self.warn_of_keys())?;
+            .map_err(SyncError::without_context)
+            .inspect_err(|_| self.log_key_warnings())?;
         Ok(match plan {
             Ok(plan) => Preview::Change(Box::new(plan)),
             Err(_) => Preview::Unchanged,
@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
     }
 
     /// What the state of a root consists of, and what of it is missing.
-    fn plan(&self, pinned: &Pinned) -> Result<SyncPlan, SyncError> {
+    fn plan(&self, pinned: &PinnedRoot) -> Result<SyncPlan, SyncError> {
         let root = self.selected.open_root(&pinned.trusted)?;
         self.check_freshness(pinned, &root)?;
         // A key that cannot be loaded is reported before anything is downloaded, even if no root is verified with it.
@@ -171,7 +171,7 @@ impl<'a> Session<'a> {
     }
 
     /// Downloads what a plan lacks and makes it the repository's state.
-    fn complete(&self, pinned: &Pinned, plan: &mut SyncPlan) -> Result<Report, SyncError> {
+    fn complete(&self, pinned: &PinnedRoot, plan: &mut SyncPlan) -> Result<Report, SyncError> {
         let storage = self.context.storage;
         let keyring = self.keyring()?;
         let format = self.selected.format();
@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
             previous: self.previous.manifest(),
         };
         let built = builder.build(pinned, plan, &fetched)?;
-        self.recorder().changed(NewState {
+        self.recorder().record_change(NewState {
             built: &built,
             pinned,
             plan,
@@ -209,15 +209,15 @@ impl<'a> Session<'a> {
     /// The upstream still has the root that the state was derived from.
     fn confirm(&self, unchanged: Unchanged<'_>) -> Result<Report, SyncError> {
         let Unchanged { known, validators } = unchanged;
-        freshness::judge_unchanged(&known.state, self.repository.freshness, self.started)?;
-        self.recorder().unchanged(known, validators.as_ref())
+        freshness::check_unchanged(&known.state, self.repository.freshness, self.started)?;
+        self.recorder().record_unchanged(known, validators.as_ref())
     }
 
     /// Runs `work` on a root, and again on a newer one as long as the upstream changes under it. The inner `Err`: it
     /// did not change since the last successful sync.
     fn retry_while_upstream_changes<T>(
         &self,
-        work: impl Fn(&Pinned) -> Result<T, SyncError>,
+        work: impl Fn(&PinnedRoot) -> Result<T, SyncError>,
     ) -> Result<Result<T, Unchanged<'_>>, SyncError> {
         let mut pinned = match self.current_root()? {
             CurrentRoot::Changed(pinned) => pinned,
@@ -226,7 +226,7 @@ impl<'a> Session<'a> {
         let mut restarts = 0;
         loop {
             let error = match work(&pinned) {
-                Err(error) if error.may_be_a_moving_upstream() => error,
+                Err(error) if error.may_be_upstream_change() => error,
                 result => return result.map(Ok),
             };
             match self.roots().fetch_verified() {
@@ -256,9 +256,9 @@ impl<'a> Session<'a> {
     /// The upstream's root, unless it is known to be that of the last successful sync.
     fn current_root(&self) -> Result<CurrentRoot<'_>, SyncError> {
         let cache = &self.context.config.cache;
-        let known = match self.context.asking {
-            Asking::Conditional => self.comparable_state()?,
-            Asking::Refresh => None,
+        let known = match self.context.request_mode {
+            RequestMode::Conditional => self.comparable_state()?,
+            RequestMode::Refresh => None,
         };
         if let Some(known) = known {
             let age = self.started.saturating_sub(known.checked_at);
@@ -284,7 +284,7 @@ impl<'a> Session<'a> {
         })?;
         match (fetched, known) {
             (None, known) => {
-                let known = known.expect("validators are sent where a state is known only");
+                let known = known.expect("validators are sent only if a state is known");
                 Ok(CurrentRoot::Unchanged(Unchanged {
                     known,
                     validators: None,
@@ -312,15 +312,15 @@ impl<'a> Session<'a> {
     }
 
     /// Whether the upstream has another root by now.
-    fn has_root_changed(&self, pinned: &Pinned) -> Result<bool, SyncError> {
+    fn has_root_changed(&self, pinned: &PinnedRoot) -> Result<bool, SyncError> {
         Ok(self.roots().fetch_verified()?.object != pinned.object)
     }
 
     /// Judges a root that is about to become the state.
-    fn check_freshness(&self, pinned: &Pinned, root: &Root) -> Result<(), SyncError> {
-        let previous = self.previous.protected(self.context.rollback);
+    fn check_freshness(&self, pinned: &PinnedRoot, root: &Root) -> Result<(), SyncError> {
+        let previous = self.previous.baseline(self.context.rollback);
         let checks = self.repository.freshness;
-        let judged = freshness::judge(root, pinned.object, previous, checks, self.started);
+        let judged = freshness::check(root, pinned.object, previous, checks, self.started);
         Err(match judged {
             Ok(()) => return Ok(()),
             // A state was derived from it before: a server that lags behind, not an attack.
@@ -384,7 +384,7 @@ impl<'a> Session<'a> {
     }
 
     /// A failed sync has no report with the warnings, and a key that could not be loaded may be why it failed.
-    fn warn_of_keys(&self) {
+    fn log_key_warnings(&self) {
         for warning in self.keys.warnings() {
             log::warn!("{}: {warning}", self.id());
         }

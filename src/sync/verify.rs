@@ -21,7 +21,7 @@ use crate::upstream::Upstream;
 use super::error::SyncError;
 use super::failures::Failures;
 use super::fetch::Workers;
-use super::planned::{SyncPlan, described};
+use super::planned::{SyncPlan, describe};
 
 /// After so many verdicts the store is told.
 const CHECKPOINT_VERDICTS: usize = 5000;
@@ -34,19 +34,19 @@ pub struct PackageChecks<'a> {
     keyring_id: ObjectId,
     /// When the keys have to be good; seconds since the epoch.
     at: i64,
-    found: Mutex<Found>,
+    verdicts: Mutex<Verdicts>,
 }
 
 #[derive(Default)]
-struct Found {
-    good: HashMap<ObjectId, Checked>,
+struct Verdicts {
+    verified: HashMap<ObjectId, VerifiedPackage>,
     /// Objects of `good` that the store does not know.
     unrecorded: Vec<ObjectId>,
 }
 
 /// A good package.
 #[derive(Clone, Debug)]
-struct Checked {
+struct VerifiedPackage {
     /// Fingerprints of the primary keys that signed it.
     signed_by: Vec<String>,
     identity: Identity,
@@ -63,7 +63,7 @@ pub struct PackageSigner {
     pub packages: u64,
 }
 
-impl From<PackageRecord> for Checked {
+impl From<PackageRecord> for VerifiedPackage {
     fn from(record: PackageRecord) -> Self {
         Self {
             signed_by: record.signed_by,
@@ -76,8 +76,8 @@ impl From<PackageRecord> for Checked {
     }
 }
 
-impl From<&Checked> for PackageRecord {
-    fn from(checked: &Checked) -> Self {
+impl From<&VerifiedPackage> for PackageRecord {
+    fn from(checked: &VerifiedPackage) -> Self {
         let identity = checked.identity.clone();
         Self {
             signed_by: checked.signed_by.clone(),
@@ -101,30 +101,30 @@ impl<'a> PackageChecks<'a> {
             keyring_id: keyring.id(),
             keyring,
             at,
-            found: Mutex::default(),
+            verdicts: Mutex::default(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Verdicts> {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks up which of these were verified before.
-    fn recall(&self, objects: impl Iterator<Item = ObjectId>) -> Result<(), SyncError> {
-        self.lock().good = self.storage.read(|reader| {
-            let mut good = HashMap::new();
+    fn load_verdicts(&self, objects: impl Iterator<Item = ObjectId>) -> Result<(), SyncError> {
+        self.lock().verified = self.storage.read(|reader| {
+            let mut verified = HashMap::new();
             for object in objects {
                 if let Some(record) = reader.package(object, self.keyring_id)? {
-                    good.insert(object, record.into());
+                    verified.insert(object, record.into());
                 }
             }
-            Ok(good)
+            Ok(verified)
         })?;
         Ok(())
     }
 
     fn has_verified(&self, object: ObjectId) -> bool {
-        self.lock().good.contains_key(&object)
+        self.lock().verified.contains_key(&object)
     }
 
     /// Verifies those packages of a plan that are in the pool already. One whose file is damaged is not
@@ -133,9 +133,9 @@ impl<'a> PackageChecks<'a> {
         &self,
         plan: &mut SyncPlan,
         upstream: &Upstream,
-        work: KnownWork<'_>,
+        work: KnownPackageCheck<'_>,
     ) -> Result<(), SyncError> {
-        let KnownWork {
+        let KnownPackageCheck {
             workers,
             progress,
             label,
@@ -150,18 +150,18 @@ impl<'a> PackageChecks<'a> {
             .filter_map(|file| Some((file, *plan.known.get(&file.digest)?)))
             .filter(|(_, stored)| seen.insert(stored.object))
             .collect();
-        self.recall(known.iter().map(|(_, stored)| stored.object))?;
+        self.load_verdicts(known.iter().map(|(_, stored)| stored.object))?;
         let unchecked: Vec<_> = known
             .iter()
             .filter(|(_, stored)| !self.has_verified(stored.object))
             .collect();
         let bytes = unchecked.iter().map(|(_, stored)| stored.size).sum();
-        failures.saw(already_known.saturating_sub(unchecked.len() as u64));
+        failures.count_checked(already_known.saturating_sub(unchecked.len() as u64));
         let progress = progress.downloads(&label, unchecked.len() as u64, bytes);
         let damaged: Mutex<Vec<Digest>> = Mutex::default();
         let checked = workers.in_parallel(&unchecked, |(file, stored)| {
             let active = progress.file(&escape(file.path.file_name()), Some(stored.size));
-            let verdict = self.verify(&named(file, upstream), stored.object)?;
+            let verdict = self.verify(&describe_with_url(file, upstream), stored.object)?;
             active.add(stored.size);
             active.done();
             if verdict.is_err() && self.storage.pool.adopt(stored.object)?.is_none() {
@@ -169,17 +169,17 @@ impl<'a> PackageChecks<'a> {
                 damaged.push(file.digest);
                 return Ok(());
             }
-            failures.saw(1);
+            failures.count_checked(1);
             match verdict {
                 Ok(()) => Ok(()),
-                Err(what) => failures.note(SyncError::PackageRefused { what }),
+                Err(what) => failures.report(SyncError::PackageRefused { what }),
             }
         });
         progress.finish();
         self.record()?;
         // The files that are still to come may have failures of their own: those are told with these.
         if checked.is_err() {
-            failures.conclude_after(checked)?;
+            failures.conclude_with(checked)?;
         }
         for digest in damaged.into_inner().unwrap_or_else(PoisonError::into_inner) {
             plan.known.remove(&digest);
@@ -216,15 +216,15 @@ impl<'a> PackageChecks<'a> {
             }
         }
         let identity = inside.identity;
-        let mut found = self.lock();
-        let checked = Checked {
+        let mut verdicts = self.lock();
+        let checked = VerifiedPackage {
             signed_by,
             identity,
         };
-        found.good.insert(object, checked);
-        found.unrecorded.push(object);
-        if found.unrecorded.len() >= CHECKPOINT_VERDICTS {
-            drop(found);
+        verdicts.verified.insert(object, checked);
+        verdicts.unrecorded.push(object);
+        if verdicts.unrecorded.len() >= CHECKPOINT_VERDICTS {
+            drop(verdicts);
             self.record()?;
         }
         Ok(Ok(()))
@@ -233,12 +233,12 @@ impl<'a> PackageChecks<'a> {
     /// Remembers what was found so far.
     pub fn record(&self) -> Result<(), SyncError> {
         let records: Vec<_> = {
-            let mut found = self.lock();
-            let unrecorded = std::mem::take(&mut found.unrecorded);
+            let mut verdicts = self.lock();
+            let unrecorded = std::mem::take(&mut verdicts.unrecorded);
             unrecorded
                 .into_iter()
                 .filter_map(|object| {
-                    let record = PackageRecord::from(found.good.get(&object)?);
+                    let record = PackageRecord::from(verdicts.verified.get(&object)?);
                     Some((object, record))
                 })
                 .collect()
@@ -267,12 +267,12 @@ impl<'a> PackageChecks<'a> {
             let (Some(package), Some(stored)) = (&file.package, objects.get(&file.digest)) else {
                 continue;
             };
-            let why = match self.lock().good.get(&stored.object) {
+            let why = match self.lock().verified.get(&stored.object) {
                 Some(checked) if checked.identity.is(package) => continue,
                 Some(checked) => format!("the package file contains {}", checked.identity),
                 None => "it was not verified".to_owned(),
             };
-            let what = format!("{}: {why}", named(file, upstream));
+            let what = format!("{}: {why}", describe_with_url(file, upstream));
             failures.add(SyncError::PackageRefused { what });
         }
         failures.conclude()
@@ -280,10 +280,10 @@ impl<'a> PackageChecks<'a> {
 
     /// The keys that signed these packages, and how many each did.
     pub fn signers(&self, packages: impl Iterator<Item = ObjectId>) -> Vec<PackageSigner> {
-        let found = self.lock();
+        let verdicts = self.lock();
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for object in packages {
-            let checked = found.good.get(&object);
+            let checked = verdicts.verified.get(&object);
             for fingerprint in checked.iter().flat_map(|checked| &checked.signed_by) {
                 *counts.entry(fingerprint).or_default() += 1;
             }
@@ -302,7 +302,7 @@ impl<'a> PackageChecks<'a> {
 }
 
 /// How packages that are known are worked on.
-pub struct KnownWork<'w> {
+pub struct KnownPackageCheck<'w> {
     pub workers: Workers<'w>,
     pub progress: &'w Progress,
     pub label: String,
@@ -310,6 +310,6 @@ pub struct KnownWork<'w> {
 }
 
 /// For messages.
-fn named(file: &Reference, upstream: &Upstream) -> String {
-    format!("{}, {}", described(file), upstream.shown(&file.path))
+fn describe_with_url(file: &Reference, upstream: &Upstream) -> String {
+    format!("{}, {}", describe(file), upstream.shown(&file.path))
 }

@@ -14,7 +14,7 @@ use crate::trust;
 use crate::{storage, time, upstream};
 
 #[derive(Serialize)]
-struct Checked {
+struct CheckResult {
     base_path: String,
     /// `null` when none is configured.
     signing_key: Option<CheckedKey>,
@@ -96,7 +96,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
     let mut usable = Vec::new();
     for repository in &context.config.repositories {
         let found = if repository.enabled {
-            mistakes(context, repository)
+            check_repository(context, repository)
         } else {
             Vec::new()
         };
@@ -106,9 +106,9 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
         errors.extend(found);
     }
     if errors.is_empty() {
-        warn_of_storage(&context.config.storage);
+        check_storage(&context.config.storage);
     }
-    let checked = Checked {
+    let checked = CheckResult {
         base_path: context.config.storage.base_path.display().to_string(),
         signing_key: signing_key.map(CheckedKey::from),
         repositories: usable.into_iter().map(CheckedRepository::from).collect(),
@@ -122,7 +122,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
 }
 
 /// What keeps an enabled repository from working.
-fn mistakes(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
+fn check_repository(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
     let of_sync = |source| Error::Sync {
         repository: repository.id.clone(),
         source,
@@ -132,12 +132,12 @@ fn mistakes(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
     let mut found = Vec::new();
     found.extend(credentials.err().map(|source| of_sync(source.into())));
     found.extend(keys.err().map(|source| of_sync(source.into())));
-    found.extend(absent_upstream(context, repository));
+    found.extend(missing_upstream(context, repository));
     found
 }
 
 /// An upstream that is a path, and is not there. Elsewhere than beside the configuration a disk may only be away: that is a warning.
-fn absent_upstream(context: &Context<'_>, repository: &Repository) -> Option<Error> {
+fn missing_upstream(context: &Context<'_>, repository: &Repository) -> Option<Error> {
     let path = match &repository.upstream {
         UpstreamUrl::File(path) if !path.is_dir() => path,
         _ => return None,
@@ -156,7 +156,7 @@ fn absent_upstream(context: &Context<'_>, repository: &Repository) -> Option<Err
 }
 
 /// Whatever is wrong with the storage is no fault of the configuration.
-fn warn_of_storage(places: &StorageConfig) {
+fn check_storage(places: &StorageConfig) {
     match storage::is_made_or_warn(places) {
         Ok(true) if places.create => log::warn!(
             "storage.create is set, and the storage {} was made: an unmounted disk may be taken for a first run. Remove the key",
@@ -167,7 +167,7 @@ fn warn_of_storage(places: &StorageConfig) {
     }
 }
 
-fn describe(checked: &Checked, broken: usize) -> String {
+fn describe(checked: &CheckResult, broken: usize) -> String {
     let rows: Vec<Vec<String>> = checked
         .repositories
         .iter()
@@ -184,7 +184,7 @@ fn describe(checked: &Checked, broken: usize) -> String {
     if !rows.is_empty() {
         text = table(&["REPOSITORY", "TYPE", "ENABLED", "UPSTREAM"], &rows);
     }
-    text.extend(checked.signing_key.iter().map(described));
+    text.extend(checked.signing_key.iter().map(describe_key));
     let repositories = rows.len();
     let noun = if repositories == 1 {
         "repository"
@@ -205,7 +205,7 @@ fn describe(checked: &Checked, broken: usize) -> String {
     text
 }
 
-fn described(key: &CheckedKey) -> String {
+fn describe_key(key: &CheckedKey) -> String {
     let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)"));
     let mut text = format!("signing key {} {user_id}", key.fingerprint);
     if key.signing_fingerprint != key.fingerprint {

@@ -26,7 +26,7 @@ const PUBLIC: u32 = 0o644;
 const DIRECTORY: u32 = 0o755;
 
 #[derive(Serialize)]
-struct Made {
+struct GeneratedKey {
     fingerprint: String,
     user_id: String,
     #[serde(rename = "type")]
@@ -38,7 +38,7 @@ struct Made {
 }
 
 /// Where everything goes.
-struct Places {
+struct KeyPaths {
     secret: PathBuf,
     public: PathBuf,
     configuration: PathBuf,
@@ -51,7 +51,7 @@ pub fn keygen(context: &Context<'_>, arguments: &ConfigKeygen) -> Result<(), Err
             signing.key_file.display()
         )));
     }
-    let places = Places::free(context.config_dir)?;
+    let paths = KeyPaths::unused(context.config_dir)?;
     let user_id = arguments.user_id.clone().unwrap_or_else(default_user_id);
     let passphrase_file = match &arguments.passphrase_file {
         Some(path) => Some(absolute(path)?),
@@ -75,61 +75,61 @@ pub fn keygen(context: &Context<'_>, arguments: &ConfigKeygen) -> Result<(), Err
         })?;
     let public = generated.key.public().to_armored();
 
-    let mut written = Written::default();
-    written.file(&places.secret, &generated.secret_armored, SECRET)?;
-    written.file(&places.public, &public, PUBLIC)?;
-    written.file(&places.configuration, &configuration, PUBLIC)?;
+    let mut written = NewFiles::default();
+    written.file(&paths.secret, &generated.secret_armored, SECRET)?;
+    written.file(&paths.public, &public, PUBLIC)?;
+    written.file(&paths.configuration, &configuration, PUBLIC)?;
     written.keep();
 
-    let made = Made {
+    let generated_key = GeneratedKey {
         fingerprint: generated.key.fingerprint(),
         user_id,
         key_type,
-        secret_key: places.secret.display().to_string(),
-        public_key: places.public.display().to_string(),
+        secret_key: paths.secret.display().to_string(),
+        public_key: paths.public.display().to_string(),
         passphrase_file: passphrase_file.map(|path| path.display().to_string()),
-        configured_in: places.configuration.display().to_string(),
+        configured_in: paths.configuration.display().to_string(),
     };
-    context.output.result(&made, describe)?;
+    context.output.result(&generated_key, describe)?;
     Ok(())
 }
 
-fn describe(made: &Made) -> String {
-    let passphrase = match &made.passphrase_file {
+fn describe(generated_key: &GeneratedKey) -> String {
+    let passphrase = match &generated_key.passphrase_file {
         Some(path) => format!("the first line of {path}"),
         None => "none: whoever reads the secret key can sign".to_owned(),
     };
     let text = fields(&[
-        ("fingerprint", made.fingerprint.clone()),
-        ("user id", made.user_id.clone()),
-        ("secret key", made.secret_key.clone()),
+        ("fingerprint", generated_key.fingerprint.clone()),
+        ("user id", generated_key.user_id.clone()),
+        ("secret key", generated_key.secret_key.clone()),
         ("passphrase", passphrase),
-        ("public key", made.public_key.clone()),
-        ("configured in", made.configured_in.clone()),
+        ("public key", generated_key.public_key.clone()),
+        ("configured in", generated_key.configured_in.clone()),
     ]);
     text + "next: back up the secret key, for no other can take its place, and give clients the public key"
 }
 
-impl Places {
-    /// The places below the configuration directory; it is an error when one is taken.
-    fn free(config_dir: &Path) -> Result<Self, Error> {
-        let places = Self {
+impl KeyPaths {
+    /// The paths below the configuration directory; an error if one of them exists.
+    fn unused(config_dir: &Path) -> Result<Self, Error> {
+        let paths = Self {
             secret: config_dir.join("keys/signing.sec.asc"),
             public: config_dir.join("keys/signing.pub.asc"),
             configuration: config_dir.join("conf.d/signing.yaml"),
         };
         for (path, advice) in [
             (
-                &places.secret,
+                &paths.secret,
                 "name it as signing.key_file to use that key, or move it away",
             ),
-            (&places.public, "move it away"),
-            (&places.configuration, "move it away"),
+            (&paths.public, "move it away"),
+            (&paths.configuration, "move it away"),
         ] {
             // Also a link that leads nowhere is in the way.
             match std::fs::symlink_metadata(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(unwritable(path, &error)),
+                Err(error) => return Err(create_error(path, &error)),
                 Ok(_) => {
                     return Err(Error::Usage(format!(
                         "{} is there already, and nothing is overwritten: {advice}",
@@ -138,11 +138,11 @@ impl Places {
                 }
             }
         }
-        Ok(places)
+        Ok(paths)
     }
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Error {
+fn create_error(path: &Path, error: &io::Error) -> Error {
     Error::Io(io::Error::new(
         error.kind(),
         format!("cannot make {}: {error}", path.display()),
@@ -182,16 +182,16 @@ fn default_user_id() -> String {
 
 /// What this run made so far. Dropped, it takes that away again.
 #[derive(Default)]
-struct Written {
+struct NewFiles {
     files: Vec<PathBuf>,
     directories: Vec<PathBuf>,
 }
 
-impl Written {
+impl NewFiles {
     /// Makes a file that is there as a whole or not at all.
     fn file(&mut self, path: &Path, text: &str, mode: u32) -> Result<(), Error> {
         self.try_file(path, text, mode)
-            .map_err(|error| unwritable(path, &error))
+            .map_err(|error| create_error(path, &error))
     }
 
     fn try_file(&mut self, path: &Path, text: &str, mode: u32) -> io::Result<()> {
@@ -224,13 +224,13 @@ impl Written {
     }
 }
 
-impl Drop for Written {
+impl Drop for NewFiles {
     fn drop(&mut self) {
         for file in self.files.iter().rev() {
-            let _gone = std::fs::remove_file(file);
+            let _ignored = std::fs::remove_file(file);
         }
         for directory in self.directories.iter().rev() {
-            let _gone = std::fs::remove_dir(directory);
+            let _ignored = std::fs::remove_dir(directory);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `chantal db cleanup`.
 
-use crate::cleanup::{self, Unknown};
+use crate::cleanup::{self, UnknownObjects};
 use crate::cli::DbCleanup;
 use crate::commands::{Context, conclude, requester};
 use crate::error::Error;
@@ -11,9 +11,9 @@ use crate::time::rfc3339;
 
 pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error> {
     let unknown = if arguments.forget_unknown {
-        Unknown::Forget
+        UnknownObjects::Remove
     } else {
-        Unknown::Keep
+        UnknownObjects::Keep
     };
     let config = context.config;
     if arguments.dry_run {
@@ -26,50 +26,50 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     }
     let requester = requester("db cleanup", &arguments.waiting)?;
     let storage = Storage::open_alone(&config.storage, &requester)?;
-    let cleaned = cleanup::cleanup(&storage, config, unknown, &requester)?;
-    let result = CleanupResult::from(&cleaned);
+    let outcome = cleanup::cleanup(&storage, config, unknown, &requester)?;
+    let result = CleanupResult::from(&outcome);
     context.output.result(&result, describe)?;
-    conclude(cleaned.errors.into_iter().map(Error::from).collect())
+    conclude(outcome.errors.into_iter().map(Error::from).collect())
 }
 
-fn describe(cleaned: &CleanupResult) -> String {
-    let verb = if cleaned.dry_run {
+fn describe(outcome: &CleanupResult) -> String {
+    let verb = if outcome.dry_run {
         "would be removed"
     } else {
         "removed"
     };
     let mut text = format!(
         "{verb}: {} ({}), {} ({}), {}; {} stay\n",
-        count(cleaned.objects, "object"),
-        bytes(cleaned.object_bytes),
-        count(cleaned.partial_downloads, "stale download"),
-        bytes(cleaned.partial_bytes),
-        count(cleaned.manifests, "manifest"),
-        count(cleaned.objects_kept, "object"),
+        count(outcome.objects, "object"),
+        bytes(outcome.object_bytes),
+        count(outcome.partial_downloads, "stale download"),
+        bytes(outcome.partial_bytes),
+        count(outcome.manifests, "manifest"),
+        count(outcome.objects_kept, "object"),
     );
-    if let (unknown @ 1.., Some(since)) = (cleaned.objects_unknown, cleaned.adopting) {
+    if let (unknown @ 1.., Some(since)) = (outcome.objects_unknown, outcome.adopting) {
         text += &format!(
             "{} ({}) stay that the store does not know: they were in the pool before {}; `--forget-unknown` removes them\n",
             count(unknown, "object"),
-            bytes(cleaned.bytes_unknown),
+            bytes(outcome.bytes_unknown),
             rfc3339(since.0),
         );
     }
-    for tree in &cleaned.trees {
-        let verb = if cleaned.dry_run { "would be" } else { "were" };
+    for tree in &outcome.trees {
+        let verb = if outcome.dry_run { "would be" } else { "were" };
         text += &format!(
             "files of old generations {verb} removed from {}\n",
             tree.display()
         );
     }
-    if cleaned.dry_run {
-        text += &format!("{} would be free\n", bytes(cleaned.bytes));
+    if outcome.dry_run {
+        text += &format!("{} would be free\n", bytes(outcome.bytes));
     } else {
         text += &format!(
             "{} free; the store has {}, it had {}\n",
-            bytes(cleaned.bytes),
-            bytes(cleaned.store_after),
-            bytes(cleaned.store_before)
+            bytes(outcome.bytes),
+            bytes(outcome.store_after),
+            bytes(outcome.store_before)
         );
     }
     text

@@ -1,12 +1,12 @@
 //! `chantal db migrate`.
 
-use crate::cli::Waiting;
+use crate::cli::WaitOptions;
 use crate::commands::{Context, requester};
 use crate::error::Error;
 use crate::report::Migration;
 use crate::storage::Storage;
 
-pub fn migrate(context: &Context<'_>, waiting: &Waiting) -> Result<(), Error> {
+pub fn migrate(context: &Context<'_>, waiting: &WaitOptions) -> Result<(), Error> {
     let requester = requester("db migrate", waiting)?;
     let places = &context.config.storage;
     let (storage, migrated) = Storage::migrate(places, &requester)?;

@@ -3,7 +3,7 @@
 use crate::cli::PoolTakeOver;
 use crate::commands::{Context, requester};
 use crate::error::Error;
-use crate::report::{StoreParty, TakenPool};
+use crate::report::{PoolOwner, TakeOverResult};
 use crate::storage::{Storage, TakeOver};
 use crate::terminal::escape;
 use crate::time::rfc3339;
@@ -12,16 +12,17 @@ pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), 
     let output = context.output;
     let requester = requester("pool take-over", &arguments.waiting)?;
     let places = &context.config.storage;
-    let mut tell = |taken: &TakeOver| {
-        let taken = TakenPool::new(places.pool_path.clone(), taken);
+    let mut print_owners = |taken: &TakeOver| {
+        let taken = TakeOverResult::new(places.pool_path.clone(), taken);
         let from = taken
             .from
             .as_ref()
-            .map_or_else(|| "a store that left no name".to_owned(), describe_party);
-        output.step(&format!("from {from}\nto {}", describe_party(&taken.to)))
+            .map_or_else(|| "a store that left no name".to_owned(), describe_owner);
+        output.step(&format!("from {from}\nto {}", describe_owner(&taken.to)))
     };
-    let (storage, taken) = Storage::take_over(places, &arguments.from, &requester, &mut tell)?;
-    let taken = TakenPool::new(storage.pool.root().to_owned(), &taken);
+    let (storage, taken) =
+        Storage::take_over(places, &arguments.from, &requester, &mut print_owners)?;
+    let taken = TakeOverResult::new(storage.pool.root().to_owned(), &taken);
     output.result(&taken, |taken| {
         format!(
             "the pool {} belongs to store {} now; what was in it stays until `chantal db cleanup --forget-unknown`",
@@ -32,14 +33,14 @@ pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), 
     Ok(())
 }
 
-fn describe_party(party: &StoreParty) -> String {
-    let last_used = party.last_used.map(|time| rfc3339(time.0));
+fn describe_owner(owner: &PoolOwner) -> String {
+    let last_used = owner.last_used.map(|time| rfc3339(time.0));
     // The marker may say anything.
     escape(&format!(
         "store {}, {} on {}, last used {}",
-        party.store,
-        party.at.display(),
-        party.host,
+        owner.store,
+        owner.at.display(),
+        owner.host,
         last_used.as_deref().unwrap_or("never")
     ))
     .into()

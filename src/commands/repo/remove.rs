@@ -6,17 +6,17 @@ use crate::commands::{Context, conclude, requester};
 use crate::error::Error;
 use crate::output::{bytes, count};
 use crate::report::RemovedRepository;
-use crate::repository::{PublishedSnapshots, RepositoryRemoval, SnapshotFate};
+use crate::repository::{PublishedSnapshots, RepositoryRemoval, SnapshotPolicy};
 use crate::storage::{self, Storage};
 
 pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error> {
     let id = &arguments.repo_id;
-    let fate = match (arguments.snapshots, arguments.force) {
-        (false, _) => SnapshotFate::Kept,
-        (true, false) => SnapshotFate::Deleted(PublishedSnapshots::Refused),
-        (true, true) => SnapshotFate::Deleted(PublishedSnapshots::Unpublished),
+    let snapshot_policy = match (arguments.snapshots, arguments.force) {
+        (false, _) => SnapshotPolicy::Kept,
+        (true, false) => SnapshotPolicy::Deleted(PublishedSnapshots::Refused),
+        (true, true) => SnapshotPolicy::Deleted(PublishedSnapshots::Unpublished),
     };
-    let removal = RepositoryRemoval::new(context.config, id, fate)?;
+    let removal = RepositoryRemoval::new(context.config, id, snapshot_policy)?;
     let places = &context.config.storage;
     if arguments.dry_run {
         let store = storage::open_to_read(places)?;

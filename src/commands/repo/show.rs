@@ -14,7 +14,7 @@ use crate::names::RepoId;
 use crate::openpgp::KeySummary;
 use crate::output::{bytes, fields};
 use crate::repo_format::RepoFormat;
-use crate::report::{RepositoryStatus, Shows, TreeStatus};
+use crate::report::{RepositoryStatus, TreeContent, TreeStatus};
 use crate::storage;
 use crate::time::{now, rfc3339, span};
 use crate::trust;
@@ -165,7 +165,7 @@ impl Tree {
         Ok(Self {
             path: tree.path.display().to_string(),
             published_at: rfc3339(tree.record.published_at),
-            current: tree.shows == Shows::Current,
+            current: tree.content == TreeContent::Current,
             missing: tree.is_missing()?,
             earlier_generations: tree.record.earlier.len(),
         })

@@ -10,7 +10,7 @@ use crate::output::{Output, bytes, count};
 use crate::report::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};
 use crate::repository::{RepositorySync, SnapshotNaming};
 use crate::storage::{Storage, dry_run};
-use crate::sync::{self, Asking, Rollback};
+use crate::sync::{self, RequestMode, Rollback};
 use crate::terminal::escape;
 use crate::threads;
 use crate::upstream::Limiter;
@@ -41,10 +41,10 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
             } else {
                 Rollback::Refused
             },
-            asking: if arguments.refresh {
-                Asking::Refresh
+            request_mode: if arguments.refresh {
+                RequestMode::Refresh
             } else {
-                Asking::Conditional
+                RequestMode::Conditional
             },
         },
         key: &context.key,
@@ -57,18 +57,18 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
             (true, None) => SnapshotNaming::ByTime,
         },
     };
-    let at_a_time = usize::from(arguments.workers);
+    let parallel = usize::from(arguments.workers);
     let failures = Failures::default();
     let interrupted = if arguments.dry_run {
         let plan = |repository: &Repository| plan_one(&run, repository, &failures);
-        let (planned, interrupted) = run.each(&repositories, at_a_time, plan);
+        let (planned, interrupted) = run.in_parallel(&repositories, parallel, plan);
         context
             .output
             .result(&planned, |planned| join(planned, describe_plan))?;
         interrupted
     } else {
         let sync = |repository: &Repository| sync_one(&run, repository, context.output, &failures);
-        let (synced, interrupted) = run.each(&repositories, at_a_time, sync);
+        let (synced, interrupted) = run.in_parallel(&repositories, parallel, sync);
         if context.output.is_json() {
             context.output.result(&synced, |_| String::new())?;
         } else if repositories.len() > 1 {
@@ -107,9 +107,9 @@ fn sync_one(
     let mut result = SyncedRepository::new(&repository.id);
     let mut synced = run.sync(repository);
     let failed = synced.error.take();
-    result.note(synced);
+    result.record(synced);
     if let Some(error) = failed {
-        let error = Error::of_sync(&repository.id, error);
+        let error = Error::from_sync(&repository.id, error);
         result.fail(error.to_string(), Failure::from(&error));
         failures.add(error);
     } else if let Err(error) = output.step(&describe(&result)) {
@@ -122,7 +122,7 @@ fn plan_one(run: &RepositorySync<'_>, repository: &Repository, failures: &Failur
     let forecast = run.plan(repository);
     let mut planned = PlannedSync::new(&repository.id, &forecast);
     if let Some(error) = forecast.error {
-        let error = Error::of_sync(&repository.id, error);
+        let error = Error::from_sync(&repository.id, error);
         planned.error = Some(error.to_string());
         planned.failure = Some(Failure::from(&error));
         failures.add(error);

@@ -11,8 +11,8 @@ use crate::terminal::escape;
 use crate::trust;
 use crate::upstream::Upstream;
 
-const GONE: &str = "no longer trusted";
-const USELESS: &str = "not trusted";
+const REMOVED: &str = "no longer trusted";
+const NOT_TRUSTED: &str = "not trusted";
 
 pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> {
     let repository = context.repository(&arguments.repository.repo_id)?;
@@ -45,13 +45,13 @@ fn describe(trusted: &AcceptedKeys) -> String {
     for (keys, what) in [
         (&trusted.added, "now trusted"),
         (&trusted.kept, "still trusted"),
-        (&trusted.removed, GONE),
+        (&trusted.removed, REMOVED),
     ] {
         for key in keys {
             let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)")).into_owned();
             let (what, why) = match &key.problem {
                 // It is kept all the same: an older edition of it, still good, must not come back.
-                Some(problem) if what != GONE => (USELESS, format!(" ({problem})")),
+                Some(problem) if what != REMOVED => (NOT_TRUSTED, format!(" ({problem})")),
                 _ => (what, String::new()),
             };
             lines.push(format!(

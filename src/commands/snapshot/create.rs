@@ -8,7 +8,7 @@ use crate::names::RepoId;
 use crate::output::{bytes, count};
 use crate::publish::PublishMode;
 use crate::report::CreatedSnapshot;
-use crate::snapshot::{self, Created, NewSnapshots};
+use crate::snapshot::{self, NewSnapshot, SnapshotRequest};
 use crate::storage::Storage;
 
 pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), Error> {
@@ -20,13 +20,13 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
         .map(|repository| &repository.id)
         .collect();
     let publisher = context.publisher(&storage, PublishMode::Always);
-    let wanted = NewSnapshots {
+    let request = SnapshotRequest {
         repositories: &ids,
         name: &arguments.name,
         description: arguments.description.as_deref(),
         publisher: (!arguments.no_publish).then_some(publisher),
     };
-    let created = snapshot::create(&storage, &wanted)?.into_iter();
+    let created = snapshot::create(&storage, &request)?.into_iter();
     let (created, failed): (Vec<CreatedSnapshot>, Vec<_>) = created.map(result_of).unzip();
     context.output.result(&created, |created| {
         let lines: Vec<String> = created.iter().map(describe).collect();
@@ -36,7 +36,7 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
 }
 
 /// The result has the error's text, and the error is beside it.
-pub(super) fn result_of(created: Created) -> (CreatedSnapshot, Option<Error>) {
+pub(super) fn result_of(created: NewSnapshot) -> (CreatedSnapshot, Option<Error>) {
     let (published, failed) = match created.published.transpose() {
         Ok(published) => (published, None),
         Err(error) => (None, Some(Error::from(error))),

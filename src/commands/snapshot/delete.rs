@@ -5,7 +5,7 @@ use crate::commands::publish::{absent, describe_removal};
 use crate::commands::{Context, conclude, requester};
 use crate::error::Error;
 use crate::report::DeletedSnapshot;
-use crate::snapshot::{self, Elsewhere};
+use crate::snapshot::{self, OtherPaths};
 use crate::storage::Storage;
 
 pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), Error> {
@@ -16,15 +16,15 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
     for reference in &arguments.names {
         snapshots.push(snapshot::find(&storage.store, reference)?);
     }
-    let elsewhere = if arguments.force {
-        Elsewhere::Unpublished
+    let other_paths = if arguments.force {
+        OtherPaths::Unpublished
     } else {
-        Elsewhere::Refused
+        OtherPaths::Refused
     };
     let absent = absent(&arguments.absent);
     let mut deleted = Vec::new();
     let mut errors = Vec::new();
-    for deletion in snapshot::delete(&storage, context.config, snapshots, elsewhere, absent)? {
+    for deletion in snapshot::delete(&storage, context.config, snapshots, other_paths, absent)? {
         if deletion.errors.is_empty() {
             deleted.push(DeletedSnapshot::from(deletion));
         } else {

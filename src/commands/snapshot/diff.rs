@@ -18,9 +18,9 @@ use crate::store::Reader;
 const CVES_SHOWN: usize = 3;
 
 #[derive(Serialize)]
-struct Shown {
-    from: Side,
-    to: Side,
+struct DiffResult {
+    from: DiffSide,
+    to: DiffSide,
     #[serde(rename = "type")]
     format: RepoFormat,
     summary: Summary,
@@ -36,7 +36,7 @@ struct Shown {
 }
 
 #[derive(Serialize)]
-struct Side {
+struct DiffSide {
     repository: RepoId,
     /// `null` for the repository's last good state.
     snapshot: Option<SnapshotName>,
@@ -72,7 +72,8 @@ struct AdvisoryCounts {
     /// New, and about none of them.
     unrelated: u64,
     /// Only the old state has them.
-    gone: u64,
+    #[serde(rename = "gone")]
+    withdrawn: u64,
 }
 
 /// One package.
@@ -105,7 +106,7 @@ enum Detail {
 pub fn diff(context: &Context<'_>, arguments: &SnapshotDiff) -> Result<(), Error> {
     let storage = &context.config.storage;
     let Some(store) = storage::open_to_read(storage)? else {
-        return Err(SnapshotError::NoState {
+        return Err(SnapshotError::StateNotFound {
             reference: arguments.from.clone(),
             known: Vec::new(),
         }
@@ -124,12 +125,12 @@ pub fn diff(context: &Context<'_>, arguments: &SnapshotDiff) -> Result<(), Error
     } else {
         Detail::Packages
     };
-    let shown = Shown::of(&from, &to, diff, detail);
+    let shown = DiffResult::of(&from, &to, diff, detail);
     context.output.result_or_rows(&shown, describe, rows)?;
     Ok(())
 }
 
-impl Shown {
+impl DiffResult {
     fn of(from: &State, to: &State, diff: Diff, detail: Detail) -> Self {
         let summary = Summary::of(&diff);
         let (mut packages, mut advisories, mut sources) = (None, None, None);
@@ -140,7 +141,7 @@ impl Shown {
                 Reasons::Sources { sources: found, .. } => sources = Some(found),
             }
         }
-        let side = |state: &State| Side {
+        let side = |state: &State| DiffSide {
             repository: state.repository.clone(),
             snapshot: state.snapshot.clone(),
             manifest: state.record.manifest.to_string(),
@@ -175,14 +176,14 @@ impl Summary {
                     new: found.new.len() as u64,
                     cves: cves.len() as u64,
                     unrelated: found.unrelated,
-                    gone: found.gone,
+                    withdrawn: found.withdrawn,
                 };
                 (Some(counts), None)
             }
             Reasons::Sources { sources, .. } => (None, Some(sources.len() as u64)),
         };
         Self {
-            identical: !diff.is_any,
+            identical: !diff.has_differences,
             added: number(Change::Added),
             removed: number(Change::Removed),
             upgraded: number(Change::Upgraded),
@@ -214,7 +215,7 @@ impl Summary {
                     "new advisories for unchanged packages",
                     advisories.unrelated,
                 ),
-                ("withdrawn advisories", advisories.gone),
+                ("withdrawn advisories", advisories.withdrawn),
             ]);
         }
         numbers.extend(self.sources.map(|sources| ("source packages", sources)));
@@ -257,7 +258,7 @@ impl Row {
 }
 
 /// For people.
-fn describe(shown: &Shown) -> String {
+fn describe(shown: &DiffResult) -> String {
     let Some(packages) = &shown.packages else {
         let numbers = shown.summary.numbers().into_iter();
         let pairs: Vec<(&str, String)> = numbers
@@ -299,12 +300,12 @@ fn packages_table(packages: &[Row]) -> String {
         .iter()
         .map(|row| {
             vec![
-                row.change.word().to_owned(),
+                row.change.name().to_owned(),
                 row.name.clone(),
                 row.architecture.clone(),
                 or_dash(row.from.as_ref()),
                 or_dash(row.to.as_ref()),
-                effect(row.bytes_added, row.bytes_removed),
+                size_change(row.bytes_added, row.bytes_removed),
             ]
         })
         .collect();
@@ -322,7 +323,7 @@ fn advisories_table(advisories: &[Advisory]) -> String {
                 advisory.id.clone(),
                 advisory.kind.clone(),
                 or_dash(advisory.severity.as_ref()),
-                listed(&advisory.cves),
+                list_cves(&advisory.cves),
                 advisory.title.clone(),
             ]
         })
@@ -330,7 +331,7 @@ fn advisories_table(advisories: &[Advisory]) -> String {
     table(&["ADVISORY", "TYPE", "SEVERITY", "CVES", "TITLE"], &rows)
 }
 
-fn listed(cves: &[String]) -> String {
+fn list_cves(cves: &[String]) -> String {
     match cves.len() {
         0 => "-".to_owned(),
         all if all <= CVES_SHOWN => cves.join(", "),
@@ -358,7 +359,7 @@ fn sources_table(sources: &[Source]) -> String {
 }
 
 /// What it makes of the size: `+1.5 KiB`, `-3 B`, `0 B`.
-fn effect(added: u64, removed: u64) -> String {
+fn size_change(added: u64, removed: u64) -> String {
     match added.cmp(&removed) {
         std::cmp::Ordering::Greater => format!("+{}", bytes(added - removed)),
         std::cmp::Ordering::Less => format!("-{}", bytes(removed - added)),
@@ -374,7 +375,7 @@ fn totals(summary: &Summary) -> String {
         summary.upgraded,
         summary.downgraded,
         summary.rebuilt,
-        effect(summary.bytes_added, summary.bytes_removed),
+        size_change(summary.bytes_added, summary.bytes_removed),
         bytes(summary.bytes_added),
         bytes(summary.bytes_removed),
     );
@@ -383,7 +384,7 @@ fn totals(summary: &Summary) -> String {
             "Advisories: {} new ({} for changed packages), {} withdrawn\n",
             advisories.new.saturating_add(advisories.unrelated),
             advisories.new,
-            advisories.gone
+            advisories.withdrawn
         ));
     }
     if let Some(sources) = summary.sources {
@@ -393,7 +394,7 @@ fn totals(summary: &Summary) -> String {
 }
 
 /// For programs: one line for each package, or for each number.
-fn rows(shown: &Shown) -> Vec<Vec<String>> {
+fn rows(shown: &DiffResult) -> Vec<Vec<String>> {
     let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
     let Some(packages) = &shown.packages else {
         let mut rows = vec![words(&["what", "number"])];
@@ -419,7 +420,7 @@ fn rows(shown: &Shown) -> Vec<Vec<String>> {
         |all: &Option<Vec<String>>| all.as_ref().map_or(String::new(), |all| all.join(" "));
     for row in packages {
         rows.push(vec![
-            row.change.word().to_owned(),
+            row.change.name().to_owned(),
             row.name.clone(),
             row.architecture.clone(),
             or_empty(&row.from),

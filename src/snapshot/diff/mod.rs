@@ -32,7 +32,7 @@ pub struct Diff {
     pub pairs: Vec<Pair>,
     pub reasons: Reasons,
     /// Whether any published file differs, be it no package.
-    pub is_any: bool,
+    pub has_differences: bool,
     /// Why a reason could not be told.
     pub warnings: Vec<String>,
 }
@@ -50,7 +50,7 @@ pub enum Reasons {
 
 /// Entries of chunks that one manifest has and the other has not.
 #[derive(Default)]
-struct Different {
+struct ChangedEntries {
     sides: Sides,
     old_metadata: Vec<Entry>,
     new_metadata: Vec<Entry>,
@@ -60,15 +60,15 @@ struct Different {
 pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff, SnapshotError> {
     let format = from.record.format;
     if format != to.record.format {
-        return Err(SnapshotError::OtherFormat {
+        return Err(SnapshotError::FormatMismatch {
             from: (from.full_name(), format),
             to: (to.full_name(), to.record.format),
         });
     }
     let order = format.rules().version_order();
     let (old, new) = (from.record.manifest, to.record.manifest);
-    let different = store.read(|reader| different(reader, old, new))?;
-    let pairs = different.sides.pairs(order);
+    let changed_entries = store.read(|reader| changed_entries(reader, old, new))?;
+    let pairs = changed_entries.sides.pairs(order);
     let mut diff = Diff {
         reasons: match format.rules().change_reasons() {
             ChangeReasons::Advisories { .. } => Reasons::Advisories(Advisories::default()),
@@ -78,7 +78,7 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
             },
         },
         pairs,
-        is_any: old != new,
+        has_differences: old != new,
         warnings: Vec::new(),
     };
     let roots = |state: &State| -> Vec<ObjectId> {
@@ -97,8 +97,8 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
         opened => opened,
     };
     let read = (|| {
-        let from = opened(from, &different.old_metadata)?;
-        let to = opened(to, &different.new_metadata)?;
+        let from = opened(from, &changed_entries.old_metadata)?;
+        let to = opened(to, &changed_entries.new_metadata)?;
         diff.reasons = match format.rules().change_reasons() {
             ChangeReasons::Advisories { index, read } => {
                 let advisories = (index, read);
@@ -128,10 +128,10 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
     Ok(diff)
 }
 
-fn different(reader: &Reader, old: ObjectId, new: ObjectId) -> Transaction<Different> {
-    let mut different = Different::default();
+fn changed_entries(reader: &Reader, old: ObjectId, new: ObjectId) -> Transaction<ChangedEntries> {
+    let mut changed_entries = ChangedEntries::default();
     if old == new {
-        return Ok(different);
+        return Ok(changed_entries);
     }
     let chunks = |manifest| -> Transaction<Vec<ObjectId>> {
         let chunks = reader.manifest(manifest)?.chunks;
@@ -142,14 +142,14 @@ fn different(reader: &Reader, old: ObjectId, new: ObjectId) -> Transaction<Diffe
         let theirs: HashSet<&ObjectId> = theirs.iter().collect();
         for chunk in ours.iter().filter(|chunk| !theirs.contains(chunk)) {
             for entry in reader.chunk(*chunk)? {
-                different.add(side, entry);
+                changed_entries.add(side, entry);
             }
         }
     }
-    Ok(different)
+    Ok(changed_entries)
 }
 
-impl Different {
+impl ChangedEntries {
     fn add(&mut self, side: Side, entry: Entry) {
         match (entry.role, entry.package) {
             (Role::Package, Some(package)) => {

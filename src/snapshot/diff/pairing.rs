@@ -30,7 +30,7 @@ pub enum Change {
 }
 
 impl Change {
-    pub const fn word(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Added => "added",
             Self::Removed => "removed",
@@ -88,17 +88,17 @@ impl Sides {
         let mut pairs = Vec::new();
         for ((name, architecture), [mut from, mut to]) in self.0 {
             if architecture == "source" {
-                forget_shared(&mut from, &mut to);
+                remove_shared_files(&mut from, &mut to);
             }
             let first = pairs.len();
-            for (change, from, to) in pair(from, to, order) {
+            for (change, from, to) in pair_versions(from, to, order) {
                 let (old, new) = (from.as_ref(), to.as_ref());
                 pairs.push(Pair {
                     name: name.clone(),
                     architecture: architecture.clone(),
                     change,
-                    bytes_added: only_in(new, old),
-                    bytes_removed: only_in(old, new),
+                    bytes_added: size_only_in(new, old),
+                    bytes_removed: size_only_in(old, new),
                     from: from.map(|(version, _)| version),
                     to: to.map(|(version, _)| version),
                 });
@@ -111,7 +111,7 @@ impl Sides {
 
 /// Versions of a source package share files, and a manifest gives each file to one of them. What is on both sides says nothing of
 /// which version came or went; every version has a file of its own that does, its `.dsc`.
-fn forget_shared(from: &mut Versions, to: &mut Versions) {
+fn remove_shared_files(from: &mut Versions, to: &mut Versions) {
     let objects = |versions: &Versions| -> BTreeSet<ObjectId> {
         let files = versions.values();
         files.flat_map(|files| files.keys().copied()).collect()
@@ -135,7 +135,7 @@ impl Pair {
 
 type Version = (String, Files);
 
-fn only_in(one: Option<&Version>, other: Option<&Version>) -> u64 {
+fn size_only_in(one: Option<&Version>, other: Option<&Version>) -> u64 {
     let Some((_, files)) = one else {
         return 0;
     };
@@ -146,7 +146,7 @@ fn only_in(one: Option<&Version>, other: Option<&Version>) -> u64 {
         .fold(0, |sum, (_, size)| sum.saturating_add(*size))
 }
 
-fn pair(
+fn pair_versions(
     mut from: Versions,
     mut to: Versions,
     order: VersionOrder,
@@ -230,7 +230,7 @@ mod tests {
             .map(|pair| {
                 format!(
                     "{} {} {} +{} -{}",
-                    pair.change.word(),
+                    pair.change.name(),
                     text(pair.from),
                     text(pair.to),
                     pair.bytes_added,

@@ -42,7 +42,7 @@ pub struct Advisories {
     /// Only the new state has them, but they are about nothing that changed.
     pub unrelated: u64,
     /// Only the old state has them.
-    pub gone: u64,
+    pub withdrawn: u64,
     /// By the place of a pair: the places in `new` of the advisories that are about it.
     pub of_pair: BTreeMap<usize, Vec<usize>>,
 }
@@ -69,7 +69,7 @@ pub fn advisories(
     pairs: &[Pair],
     order: VersionOrder,
 ) -> Result<Advisories, StateError> {
-    let (old, new) = different(from, to, |other| other.name == index);
+    let (old, new) = changed_indexes(from, to, |other| other.name == index);
     let mut known: HashSet<String> = HashSet::new();
     for index in old {
         each_advisory(from, index, read, &mut |advisory| {
@@ -115,7 +115,7 @@ pub fn advisories(
             Ok(())
         })?;
     }
-    found.gone = known.iter().filter(|id| !seen.contains(*id)).count() as u64;
+    found.withdrawn = known.iter().filter(|id| !seen.contains(*id)).count() as u64;
     Ok(found)
 }
 
@@ -192,18 +192,18 @@ impl Origins {
         to: &OpenState<'_>,
         pairs: &[Pair],
     ) -> Result<Self, StateError> {
-        let (old, new) = different(from, to, |index| index.kind == IndexKind::Packages);
-        let olds = || origins(from, &old, read, pairs, |pair| pair.from.as_deref());
-        let news = || origins(to, &new, read, pairs, |pair| pair.to.as_deref());
+        let (old, new) = changed_indexes(from, to, |index| index.kind == IndexKind::Packages);
+        let read_old = || origins(from, &old, read, pairs, |pair| pair.from.as_deref());
+        let read_new = || origins(to, &new, read, pairs, |pair| pair.to.as_deref());
         // Unpacking and reading is what a diff takes time for, and the sides have nothing to do with each other.
         let (from, to) = std::thread::scope(|scope| {
-            let other = threads::start(scope, "diff-from", olds);
-            let to = news();
+            let other = threads::start(scope, "diff-from", read_old);
+            let to = read_new();
             let from = match other.map(ScopedJoinHandle::join) {
                 Ok(Ok(from)) => from,
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
                 // Where there is no thread for it.
-                Err(_) => olds(),
+                Err(_) => read_old(),
             };
             (from, to)
         });
@@ -298,7 +298,7 @@ fn origins(
 }
 
 /// The indexes of one kind that the other side has not.
-fn different<'s>(
+fn changed_indexes<'s>(
     from: &'s OpenState<'_>,
     to: &'s OpenState<'_>,
     is_kind: impl Fn(&Index) -> bool,

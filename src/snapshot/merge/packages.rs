@@ -9,10 +9,10 @@ use crate::manifest::{Entry, Role};
 use crate::rel_path::RelPath;
 
 /// By source, the places in its packages of those that are taken.
-pub(super) fn take(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
-    type Found<'p> = (usize, usize, &'p str);
+pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
+    type Candidate<'p> = (usize, usize, &'p str);
     let compare = inputs[0].stored.selected.format().version_order();
-    let mut groups: HashMap<(&str, &str, &str), Vec<Found<'_>>> = HashMap::new();
+    let mut groups: HashMap<(&str, &str, &str), Vec<Candidate<'_>>> = HashMap::new();
     for (number, input) in inputs.iter().enumerate() {
         for (place, (package, _)) in input.packages.iter().enumerate() {
             let apart = match strategy {
@@ -25,7 +25,7 @@ pub(super) fn take(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> 
             groups.entry(key).or_default().push(found);
         }
     }
-    let mut taken = vec![Vec::new(); inputs.len()];
+    let mut selected = vec![Vec::new(); inputs.len()];
     for found in groups.into_values() {
         let highest = match strategy {
             Strategy::Latest => found
@@ -41,29 +41,32 @@ pub(super) fn take(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> 
             continue;
         };
         for (number, place, _) in candidates.filter(|(number, _, _)| *number == last) {
-            taken[*number].push(*place);
+            selected[*number].push(*place);
         }
     }
-    for places in &mut taken {
+    for places in &mut selected {
         places.sort_unstable();
     }
-    taken
+    selected
 }
 
 /// Gives each package its own path where several sources have other bytes under one.
-pub(super) fn place(inputs: &[Input<'_>], taken: &[Vec<usize>]) -> Result<Vec<Chosen>, MergeError> {
-    let mut occupied: HashMap<RelPath, ObjectId> = HashMap::new();
+pub(super) fn assign_paths(
+    inputs: &[Input<'_>],
+    selected: &[Vec<usize>],
+) -> Result<Vec<Chosen>, MergeError> {
+    let mut used_paths: HashMap<RelPath, ObjectId> = HashMap::new();
     let mut all = Vec::new();
-    for (input, places) in inputs.iter().zip(taken) {
+    for (input, places) in inputs.iter().zip(selected) {
         let mut chosen = Chosen::default();
         // Files of source packages share a directory, and move together; others move alone.
-        let mut together: BTreeMap<String, Vec<(&RelPath, ObjectId)>> = BTreeMap::new();
+        let mut groups: BTreeMap<String, Vec<(&RelPath, ObjectId)>> = BTreeMap::new();
         for place in places {
             let (package, path) = &input.packages[*place];
             let entry = input
                 .entries
                 .get(path)
-                .ok_or_else(|| MergeError::NotListed {
+                .ok_or_else(|| MergeError::NotInManifest {
                     state: input.name.clone(),
                     path: path.clone(),
                 })?;
@@ -73,16 +76,16 @@ pub(super) fn place(inputs: &[Input<'_>], taken: &[Vec<usize>]) -> Result<Vec<Ch
                 _ => path.to_string(),
             };
             chosen.note(package);
-            together.entry(key).or_default().push((path, entry.object));
+            groups.entry(key).or_default().push((path, entry.object));
         }
-        for files in together.into_values() {
-            let directory = free_directory(&occupied, &files)?;
+        for files in groups.into_values() {
+            let directory = free_directory(&used_paths, &files)?;
             for (path, object) in files {
                 let place = match &directory {
                     Some(directory) => Some(in_directory(path, directory)?),
                     None => None,
                 };
-                occupied.insert(place.clone().unwrap_or_else(|| path.clone()), object);
+                used_paths.insert(place.clone().unwrap_or_else(|| path.clone()), object);
                 match place {
                     Some(place) => chosen.move_to(path.clone(), place),
                     None => chosen.take(path.clone()),
@@ -96,11 +99,12 @@ pub(super) fn place(inputs: &[Input<'_>], taken: &[Vec<usize>]) -> Result<Vec<Ch
 
 /// The name of a directory for files that cannot stay where they are; `None` where they can.
 fn free_directory(
-    occupied: &HashMap<RelPath, ObjectId>,
+    used_paths: &HashMap<RelPath, ObjectId>,
     files: &[(&RelPath, ObjectId)],
 ) -> Result<Option<String>, FormatError> {
-    let is_taken =
-        |path: &RelPath, object: &ObjectId| occupied.get(path).is_some_and(|other| other != object);
+    let is_taken = |path: &RelPath, object: &ObjectId| {
+        used_paths.get(path).is_some_and(|other| other != object)
+    };
     let Some((_, object)) = files.iter().find(|(path, object)| is_taken(path, object)) else {
         return Ok(None);
     };
@@ -128,13 +132,13 @@ fn in_directory(path: &RelPath, name: &str) -> Result<RelPath, FormatError> {
 }
 
 /// What the manifest lists of the packages that are taken.
-pub(super) fn packages_of(
+pub(super) fn package_entries(
     inputs: &[Input<'_>],
-    taken: &[Vec<usize>],
+    selected: &[Vec<usize>],
     chosen: &[Chosen],
 ) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for ((input, places), chosen) in inputs.iter().zip(taken).zip(chosen) {
+    for ((input, places), chosen) in inputs.iter().zip(selected).zip(chosen) {
         // Of packages that share a file one is its owner: it must be one that is taken.
         let mut seen: HashSet<&RelPath> = HashSet::new();
         for (package, path) in places.iter().map(|place| &input.packages[*place]) {
