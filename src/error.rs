@@ -33,7 +33,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// The problems of the file are told in its place.
-    #[error("repository {repository} cannot be used: {} has a mistake", file.display())]
+    #[error("repository {repository} has an invalid definition: {}", file.display())]
     InvalidDefinition { repository: RepoId, file: PathBuf },
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -60,7 +60,7 @@ pub enum Error {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     /// What `init` wrote before it failed stays.
-    #[error("{source}\n  written before that, and left there: {}", written.join(", "))]
+    #[error("{source}\n  created before the error, and kept: {}", written.join(", "))]
     InitFailed {
         written: Vec<String>,
         source: Box<Error>,

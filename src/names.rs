@@ -40,7 +40,7 @@ pub enum SnapshotNameError {
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(
-        "`{}` is what a repository's current state is called",
+        "`{}` is reserved for the current state of a repository",
         SnapshotName::LATEST
     )]
     Latest,

@@ -113,7 +113,7 @@ fn start(
     let has_csv = matches!(cli.command, Command::Snapshot(cli::Snapshot::Diff(_)));
     if cli.format == cli::OutputFormat::Csv && !has_csv {
         return Err(Error::Usage(
-            "--format csv is for `snapshot diff` only: take text or json".to_owned(),
+            "--format csv is only supported by `snapshot diff`: use text or json".to_owned(),
         ));
     }
     let output = Output {

@@ -159,7 +159,7 @@ pub struct SnapshotMerge {
 /// One line that is not empty, with nothing around it.
 fn release_value(text: &str) -> Result<String, String> {
     if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
-        return Err("it must be one line without blanks around it".to_owned());
+        return Err("must be one line without leading or trailing spaces".to_owned());
     }
     Ok(text.to_owned())
 }

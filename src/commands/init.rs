@@ -52,16 +52,16 @@ pub fn init(
         }
         if made.created {
             text += &format!(
-                "made the storage {} with its pool {}\n",
+                "created storage {} with pool {}\n",
                 made.storage.display(),
                 made.pool.display()
             );
         } else {
             let path = made.storage.display();
-            text += &format!("the storage {path} is there already\n");
+            text += &format!("storage {path} already exists\n");
         }
         if !made.written.is_empty() {
-            text += "next: describe a repository in repos.d, then `chantal repo sync --all`\n";
+            text += "next: define a repository in repos.d, then run `chantal repo sync --all`\n";
         }
         text
     })?;

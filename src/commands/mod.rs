@@ -51,16 +51,13 @@ impl<'a> Context<'a> {
                 .iter()
                 .map(|repository| repository.id.as_str())
                 .collect();
-            let name = id.as_str();
             Error::Usage(if let Some(file) = self.config.may_be_about(id) {
-                format!(
-                    "there is no repository {name:?} in the files that can be used: {} cannot",
-                    file.display()
-                )
+                let file = file.display();
+                format!("unknown repository {id}: {file} is invalid and may define it")
             } else if known.is_empty() {
-                format!("there is no repository {name:?}: none is configured")
+                format!("unknown repository {id}: no repository is configured")
             } else {
-                format!("there is no repository {name:?}, only {}", known.join(", "))
+                format!("unknown repository {id} (known: {})", known.join(", "))
             })
         })
     }
@@ -98,7 +95,7 @@ impl<'a> Context<'a> {
             let what = if self.config.broken.is_empty() {
                 "no repository is enabled"
             } else {
-                "no repository that can be used is enabled"
+                "no valid repository is enabled"
             };
             return Err(Error::Usage(what.to_owned()));
         }

@@ -38,7 +38,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     };
     if to.is_some() && repositories.len() > 1 {
         return Err(Error::Usage(
-            "--to is one place, and these are several repositories".to_owned(),
+            "--to cannot be used with several repositories".to_owned(),
         ));
     }
     let requester = requester("publish", &arguments.waiting)?;
@@ -54,7 +54,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
         }
     }
     if results.is_empty() && errors.is_empty() {
-        log::warn!("nothing is published: no enabled repository has publish.latest_path");
+        log::warn!("nothing to publish: no enabled repository has publish.latest_path");
     }
     context.output.result(&results, |results| {
         let lines: Vec<String> = results
@@ -153,7 +153,7 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     }
     context.output.result(&removed, |removed| {
         if removed.is_empty() && errors.is_empty() {
-            return "nothing is published of it".to_owned();
+            return "nothing to remove: not published".to_owned();
         }
         let lines: Vec<String> = removed.iter().map(describe_removal).collect();
         lines.join("\n")
@@ -173,7 +173,7 @@ pub fn describe_removal(tree: &UnpublishedTree) -> String {
 
 /// For people: a tree that was missing.
 pub fn describe_forgotten(path: &str) -> String {
-    format!("forgot {path}: it is missing, and files on its disk are kept")
+    format!("forgot {path}: it is missing; files on its disk are kept")
 }
 
 /// What `--forget-absent` means.
@@ -209,14 +209,14 @@ pub fn describe(tree: &PublishedTree) -> String {
         (None, Some(OwnRootKind::Unsigned | OwnRootKind::Signed)) => {
             let setting = tree.format.rules().unsigned_setting();
             text += &format!(
-                "\n  not signed, no signing.key_file is configured: clients take it only with {setting}"
+                "\n  unsigned (no signing.key_file configured): clients reject it without {setting}"
             );
         }
         (None, None) => {}
     }
     if let Some(expired) = tree.expired {
         text += &format!(
-            "\n  it was valid until {}: clients refuse it unless they set `Check-Valid-Until: no`",
+            "\n  expired on {}: clients reject it without `Check-Valid-Until: no`",
             rfc3339(expired.0)
         );
     }

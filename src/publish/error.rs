@@ -19,13 +19,13 @@ use crate::store::StoreError;
 /// Why a request to publish or unpublish was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    #[error("{repository} has no state to publish yet")]
+    #[error("{repository} has never been synced: there is no state to publish")]
     NeverSynced { repository: RepoId },
-    #[error("{repository} has no publish.latest_path: there is nowhere to publish it")]
+    #[error("{repository} has no publish.latest_path")]
     NoLatestPath { repository: RepoId },
-    #[error("{repository} has no publish.snapshots_path: say where with --to")]
+    #[error("{repository} has no publish.snapshots_path: specify a path with --to")]
     NoSnapshotsPath { repository: RepoId },
-    #[error("{path} is not replaced: {file} cannot be used, and may publish there")]
+    #[error("{path} is not replaced: the invalid file {file} may configure it as its publish path")]
     Unusable { path: PathBuf, file: PathBuf },
     #[error("{path} and the published tree {other} overlap")]
     Nested { path: PathBuf, other: PathBuf },

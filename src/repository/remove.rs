@@ -41,12 +41,9 @@ pub enum PublishedSnapshots {
 pub enum RemoveError {
     #[error("{repository} is still configured ({})", file.display())]
     StillConfigured { repository: RepoId, file: PathBuf },
-    #[error("{repository} is not removed: {} cannot be used, and may define it", file.display())]
+    #[error("cannot remove {repository}: {} is invalid and may define it", file.display())]
     MayBeConfigured { repository: RepoId, file: PathBuf },
-    #[error(
-        "nothing is known of a repository {repository}, {}",
-        known_names(known)
-    )]
+    #[error("unknown repository {repository}{}", known_names(known))]
     Unknown {
         repository: RepoId,
         known: BTreeSet<RepoId>,
@@ -83,10 +80,10 @@ impl RemoveError {
 
 fn known_names(known: &BTreeSet<RepoId>) -> String {
     if known.is_empty() {
-        return "nor of any other".to_owned();
+        return String::new();
     }
     let known: Vec<&str> = known.iter().map(RepoId::as_str).collect();
-    format!("only of {}", known.join(", "))
+    format!(" (known: {})", known.join(", "))
 }
 
 fn join_paths(paths: &[PathBuf]) -> String {
@@ -235,29 +232,29 @@ impl RemovalPlan {
         keys: Option<PathBuf>,
     ) -> Transaction<Self> {
         let repository = id;
-        let goes = |owner: &RepoId, snapshot: Option<&SnapshotName>| {
+        let is_removed = |owner: &RepoId, snapshot: Option<&SnapshotName>| {
             owner == repository && (snapshot.is_none() || snapshot_policy != SnapshotPolicy::Kept)
         };
         let mut trees = reader.trees()?;
-        trees.retain(|_, tree| goes(&tree.repository, tree.snapshot.as_ref()));
-        let (mut going, mut staying) = (BTreeSet::new(), BTreeSet::new());
+        trees.retain(|_, tree| is_removed(&tree.repository, tree.snapshot.as_ref()));
+        let (mut removed, mut remaining) = (BTreeSet::new(), BTreeSet::new());
         let mut kept: BTreeSet<ObjectId> = BTreeSet::new();
         for (name, manifest) in reader.names()? {
-            let is_going = match &name {
-                Name::State { repository } => goes(repository, None),
-                Name::Snapshot { repository, name } => goes(repository, Some(name)),
+            let is_removed_name = match &name {
+                Name::State { repository } => is_removed(repository, None),
+                Name::Snapshot { repository, name } => is_removed(repository, Some(name)),
                 Name::Tree { path, .. } => trees.contains_key(path),
             };
-            match (&name, is_going) {
-                (_, true) => going.insert(manifest),
+            match (&name, is_removed_name) {
+                (_, true) => removed.insert(manifest),
                 (Name::Snapshot { repository: of, .. }, false) if of == repository => {
                     kept.insert(manifest);
-                    staying.insert(manifest)
+                    remaining.insert(manifest)
                 }
-                (_, false) => staying.insert(manifest),
+                (_, false) => remaining.insert(manifest),
             };
         }
-        let freed = snapshot::usage(reader, &going, &staying)?;
+        let freed = snapshot::usage(reader, &removed, &remaining)?;
         Ok(Self {
             repository: id.clone(),
             state: reader.repository(repository)?.map(|record| record.state),

@@ -46,7 +46,7 @@ pub enum RepositorySyncError {
     Publish(#[from] RequestError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    #[error("{name} is no name for a snapshot: {source}; give one with --snapshot-name")]
+    #[error("{name} is not a valid snapshot name: {source}; set one with --snapshot-name")]
     SnapshotName {
         name: String,
         source: SnapshotNameError,

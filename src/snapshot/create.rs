@@ -35,20 +35,21 @@ pub fn create(
     request: &SnapshotRequest<'_>,
 ) -> Result<Vec<NewSnapshot>, SnapshotError> {
     let existing = existing(storage, request)?;
-    let mut is_any_unfinished = false;
+    let mut has_unfinished = false;
     for snapshot in &existing {
         let (repository, name) = (&snapshot.repository, &snapshot.name);
-        is_any_unfinished |= is_unfinished(request.publisher, repository, name)?;
+        has_unfinished |= is_unfinished(request.publisher, repository, name)?;
     }
-    let is_made =
-        |id: &&RepoId| is_any_unfinished && existing.iter().any(|made| made.repository == **id);
+    let is_created = |id: &&RepoId| {
+        has_unfinished && existing.iter().any(|snapshot| snapshot.repository == **id)
+    };
     let missing = request.repositories.iter().copied();
-    let missing: Vec<&RepoId> = missing.filter(|id| !is_made(id)).collect();
+    let missing: Vec<&RepoId> = missing.filter(|id| !is_created(id)).collect();
     let new = create_snapshots(storage, &missing, request)?.into_iter();
-    let mut made: Vec<(Snapshot, Effort)> = new.map(|new| (new, Effort::Always)).collect();
-    if is_any_unfinished {
-        made.extend(existing.into_iter().map(|old| (old, Effort::WhenChanged)));
-        made.sort_by_key(|(snapshot, _)| {
+    let mut created: Vec<(Snapshot, Effort)> = new.map(|new| (new, Effort::Always)).collect();
+    if has_unfinished {
+        created.extend(existing.into_iter().map(|old| (old, Effort::WhenChanged)));
+        created.sort_by_key(|(snapshot, _)| {
             let mut repositories = request.repositories.iter();
             repositories.position(|id| **id == snapshot.repository)
         });
@@ -61,7 +62,7 @@ pub fn create(
         });
         publish(publisher, snapshot)
     };
-    Ok(made.into_iter().map(publish).collect())
+    Ok(created.into_iter().map(publish).collect())
 }
 
 /// Publishes a snapshot that was just made, or whose publishing is finished, where its repository

@@ -67,31 +67,31 @@ pub struct MergeRequest<'a> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
-    #[error("{repository} has a snapshot {name} already")]
+    #[error("snapshot {repository}/{name} already exists")]
     Exists {
         repository: RepoId,
         name: SnapshotName,
     },
     /// Each with its format.
-    #[error("{} is {} and {} is {}: packages of two formats make no repository", first.0, first.1, other.0, other.1)]
+    #[error("cannot merge {} ({}) with {} ({}): different types", first.0, first.1, other.0, other.1)]
     FormatMismatch {
         first: (String, RepoFormat),
         other: (String, RepoFormat),
     },
-    #[error("{flat} is a flat repository and {other} is not: their indexes have no common place")]
+    #[error("cannot merge {flat} (flat repository) with {other} (not a flat repository)")]
     LayoutMismatch { flat: String, other: String },
     /// The repository of the new snapshot has a different type than the sources.
-    #[error("{repository} is of type {format}, and the sources are of type {sources}")]
+    #[error("{repository} has the type {format}, but the sources have the type {sources}")]
     TypeMismatch {
         repository: RepoId,
         format: RepoFormat,
         sources: RepoFormat,
     },
-    #[error("a repository of type rpm has no {field}")]
+    #[error("{field} is not supported for repositories of type rpm")]
     UnsupportedField { field: &'static str },
     #[error("{state}: {source}")]
     Stored { state: String, source: StateError },
-    #[error("{state}: {path} is in its indexes, but not in its manifest")]
+    #[error("{state}: {path} is listed in the indexes, but not in the manifest")]
     NotInManifest { state: String, path: RelPath },
     #[error(transparent)]
     Format(#[from] FormatError),

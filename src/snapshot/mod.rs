@@ -34,43 +34,43 @@ pub struct SnapshotReference {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    #[error("there is no snapshot {reference}{}", known_names(known))]
+    #[error("unknown snapshot {reference}{}", known_names(known))]
     NotFound {
         reference: SnapshotReference,
         known: Vec<String>,
     },
-    #[error("several repositories have a snapshot {name}: {}", candidates.join(", "))]
+    #[error("snapshot {name} is ambiguous: {}", candidates.join(", "))]
     Ambiguous {
         name: SnapshotName,
         candidates: Vec<String>,
     },
-    #[error("{repository} has a snapshot {name} already")]
+    #[error("snapshot {repository}/{name} already exists")]
     Exists {
         repository: RepoId,
         name: SnapshotName,
     },
-    #[error("there is no snapshot or state {reference}{}", known_names(known))]
+    #[error("unknown snapshot or state {reference}{}", known_names(known))]
     StateNotFound {
         reference: StateReference,
         known: Vec<String>,
     },
-    #[error("{reference} can be one of {}", candidates.join(", "))]
+    #[error("{reference} is ambiguous: {}", candidates.join(", "))]
     AmbiguousState {
         reference: StateReference,
         candidates: Vec<String>,
     },
     /// Each with its format.
-    #[error("{} is {} and {} is {}: packages of two formats cannot be compared", from.0, from.1, to.0, to.1)]
+    #[error("cannot compare {} ({}) with {} ({}): different types", from.0, from.1, to.0, to.1)]
     FormatMismatch {
         from: (String, RepoFormat),
         to: (String, RepoFormat),
     },
-    #[error("{snapshot} is published at {}", join_paths(paths))]
+    #[error("snapshot {snapshot} is published at {}", join_paths(paths))]
     PublishedAtOtherPaths {
         snapshot: String,
         paths: Vec<PathBuf>,
     },
-    #[error("{repository} has no state to make a snapshot of")]
+    #[error("{repository} has never been synced")]
     NeverSynced { repository: RepoId },
     #[error(transparent)]
     Stored(#[from] StateError),
@@ -99,7 +99,7 @@ fn known_names(known: &[String]) -> String {
     if known.is_empty() {
         String::new()
     } else {
-        format!(", only {}", known.join(", "))
+        format!(" (known: {})", known.join(", "))
     }
 }
 

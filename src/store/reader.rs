@@ -460,7 +460,7 @@ mod tests {
         store.write(&locks, write).unwrap();
         let error = store.read(ask).unwrap_err();
         assert_eq!(error.exit(), Exit::Damaged);
-        let start = format!("the store {} is damaged: ", path.display());
+        let start = format!("database {} is damaged: ", path.display());
         error.to_string().strip_prefix(&start).unwrap().to_owned()
     }
 
@@ -474,7 +474,8 @@ mod tests {
 
         let put_repository =
             |writer: &Writer| put(writer, tables::REPOSITORY_TO_RECORD, &".r", &repository);
-        let expected = "table repository_to_record, key .r: its key is not valid: repository \".r\" starts with `.`";
+        let expected =
+            "table repository_to_record, key .r: invalid key: repository \".r\" starts with `.`";
         assert_eq!(error_of(put_repository, Reader::repositories), expected);
         let other = RepoId::test("other");
         let one = |reader: &Reader| reader.repository(&other);
@@ -484,11 +485,11 @@ mod tests {
             (("", "s"), "repository is empty"),
             (
                 ("r", "latest"),
-                "snapshot `latest` is what a repository's current state is called",
+                "snapshot `latest` is reserved for the current state of a repository",
             ),
             (
                 ("r", "a/b"),
-                "snapshot \"a/b\" contains '/', only letters, digits, `.`, `_` and `-` are possible",
+                "snapshot \"a/b\" contains '/'; only letters, digits, `.`, `_` and `-` are allowed",
             ),
         ] {
             let put_snapshot =
@@ -496,14 +497,15 @@ mod tests {
             assert_eq!(
                 error_of(put_snapshot, Reader::snapshots),
                 format!(
-                    "table snapshot_to_record, key {}/{}: its key is not valid: {why}",
+                    "table snapshot_to_record, key {}/{}: invalid key: {why}",
                     key.0, key.1
                 )
             );
         }
 
         let put_sync = |writer: &Writer| put(writer, tables::SYNC_TO_RECORD, &("-r", 1), &sync);
-        let expected = "table sync_to_record, key -r/1: its key is not valid: repository \"-r\" starts with `-`";
+        let expected =
+            "table sync_to_record, key -r/1: invalid key: repository \"-r\" starts with `-`";
         assert_eq!(error_of(put_sync, Reader::known_repositories), expected);
         let history = |reader: &Reader| reader.history(&other, 1);
         assert_eq!(error_of(put_sync, history), expected);
@@ -529,7 +531,7 @@ mod tests {
             };
             let error = error_of(put_tree, Reader::trees);
             let expected =
-                format!("table tree_to_record, key /srv/r: it cannot be read: {why} at ");
+                format!("table tree_to_record, key /srv/r: cannot be decoded: {why} at ");
             assert!(error.starts_with(&expected), "{error}");
         }
     }

@@ -64,8 +64,8 @@ const ADOPTING: &str = "adopting";
 /// A generation (u64, little endian); see [`Identity::restored`].
 const RESTORED: &str = "restored";
 
-const UNREADABLE: &str = "it cannot be read";
-const NOT_A_KEY: &str = "its key is not valid";
+const UNREADABLE: &str = "cannot be decoded";
+const NOT_A_KEY: &str = "invalid key";
 
 pub const REPOSITORY_TO_RECORD: TableDefinition<&str, &[u8]> =
     TableDefinition::new("repository_to_record");

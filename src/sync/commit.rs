@@ -185,7 +185,7 @@ impl Recorder<'_> {
             .write(|writer| writer.add_history(self.repository, &history));
         if let Err(error) = written {
             log::warn!(
-                "{}: the failure could not be recorded: {error}",
+                "{}: cannot record the failed sync: {error}",
                 self.repository
             );
         }

@@ -33,7 +33,7 @@ impl Companions<'_> {
         if self.has_only_trusted_keys(&bytes)? {
             self.push(path, bytes, Role::Key);
         } else {
-            self.skip(path, "contains other keys than the trusted ones");
+            self.skip(path, "contains keys that are not trusted");
         }
         Ok(())
     }
@@ -57,8 +57,8 @@ impl Companions<'_> {
             if let Err(error) = verified {
                 log::debug!("{}: {error}", self.verifier.repository.id);
                 self.warnings.push(format!(
-                    "{} does not verify {}: both are left out; clients use the root with the inline signature, and nothing \
-                     needs to be done",
+                    "{} does not verify {}: both skipped; clients use the root with the inline \
+                     signature, no action is needed",
                     self.verifier.upstream.shown(signature),
                     path.file_name()
                 ));
@@ -78,7 +78,7 @@ impl Companions<'_> {
             Err(SyncError::Root(RootError::Upstream(error)))
                 if error.affects_one_file() || error.is_server_error() =>
             {
-                self.warnings.push(format!("{error}: it is left out"));
+                self.warnings.push(format!("{error}: skipped"));
                 Ok(None)
             }
             answer => answer,
@@ -92,7 +92,7 @@ impl Companions<'_> {
 
     fn skip(&mut self, path: &RelPath, why: &str) {
         let url = self.verifier.upstream.shown(path);
-        self.warnings.push(format!("{url} {why} and is left out"));
+        self.warnings.push(format!("{url} skipped: {why}"));
     }
 
     /// Without any configured key nothing is verified, and nothing more can be lost.

@@ -121,7 +121,7 @@ impl Fetcher<'_> {
                 known.insert(digest, stored);
             } else {
                 log::warn!(
-                    "object {} is missing or damaged: it is downloaded again",
+                    "object {} is missing or damaged: downloading it again",
                     stored.object
                 );
             }

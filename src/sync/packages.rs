@@ -29,7 +29,7 @@ pub fn fetch<'a>(
         let work = KnownPackageCheck {
             workers: fetcher.workers,
             progress: fetcher.progress,
-            label: format!("{} signatures", fetcher.repository),
+            label: format!("{} (verifying signatures)", fetcher.repository),
             failures: &failures,
         };
         checks.check_known(plan, fetcher.upstream, work)?;

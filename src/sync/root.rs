@@ -145,7 +145,7 @@ impl RootFetcher<'_> {
                     && self.verifier.repository.trust.keys.is_empty()
                 {
                     warnings.push(format!(
-                        "{} exists, but no key is configured to verify it with",
+                        "{} exists, but no key is configured to verify it",
                         self.verifier.upstream.shown(signature)
                     ));
                 }

@@ -239,14 +239,14 @@ impl<'a> Session<'a> {
                         });
                     }
                     log::debug!(
-                        "{}: {error}; the root has changed, starting over",
+                        "{}: {error}; the root has changed, starting again",
                         self.id()
                     );
                     *pinned = now;
                 }
                 Ok(_) => return Err(error),
                 Err(second) => {
-                    log::debug!("{}: asking for the root again: {second}", self.id());
+                    log::debug!("{}: cannot fetch the root again: {second}", self.id());
                     return Err(error);
                 }
             }

@@ -270,7 +270,7 @@ impl<'a> PackageChecks<'a> {
             let why = match self.lock().verified.get(&stored.object) {
                 Some(checked) if checked.identity.is(package) => continue,
                 Some(checked) => format!("the package file contains {}", checked.identity),
-                None => "it was not verified".to_owned(),
+                None => "not verified".to_owned(),
             };
             let what = format!("{}: {why}", describe_with_url(file, upstream));
             failures.add(SyncError::PackageRefused { what });

@@ -426,7 +426,7 @@ fn without_a_key_the_command_says_what_clients_must_set() {
             _ => "`repo_gpgcheck=0`",
         };
         let line = format!(
-            "  not signed, no signing.key_file is configured: clients take it only with {setting}\n"
+            "  unsigned (no signing.key_file configured): clients reject it without {setting}\n"
         );
         assert!(said.ends_with(&line), "{said}");
         let tree = mirror.tree();

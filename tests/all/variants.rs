@@ -83,7 +83,7 @@ fn one_bad_form_of_an_index_is_left_out() {
                 .exits(0)
                 .stderr;
             let start = format!(
-                "warning: r: {path} is left out, for clients can do without it: [server]/{path}: {reason}"
+                "warning: r: {path} skipped (clients do not need it): [server]/{path}: {reason}"
             );
             assert!(
                 said.starts_with(&start) && said.lines().count() == 1,
@@ -128,7 +128,7 @@ fn clients_go_on_with_the_other_forms() {
         mirror.sync().exits(0);
         assert!(mirror.server.requests().is_empty());
         mirror.chantal.global(storage);
-        mirror.sync().exits(0).mentions("is left out");
+        mirror.sync().exits(0).mentions(" skipped ");
         mirror.server.clear_faults();
         assert_eq!(mirror.sync().exits(0).stderr, "");
         assert!(has(&mirror, &path));
@@ -378,7 +378,7 @@ fn a_form_with_other_content_is_left_out() {
                 chantal.repository(&repository.more(more));
                 let said = chantal.run(&["repo", "sync", "--repo-id", "r"]).exits(0);
                 assert!(said.stdout.starts_with("r: 1 package"), "{}", said.stdout);
-                said.mentions(&format!("{path} is left out"));
+                said.mentions(&format!("{path} skipped"));
                 if more.is_empty() {
                     assert!(!chantal.published("r").join(&path).exists());
                 }

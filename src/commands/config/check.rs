@@ -151,7 +151,7 @@ fn missing_upstream(context: &Context<'_>, repository: &Repository) -> Option<Er
         let what = format!("{what} (a URL begins with https:// or http://)");
         return Some(Error::Usage(what));
     }
-    log::warn!("{what}: is its disk mounted?");
+    log::warn!("{what}: is its file system mounted?");
     None
 }
 
@@ -159,7 +159,8 @@ fn missing_upstream(context: &Context<'_>, repository: &Repository) -> Option<Er
 fn check_storage(places: &StorageConfig) {
     match storage::is_made_or_warn(places) {
         Ok(true) if places.create => log::warn!(
-            "storage.create is set, and the storage {} was made: an unmounted disk may be taken for a first run. Remove the key",
+            "storage.create is set, but the storage {} already exists: remove the key, so that a \
+             sync does not create a new storage while the disk is not mounted",
             places.base_path.display()
         ),
         Ok(_) => {}
@@ -193,23 +194,23 @@ fn describe(checked: &CheckResult, broken: usize) -> String {
     };
     if broken > 0 {
         let files = if broken == 1 { "file" } else { "files" };
-        text += &format!("{repositories} {noun} can be used, {broken} {files} of repos.d cannot");
+        text += &format!("{repositories} valid {noun}, {broken} invalid {files} in repos.d");
     } else if checked.errors.is_empty() {
         text += &format!(
             "configuration OK: {repositories} {noun}, storage {}",
             checked.base_path
         );
     } else if repositories > 0 {
-        text += &format!("{repositories} {noun} can be used");
+        text += &format!("{repositories} valid {noun}");
     }
     text
 }
 
 fn describe_key(key: &CheckedKey) -> String {
-    let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)"));
+    let user_id = escape(key.user_id.as_deref().unwrap_or("(no user ID)"));
     let mut text = format!("signing key {} {user_id}", key.fingerprint);
     if key.signing_fingerprint != key.fingerprint {
-        text += &format!(", signs with its subkey {}", key.signing_fingerprint);
+        text += &format!(", signing subkey {}", key.signing_fingerprint);
     }
     if let Some(expires) = &key.expires {
         text += &format!(", expires {expires}");

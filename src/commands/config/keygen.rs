@@ -47,7 +47,8 @@ struct KeyPaths {
 pub fn keygen(context: &Context<'_>, arguments: &ConfigKeygen) -> Result<(), Error> {
     if let Some(signing) = &context.config.signing {
         return Err(Error::Usage(format!(
-            "signing.key_file names {} already: clients trust that key, so take it out of the configuration first",
+            "signing.key_file is already set to {}: clients trust this key; remove it from the \
+             configuration first",
             signing.key_file.display()
         )));
     }
@@ -97,7 +98,7 @@ pub fn keygen(context: &Context<'_>, arguments: &ConfigKeygen) -> Result<(), Err
 fn describe(generated_key: &GeneratedKey) -> String {
     let passphrase = match &generated_key.passphrase_file {
         Some(path) => format!("the first line of {path}"),
-        None => "none: whoever reads the secret key can sign".to_owned(),
+        None => "none: anyone who can read the secret key can sign".to_owned(),
     };
     let text = fields(&[
         ("fingerprint", generated_key.fingerprint.clone()),
@@ -107,7 +108,8 @@ fn describe(generated_key: &GeneratedKey) -> String {
         ("public key", generated_key.public_key.clone()),
         ("configured in", generated_key.configured_in.clone()),
     ]);
-    text + "next: back up the secret key, for no other can take its place, and give clients the public key"
+    text + "next: back up the secret key (it cannot be replaced), and install the public key on the \
+            clients"
 }
 
 impl KeyPaths {
@@ -121,7 +123,7 @@ impl KeyPaths {
         for (path, advice) in [
             (
                 &paths.secret,
-                "name it as signing.key_file to use that key, or move it away",
+                "set signing.key_file to it to use this key, or move it away",
             ),
             (&paths.public, "move it away"),
             (&paths.configuration, "move it away"),
@@ -132,7 +134,7 @@ impl KeyPaths {
                 Err(error) => return Err(create_error(path, &error)),
                 Ok(_) => {
                     return Err(Error::Usage(format!(
-                        "{} is there already, and nothing is overwritten: {advice}",
+                        "{} already exists and is not overwritten: {advice}",
                         path.display()
                     )));
                 }
@@ -145,7 +147,7 @@ impl KeyPaths {
 fn create_error(path: &Path, error: &io::Error) -> Error {
     Error::Io(io::Error::new(
         error.kind(),
-        format!("cannot make {}: {error}", path.display()),
+        format!("cannot create {}: {error}", path.display()),
     ))
 }
 
@@ -157,7 +159,7 @@ fn configuration(passphrase_file: Option<&Path>) -> Result<String, Error> {
     if let Some(path) = passphrase_file {
         let path = path.to_str().ok_or_else(|| {
             Error::Usage(format!(
-                "{} cannot be written into the configuration: it is not UTF-8",
+                "cannot write the path {} into the configuration: not UTF-8",
                 path.display()
             ))
         })?;

@@ -64,7 +64,7 @@ pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Err
     let past: Vec<HistoryEntry> = records.into_iter().map(HistoryEntry::from).collect();
     context.output.result(&past, |past| {
         if past.is_empty() {
-            return format!("{} was never synced", repository.id);
+            return format!("{} has never been synced", repository.id);
         }
         let rows: Vec<Vec<String>> = past
             .iter()
@@ -75,7 +75,7 @@ pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Err
                     Some(error) => format!("failed: {error}"),
                     None if past.left_out.is_empty() => past.outcome.name().to_owned(),
                     None => format!(
-                        "{}, left out: {}",
+                        "{}, skipped: {}",
                         past.outcome.name(),
                         past.left_out.join(", ")
                     ),

@@ -41,7 +41,7 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
     let listed: Vec<RepositoryRow> = all.iter().map(RepositoryRow::from).collect();
     context.output.result(&listed, |listed| {
         if listed.is_empty() {
-            return "no repository is configured".to_owned();
+            return "no repositories configured".to_owned();
         }
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         let headings = [

@@ -99,8 +99,8 @@ struct State {
 impl State {
     fn describe_undated(&self) -> String {
         match &self.newest_upstream_date {
-            Some(date) => format!("not given (before it {date})"),
-            None => "not given: syncs cannot tell an older root from a newer one".to_owned(),
+            Some(date) => format!("none (last known date: {date})"),
+            None => "none: a sync cannot detect an older version".to_owned(),
         }
     }
 }
@@ -234,12 +234,12 @@ fn describe_state(state: &State, check: Option<PackageCheck>) -> Vec<(&'static s
     let date = state.upstream_date.as_ref().map(|date| {
         let age = state.upstream_age_seconds.unwrap_or_default();
         match age {
-            ..0 => format!("{date} (to come in {})", span(age.saturating_neg())),
+            ..0 => format!("{date} ({} in the future)", span(age.saturating_neg())),
             0.. => format!("{date} ({} ago)", span(age)),
         }
     });
     pairs.push((
-        "upstream's date",
+        "upstream date",
         date.unwrap_or_else(|| state.describe_undated()),
     ));
     if let Some(time) = &state.upstream_valid_until {
@@ -262,7 +262,7 @@ fn describe_state(state: &State, check: Option<PackageCheck>) -> Vec<(&'static s
     );
     if state.packages_verified == Some(false) {
         let text = match check {
-            Some(PackageCheck::Required) => "not verified yet: the next sync does it",
+            Some(PackageCheck::Required) => "not verified yet: the next sync verifies them",
             _ => "not verified",
         };
         pairs.push(("packages signed", text.to_owned()));
@@ -282,7 +282,7 @@ fn describe_trees(shown: &RepositoryDetails) -> Vec<(&'static str, String)> {
         let current = match (tree.missing, tree.current) {
             (true, _) => "missing: is its file system mounted?",
             (false, true) => "current",
-            (false, false) => "an earlier state",
+            (false, false) => "earlier state",
         };
         pairs.push((
             "published",
@@ -298,7 +298,7 @@ fn describe_trees(shown: &RepositoryDetails) -> Vec<(&'static str, String)> {
 
 /// An index that new metadata lacks, and why.
 pub fn describe_left_out((name, reason): (&String, &String)) -> (&'static str, String) {
-    ("left out", format!("{name} ({reason})"))
+    ("skipped", format!("{name} ({reason})"))
 }
 
 fn describe_key(key: &Key) -> String {
@@ -308,7 +308,7 @@ fn describe_key(key: &Key) -> String {
     }
     match (&key.problem, &key.expires) {
         (Some(problem), _) => text += &format!(" ({problem})"),
-        (None, Some(expires)) => text += &format!(" (until {expires})"),
+        (None, Some(expires)) => text += &format!(" (expires {expires})"),
         (None, None) => {}
     }
     text

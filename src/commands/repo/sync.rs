@@ -184,7 +184,7 @@ fn describe_plan(planned: &PlannedSync) -> String {
                 Some(lacking) if lacking > 0 => {
                     format!("not enough space: {} short", bytes(lacking))
                 }
-                _ => format!("{} after that", bytes(planned.free_after)),
+                _ => format!("{} after the download", bytes(planned.free_after)),
             };
             format!(
                 "{}: {}; would download {} ({})\n  disk: {} free, {after}",

@@ -19,7 +19,7 @@ pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> 
     let from_urls = |source: &KeySource| matches!(source, KeySource::Http(_));
     if !repository.trust.keys.iter().any(from_urls) {
         return Err(Error::Usage(format!(
-            "{} has no gpgkey_url: its keys are the files that the configuration names",
+            "{} has no gpgkey_url: its keys are configured as files",
             repository.id
         )));
     }
@@ -48,7 +48,7 @@ fn describe(trusted: &AcceptedKeys) -> String {
         (&trusted.removed, REMOVED),
     ] {
         for key in keys {
-            let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)")).into_owned();
+            let user_id = escape(key.user_id.as_deref().unwrap_or("(no user ID)")).into_owned();
             let (what, why) = match &key.problem {
                 // It is kept all the same: an older edition of it, still good, must not come back.
                 Some(problem) if what != REMOVED => (NOT_TRUSTED, format!(" ({problem})")),

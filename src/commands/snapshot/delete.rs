@@ -35,7 +35,10 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
         let lines: Vec<String> = deleted
             .iter()
             .map(|deleted| {
-                let mut text = format!("{}/{} is deleted", deleted.repository, deleted.snapshot);
+                let mut text = format!(
+                    "deleted snapshot {}/{}",
+                    deleted.repository, deleted.snapshot
+                );
                 for tree in &deleted.unpublished {
                     text += &format!("\n  {}", describe_removal(tree));
                 }

@@ -6,7 +6,7 @@ use crate::cli::SnapshotDiff;
 use crate::commands::Context;
 use crate::error::Error;
 use crate::names::{RepoId, SnapshotName};
-use crate::output::{bytes, count, fields, table};
+use crate::output::{bytes, fields, table};
 use crate::pool::Pool;
 use crate::repo_format::RepoFormat;
 use crate::snapshot::diff::{self, Advisory, Change, Diff, Reasons, Source};
@@ -273,7 +273,7 @@ fn describe(shown: &DiffResult) -> String {
         return if shown.summary.identical {
             "no differences".to_owned()
         } else {
-            "no package differs; other files do".to_owned()
+            "no packages differ, but other files do".to_owned()
         };
     }
     let mut parts = vec![packages_table(packages)];
@@ -388,7 +388,7 @@ fn totals(summary: &Summary) -> String {
         ));
     }
     if let Some(sources) = summary.sources {
-        text.push_str(&format!("{} behind it\n", count(sources, "source package")));
+        text.push_str(&format!("Source packages: {sources}\n"));
     }
     text
 }

@@ -53,7 +53,7 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
         .collect();
     context.output.result(&listed, |listed| {
         if listed.is_empty() {
-            return "there are no snapshots".to_owned();
+            return "no snapshots".to_owned();
         }
         let rows: Vec<Vec<String>> = listed
             .iter()
@@ -76,7 +76,7 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
             "REPOSITORY",
             "SNAPSHOT",
             "CREATED",
-            "UPSTREAM'S DATE",
+            "UPSTREAM DATE",
             "PACKAGES",
             "SIZE",
             "DESCRIPTION",

@@ -126,7 +126,7 @@ fn describe(shown: &SnapshotDetails) -> String {
     }
     pairs.push(("synced", shown.synced_at.clone()));
     pairs.push((
-        "upstream's date",
+        "upstream date",
         shown.upstream_date.clone().unwrap_or_else(none),
     ));
     pairs.extend(
@@ -170,7 +170,7 @@ fn describe(shown: &SnapshotDetails) -> String {
     ));
     pairs.push(("manifest", shown.manifest.clone()));
     if shown.published.is_empty() {
-        pairs.push(("published", "nowhere".to_owned()));
+        pairs.push(("published", "no".to_owned()));
     }
     pairs.extend(
         shown

@@ -140,7 +140,7 @@ impl Allowance {
             }
             None => Err(FormatError::Malformed {
                 file: index.name.clone(),
-                what: "it says more about what changed than can be shown".to_owned(),
+                what: "too many advisories for the changed packages".to_owned(),
             }),
         }
     }

@@ -15,20 +15,24 @@ pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<V
     let mut groups: HashMap<(&str, &str, &str), Vec<Candidate<'_>>> = HashMap::new();
     for (number, input) in inputs.iter().enumerate() {
         for (place, (package, _)) in input.packages.iter().enumerate() {
-            let apart = match strategy {
+            let distinct_by = match strategy {
                 Strategy::Rightmost => "",
                 Strategy::Latest => input.stream(package),
                 Strategy::KeepAll => package.version.as_str(),
             };
-            let key = (package.name.as_str(), package.architecture.as_str(), apart);
-            let found = (number, place, package.version.as_str());
-            groups.entry(key).or_default().push(found);
+            let key = (
+                package.name.as_str(),
+                package.architecture.as_str(),
+                distinct_by,
+            );
+            let candidate = (number, place, package.version.as_str());
+            groups.entry(key).or_default().push(candidate);
         }
     }
     let mut selected = vec![Vec::new(); inputs.len()];
-    for found in groups.into_values() {
+    for group in groups.into_values() {
         let highest = match strategy {
-            Strategy::Latest => found
+            Strategy::Latest => group
                 .iter()
                 .map(|(_, _, version)| *version)
                 .max_by(|a, b| compare(a, b)),
@@ -36,7 +40,7 @@ pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<V
         };
         let is_candidate =
             |version: &str| highest.is_none_or(|highest| compare(version, highest).is_eq());
-        let candidates = found.iter().filter(|(_, _, version)| is_candidate(version));
+        let candidates = group.iter().filter(|(_, _, version)| is_candidate(version));
         let Some(last) = candidates.clone().map(|(number, _, _)| *number).max() else {
             continue;
         };
@@ -81,13 +85,13 @@ pub(super) fn assign_paths(
         for files in groups.into_values() {
             let directory = free_directory(&used_paths, &files)?;
             for (path, object) in files {
-                let place = match &directory {
+                let new_path = match &directory {
                     Some(directory) => Some(in_directory(path, directory)?),
                     None => None,
                 };
-                used_paths.insert(place.clone().unwrap_or_else(|| path.clone()), object);
-                match place {
-                    Some(place) => chosen.move_to(path.clone(), place),
+                used_paths.insert(new_path.clone().unwrap_or_else(|| path.clone()), object);
+                match new_path {
+                    Some(new_path) => chosen.move_to(path.clone(), new_path),
                     None => chosen.take(path.clone()),
                 }
             }
@@ -102,10 +106,10 @@ fn free_directory(
     used_paths: &HashMap<RelPath, ObjectId>,
     files: &[(&RelPath, ObjectId)],
 ) -> Result<Option<String>, FormatError> {
-    let is_taken = |path: &RelPath, object: &ObjectId| {
+    let is_used = |path: &RelPath, object: &ObjectId| {
         used_paths.get(path).is_some_and(|other| other != object)
     };
-    let Some((_, object)) = files.iter().find(|(path, object)| is_taken(path, object)) else {
+    let Some((_, object)) = files.iter().find(|(path, object)| is_used(path, object)) else {
         return Ok(None);
     };
     // Somebody may have a file there too: then it is a longer name.
@@ -113,7 +117,7 @@ fn free_directory(
         let name = &object.hex()[..length];
         let mut is_free = true;
         for (path, object) in files {
-            is_free &= !is_taken(&in_directory(path, name)?, object);
+            is_free &= !is_used(&in_directory(path, name)?, object);
         }
         if is_free {
             return Ok(Some(name.to_owned()));

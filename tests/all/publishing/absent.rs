@@ -166,7 +166,7 @@ fn syncs_leave_an_unpublished_place_alone() {
             .chantal
             .run(&unpublish)
             .succeeds()
-            .says("nothing is published of it\n");
+            .says("nothing to remove: not published\n");
 
         scene.chantal.run(&PUBLISH).succeeds();
         Tree::read(&scene.published()).assert_same(&scene.expected(0).clone());
@@ -187,7 +187,7 @@ fn trees_of_lost_disks_are_forgotten_when_that_is_said() {
         run(&delete).exits(5);
         run(&[&delete[..], &["--forget-absent"]].concat())
             .succeeds()
-            .says("r/s is deleted\n  forgot [dir]/www/r/snapshots/s: it is missing, and files on its disk are kept\n");
+            .says("deleted snapshot r/s\n  forgot [dir]/www/r/snapshots/s: it is missing; files on its disk are kept\n");
 
         fs::remove_dir_all(scene.published()).unwrap();
         fs::remove_file(scene.chantal.config().join("repos.d/r.yaml")).unwrap();

@@ -79,12 +79,12 @@ fn commands_that_change_something_make_no_storage() {
     chantal
         .run(&["init"])
         .succeeds()
-        .says("made the storage [dir]/data with its pool [dir]/data/pool\n");
+        .says("created storage [dir]/data with pool [dir]/data/pool\n");
     chantal.run(&SYNC).succeeds();
     chantal
         .run(&["init"])
         .succeeds()
-        .says("the storage [dir]/data is there already\n");
+        .says("storage [dir]/data already exists\n");
 }
 
 /// Whatever speaks against a first run stops it, and leaves nothing behind.
@@ -212,8 +212,8 @@ fn storage_create_makes_a_storage_wherever_its_parts_lie() {
             "data"
         };
         check.says_on_stderr(&format!(
-            "warning: storage.create is set, and the storage [dir]/{base_path} was made: \
-             an unmounted disk may be taken for a first run. Remove the key\n"
+            "warning: storage.create is set, but the storage [dir]/{base_path} already exists: remove the key, \
+             so that a sync does not create a new storage while the disk is not mounted\n"
         ));
         let left = names(&chantal.dir().join(base_path));
         assert!(

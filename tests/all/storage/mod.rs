@@ -240,7 +240,7 @@ fn a_pool_path_that_holds_something_else() {
     chantal.run(&["init"]).says("").fails_with(
         2,
         "error: [dir]/photos is not empty, and not a pool\n\
-         \x20 written before that, and left there: [dir]/.data.chantal-new\n\
+         \x20 created before the error, and kept: [dir]/.data.chantal-new\n\
          hint: set storage.pool_path to an empty or new directory\n",
     );
     assert_eq!(
@@ -275,7 +275,7 @@ fn objects_that_are_gone_or_cut_short() {
         .published_tree("r")
         .assert_same(&mirror.built.mirrored());
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
-    let missing = format!("warning: object {hex} is missing or damaged: it is downloaded again\n");
+    let missing = format!("warning: object {hex} is missing or damaged: downloading it again\n");
     let damaged = format!(
         "warning: [dir]/data/pool/sha256/{}/{hex} is damaged (its sha256 is {}): downloading it again\n",
         &hex[..2],

@@ -55,7 +55,7 @@ fn a_selection_that_excludes_something_makes_new_metadata() {
         mirror
             .sync()
             .succeeds()
-            .mentions("not signed, no signing.key_file is configured");
+            .mentions("unsigned (no signing.key_file configured)");
         let path = mirror.built.path_of(&format!("p-{excluded}"));
         assert_eq!(mirror.server.requests_of(&path), []);
         assert!(mirror.tree().find(&path).is_none());

@@ -301,7 +301,7 @@ fn an_upstreams_own_key_file_holds_trusted_keys_or_is_left_out() {
         mirror
             .server
             .edit(|tree| tree.insert(PATH, key.public_armored()));
-        let warning = "warning: r: [server]/repodata/repomd.xml.key contains other keys than the trusted ones and is left out\n";
+        let warning = "warning: r: [server]/repodata/repomd.xml.key skipped: contains keys that are not trusted\n";
         mirror
             .sync()
             .fails_with(0, if is_published { "" } else { warning });

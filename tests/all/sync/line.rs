@@ -49,7 +49,7 @@ fn a_server_that_drips_is_given_up() {
                 let failed = mirror
                     .sync()
                     .exits(3)
-                    .mentions("came within download.timeout\n");
+                    .mentions("received within download.timeout\n");
                 assert!(failed.stderr.ends_with(LATER), "{failed:?}");
                 mirror.server.clear_faults();
             }
@@ -102,7 +102,7 @@ fn a_key_url_that_drips() {
     mirror
         .sync()
         .exits(3)
-        .mentions("came within download.timeout\n");
+        .mentions("received within download.timeout\n");
 }
 
 /// Our own limit is far below what counts as a stall, and is none.
@@ -278,7 +278,7 @@ fn a_server_that_says_continue_for_ever() {
     mirror
         .sync()
         .exits(4)
-        .mentions("error: r: there is no repository: ");
+        .mentions("error: r: no repository found: ");
     mirror.server.fault(
         &root,
         ALWAYS,
