@@ -1,7 +1,7 @@
-//! Snapshots: names for states that never change again.
+//! Snapshots: immutable names for states.
 //!
-//! Making one is an entry in the store: no file is copied, and nothing is downloaded. What a snapshot names stays in the pool
-//! until the snapshot is deleted and `db cleanup` has run.
+//! A snapshot is only an entry in the database: no file is copied, and nothing is downloaded. Its
+//! objects are kept in the pool until the snapshot is deleted and `db cleanup` has run.
 
 mod create;
 mod delete;
@@ -25,7 +25,8 @@ pub use delete::{Deletion, OtherPaths, delete};
 pub use states::{State, StateReference, find_state};
 pub use usage::usage;
 
-/// A snapshot as it is named on the command line: `NAME` where only one repository has it, else `REPOSITORY/NAME`.
+/// A snapshot on the command line: `NAME` if only one repository has it, otherwise
+/// `REPOSITORY/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotReference {
     repository: Option<RepoId>,
@@ -59,7 +60,7 @@ pub enum SnapshotError {
         reference: StateReference,
         candidates: Vec<String>,
     },
-    /// Each with its format.
+    /// Names and types of the two states.
     #[error("cannot compare {} ({}) with {} ({}): different types", from.0, from.1, to.0, to.1)]
     FormatMismatch {
         from: (String, RepoFormat),
@@ -108,7 +109,7 @@ fn join_paths(paths: &[PathBuf]) -> String {
     paths.collect::<Vec<_>>().join(", ")
 }
 
-/// A snapshot that is there.
+/// An existing snapshot.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub repository: RepoId,
@@ -163,7 +164,7 @@ pub fn list(reader: &Reader, repository: Option<&RepoId>) -> Transaction<Vec<Sna
         .collect())
 }
 
-/// The one snapshot that is meant.
+/// Finds the only snapshot that matches.
 pub fn find(store: &Store, reference: &SnapshotReference) -> Result<Snapshot, SnapshotError> {
     let all = store.read(|reader| list(reader, None))?;
     let is_match = |snapshot: &&Snapshot| reference.matches(&snapshot.repository, &snapshot.name);

@@ -1,4 +1,4 @@
-//! Which packages a merge takes from each source, and where each of them stands in the result.
+//! The packages that a merge selects from each source, and their paths in the result.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use crate::format::{Chosen, FormatError};
 use crate::manifest::{Entry, Role};
 use crate::rel_path::RelPath;
 
-/// By source, the places in its packages of those that are taken.
+/// For each source, the positions of its selected packages in `Input::packages`.
 pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
     type Candidate<'p> = (usize, usize, &'p str);
     let compare = inputs[0].stored.selected.format().version_order();
@@ -54,7 +54,7 @@ pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<V
     selected
 }
 
-/// Gives each package its own path where several sources have other bytes under one.
+/// Assigns another path to a package if the path is already used by different content.
 pub(super) fn assign_paths(
     inputs: &[Input<'_>],
     selected: &[Vec<usize>],
@@ -63,7 +63,8 @@ pub(super) fn assign_paths(
     let mut all = Vec::new();
     for (input, places) in inputs.iter().zip(selected) {
         let mut chosen = Chosen::default();
-        // Files of source packages share a directory, and move together; others move alone.
+        // The files of a source package share a directory and are moved together; other files are
+        // moved individually.
         let mut groups: BTreeMap<String, Vec<(&RelPath, ObjectId)>> = BTreeMap::new();
         for place in places {
             let (package, path) = &input.packages[*place];
@@ -101,7 +102,8 @@ pub(super) fn assign_paths(
     Ok(all)
 }
 
-/// The name of a directory for files that cannot stay where they are; `None` where they can.
+/// The name of a new directory for files whose paths are already used; `None` if they can keep
+/// their paths.
 fn free_directory(
     used_paths: &HashMap<RelPath, ObjectId>,
     files: &[(&RelPath, ObjectId)],
@@ -112,7 +114,7 @@ fn free_directory(
     let Some((_, object)) = files.iter().find(|(path, object)| is_used(path, object)) else {
         return Ok(None);
     };
-    // Somebody may have a file there too: then it is a longer name.
+    // Another package may use this path, too: then try a longer name.
     for length in [16, 32, 64] {
         let name = &object.hex()[..length];
         let mut is_free = true;
@@ -135,7 +137,7 @@ fn in_directory(path: &RelPath, name: &str) -> Result<RelPath, FormatError> {
         })
 }
 
-/// What the manifest lists of the packages that are taken.
+/// The manifest entries of the selected packages.
 pub(super) fn package_entries(
     inputs: &[Input<'_>],
     selected: &[Vec<usize>],
@@ -143,7 +145,7 @@ pub(super) fn package_entries(
 ) -> Vec<Entry> {
     let mut entries = Vec::new();
     for ((input, places), chosen) in inputs.iter().zip(selected).zip(chosen) {
-        // Of packages that share a file one is its owner: it must be one that is taken.
+        // If several packages share a file, the entry must name one that is selected.
         let mut seen: HashSet<&RelPath> = HashSet::new();
         for (package, path) in places.iter().map(|place| &input.packages[*place]) {
             let Some(entry) = input.entries.get(path).filter(|_| seen.insert(path)) else {
