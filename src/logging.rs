@@ -1,6 +1,7 @@
-//! Diagnosis: level, file and form as configured, and never in the way of progress bars.
+//! Logging with the configured level, file and format, without disturbing progress bars.
 //!
-//! A log file whose directory is not there may belong to a disk that is not mounted: diagnosis goes to standard error then.
+//! If the directory of the log file does not exist, its disk may not be mounted: then this logs to
+//! standard error.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt as _;
@@ -15,7 +16,7 @@ use crate::config::{LogFormat, Logging};
 use crate::progress::Progress;
 use crate::terminal::{escape_json, escape_lines};
 
-/// What the command line says about the configured level.
+/// Overrides the configured level from the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
     Quiet,
@@ -23,7 +24,7 @@ pub enum Verbosity {
     Verbose(u8),
 }
 
-/// Sets the process's logger up, and says where progress goes.
+/// Initializes the logger of the process, and returns where progress is shown.
 pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
     let bars =
         (verbosity != Verbosity::Quiet && io::stderr().is_terminal()).then(MultiProgress::new);
@@ -34,16 +35,17 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
         Verbosity::Verbose(1) => logging.level.max(LevelFilter::Debug),
         Verbosity::Verbose(_) => LevelFilter::Trace,
     };
-    // Libraries are of interest only to those who want everything.
+    // Messages of libraries are shown only at the highest verbosity.
     let libraries = match verbosity {
         Verbosity::Verbose(2..) => LevelFilter::Trace,
         _ => level.min(LevelFilter::Warn),
     };
     builder
         .filter_level(libraries)
-        // It logs what it reads, packets of strangers.
+        // It logs the packets that it reads, which are not trusted.
         .filter_module("pgp", LevelFilter::Off)
-        // They log URLs with their tokens, and what they send byte by byte: credentials. Requests are logged by us.
+        // They log URLs with tokens, and all sent data including credentials. chantal logs requests
+        // itself.
         .filter_module("ureq", LevelFilter::Off)
         .filter_module("ureq_proto", LevelFilter::Off)
         .filter_module(env!("CARGO_CRATE_NAME"), level)
@@ -84,7 +86,8 @@ pub fn start(logging: &Logging, verbosity: Verbosity) -> io::Result<Progress> {
     Ok(bars.map_or(Progress::Lines, Progress::Bars))
 }
 
-/// A pipe would hold the run up when nobody reads it; what the system takes without end (`/dev/null`, a terminal) is fine.
+/// Opens the log file. A pipe would block the run if nothing reads it; character devices
+/// (`/dev/null`, a terminal) are accepted.
 fn open(path: &Path) -> io::Result<fs_err::File> {
     let file = fs_err::OpenOptions::new()
         .create(true)
@@ -99,7 +102,8 @@ fn open(path: &Path) -> io::Result<fs_err::File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
-/// The last directory above the log file. No more: below the mount point of a disk that is away nothing is made.
+/// Creates the parent directory of the log file, but no more: nothing is created below the mount
+/// point of a disk that is not mounted.
 fn create_directory(file: &Path) -> io::Result<()> {
     let Some((directory, above)) = file.parent().and_then(|own| Some((own, own.parent()?))) else {
         return Ok(());
@@ -113,7 +117,7 @@ fn create_directory(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a line of text begins with its time: in a file it is read later.
+/// Whether a line of text starts with its time, which is useful in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timestamps {
     Shown,
@@ -149,7 +153,7 @@ fn write_json(out: &mut env_logger::fmt::Formatter, record: &Record<'_>) -> io::
     writeln!(out, "{}", escape_json(&line.to_string()))
 }
 
-/// Standard error, with the bars taken away while a line is written.
+/// Standard error; the progress bars are hidden while a line is written.
 struct Stderr(Option<MultiProgress>);
 
 impl Write for Stderr {

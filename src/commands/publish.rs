@@ -134,7 +134,8 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
         let (repository, name) = (&snapshot.repository, &snapshot.name);
         Selection::Snapshot { repository, name }.among(&trees)?
     } else if let Some(repository) = &which.repo_id {
-        // What was published may outlive its definition; a name that neither knows is a slip.
+        // Trees may exist for a repository that is no longer configured; a name that is unknown in
+        // both places is a typo.
         if !trees.values().any(|tree| tree.repository == *repository) {
             context.repository(repository)?;
         }
@@ -161,7 +162,7 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     conclude(errors)
 }
 
-/// For people: how a tree was unpublished.
+/// The text for an unpublished tree.
 pub fn describe_removal(tree: &UnpublishedTree) -> String {
     let path = tree.path.display();
     if tree.missing {
@@ -171,12 +172,12 @@ pub fn describe_removal(tree: &UnpublishedTree) -> String {
     }
 }
 
-/// For people: a tree that was missing.
+/// The text for a tree that was missing.
 pub fn describe_forgotten(path: &str) -> String {
     format!("forgot {path}: it is missing; files on its disk are kept")
 }
 
-/// What `--forget-absent` means.
+/// The meaning of `--forget-absent`.
 pub fn absent(arguments: &cli::ForgetAbsent) -> Absent {
     if arguments.forget_absent {
         Absent::Forgotten
@@ -185,7 +186,7 @@ pub fn absent(arguments: &cli::ForgetAbsent) -> Absent {
     }
 }
 
-/// For people.
+/// The text for a published tree.
 pub fn describe(tree: &PublishedTree) -> String {
     let path = tree.path.display();
     if tree.unpublished {

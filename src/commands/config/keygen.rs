@@ -1,7 +1,7 @@
 //! `chantal config keygen`.
 //!
-//! The configuration is written last: whatever ends a run before, no key is in use of which there is only a part. A run that
-//! fails takes away what it made, and none overwrites what it did not make.
+//! The configuration is written last, so that an interrupted run never configures an incomplete
+//! key. A run that fails removes the files it created, and existing files are never overwritten.
 
 use std::fs::Permissions;
 use std::io::{self, Write};
@@ -19,9 +19,9 @@ use crate::output::fields;
 use crate::signing_key::read_passphrase;
 use crate::time;
 
-/// For the one who runs chantal.
+/// Readable only by the user who runs chantal.
 const SECRET: u32 = 0o600;
-/// For everybody, whatever the umask.
+/// Readable by all users, independent of the umask.
 const PUBLIC: u32 = 0o644;
 const DIRECTORY: u32 = 0o755;
 
@@ -37,7 +37,7 @@ struct GeneratedKey {
     configured_in: String,
 }
 
-/// Where everything goes.
+/// The paths of the new files.
 struct KeyPaths {
     secret: PathBuf,
     public: PathBuf,
@@ -128,7 +128,7 @@ impl KeyPaths {
             (&paths.public, "move it away"),
             (&paths.configuration, "move it away"),
         ] {
-            // Also a link that leads nowhere is in the way.
+            // A dangling symbolic link counts as existing, too.
             match std::fs::symlink_metadata(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(create_error(path, &error)),
@@ -163,14 +163,14 @@ fn configuration(passphrase_file: Option<&Path>) -> Result<String, Error> {
                 path.display()
             ))
         })?;
-        // Every JSON string is one of YAML too.
+        // Every JSON string is also a YAML string.
         let quoted = serde_json::Value::from(path);
         text += &format!("  passphrase_file: {quoted}\n");
     }
     Ok(text)
 }
 
-/// Somebody who finds the key in a keyring years later should see what it was for.
+/// The user ID should show later what the key was generated for.
 fn default_user_id() -> String {
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
@@ -182,7 +182,7 @@ fn default_user_id() -> String {
     }
 }
 
-/// What this run made so far. Dropped, it takes that away again.
+/// The files that this run has created so far. They are removed on drop.
 #[derive(Default)]
 struct NewFiles {
     files: Vec<PathBuf>,
@@ -190,7 +190,7 @@ struct NewFiles {
 }
 
 impl NewFiles {
-    /// Makes a file that is there as a whole or not at all.
+    /// Creates a file atomically.
     fn file(&mut self, path: &Path, text: &str, mode: u32) -> Result<(), Error> {
         self.try_file(path, text, mode)
             .map_err(|error| create_error(path, &error))
@@ -206,7 +206,7 @@ impl NewFiles {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        // Hidden, so that it is never taken for configuration; until it is whole, for nobody else.
+        // Hidden, so that it is not read as configuration, and private until it is complete.
         let mut file = tempfile::Builder::new()
             .prefix(".signing-")
             .permissions(Permissions::from_mode(SECRET))

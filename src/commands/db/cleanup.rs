@@ -17,7 +17,7 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     };
     let config = context.config;
     if arguments.dry_run {
-        // Other runs may be at work meanwhile.
+        // Other runs may change the storage in the meantime.
         let (store, pool) = storage::open_to_plan_cleanup(&config.storage)?;
         let plan = cleanup::plan(&store, &pool, config, unknown)?;
         let planned = CleanupResult::planned(&plan, store.size()?);

@@ -36,7 +36,7 @@ pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), 
 
 fn describe_owner(owner: &PoolOwner) -> String {
     let last_used = owner.last_used.map(|time| rfc3339(time.0));
-    // The marker may say anything.
+    // The marker is a file that may contain anything.
     escape(&format!(
         "database {}, {} on {}, last used {}",
         owner.store,

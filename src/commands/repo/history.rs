@@ -25,7 +25,7 @@ struct HistoryEntry {
     manifest: Option<String>,
     signed_by: Vec<String>,
     packages_signed_by: Vec<String>,
-    /// Indexes and files of the upstream's that the published metadata lacks.
+    /// Indexes and files of the upstream that are not in the published metadata.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
 }
@@ -69,7 +69,7 @@ pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Err
         let rows: Vec<Vec<String>> = past
             .iter()
             .map(|past| {
-                // The whole of it is in the JSON form.
+                // The full text is in the JSON output.
                 let error = past.error.as_ref().and_then(|error| error.lines().next());
                 let result = match error {
                     Some(error) => format!("failed: {error}"),

@@ -23,9 +23,9 @@ struct RepositoryRow {
     upstream: String,
     /// How roots are checked.
     root_signature: RootCheck,
-    /// How packages are checked; `None` for a format whose packages have no signatures inside.
+    /// How packages are checked; `None` for a format whose packages are not signed themselves.
     package_signatures: Option<PackageCheck>,
-    /// Whether those that are there now were; `None` also before the first sync.
+    /// Whether the current packages were verified; also `None` before the first sync.
     packages_verified: Option<bool>,
     packages: Option<u64>,
     bytes: Option<u64>,

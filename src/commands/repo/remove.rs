@@ -38,7 +38,7 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
     conclude(removed.errors.into_iter().map(Error::from).collect())
 }
 
-/// Some of its trees could not be removed.
+/// The text if some trees could not be removed.
 fn describe_kept(removal: &RemovedRepository) -> String {
     let mut text = format!(
         "kept {}: could not remove {}",

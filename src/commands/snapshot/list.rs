@@ -29,7 +29,8 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
         Some(store) => store.read(|reader| snapshot::list(reader, repository))?,
         None => Vec::new(),
     };
-    // A snapshot outlives its repository's definition; a name that neither knows is a slip.
+    // Snapshots may exist for a repository that is no longer configured; a name that is unknown in
+    // both places is a typo.
     if snapshots.is_empty()
         && let Some(repository) = repository
     {
