@@ -323,7 +323,7 @@ impl Reader {
         tables::repository_of(&tables::SYNC_TO_RECORD, &key, key.0)
     }
 
-    /// The names of all repositories that something is known of: a state, syncs, snapshots, published trees.
+    /// The names of all repositories with a state, syncs, snapshots or published trees.
     pub fn known_repositories(&self) -> Transaction<BTreeSet<RepoId>> {
         let mut known: BTreeSet<RepoId> = self.repositories()?.into_keys().collect();
         known.extend(self.snapshots()?.into_keys().map(|(owner, _)| owner));
