@@ -1,4 +1,5 @@
-//! One file of `repos.d` that cannot be used: the other repositories work, what it may define is left alone, and the run ends with 2.
+//! One file of `repos.d` that cannot be used: the other repositories work, what it may define is
+//! left alone, and the run ends with 2.
 
 use std::fs;
 use std::os::unix::fs::symlink;

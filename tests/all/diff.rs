@@ -287,7 +287,8 @@ fn a_definition_that_is_gone_is_not_missed() {
     }
 }
 
-/// Two selections of one root: its indexes are the same, and still not all of them are on both sides.
+/// Two selections of one root: its indexes are the same, and still not all of them are on both
+/// sides.
 #[test]
 fn repositories_of_one_upstream_can_be_compared() {
     let upstream = Upstream::deb()
@@ -516,7 +517,8 @@ fn a_source_package_is_one_however_many_files_it_has() {
     );
 }
 
-/// Of several variants the one that is quick to unpack is read, and held against what the root declares.
+/// Of several variants the one that is quick to unpack is read, and held against what the root
+/// declares.
 #[test]
 fn only_the_index_that_is_meant_is_read() {
     let upstream = Upstream::deb().package(raw("hello", "1.0-1", 10));

@@ -1,11 +1,13 @@
-//! How the source is laid out, checked: layers point one way, files say what they are and stay small, dependencies say why.
+//! How the source is laid out, checked: layers point one way, files say what they are and stay
+//! small, dependencies say why.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of `src`, the lowest layer first. A module imports from itself and from lower layers, never from its own or a
-/// higher one. Put a new module as low as what it imports allows and as high as what it means demands.
+/// The modules of `src`, the lowest layer first. A module imports from itself and from lower
+/// layers, never from its own or a higher one. Put a new module as low as what it imports allows
+/// and as high as what it means demands.
 const LAYERS: [(&str, &[&str]); 15] = [
     ("what a run ends with", &["exit"]),
     (
@@ -191,8 +193,8 @@ fn layers_point_one_way() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Inside of a folder as well files import one way: what two of them need stands below both. The folder's own `mod.rs` is above all
-/// of them.
+/// Inside of a folder as well files import one way: what two of them need stands below both. The
+/// folder's own `mod.rs` is above all of them.
 #[test]
 fn there_are_no_circles_inside_of_folders() {
     let files = sources("src");
@@ -238,7 +240,8 @@ fn there_are_no_circles_inside_of_folders() {
 fn nothing_leaves_its_module_by_way_of_super() {
     for (path, text) in sources("src") {
         let inside = path.matches('/').count() - 1;
-        // From `src/a.rs` and `src/a/mod.rs` one `super` leads out of `a`; from a file below, one more does.
+        // From `src/a.rs` and `src/a/mod.rs` one `super` leads out of `a`; from a file below, one
+        // more does.
         let allowed = inside - usize::from(path.ends_with("/mod.rs"));
         let out = format!("use {}", "super::".repeat(allowed + 1));
         for line in text.lines() {

@@ -1,4 +1,5 @@
-//! Indexes that only describe packages and that no client can read: filters and merges do without them, and say so.
+//! Indexes that only describe packages and that no client can read: filters and merges do without
+//! them, and say so.
 
 use serde_json::Value;
 

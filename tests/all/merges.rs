@@ -126,7 +126,8 @@ fn each_strategy_takes_what_it_says() {
     }
 }
 
-/// A path that two packages have is given to the first, and the second gets one of its own: neither is lost.
+/// A path that two packages have is given to the first, and the second gets one of its own: neither
+/// is lost.
 #[test]
 fn one_path_with_two_contents_is_two_packages() {
     for kind in ["apt", "rpm"] {
@@ -253,7 +254,8 @@ fn clients_install_from_a_merge() {
     }
 }
 
-/// libsolv ends without a word where a byte is not UTF-8: what the other source says stands behind it.
+/// libsolv ends without a word where a byte is not UTF-8: what the other source says stands behind
+/// it.
 #[test]
 fn a_byte_of_one_source_does_not_end_the_other() {
     let [_, [one, other]] = pair(&[("hello", "1.0-1")], &[("other", "1-1")]);
@@ -466,8 +468,8 @@ fn damaged_keys_and_roots_are_not_merged() {
     }
 }
 
-/// At moments that nobody chose: either there is a snapshot, whole, or there is none; the place shows one state or the other,
-/// each with its own root, and the next run ends the work.
+/// At moments that nobody chose: either there is a snapshot, whole, or there is none; the place
+/// shows one state or the other, each with its own root, and the next run ends the work.
 #[test]
 fn killed_while_it_merges_and_switches() {
     let mut seed: u64 = 0x6d65;

@@ -136,7 +136,8 @@ fn the_newest_date_outlives_an_undated_root() {
     );
 }
 
-/// To apt a root without a date is older than any other: it would keep the one that it knows, and not say so.
+/// To apt a root without a date is older than any other: it would keep the one that it knows, and
+/// not say so.
 #[test]
 fn an_undated_snapshot_gets_a_date_where_a_dated_state_was() {
     let mut upstream = deb();
@@ -353,7 +354,8 @@ fn dnf_gets_packages_from_under_a_slash() {
     }
 }
 
-/// Two source packages that were made from one tarball, of which each stanza may know another digest.
+/// Two source packages that were made from one tarball, of which each stanza may know another
+/// digest.
 #[test]
 fn source_packages_may_share_a_tarball() {
     let stanza = |name: &str, sums: &str| {

@@ -1,4 +1,5 @@
-//! Stores that earlier chantals wrote: they are read as they are, and migrated before anything is written, whatever kills that.
+//! Stores that earlier chantals wrote: they are read as they are, and migrated before anything is
+//! written, whatever kills that.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -30,7 +31,8 @@ fn fixture(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// The store of the first chantal and its pool, in a place of their own; see `fixtures/store-v1/make.sh`.
+/// The store of the first chantal and its pool, in a place of their own; see
+/// `fixtures/store-v1/make.sh`.
 fn of_version_1() -> Chantal {
     let chantal = Chantal::new();
     let mut store = Tree::read(&fixture("store-v1"));
@@ -237,8 +239,9 @@ fn a_store_of_version_1_is_written() {
     assert_eq!(history[0]["packages"], 2);
 }
 
-/// A state whose manifest is of an earlier version stays what it is while the upstream does. Its indexes are new ones: where a
-/// codec writes other bytes some day, this needs the store of a later chantal.
+/// A state whose manifest is of an earlier version stays what it is while the upstream does. Its
+/// indexes are new ones: where a codec writes other bytes some day, this needs the store of a later
+/// chantal.
 #[test]
 fn a_manifest_of_version_1_is_not_replaced_without_a_change() {
     let chantal = of_version_3_at_its_end();
@@ -511,7 +514,8 @@ fn an_earlier_copy_is_never_overwritten() {
     assert_eq!(beside(&chantal).len(), 3);
 }
 
-/// Whatever fails, and however often: the store stays what it was, and its copies do not fill the disk.
+/// Whatever fails, and however often: the store stays what it was, and its copies do not fill the
+/// disk.
 #[test]
 fn a_migration_that_fails() {
     const WRONG: TableDefinition<u64, u64> = TableDefinition::new("snapshot_to_record");

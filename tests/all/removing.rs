@@ -15,7 +15,8 @@ use crate::kit::upstream::{Package, Upstream};
 const REMOVE: [&str; 4] = ["repo", "remove", "--repo-id", "r"];
 const LISTS: [&[&str]; 3] = [&["repo", "list"], &["snapshot", "list"], &["db", "stats"]];
 
-/// Two repositories that have a package in common: `r`, with more of its own, and `other`. Both are synced.
+/// Two repositories that have a package in common: `r`, with more of its own, and `other`. Both are
+/// synced.
 struct Scene {
     mirror: Mirror,
     _server: Server,

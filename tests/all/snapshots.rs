@@ -445,7 +445,8 @@ fn cleanup_removes_what_nothing_names() {
             assert_eq!(cleaned[key], planned[key], "{key}");
         }
         assert_eq!(pool_size(&mirror) as u64, pool as u64 - objects);
-        // The snapshot is whole, and so is what clients see; the generations whose time was over are gone from it.
+        // The snapshot is whole, and so is what clients see; the generations whose time was over
+        // are gone from it.
         let [latest, snapshots] = needed(&mirror);
         snapshots.assert_same(&before[1]);
         for (path, bytes) in mirror.built.mirrored().iter() {
@@ -455,7 +456,8 @@ fn cleanup_removes_what_nothing_names() {
         assert!(latest.find(&package).is_none());
         assert_eq!(run(&mirror, &CLEAN)["objects"], 0);
 
-        // The snapshot's own objects go with its name, and come back with the next sync that needs them.
+        // The snapshot's own objects go with its name, and come back with the next sync that needs
+        // them.
         mirror
             .run(&["snapshot", "delete", "--name", "a"])
             .succeeds();

@@ -119,7 +119,8 @@ fn clients_go_on_with_the_other_forms() {
         let past: Value =
             serde_json::from_str(&mirror.chantal.run(&history).exits(0).stdout).unwrap();
         assert_eq!(past[0]["left_out"][0], path.as_str());
-        // It is asked for again, also under the same root, but not before it is time to ask for anything.
+        // It is asked for again, also under the same root, but not before it is time to ask for
+        // anything.
         let storage = "storage:\n  base_path: ../../data\n";
         mirror
             .chantal
@@ -259,7 +260,8 @@ fn with_form(upstream: &Upstream, path: &str, bytes: &[u8]) -> Tree {
     tree
 }
 
-/// What only describes packages is read where it is filtered: from another form, if the first one cannot be.
+/// What only describes packages is read where it is filtered: from another form, if the first one
+/// cannot be.
 #[test]
 fn a_filter_reads_another_form() {
     let upstream = deb().with_deb(|deb| {

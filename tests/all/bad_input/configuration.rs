@@ -1,4 +1,5 @@
-//! Configurations that cannot be meant: refused with file, line and column before anything is touched.
+//! Configurations that cannot be meant: refused with file, line and column before anything is
+//! touched.
 
 use std::fs;
 use std::process::Command;

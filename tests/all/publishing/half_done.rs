@@ -155,7 +155,8 @@ fn cleanup_ends_a_first_publishing_that_was_killed() {
     }
 }
 
-/// The snapshot is there and its tree is not: the same command again makes the tree, and does not refuse the name.
+/// The snapshot is there and its tree is not: the same command again makes the tree, and does not
+/// refuse the name.
 #[test]
 fn a_snapshot_whose_publishing_was_killed_is_finished() {
     let sync = [&SYNC[..], &["--create-snapshot", "--snapshot-name", "s"]].concat();

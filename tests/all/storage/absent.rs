@@ -1,4 +1,5 @@
-//! A place that is not there is not empty: its disk may not be mounted. Who makes a storage, where, and what everyone else leaves alone.
+//! A place that is not there is not empty: its disk may not be mounted. Who makes a storage, where,
+//! and what everyone else leaves alone.
 
 use std::fs;
 use std::path::Path;
@@ -440,7 +441,8 @@ fn a_pool_that_is_unmounted_while_a_sync_runs() {
     assert!(state.contains("never"), "{state}");
 }
 
-/// The store lies elsewhere, and the base path's disk is away: not even a lock file is made on its mount point.
+/// The store lies elsewhere, and the base path's disk is away: not even a lock file is made on its
+/// mount point.
 #[test]
 fn a_base_path_whose_store_lies_elsewhere() {
     let (built, _server, chantal) = fresh(&hello());
@@ -499,7 +501,8 @@ fn a_log_file_below_a_disk_that_is_away() {
     chantal.run(&["repo", "list"]).succeeds();
 }
 
-/// Advice to write a marker is for a directory that has objects; anything less may be a mount point.
+/// Advice to write a marker is for a directory that has objects; anything less may be a mount
+/// point.
 #[test]
 fn a_pool_without_its_marker() {
     let scene = super::synced();

@@ -1,4 +1,5 @@
-//! The storage itself: damaged, another one's, from the future. What earlier ones wrote is in `old_stores`.
+//! The storage itself: damaged, another one's, from the future. What earlier ones wrote is in
+//! `old_stores`.
 
 mod absent;
 mod damage;
@@ -207,7 +208,8 @@ fn a_store_of_a_newer_chantal() {
     works(&mirror);
 }
 
-/// There never was one. It stands for a version that later ones do not read any more without migrating it.
+/// There never was one. It stands for a version that later ones do not read any more without
+/// migrating it.
 #[test]
 fn a_store_that_is_too_old_to_be_read() {
     let mirror = synced();
@@ -298,7 +300,8 @@ fn objects_that_are_gone_or_cut_short() {
     }
 }
 
-/// The damaged file and the published one are one: what is fetched again must be published again too.
+/// The damaged file and the published one are one: what is fetched again must be published again
+/// too.
 #[test]
 fn a_refresh_mends_the_published_tree() {
     let mirror = synced();

@@ -1,4 +1,5 @@
-//! A pool belongs to one store: whatever else is put over it, deletes nothing that it does not know.
+//! A pool belongs to one store: whatever else is put over it, deletes nothing that it does not
+//! know.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Machines that give no more threads, or only a few: fewer do the work, or the run says why it cannot.
+//! Machines that give no more threads, or only a few: fewer do the work, or the run says why it
+//! cannot.
 
 use std::fs;
 use std::os::unix::fs::chown;

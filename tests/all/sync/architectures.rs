@@ -1,4 +1,5 @@
-//! `rpm.architectures` and `rpm.sources`: verbatim where they exclude nothing, new metadata where they exclude something.
+//! `rpm.architectures` and `rpm.sources`: verbatim where they exclude nothing, new metadata where
+//! they exclude something.
 
 use super::{hello, mirror_of};
 use crate::kit::upstream::{Package, Upstream};

@@ -1,4 +1,5 @@
-//! The keys of a repository: where they come from, when they are fetched, and what a signature is worth.
+//! The keys of a repository: where they come from, when they are fetched, and what a signature is
+//! worth.
 
 use super::{both, hello, mirror_of};
 use crate::kit::chantal::Repository;

@@ -105,8 +105,8 @@ fn sync_in_words() {
     }
 }
 
-/// What is said in JSON of the signatures inside one package that [`Key::archive`] signed: who signed how many, and the
-/// same by fingerprint alone, as a map and as a list.
+/// What is said in JSON of the signatures inside one package that [`Key::archive`] signed: who
+/// signed how many, and the same by fingerprint alone, as a map and as a list.
 fn inside(kind: &str) -> (Value, Value, Value) {
     let fingerprint = Key::archive().fingerprint();
     if kind == "apt" {

@@ -1,4 +1,5 @@
-//! Several repositories in a run, several tenants on a host, and the ways in and out of one repository.
+//! Several repositories in a run, several tenants on a host, and the ways in and out of one
+//! repository.
 
 use std::fs;
 use std::process::Command;
