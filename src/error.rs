@@ -1,4 +1,4 @@
-//! The top-level error: which repository, which exit code, and what the user can do.
+//! The top-level error: repository, exit code, and a hint for the user.
 
 mod storage;
 mod sync;
@@ -32,8 +32,8 @@ use storage::{io_hint, lock_hint, storage_hint, store_hint};
 pub enum Error {
     #[error("{0}")]
     Usage(String),
-    /// The problems of the file are told in its place.
-    #[error("repository {repository} cannot be used: {} has a mistake", file.display())]
+    /// The errors of the file are printed instead, if they are known.
+    #[error("repository {repository} has an invalid definition: {}", file.display())]
     InvalidDefinition { repository: RepoId, file: PathBuf },
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -54,18 +54,18 @@ pub enum Error {
     SigningKey(#[from] KeyFileError),
     #[error(transparent)]
     Remove(#[from] RemoveError),
-    /// A fault of chantal itself.
+    /// A bug in chantal.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: RepoId, what: String },
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// What `init` wrote before it failed stays.
-    #[error("{source}\n  written before that, and left there: {}", written.join(", "))]
+    /// Files that `init` created before it failed are kept.
+    #[error("{source}\n  created before the error, and kept: {}", written.join(", "))]
     InitFailed {
         written: Vec<String>,
         source: Box<Error>,
     },
-    /// What went wrong with each of several repositories.
+    /// The errors of several repositories.
     #[error("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several { exit: Exit, errors: Vec<Error> },
     #[error(transparent)]
@@ -85,7 +85,7 @@ impl From<CleanupError> for Error {
 }
 
 impl Error {
-    /// Why a repository could not be synced, or its sync not be planned.
+    /// The error of the sync, or dry run, of a repository.
     pub fn from_sync(repository: &RepoId, error: RepositorySyncError) -> Self {
         let repository = repository.clone();
         match error {
@@ -131,7 +131,7 @@ impl Error {
         }
     }
 
-    /// What all of these together end with; `None` when there are none.
+    /// The exit code for all of these errors together; `None` if there are none.
     pub fn most_severe<'a>(errors: impl IntoIterator<Item = &'a Self>) -> Option<Exit> {
         errors
             .into_iter()
@@ -139,7 +139,7 @@ impl Error {
             .max_by_key(|exit| exit.severity())
     }
 
-    /// Each thing that went wrong, and what to do about it.
+    /// Each error with its hint.
     pub fn parts(&self) -> Vec<(String, Option<String>)> {
         match self {
             Self::Several { errors, .. } => errors.iter().flat_map(Self::parts).collect(),
@@ -151,7 +151,7 @@ impl Error {
         }
     }
 
-    /// The messages as they are shown: what happened, then what to do.
+    /// The messages as printed: errors, each followed by its hint.
     pub fn render(&self) -> String {
         let rendered = self.parts().into_iter().map(|(what, hint)| match hint {
             Some(hint) => format!("error: {what}\nhint: {hint}"),
@@ -160,7 +160,7 @@ impl Error {
         rendered.collect::<Vec<_>>().join("\n")
     }
 
-    /// What the user can do about it.
+    /// The hint: what the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(ConfigError::NoDirectory(_)) => {

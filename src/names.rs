@@ -1,17 +1,16 @@
-//! The names that users give: of repositories and of snapshots.
+//! Names given by users: of repositories and snapshots.
 //!
-//! Either can be a file name and a segment of a URL as it is. They are checked where they come in:
-//! from the command line, the configuration and the store. After that one cannot be taken for the
-//! other.
+//! Both are valid as a file name and a URL path segment. They are validated at the border: from the
+//! command line, the configuration and the database. Their types keep them apart.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Leaves room for what is put before and behind a name in file names.
+/// Leaves room for prefixes and suffixes in file names.
 const LENGTH_MAX: usize = 100;
 
-/// A repository's name.
+/// The name of a repository.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct RepoId(Box<str>);
@@ -21,7 +20,7 @@ pub struct RepoId(Box<str>);
 #[serde(try_from = "String")]
 pub struct SnapshotName(Box<str>);
 
-/// Why a text is not a name.
+/// Why a text is not a valid name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NameError {
     #[error("is empty")]
@@ -34,13 +33,13 @@ pub enum NameError {
     TooLong,
 }
 
-/// Why a text is not the name of a snapshot, or not one with its repository's before it.
+/// Why a text is not a valid name of a snapshot, or `REPOSITORY/NAME`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SnapshotNameError {
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(
-        "`{}` is what a repository's current state is called",
+        "`{}` is reserved for the current state of a repository",
         SnapshotName::LATEST
     )]
     Latest,
@@ -63,7 +62,7 @@ impl RepoId {
 }
 
 impl SnapshotName {
-    /// What a repository's current state is called where a snapshot could be named.
+    /// The name of the current state of a repository where a snapshot can be named.
     pub const LATEST: &'static str = "latest";
 
     pub fn parse(name: &str) -> Result<Self, SnapshotNameError> {

@@ -1,7 +1,8 @@
-//! The only printing of results: text for people, one JSON document, or one table as CSV, on standard output.
+//! Prints all results to standard output: text, one JSON document, or one CSV table.
 //!
-//! Whatever an upstream had a say in is escaped before it reaches a terminal. JSON carries it in its own escapes, also what the
-//! format does not ask for and a terminal would act on ([`escape_json`]). CSV is quoted and otherwise as it is, too: it is for programs.
+//! Text from upstreams is escaped before it reaches a terminal. JSON is escaped with its own escape
+//! sequences, including characters that JSON does not require to be escaped but that control a
+//! terminal ([`escape_json`]). CSV is only quoted: it is for programs.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,16 +13,16 @@ use crate::cli::OutputFormat;
 use crate::regular_file::named;
 use crate::terminal::{escape, escape_json};
 
-/// Where results go, and in which form.
+/// The format of the results.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     pub format: OutputFormat,
-    /// Only errors are wanted; lists that were asked for are printed all the same.
+    /// Print only errors, and lists that were requested.
     pub quiet: bool,
 }
 
 impl Output {
-    /// A result that consists of its data: `text` is only made when it is wanted.
+    /// Prints a result as JSON or text; `text` is only called if needed.
     pub fn result<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
         match self.format {
             OutputFormat::Json => {
@@ -29,16 +30,17 @@ impl Output {
                     serde_json::to_string_pretty(data).expect("results have only string keys");
                 print(&escape_json(&text))
             }
-            // Commands without a table of their own refuse CSV before they begin.
+            // Commands without a table refuse CSV before they start.
             OutputFormat::Text | OutputFormat::Csv => match text(data).trim_end_matches('\n') {
-                // Nothing came of it: the errors say why.
+                // No results: the errors say why.
                 "" => Ok(()),
                 text => print(text),
             },
         }
     }
 
-    /// A result that is also one table, with headings: `rows` is only made when CSV is wanted.
+    /// Prints a result that is also available as CSV with a header row; `rows` is only called for
+    /// CSV.
     pub fn result_or_rows<T: Serialize>(
         self,
         data: &T,
@@ -55,7 +57,8 @@ impl Output {
         self.format == OutputFormat::Json
     }
 
-    /// A step of a longer command, for people who watch; JSON has it in the result.
+    /// Prints a progress message of a longer command in text format; in JSON it is part of the
+    /// result.
     pub fn step(self, text: &str) -> io::Result<()> {
         if self.quiet || self.format != OutputFormat::Text {
             return Ok(());
@@ -65,7 +68,7 @@ impl Output {
 }
 
 fn print(text: &str) -> io::Result<()> {
-    // When everything failed there is nothing to say here, not even an empty line.
+    // If everything failed, print nothing, not even an empty line.
     if text.is_empty() {
         return Ok(());
     }
@@ -78,13 +81,13 @@ fn print_raw(text: &str) -> io::Result<()> {
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
     match written {
-        // `chantal repo list | head`: whoever read has read enough.
+        // `chantal repo list | head`: the reader may stop early.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(named(Path::new("standard output"))),
     }
 }
 
-/// Rows in columns, each as wide as its widest cell; cells are escaped.
+/// Formats rows as aligned columns; cells are escaped.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = headings
         .iter()
@@ -116,7 +119,7 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Records as RFC 4180 has them: lines end in CRLF, and what would part cells or lines is quoted.
+/// Formats rows as in RFC 4180: lines end in CRLF, and cells with special characters are quoted.
 fn csv(rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for row in rows {
@@ -135,7 +138,7 @@ fn csv(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Names with their values, one a line.
+/// Formats names and values, one pair per line.
 pub fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();

@@ -1,6 +1,7 @@
-//! One run of the program: from the command line to the exit code.
+//! One run of the program, from the command line to the exit code.
 //!
-//! Errors are shown here, once: on standard error, and as a JSON document on standard output where the result would have been one.
+//! Errors are printed here, once: on standard error, and with `--format json` also as a JSON
+//! document on standard output.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use crate::output::Output;
 use crate::signing_key::ConfiguredKey;
 use crate::{cli, commands, config, logging, terminal};
 
-/// The program: reads the command line and does what it says. The exit codes are those of [`crate::exit::Exit`].
+/// Parses the command line and runs the command. The exit codes are those of [`crate::exit::Exit`].
 pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -31,11 +32,11 @@ pub fn run() -> ExitCode {
             source: Box::new(source),
         },
     });
-    // Of repositories that the run had to do without.
+    // Invalid repository definitions, without which the run continued.
     let broken =
         (!problems.is_empty()).then(|| Error::Config(config::ConfigError::Problems(problems)));
     match (result, broken) {
-        // What is wrong with its file says it all.
+        // The errors in the file explain why the repository is not usable.
         (Err(Error::InvalidDefinition { .. }), Some(broken)) => {
             report(&cli, &broken);
             errors.push(broken);
@@ -57,7 +58,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Says what is wrong with the command line, or what it asks to know (`--help`, `--version`).
+/// Prints errors of the command line, or the requested information (`--help`, `--version`).
 fn reject_arguments(error: &clap::Error) -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let wants_json = arguments.iter().any(|one| one == "--format=json")
@@ -82,10 +83,10 @@ fn print_error(error: &Error) {
     let _ = writeln!(std::io::stderr(), "{message}");
 }
 
-/// Says why the run failed. That nobody can hear it must not change the exit code.
+/// Prints why the run failed. An error while printing must not change the exit code.
 fn report(cli: &Cli, error: &Error) {
     print_error(error);
-    // With several repositories, the result was printed and has their errors.
+    // With several repositories, the errors are in the result, which was already printed.
     if cli.format == cli::OutputFormat::Json && !matches!(error, Error::Several { .. }) {
         let mut document = serde_json::json!({
             "error": error.to_string(),
@@ -104,7 +105,8 @@ fn report(cli: &Cli, error: &Error) {
     }
 }
 
-/// `problems` gets what is wrong with files of `repos.d` that the run does without, `written` what `init` has made so far.
+/// Adds the errors of invalid files in `repos.d` to `problems`, and files that `init` created to
+/// `written`.
 fn start(
     cli: &Cli,
     problems: &mut Vec<config::Problem>,
@@ -113,7 +115,7 @@ fn start(
     let has_csv = matches!(cli.command, Command::Snapshot(cli::Snapshot::Diff(_)));
     if cli.format == cli::OutputFormat::Csv && !has_csv {
         return Err(Error::Usage(
-            "--format csv is for `snapshot diff` only: take text or json".to_owned(),
+            "--format csv is only supported by `snapshot diff`: use text or json".to_owned(),
         ));
     }
     let output = Output {
@@ -151,7 +153,7 @@ fn start(
     let result = dispatch(&cli.command, &context, written);
     context.progress.clear();
     if let (Err(error), Some(_)) = (&result, &loaded.config.logging.file) {
-        // Standard error has it anyway; whoever reads the log file finds why the run ended there too.
+        // The error is printed to standard error anyway; this adds it to the log file.
         log::error!("{error}");
     }
     result

@@ -1,4 +1,4 @@
-//! Carries a plan out: trees first, then the store, then files.
+//! Applies a plan: published trees first, then the database, then files.
 
 use super::error::CleanupError;
 use super::plan::{Plan, UnknownObjects, plan};
@@ -8,19 +8,19 @@ use crate::publish::{self, RequestError};
 use crate::storage::{Storage, dry_run};
 use crate::store::{Reader, StoreError};
 
-/// What a cleanup has done.
+/// The result of a cleanup.
 #[derive(Debug)]
 pub struct CleanupOutcome {
-    /// As it was carried out.
+    /// The plan as it was applied.
     pub plan: Plan,
-    /// Why trees could not be tended: they keep what they need, and the rest was cleaned up.
+    /// Errors at published trees: these keep everything they need; the rest was cleaned up.
     pub errors: Vec<RequestError>,
-    /// The store's file, in bytes.
+    /// Size of the database file, in bytes.
     pub store_before: u64,
     pub store_after: u64,
 }
 
-/// Cleans a storage up that the caller holds alone.
+/// Cleans up a storage. The caller holds it exclusively.
 pub fn cleanup(
     storage: &Storage,
     config: &Config,
@@ -41,11 +41,11 @@ pub fn cleanup(
     })
 }
 
-/// Ends what killed runs began at trees.
+/// Finishes or undoes what killed runs left at published trees.
 fn recover(storage: &Storage) -> Result<Vec<RequestError>, StoreError> {
     let mut errors = Vec::new();
     for (path, tree) in &storage.read(Reader::trees)? {
-        // Also where the tree is not there: what a killed first publishing staged may be.
+        // Even if the tree is missing: the files that a killed first publishing staged may exist.
         let recovered = publish::recover_tree(storage, path);
         let failed = |source| RequestError::failed(&tree.repository, source);
         errors.extend(recovered.err().map(failed));
@@ -53,8 +53,8 @@ fn recover(storage: &Storage) -> Result<Vec<RequestError>, StoreError> {
     Ok(errors)
 }
 
-/// Takes away what the plan lists, and makes the store small again. The plan is left as it was
-/// carried out.
+/// Removes what the plan lists, and compacts the database. Updates the plan to what was really
+/// applied.
 fn apply(
     storage: &Storage,
     config: &Config,

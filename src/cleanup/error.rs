@@ -1,4 +1,4 @@
-//! What ends a cleanup. A tree that cannot be tended does not.
+//! Errors that abort a cleanup. An error at a single published tree does not.
 
 use std::io;
 

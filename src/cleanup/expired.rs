@@ -1,4 +1,4 @@
-//! Generations of published trees whose time is over: found by the plan, removed when it is applied.
+//! Expired generations of published trees: the plan finds them, applying it removes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::store::records::TreeRecord;
 use crate::store::{Name, Reader, Store, StoreError};
 use crate::time::now;
 
-/// By tree, the manifests of generations that need not stay any longer.
+/// For each tree, the manifests of the expired generations.
 #[derive(Debug, Default)]
 pub struct Expired(BTreeMap<PathBuf, BTreeSet<ObjectId>>);
 
@@ -33,7 +33,7 @@ impl Expired {
         self.0.keys()
     }
 
-    /// Whether the manifest counts no longer once the name's expired generations are removed.
+    /// Whether the manifest is only needed by an expired generation of this tree.
     pub fn contains(&self, name: &Name, manifest: ObjectId) -> bool {
         match name {
             Name::Tree { path, .. } => {
@@ -44,8 +44,8 @@ impl Expired {
         }
     }
 
-    /// Publishes the trees without them. A tree that cannot be published keeps its generations, and
-    /// is not listed any more.
+    /// Publishes the trees again without these generations. A tree that cannot be published keeps
+    /// its generations and is dropped from the list.
     pub fn remove(
         &mut self,
         storage: &Storage,
@@ -73,7 +73,7 @@ impl Expired {
     }
 }
 
-/// What is on a disk that is away is not looked at, and stays.
+/// Trees on disks that are not mounted are skipped and keep everything.
 fn present_trees(store: &Store) -> Result<BTreeMap<PathBuf, TreeRecord>, StoreError> {
     let mut trees = store.read(Reader::trees)?;
     trees.retain(|path, tree| {

@@ -1,20 +1,26 @@
-//! Cleanup: what no state, snapshot or published tree needs is found first, shown, and then taken away.
+//! Cleanup: removes what no state, snapshot or published tree needs. Plan first, print the plan,
+//! then apply it.
 //!
 //! ```text
-//! apply       the whole of it: killed publishings are ended, then the plan is made and carried out
-//!   plan        what is needed and what is not; a dry run ends here
-//!     expired     generations of published trees whose time is over
+//! apply       all steps: recover from killed publishings, plan, apply the plan
+//!   plan        what can be removed; a dry run ends here
+//!     expired     expired generations of published trees
 //! ```
 //!
-//! - The caller holds the storage alone, so nothing is on its way into the pool: there is no time to wait for.
-//! - The store forgets first, in one transaction, and files go after it: killed in between, a file is left that nothing
-//!   names, and the next cleanup finds it. Never is something named that is not there.
-//! - What the plan says of trees is a forecast. Once they were published without their old generations, the store is asked
-//!   again, and what a tree keeps after all stays.
-//! - Each file is removed only while the lock is held: it may have been taken away from this run.
-//! - Before the first file goes the store's generation is raised, and the marker's after it: a store that came out of a backup is behind.
-//! - What lay in the pool when its store was put over it may be needed by a store that was lost: it stays until it is given up.
-//! - Files in the pool's directories that do not have an object's name are not ours, and stay.
+//! - The caller holds the storage exclusively. No download is in progress, so no grace period is
+//!   needed.
+//! - The database is changed first, in one transaction, and files are removed after it: a kill in
+//!   between leaves unreferenced files, which the next cleanup finds. The database never refers to
+//!   a missing file.
+//! - What the plan says about trees is a forecast. After the trees were published without their
+//!   expired generations, the database is read again, and what a tree still needs is kept.
+//! - Each file is removed only while the lock is valid: another run may have taken over.
+//! - Before the first file is removed, the generation of the database is increased, and after it
+//!   that of the pool marker: this detects a database that was restored from an older backup.
+//! - Objects that are older than the database may be needed by a database that was lost: they are
+//!   kept until the user gives them up (`--forget-unknown`).
+//! - Files in the directories of the pool whose names are not object names are not ours and are
+//!   kept.
 
 mod apply;
 mod error;

@@ -1,4 +1,4 @@
-//! What is needed, and what is not.
+//! The plan of a cleanup: what is needed, and what can be removed.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, SystemTime};
@@ -11,28 +11,29 @@ use crate::pool::{Partial, PartialKind, Pool};
 use crate::storage;
 use crate::store::{Needed, Store};
 
-/// Younger ones may be continued by the next sync.
+/// A younger partial download may still be resumed by the next sync.
 const STALE: Duration = Duration::from_hours(24);
 
-/// What is needed, and what is not.
+/// What a cleanup removes and keeps.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Generations of trees whose time is over. What only they have is not needed.
+    /// Expired generations of trees. Objects that only they need are removed.
     pub expired: Expired,
-    /// Objects with a file that nothing needs, and their sizes in bytes.
+    /// Objects in the pool that nothing needs, with their sizes in bytes.
     pub objects: Vec<(ObjectId, u64)>,
-    /// Downloads that nobody continued for a day, and what killed runs were making.
+    /// Downloads that were not resumed within a day, and leftovers of killed runs.
     pub partials: Vec<Partial>,
-    /// Manifests that nothing names.
+    /// Number of unreferenced manifests.
     pub manifests: u64,
-    /// Objects that nothing needs as far as the store knows, but that are older than the store.
+    /// Objects that the database does not need, but that are older than the database.
     pub unknown: Files,
-    /// Since when the store does not know everything; `None` where it does, or where the rest is given up.
+    /// Objects older than this time may be needed by a lost database; `None` if there are none, or
+    /// if the user gave them up.
     pub adopting: Option<i64>,
     /// All objects in the pool.
     pub pool: Files,
     pub needed: Needed,
-    /// Manifests that the store has.
+    /// Number of manifests in the database.
     known_manifests: u64,
 }
 
@@ -50,7 +51,7 @@ impl Files {
     }
 }
 
-/// What becomes of objects that were in the pool before its store.
+/// Whether objects that are older than the database are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownObjects {
     Keep,
@@ -58,27 +59,27 @@ pub enum UnknownObjects {
 }
 
 impl Plan {
-    /// Bytes that will be free.
+    /// Bytes that are freed.
     pub fn bytes(&self) -> u64 {
         self.object_bytes().saturating_add(self.partial_bytes())
     }
 
-    /// Of the objects that go.
+    /// Size of the objects to remove.
     pub fn object_bytes(&self) -> u64 {
         sum(self.objects.iter().map(|(_, size)| *size))
     }
 
-    /// Of the downloads that go.
+    /// Size of the partial downloads to remove.
     pub fn partial_bytes(&self) -> u64 {
         sum(self.partials.iter().map(|partial| partial.bytes))
     }
 
-    /// Objects that stay.
+    /// Number of objects that are kept.
     pub fn kept(&self) -> u64 {
         self.needed.objects.len() as u64
     }
 
-    /// Takes over what is needed once trees were published without their expired generations.
+    /// Updates the plan after trees were published without their expired generations.
     pub(super) fn keep(&mut self, needed: Needed) {
         self.objects
             .retain(|(object, _)| !needed.objects.contains_key(object));
@@ -95,7 +96,7 @@ fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
     sizes.fold(0, u64::saturating_add)
 }
 
-/// Finds out what is not needed.
+/// Determines what can be removed.
 pub fn plan(
     store: &Store,
     pool: &Pool,
@@ -132,7 +133,8 @@ pub fn plan(
     plan.partials = pool.partials()?;
     let now = SystemTime::now();
     plan.partials.retain(|partial| {
-        // One from the future was made under a clock that was wrong: it would stay until then.
+        // A time in the future comes from a wrong clock: without this, the file would be kept until
+        // then.
         let age = now
             .duration_since(partial.modified)
             .unwrap_or_else(|ahead| ahead.duration());

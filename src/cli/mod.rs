@@ -1,6 +1,6 @@
-//! The command line. This one definition gives the parser, `--help` and the man pages.
+//! The command line: one definition for the parser, `--help` and the man pages.
 //!
-//! One file for each noun. Every line of a help text fits 100 columns.
+//! One file for each noun. Lines of help texts fit 100 columns.
 
 mod config;
 mod db;
@@ -25,7 +25,7 @@ pub use snapshot::{
     SnapshotList, SnapshotMerge,
 };
 
-/// In every command's help below what is its own.
+/// The heading of global options, below the options of the command itself.
 const GLOBAL: &str = "Global options";
 
 const EXIT_STATUS: &str = "\
@@ -154,7 +154,7 @@ pub enum Command {
     Generate(Generate),
 }
 
-/// Of every command that changes the storage.
+/// An option of every command that changes the storage.
 #[derive(Debug, Args)]
 pub struct WaitOptions {
     /// Wait for at most TIME (30s, 10m, 2h) if another run holds a lock

@@ -156,10 +156,10 @@ pub struct SnapshotMerge {
     pub waiting: WaitOptions,
 }
 
-/// One line that is not empty, with nothing around it.
+/// A single line, not empty, without leading and trailing spaces.
 fn release_value(text: &str) -> Result<String, String> {
     if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
-        return Err("it must be one line without blanks around it".to_owned());
+        return Err("must be one line without leading or trailing spaces".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -1,7 +1,8 @@
 //! `chantal generate`.
 //!
-//! The manual pages come from the command line's one definition: its commands, options and texts. Only what the parser has
-//! no place for is written here. The same program writes the same bytes every time: no date, nothing of the machine.
+//! The manual pages are generated from the definition of the command line: its commands, options
+//! and texts. Only what the parser has no place for is written here. The output is reproducible: no
+//! date, nothing specific to the machine.
 
 use std::fmt::Write as _;
 
@@ -12,7 +13,7 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 use crate::cli::{Cli, GenerateMan};
 use crate::error::Error;
 
-/// What chantal reads and writes, with the configuration's defaults.
+/// The files of chantal, with the default paths.
 const FILES: [(&str, &str); 6] = [
     (
         "/etc/chantal/conf.d/*.yaml",
@@ -45,9 +46,9 @@ const FILES: [(&str, &str); 6] = [
 
 /// Writes `chantal.1` and a page for every subcommand.
 pub fn man(arguments: &GenerateMan) -> Result<(), Error> {
-    // `help` would have a page for every command that has one already.
+    // Without this, `help` would get a second page for every command.
     let mut command = Cli::command().disable_help_subcommand(true);
-    // Adds `--help` and the full names of subcommands, as the parser would.
+    // Adds `--help` and the full names of subcommands, as the parser does.
     command.build();
     let source = format!("{} {}", command.get_name(), env!("CARGO_PKG_VERSION"));
     let mut pages = Vec::new();
@@ -58,7 +59,7 @@ pub fn man(arguments: &GenerateMan) -> Result<(), Error> {
     Ok(())
 }
 
-/// The page of `command` and those below it. `parents` starts with chantal itself.
+/// The page of `command` and its subcommands. `parents` starts with chantal itself.
 fn collect(
     command: &Command,
     parents: &[&Command],
@@ -119,13 +120,14 @@ fn page(command: &Command, parents: &[&Command], source: &str) -> Result<String,
     own.control("SH", ["SEE ALSO"]);
     see_also(&mut own, command, parents);
 
-    // clap_mangen would write nothing for an empty date, and so put the source in its place.
+    // clap_mangen omits an empty date, and the source would take its position.
     let name = hyphens(&name_of(command));
     let header = format!(".TH \"{name}\" \"1\" \"\" \"{source}\" \"chantal manual\"\n");
     Ok(header + &fonts(&plain(&sections)) + &own.to_roff())
 }
 
-/// The text after `--help`: a heading with a colon, entries (`  4    refused: ...`) and paragraphs.
+/// Formats the text after `--help`: a heading with a colon, entries (`  4    refused: ...`) and
+/// paragraphs.
 fn after_help(roff: &mut Roff, text: &str) {
     for line in text.lines() {
         if let Some(heading) = line.strip_suffix(':') {
@@ -145,7 +147,7 @@ fn after_help(roff: &mut Roff, text: &str) {
     }
 }
 
-/// The commands above, beside and below; chantal's own page names every one.
+/// The parents, siblings and subcommands; the main page lists all commands.
 fn see_also(roff: &mut Roff, command: &Command, parents: &[&Command]) {
     let mut names: Vec<String> = parents.iter().copied().map(name_of).collect();
     match parents {
@@ -170,12 +172,12 @@ fn all_below(command: &Command, names: &mut Vec<String>) {
     }
 }
 
-/// A hyphen as it is typed, not as it is printed in a word.
+/// Escapes hyphens, so that they are not printed as typographic ones.
 fn hyphens(name: &str) -> String {
     name.replace('-', "\\-")
 }
 
-/// Without the definition of an apostrophe that starts each generated section, and without blanks at line ends.
+/// Removes the definition of an apostrophe at the start of each section, and spaces at line ends.
 fn plain(sections: &str) -> String {
     let mut text = String::new();
     for line in sections.lines() {
@@ -187,7 +189,7 @@ fn plain(sections: &str) -> String {
     text
 }
 
-/// `` `latest_path` `` as `--help` shows it becomes bold; but in NAME, which other programs read, plain.
+/// Formats `` `latest_path` `` in bold, but not in NAME, which other programs parse.
 fn fonts(page: &str) -> String {
     let mut text = String::new();
     let mut in_name = false;

@@ -1,4 +1,4 @@
-//! `chantal init`: everything that has to be there before the first sync. What exists already is left alone.
+//! `chantal init`: creates everything that the first sync needs. Existing files are not changed.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::report::InitializedStorage;
 use crate::storage::{self, Storage};
 
-/// Before anything is logged: what else runs makes no directories above the log file.
+/// Called before the first log line: other commands do not create parents of the log file.
 pub fn create_log_directory(config: &Config) -> Result<(), Error> {
     let file = config.logging.file.as_deref();
     if let Some(directory) = file.and_then(Path::parent) {
@@ -18,7 +18,7 @@ pub fn create_log_directory(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// `written` has what was written before.
+/// `written` contains the files that were created before.
 pub fn init(
     context: &Context<'_>,
     waiting: &WaitOptions,
@@ -30,7 +30,7 @@ pub fn init(
     let before = storage::half_made(&config.storage);
     let storage = Storage::init(&config.storage, &requester).inspect_err(|_| {
         let left = storage::half_made(&config.storage).into_iter();
-        // What another run is making is not this one's.
+        // Not the files that another run is creating.
         let own = left.filter(|path| !before.contains(path));
         written.extend(own.map(|path| path.display().to_string()));
     })?;
@@ -52,16 +52,16 @@ pub fn init(
         }
         if made.created {
             text += &format!(
-                "made the storage {} with its pool {}\n",
+                "created storage {} with pool {}\n",
                 made.storage.display(),
                 made.pool.display()
             );
         } else {
             let path = made.storage.display();
-            text += &format!("the storage {path} is there already\n");
+            text += &format!("storage {path} already exists\n");
         }
         if !made.written.is_empty() {
-            text += "next: describe a repository in repos.d, then `chantal repo sync --all`\n";
+            text += "next: define a repository in repos.d, then run `chantal repo sync --all`\n";
         }
         text
     })?;

@@ -1,5 +1,5 @@
-//! The commands: one file per noun, one function per verb. They talk to the user; the modules below
-//! do the work and never print.
+//! The commands: one file per noun, one function per verb. They print results; the modules below do
+//! the work and never print.
 
 pub mod config;
 pub mod db;
@@ -26,13 +26,13 @@ use crate::storage::Storage;
 
 pub use crate::report::Failure;
 
-/// What every command gets.
+/// The context of every command.
 pub struct Context<'a> {
     pub config: &'a Config,
     pub config_dir: &'a Path,
     pub output: Output,
     pub progress: Progress,
-    /// What our own roots are signed with.
+    /// Signs the roots that chantal generates.
     pub key: ConfiguredKey<'a>,
 }
 
@@ -51,21 +51,18 @@ impl<'a> Context<'a> {
                 .iter()
                 .map(|repository| repository.id.as_str())
                 .collect();
-            let name = id.as_str();
             Error::Usage(if let Some(file) = self.config.may_be_about(id) {
-                format!(
-                    "there is no repository {name:?} in the files that can be used: {} cannot",
-                    file.display()
-                )
+                let file = file.display();
+                format!("unknown repository {id}: {file} is invalid and may define it")
             } else if known.is_empty() {
-                format!("there is no repository {name:?}: none is configured")
+                format!("unknown repository {id}: no repository is configured")
             } else {
-                format!("there is no repository {name:?}, only {}", known.join(", "))
+                format!("unknown repository {id} (known: {})", known.join(", "))
             })
         })
     }
 
-    /// The chosen repositories: all enabled ones, or those that were named, enabled or not.
+    /// The selected repositories: all enabled ones, or the named ones, even if they are disabled.
     pub fn repositories(&self, which: &RepositorySelection) -> Result<Vec<&'a Repository>, Error> {
         if which.all {
             self.enabled_repositories()
@@ -74,7 +71,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Repositories with these names, each once.
+    /// The repositories with these names, without duplicates.
     pub fn named_repositories(&self, ids: &[RepoId]) -> Result<Vec<&'a Repository>, Error> {
         let mut chosen: Vec<&Repository> = Vec::new();
         for id in ids {
@@ -86,7 +83,7 @@ impl<'a> Context<'a> {
         Ok(chosen)
     }
 
-    /// None is an error.
+    /// All enabled repositories; an error if there are none.
     pub fn enabled_repositories(&self) -> Result<Vec<&'a Repository>, Error> {
         let enabled: Vec<&Repository> = self
             .config
@@ -98,7 +95,7 @@ impl<'a> Context<'a> {
             let what = if self.config.broken.is_empty() {
                 "no repository is enabled"
             } else {
-                "no repository that can be used is enabled"
+                "no valid repository is enabled"
             };
             return Err(Error::Usage(what.to_owned()));
         }
@@ -118,7 +115,7 @@ impl Context<'_> {
         }
     }
 
-    /// A path from the command line at which a tree can be published, absolute.
+    /// A path from the command line where a tree can be published, made absolute.
     pub fn publish_path(&self, path: &Path) -> Result<PathBuf, Error> {
         let path = real(&absolute(path)?);
         match publish_path_conflict(self.config, self.config_dir, &path) {
@@ -128,7 +125,7 @@ impl Context<'_> {
     }
 }
 
-/// The run of a command, which listens to interruptions from now on.
+/// Identifies this run, and starts to listen for interruptions.
 pub fn requester(command: &'static str, waiting: &WaitOptions) -> Result<Requester, Error> {
     Ok(Requester {
         command,
@@ -146,7 +143,7 @@ impl From<&Error> for Failure {
     }
 }
 
-/// Prints each error as it is, and gives back what the run ends with.
+/// Combines the errors of several repositories into one; its exit code is the most severe.
 pub fn conclude(errors: Vec<Error>) -> Result<(), Error> {
     let Some(exit) = Error::most_severe(&errors) else {
         return Ok(());

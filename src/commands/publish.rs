@@ -40,7 +40,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
     };
     if to.is_some() && repositories.len() > 1 {
         return Err(Error::Usage(
-            "--to is one place, and these are several repositories".to_owned(),
+            "--to cannot be used with several repositories".to_owned(),
         ));
     }
     let requester = requester("publish", &arguments.waiting)?;
@@ -56,7 +56,7 @@ pub fn publish(context: &Context<'_>, arguments: &cli::Publish) -> Result<(), Er
         }
     }
     if results.is_empty() && errors.is_empty() {
-        log::warn!("nothing is published: no enabled repository has publish.latest_path");
+        log::warn!("nothing to publish: no enabled repository has publish.latest_path");
     }
     context.output.result(&results, |results| {
         let lines: Vec<String> = results
@@ -136,7 +136,8 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
         let (repository, name) = (&snapshot.repository, &snapshot.name);
         TreeSelection::Snapshot { repository, name }.select(&trees)?
     } else if let Some(repository) = &which.repo_id {
-        // What was published may outlive its definition; a name that neither knows is a slip.
+        // Trees may exist for a repository that is no longer configured; a name that is unknown in
+        // both places is a typo.
         if !trees.values().any(|tree| tree.repository == *repository) {
             context.repository(repository)?;
         }
@@ -155,7 +156,7 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     }
     context.output.result(&removed, |removed| {
         if removed.is_empty() && errors.is_empty() {
-            return "nothing is published of it".to_owned();
+            return "nothing to remove: not published".to_owned();
         }
         let lines: Vec<String> = removed.iter().map(describe_removal).collect();
         lines.join("\n")
@@ -163,7 +164,7 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
     conclude(errors)
 }
 
-/// For people: how a tree was unpublished.
+/// The text for an unpublished tree.
 pub fn describe_removal(tree: &UnpublishedTree) -> String {
     let path = tree.path.display();
     if tree.missing {
@@ -173,12 +174,12 @@ pub fn describe_removal(tree: &UnpublishedTree) -> String {
     }
 }
 
-/// For people: a tree that was missing.
+/// The text for a tree that was missing.
 pub fn describe_forgotten(path: &str) -> String {
-    format!("forgot {path}: it is missing, and files on its disk are kept")
+    format!("forgot {path}: it is missing; files on its disk are kept")
 }
 
-/// What `--forget-absent` means.
+/// The meaning of `--forget-absent`.
 pub fn absent(arguments: &cli::ForgetAbsent) -> MissingTree {
     if arguments.forget_absent {
         MissingTree::Forget
@@ -187,7 +188,7 @@ pub fn absent(arguments: &cli::ForgetAbsent) -> MissingTree {
     }
 }
 
-/// For people.
+/// The text for a published tree.
 pub fn describe(tree: &PublishedTree) -> String {
     let path = tree.path.display();
     if tree.unpublished {
@@ -211,14 +212,14 @@ pub fn describe(tree: &PublishedTree) -> String {
         (None, Some(OwnRootKind::Unsigned | OwnRootKind::Signed)) => {
             let setting = tree.format.rules().unsigned_setting();
             text += &format!(
-                "\n  not signed, no signing.key_file is configured: clients take it only with {setting}"
+                "\n  unsigned (no signing.key_file configured): clients reject it without {setting}"
             );
         }
         (None, None) => {}
     }
     if let Some(expired) = tree.expired {
         text += &format!(
-            "\n  it was valid until {}: clients refuse it unless they set `Check-Valid-Until: no`",
+            "\n  expired on {}: clients reject it without `Check-Valid-Until: no`",
             rfc3339(expired.0)
         );
     }

@@ -1,4 +1,4 @@
-//! What is wrong with the storage: exit codes and hints.
+//! Hints for errors of the storage.
 
 use std::io;
 

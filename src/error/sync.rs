@@ -1,4 +1,4 @@
-//! Hints about what went wrong in a sync.
+//! Hints for errors of a sync.
 
 use super::BUG;
 use super::storage::{io_hint, lock_hint, store_hint};
@@ -11,7 +11,7 @@ use crate::trust::KeyError;
 use crate::upstream::{TlsFailure, UpstreamError};
 
 const UNCHANGED: &str = "the state of the last successful sync is unchanged";
-/// What an index that cannot be read and a text that is no root have in common.
+/// For an index that cannot be parsed, and a file that is not a root.
 const BROKEN: &str = "the upstream may be broken, or upstream.url may be wrong";
 
 pub fn sync_hint(repository: &RepoId, error: &SyncError) -> Option<String> {

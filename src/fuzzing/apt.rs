@@ -1,4 +1,4 @@
-//! What APT repositories hold: Release, Packages, Sources, the sums of installer images.
+//! Files of APT repositories: Release, Packages, Sources, checksums of installer images.
 
 use super::{Verdict, check_path, read_index};
 use crate::config::Filters;
@@ -19,7 +19,7 @@ fn apt(distribution: &str) -> Apt {
     .expect("a plain distribution")
 }
 
-/// A suite and a flat repository read the same text.
+/// Parses the text as a suite and as a flat repository.
 pub fn release(text: &[u8]) -> Verdict {
     let mut verdict = Verdict::Refused;
     for (distribution, directory) in [("stable", "dists/stable/"), ("flat/", "flat/")] {

@@ -1,4 +1,5 @@
-//! The configuration. An input is a file of `conf.d`; what follows a line `%%` is a file of `repos.d`.
+//! The configuration. An input is a file of `conf.d`; the text after a line `%%` is a file of
+//! `repos.d`.
 
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use crate::config;
 
 pub fn load(input: &[u8]) -> Verdict {
     thread_local! {
-        // Making directories takes longer than reading what is in them.
+        // Creating directories takes longer than reading their files.
         static DIRECTORY: tempfile::TempDir = {
             let directory = tempfile::tempdir().expect("a temporary directory");
             for folder in ["conf.d", "repos.d"] {

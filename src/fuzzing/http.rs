@@ -1,6 +1,8 @@
-//! What a server answers: statuses, redirects, ranges, validators. A server in this process sends the input word by word.
+//! Responses of servers: statuses, redirects, ranges, validators. A server in this process sends
+//! the input verbatim.
 //!
-//! The first byte of an input says what is asked for: a small file, the same with validators, the rest of a download.
+//! The first byte of an input selects the request: a small file, the same with validators, the rest
+//! of a download.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -18,15 +20,15 @@ use crate::progress::Progress;
 use crate::rel_path::RelPath;
 use crate::upstream::{Expected, Small, Upstream, Validators};
 
-/// The file that downloads are for, and what of it an earlier attempt brought.
+/// The file to download, and the part that an earlier attempt received.
 const FILE: &[u8] = b"the content of a package\n";
 const BROUGHT: usize = 5;
 const POOL_ID: &str = "pool";
 
-/// What the server sends, whatever it is asked.
+/// The response to every request.
 static ANSWER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// A repository at the server, with the directory that holds its pool.
+/// A repository on the server, with the directory of its pool.
 static REPOSITORY: LazyLock<(config::Config, tempfile::TempDir)> = LazyLock::new(|| {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
@@ -59,7 +61,7 @@ static REPOSITORY: LazyLock<(config::Config, tempfile::TempDir)> = LazyLock::new
     (config, directory)
 });
 
-/// A client that hangs up is none of the server's business.
+/// Clients may close the connection.
 fn serve(mut stream: TcpStream) {
     let mut request = Vec::new();
     let mut byte = [0];
@@ -75,7 +77,7 @@ fn serve(mut stream: TcpStream) {
 }
 
 pub fn answer(input: &[u8]) -> Verdict {
-    // One at a time: there is one answer. The replay may run beside itself.
+    // One request at a time, because there is only one response. The replay may run in parallel.
     static RUNNING: Mutex<()> = Mutex::new(());
     let _running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     let Some((kind, answer)) = input.split_first() else {
@@ -85,7 +87,8 @@ pub fn answer(input: &[u8]) -> Verdict {
         return Verdict::Refused;
     }
     let (config, directory) = &*REPOSITORY;
-    // A new one: the connections of the last one are closed, and whether it had noticed would be chance.
+    // A new client: otherwise the result depends on whether the last one noticed that its
+    // connections were closed.
     let upstream = &Upstream::open(config, &config.repositories[0], None, &Interrupt::default())
         .expect("no credentials are needed");
     answer.clone_into(&mut ANSWER.lock().unwrap_or_else(PoisonError::into_inner));
@@ -104,7 +107,7 @@ pub fn answer(input: &[u8]) -> Verdict {
 fn small(upstream: &Upstream, path: &RelPath, known: Option<&Validators>) -> Verdict {
     match upstream.small(path, known) {
         Ok(Small::Body { validators, .. }) => {
-            // They come back in later requests.
+            // Validators are sent in later requests.
             for value in [validators.etag, validators.last_modified].iter().flatten() {
                 assert!(!value.contains(['\r', '\n', '\0']), "{value:?}");
             }
@@ -124,7 +127,7 @@ fn small(upstream: &Upstream, path: &RelPath, known: Option<&Validators>) -> Ver
 
 fn download(upstream: &Upstream, path: &RelPath, pool: &Path) -> Verdict {
     let object = ObjectId::of(FILE);
-    // A new one, because a pool remembers what it brought.
+    // A new pool, because a pool remembers its downloads.
     let pool = Pool::open(pool, POOL_ID).expect("it was made before");
     let requester = Requester {
         command: "fuzz",
@@ -159,7 +162,8 @@ fn download(upstream: &Upstream, path: &RelPath, pool: &Path) -> Verdict {
     }
 }
 
-/// Fuzzing asks nobody but the server above: a redirect whose target could be another host is left out.
+/// Fuzzing only sends requests to the server above: a redirect that may lead to another host is
+/// skipped.
 fn leaves_server(answer: &[u8]) -> bool {
     let lower = answer.to_ascii_lowercase();
     let names_target = |line: &&[u8]| line.windows(8).any(|word| word == b"location");

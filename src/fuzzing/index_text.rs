@@ -1,4 +1,5 @@
-//! Unpacking. The first two bytes of an input are the declared open size, all ones for none; the rest is the packed index.
+//! Decompression. The first two bytes of an input are the declared uncompressed size, all ones for
+//! none; the rest is the compressed index.
 
 use std::io::{BufRead, Read};
 
@@ -7,7 +8,8 @@ use crate::digest::{Algorithm, Digest};
 use crate::format::Open;
 use crate::format::compression::{Compression, IndexText};
 
-/// What is read of an index whose size nobody declares; reading up to the real limit would take too long.
+/// The limit for an index without a declared size; reading up to the real limit would take too
+/// long.
 const ENOUGH: usize = 16 << 20;
 
 pub fn gzip(input: &[u8]) -> Verdict {
@@ -60,7 +62,7 @@ fn unpack(compression: Compression, input: &[u8]) -> Verdict {
         assert!(content.len() as u64 <= size, "more than was declared");
     }
 
-    // The whole is good exactly when it has the declared size and digest.
+    // The index is valid if and only if it has the declared size and digest.
     let mut hasher = crate::digest::Hasher::new(Algorithm::Sha256);
     hasher.update(&content);
     let right = hasher.finish().1;

@@ -1,6 +1,6 @@
-//! Manifests and their chunks: chantal writes them, but reads them from files that others may have changed.
+//! Manifests and their chunks: chantal writes them, but the files may have been changed by others.
 //!
-//! An input is a chunk or a manifest, told apart by how it begins.
+//! An input is a chunk or a manifest, depending on its first bytes.
 
 use super::{Verdict, check_path};
 use crate::manifest::{CHUNK_ENTRIES_MAX, Manifest, Version, build_as, decode_chunk};
@@ -19,7 +19,8 @@ pub fn manifest(input: &[u8]) -> Verdict {
     for entry in &entries {
         check_path(&entry.path);
     }
-    // A chunk may hold what no whole manifest may: a file whose directory is a file.
+    // A chunk may contain entries that are invalid in a complete manifest: a file whose directory
+    // is a file.
     let version = if input.starts_with(b"chantal chunk 1") {
         Version::One
     } else {

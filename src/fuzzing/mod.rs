@@ -1,8 +1,10 @@
-//! What is fuzzed: a function for each parser, which reads the way a sync reads and checks what comes out.
+//! The fuzzing targets: one function for each parser, which reads like a sync does and checks the
+//! result.
 //!
-//! A parser may refuse anything. It must not panic, hang, take memory for sizes that are only declared, or let through what
-//! its type promises not to hold: that is asserted here. `.ci/fuzz` feeds these functions by libFuzzer (`tests/fuzz` holds its
-//! programs); `replay` feeds them all of `fixtures/fuzz` in every `cargo test`.
+//! A parser may refuse any input. It must not panic, hang, allocate memory for sizes that are only
+//! declared, or return values that its types exclude: these functions assert that. `.ci/fuzz` runs
+//! them with libFuzzer (`tests/fuzz` has its programs); `replay` runs them with all files of
+//! `fixtures/fuzz` in every `cargo test`.
 
 mod apt;
 mod configuration;
@@ -24,7 +26,7 @@ use std::io::{BufRead, BufReader};
 use crate::format::{FormatError, Index, IndexKind, Open, Presence, Reference, Selected, Variant};
 use crate::rel_path::RelPath;
 
-/// What became of an input.
+/// The result for an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Accepted,
@@ -42,7 +44,7 @@ impl Verdict {
 
 pub type Target = fn(&[u8]) -> Verdict;
 
-/// Every target by its name, which is also that of its directory in `fixtures/fuzz`.
+/// All targets by name, which is also the name of the directory in `fixtures/fuzz`.
 pub const TARGETS: [(&str, Target); 24] = [
     ("openpgp-armor", signatures::armor),
     ("openpgp-keyring", signatures::keyring),
@@ -70,7 +72,7 @@ pub const TARGETS: [(&str, Target); 24] = [
     ("http-answer", http::answer),
 ];
 
-/// Holds a path against what [`RelPath`] promises, worked out apart from its code.
+/// Checks a path against the guarantees of [`RelPath`], independently of its code.
 fn check_path(path: &RelPath) {
     let text = path.as_str();
     assert!(!text.is_empty() && text.len() <= 3000, "{text:?}");
@@ -84,7 +86,8 @@ fn check_path(path: &RelPath) {
     assert_eq!(RelPath::parse(text).as_ref(), Ok(path));
 }
 
-/// Reads an index of this kind as sync does, and once more in small pieces: where reads end must not matter.
+/// Reads an index of this kind like a sync, and again in small pieces: the position of read
+/// boundaries must not matter.
 fn read_index(selected: &dyn Selected, name: &str, kind: IndexKind, text: &[u8]) -> Verdict {
     let index = Index {
         name: name.to_owned(),
@@ -103,7 +106,7 @@ fn read_index(selected: &dyn Selected, name: &str, kind: IndexKind, text: &[u8])
     let whole = references(selected, &index, &mut { text });
     let size = text.len() % 61 + 1;
     let pieces = references(selected, &index, &mut BufReader::with_capacity(size, text));
-    // Of several errors the one that is seen first may be another.
+    // If there are several errors, the first one may differ.
     assert_eq!(
         whole.as_ref().ok(),
         pieces.as_ref().ok(),

@@ -1,4 +1,5 @@
-//! Paths that upstreams name. An input is a path, or two with a newline between: the second is joined to the first.
+//! Paths from upstreams. An input is a path, or two with a newline between them: the second is
+//! joined to the first.
 
 use super::{Verdict, check_path};
 use crate::rel_path::RelPath;

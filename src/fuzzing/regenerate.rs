@@ -1,7 +1,7 @@
-//! New indexes over packages: what was written can be read back, what was copied reads as it did, and nothing that names no package
-//! gets in.
+//! Generated indexes: they can be parsed, copied records are unchanged, and records of other
+//! packages are not included.
 //!
-//! An input's first line is the name of the index that the rest is the text of.
+//! The first line of an input is the name of the index, the rest is its text.
 
 use std::cell::RefCell;
 use std::io::{BufRead, Write};
@@ -31,11 +31,11 @@ const RELEASE: &[u8] = b"Suite: stable\nArchitectures: all\nComponents: main\nSH
 const REPOMD: &[u8] = b"<repomd><revision>1</revision><data type=\"primary\"><location href=\"repodata/primary.xml\"/>\
     <checksum type=\"sha256\">e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855</checksum></data></repomd>";
 
-/// Texts in memory.
+/// Indexes in memory.
 struct MemoryIndexes {
     all: Vec<Index>,
     contents: Vec<Vec<u8>>,
-    /// By the place of an index, how often it was read.
+    /// How often each index was read.
     reads: RefCell<Vec<u64>>,
 }
 
@@ -96,7 +96,7 @@ impl Indexes for MemoryIndexes {
     }
 }
 
-/// Keeps what is stored.
+/// Stores the files in memory.
 struct StoredFiles(Vec<Vec<u8>>);
 
 impl Sink for StoredFiles {
@@ -134,7 +134,7 @@ fn references(
     Ok(all)
 }
 
-/// Takes all packages but the second into new indexes, and reads those again.
+/// Generates new indexes of all packages except the second, and reads them again.
 fn regenerate(
     selected: &dyn Selected,
     root: &[u8],
@@ -168,9 +168,9 @@ fn regenerate(
         let text = String::from_utf8_lossy(&kept.0[0]).into_owned();
         assert!(!text.contains("Package:"), "nothing was chosen: {text}");
     }
-    // Nobody else's word is in what tells of packages.
+    // Indexes of packages contain nothing from other files.
     assert!(after.iter().all(|reference| chosen.has(&reference.path)));
-    // Once more it is the same.
+    // The result is reproducible.
     let again = RefCell::new(StoredFiles(Vec::new()));
     selected.regenerate(&[source], &mut *again.borrow_mut())?;
     assert_eq!(again.borrow().0, kept.0);
@@ -242,7 +242,8 @@ mod tests {
     const SOURCES: &[u8] = b"Package: hello\nVersion: 1\nDirectory: pool\nChecksums-Sha256:\n \
         e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 1 h.dsc\n";
 
-    /// Chooses and writes new indexes, as a sync does. Returns the paths that are chosen, and the new indexes.
+    /// Selects packages and writes new indexes like a sync. Returns the selected paths and the new
+    /// indexes.
     fn filtered(
         selected: &dyn Selected,
         root: &[u8],
@@ -294,7 +295,7 @@ mod tests {
             sources: true,
             filters,
         });
-        // One package stands there twice: both elements are kept, and counted.
+        // A package is listed twice: both elements are kept and counted.
         let primary = String::from_utf8(PRIMARY.to_vec()).unwrap();
         let start = primary.find("<package ").unwrap();
         let element = &primary[start..primary.find("</metadata>").unwrap()];

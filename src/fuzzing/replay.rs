@@ -1,7 +1,8 @@
-//! All of `fixtures/fuzz` again: what fuzzing found, and inputs of the nasty kinds that are known.
+//! Runs all inputs of `fixtures/fuzz`: findings of the fuzzer, and inputs of known problematic
+//! kinds.
 //!
-//! A file lies in the directory of its target. Its name begins with what has to become of it: `good-` or `bad-`. The secret
-//! keys among them were made for this and are trusted nowhere.
+//! Each file is in the directory of its target. Its name starts with the expected result: `good-`
+//! or `bad-`. The secret keys among them were made for this purpose and are not trusted anywhere.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
@@ -30,7 +31,7 @@ fn wanted(name: &str) -> Verdict {
     }
 }
 
-/// What is wrong with a target's treatment of these inputs.
+/// The unexpected results of a target for these inputs.
 fn unexpected_results(target: Target, inputs: &[(&str, &[u8])]) -> Vec<String> {
     let mut unexpected_results = Vec::new();
     for (name, input) in inputs {

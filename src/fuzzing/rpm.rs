@@ -1,4 +1,4 @@
-//! What RPM repositories hold: repomd, primary, lists of deltas, packages.
+//! Files of RPM repositories: repomd, primary, lists of deltas, packages.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::LazyLock;
@@ -37,7 +37,7 @@ pub fn deltas(text: &[u8]) -> Verdict {
     read_index(&rpm(), "prestodelta", IndexKind::OtherFiles, text)
 }
 
-/// Whoever reads advisories has read no word of them before.
+/// Advisories are not parsed before by a sync.
 pub fn updateinfo(text: &[u8]) -> Verdict {
     let whole = advisories(&mut { text });
     let size = text.len() % 61 + 1;
@@ -59,18 +59,18 @@ fn advisories(text: &mut dyn BufRead) -> Result<Vec<AdvisoryRecord>, String> {
     Ok(all)
 }
 
-/// Who signed the packages of `fixtures/openpgp`.
+/// The keys of the packages in `fixtures/openpgp`.
 static KEYS: LazyLock<Keyring> = LazyLock::new(|| {
     let keys = include_bytes!("../../fixtures/openpgp/packages.asc");
     Keyring::parse(keys, "packages.asc").expect("a good keyring")
 });
 
-/// The package that they signed, before it was signed.
+/// The package before it was signed.
 const PACKAGE: &[u8] =
     include_bytes!("../../fixtures/upstream/rpm/Packages/tiny-data-2.1-1.noarch.rpm");
 const LEAD_LENGTH: usize = 96;
 
-/// Header and payload, which is what signatures are over.
+/// Header and payload: the signed part.
 fn signed_part(package: &[u8]) -> &[u8] {
     let number = |at| {
         let bytes = package[at..].first_chunk().expect("a whole package");
@@ -81,7 +81,7 @@ fn signed_part(package: &[u8]) -> &[u8] {
     &package[LEAD_LENGTH + length.next_multiple_of(8)..]
 }
 
-/// A package, judged as when it enters the pool.
+/// A package, verified as when it enters the pool.
 pub fn package(bytes: &[u8]) -> Verdict {
     let signatures = package_signatures(&mut { bytes });
     let size = bytes.len() % 251 + 1;

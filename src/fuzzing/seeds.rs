@@ -1,5 +1,5 @@
-//! What fuzzing starts from: `fixtures/fuzz`, the signed files of `fixtures/openpgp`, the small upstreams of
-//! `fixtures/upstream`, and what is not among them, made here.
+//! The initial inputs of the fuzzer: `fixtures/fuzz`, the signed files of `fixtures/openpgp`, the
+//! small upstreams of `fixtures/upstream`, and generated ones.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// Below a directory that may be absent.
+/// All files below a directory, which may be missing.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -77,7 +77,7 @@ fn signatures(seeds: &mut Vec<Seed>) {
         let targets: &[&str] = match name.as_str() {
             name if name.ends_with("-inline.asc") => &["openpgp-inline", "openpgp-armor"],
             name if name.ends_with("-text.sig") => &["openpgp-armor", "openpgp-detached"],
-            // The whole keyring would only make every execution slow.
+            // The complete keyring would make every execution slow.
             "keyring.asc" => &[],
             name if name.ends_with(".sig") => &["openpgp-detached"],
             name if name.ends_with(".rpm") => &["rpm-package"],
@@ -92,7 +92,7 @@ fn signatures(seeds: &mut Vec<Seed>) {
     }
 }
 
-/// Kinds of keys that gpg does not make, with and without their secret parts.
+/// Kinds of keys that gpg does not generate, with and without their secret parts.
 fn keys(seeds: &mut Vec<Seed>) {
     let mut random = StdRng::seed_from_u64(1);
     for (name, version, kind) in [
@@ -164,7 +164,7 @@ fn upstreams(seeds: &mut Vec<Seed>) {
                 let exact = u16::try_from(text.len())
                     .expect("a small file")
                     .to_be_bytes();
-                // A second stream behind the first one.
+                // A second stream after the first one.
                 let twice = [&exact, &packed[..], &packed[..]].concat();
                 seeds.push((target, format!("{name}-twice"), twice));
             }
@@ -218,7 +218,7 @@ fn configurations(seeds: &mut Vec<Seed>) {
         ("rpm", crate::config::EXAMPLE_RPM),
     ] {
         let enabled = repository.replace("enabled: false", "enabled: true");
-        // The comments are half of it and teach the fuzzer nothing.
+        // The comments are half of the file and useless for the fuzzer.
         let text = format!("{}\n%%\n{enabled}", crate::config::EXAMPLE_GLOBAL);
         let is_content = |line: &&str| !line.trim_start().starts_with('#');
         let lines: Vec<&str> = text.lines().filter(is_content).collect();

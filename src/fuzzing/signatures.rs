@@ -5,13 +5,14 @@ use std::sync::LazyLock;
 use super::Verdict;
 use crate::openpgp::{Authority, Keyring, Policy, SigningKey, Trusted};
 
-/// In seconds since the epoch: a year after the keys of `fixtures/openpgp` and their signatures were made.
+/// In seconds since the epoch: a year after the keys of `fixtures/openpgp` and their signatures
+/// were made.
 pub const NOW: i64 = 1_735_689_600;
 
-/// What all signatures of `fixtures/openpgp` are over.
+/// The text that all signatures of `fixtures/openpgp` sign.
 const TEXT: &[u8] = include_bytes!("../../fixtures/openpgp/text");
 
-/// RSA, DSA, ECDSA and Ed25519 with subkeys; each signed [`TEXT`] and nothing else.
+/// RSA, DSA, ECDSA and Ed25519 keys with subkeys; each signed only [`TEXT`].
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
     let keys = include_bytes!("../../fixtures/openpgp/keyring.asc");
     Keyring::parse(keys, "keyring.asc")
@@ -21,7 +22,7 @@ static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
         })
 });
 
-/// A key file of any form.
+/// A key file in any format.
 pub fn keyring(input: &[u8]) -> Verdict {
     let Ok(keyring) = Keyring::parse(input, "keys") else {
         return Verdict::Refused;
@@ -50,7 +51,7 @@ pub fn keyring(input: &[u8]) -> Verdict {
         .retain_fingerprints(&fingerprints[..1])
         .expect("it is one of them");
     assert_eq!(first.fingerprints(), fingerprints[..1]);
-    // Damaged keys meet good signatures.
+    // Damaged keys with valid signatures.
     for signature in [
         include_bytes!("../../fixtures/openpgp/rsa.sig").as_slice(),
         include_bytes!("../../fixtures/openpgp/dsa.sig").as_slice(),
@@ -62,7 +63,8 @@ pub fn keyring(input: &[u8]) -> Verdict {
     Verdict::Accepted
 }
 
-/// An exported secret key, without a passphrase or with a known one. What can be read signs what its public part verifies.
+/// An exported secret key, without a passphrase or with a known one. Signatures of a key that can
+/// be read must be valid for its public part.
 pub fn secret_key(input: &[u8]) -> Verdict {
     let Ok(key) = SigningKey::read(input, Some(b"passphrase"), NOW) else {
         assert!(SigningKey::read(input, None, NOW).is_err());
@@ -76,14 +78,14 @@ pub fn secret_key(input: &[u8]) -> Verdict {
     let detached = key.sign_detached(TEXT, NOW).expect("it may sign now");
     let trusted = public.verify_detached(TEXT.to_vec(), &detached, "text", NOW);
     assert!(trusted.is_ok());
-    // Nobody who gets the public part gets the secret one.
+    // The public part must not contain the secret one.
     for form in [public.to_binary(), public.to_armored().into_bytes()] {
         assert!(SigningKey::read(&form, Some(b"passphrase"), NOW).is_err());
     }
     Verdict::Accepted
 }
 
-/// Armor, read as keys and as a signature.
+/// Armor, parsed as keys and as a signature.
 pub fn armor(input: &[u8]) -> Verdict {
     match (keyring(input), detached(input)) {
         (Verdict::Refused, Verdict::Refused) => Verdict::Refused,
@@ -113,7 +115,7 @@ pub fn detached(signature: &[u8]) -> Verdict {
     Verdict::Accepted
 }
 
-/// A clear-signed file. The only text that the keys signed is [`TEXT`].
+/// A clear-signed file. The keys signed only [`TEXT`].
 pub fn inline(input: &[u8]) -> Verdict {
     if let Ok(unsigned) = Trusted::unsigned_inline(input, "text") {
         let text = unsigned.bytes();

@@ -408,7 +408,7 @@ fn take_storage(
     wait_for(path, mode, &rest, what, &sharers)
 }
 
-/// Takes a lock as soon as it is free. `others` says who holds it where its text does not.
+/// Takes a lock as soon as it is free. `others` returns the holder if the file does not name it.
 fn wait_for(
     path: &Path,
     mode: Mode,

@@ -1,4 +1,4 @@
-//! What a cleanup removes.
+//! The result of a cleanup.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::encode::{Timestamp, paths};
 use crate::cleanup::{CleanupOutcome, Plan};
 
-/// What is, or would be, taken away.
+/// What was removed, or would be removed in a dry run.
 #[derive(Clone, Debug, Serialize)]
 pub struct CleanupResult {
     pub dry_run: bool,
@@ -20,22 +20,22 @@ pub struct CleanupResult {
     pub manifests: u64,
     pub bytes: u64,
     pub objects_kept: u64,
-    /// Older than the store, which does not know them: they stay.
+    /// Objects that are older than the database, which does not know them: they are kept.
     pub objects_unknown: u64,
     pub bytes_unknown: u64,
-    /// Since when the store knows everything, where some are kept for that.
+    /// Objects older than this are kept, if there are any.
     #[serde(skip)]
     pub adopting: Option<Timestamp>,
-    /// Published trees that lose files of generations whose time is over.
+    /// Published trees from which files of expired generations are removed.
     #[serde(serialize_with = "paths")]
     pub trees: Vec<PathBuf>,
-    /// The store's file, in bytes.
+    /// Size of the database file, in bytes.
     pub store_before: u64,
     pub store_after: u64,
 }
 
 impl CleanupResult {
-    /// Of a dry run.
+    /// The result of a dry run.
     pub fn planned(plan: &Plan, store_bytes: u64) -> Self {
         Self {
             dry_run: true,

@@ -1,4 +1,4 @@
-//! How results are written as JSON: paths as people read them, times in UTC as RFC 3339 has them.
+//! JSON encoding of results: paths as displayed, times in UTC as in RFC 3339.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub fn paths<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S
     serializer.collect_seq(paths.iter().map(|path| path.display().to_string()))
 }
 
-/// In seconds since the epoch.
+/// Seconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 

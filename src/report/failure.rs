@@ -1,12 +1,12 @@
-//! What a result says of one repository that failed, beside its error.
+//! The failure of one repository in a result, in addition to the text of the error.
 
 use serde::Serialize;
 
-/// Beside the error's text.
+/// Additional fields of an error in a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// What to do, if that can be said.
+    /// What the user can do, if known.
     pub hint: Option<String>,
-    /// What a run for this repository alone would end with.
+    /// The exit code of a run for this repository alone.
     pub exit_code: i32,
 }

@@ -1,8 +1,8 @@
-//! What a run did and what is there, as data: commands print it, and whatever else tells people or
-//! programs about repositories reads the same types.
+//! The results of commands and the status of the storage as data: commands print it, and any other
+//! output for people or programs uses the same types.
 //!
-//! Times are numbers and paths are paths; both become text only when they are written as JSON
-//! ([`encode`]). Nothing here prints, and nothing changes the storage.
+//! Times are numbers and paths are paths; both become text only in JSON ([`encode`]). Nothing here
+//! prints or changes the storage.
 
 mod cleanup;
 mod encode;

@@ -10,33 +10,33 @@ use crate::names::{RepoId, SnapshotName};
 use crate::publish::{GeneratedRoot, Outcome, Published, Removal, Summary, Unpublished};
 use crate::repo_format::RepoFormat;
 
-/// What happened to a published tree.
+/// The result of publishing a tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublishedTree {
     #[serde(serialize_with = "path")]
     pub path: PathBuf,
-    /// It was unpublished: syncs skip the place.
+    /// The path was unpublished: syncs skip it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unpublished: bool,
     pub changed: bool,
     pub files: u64,
     pub copied: u64,
     pub retained: u64,
-    /// Where the root was made here, because the selection leaves packages out or the place had a
-    /// newer one.
+    /// Set if chantal generated the root, because the selection excludes packages or because the
+    /// path had a newer one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_root: Option<OwnRootKind>,
-    /// Fingerprint of the key that signed it.
+    /// Fingerprint of the key that signed this root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_root_key: Option<String>,
     #[serde(skip)]
     pub format: RepoFormat,
-    /// Until when the upstream's root was valid, if that is past.
+    /// When the root of the upstream expired, if it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expired: Option<Timestamp>,
 }
 
-/// Whether a root that was made here is signed.
+/// Whether a root that chantal generated is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OwnRootKind {
@@ -71,7 +71,7 @@ impl From<Published> for PublishedTree {
     }
 }
 
-/// One repository or snapshot that was to be published.
+/// The result of publishing one repository or snapshot.
 #[derive(Clone, Debug, Serialize)]
 pub struct Publication {
     pub repository: RepoId,
@@ -90,7 +90,7 @@ pub struct Publication {
 pub struct UnpublishedTree {
     #[serde(serialize_with = "path")]
     pub path: PathBuf,
-    /// Only forgotten: it was not there.
+    /// The tree was missing; only its record was removed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub missing: bool,
     pub repository: RepoId,

@@ -1,4 +1,4 @@
-//! A repository that was removed, or would be.
+//! The result of removing a repository.
 
 use std::path::PathBuf;
 
@@ -13,33 +13,33 @@ use crate::snapshot::Snapshot;
 pub struct RemovedRepository {
     pub repository: String,
     pub dry_run: bool,
-    /// Whether it is forgotten now.
+    /// Whether the removal is complete.
     pub removed: bool,
-    /// Of its state; `None` where there is none.
+    /// Packages of its state; `None` if there is none.
     pub packages: Option<u64>,
     pub state_bytes: Option<u64>,
     pub syncs: usize,
-    /// The file of its keys.
+    /// The file of its trusted keys.
     #[serde(serialize_with = "optional_path")]
     pub keys: Option<PathBuf>,
-    /// Published trees of it: those that were removed, or would be.
+    /// Its published trees that were removed, or would be.
     #[serde(serialize_with = "paths")]
     pub trees: Vec<PathBuf>,
-    /// Of these, those that were not there and were only forgotten.
+    /// Those of `trees` that were missing, so that only their records were removed.
     #[serde(serialize_with = "paths", skip_serializing_if = "Vec::is_empty")]
     pub forgotten: Vec<PathBuf>,
     pub snapshots_deleted: Vec<String>,
     pub snapshots_kept: Vec<String>,
-    /// What these need.
+    /// Bytes that the kept snapshots need.
     pub kept_bytes: u64,
-    /// What nothing else needs.
+    /// Objects that nothing else needs.
     pub objects: u64,
     pub bytes: u64,
     pub errors: Vec<String>,
 }
 
 impl RemovedRepository {
-    /// Of a dry run.
+    /// The result of a dry run.
     pub fn planned(plan: &RemovalPlan) -> Self {
         let snapshots = plan.snapshots.iter().map(Snapshot::full_name).collect();
         let (snapshots_deleted, snapshots_kept) = if plan.deletes_snapshots() {

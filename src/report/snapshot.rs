@@ -1,4 +1,4 @@
-//! Snapshots that were made or deleted.
+//! Snapshots that were created or deleted.
 
 use serde::{Serialize, Serializer};
 
@@ -8,7 +8,7 @@ use crate::names::{RepoId, SnapshotName};
 use crate::publish::Published;
 use crate::snapshot::{Deletion, Snapshot};
 
-/// A snapshot that was made.
+/// A snapshot that was created.
 #[derive(Clone, Debug, Serialize)]
 pub struct CreatedSnapshot {
     pub repository: RepoId,
@@ -44,7 +44,7 @@ impl CreatedSnapshot {
 pub struct DeletedSnapshot {
     pub repository: RepoId,
     pub snapshot: SnapshotName,
-    /// Published trees that were removed with it; JSON has their paths.
+    /// Its published trees, which were removed too; JSON has only their paths.
     #[serde(serialize_with = "paths")]
     pub unpublished: Vec<UnpublishedTree>,
 }

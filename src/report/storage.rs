@@ -1,4 +1,4 @@
-//! A storage that was made, migrated or given another pool.
+//! Results of `init`, `db migrate` and `pool take-over`.
 
 use std::path::PathBuf;
 
@@ -9,27 +9,27 @@ use crate::pool::Owner;
 use crate::storage::{Storage, TakeOver};
 use crate::store::{Migrated, StoreError};
 
-/// What `init` made.
+/// The result of `init`.
 #[derive(Clone, Debug, Serialize)]
 pub struct InitializedStorage {
-    /// Files of an example configuration.
+    /// Files of the example configuration that were created.
     pub written: Vec<String>,
     #[serde(serialize_with = "path")]
     pub storage: PathBuf,
     #[serde(serialize_with = "path")]
     pub pool: PathBuf,
-    /// False when the storage was there before.
+    /// False if the storage already existed.
     pub created: bool,
 }
 
-/// What became of the store's schema version.
+/// The result of a migration.
 #[derive(Clone, Debug, Serialize)]
 pub struct Migration {
     #[serde(serialize_with = "path")]
     pub store: PathBuf,
     pub from: u32,
     pub to: u32,
-    /// The store as it was, where it changed.
+    /// The backup of the database, if it was migrated.
     #[serde(serialize_with = "optional_path")]
     pub backup: Option<PathBuf>,
 }
@@ -46,24 +46,24 @@ impl Migration {
     }
 }
 
-/// A pool that belongs to another store now.
+/// The result of taking over a pool.
 #[derive(Clone, Debug, Serialize)]
 pub struct TakeOverResult {
     #[serde(serialize_with = "path")]
     pub pool: PathBuf,
-    /// `None` where the pool did not say.
+    /// The previous owner; `None` if the pool marker does not name it.
     pub from: Option<PoolOwner>,
     pub to: PoolOwner,
 }
 
-/// One of the two stores.
+/// A database that owns, or owned, the pool.
 #[derive(Clone, Debug, Serialize)]
 pub struct PoolOwner {
     pub store: String,
     #[serde(serialize_with = "path")]
     pub at: PathBuf,
     pub host: String,
-    /// `None`: never.
+    /// `None` if never.
     pub last_used: Option<Timestamp>,
 }
 

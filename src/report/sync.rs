@@ -10,7 +10,7 @@ use crate::repository::{Forecast, RepositorySyncOutcome};
 use crate::store::records::SyncOutcome;
 use crate::sync::{PackageSigner, Report};
 
-/// What a sync did to one repository.
+/// The outcome of the sync of one repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncResult {
@@ -39,7 +39,7 @@ impl From<&SyncOutcome> for SyncResult {
     }
 }
 
-/// One repository that was synced.
+/// The result of the sync of one repository.
 #[derive(Debug, Serialize)]
 pub struct SyncedRepository {
     pub repository: RepoId,
@@ -77,7 +77,7 @@ pub struct PackageSignerResult {
 }
 
 impl SyncedRepository {
-    /// Nothing is done to it yet.
+    /// A repository before its sync.
     pub fn new(repository: &RepoId) -> Self {
         Self {
             repository: repository.clone(),
@@ -98,7 +98,7 @@ impl SyncedRepository {
         }
     }
 
-    /// Takes over what was done, as far as it came.
+    /// Adds the outcome of the sync, even of one that failed half-way.
     pub fn record(&mut self, synced: RepositorySyncOutcome) {
         self.requests = synced.requests;
         self.bytes_downloaded = synced.bytes_downloaded;
@@ -155,8 +155,7 @@ impl From<PackageSigner> for PackageSignerResult {
     }
 }
 
-/// The sums of a run over several repositories. Requests of those that failed were made all the
-/// same.
+/// The totals of a run over several repositories, including requests for those that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncSummary {
     pub repositories: usize,
@@ -167,7 +166,7 @@ pub struct SyncSummary {
 }
 
 impl SyncSummary {
-    /// `repositories` counts also those that were not begun.
+    /// `repositories` includes those that were not started.
     pub fn of(synced: &[SyncedRepository], repositories: usize) -> Self {
         let count = |matches: fn(&SyncedRepository) -> bool| {
             synced.iter().filter(|synced| matches(synced)).count()
@@ -182,7 +181,7 @@ impl SyncSummary {
     }
 }
 
-/// What a sync would do to one repository.
+/// The outcome of a dry run for one repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PlanOutcome {
@@ -191,13 +190,13 @@ pub enum PlanOutcome {
     Failed,
 }
 
-/// One repository of a dry run.
+/// The result of a dry run for one repository.
 #[derive(Debug, Serialize)]
 pub struct PlannedSync {
     pub repository: RepoId,
     pub outcome: PlanOutcome,
     pub packages: u64,
-    /// Files to download, which are as many requests.
+    /// Number of files to download; each is one request.
     pub files: u64,
     pub bytes: u64,
     /// Free bytes on the pool's file system now and after the downloads.
@@ -211,7 +210,7 @@ pub struct PlannedSync {
 }
 
 impl PlannedSync {
-    /// What was found out, as far as that came; the error is for the caller to add.
+    /// Creates the result from the forecast; the caller adds the error.
     pub fn new(repository: &RepoId, forecast: &Forecast) -> Self {
         let mut planned = Self {
             repository: repository.clone(),

@@ -1,11 +1,11 @@
-//! Keys that were accepted for a repository.
+//! Keys that `repo trust` accepted.
 
 use serde::Serialize;
 
 use crate::openpgp::KeySummary;
 use crate::trust::Accepted;
 
-/// The keys of a repository's key URLs, compared with those that were trusted before.
+/// The keys that the key URLs of a repository serve, compared with those trusted before.
 #[derive(Clone, Debug, Serialize)]
 pub struct AcceptedKeys {
     pub repository: String,
@@ -18,7 +18,7 @@ pub struct AcceptedKeys {
 pub struct AcceptedKey {
     pub fingerprint: String,
     pub user_id: Option<String>,
-    /// Why nothing that it signs now is accepted.
+    /// Why signatures by this key are not accepted, if so.
     pub problem: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What the storage holds, and how much of it is needed.
+//! The contents of the storage, and how much of it is needed.
 
 use serde::Serialize;
 
@@ -15,32 +15,32 @@ pub struct StorageUsage {
     pub published_trees: u64,
     pub manifests: u64,
     pub chunks: u64,
-    /// Objects that the store knows, and their bytes.
+    /// Objects in the database, and their bytes.
     pub objects: u64,
     pub bytes: u64,
-    /// Objects that have a file in the pool, whether the store knows them or not.
+    /// Objects in the pool, whether the database knows them or not.
     pub pool_objects: u64,
     pub pool_bytes: u64,
-    /// What states, snapshots and published trees need.
+    /// Objects that states, snapshots and published trees need.
     pub needed_objects: u64,
     pub needed_bytes: u64,
-    /// What a cleanup removes.
+    /// Objects that a cleanup removes.
     pub unneeded_objects: u64,
     pub unneeded_bytes: u64,
-    /// What it keeps all the same: older than the store, which does not know them.
+    /// Objects that it keeps although they are not needed: they are older than the database.
     pub unknown_objects: u64,
     pub unknown_bytes: u64,
-    /// Since when the store knows everything, where some are kept for that.
+    /// Objects older than this are kept, if there are any.
     #[serde(skip)]
     pub adopting: Option<Timestamp>,
-    /// What all states and snapshots would take if nothing were shared.
+    /// The size of all states and snapshots without deduplication.
     pub unshared_bytes: u64,
-    /// The store's file.
+    /// Size of the database file.
     pub store_bytes: u64,
 }
 
 impl StorageUsage {
-    /// Counts by the same rules as a cleanup.
+    /// Uses the same rules as a cleanup.
     pub fn read(config: &Config, store: &Store, pool: &Pool) -> Result<Self, CleanupError> {
         let plan = cleanup::plan(store, pool, config, UnknownObjects::Keep)?;
         Ok(Self {
@@ -58,7 +58,7 @@ impl StorageUsage {
         })
     }
 
-    /// What the store alone can tell.
+    /// What can be counted from the database alone.
     fn of_store(reader: &Reader) -> Transaction<Self> {
         let (manifests, chunks) = reader.manifests_and_chunks()?;
         let (objects, bytes) = reader.objects()?;
@@ -75,7 +75,7 @@ impl StorageUsage {
             ..Self::default()
         };
         for (name, manifest) in reader.names()? {
-            // It shows what another name has.
+            // A tree has the content of a state or snapshot, which is counted already.
             if matches!(name, Name::Tree { .. }) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! What is done to whole repositories, beyond their states: they are synced with all that follows
-//! from it, and removed with everything that is known and published of them.
+//! Operations on whole repositories: sync with publishing and snapshots, and removal of a
+//! repository with everything that belongs to it.
 
 mod remove;
 mod sync;

@@ -1,9 +1,9 @@
-//! Removes a repository: its published trees, what the store knows of it, and its keys.
+//! Removes a repository: its published trees, its records in the database, and its keys.
 //!
-//! Trees are removed first, then the store forgets everything in one transaction, and the keys are
-//! removed last: killed anywhere, the name is still known by what is left, and the next run finishes
-//! the work. A tree that cannot be removed, because its disk is not mounted or it holds a foreign
-//! file, keeps its repository.
+//! Trees are removed first, then all records in one transaction, and the keys last: after a kill at
+//! any point the repository is still known, and the next run completes the removal. If a tree
+//! cannot be removed, because its disk is not mounted or it contains foreign files, the repository
+//! is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,14 +23,14 @@ use crate::store::records::{StateRecord, TreeRecord};
 use crate::store::{Name, Reader, Store, StoreError, Transaction};
 use crate::trust;
 
-/// What becomes of the snapshots of a repository that is removed.
+/// Whether the snapshots of a removed repository are deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotPolicy {
     Kept,
     Deleted(PublishedSnapshots),
 }
 
-/// Whether snapshots are deleted that are published.
+/// Whether published snapshots can be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishedSnapshots {
     Refused,
@@ -41,12 +41,9 @@ pub enum PublishedSnapshots {
 pub enum RemoveError {
     #[error("{repository} is still configured ({})", file.display())]
     StillConfigured { repository: RepoId, file: PathBuf },
-    #[error("{repository} is not removed: {} cannot be used, and may define it", file.display())]
+    #[error("cannot remove {repository}: {} is invalid and may define it", file.display())]
     MayBeConfigured { repository: RepoId, file: PathBuf },
-    #[error(
-        "nothing is known of a repository {repository}, {}",
-        known_names(known)
-    )]
+    #[error("unknown repository {repository}{}", known_names(known))]
     Unknown {
         repository: RepoId,
         known: BTreeSet<RepoId>,
@@ -83,10 +80,10 @@ impl RemoveError {
 
 fn known_names(known: &BTreeSet<RepoId>) -> String {
     if known.is_empty() {
-        return "nor of any other".to_owned();
+        return String::new();
     }
     let known: Vec<&str> = known.iter().map(RepoId::as_str).collect();
-    format!("only of {}", known.join(", "))
+    format!(" (known: {})", known.join(", "))
 }
 
 fn join_paths(paths: &[PathBuf]) -> String {
@@ -94,14 +91,14 @@ fn join_paths(paths: &[PathBuf]) -> String {
     paths.collect::<Vec<_>>().join(", ")
 }
 
-/// A repository that is to be removed.
+/// The removal of a repository.
 pub struct RepositoryRemoval<'a> {
     config: &'a Config,
     repository: &'a RepoId,
     snapshot_policy: SnapshotPolicy,
 }
 
-/// Everything that is known of a repository, and what is done with it.
+/// Everything that belongs to the repository, and what is done with it.
 #[derive(Debug)]
 pub struct RemovalPlan {
     pub repository: RepoId,
@@ -109,28 +106,28 @@ pub struct RemovalPlan {
     pub syncs: usize,
     pub snapshots: Vec<Snapshot>,
     pub snapshot_policy: SnapshotPolicy,
-    /// Those that are removed.
+    /// The trees that are removed.
     pub trees: BTreeMap<PathBuf, TreeRecord>,
-    /// Where its keys are kept.
+    /// The file of its trusted keys.
     pub keys: Option<PathBuf>,
-    /// Objects that nothing needs any more then, and their bytes.
+    /// Objects that nothing needs after the removal, and their bytes.
     pub freed_objects: u64,
     pub freed_bytes: u64,
-    /// Bytes that its snapshots keep.
+    /// Bytes that its kept snapshots need.
     pub kept_bytes: u64,
 }
 
-/// What came of removing a repository.
+/// The result of removing a repository.
 #[derive(Debug)]
 pub struct RemovalOutcome {
     pub plan: RemovalPlan,
     pub unpublished: Vec<Unpublished>,
-    /// Why trees could not be removed: where there is an error, the repository is kept.
+    /// Errors at trees that could not be removed. With any error, the repository is kept.
     pub errors: Vec<RequestError>,
 }
 
 impl<'a> RepositoryRemoval<'a> {
-    /// One that is configured, or may be, is refused.
+    /// Refuses a repository that is configured, or may be.
     pub fn new(
         config: &'a Config,
         repository: &'a RepoId,
@@ -155,8 +152,8 @@ impl<'a> RepositoryRemoval<'a> {
         })
     }
 
-    /// What would be removed. That nothing is known of the repository is an error, and that a
-    /// snapshot is published that is to be deleted. `None`: there is no storage.
+    /// Plans the removal. It is an error if the repository is unknown, or if a snapshot that would
+    /// be deleted is published and this is refused. `store` is `None` if there is no storage.
     pub fn plan(&self, store: Option<&Store>) -> Result<RemovalPlan, RemoveError> {
         let id = self.repository;
         let Some(store) = store else {
@@ -185,7 +182,7 @@ impl<'a> RepositoryRemoval<'a> {
         Ok(plan)
     }
 
-    /// Removes it, unless one of its trees cannot be removed.
+    /// Removes the repository, unless one of its trees cannot be removed.
     pub fn apply(
         &self,
         storage: &Storage,
@@ -202,7 +199,7 @@ impl<'a> RepositoryRemoval<'a> {
                 Err(error) => errors.push(error),
             }
         }
-        // What is still published needs its name: nothing else would keep its objects.
+        // The objects of a tree that is still published are kept only because of these records.
         if errors.is_empty() {
             storage.write(|writer| {
                 writer.remove_repository(id)?;
@@ -239,29 +236,29 @@ impl RemovalPlan {
         keys: Option<PathBuf>,
     ) -> Transaction<Self> {
         let repository = id;
-        let goes = |owner: &RepoId, snapshot: Option<&SnapshotName>| {
+        let is_removed = |owner: &RepoId, snapshot: Option<&SnapshotName>| {
             owner == repository && (snapshot.is_none() || snapshot_policy != SnapshotPolicy::Kept)
         };
         let mut trees = reader.trees()?;
-        trees.retain(|_, tree| goes(&tree.repository, tree.snapshot.as_ref()));
-        let (mut going, mut staying) = (BTreeSet::new(), BTreeSet::new());
+        trees.retain(|_, tree| is_removed(&tree.repository, tree.snapshot.as_ref()));
+        let (mut removed, mut remaining) = (BTreeSet::new(), BTreeSet::new());
         let mut kept: BTreeSet<ObjectId> = BTreeSet::new();
         for (name, manifest) in reader.names()? {
-            let is_going = match &name {
-                Name::State { repository } => goes(repository, None),
-                Name::Snapshot { repository, name } => goes(repository, Some(name)),
+            let is_removed_name = match &name {
+                Name::State { repository } => is_removed(repository, None),
+                Name::Snapshot { repository, name } => is_removed(repository, Some(name)),
                 Name::Tree { path, .. } => trees.contains_key(path),
             };
-            match (&name, is_going) {
-                (_, true) => going.insert(manifest),
+            match (&name, is_removed_name) {
+                (_, true) => removed.insert(manifest),
                 (Name::Snapshot { repository: of, .. }, false) if of == repository => {
                     kept.insert(manifest);
-                    staying.insert(manifest)
+                    remaining.insert(manifest)
                 }
-                (_, false) => staying.insert(manifest),
+                (_, false) => remaining.insert(manifest),
             };
         }
-        let freed = snapshot::usage(reader, &going, &staying)?;
+        let freed = snapshot::usage(reader, &removed, &remaining)?;
         Ok(Self {
             repository: id.clone(),
             state: reader.repository(repository)?.map(|record| record.state),
@@ -282,7 +279,7 @@ impl RemovalPlan {
 }
 
 impl RemovalOutcome {
-    /// Whether nothing is known of it any more.
+    /// Whether the repository was removed completely.
     pub fn is_complete(&self) -> bool {
         self.errors.is_empty()
     }

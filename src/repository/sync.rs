@@ -1,7 +1,7 @@
-//! Syncs repositories, and does what follows from it: a new state is published, and gets a snapshot
-//! where one is wanted.
+//! Syncs repositories and everything that follows: publishes the new state, and creates a snapshot
+//! if requested.
 //!
-//! One repository's failure is its own: the others go on.
+//! A failure of one repository does not affect the others.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,25 +19,25 @@ use crate::sync::{self, Preview, Report, RequestMode, Session, SyncError};
 use crate::threads;
 use crate::time::{compact, now};
 
-/// What is done to each repository.
+/// The operation that is run for each repository.
 #[derive(Clone, Copy)]
 pub struct RepositorySync<'a> {
     pub sync: sync::SyncContext<'a>,
-    /// What our own roots are signed with.
+    /// Signs the roots that chantal generates.
     pub key: &'a ConfiguredKey<'a>,
     pub snapshots: SnapshotNaming<'a>,
 }
 
-/// Whether synced repositories get a snapshot, and how it is called.
+/// Whether synced repositories get a snapshot, and with which name.
 #[derive(Clone, Copy, Debug)]
 pub enum SnapshotNaming<'a> {
     NoSnapshot,
     Given(&'a SnapshotName),
-    /// By the repository and the time.
+    /// Generated from the repository and the time.
     ByTime,
 }
 
-/// Why a repository failed.
+/// Why the sync of a repository failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositorySyncError {
     #[error(transparent)]
@@ -46,7 +46,7 @@ pub enum RepositorySyncError {
     Publish(#[from] RequestError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    #[error("{name} is no name for a snapshot: {source}; give one with --snapshot-name")]
+    #[error("{name} is not a valid snapshot name: {source}; set one with --snapshot-name")]
     SnapshotName {
         name: String,
         source: SnapshotNameError,
@@ -55,12 +55,12 @@ pub enum RepositorySyncError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A fault of chantal itself.
+    /// A bug in chantal.
     #[error("{what}")]
     Panic { what: String },
 }
 
-/// What a run did to one repository, as far as it came.
+/// The outcome for one repository, including a partial one.
 #[derive(Debug, Default)]
 pub struct RepositorySyncOutcome {
     pub requests: u64,
@@ -71,13 +71,13 @@ pub struct RepositorySyncOutcome {
     pub error: Option<RepositorySyncError>,
 }
 
-/// What a run would do to one repository, as far as that could be found out.
+/// What a sync would do to one repository, as far as known.
 #[derive(Debug, Default)]
 pub struct Forecast {
     pub requests_made: u64,
-    /// Bytes on the pool's file system.
+    /// Free bytes on the file system of the pool.
     pub free: u64,
-    /// `None` where nothing would change.
+    /// `None` if nothing would change.
     pub change: Option<Change>,
     pub error: Option<RepositorySyncError>,
 }
@@ -86,7 +86,7 @@ pub struct Forecast {
 #[derive(Debug)]
 pub struct Change {
     pub packages: u64,
-    /// Which are as many requests.
+    /// Number of files; each is one request.
     pub files: u64,
     pub bytes: u64,
     pub warnings: Vec<String>,
@@ -108,7 +108,7 @@ impl RepositorySync<'_> {
     ) -> Result<(), RepositorySyncError> {
         let session = Session::open(self.sync, repository)?;
         let result = session.sync();
-        // Also of a run that fails.
+        // Also recorded for a sync that failed.
         (synced.requests, synced.bytes_downloaded) = session.traffic();
         let report = result?;
         for warning in &report.warnings {
@@ -150,7 +150,7 @@ impl RepositorySync<'_> {
         }
     }
 
-    /// What the snapshot of a synced repository is called, if one is wanted.
+    /// The name of the snapshot, if one is requested.
     fn snapshot_name(
         &self,
         repository: &Repository,
@@ -163,7 +163,7 @@ impl RepositorySync<'_> {
         let id = &repository.id;
         let name = format!("{id}-{}", compact(now()));
         let mut free = generated_name(&name)?;
-        // Two of one second are told apart by a number.
+        // Several snapshots in the same second get a number.
         for number in 2_u64.. {
             let taken = self
                 .sync
@@ -177,7 +177,7 @@ impl RepositorySync<'_> {
         Ok(Some(free))
     }
 
-    /// Says what a sync of one repository would do.
+    /// Determines what a sync of one repository would do.
     pub fn plan(&self, repository: &Repository) -> Forecast {
         let mut forecast = Forecast::default();
         let result = catch_panic(|| self.try_plan(repository, &mut forecast));
@@ -217,8 +217,9 @@ impl RepositorySync<'_> {
         Ok(())
     }
 
-    /// Runs `work` on every repository, some at a time, and gives the results in the order of the
-    /// repositories. An interruption leaves those out that were not begun.
+    /// Runs `work` for every repository in at most this many threads, and returns the results in
+    /// the order of the repositories. After an interruption, repositories that were not started
+    /// have no result.
     pub fn in_parallel<T: Send>(
         &self,
         repositories: &[&Repository],
@@ -250,7 +251,7 @@ impl RepositorySync<'_> {
                 };
                 let name = format!("repository-{number}");
                 if let Err(error) = threads::start(scope, &name, worker) {
-                    // Fewer do; where there is none, this one does.
+                    // Fewer threads are enough; without any, this thread does the work.
                     log::debug!("{error}");
                     if number == 0 {
                         worker();
@@ -280,9 +281,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A panic while one repository is worked on is that repository's failure: the others go on.
-/// Nothing is left half done, because a transaction that was not committed never happened, and what
-/// lies in the pool was whole before it got its name.
+/// Turns a panic during the work on one repository into a failure of that repository, so that the
+/// others continue. This is safe: a transaction that was not committed has no effect, and an object
+/// in the pool was complete before it got its name.
 fn catch_panic(
     work: impl FnOnce() -> Result<(), RepositorySyncError>,
 ) -> Result<(), RepositorySyncError> {

@@ -1,5 +1,5 @@
-//! Makes snapshots of current states, all or none, and publishes each where its repository has a
-//! place for snapshots.
+//! Creates snapshots of current states, either all of them or none, and publishes each one whose
+//! repository has a `snapshots_path`.
 
 use super::{Snapshot, SnapshotError, list};
 use crate::names::{RepoId, SnapshotName};
@@ -10,50 +10,51 @@ use crate::store::StoreError;
 use crate::store::records::{SnapshotRecord, StateRecord};
 use crate::time::now;
 
-/// Snapshots that are wanted of the repositories' current states.
+/// A request for snapshots of the current states of these repositories.
 pub struct SnapshotRequest<'a> {
     pub repositories: &'a [&'a RepoId],
     pub name: &'a SnapshotName,
     pub description: Option<&'a str>,
-    /// `None`: they are not to be published.
+    /// `None` if the snapshots are not to be published.
     pub publisher: Option<Publisher<'a>>,
 }
 
-/// A snapshot that was made.
+/// A snapshot that was created.
 #[derive(Debug)]
 pub struct NewSnapshot {
     pub snapshot: Snapshot,
-    /// `None`: it was not to be published, or its repository has no place for snapshots.
+    /// `None` if it was not to be published, or its repository has no `snapshots_path`.
     pub published: Option<Result<Published, RequestError>>,
 }
 
-/// Makes and publishes them: all are made, or none. Where a run was killed that had made them and
-/// not published all of them, its work is finished: those that are there are the same. One that
-/// cannot be published does not keep the others from it.
+/// Creates all of them or none, and publishes them. If an earlier run with the same states was
+/// killed before it had published all snapshots, this completes its work. A snapshot that cannot be
+/// published does not prevent the others from being published.
 pub fn create(
     storage: &Storage,
     request: &SnapshotRequest<'_>,
 ) -> Result<Vec<NewSnapshot>, SnapshotError> {
     let existing = existing(storage, request)?;
-    let mut is_any_unfinished = false;
+    let mut has_unfinished = false;
     for snapshot in &existing {
         let (repository, name) = (&snapshot.repository, &snapshot.name);
-        is_any_unfinished |= is_unfinished(request.publisher, repository, name)?;
+        has_unfinished |= is_unfinished(request.publisher, repository, name)?;
     }
-    let is_made =
-        |id: &&RepoId| is_any_unfinished && existing.iter().any(|made| made.repository == **id);
+    let is_created = |id: &&RepoId| {
+        has_unfinished && existing.iter().any(|snapshot| snapshot.repository == **id)
+    };
     let missing = request.repositories.iter().copied();
-    let missing: Vec<&RepoId> = missing.filter(|id| !is_made(id)).collect();
+    let missing: Vec<&RepoId> = missing.filter(|id| !is_created(id)).collect();
     let new = create_snapshots(storage, &missing, request)?.into_iter();
-    let mut made: Vec<(Snapshot, PublishMode)> =
+    let mut created: Vec<(Snapshot, PublishMode)> =
         new.map(|new| (new, PublishMode::Always)).collect();
-    if is_any_unfinished {
-        made.extend(
+    if has_unfinished {
+        created.extend(
             existing
                 .into_iter()
                 .map(|old| (old, PublishMode::IfChanged)),
         );
-        made.sort_by_key(|(snapshot, _)| {
+        created.sort_by_key(|(snapshot, _)| {
             let mut repositories = request.repositories.iter();
             repositories.position(|id| **id == snapshot.repository)
         });
@@ -63,11 +64,11 @@ pub fn create(
         let publisher = publisher.map(|publisher| Publisher { mode, ..publisher });
         publish(publisher, snapshot)
     };
-    Ok(made.into_iter().map(publish).collect())
+    Ok(created.into_iter().map(publish).collect())
 }
 
-/// Publishes a snapshot that was just made, or whose publishing is finished, where its repository
-/// has a place for snapshots.
+/// Publishes a new snapshot, or completes an interrupted publishing, if its repository has a
+/// `snapshots_path`.
 pub(super) fn publish(publisher: Option<Publisher<'_>>, snapshot: Snapshot) -> NewSnapshot {
     let (repository, name) = (&snapshot.repository, &snapshot.name);
     let has_place = |to: &Publisher<'_>| snapshot_path(to.config, repository, name).is_some();
@@ -80,8 +81,8 @@ pub(super) fn publish(publisher: Option<Publisher<'_>>, snapshot: Snapshot) -> N
     }
 }
 
-/// Whether a snapshot has a place of its own where it was to be published and never was: the run
-/// that made it was killed.
+/// Whether the snapshot has a configured path but was never published there: the run that created
+/// it was killed.
 pub(super) fn is_unfinished(
     publisher: Option<Publisher<'_>>,
     repository: &RepoId,
@@ -96,7 +97,7 @@ pub(super) fn is_unfinished(
     }
 }
 
-/// Those that have the name already, and the state that they would get.
+/// Existing snapshots with this name and the same state.
 fn existing(storage: &Storage, request: &SnapshotRequest<'_>) -> Result<Vec<Snapshot>, StoreError> {
     let (all, states) = storage.read(|reader| Ok((list(reader, None)?, reader.repositories()?)))?;
     let is_same = |snapshot: &Snapshot| {
@@ -109,7 +110,7 @@ fn existing(storage: &Storage, request: &SnapshotRequest<'_>) -> Result<Vec<Snap
     Ok(all.into_iter().filter(is_same).collect())
 }
 
-/// Gives the current states of these repositories one name: all of them, or none.
+/// Creates snapshots of the current states of these repositories: all of them, or none.
 fn create_snapshots(
     storage: &Storage,
     repositories: &[&RepoId],
@@ -148,7 +149,7 @@ fn create_snapshots(
     }
     let taken = storage.write(|writer| {
         for snapshot in &created {
-            // Another run may have made one meanwhile.
+            // Another run may have created it in the meantime.
             if writer.has_snapshot(&snapshot.repository, &snapshot.name)? {
                 return Ok(Some(snapshot.repository.clone()));
             }

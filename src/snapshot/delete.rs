@@ -1,4 +1,4 @@
-//! Deletes snapshots, with the trees that show them.
+//! Deletes snapshots and their published trees.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,25 +12,25 @@ use crate::storage::Storage;
 use crate::store::Reader;
 use crate::store::records::TreeRecord;
 
-/// Whether snapshots are deleted that are published at other places than their own.
+/// Whether snapshots are deleted that are published at paths other than the configured one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherPaths {
-    /// None is: such a place is not to be lost by the way.
+    /// Refused, because such a path was set up explicitly.
     Refused,
     Unpublished,
 }
 
-/// What came of deleting a snapshot.
+/// The result of deleting a snapshot.
 #[derive(Debug)]
 pub struct Deletion {
     pub snapshot: Snapshot,
     pub unpublished: Vec<Unpublished>,
-    /// Why trees could not be removed: where there is an error, the snapshot is kept.
+    /// Errors at trees that could not be removed. With any error, the snapshot is kept.
     pub errors: Vec<RequestError>,
 }
 
-/// Deletes these snapshots. A refusal of one is one of all, before anything is changed; one whose
-/// trees cannot be removed does not keep the others from it.
+/// Deletes these snapshots. If one is refused, nothing is deleted. A snapshot whose trees cannot be
+/// removed does not prevent the others from being deleted.
 pub fn delete(
     storage: &Storage,
     config: &Config,
@@ -53,7 +53,7 @@ pub fn delete(
                 Err(error) => errors.push(error),
             }
         }
-        // What is still published needs its name: nothing else would keep its objects.
+        // The objects of a tree that is still published are kept only because of this record.
         if errors.is_empty() {
             storage.write(|writer| writer.remove_snapshot(&snapshot.repository, &snapshot.name))?;
         }

@@ -1,7 +1,9 @@
-//! Merge: one state out of several, with new indexes over the packages that a strategy takes from each.
+//! Merges several states into a new one, with new indexes of the packages that the strategy selects
+//! from each source.
 //!
-//! Nothing is downloaded and no package is copied: what is new are the indexes. Every package keeps its own bytes in them, but for
-//! its path where another package of the result has it already.
+//! Nothing is downloaded and no package is copied: only the indexes are new. They contain the
+//! original records of the packages; only the path of a package changes if another package of the
+//! result already uses it.
 
 mod packages;
 
@@ -31,18 +33,19 @@ use super::{Snapshot, State};
 use crate::state::{OpenState, PoolSink, PooledIndexes, StateError};
 use packages::{assign_paths, package_entries, select_packages};
 
-/// Which packages are taken where several sources have them.
+/// Which packages are selected if several sources have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// The last source that has a name and architecture supplies all its versions.
+    /// All versions from the last source that has the name and architecture.
     Rightmost,
-    /// The highest version of each name, architecture and module stream; of equal ones the last source's.
+    /// The highest version for each name, architecture and module stream; if several are equal,
+    /// that of the last source.
     Latest,
-    /// Every version; of those that several sources have the last source's.
+    /// Every version; if several sources have the same version, that of the last source.
     KeepAll,
 }
 
-/// What the result says of itself, where that is not what the last source says.
+/// Fields of the new Release file that differ from those of the last source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     pub suite: Option<String>,
@@ -51,47 +54,47 @@ pub struct Identity {
     pub label: Option<String>,
 }
 
-/// What is to be made.
+/// A request for a merge.
 #[derive(Clone, Copy)]
 pub struct MergeRequest<'a> {
-    /// In order: the last one counts most.
+    /// In order of priority: the last one has the highest.
     pub sources: &'a [State],
     pub strategy: Strategy,
     pub repository: &'a RepoId,
     pub name: &'a SnapshotName,
     pub description: Option<&'a str>,
     pub identity: &'a Identity,
-    /// `None`: it is not to be published.
+    /// `None` if the snapshot is not to be published.
     pub publisher: Option<Publisher<'a>>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
-    #[error("{repository} has a snapshot {name} already")]
+    #[error("snapshot {repository}/{name} already exists")]
     Exists {
         repository: RepoId,
         name: SnapshotName,
     },
-    /// Each with its format.
-    #[error("{} is {} and {} is {}: packages of two formats make no repository", first.0, first.1, other.0, other.1)]
+    /// Names and types of the two states.
+    #[error("cannot merge {} ({}) with {} ({}): different types", first.0, first.1, other.0, other.1)]
     FormatMismatch {
         first: (String, RepoFormat),
         other: (String, RepoFormat),
     },
-    #[error("{flat} is a flat repository and {other} is not: their indexes have no common place")]
+    #[error("cannot merge {flat} (flat repository) with {other} (not a flat repository)")]
     LayoutMismatch { flat: String, other: String },
     /// The repository of the new snapshot has a different type than the sources.
-    #[error("{repository} is of type {format}, and the sources are of type {sources}")]
+    #[error("{repository} has the type {format}, but the sources have the type {sources}")]
     TypeMismatch {
         repository: RepoId,
         format: RepoFormat,
         sources: RepoFormat,
     },
-    #[error("a repository of type rpm has no {field}")]
+    #[error("{field} is not supported for repositories of type rpm")]
     UnsupportedField { field: &'static str },
     #[error("{state}: {source}")]
     Stored { state: String, source: StateError },
-    #[error("{state}: {path} is in its indexes, but not in its manifest")]
+    #[error("{state}: {path} is listed in the indexes, but not in the manifest")]
     NotInManifest { state: String, path: RelPath },
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -124,23 +127,23 @@ impl MergeError {
     }
 }
 
-/// A source, opened.
+/// An opened source.
 struct Input<'a> {
     name: String,
     stored: OpenState<'a>,
-    /// By path: what the manifest has.
+    /// The entries of the manifest by path.
     entries: HashMap<RelPath, Entry>,
-    /// Every package, with each of its files.
+    /// Every package, once for each of its files.
     packages: Vec<(Package, RelPath)>,
     streams: HashMap<Package, String>,
 }
 
-/// Makes the snapshot, and publishes it where its repository has a place for snapshots.
+/// Creates the snapshot, and publishes it if its repository has a `snapshots_path`.
 pub fn merge(storage: &Storage, request: MergeRequest<'_>) -> Result<NewSnapshot, MergeError> {
     Ok(publish(request.publisher, create(storage, request)?))
 }
 
-/// Makes it, in one transaction at the end.
+/// Creates the snapshot in one transaction at the end.
 fn create(storage: &Storage, request: MergeRequest<'_>) -> Result<Snapshot, MergeError> {
     check_request(storage, &request)?;
     let inputs = open_all(storage, request.sources)?;
@@ -201,16 +204,16 @@ fn create(storage: &Storage, request: MergeRequest<'_>) -> Result<Snapshot, Merg
     record(storage, &request, entries, merged)
 }
 
-/// What a merge has made.
+/// The new state, except for its manifest.
 struct MergedState {
-    /// New files in the pool.
+    /// New objects in the pool.
     objects: Vec<ObjectRef>,
     root: RootRecord,
-    /// Indexes of the sources that are not in the new ones, and why.
+    /// Indexes of the sources that are not in the new metadata, and why.
     left_out: BTreeMap<String, String>,
 }
 
-/// Whether the merge of these sources can be a snapshot of the repository.
+/// Refuses sources whose type is not that of the repository.
 pub fn check_type(repository: &config::Repository, sources: &[State]) -> Result<(), MergeError> {
     let format = repository.format.kind();
     match sources.iter().find(|source| source.record.format != format) {
@@ -238,7 +241,7 @@ fn already_exists(request: &MergeRequest<'_>) -> MergeError {
 }
 
 fn check_request(storage: &Storage, request: &MergeRequest<'_>) -> Result<(), MergeError> {
-    // One that a killed run had made and not published is taken if it is the same.
+    // A snapshot that a killed run created but did not publish is accepted if it is identical.
     let (repository, name) = (request.repository, request.name);
     if existing(storage, request)?.is_some() && !is_unfinished(request.publisher, repository, name)?
     {
@@ -285,7 +288,7 @@ fn check_layouts(inputs: &[Input<'_>]) -> Result<(), MergeError> {
     }
 }
 
-/// Unpacking and reading is half of what a merge takes time for, and the sources have nothing to do with each other.
+/// Decompressing and parsing takes half of the time, and the sources are independent.
 fn open_all<'a>(storage: &'a Storage, sources: &[State]) -> Result<Vec<Input<'a>>, MergeError> {
     std::thread::scope(|scope| {
         let open = |source| move || Input::open(storage, source);
@@ -298,7 +301,7 @@ fn open_all<'a>(storage: &'a Storage, sources: &[State]) -> Result<Vec<Input<'a>
             |(thread, source)| match thread.map(ScopedJoinHandle::join) {
                 Ok(Ok(input)) => input,
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
-                // Where there is no thread for it.
+                // Without a thread for this source.
                 Err(_) => open(source)(),
             },
         );
@@ -349,7 +352,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The packages that indexes name, each file once. The manifest has only one of the packages that share a file.
+/// The packages in the indexes, each file once. A manifest has only one of several packages that
+/// share a file.
 fn listed_packages(
     selected: &dyn Selected,
     indexes: &PooledIndexes<'_>,
@@ -361,7 +365,7 @@ fn listed_packages(
         .iter()
         .filter(|index| index.kind.lists_packages())
     {
-        // The indexes of several architectures list what fits all of them.
+        // Packages for all architectures are listed in the index of each architecture.
         let is_repeated = indexes
             .all
             .iter()
@@ -384,7 +388,8 @@ fn listed_packages(
     Ok(packages)
 }
 
-/// Installer images and their like. Of one path the last source's, as of the lists that name them; deltas go.
+/// Files such as installer images. If several sources have the same path, the last source is used,
+/// as for the lists of these files. Deltas are dropped.
 fn other_files(inputs: &[Input<'_>]) -> Vec<Entry> {
     let mut files: BTreeMap<&RelPath, &Entry> = BTreeMap::new();
     for input in inputs
@@ -401,7 +406,8 @@ fn other_files(inputs: &[Input<'_>]) -> Vec<Entry> {
     files.into_values().cloned().collect()
 }
 
-/// The keys for clients; what several sources call by one name holds the keys of all of them.
+/// The key files for clients. If several sources have a file of the same name, the result contains
+/// the keys of all of them.
 fn key_files(
     storage: &Storage,
     inputs: &[Input<'_>],
@@ -413,7 +419,7 @@ fn key_files(
             .values()
             .filter(|entry| entry.role == Role::Key)
         {
-            // That one is about a signature which the result does not have.
+            // This key belongs to a signature that the result does not have.
             if input
                 .stored
                 .selected
@@ -434,7 +440,7 @@ fn key_files(
         let mut last = Vec::new();
         for (object, input) in &objects {
             last = input.read(storage, path, *object)?;
-            // What is no keyring is taken as it is.
+            // A file that is not a keyring is copied unchanged.
             let Ok(parsed) = Keyring::parse(&last, path.as_str()) else {
                 continue;
             };
@@ -472,7 +478,7 @@ fn with_identity(format: &dyn Format, identity: &Identity, root: Vec<u8>) -> Vec
     format.with_identity(&root, &fields)
 }
 
-/// Makes it durable, and then a snapshot.
+/// Makes the new objects durable, and then records the snapshot.
 fn record(
     storage: &Storage,
     request: &MergeRequest<'_>,
@@ -486,7 +492,7 @@ fn record(
         record,
     };
     if let Some(record) = existing(storage, request)? {
-        // A snapshot is never changed.
+        // Snapshots are immutable.
         return if record.state.manifest == built.id {
             Ok(snapshot(record))
         } else {
@@ -525,7 +531,7 @@ fn record(
             writer.put_object(stored.object, record)?;
         }
         writer.put_manifest(&built)?;
-        // Another run may have made one meanwhile.
+        // Another run may have created it in the meantime.
         let is_taken = writer.has_snapshot(request.repository, request.name)?;
         if !is_taken {
             writer.put_snapshot(request.repository, request.name, &record)?;

@@ -1,7 +1,7 @@
-//! Snapshots: names for states that never change again.
+//! Snapshots: immutable names for states.
 //!
-//! Making one is an entry in the store: no file is copied, and nothing is downloaded. What a snapshot names stays in the pool
-//! until the snapshot is deleted and `db cleanup` has run.
+//! A snapshot is only an entry in the database: no file is copied, and nothing is downloaded. Its
+//! objects are kept in the pool until the snapshot is deleted and `db cleanup` has run.
 
 mod create;
 mod delete;
@@ -25,7 +25,8 @@ pub use delete::{Deletion, OtherPaths, delete};
 pub use states::{State, StateReference, find_state};
 pub use usage::usage;
 
-/// A snapshot as it is named on the command line: `NAME` where only one repository has it, else `REPOSITORY/NAME`.
+/// A snapshot on the command line: `NAME` if only one repository has it, otherwise
+/// `REPOSITORY/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotReference {
     repository: Option<RepoId>,
@@ -34,43 +35,43 @@ pub struct SnapshotReference {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    #[error("there is no snapshot {reference}{}", known_names(known))]
+    #[error("unknown snapshot {reference}{}", known_names(known))]
     NotFound {
         reference: SnapshotReference,
         known: Vec<String>,
     },
-    #[error("several repositories have a snapshot {name}: {}", candidates.join(", "))]
+    #[error("snapshot {name} is ambiguous: {}", candidates.join(", "))]
     Ambiguous {
         name: SnapshotName,
         candidates: Vec<String>,
     },
-    #[error("{repository} has a snapshot {name} already")]
+    #[error("snapshot {repository}/{name} already exists")]
     Exists {
         repository: RepoId,
         name: SnapshotName,
     },
-    #[error("there is no snapshot or state {reference}{}", known_names(known))]
+    #[error("unknown snapshot or state {reference}{}", known_names(known))]
     StateNotFound {
         reference: StateReference,
         known: Vec<String>,
     },
-    #[error("{reference} can be one of {}", candidates.join(", "))]
+    #[error("{reference} is ambiguous: {}", candidates.join(", "))]
     AmbiguousState {
         reference: StateReference,
         candidates: Vec<String>,
     },
-    /// Each with its format.
-    #[error("{} is {} and {} is {}: packages of two formats cannot be compared", from.0, from.1, to.0, to.1)]
+    /// Names and types of the two states.
+    #[error("cannot compare {} ({}) with {} ({}): different types", from.0, from.1, to.0, to.1)]
     FormatMismatch {
         from: (String, RepoFormat),
         to: (String, RepoFormat),
     },
-    #[error("{snapshot} is published at {}", join_paths(paths))]
+    #[error("snapshot {snapshot} is published at {}", join_paths(paths))]
     PublishedAtOtherPaths {
         snapshot: String,
         paths: Vec<PathBuf>,
     },
-    #[error("{repository} has no state to make a snapshot of")]
+    #[error("{repository} has never been synced")]
     NeverSynced { repository: RepoId },
     #[error(transparent)]
     Stored(#[from] StateError),
@@ -99,7 +100,7 @@ fn known_names(known: &[String]) -> String {
     if known.is_empty() {
         String::new()
     } else {
-        format!(", only {}", known.join(", "))
+        format!(" (known: {})", known.join(", "))
     }
 }
 
@@ -108,7 +109,7 @@ fn join_paths(paths: &[PathBuf]) -> String {
     paths.collect::<Vec<_>>().join(", ")
 }
 
-/// A snapshot that is there.
+/// An existing snapshot.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub repository: RepoId,
@@ -163,7 +164,7 @@ pub fn list(reader: &Reader, repository: Option<&RepoId>) -> Transaction<Vec<Sna
         .collect())
 }
 
-/// The one snapshot that is meant.
+/// Finds the only snapshot that matches.
 pub fn find(store: &Store, reference: &SnapshotReference) -> Result<Snapshot, SnapshotError> {
     let all = store.read(|reader| list(reader, None))?;
     let is_match = |snapshot: &&Snapshot| reference.matches(&snapshot.repository, &snapshot.name);

@@ -1,4 +1,4 @@
-//! A state where a snapshot or a repository's current state will do, as it is named on the command line.
+//! References to states on the command line: a snapshot or the current state of a repository.
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use crate::names::{RepoId, SnapshotName, SnapshotNameError};
 use crate::store::Store;
 use crate::store::records::StateRecord;
 
-/// `REPOSITORY/NAME`, `REPOSITORY/latest`, or one of `NAME` and `REPOSITORY` where only one of them can be meant.
+/// `REPOSITORY/NAME`, `REPOSITORY/latest`, or `NAME` or `REPOSITORY` if only one state matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateReference {
     Snapshot(SnapshotReference),
     Latest(RepoId),
-    /// One text that can name both: a snapshot, or a repository's current state.
+    /// A name that can be a snapshot or a repository, which means its current state.
     Either(SnapshotName, RepoId),
 }
 
-/// A state that is there.
+/// An existing state.
 #[derive(Clone, Debug)]
 pub struct State {
     pub repository: RepoId,
-    /// `None` for the repository's current state.
+    /// `None` for the current state of the repository.
     pub snapshot: Option<SnapshotName>,
     pub record: StateRecord,
 }
@@ -72,7 +72,7 @@ impl State {
     }
 }
 
-/// The one state that is meant.
+/// Finds the only state that matches.
 pub fn find_state(store: &Store, reference: &StateReference) -> Result<State, SnapshotError> {
     let (repositories, snapshots) =
         store.read(|reader| Ok((reader.repositories()?, list(reader, None)?)))?;

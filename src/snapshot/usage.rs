@@ -1,22 +1,22 @@
-//! How many bytes hang on one manifest alone: what deleting its last name would free.
+//! Disk usage of manifests, and what deleting their last name would free.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::ObjectId;
 use crate::store::{Reader, Transaction};
 
-/// In bytes and objects of the pool.
+/// Objects in the pool and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     pub objects: u64,
     pub bytes: u64,
-    /// Of these, what no other manifest has.
+    /// Those that no other manifest has.
     pub own_objects: u64,
     pub own_bytes: u64,
 }
 
-/// What some manifests use together, and of that what none of `others` has. Chunks that both sides share are not read, so that
-/// two states that differ little cost little.
+/// The objects of `manifests`, and those of them that none of `others` has. Chunks that both sides
+/// share are not read, so that similar states are compared quickly.
 pub fn usage(
     reader: &Reader,
     manifests: &BTreeSet<ObjectId>,

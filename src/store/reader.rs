@@ -323,7 +323,7 @@ impl Reader {
         tables::repository_of(&tables::SYNC_TO_RECORD, &key, key.0)
     }
 
-    /// The names of all repositories that something is known of: a state, syncs, snapshots, published trees.
+    /// The names of all repositories with a state, syncs, snapshots or published trees.
     pub fn known_repositories(&self) -> Transaction<BTreeSet<RepoId>> {
         let mut known: BTreeSet<RepoId> = self.repositories()?.into_keys().collect();
         known.extend(self.snapshots()?.into_keys().map(|(owner, _)| owner));
@@ -474,7 +474,8 @@ mod tests {
 
         let put_repository =
             |writer: &Writer| put(writer, tables::REPOSITORY_TO_RECORD, &".r", &repository);
-        let expected = "table repository_to_record, key .r: its key is not valid: repository \".r\" starts with `.`";
+        let expected =
+            "table repository_to_record, key .r: invalid key: repository \".r\" starts with `.`";
         assert_eq!(error_of(put_repository, Reader::repositories), expected);
         let other = RepoId::test("other");
         let one = |reader: &Reader| reader.repository(&other);
@@ -484,7 +485,7 @@ mod tests {
             (("", "s"), "repository is empty"),
             (
                 ("r", "latest"),
-                "snapshot `latest` is what a repository's current state is called",
+                "snapshot `latest` is reserved for the current state of a repository",
             ),
             (
                 ("r", "a/b"),
@@ -496,14 +497,15 @@ mod tests {
             assert_eq!(
                 error_of(put_snapshot, Reader::snapshots),
                 format!(
-                    "table snapshot_to_record, key {}/{}: its key is not valid: {why}",
+                    "table snapshot_to_record, key {}/{}: invalid key: {why}",
                     key.0, key.1
                 )
             );
         }
 
         let put_sync = |writer: &Writer| put(writer, tables::SYNC_TO_RECORD, &("-r", 1), &sync);
-        let expected = "table sync_to_record, key -r/1: its key is not valid: repository \"-r\" starts with `-`";
+        let expected =
+            "table sync_to_record, key -r/1: invalid key: repository \"-r\" starts with `-`";
         assert_eq!(error_of(put_sync, Reader::known_repositories), expected);
         let history = |reader: &Reader| reader.history(&other, 1);
         assert_eq!(error_of(put_sync, history), expected);

@@ -64,8 +64,8 @@ const ADOPTING: &str = "adopting";
 /// A generation (u64, little endian); see [`Identity::restored`].
 const RESTORED: &str = "restored";
 
-const UNREADABLE: &str = "it cannot be read";
-const NOT_A_KEY: &str = "its key is not valid";
+const UNREADABLE: &str = "cannot be decoded";
+const NOT_A_KEY: &str = "invalid key";
 
 pub const REPOSITORY_TO_RECORD: TableDefinition<&str, &[u8]> =
     TableDefinition::new("repository_to_record");
@@ -243,7 +243,7 @@ where
         .map_err(|error| damaged(table, key, &format!("{NOT_A_KEY}: repository {error}")))
 }
 
-/// What the key of a snapshot's row says.
+/// Decodes the key of a snapshot.
 pub fn snapshot_of(key: (&str, &str)) -> Transaction<(RepoId, SnapshotName)> {
     let table = &SNAPSHOT_TO_RECORD;
     let repository = repository_of(table, &key, key.0)?;
@@ -257,8 +257,8 @@ pub fn syncs_of(repository: &RepoId) -> RangeInclusive<(&str, u64)> {
     (repository.as_str(), 0)..=(repository.as_str(), u64::MAX)
 }
 
-/// Chunks of manifests are stored as zstd frames; those of before schema version 4 as they are. In either case their id is the SHA-256
-/// of the chunk itself.
+/// Chunks of manifests are stored as zstd frames; before schema version 4 they were not compressed.
+/// In both cases their id is the SHA-256 of the uncompressed chunk.
 pub struct ChunkCompressor(zstd::bulk::Compressor<'static>);
 
 /// The default level: half of a chunk are digests, which cannot be compressed.

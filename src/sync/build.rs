@@ -1,7 +1,8 @@
-//! The manifest of a new state, and what it names beside the downloaded files: new indexes, evidence, keys.
+//! Builds the manifest of a new state, and the files that it lists besides the downloaded ones: new
+//! indexes, evidence, keys.
 //!
-//! Beside what the upstream has, a manifest lists the trusted keys for clients. No other file of the upstream ever takes their
-//! place: its root may be unsigned, and clients import what they find there.
+//! Besides the files of the upstream, a manifest lists the trusted keys for clients. No file of the
+//! upstream may replace them: its root may be unsigned, and clients import these files.
 
 use std::collections::BTreeMap;
 
@@ -29,20 +30,20 @@ pub struct StateBuilder<'a> {
     pub previous: Option<ObjectId>,
 }
 
-/// What a state consists of, beside the packages, that is in the pool now.
+/// The parts of a new state that were added to the pool, except for the packages.
 pub struct BuiltState {
     pub built: Built,
-    /// What new indexes were made from.
+    /// The upstream files that the new indexes were generated from.
     pub evidence: Option<Built>,
     pub keyring: Option<ObjectId>,
-    /// Indexes of the upstream's that are not in the new ones, and why.
+    /// Indexes of the upstream that are not in the new metadata, and why.
     pub left_out: BTreeMap<String, String>,
-    /// Those that the store does not know yet.
+    /// Objects that are not in the database yet.
     pub objects: Vec<ObjectRef>,
 }
 
 impl StateBuilder<'_> {
-    /// Brings everything into the pool that the state names and that was not downloaded as it is.
+    /// Adds everything to the pool that the state lists and that was not downloaded.
     pub fn build(
         &self,
         pinned: &PinnedRoot,
@@ -100,8 +101,8 @@ impl StateBuilder<'_> {
         })
     }
 
-    /// The manifest of these entries. Where the previous one lists the same it stays, also if it is of an earlier version: nothing
-    /// changed.
+    /// The manifest of these entries. If the previous manifest lists the same, it is kept, even if
+    /// it has an earlier format version: nothing changed.
     fn build_manifest(&self, entries: Vec<Entry>) -> Result<Built, SyncError> {
         if let Some(previous) = self.previous {
             let version = self
@@ -117,8 +118,8 @@ impl StateBuilder<'_> {
         Ok(manifest::build(entries)?)
     }
 
-    /// New indexes over the chosen packages, and a root without date and signature: publishing adds them. Returns them, and what
-    /// is left out of them.
+    /// Generates new indexes of the selected packages, and a root without date and signature, which
+    /// are added when it is published. Returns the entries, and the indexes that were skipped.
     fn regenerate(
         &self,
         pinned: &PinnedRoot,
@@ -151,7 +152,7 @@ impl StateBuilder<'_> {
         Ok(Entry::new(path.clone(), pool.add(locks, bytes)?, role))
     }
 
-    /// The trusted keys for clients, as far as the upstream does not have the same files itself.
+    /// The trusted keys for clients. Refused if the upstream has different files in their place.
     fn key_files(&self, upstream_entries: &[Entry]) -> Result<Vec<KeyFile>, SyncError> {
         if self.repository.trust.keys.is_empty() {
             return Ok(Vec::new());
@@ -176,7 +177,7 @@ impl StateBuilder<'_> {
     }
 }
 
-/// The files that indexes name.
+/// The files that the indexes list.
 fn file_entries<'a>(
     plan: &'a SyncPlan,
     fetched: &'a FetchedFiles<'_>,

@@ -1,4 +1,5 @@
-//! The end of a sync: the one transaction that makes a manifest the state, or tells that nothing changed, or why it failed.
+//! The end of a sync: one transaction that records the new state, that nothing changed, or why it
+//! failed.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -25,36 +26,36 @@ use crate::store::records::{
 use crate::time::now;
 use crate::upstream::Upstream;
 
-/// What a sync did.
+/// The result of a sync.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub changed: bool,
-    /// The state now.
+    /// The current state.
     pub state: StateRecord,
     pub signers: Vec<Signer>,
-    /// Empty where packages are not checked, or nothing changed.
+    /// Empty if packages are not checked, or if nothing changed.
     pub package_signers: Vec<PackageSigner>,
     pub packages_added: u64,
     pub packages_removed: u64,
     pub requests: u64,
     pub bytes_downloaded: u64,
-    /// For the user: what is odd but did not stop the sync.
+    /// Warnings for the user about problems that did not stop the sync.
     pub warnings: Vec<String>,
 }
 
-/// Writes into the store what a sync ended with.
+/// Records the result of a sync in the database.
 #[derive(Clone, Copy)]
 pub struct Recorder<'a> {
     pub storage: &'a Storage,
     pub repository: &'a RepoId,
     pub previous: &'a Previous,
-    /// Whose requests and bytes are recorded.
+    /// Its requests and bytes are recorded.
     pub upstream: &'a Upstream,
-    /// When the sync began, in seconds since the epoch.
+    /// When the sync started, in seconds since the epoch.
     pub started: i64,
 }
 
-/// A new state, and what it was derived from.
+/// A new state and its origin.
 #[derive(Clone, Copy)]
 pub struct NewState<'a> {
     pub built: &'a BuiltState,
@@ -62,13 +63,13 @@ pub struct NewState<'a> {
     pub plan: &'a SyncPlan,
     pub fetched: &'a FetchedFiles<'a>,
     pub format: RepoFormat,
-    /// What shaped it beside the upstream's content; see [`super::previous::selection`].
+    /// Settings that affected it, see [`super::previous::selection`].
     pub selection: ObjectId,
     pub root_check: RootCheck,
     pub rollback: Rollback,
 }
 
-/// How two states differ in packages.
+/// The number of packages that differ between two states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Change {
     added: u64,
@@ -76,7 +77,7 @@ struct Change {
 }
 
 impl Recorder<'_> {
-    /// Makes this the repository's state, after its objects were made durable.
+    /// Makes this the state of the repository, after its objects are durable.
     pub fn record_change(&self, new: NewState<'_>) -> Result<Report, SyncError> {
         let NewState {
             built: BuiltState { built, .. },
@@ -88,7 +89,7 @@ impl Recorder<'_> {
         self.storage.interrupt.check()?;
         self.storage.pool.flush()?;
 
-        // Of another root, or by other settings, the same files may come out.
+        // A different root or different settings can result in the same files.
         let changed = self.previous.manifest() != Some(built.id);
         let package_signers = package_signers(plan, new.fetched);
         let record = self.repository_record(new, &package_signers);
@@ -136,15 +137,15 @@ impl Recorder<'_> {
         })
     }
 
-    /// The upstream still has the root that the state was derived from. `validators` are those that the root came with, if it
-    /// came.
+    /// Records that the upstream still has the root of the current state. `validators` are those
+    /// received with the root, if it was sent.
     pub fn record_unchanged(
         &self,
         known: &RepositoryRecord,
         validators: Option<&BTreeMap<String, ValidatorRecord>>,
     ) -> Result<Report, SyncError> {
         let history = self.history_of(&known.state);
-        // Without a request nothing was learnt.
+        // Without a request there is nothing to record.
         if history.requests > 0 {
             let record = RepositoryRecord {
                 checked_at: self.started,
@@ -171,7 +172,8 @@ impl Recorder<'_> {
         })
     }
 
-    /// A failed sync is part of the history too; failing to write it down must not hide why.
+    /// Adds a failed sync to the history. An error while doing so must not hide why the sync
+    /// failed.
     pub fn record_failure(&self, error: &SyncError) {
         let previous = self.previous.record.as_ref().map(|record| &record.state);
         let history = HistoryRecord {
@@ -185,7 +187,7 @@ impl Recorder<'_> {
             .write(|writer| writer.add_history(self.repository, &history));
         if let Err(error) = written {
             log::warn!(
-                "{}: the failure could not be recorded: {error}",
+                "{}: cannot record the failed sync: {error}",
                 self.repository
             );
         }
@@ -212,7 +214,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// What is known of the repository from now on.
+    /// The new record of the repository.
     fn repository_record(
         &self,
         new: NewState<'_>,
@@ -234,7 +236,7 @@ impl Recorder<'_> {
             revision: plan.root_revision,
             signed_by: signers.map(|signer| signer.fingerprint.clone()).collect(),
         };
-        // With an explicit `off` the administrator says that it need not be signed any more.
+        // An explicit `off` means that signatures are not required any more.
         let was_signed = self.previous.was_signed() && new.root_check != RootCheck::Off;
         RepositoryRecord {
             origin: self.previous.origin,
@@ -265,7 +267,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// Compares with the previous state; chunks that both have are not read.
+    /// Counts the changes since the previous state; chunks that both have are not read.
     fn change_from_previous(&self, built: &Built) -> Result<Change, SyncError> {
         let Some(previous) = &self.previous.record else {
             return Ok(Change {
@@ -302,7 +304,7 @@ impl Recorder<'_> {
     }
 }
 
-/// Empty where packages are not checked.
+/// Empty if packages are not checked.
 fn package_signers(plan: &SyncPlan, fetched: &FetchedFiles<'_>) -> Vec<PackageSigner> {
     let Some(checks) = &fetched.checks else {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! What belongs beside a root and has no digest in it: it is published when it agrees with what was verified, and left out
-//! with a warning when it does not.
+//! Files next to a root that have no digest in it: they are published if they agree with what was
+//! verified, otherwise skipped with a warning.
 
 use super::error::{RootError, SyncError};
 use super::root_verifier::{RootFile, RootVerifier};
@@ -9,7 +9,7 @@ use crate::manifest::Role;
 use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::RelPath;
 
-/// Gathers the files that are published with a root.
+/// Collects the files that are published with a root.
 pub struct Companions<'a> {
     pub verifier: RootVerifier<'a>,
     pub root: &'a Trusted,
@@ -25,7 +25,7 @@ impl Companions<'_> {
         }
     }
 
-    /// Clients import it: it must contain no other keys than those that verify the root.
+    /// Clients import this file: it must not contain other keys than those that verify the root.
     fn add_key(&mut self, path: &RelPath) -> Result<(), SyncError> {
         let Some(bytes) = self.fetch(path)? else {
             return Ok(());
@@ -33,7 +33,7 @@ impl Companions<'_> {
         if self.has_only_trusted_keys(&bytes)? {
             self.push(path, bytes, Role::Key);
         } else {
-            self.skip(path, "contains other keys than the trusted ones");
+            self.skip(path, "contains keys that are not trusted");
         }
         Ok(())
     }
@@ -42,7 +42,8 @@ impl Companions<'_> {
         let Some(bytes) = self.fetch(path)? else {
             return Ok(());
         };
-        // Between two requests the upstream may have changed: then this one waits for the next sync.
+        // The upstream may have changed between two requests: then the file is fetched by the next
+        // sync.
         if !is_same_text(&bytes, self.root.bytes()) {
             self.skip(path, "differs from the verified root");
             return Ok(());
@@ -57,8 +58,8 @@ impl Companions<'_> {
             if let Err(error) = verified {
                 log::debug!("{}: {error}", self.verifier.repository.id);
                 self.warnings.push(format!(
-                    "{} does not verify {}: both are left out; clients use the root with the inline signature, and nothing \
-                     needs to be done",
+                    "{} does not verify {}: both skipped; clients use the root with the inline \
+                     signature, no action is needed",
                     self.verifier.upstream.shown(signature),
                     path.file_name()
                 ));
@@ -72,13 +73,14 @@ impl Companions<'_> {
         Ok(())
     }
 
-    /// The root is verified without it: whatever is wrong with this file, clients go on.
+    /// The root is verified without this file, and clients work without it: errors are only
+    /// warnings.
     fn fetch(&mut self, path: &RelPath) -> Result<Option<Vec<u8>>, SyncError> {
         match self.verifier.fetch_signature(path) {
             Err(SyncError::Root(RootError::Upstream(error)))
                 if error.affects_one_file() || error.is_server_error() =>
             {
-                self.warnings.push(format!("{error}: it is left out"));
+                self.warnings.push(format!("{error}: skipped"));
                 Ok(None)
             }
             answer => answer,
@@ -92,10 +94,10 @@ impl Companions<'_> {
 
     fn skip(&mut self, path: &RelPath, why: &str) {
         let url = self.verifier.upstream.shown(path);
-        self.warnings.push(format!("{url} {why} and is left out"));
+        self.warnings.push(format!("{url} skipped: {why}"));
     }
 
-    /// Without any configured key nothing is verified, and nothing more can be lost.
+    /// Without configured keys nothing is verified, so there is nothing to protect.
     fn has_only_trusted_keys(&self, bytes: &[u8]) -> Result<bool, SyncError> {
         if self.verifier.repository.trust.keys.is_empty() {
             return Ok(true);
@@ -109,7 +111,7 @@ impl Companions<'_> {
     }
 }
 
-/// Signing in clear text may change blanks at line ends and the last line's end, and nothing else.
+/// Clear-signing may change spaces at line ends and the end of the last line, and nothing else.
 fn is_same_text(a: &[u8], b: &[u8]) -> bool {
     fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         text.trim_ascii_end()

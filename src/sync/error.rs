@@ -1,4 +1,4 @@
-//! What can go wrong in a sync, and with which exit code it ends.
+//! Errors of a sync and their exit codes.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::trust::KeyError;
 use crate::upstream::{CredentialError, UpstreamError};
 
-/// So many failures of files are described one by one.
+/// How many failures of files are described individually.
 const LISTED_MAX: usize = 10;
 
 #[derive(Debug, thiserror::Error)]
@@ -30,10 +30,10 @@ pub enum SyncError {
     Freshness(#[from] FreshnessError),
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// `what` is an index or a package, as its format calls it.
+    /// `what` is an index or a package in the terms of its format.
     #[error("{what}: {source}")]
     Download { what: String, source: UpstreamError },
-    /// Every time the sync had started over from a newer root, something below that was gone again.
+    /// After each restart from a newer root, files were missing again.
     #[error("the upstream changed {times} times during the sync: {last}")]
     KeepsChanging { times: u32, last: Box<SyncError> },
     #[error("{name}: listed in the metadata, but no variant exists on the upstream: {}", tried.join(", "))]
@@ -53,12 +53,12 @@ pub enum SyncError {
         declared: u64,
         actual: u64,
     },
-    /// Of the upstream's files: no digest need vouch for them, and clients would import what they find there.
+    /// Such a file may not be covered by any digest, and clients would import it.
     #[error("the upstream has a file {path} where the trusted keys are published ({key_file})")]
     KeyPlace { path: RelPath, key_file: RelPath },
     #[error("{what}")]
     PackageRefused { what: String },
-    /// Several: of `unseen` further files nothing is known.
+    /// Several failures; `unchecked` is the number of other files that were not checked.
     #[error("{}", summarize(errors, *unchecked))]
     Files {
         errors: Vec<SyncError>,
@@ -110,14 +110,14 @@ impl SyncError {
     }
 }
 
-/// The first of those that the exit code is about.
+/// The first of the most severe errors, which determines the exit code.
 pub fn most_severe(errors: &[SyncError]) -> Option<&SyncError> {
     let latest_first = errors.iter().rev();
     latest_first.max_by_key(|error| error.exit().severity())
 }
 
 impl SyncError {
-    /// An interruption says nothing of what was waited for.
+    /// Removes the context from an interruption: what it interrupted is irrelevant.
     pub(super) fn without_context(self) -> Self {
         match self {
             Self::Credentials(CredentialError::Interrupted(error))
@@ -131,7 +131,7 @@ impl SyncError {
         }
     }
 
-    /// What would be seen if the upstream had changed since its root was fetched.
+    /// Whether the error can be caused by a change of the upstream after its root was fetched.
     pub(super) fn may_be_upstream_change(&self) -> bool {
         match self {
             Self::Download { source, .. } => matches!(
@@ -148,7 +148,7 @@ impl SyncError {
 }
 
 impl SyncError {
-    /// One error of several; one alone stays itself.
+    /// Combines several errors into one; a single error is returned unchanged.
     pub fn combine(mut errors: Vec<Self>, unchecked: u64) -> Option<Self> {
         match errors.len() {
             0 | 1 => errors.pop(),
@@ -157,7 +157,7 @@ impl SyncError {
     }
 }
 
-/// A line that counts them, and each below it.
+/// A line with the number of errors, and one for each of them.
 pub fn summarize(errors: &[SyncError], unchecked: u64) -> String {
     let are_refused = |error: &SyncError| matches!(error, SyncError::PackageRefused { .. });
     let are_files = |error: &SyncError| matches!(error, SyncError::Download { .. });
@@ -188,12 +188,12 @@ pub fn summarize(errors: &[SyncError], unchecked: u64) -> String {
 pub enum RootError {
     #[error("no repository found: none of {} exists", tried.join(", "))]
     NotFound { tried: Vec<String> },
-    /// An upstream that is a path.
+    /// The upstream is a local path.
     #[error("{} does not exist or is not a directory", path.display())]
     NoDirectory { path: PathBuf },
     #[error("{url} is not signed ({signature} does not exist or is refused)")]
     SignatureMissing { url: String, signature: String },
-    /// As above, for a repository that could do without if it always had.
+    /// As above, if signatures are optional but earlier roots were signed.
     #[error(
         "{url} is not signed, but earlier ones were ({signature} does not exist or is refused)"
     )]
@@ -218,7 +218,7 @@ impl RootError {
 }
 
 impl RootError {
-    /// What would be seen if root and signature were of two moments.
+    /// Whether the error can be caused by fetching root and signature at different times.
     pub(super) fn is_about_signature(&self) -> bool {
         matches!(
             self,

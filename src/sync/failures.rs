@@ -1,17 +1,16 @@
-//! What is wrong with single files of an upstream is reported together: whoever has to look wants to know of all of it, not of one
-//! file a day.
+//! Collects failures of single files, so that one run reports all of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::SyncError;
 
-/// When so many files have failed, the others are left.
+/// After this many failures, the remaining files are not checked.
 const FAILURES_MAX: usize = 10;
 
-/// What is wrong with some of a run's files.
+/// The failures of single files in a run.
 pub struct Failures {
-    /// How many files are looked at, if nothing ends it early.
+    /// Number of files to check in total.
     files: u64,
     checked: AtomicU64,
     reported: Mutex<Vec<SyncError>>,
@@ -26,12 +25,13 @@ impl Failures {
         }
     }
 
-    /// So many more files were looked at, whatever was found.
+    /// Counts files that were checked, with any result.
     pub fn count_checked(&self, files: u64) {
         self.checked.fetch_add(files, Ordering::Relaxed);
     }
 
-    /// Notes what is wrong with a file. When it is one too many, all of them are the error that ends the work.
+    /// Adds a failure. If the limit is reached, returns all failures as the error that stops the
+    /// work.
     pub fn report(&self, failure: SyncError) -> Result<(), SyncError> {
         let mut reported = self.lock();
         reported.push(failure);
@@ -45,7 +45,7 @@ impl Failures {
         })
     }
 
-    /// Notes one where going on costs nothing.
+    /// Adds a failure without a limit, where continuing costs nothing.
     pub fn add(&self, failure: SyncError) {
         self.lock().push(failure);
     }
@@ -54,7 +54,7 @@ impl Failures {
         self.lock().is_empty()
     }
 
-    /// An error, if there is one.
+    /// Returns the failures as an error, if there are any.
     pub fn conclude(&self) -> Result<(), SyncError> {
         match self.take_error(None) {
             Some(error) => Err(error),
@@ -62,7 +62,7 @@ impl Failures {
         }
     }
 
-    /// With what ended the work on the files, unless that says nothing of them.
+    /// Combines the failures with the error that stopped the work, except for an interruption.
     pub fn conclude_with<T>(&self, result: Result<T, SyncError>) -> Result<T, SyncError> {
         match result {
             Ok(value) => self.conclude().map(|()| value),
@@ -75,7 +75,7 @@ impl Failures {
         }
     }
 
-    /// What was noted, in an order that does not depend on the workers; `last` behind it.
+    /// All failures, in an order that does not depend on the threads, followed by `last`.
     fn take_error(&self, last: Option<SyncError>) -> Option<SyncError> {
         let mut errors = std::mem::take(&mut *self.lock());
         errors.sort_by_cached_key(ToString::to_string);
@@ -127,7 +127,7 @@ mod tests {
         );
     }
 
-    /// Whatever the workers that were not stopped in time find: nothing is told as if it were all.
+    /// The counts must be right even if other threads report failures after the limit is reached.
     #[test]
     fn what_is_not_told_one_by_one_is_counted() {
         let failures = Failures::new(13);

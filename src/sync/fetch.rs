@@ -1,4 +1,5 @@
-//! Many downloads at once, each content once, and what came is remembered even if the run fails later.
+//! Parallel downloads: each content once, and finished ones are recorded even if the run fails
+//! later.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,10 +19,11 @@ use super::error::SyncError;
 use super::failures::Failures;
 use super::planned::{Missing, WantedFile, download_error};
 
-/// After so many files they are made durable and the store is told, so that an interrupted run is not hashed again.
+/// After this many files, they are made durable and recorded in the database, so that an
+/// interrupted run does not have to hash them again.
 const CHECKPOINT_FILES: usize = 5000;
 
-/// What is done about a file that the upstream does not have, or has otherwise than it says.
+/// What to do about a file that is missing on the upstream or has different content.
 #[derive(Clone, Copy)]
 pub enum OnMissing<'a> {
     /// It is returned in [`FetchResult::absent`].
@@ -34,42 +36,43 @@ pub enum OnMissing<'a> {
     },
 }
 
-/// What came of many files, and what did not where that is no error yet.
+/// The downloaded files, and the missing ones that are not an error yet.
 #[derive(Default)]
 pub struct FetchResult {
     pub objects: HashMap<Digest, ObjectRef>,
-    /// Why, by what was wanted: each is about one file.
+    /// The errors by digest; each concerns one file.
     pub absent: HashMap<Digest, UpstreamError>,
 }
 
-/// What the workers have brought.
+/// The shared state of the download threads.
 struct FetchProgress {
     fetched: FetchResult,
-    /// In the pool, but the store does not know them yet.
+    /// In the pool, but not in the database yet.
     unrecorded: Vec<(Digest, ObjectRef)>,
 }
 
-/// Brings files of one repository's upstream into the pool.
+/// Downloads files of one repository into the pool.
 #[derive(Clone, Copy)]
 pub struct Fetcher<'a> {
     pub storage: &'a Storage,
     pub upstream: &'a Upstream,
-    /// The repository's name: for messages, and because a weak digest counts only within it.
+    /// For messages, and because a weak digest is only valid within its repository.
     pub repository: &'a RepoId,
     pub workers: Workers<'a>,
     pub progress: &'a Progress,
 }
 
-/// Threads that work on many files at once.
+/// Threads for parallel work on files.
 #[derive(Clone, Copy)]
 pub struct Workers<'a> {
     pub pool: &'a rayon::ThreadPool,
-    /// What the upstream's transfers listen to.
+    /// Interrupts the transfers of the upstream.
     pub transfers: &'a Interrupt,
 }
 
 impl Workers<'_> {
-    /// Works on each of many at once. The first error ends it: transfers are stopped, and what was not begun is left.
+    /// Runs `work` for each item in parallel. The first error stops it: transfers are interrupted,
+    /// and items that were not started are skipped.
     pub fn in_parallel<T: Sync>(
         &self,
         items: &[T],
@@ -85,7 +88,8 @@ impl Workers<'_> {
                     }
                     if let Err(error) = work(item) {
                         lock(failure).get_or_insert(error);
-                        // Large files may be under way: what they have got is kept, but nobody waits for the rest.
+                        // Large downloads may be in progress: their data is kept, but they are not
+                        // finished.
                         self.transfers.stop_part();
                     }
                 });
@@ -98,7 +102,7 @@ impl Workers<'_> {
 }
 
 impl Fetcher<'_> {
-    /// Which of these contents need not be downloaded: the store has them, and so has the pool.
+    /// Contents that need no download, because both the database and the pool have them.
     pub fn known(
         &self,
         contents: impl Iterator<Item = Digest>,
@@ -121,7 +125,7 @@ impl Fetcher<'_> {
                 known.insert(digest, stored);
             } else {
                 log::warn!(
-                    "object {} is missing or damaged: it is downloaded again",
+                    "object {} is missing or damaged: downloading it again",
                     stored.object
                 );
             }
@@ -129,8 +133,8 @@ impl Fetcher<'_> {
         Ok(known)
     }
 
-    /// Downloads all of these, in parallel. `check` looks at each file that came. The first error that is
-    /// not about one file ends it; what had come by then stays in the pool.
+    /// Downloads these files in parallel and calls `check` for each. The first error that is not
+    /// about a single file stops it; files that were downloaded by then stay in the pool.
     pub fn fetch(
         &self,
         wants: &[WantedFile],
@@ -201,7 +205,7 @@ impl Fetcher<'_> {
         on_missing: OnMissing<'_>,
     ) -> Result<Result<ObjectRef, UpstreamError>, SyncError> {
         self.storage.interrupt.check()?;
-        // From a run that was killed before it could tell the store, or from a dry run.
+        // The file may be from a run that was killed before it was recorded, or from a dry run.
         if let Some(object) = want.digest.object_id() {
             let storage = self.storage;
             if let Some(stored) = storage.pool.adopt(object)? {
@@ -276,7 +280,7 @@ impl Fetcher<'_> {
         self.record(&batch)
     }
 
-    /// Makes objects durable, then tells the store of them.
+    /// Makes objects durable and then records them in the database.
     fn record(&self, batch: &[(Digest, ObjectRef)]) -> Result<(), SyncError> {
         if batch.is_empty() {
             return Ok(());

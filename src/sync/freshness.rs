@@ -1,7 +1,7 @@
-//! Whether a verified root is current. A valid signature does not prove that: an attacker who can answer for the upstream can
-//! serve an old root again, and with it packages with known vulnerabilities.
+//! Checks that a verified root is current. A valid signature does not prove this: an attacker who
+//! can impersonate the upstream can serve an old root, and packages with known vulnerabilities.
 //!
-//! Judged at sync, and nowhere else: what was mirrored in time stays valid.
+//! This is checked during a sync only: a state that was current when it was synced stays valid.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use crate::format::Root;
 use crate::store::records::{RepositoryRecord, StateRecord};
 use crate::time::utc;
 
-/// How far a root's date may be ahead of the clock, as apt has it (`Acquire::Max-FutureTime`).
+/// How far the date of a root may be in the future, as in apt (`Acquire::Max-FutureTime`).
 const CLOCK_SKEW_SECS: i64 = 10;
-/// The servers behind one name are rarely further apart.
+/// The servers behind one name rarely differ by more.
 const LAG_SECS: i64 = 48 * 3600;
 
-/// Whether this run may go back to an older state.
+/// Whether this run accepts a root that is older than the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rollback {
     Refused,
@@ -53,8 +53,8 @@ impl FreshnessError {
     }
 }
 
-/// What a root says of its age. Of two roots the one with the later date is newer, at the same date the one with the higher
-/// revision.
+/// The age of a root. Of two roots, the one with the later date is newer; with equal dates, the one
+/// with the higher revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age {
     /// Seconds since the epoch.
@@ -81,10 +81,10 @@ impl fmt::Display for Age {
     }
 }
 
-/// Judges a root that is about to become the state. `previous` is what it must not be older than.
+/// Checks a root before it becomes the state. It must not be older than `previous`.
 ///
-/// A root that a state was derived from before is [`FreshnessError::RolledBack`] here too; to the caller, who knows the history,
-/// that is [`FreshnessError::Lagging`].
+/// A root of an earlier state is [`FreshnessError::RolledBack`] here, too; the caller knows the
+/// history and changes it to [`FreshnessError::Lagging`].
 pub fn check(
     root: &Root,
     object: ObjectId,
@@ -104,7 +104,7 @@ pub fn check(
     };
     let Some((found, known)) = ages(root, record) else {
         return match newest_date(record) {
-            // An old root that was signed before the upstream wrote dates would undo what came since.
+            // An old root from a time when the upstream did not write dates would be a rollback.
             Some(known) if root.date.is_none() && checks.check_date => {
                 Err(FreshnessError::Undated { known })
             }
@@ -114,7 +114,7 @@ pub fn check(
     if !found.is_older_than(known) {
         return Ok(());
     }
-    // Both dates are whatever an upstream wrote.
+    // The dates come from the upstream and can have any value.
     if known.date.saturating_sub(found.date) < LAG_SECS {
         Err(FreshnessError::Lagging { found, known })
     } else {
@@ -122,14 +122,14 @@ pub fn check(
     }
 }
 
-/// Judges the root of the last successful sync again, which the upstream still has: time has passed.
+/// Checks the unchanged root of the last successful sync again: it may have expired since.
 pub fn check_unchanged(
     state: &StateRecord,
     checks: Freshness,
     now: i64,
 ) -> Result<(), FreshnessError> {
     let checks = Freshness {
-        // It was not from the future then, and is less so now.
+        // Its date was not in the future then, so it is not now.
         check_date: false,
         ..checks
     };
@@ -156,7 +156,7 @@ fn check_dates(
     }
 }
 
-/// `None` when one of them is undated.
+/// `None` if one of them has no date.
 fn ages(root: &Root, state: &RepositoryRecord) -> Option<(Age, Age)> {
     let found = Age {
         date: root.date?,
@@ -164,13 +164,13 @@ fn ages(root: &Root, state: &RepositoryRecord) -> Option<(Age, Age)> {
     };
     let known = Age {
         date: newest_date(state)?,
-        // Of an undated root it belongs to no date.
+        // The revision of a root without a date cannot be compared.
         revision: state.state.dated_revision(),
     };
     Some((found, known))
 }
 
-/// The date of the newest root that was taken.
+/// The date of the newest root that was accepted.
 pub fn newest_date(record: &RepositoryRecord) -> Option<i64> {
     record.state.date().or(record.newest_root_date)
 }

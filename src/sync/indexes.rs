@@ -1,4 +1,5 @@
-//! The indexes of a root: fetched in every variant that the upstream has, and which variants can be done without.
+//! Fetches the indexes of a root in every variant that the upstream has, and decides which missing
+//! variants are acceptable.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,8 +12,8 @@ use crate::rel_path::RelPath;
 use crate::state::PooledIndexes;
 use crate::upstream::{Upstream, UpstreamError};
 
-/// Gets the variants that the upstream has. One that it lacks is not an error where another one has the content.
-/// `has_root_changed` asks the upstream whether these are the indexes of an earlier root by now.
+/// Downloads the variants that the upstream has. A missing one is not an error if another one has
+/// the content. `has_root_changed` checks whether the upstream has a new root in the meantime.
 pub fn fetch(
     fetcher: &Fetcher<'_>,
     indexes: Vec<Index>,
@@ -37,7 +38,7 @@ pub fn fetch(
                 });
                 wants.len() - 1
             });
-            // What has its digest in its name cannot change under us.
+            // A file with its digest in its name cannot change during the sync.
             let places = variant.by_hash.first().into_iter().chain([&variant.path]);
             wants[want].places.extend(places.cloned());
         }
@@ -52,7 +53,8 @@ pub fn fetch(
         }
     }
     let left_out = check_missing(&indexes, &objects, &mut absent)?;
-    // Of an upstream in change the same is seen: other bytes, or 403 where it hides what it does not have any more.
+    // An upstream that is changing looks the same: different bytes, or status 403 for files that it
+    // no longer has.
     if let Some((path, digest)) = left_out.first_key_value()
         && has_root_changed()?
         && let Some(source) = absent.remove(digest)
@@ -71,7 +73,8 @@ pub fn fetch(
     })
 }
 
-/// What the root declares of a file that is there beside what it was held against, and that it is not.
+/// Checks a downloaded file against a second digest in the root; returns the error if it does not
+/// match.
 fn check_second_digest(
     fetcher: &Fetcher<'_>,
     variant: &Variant,
@@ -100,7 +103,7 @@ fn check_second_digest(
     }))
 }
 
-/// An index that is needed has to be there, in one of its compressions.
+/// A required index must be available in one of its compressions.
 pub fn check_available(
     upstream: &Upstream,
     pooled: &PooledIndexes<'_>,
@@ -109,7 +112,7 @@ pub fn check_available(
     if index.presence == Presence::Optional || is_available(&pooled.all, index, &pooled.objects) {
         return Ok(());
     }
-    // What is there in a compression that is not read is mirrored as it is.
+    // Variants in an unsupported compression are mirrored unchanged.
     let prefix = format!("{}.", index.name);
     let foreign = pooled.all.iter().filter(|other| {
         let is_optional = other.presence == Presence::Optional;
@@ -119,7 +122,7 @@ pub fn check_available(
         .map(|other| other.name[index.name.len()..].to_owned())
         .collect();
     if !found.is_empty() {
-        // It does not have to be read here.
+        // This index does not have to be read.
         if index.kind == IndexKind::Opaque {
             return Ok(());
         }
@@ -139,7 +142,8 @@ pub fn check_available(
     })
 }
 
-/// Whether the content of an index is there, in one of its variants or in the index that it repeats.
+/// Whether the content of an index is available, in one of its variants or in the index that it
+/// duplicates.
 fn is_available(all: &[Index], index: &Index, objects: &HashMap<Digest, ObjectRef>) -> bool {
     let is_there = |index: &Index| {
         let mut variants = index.variants.iter();
@@ -149,8 +153,9 @@ fn is_available(all: &[Index], index: &Index, objects: &HashMap<Digest, ObjectRe
     is_there(index) || all.iter().filter(repeats).any(is_there)
 }
 
-/// What may be left out of what did not come, because it is not needed. It is an error where it is: the worst of what was found
-/// about the variants of an index. What is simply not there is told of when none of them is.
+/// Which of the missing variants can be skipped because they are not needed. If an index is needed,
+/// the most severe error of its variants is returned. Variants that simply do not exist are
+/// reported only if the index has none.
 fn check_missing(
     indexes: &[Index],
     objects: &HashMap<Digest, ObjectRef>,
@@ -189,7 +194,7 @@ fn check_missing(
     }
 }
 
-/// The index and its variant that could not be read, where it has another one that is there.
+/// The index and variant that could not be read, if another variant is available.
 pub fn unreadable_variant<'c>(
     indexes: &'c FetchedIndexes,
     error: &SyncError,

@@ -1,29 +1,30 @@
 //! Sync: one repository from its root to a new state.
 //!
-//! Stages, each with inputs of its own; `session.rs` orders them:
+//! The stages, each with its own inputs; `session.rs` runs them in order:
 //!
 //! ```text
-//! root       fetched once, verified (root_verifier), with what belongs beside it (companions)
+//! root       fetched once, verified (root_verifier), with the files next to it (companions)
 //! freshness  not older than what was synced before (previous)
 //! plan       indexes are downloaded (indexes) and read: which files, and which of them are missing
 //! packages   missing files are downloaded (fetch), packages are verified (verify)
-//! build      manifest, new indexes where packages were left out, evidence, keys
+//! build      manifest, new indexes if packages were excluded, evidence, keys
 //! commit     one transaction: state, history, validators
 //! ```
 //!
-//! - The root is fetched once and its bytes are pinned; everything is derived from them. When
-//!   something below it is missing or has another digest, the root is asked for again: if it changed,
-//!   the sync starts over from the new one, if not, it is an error.
-//! - An index that came in one of its variants is complete. A variant that is refused, or has other
-//!   bytes or other content than the root declares, is left out of the tree with a warning, and the
-//!   next sync asks for it again: such a state never counts as unchanged. Where no variant came, the
-//!   most severe of the failures is the error.
-//! - A state becomes visible only after every object of its manifest is durable in the pool. Any
-//!   failure leaves the previous state as it was, and what was downloaded is used by the next run.
-//! - An upstream whose root did not change costs one request. When the trusted keys did change, the
-//!   state is made anew: the root is verified with them, and they are published with it.
+//! - The root is fetched once and its bytes are pinned; everything is derived from them. If a file
+//!   below it is missing or has another digest, the root is fetched again: if it changed, the sync
+//!   starts again from the new one, otherwise it is an error.
+//! - An index is complete if one of its variants was downloaded. A variant that is refused, or
+//!   differs from what the root declares, is skipped with a warning, and the next sync requests it
+//!   again: such a state never counts as unchanged. If no variant was downloaded, the most severe
+//!   failure is the error.
+//! - A state becomes visible only after every object of its manifest is durable in the pool. A
+//!   failure leaves the previous state unchanged, and the next run uses what was already
+//!   downloaded.
+//! - An upstream whose root did not change costs one request. If the trusted keys changed, the
+//!   state is built again: the root is verified with them, and they are published with it.
 //!
-//! Nothing here knows rpm or deb; see [`crate::format::Selected`].
+//! Nothing here depends on rpm or deb; see [`crate::format::Selected`].
 
 mod build;
 mod commit;

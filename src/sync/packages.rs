@@ -1,4 +1,5 @@
-//! The files of a plan: the packages that are there already are verified, the others are downloaded and verified.
+//! The files of a plan: packages in the pool are verified, missing ones are downloaded and
+//! verified.
 
 use std::collections::HashMap;
 
@@ -12,11 +13,12 @@ use crate::digest::{Digest, ObjectRef};
 /// All objects of a plan.
 pub struct FetchedFiles<'a> {
     pub objects: HashMap<Digest, ObjectRef>,
-    /// `None` where packages are not checked.
+    /// `None` if packages are not checked.
     pub checks: Option<PackageChecks<'a>>,
 }
 
-/// Downloads what a plan lacks. `has_root_changed` asks the upstream whether it has another root by now.
+/// Downloads the missing files of a plan. `has_root_changed` checks whether the upstream has a new
+/// root in the meantime.
 pub fn fetch<'a>(
     fetcher: &Fetcher<'_>,
     plan: &mut SyncPlan,
@@ -29,7 +31,7 @@ pub fn fetch<'a>(
         let work = KnownPackageCheck {
             workers: fetcher.workers,
             progress: fetcher.progress,
-            label: format!("{} signatures", fetcher.repository),
+            label: format!("{} (verifying signatures)", fetcher.repository),
             failures: &failures,
         };
         checks.check_known(plan, fetcher.upstream, work)?;
@@ -40,7 +42,7 @@ pub fn fetch<'a>(
     check_space(fetcher, &wants, &failures)?;
     let on_missing = OnMissing::Report {
         failures: &failures,
-        // Of another root by now: what the old one lists need not be there any more.
+        // If the root has changed, files of the old one may be missing.
         has_root_changed: &|failure| {
             failure.may_be_upstream_change() && has_root_changed().is_ok_and(|changed| changed)
         },
@@ -64,7 +66,7 @@ pub fn fetch<'a>(
     Ok(FetchedFiles { objects, checks })
 }
 
-/// What was found out so far is said with the lack of space.
+/// Reports the failures so far together with a lack of space.
 fn check_space(
     fetcher: &Fetcher<'_>,
     wants: &[WantedFile],

@@ -1,4 +1,4 @@
-//! From a verified root to the list of files that the new state needs, and which of them are missing.
+//! Determines from a verified root which files the new state needs, and which of them are missing.
 
 use std::collections::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,25 +16,25 @@ use crate::manifest::{Entry, Package, Role};
 use crate::rel_path::RelPath;
 use crate::state::PooledIndexes;
 
-/// Finds out what the state of a root needs.
+/// Plans the state of a root.
 #[derive(Clone, Copy)]
 pub struct Planner<'a> {
     pub fetcher: Fetcher<'a>,
     pub selected: &'a dyn Selected,
 }
 
-/// What indexes name, as far as it is selected.
+/// The selected files of the indexes.
 struct Contents {
     chosen: Option<Chosen>,
-    /// The upstream's indexes, where these are published.
+    /// The indexes of the upstream, if they are published.
     published: Vec<Entry>,
     files: Vec<Reference>,
     warnings: Vec<String>,
 }
 
 impl Planner<'_> {
-    /// Downloads the indexes that are new and reads which files they name. `has_root_changed` asks the upstream whether it has
-    /// another root by now.
+    /// Downloads new indexes and reads which files they list. `has_root_changed` checks whether the
+    /// upstream has a new root in the meantime.
     pub fn plan(
         &self,
         root: &Root,
@@ -58,8 +58,8 @@ impl Planner<'_> {
         })
     }
 
-    /// Reads the indexes. A variant that has its digest and not the content that it should have is left out where the index has
-    /// another one.
+    /// Reads the indexes. If a variant has the right digest but invalid content, and the index has
+    /// another variant, it is skipped.
     fn read_with_fallbacks(&self, indexes: &mut FetchedIndexes) -> Result<Contents, SyncError> {
         loop {
             let error = match self.read(indexes) {
@@ -69,7 +69,7 @@ impl Planner<'_> {
             let Some((index, variant)) = indexes::unreadable_variant(indexes, &error) else {
                 return Err(error);
             };
-            // What is damaged in the pool is not the upstream's fault.
+            // Damage in the pool is not the fault of the upstream.
             let pooled = indexes.pooled(&self.fetcher.storage.pool);
             if !pooled.is_intact(index) {
                 return Err(error);
@@ -80,7 +80,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What the indexes name that are there.
+    /// Reads the available indexes.
     fn read(&self, indexes: &FetchedIndexes) -> Result<Contents, SyncError> {
         let pooled = indexes.pooled(&self.fetcher.storage.pool);
         let upstream = self.fetcher.upstream;
@@ -93,7 +93,7 @@ impl Planner<'_> {
         let taken = self.selected.choose(&pooled)?;
         let mut warnings = taken.warnings;
         let chosen = taken.chosen;
-        // What was read to choose is not read again.
+        // Indexes that were read for the selection are not read again.
         let are_lists_read = taken.listed.is_some();
         let listed = taken.listed.unwrap_or_default();
         let mut architectures: BTreeSet<String> = listed.architectures;
@@ -107,7 +107,7 @@ impl Planner<'_> {
             if chosen.is_none() {
                 published.extend(entries_of(&pooled, index));
             }
-            // Deltas lead from packages to packages: where some are left out, they go.
+            // Deltas connect packages: if some packages are excluded, the deltas are dropped.
             let carries_files = self.selected.format().carries_files();
             if chosen.is_some() && index.kind == IndexKind::OtherFiles && !carries_files {
                 continue;
@@ -146,7 +146,7 @@ impl Planner<'_> {
         })
     }
 
-    /// An index that is not read: its first bytes may tell that clients could not read it.
+    /// Checks the first bytes of an index that is not parsed: clients may be unable to read it.
     fn check_opaque(&self, variant: &Variant, object: ObjectId) -> Result<(), SyncError> {
         let mut start = Vec::new();
         let file = self.fetcher.storage.pool.open_object(object)?;
@@ -167,7 +167,7 @@ impl Planner<'_> {
         index: &Index,
         each: &mut dyn FnMut(Reference) -> Result<(), SyncError>,
     ) -> Result<(), SyncError> {
-        // The format's errors and ours travel the same way.
+        // Passes our own error through the format's error type.
         let mut refused = None;
         let read = pooled.read(index, &mut |text| {
             self.selected.read_index(index, text, &mut |file| {
@@ -188,7 +188,7 @@ impl Planner<'_> {
     }
 }
 
-/// The paths of an index that is there.
+/// The paths of an available index.
 fn entries_of<'p>(
     pooled: &'p PooledIndexes<'_>,
     index: &'p Index,
@@ -208,7 +208,7 @@ fn entries_of<'p>(
 
 fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result<(), SyncError> {
     if let Some(first) = files.get_mut(&file.path) {
-        // Two lists may declare a file that they share by different algorithms.
+        // Two indexes may declare the same file with different digest algorithms.
         let is_other = if first.digest.algorithm() == file.digest.algorithm() {
             first.digest != file.digest
         } else {
@@ -225,7 +225,7 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
             });
         }
         match (&first.package, file.package) {
-            // Whichever of them clients believe: it can only be one.
+            // Clients would only accept one of them.
             (Some(one), Some(other)) if *one != other && !are_sources(one, &other) => {
                 return Err(SyncError::TwoContents {
                     path: file.path,
@@ -233,7 +233,8 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
                     second: other.to_string(),
                 });
             }
-            // What is a package anywhere is a package, in whatever order the indexes say so.
+            // A file that is a package in any index is a package, in whatever order the indexes are
+            // read.
             (None, package) => first.package = package,
             _ => {}
         }
@@ -243,12 +244,12 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
     Ok(())
 }
 
-/// Whether both are files of APT source packages: several may be made from one tarball.
+/// Whether both are APT source packages: several can share a tarball.
 fn are_sources(one: &Package, other: &Package) -> bool {
     one.architecture == "source" && other.architecture == "source"
 }
 
-/// An index that gives a known content another size is wrong, though the content is not.
+/// An index that declares a wrong size for a known object is invalid, although the object is not.
 fn check_sizes(files: &[Reference], known: &HashMap<Digest, ObjectRef>) -> Result<(), SyncError> {
     for file in files {
         if let (Some(declared), Some(stored)) = (file.size, known.get(&file.digest))

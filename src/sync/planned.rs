@@ -1,4 +1,4 @@
-//! What a new state needs, and what of it is to be downloaded.
+//! The plan of a sync: what the new state needs, and what has to be downloaded.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,54 +12,55 @@ use crate::rel_path::RelPath;
 use crate::state::PooledIndexes;
 use crate::upstream::UpstreamError;
 
-/// What a new state consists of beside its root, and what of it is not in the pool yet.
+/// The contents of a new state except for its root, and which of them are in the pool.
 #[derive(Debug)]
 pub struct SyncPlan {
-    /// When the upstream made its root, as it says itself; seconds since the epoch.
+    /// The date in the root; seconds since the epoch.
     pub root_date: Option<i64>,
-    /// Until when that root is valid, as it says itself.
+    /// The expiry date in the root.
     pub root_valid_until: Option<i64>,
-    /// Its number among the upstream's states, if it has one.
+    /// The revision in the root, if it has one.
     pub root_revision: Option<u64>,
-    /// Indexes, with the paths that they are published under. They are in the pool already.
+    /// Indexes with their published paths. They are already in the pool.
     pub indexes: Vec<Entry>,
-    /// Packages and other files that indexes name, in path order.
+    /// Packages and other files that the indexes list, sorted by path.
     pub files: Vec<Reference>,
-    /// What the pool holds of `files`.
+    /// The objects of `files` that are in the pool.
     pub known: HashMap<Digest, ObjectRef>,
-    /// The packages that the selection takes, for which new indexes are made; `None` where the upstream's own are mirrored.
+    /// The selected packages, for which new indexes are generated; `None` if the indexes of the
+    /// upstream are mirrored.
     pub chosen: Option<Chosen>,
-    /// The upstream's indexes, which may list more than what is chosen.
+    /// The indexes of the upstream, which may list more than the selected packages.
     pub upstream: FetchedIndexes,
     pub warnings: Vec<String>,
 }
 
-/// The indexes of a root, as far as the upstream has their files.
+/// The indexes of a root and their downloaded files.
 #[derive(Debug)]
 pub struct FetchedIndexes {
     pub all: Vec<Index>,
-    /// The files that are in the pool, by what the root declares of them.
+    /// The files that are in the pool, by their digest in the root.
     pub objects: HashMap<Digest, ObjectRef>,
-    /// The files that the upstream has otherwise than the root declares, where others have the same content: by path, what is
-    /// wrong with them.
+    /// Variants that differ from what the root declares, although others have the same content: the
+    /// reasons by path.
     pub missing: BTreeMap<String, String>,
 }
 
 impl FetchedIndexes {
-    /// To be read.
+    /// A reader for these indexes.
     pub fn pooled<'a>(&self, pool: &'a Pool) -> PooledIndexes<'a> {
         PooledIndexes::new(pool, self.all.clone(), self.objects.clone())
     }
 }
 
-/// What is left to download.
+/// The amount of data that is left to download.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
-    /// Different contents, which is also the number of requests if nothing fails.
+    /// Number of different contents; also the number of requests if nothing fails.
     pub files: u64,
-    /// As declared.
+    /// Bytes as declared in the metadata.
     pub bytes: u64,
-    /// Of these, what interrupted downloads have already.
+    /// Bytes that interrupted downloads already have.
     pub held: u64,
 }
 
@@ -73,14 +74,14 @@ impl Missing {
         for want in wants {
             let size = want.size.unwrap_or(0);
             let held = held.of(want.digest, repository).min(size);
-            // Declared sizes: any two of them may be more than a number holds.
+            // Declared sizes can have any value: their sum may overflow.
             missing.bytes = missing.bytes.saturating_add(size);
             missing.held = missing.held.saturating_add(held);
         }
         missing
     }
 
-    /// Bytes that are still to come, and need room.
+    /// Bytes that are still to be downloaded and need space.
     pub fn remaining(&self) -> u64 {
         self.bytes.saturating_sub(self.held)
     }
@@ -95,14 +96,15 @@ impl SyncPlan {
     /// The files to download, each content once.
     pub fn wanted_files(&self) -> Vec<WantedFile> {
         let is_new = |file: &&Reference| !self.known.contains_key(&file.digest);
-        // The one that is told of and asked for first, and where else the content should be.
+        // The first file, which is used in messages and requested first, and the other paths with
+        // the same content.
         let mut by_digest: HashMap<Digest, (&Reference, Vec<&Reference>)> = HashMap::new();
         for file in self.files.iter().filter(is_new) {
             let Some((first, others)) = by_digest.get_mut(&file.digest) else {
                 by_digest.insert(file.digest, (file, Vec::new()));
                 continue;
             };
-            // Whatever else it is called: content that is a package anywhere is checked as one.
+            // Content that is a package at any path is checked as a package.
             let is_better = first.package.is_none() && file.package.is_some();
             others.push(if is_better {
                 std::mem::replace(first, file)
@@ -143,20 +145,20 @@ pub fn describe(file: &Reference) -> String {
     }
 }
 
-/// A content to download.
+/// A file to download.
 #[derive(Debug)]
 pub struct WantedFile {
     /// For messages.
     pub what: String,
-    /// Where the upstream may have it; the next one is asked when it is not at the one before.
+    /// The paths where the upstream may have it; the next one is tried if it is missing.
     pub places: Vec<RelPath>,
     pub digest: Digest,
-    /// In bytes, as declared.
+    /// Size in bytes, as declared.
     pub size: Option<u64>,
     pub kind: FileKind,
 }
 
-/// What a file is once it is there.
+/// Whether a file is a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     Package,

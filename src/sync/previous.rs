@@ -1,4 +1,4 @@
-//! What the last successful sync left, and how much of it counts for the upstream that is configured now.
+//! The result of the last successful sync, and how much of it applies to the configured upstream.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use crate::storage::Storage;
 use crate::store::StoreError;
 use crate::store::records::RepositoryRecord;
 
-/// A repository before a sync.
+/// The repository before a sync.
 pub struct Previous {
-    /// Digest of the upstream's URL and suite. What another upstream had says nothing about this one.
+    /// Digest of the URL and suite of the upstream. Records of another upstream are not used.
     pub origin: ObjectId,
     /// `None` before the first successful sync.
     pub record: Option<RepositoryRecord>,
 }
 
 impl Previous {
-    /// To be read under the repository's lock: no other run changes it meanwhile.
+    /// Must be called with the lock of the repository, so that no other run changes the record.
     pub fn read(
         storage: &Storage,
         repository: &config::Repository,
@@ -42,13 +42,13 @@ impl Previous {
         record.filter(|record| record.origin == self.origin)
     }
 
-    /// Whether a root of this upstream was signed.
+    /// Whether an earlier root of this upstream was signed.
     pub fn was_signed(&self) -> bool {
         self.of_this_upstream()
             .is_some_and(|record| record.was_signed)
     }
 
-    /// What a root must not be older than.
+    /// The record that a new root must not be older than.
     pub fn baseline(&self, rollback: Rollback) -> Option<&RepositoryRecord> {
         match rollback {
             Rollback::Refused => self.of_this_upstream(),
@@ -57,8 +57,8 @@ impl Previous {
     }
 }
 
-/// What shapes a state beside the upstream's content. The keys count as they are, wherever they came from: they are published
-/// with it.
+/// A digest of the settings that affect a state. It includes the keys themselves, not their
+/// sources, because they are published with the state.
 pub fn selection(
     repository: &config::Repository,
     selected: &dyn Selected,

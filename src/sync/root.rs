@@ -1,4 +1,4 @@
-//! The root: asked for once, pinned, verified before anything is read from it.
+//! The root: fetched once, pinned, and verified before it is parsed.
 
 use super::companions::Companions;
 use super::error::{RootError, SyncError};
@@ -11,29 +11,29 @@ use crate::openpgp::{Authority, Signer, Trusted};
 use crate::rel_path::RelPath;
 use crate::upstream::{Small, UpstreamError, Validators};
 
-/// How often a root is asked for again because its signature is of another one.
+/// How often a root is fetched again because its signature belongs to another one.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// A root as it was fetched, verified.
+/// A verified root.
 pub struct PinnedRoot {
     pub source: RootSource,
     /// The root file itself.
     pub object: ObjectId,
     pub trusted: Trusted,
-    /// The root and what belongs beside it, to be published as they are.
+    /// The root and the files that are published with it unchanged.
     pub files: Vec<RootFile>,
     pub validators: Validators,
     pub warnings: Vec<String>,
 }
 
-/// A root as it came, not verified yet.
+/// A root that is not verified yet.
 pub struct FetchedRoot {
     pub source: RootSource,
     pub bytes: Vec<u8>,
     pub validators: Validators,
 }
 
-/// Fetches the roots of one repository and verifies them.
+/// Fetches and verifies the roots of one repository.
 #[derive(Clone, Copy)]
 pub struct RootFetcher<'a> {
     pub selected: &'a dyn Selected,
@@ -50,7 +50,7 @@ impl PinnedRoot {
 }
 
 impl RootFetcher<'_> {
-    /// The root that the upstream has now.
+    /// The current root of the upstream.
     pub fn fetch_verified(&self) -> Result<PinnedRoot, SyncError> {
         let fetched = self
             .fetch(|_| Ok(None))?
@@ -58,8 +58,8 @@ impl RootFetcher<'_> {
         self.verify(fetched)
     }
 
-    /// The root that the upstream has now, not verified yet: the first of the possible ones that exists. `None` when the
-    /// upstream says that it was not modified since the validators of its path.
+    /// The current root, not verified yet: the first of the possible paths that exists. `None` if
+    /// the server answers that it was not modified.
     pub fn fetch(
         &self,
         validators: impl Fn(&RelPath) -> Result<Option<Validators>, SyncError>,
@@ -70,7 +70,7 @@ impl RootFetcher<'_> {
             let path = source.path();
             let validators = validators(path)?;
             let answer = match self.verifier.upstream.small(path, validators.as_ref()) {
-                // A server may hide so what it does not have: the next one may be there.
+                // Some servers answer 403 for files that do not exist: try the next path.
                 Err(error @ UpstreamError::Denied { status: 403, .. }) => {
                     denied.get_or_insert(error);
                     continue;
@@ -99,8 +99,8 @@ impl RootFetcher<'_> {
         .into())
     }
 
-    /// Verifies a root, or a newer one: a root and its detached signature are two requests, between which the upstream may
-    /// change.
+    /// Verifies a root, or a newer one: a root and its detached signature are two requests, and the
+    /// upstream may change between them.
     pub fn verify(&self, mut fetched: FetchedRoot) -> Result<PinnedRoot, SyncError> {
         for _ in 0..ATTEMPTS_MAX {
             let is_detached = matches!(fetched.source, RootSource::Detached { .. });
@@ -117,7 +117,7 @@ impl RootFetcher<'_> {
         self.verify_once(fetched)
     }
 
-    /// Verifies a root and gathers what belongs beside it.
+    /// Verifies a root and collects the files that are published with it.
     fn verify_once(&self, fetched: FetchedRoot) -> Result<PinnedRoot, SyncError> {
         let FetchedRoot {
             source,
@@ -145,7 +145,7 @@ impl RootFetcher<'_> {
                     && self.verifier.repository.trust.keys.is_empty()
                 {
                     warnings.push(format!(
-                        "{} exists, but no key is configured to verify it with",
+                        "{} exists, but no key is configured to verify it",
                         self.verifier.upstream.shown(signature)
                     ));
                 }

@@ -1,4 +1,4 @@
-//! The signatures of roots: what has to be signed, and by which keys.
+//! Verifies the signatures of roots as configured.
 
 use std::sync::Arc;
 
@@ -10,19 +10,19 @@ use crate::rel_path::RelPath;
 use crate::trust::{KeyError, TrustedKeys};
 use crate::upstream::{Small, Upstream, UpstreamError};
 
-/// Verifies the roots of one repository as its configuration demands.
+/// Verifies the roots of one repository as its configuration requires.
 #[derive(Clone, Copy)]
 pub struct RootVerifier<'a> {
     pub upstream: &'a Upstream,
     pub repository: &'a config::Repository,
     pub keys: &'a TrustedKeys<'a>,
-    /// An earlier root of this upstream was signed: one without a signature is refused.
+    /// An earlier root of this upstream was signed: an unsigned one is refused.
     pub was_signed: bool,
-    /// When the keys have to be valid; seconds since the epoch.
+    /// The time at which the keys must be valid; seconds since the epoch.
     pub at: i64,
 }
 
-/// The root, or a file beside it.
+/// The root, or a file that is published with it.
 pub struct RootFile {
     pub path: RelPath,
     pub bytes: Vec<u8>,
@@ -46,7 +46,7 @@ impl RootVerifier<'_> {
         }
     }
 
-    /// `signed` is the signature, if there is one.
+    /// `signed` is the signature, if it exists.
     pub fn verify_detached(
         &self,
         path: &RelPath,
@@ -84,8 +84,8 @@ impl RootVerifier<'_> {
         verification(&keyring).map_err(|error| RootError::from(error).into())
     }
 
-    /// A signature that is missing is no signature, also where the server hides what it does not have. Access that is asked for is
-    /// another matter.
+    /// `None` if there is no signature. Status 403 counts as missing, because some servers answer
+    /// so for files that do not exist; status 401 is an error.
     pub fn fetch_signature(&self, path: &RelPath) -> Result<Option<Vec<u8>>, SyncError> {
         match self.upstream.small(path, None) {
             Ok(Small::Body { bytes, .. }) => Ok(Some(bytes)),

@@ -1,4 +1,4 @@
-//! One repository being synced: the order of the stages, and what each of them gets.
+//! The sync of one repository: runs the stages in order, and passes each its inputs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,15 +30,15 @@ use crate::time::now;
 use crate::trust::{self, KeyError, TrustedKeys};
 use crate::upstream::{Limiter, Upstream};
 
-/// How often a sync starts over because the upstream changed under it.
+/// How often a sync starts again because the upstream changed during it.
 const RESTARTS_MAX: u32 = 3;
 
-/// What a sync needs of the process; the same for all repositories.
+/// What a sync needs from the process; shared by all repositories.
 #[derive(Clone, Copy)]
 pub struct SyncContext<'a> {
     pub config: &'a Config,
     pub storage: &'a Storage,
-    /// Downloads of all repositories share these threads.
+    /// Download threads, shared by all repositories.
     pub workers: &'a rayon::ThreadPool,
     pub progress: &'a Progress,
     pub limiter: Option<&'a Arc<Limiter>>,
@@ -46,29 +46,29 @@ pub struct SyncContext<'a> {
     pub rollback: Rollback,
 }
 
-/// Whether the upstream may answer that nothing changed.
+/// How the root is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestMode {
-    /// As `cache` is configured.
+    /// Conditionally, as configured in `cache`.
     Conditional,
-    /// The root is fetched and the state derived anew, whatever is known.
+    /// The root is fetched and the state is built again in any case.
     Refresh,
 }
 
-/// What a sync would do.
+/// The result of a dry run.
 #[derive(Debug)]
 pub enum Preview {
     Unchanged,
     Change(Box<SyncPlan>),
 }
 
-/// One repository being synced.
+/// The sync of one repository.
 pub struct Session<'a> {
     context: SyncContext<'a>,
     repository: &'a config::Repository,
     selected: Box<dyn Selected>,
     upstream: Upstream,
-    /// What the upstream's transfers listen to.
+    /// Interrupts the transfers of the upstream.
     transfers: Interrupt,
     keys: TrustedKeys<'a>,
     previous: Previous,
@@ -76,16 +76,17 @@ pub struct Session<'a> {
     started: i64,
 }
 
-/// The upstream's root, compared with what is known.
+/// The root of the upstream, compared with the last one.
 enum CurrentRoot<'s> {
-    /// It is the root of the last successful sync.
+    /// The root of the last successful sync.
     Unchanged(Unchanged<'s>),
     Changed(Box<PinnedRoot>),
 }
 
 struct Unchanged<'s> {
     known: &'s RepositoryRecord,
-    /// Those that the root came with, if it came. The ones that it had may not have been worth keeping: it was too new then.
+    /// The validators received with the root, if it was sent. The earlier ones may not have been
+    /// stored because the root was too new.
     validators: Option<BTreeMap<String, ValidatorRecord>>,
 }
 
@@ -117,7 +118,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Brings the repository to the upstream's current state.
+    /// Updates the repository to the current state of the upstream.
     pub fn sync(&self) -> Result<Report, SyncError> {
         let result = self.retry_while_upstream_changes(|pinned| {
             let mut plan = self.plan(pinned)?;
@@ -135,7 +136,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Finds out what [`Self::sync`] would do. Indexes that are new are downloaded for it.
+    /// Determines what [`Self::sync`] would do. Downloads new indexes.
     pub fn preview(&self) -> Result<Preview, SyncError> {
         let plan = self
             .retry_while_upstream_changes(|pinned| self.plan(pinned))
@@ -152,11 +153,12 @@ impl<'a> Session<'a> {
         (self.upstream.requests(), self.upstream.bytes())
     }
 
-    /// What the state of a root consists of, and what of it is missing.
+    /// Plans the state of a root.
     fn plan(&self, pinned: &PinnedRoot) -> Result<SyncPlan, SyncError> {
         let root = self.selected.open_root(&pinned.trusted)?;
         self.check_freshness(pinned, &root)?;
-        // A key that cannot be loaded is reported before anything is downloaded, even if no root is verified with it.
+        // Report a key that cannot be loaded before anything is downloaded, even if it is not
+        // needed to verify the root.
         self.keyring()?;
         let mut warnings = self.keys.warnings();
         warnings.extend(pinned.warnings.iter().cloned());
@@ -170,7 +172,7 @@ impl<'a> Session<'a> {
         Ok(SyncPlan { warnings, ..plan })
     }
 
-    /// Downloads what a plan lacks and makes it the repository's state.
+    /// Downloads the missing files of a plan and makes it the state of the repository.
     fn complete(&self, pinned: &PinnedRoot, plan: &mut SyncPlan) -> Result<Report, SyncError> {
         let storage = self.context.storage;
         let keyring = self.keyring()?;
@@ -206,15 +208,15 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The upstream still has the root that the state was derived from.
+    /// Handles a root that is still that of the current state.
     fn confirm(&self, unchanged: Unchanged<'_>) -> Result<Report, SyncError> {
         let Unchanged { known, validators } = unchanged;
         freshness::check_unchanged(&known.state, self.repository.freshness, self.started)?;
         self.recorder().record_unchanged(known, validators.as_ref())
     }
 
-    /// Runs `work` on a root, and again on a newer one as long as the upstream changes under it. The inner `Err`: it
-    /// did not change since the last successful sync.
+    /// Runs `work` on a root, and again on a newer one if the upstream changes during it. The inner
+    /// `Err` means that the root did not change since the last successful sync.
     fn retry_while_upstream_changes<T>(
         &self,
         work: impl Fn(&PinnedRoot) -> Result<T, SyncError>,
@@ -239,21 +241,21 @@ impl<'a> Session<'a> {
                         });
                     }
                     log::debug!(
-                        "{}: {error}; the root has changed, starting over",
+                        "{}: {error}; the root has changed, starting again",
                         self.id()
                     );
                     *pinned = now;
                 }
                 Ok(_) => return Err(error),
                 Err(second) => {
-                    log::debug!("{}: asking for the root again: {second}", self.id());
+                    log::debug!("{}: cannot fetch the root again: {second}", self.id());
                     return Err(error);
                 }
             }
         }
     }
 
-    /// The upstream's root, unless it is known to be that of the last successful sync.
+    /// The root of the upstream, unless it is known to be that of the last successful sync.
     fn current_root(&self) -> Result<CurrentRoot<'_>, SyncError> {
         let cache = &self.context.config.cache;
         let known = match self.context.request_mode {
@@ -269,7 +271,8 @@ impl<'a> Session<'a> {
                 }));
             }
         }
-        // What the upstream did not have as declared is asked for again, under whatever root.
+        // Files that were missing or wrong on the upstream are requested again, even under an
+        // unchanged root.
         let known = known.filter(|known| known.state.missing.is_empty());
         let validators = KnownValidators {
             storage: self.context.storage,
@@ -290,7 +293,7 @@ impl<'a> Session<'a> {
                     validators: None,
                 }))
             }
-            // A server without validators sends the whole root: its bytes say as well that nothing changed.
+            // A server without validators sends the whole root: compare its bytes.
             (Some(fetched), Some(known)) if known.state.has_root(ObjectId::of(&fetched.bytes)) => {
                 let (path, validators) = (fetched.source.path(), &fetched.validators);
                 let validators = Some(validators::records(path, validators, self.started));
@@ -300,7 +303,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The last successful sync, if it was of the same upstream with the same selection.
+    /// The record of the last successful sync, if it had the same upstream, selection and keys.
     fn comparable_state(&self) -> Result<Option<&RepositoryRecord>, SyncError> {
         let Some(record) = self.previous.of_this_upstream() else {
             return Ok(None);
@@ -311,19 +314,20 @@ impl<'a> Session<'a> {
         Ok((Some(record.selection) == selection).then_some(record))
     }
 
-    /// Whether the upstream has another root by now.
+    /// Whether the upstream has a different root now.
     fn has_root_changed(&self, pinned: &PinnedRoot) -> Result<bool, SyncError> {
         Ok(self.roots().fetch_verified()?.object != pinned.object)
     }
 
-    /// Judges a root that is about to become the state.
+    /// Checks a root before it becomes the state.
     fn check_freshness(&self, pinned: &PinnedRoot, root: &Root) -> Result<(), SyncError> {
         let previous = self.previous.baseline(self.context.rollback);
         let checks = self.repository.freshness;
         let judged = freshness::check(root, pinned.object, previous, checks, self.started);
         Err(match judged {
             Ok(()) => return Ok(()),
-            // A state was derived from it before: a server that lags behind, not an attack.
+            // It is the root of an earlier state: probably a server that lags behind, not an
+            // attack.
             Err(FreshnessError::RolledBack { found, known })
                 if self.was_synced(pinned.object)? =>
             {
@@ -383,7 +387,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A failed sync has no report with the warnings, and a key that could not be loaded may be why it failed.
+    /// A failed sync has no report with warnings, but a key that could not be loaded may be the
+    /// cause.
     fn log_key_warnings(&self) {
         for warning in self.keys.warnings() {
             log::warn!("{}: {warning}", self.id());

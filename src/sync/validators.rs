@@ -1,4 +1,5 @@
-//! Conditional requests for the root: what the upstream said of it, by repository and origin, and how long that counts.
+//! Validators for conditional requests of the root, by repository and origin, and how long they are
+//! used.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::store::StoreError;
 use crate::store::records::ValidatorRecord;
 use crate::upstream::Validators;
 
-/// Those of one repository's upstream.
+/// The stored validators of one repository.
 #[derive(Clone, Copy)]
 pub struct KnownValidators<'a> {
     pub storage: &'a Storage,
@@ -22,7 +23,7 @@ pub struct KnownValidators<'a> {
 }
 
 impl KnownValidators<'_> {
-    /// What to ask for this path with, at this time (seconds since the epoch).
+    /// The validators for this path at this time (seconds since the epoch).
     pub fn of(&self, path: &RelPath, now: i64) -> Result<Option<Validators>, StoreError> {
         let record = self
             .storage
@@ -38,7 +39,7 @@ impl KnownValidators<'_> {
     }
 }
 
-/// What the next sync asks with.
+/// The records for the next sync.
 pub fn records(
     root: &RelPath,
     validators: &Validators,

@@ -1,10 +1,11 @@
-//! Packages that are signed inside are verified when they enter the pool, once per object and keyring; the store remembers
-//! what was found.
+//! Verifies the signatures inside packages when they enter the pool, once per object and keyring;
+//! the results are recorded in the database.
 //!
-//! - A package that came just now is read again while it is still in the page cache, by the thread that downloaded it.
-//! - A good signature is not enough: a package must be the one that the index says it is, or an old package with known holes
-//!   could stand in for a new one.
-//! - What is refused is reported together: whoever has to look wants to know of all of it, not of one package a day.
+//! - A new package is read again by the thread that downloaded it, while it is still in the page
+//!   cache.
+//! - A valid signature is not enough: the package must be the one that the index lists, otherwise
+//!   an old package with known vulnerabilities could replace a new one.
+//! - All refused packages are reported together.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,16 +24,16 @@ use super::failures::Failures;
 use super::fetch::Workers;
 use super::planned::{SyncPlan, describe};
 
-/// After so many verdicts the store is told.
+/// After this many results, they are recorded in the database.
 const CHECKPOINT_VERDICTS: usize = 5000;
 
-/// The verification of packages by one keyring.
+/// Verifies packages with one keyring.
 pub struct PackageChecks<'a> {
     storage: &'a Storage,
     format: &'static dyn Format,
     keyring: Arc<Keyring>,
     keyring_id: ObjectId,
-    /// When the keys have to be good; seconds since the epoch.
+    /// The time at which the keys must be valid; seconds since the epoch.
     at: i64,
     verdicts: Mutex<Verdicts>,
 }
@@ -40,11 +41,11 @@ pub struct PackageChecks<'a> {
 #[derive(Default)]
 struct Verdicts {
     verified: HashMap<ObjectId, VerifiedPackage>,
-    /// Objects of `good` that the store does not know.
+    /// Objects of `verified` that are not recorded in the database yet.
     unrecorded: Vec<ObjectId>,
 }
 
-/// A good package.
+/// A package with a valid signature.
 #[derive(Clone, Debug)]
 struct VerifiedPackage {
     /// Fingerprints of the primary keys that signed it.
@@ -57,9 +58,9 @@ struct VerifiedPackage {
 pub struct PackageSigner {
     /// Of the primary key, uppercase hexadecimal.
     pub fingerprint: String,
-    /// As the key's owner wrote it: escape it before it reaches a terminal.
+    /// As the owner of the key wrote it: escape it for a terminal.
     pub user_id: Option<String>,
-    /// How many packages of the state it signed.
+    /// Number of packages of the state that it signed.
     pub packages: u64,
 }
 
@@ -109,7 +110,7 @@ impl<'a> PackageChecks<'a> {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks up which of these were verified before.
+    /// Loads the recorded results for these objects.
     fn load_verdicts(&self, objects: impl Iterator<Item = ObjectId>) -> Result<(), SyncError> {
         self.lock().verified = self.storage.read(|reader| {
             let mut verified = HashMap::new();
@@ -127,8 +128,8 @@ impl<'a> PackageChecks<'a> {
         self.lock().verified.contains_key(&object)
     }
 
-    /// Verifies those packages of a plan that are in the pool already. One whose file is damaged is not
-    /// known any more.
+    /// Verifies those packages of a plan that are already in the pool. Damaged files are removed
+    /// from the known ones.
     pub fn check_known(
         &self,
         plan: &mut SyncPlan,
@@ -177,7 +178,7 @@ impl<'a> PackageChecks<'a> {
         });
         progress.finish();
         self.record()?;
-        // The files that are still to come may have failures of their own: those are told with these.
+        // The remaining files may have failures, too: these are reported together.
         if checked.is_err() {
             failures.conclude_with(checked)?;
         }
@@ -187,13 +188,13 @@ impl<'a> PackageChecks<'a> {
         Ok(())
     }
 
-    /// Verifies a package in the pool; `what` names it.
+    /// Verifies a package in the pool; `what` is its name in messages.
     pub fn check(&self, what: &str, object: ObjectId) -> Result<(), SyncError> {
         let verdict = self.verify(what, object)?;
         verdict.map_err(|what| SyncError::PackageRefused { what })
     }
 
-    /// The verdict over a package in the pool; `Err` says what it is and why it is refused.
+    /// Verifies a package in the pool; the inner `Err` is the message why it is refused.
     fn verify(&self, what: &str, object: ObjectId) -> Result<Result<(), String>, SyncError> {
         self.storage.interrupt.check()?;
         let mut file = self.storage.pool.open_object(object)?;
@@ -230,7 +231,7 @@ impl<'a> PackageChecks<'a> {
         Ok(Ok(()))
     }
 
-    /// Remembers what was found so far.
+    /// Records the results so far.
     pub fn record(&self) -> Result<(), SyncError> {
         let records: Vec<_> = {
             let mut verdicts = self.lock();
@@ -255,7 +256,7 @@ impl<'a> PackageChecks<'a> {
         Ok(())
     }
 
-    /// Whether every package of a plan was found good, and is the one that the index says it is.
+    /// Checks that every package of a plan was verified, and is the one that the index lists.
     pub fn check_identities(
         &self,
         plan: &SyncPlan,
@@ -270,7 +271,7 @@ impl<'a> PackageChecks<'a> {
             let why = match self.lock().verified.get(&stored.object) {
                 Some(checked) if checked.identity.is(package) => continue,
                 Some(checked) => format!("the package file contains {}", checked.identity),
-                None => "it was not verified".to_owned(),
+                None => "not verified".to_owned(),
             };
             let what = format!("{}: {why}", describe_with_url(file, upstream));
             failures.add(SyncError::PackageRefused { what });
@@ -278,7 +279,7 @@ impl<'a> PackageChecks<'a> {
         failures.conclude()
     }
 
-    /// The keys that signed these packages, and how many each did.
+    /// The keys that signed these packages, with the number of packages for each.
     pub fn signers(&self, packages: impl Iterator<Item = ObjectId>) -> Vec<PackageSigner> {
         let verdicts = self.lock();
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
@@ -301,7 +302,7 @@ impl<'a> PackageChecks<'a> {
     }
 }
 
-/// How packages that are known are worked on.
+/// Parameters of the verification of known packages.
 pub struct KnownPackageCheck<'w> {
     pub workers: Workers<'w>,
     pub progress: &'w Progress,

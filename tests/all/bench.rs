@@ -8,7 +8,8 @@ use crate::kit::upstream::{Package, RpmSignature, Upstream};
 /// Bytes in a package: about what the median of a distribution has.
 const SIZE: usize = 100_000;
 
-/// Writes `upstream/`, a repository of rpm packages that are signed with RSA 4096, and `key.asc` into a directory.
+/// Writes `upstream/`, a repository of rpm packages that are signed with RSA 4096, and `key.asc`
+/// into a directory.
 #[test]
 #[ignore = "writes a gigabyte for .ci/bench-signatures"]
 fn upstream_of_signed_packages() {

@@ -65,7 +65,7 @@ fn an_index_that_only_describes_may_be_in_any_compression() {
         let said = mirror.sync().exits(0).stderr;
         assert_eq!(has(&mirror, &lz4), more.is_empty());
         assert_eq!(
-            said.contains("filelists is left out of the new metadata, for clients cannot read it: .lz4 is not supported"),
+            said.contains("filelists skipped in the new metadata (clients cannot read it): .lz4 is not supported"),
             !more.is_empty(),
             "{said}"
         );

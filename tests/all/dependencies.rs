@@ -1,10 +1,12 @@
-//! `filters.with_dependencies`: what the chosen packages need of the same repository comes with them, and nothing else does.
+//! `filters.with_dependencies`: what the chosen packages need of the same repository comes with
+//! them, and nothing else does.
 
 use crate::kit::chantal::Repository;
 use crate::kit::mirror::Mirror;
 use crate::kit::upstream::{DebExtra, Package, Upstream};
 
-/// The names and versions of the packages that a repository `r` with these filters publishes, and what the sync said on stderr.
+/// The names and versions of the packages that a repository `r` with these filters publishes, and
+/// what the sync said on stderr.
 fn mirrored(
     upstream: &Upstream,
     filters: &str,

@@ -115,7 +115,7 @@ fn every_kind_of_change_is_told() {
                  many     2-1        10-1   3\n\
                  rebuilt  1-1        1-1    1\n\
                  up       1.0~rc1-1  1.0-1  1\n\
-                 \n{counts}6 source packages behind it\n"
+                 \n{counts}Source packages: 6\n"
             )
         } else {
             // The architecture is a column of its own.
@@ -217,7 +217,7 @@ fn where_no_package_differs_that_is_said() {
         next(&mut mirror, |_| {});
         diff(&mirror, "old", "r", &[])
             .succeeds()
-            .says("no package differs; other files do\n");
+            .says("no packages differ, but other files do\n");
         assert_eq!(csv(&mirror).stdout.lines().count(), 1);
     }
 }
@@ -228,20 +228,20 @@ fn states_are_named_without_doubt() {
     let diff = |from: &str, to: &str| diff(&mirror, from, to, &[]);
     diff("old", "nowhere").fails_with(
         2,
-        "error: there is no snapshot or state nowhere, only r/latest, r/new, r/old\n",
+        "error: unknown snapshot or state nowhere (known: r/latest, r/new, r/old)\n",
     );
     diff("x/latest", "old").fails_with(
         2,
-        "error: there is no snapshot or state x/latest, only r/latest, r/new, r/old\n",
+        "error: unknown snapshot or state x/latest (known: r/latest, r/new, r/old)\n",
     );
     let stderr = diff("latest", "old").exits(2).stderr;
     assert!(
-        stderr.contains("`latest` is what a repository's current state is called"),
+        stderr.contains("`latest` is reserved for the current state of a repository"),
         "{stderr}"
     );
     // A snapshot may be called like a repository.
     mirror.snapshot("r");
-    diff("r", "old").fails_with(2, "error: r can be one of r/latest, r/r\n");
+    diff("r", "old").fails_with(2, "error: r is ambiguous: r/latest, r/r\n");
     diff("r/r", "r/latest").succeeds().says("no differences\n");
 
     let other = Upstream::deb().package(raw("hello", "1.0-1", 10));
@@ -252,7 +252,7 @@ fn states_are_named_without_doubt() {
     mirror.run(&["repo", "sync", "--all"]).succeeds();
     diff("old", "a").fails_with(
         2,
-        "error: r/old is rpm and a/latest is apt: packages of two formats cannot be compared\n",
+        "error: cannot compare r/old (rpm) with a/latest (apt): different types\n",
     );
 }
 
@@ -264,7 +264,7 @@ fn nothing_else_has_csv() {
             .run(&[&["--format", "csv"], command].concat())
             .fails_with(
                 2,
-                "error: --format csv is for `snapshot diff` only: take text or json\n",
+                "error: --format csv is only supported by `snapshot diff`: use text or json\n",
             );
     }
     assert!(!chantal.data().exists());
@@ -272,7 +272,7 @@ fn nothing_else_has_csv() {
         .run(&["snapshot", "diff", "--from", "a", "--to", "b"])
         .fails_with(
             2,
-            &format!("{NO_STORAGE}error: there is no snapshot or state a\n"),
+            &format!("{NO_STORAGE}error: unknown snapshot or state a\n"),
         );
 }
 
@@ -287,7 +287,8 @@ fn a_definition_that_is_gone_is_not_missed() {
     }
 }
 
-/// Two selections of one root: its indexes are the same, and still not all of them are on both sides.
+/// Two selections of one root: its indexes are the same, and still not all of them are on both
+/// sides.
 #[test]
 fn repositories_of_one_upstream_can_be_compared() {
     let upstream = Upstream::deb()
@@ -516,7 +517,8 @@ fn a_source_package_is_one_however_many_files_it_has() {
     );
 }
 
-/// Of several variants the one that is quick to unpack is read, and held against what the root declares.
+/// Of several variants the one that is quick to unpack is read, and held against what the root
+/// declares.
 #[test]
 fn only_the_index_that_is_meant_is_read() {
     let upstream = Upstream::deb().package(raw("hello", "1.0-1", 10));

@@ -1,4 +1,5 @@
-//! What proves a state later: the upstream's root and indexes that a filtered one was chosen from, and the trusted keys.
+//! What proves a state later: the upstream's root and indexes that a filtered one was chosen from,
+//! and the trusted keys.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,7 +53,8 @@ fn objects(mirror: &Mirror) -> BTreeSet<String> {
     names
 }
 
-/// The files of the upstream that say which packages there are: its roots, and the lists of packages in at least one form.
+/// The files of the upstream that say which packages there are: its roots, and the lists of
+/// packages in at least one form.
 #[track_caller]
 fn proves(mirror: &Mirror, objects: &BTreeSet<String>) {
     let digest = |path: &str| Checksum::Sha256.hex(mirror.built.tree.bytes(path));
@@ -93,7 +95,8 @@ fn a_filtered_state_keeps_what_it_was_chosen_from() {
         mirror.snapshot("s");
         assert_eq!(state_of_snapshot(&mirror, "s"), first);
 
-        // A later state has evidence of its own; the first one's stays as long as the snapshot does.
+        // A later state has evidence of its own; the first one's stays as long as the snapshot
+        // does.
         let old = mirror.built.tree.clone();
         mirror.next(|upstream| upstream.replace(Package::new("taken", "2.0-1")));
         mirror.sync().exits(0);

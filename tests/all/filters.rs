@@ -1,4 +1,5 @@
-//! Filters: what is left out is neither downloaded nor listed, and what is taken loses no byte of what the upstream says of it.
+//! Filters: what is left out is neither downloaded nor listed, and what is taken loses no byte of
+//! what the upstream says of it.
 
 use std::io::Read;
 
@@ -202,7 +203,8 @@ fn what_is_taken_of_rpm_is_copied_byte_for_byte() {
     }
 }
 
-/// Whoever signs a filtered repository signs it always: what clients have to trust must not change with the upstream.
+/// Whoever signs a filtered repository signs it always: what clients have to trust must not change
+/// with the upstream.
 #[test]
 fn a_filter_that_leaves_nothing_out_has_our_root_too() {
     for upstream in Upstream::both().map(mixed) {
@@ -217,7 +219,8 @@ fn a_filter_that_leaves_nothing_out_has_our_root_too() {
     }
 }
 
-/// The upstream's own root is older than the one that we made: apt would ignore it until the upstream has a newer one.
+/// The upstream's own root is older than the one that we made: apt would ignore it until the
+/// upstream has a newer one.
 #[test]
 fn without_its_filters_a_repository_does_not_freeze_its_clients() {
     let date = |tree: &Tree| {
@@ -400,7 +403,8 @@ fn a_filter_that_takes_nothing_is_refused_and_loses_nothing() {
     }
 }
 
-/// The result is the same, whenever and wherever it is made, but for the date and the signature of the root.
+/// The result is the same, whenever and wherever it is made, but for the date and the signature of
+/// the root.
 #[test]
 fn equal_input_gives_equal_indexes() {
     for upstream in Upstream::both().map(mixed) {
@@ -426,7 +430,7 @@ fn without_a_key_the_command_says_what_clients_must_set() {
             _ => "`repo_gpgcheck=0`",
         };
         let line = format!(
-            "  not signed, no signing.key_file is configured: clients take it only with {setting}\n"
+            "  unsigned (no signing.key_file configured): clients reject it without {setting}\n"
         );
         assert!(said.ends_with(&line), "{said}");
         let tree = mirror.tree();
@@ -463,7 +467,8 @@ fn what_would_contradict_the_selection_is_left_out() {
     );
 }
 
-/// Its tree has a root of ours in front, which the state does not have: it is the state's all the same.
+/// Its tree has a root of ours in front, which the state does not have: it is the state's all the
+/// same.
 #[test]
 fn a_filtered_tree_shows_the_current_state() {
     for upstream in Upstream::both() {

@@ -1,4 +1,5 @@
-//! Roots with good signatures that are not of now: expired, from the future, older than what was synced.
+//! Roots with good signatures that are not of now: expired, from the future, older than what was
+//! synced.
 
 use crate::kit::chantal::Repository;
 use crate::kit::keys::Key;
@@ -129,7 +130,8 @@ fn another_upstream_may_be_older() {
     }
 }
 
-/// Dates that nobody's clock shows: no sync and nothing that shows the state afterwards stumbles over them.
+/// Dates that nobody's clock shows: no sync and nothing that shows the state afterwards stumbles
+/// over them.
 #[test]
 fn the_ends_of_time_are_judged_like_any_date() {
     let second = |time: &str| time.parse::<jiff::Timestamp>().unwrap().as_second();

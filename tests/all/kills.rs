@@ -1,4 +1,5 @@
-//! Runs that are killed, interrupted or disturbed: nothing is half-visible, nothing is lost, nothing is fetched twice.
+//! Runs that are killed, interrupted or disturbed: nothing is half-visible, nothing is lost,
+//! nothing is fetched twice.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +17,8 @@ use crate::kit::upstream::{Built, Checksum, Package, Upstream};
 
 const PACKAGES: usize = 12;
 
-/// An upstream in its first generation, and what it will have in its second: every package is another then.
+/// An upstream in its first generation, and what it will have in its second: every package is
+/// another then.
 struct Scene {
     mirror: Mirror,
     old: Built,
@@ -51,7 +53,8 @@ impl Scene {
         Tree::read(&self.published()).assert_same(&self.old.mirrored());
     }
 
-    /// The tree shows the new generation, and beside it the old one's indexes and packages: not its root.
+    /// The tree shows the new generation, and beside it the old one's indexes and packages: not its
+    /// root.
     #[track_caller]
     fn shows_the_new(&self) {
         let mut expected = retained(&self.old);
@@ -59,7 +62,8 @@ impl Scene {
         Tree::read(&self.published()).assert_same(&expected);
     }
 
-    /// Only the tree is where it is published, nothing is half-downloaded, and the pool holds no temporary files.
+    /// Only the tree is where it is published, nothing is half-downloaded, and the pool holds no
+    /// temporary files.
     #[track_caller]
     fn left_no_clutter(&self) {
         let names = |path: &Path| -> Vec<String> {
@@ -131,7 +135,8 @@ impl Scene {
         }
     }
 
-    /// Until a file of this length is being downloaded: a request is entered before its body is sent.
+    /// Until a file of this length is being downloaded: a request is entered before its body is
+    /// sent.
     fn wait_for_partial(&self, length: usize) {
         let partial = self.mirror.chantal.data().join("pool/partial");
         let start = Instant::now();
@@ -183,8 +188,9 @@ fn is_root(path: &str) -> bool {
     .any(|name| path.ends_with(name))
 }
 
-/// A client that never stops: it reads a root and then everything that this root leads to. Where both generations have a
-/// file of one name (`Packages.xz`, which its by-hash copy is for) it may find the other one's, if the exchange came between.
+/// A client that never stops: it reads a root and then everything that this root leads to. Where
+/// both generations have a file of one name (`Packages.xz`, which its by-hash copy is for) it may
+/// find the other one's, if the exchange came between.
 struct Client {
     stop: Arc<AtomicBool>,
     rounds: Arc<AtomicUsize>,
@@ -269,7 +275,8 @@ fn killed_while_it_waits_for_the_server() {
             scene.mirror.server.clear_log();
             scene.kill_at(path, 10);
             scene.shows_the_old();
-            // Once the indexes are there, only packages are asked for; each of them once, over all runs.
+            // Once the indexes are there, only packages are asked for; each of them once, over all
+            // runs.
             let asked = scene.asked();
             if place > 3 {
                 assert!(!asked.contains_key(&scene.index()), "{asked:#?}");
@@ -294,7 +301,8 @@ fn killed_while_it_waits_for_the_server() {
     }
 }
 
-/// Twenty kills at moments that nobody chose, each followed by a look at the tree; then a run to the end.
+/// Twenty kills at moments that nobody chose, each followed by a look at the tree; then a run to
+/// the end.
 #[test]
 fn killed_at_any_moment() {
     let mut seed: u64 = 0x5eed;
@@ -328,15 +336,16 @@ fn killed_at_any_moment() {
         scene.shows_the_new();
         scene.left_no_clutter();
         for (path, count) in scene.asked() {
-            // A kill between the answer and the rename costs that one file again, and there were ten.
+            // A kill between the answer and the rename costs that one file again, and there were
+            // ten.
             assert!(count <= 11, "{path}: {count}");
         }
         client.end();
     }
 }
 
-/// Killed as soon as something happens to the staging directory, and a little later each time, until the tree is new: while
-/// it is filled, and while what the kill before left is cleared away.
+/// Killed as soon as something happens to the staging directory, and a little later each time,
+/// until the tree is new: while it is filled, and while what the kill before left is cleared away.
 #[test]
 fn killed_while_it_publishes() {
     for upstream in Upstream::both() {
@@ -472,7 +481,8 @@ fn interrupted_twice() {
     scene.mirror.server.wait_for(&path, 1);
     let start = Instant::now();
     while running.is_running() {
-        // Two signals that come together count as one: more are sent until one finds the first one done.
+        // Two signals that come together count as one: more are sent until one finds the first one
+        // done.
         running.interrupt();
         assert!(start.elapsed() < Duration::from_secs(30), "it does not end");
         thread::sleep(Duration::from_millis(2));

@@ -1,11 +1,13 @@
-//! How the source is laid out, checked: layers point one way, files say what they are and stay small, dependencies say why.
+//! How the source is laid out, checked: layers point one way, files say what they are and stay
+//! small, dependencies say why.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of `src`, the lowest layer first. A module imports from itself and from lower layers, never from its own or a
-/// higher one. Put a new module as low as what it imports allows and as high as what it means demands.
+/// The modules of `src`, the lowest layer first. A module imports from itself and from lower
+/// layers, never from its own or a higher one. Put a new module as low as what it imports allows
+/// and as high as what it means demands.
 const LAYERS: [(&str, &[&str]); 15] = [
     ("what a run ends with", &["exit"]),
     (
@@ -191,8 +193,8 @@ fn layers_point_one_way() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Inside of a folder as well files import one way: what two of them need stands below both. The folder's own `mod.rs` is above all
-/// of them.
+/// Inside of a folder as well files import one way: what two of them need stands below both. The
+/// folder's own `mod.rs` is above all of them.
 #[test]
 fn there_are_no_circles_inside_of_folders() {
     let files = sources("src");
@@ -238,13 +240,40 @@ fn there_are_no_circles_inside_of_folders() {
 fn nothing_leaves_its_module_by_way_of_super() {
     for (path, text) in sources("src") {
         let inside = path.matches('/').count() - 1;
-        // From `src/a.rs` and `src/a/mod.rs` one `super` leads out of `a`; from a file below, one more does.
+        // From `src/a.rs` and `src/a/mod.rs` one `super` leads out of `a`; from a file below, one
+        // more does.
         let allowed = inside - usize::from(path.ends_with("/mod.rs"));
         let out = format!("use {}", "super::".repeat(allowed + 1));
         for line in text.lines() {
             // Indented ones are in modules inside the file, which are one deeper.
             let found = line.starts_with(&out) || line.starts_with(&format!("pub {out}"));
             assert!(!found, "{path}: write `use crate::...` for {line:?}");
+        }
+    }
+}
+
+/// Where two types of one name meet in a file, one of them has the wrong name.
+#[test]
+fn no_type_is_imported_under_another_name() {
+    let is_type = |word: &&str| word.starts_with(char::is_uppercase);
+    for (path, text) in sources("src") {
+        let uses = text.split("\nuse crate::").skip(1);
+        let uses = uses.chain(text.split("\nuse super::").skip(1));
+        for found in uses {
+            let found = found.split(';').next().unwrap();
+            for (before, after) in found
+                .match_indices(" as ")
+                .map(|(at, _)| found.split_at(at))
+            {
+                let before = before.rsplit(|c: char| !c.is_alphanumeric()).next();
+                let after = after[" as ".len()..]
+                    .split(|c: char| !c.is_alphanumeric())
+                    .next();
+                let names = before
+                    .filter(is_type)
+                    .zip(after.filter(|name| !name.is_empty()));
+                assert!(names.is_none(), "{path}: {names:?}");
+            }
         }
     }
 }

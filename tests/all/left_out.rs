@@ -1,4 +1,5 @@
-//! Indexes that only describe packages and that no client can read: filters and merges do without them, and say so.
+//! Indexes that only describe packages and that no client can read: filters and merges do without
+//! them, and say so.
 
 use serde_json::Value;
 
@@ -55,7 +56,7 @@ fn a_filter_does_without_advisories_that_cannot_be_read() {
     let mirror = mirror_of(&upstream, "filters:\n  exclude: [other]\n");
     let chantal = &mirror.chantal;
     let warning = format!(
-        "warning: r: updateinfo is left out of the new metadata, for clients cannot read it: {TYPO}\n"
+        "warning: r: updateinfo skipped in the new metadata (clients cannot read it): {TYPO}\n"
     );
     assert_eq!(sync(chantal).exits(0).stderr, warning);
     let tree = chantal.published_tree("r");
@@ -65,7 +66,7 @@ fn a_filter_does_without_advisories_that_cannot_be_read() {
     let said = chantal.run(&show).exits(0).stdout;
     let line = said
         .lines()
-        .find(|line| line.starts_with("left out"))
+        .find(|line| line.starts_with("skipped"))
         .unwrap();
     assert!(line.ends_with(&format!("updateinfo ({TYPO})")), "{line}");
     let shown: Value = json(chantal, &show);
@@ -73,7 +74,7 @@ fn a_filter_does_without_advisories_that_cannot_be_read() {
     let history = ["repo", "history", "--repo-id", "r"];
     let said = chantal.run(&history).exits(0).stdout;
     assert!(
-        said.trim_end().ends_with("changed, left out: updateinfo"),
+        said.trim_end().ends_with("changed, skipped: updateinfo"),
         "{said}"
     );
     let past: Value = json(chantal, &history);
@@ -167,7 +168,7 @@ fn what_only_describes_packages_never_stops_a_filter() {
         let mirror = mirror_of(&upstream, "filters:\n  exclude: [other]\n");
         let chantal = &mirror.chantal;
         let said = sync(chantal).exits(0).stderr;
-        let start = format!("warning: r: {name} is left out of the new metadata");
+        let start = format!("warning: r: {name} skipped in the new metadata");
         // Of groups both forms are.
         let forms = if name == "group" { 2 } else { 1 };
         assert!(
@@ -295,7 +296,7 @@ fn a_merge_keeps_what_it_can_read() {
             .iter()
             .filter(|source| source.starts_with("bad"))
             .map(|source| {
-                format!("warning: {repository}/{name}: updateinfo of {source} is left out of the new metadata, for clients cannot read it: {TYPO}")
+                format!("warning: {repository}/{name}: updateinfo of {source} skipped in the new metadata (clients cannot read it): {TYPO}")
             })
             .collect();
         let mut lines: Vec<&str> = said.lines().collect();

@@ -1,4 +1,5 @@
-//! All integration tests in one crate, so that they are linked once. `kit` is what they are written with.
+//! All integration tests in one crate, so that they are linked once. `kit` is what they are written
+//! with.
 #![allow(
     clippy::unwrap_used,
     reason = "in a test a panic with its line is the report"

@@ -126,7 +126,8 @@ fn each_strategy_takes_what_it_says() {
     }
 }
 
-/// A path that two packages have is given to the first, and the second gets one of its own: neither is lost.
+/// A path that two packages have is given to the first, and the second gets one of its own: neither
+/// is lost.
 #[test]
 fn one_path_with_two_contents_is_two_packages() {
     for kind in ["apt", "rpm"] {
@@ -253,7 +254,8 @@ fn clients_install_from_a_merge() {
     }
 }
 
-/// libsolv ends without a word where a byte is not UTF-8: what the other source says stands behind it.
+/// libsolv ends without a word where a byte is not UTF-8: what the other source says stands behind
+/// it.
 #[test]
 fn a_byte_of_one_source_does_not_end_the_other() {
     let [_, [one, other]] = pair(&[("hello", "1.0-1")], &[("other", "1-1")]);
@@ -389,18 +391,21 @@ fn what_cannot_be_merged_is_refused_and_changes_nothing() {
     let merging = Merging::of(&[deb.clone(), rpm]);
     merging.run(&["a", "b"], &["--name", "m"]).fails_with(
         2,
-        "error: a/latest is apt and b/latest is rpm: packages of two formats make no repository\n",
+        "error: cannot merge a/latest (apt) with b/latest (rpm): different types\n",
     );
     merging
         .run(&["b"], &["--name", "m", "--suite", "x"])
-        .fails_with(2, "error: a repository of type rpm has no suite\n");
+        .fails_with(
+            2,
+            "error: suite is not supported for repositories of type rpm\n",
+        );
     merging.run(&["a", "c"], &["--name", "m"]).fails_with(
         2,
-        "error: there is no snapshot or state c, only a/latest, b/latest\n",
+        "error: unknown snapshot or state c (known: a/latest, b/latest)\n",
     );
     merging
         .run(&["a"], &["--name", "m", "--repo-id", "c"])
-        .fails_with(2, "error: there is no repository \"c\", only a, b\n");
+        .fails_with(2, "error: unknown repository c (known: a, b)\n");
     merging.run(&["a"], &["--name", "latest"]).exits(2);
     merging
         .run(&["a"], &["--name", "m", "--label", "two\nlines"])
@@ -408,17 +413,17 @@ fn what_cannot_be_merged_is_refused_and_changes_nothing() {
     merging.run(&["a"], &["--name", "m"]).succeeds();
     merging.run(&["a"], &["--name", "m"]).fails_with(
         2,
-        "error: a has a snapshot m already\n\
+        "error: snapshot a/m already exists\n\
          hint: snapshots are immutable: choose another name, or delete the existing snapshot first\n",
     );
     let flat = deb.clone().with_deb(|deb| deb.flat = Some("./".to_owned()));
     let merging = Merging::of(&[flat, deb]);
     merging.run(&["a", "b"], &["--name", "m"]).fails_with(
         2,
-        "error: a/latest is a flat repository and b/latest is not: their indexes have no common place\n",
+        "error: cannot merge a/latest (flat repository) with b/latest (not a flat repository)\n",
     );
     let listed = merging.chantal.run(&["snapshot", "list"]).succeeds();
-    listed.says("there are no snapshots\n");
+    listed.says("no snapshots\n");
 }
 
 /// What a merge reads whole out of the pool is what its name says, or nothing is made of it.
@@ -463,8 +468,8 @@ fn damaged_keys_and_roots_are_not_merged() {
     }
 }
 
-/// At moments that nobody chose: either there is a snapshot, whole, or there is none; the place shows one state or the other,
-/// each with its own root, and the next run ends the work.
+/// At moments that nobody chose: either there is a snapshot, whole, or there is none; the place
+/// shows one state or the other, each with its own root, and the next run ends the work.
 #[test]
 fn killed_while_it_merges_and_switches() {
     let mut seed: u64 = 0x6d65;

@@ -62,10 +62,10 @@ fn an_undated_root_is_taken_until_there_was_a_dated_one() {
     let (text, json) = show(&mirror);
     let line = text
         .lines()
-        .find(|line| line.starts_with("upstream's date"))
+        .find(|line| line.starts_with("upstream date"))
         .unwrap();
     assert!(
-        line.ends_with("not given: syncs cannot tell an older root from a newer one"),
+        line.ends_with("none: a sync cannot detect an older version"),
         "{line}"
     );
     assert!(json["state"]["upstream_date"].is_null());
@@ -117,7 +117,7 @@ fn the_newest_date_outlives_an_undated_root() {
         let (text, json) = show(&mirror);
         assert_eq!(json["state"]["newest_upstream_date"], new.as_str());
         assert!(
-            text.contains(&format!("not given (before it {new})")),
+            text.contains(&format!("none (last known date: {new})")),
             "{text}"
         );
     }
@@ -136,7 +136,8 @@ fn the_newest_date_outlives_an_undated_root() {
     );
 }
 
-/// To apt a root without a date is older than any other: it would keep the one that it knows, and not say so.
+/// To apt a root without a date is older than any other: it would keep the one that it knows, and
+/// not say so.
 #[test]
 fn an_undated_snapshot_gets_a_date_where_a_dated_state_was() {
     let mut upstream = deb();
@@ -353,7 +354,8 @@ fn dnf_gets_packages_from_under_a_slash() {
     }
 }
 
-/// Two source packages that were made from one tarball, of which each stanza may know another digest.
+/// Two source packages that were made from one tarball, of which each stanza may know another
+/// digest.
 #[test]
 fn source_packages_may_share_a_tarball() {
     let stanza = |name: &str, sums: &str| {

@@ -1,4 +1,5 @@
-//! Published trees: links and modes, what stays of earlier generations, other file systems, targets that move or vanish.
+//! Published trees: links and modes, what stays of earlier generations, other file systems, targets
+//! that move or vanish.
 
 mod absent;
 mod half_done;
@@ -18,7 +19,8 @@ use crate::kit::process::{self, Output};
 use crate::kit::tree::{Tree, inodes};
 use crate::kit::upstream::{Built, Package, Upstream};
 
-/// A repository `r` whose upstream moves on: in each generation `hello` is another package and `only-N` is there.
+/// A repository `r` whose upstream moves on: in each generation `hello` is another package and
+/// `only-N` is there.
 struct Scene {
     mirror: Mirror,
     generations: Vec<Built>,
@@ -75,7 +77,8 @@ impl Scene {
         self.generations.push(self.mirror.built.clone());
     }
 
-    /// The last generation, and of the ones before it, the latest first, what has another name and is no root.
+    /// The last generation, and of the ones before it, the latest first, what has another name and
+    /// is no root.
     fn expected(&self, earlier: usize) -> Tree {
         let last = self.generations.len() - 1;
         let mut expected = Tree::new();
@@ -165,7 +168,8 @@ fn the_generation_before_stays_even_if_nothing_is_kept() {
     }
 }
 
-/// What an earlier root names by its digest is there: apt asks by-hash, dnf for the name with the digest.
+/// What an earlier root names by its digest is there: apt asks by-hash, dnf for the name with the
+/// digest.
 #[test]
 fn indexes_of_the_earlier_root_are_reachable() {
     for mut scene in Scene::both(|repository| repository.keep("0s")) {

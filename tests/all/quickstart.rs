@@ -1,4 +1,5 @@
-//! The quickstart of the README, in a copy of `fixtures`: it mirrors both committed upstreams without an `init` before it.
+//! The quickstart of the README, in a copy of `fixtures`: it mirrors both committed upstreams
+//! without an `init` before it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -15,7 +15,8 @@ use crate::kit::upstream::{Package, Upstream};
 const REMOVE: [&str; 4] = ["repo", "remove", "--repo-id", "r"];
 const LISTS: [&[&str]; 3] = [&["repo", "list"], &["snapshot", "list"], &["db", "stats"]];
 
-/// Two repositories that have a package in common: `r`, with more of its own, and `other`. Both are synced.
+/// Two repositories that have a package in common: `r`, with more of its own, and `other`. Both are
+/// synced.
 struct Scene {
     mirror: Mirror,
     _server: Server,
@@ -90,12 +91,12 @@ fn all_of_it_goes_and_nothing_of_others() {
             .mirror
             .run(&[&REMOVE[..], &["--dry-run"]].concat())
             .succeeds();
-        let said = said.mentions("r: would remove its state (2 packages, ");
-        let said = said.mentions("), 1 sync, its keys ([dir]/data/gpgkeys/r.asc)\n");
+        let said = said.mentions("r: would remove state (2 packages, ");
+        let said = said.mentions("), history (1 sync), keys ([dir]/data/gpgkeys/r.asc)\n");
         said.mentions("\n  would remove [dir]/www/r/latest\n  exclusive: ");
 
         let said = scene.mirror.run(&REMOVE).succeeds();
-        let said = said.mentions("r: removed its state (2 packages, ");
+        let said = said.mentions("r: removed state (2 packages, ");
         said.mentions("\n  removed [dir]/www/r/latest\n  exclusive: ")
             .mentions(" frees the disk space)\nremoved r\n");
         assert!(!latest.exists());
@@ -118,17 +119,18 @@ fn all_of_it_goes_and_nothing_of_others() {
         assert_eq!(cleaned["objects"], planned["objects"]);
         scene.other_is_whole();
 
-        scene.mirror.run(&REMOVE).says("").fails_with(
-            2,
-            "error: nothing is known of a repository r, only of other\n",
-        );
+        scene
+            .mirror
+            .run(&REMOVE)
+            .says("")
+            .fails_with(2, "error: unknown repository r (known: other)\n");
         // When it comes back it is a new one.
         scene.define("");
         scene
             .mirror
             .run(&["repo", "history", "--repo-id", "r"])
             .succeeds()
-            .says("r was never synced\n");
+            .says("r has never been synced\n");
         scene
             .mirror
             .run(&["repo", "sync", "--repo-id", "r"])
@@ -158,10 +160,10 @@ fn what_is_configured_is_refused() {
     );
     assert!(!empty.data().exists());
     empty.run(&["init"]).exits(0);
-    empty.run(&REMOVE).says("").fails_with(
-        2,
-        "error: nothing is known of a repository r, nor of any other\n",
-    );
+    empty
+        .run(&REMOVE)
+        .says("")
+        .fails_with(2, "error: unknown repository r\n");
     empty
         .run(&["repo", "remove", "--repo-id", "../x"])
         .exits(2)
@@ -242,7 +244,7 @@ fn a_tree_that_is_away_keeps_it() {
         let said = scene.mirror.run(&REMOVE).fails_with(5, away);
         assert_eq!(
             said.stdout,
-            "r is kept: 1 of its published trees could not be removed\n  removed [dir]/www/r/latest\n"
+            "kept r: could not remove 1 published tree\n  removed [dir]/www/r/latest\n"
         );
         assert!(!said.stdout.contains("removed r\n"), "{said:?}");
         let json = scene
@@ -308,10 +310,10 @@ fn killed_while_it_removes() {
                     }
                 }
             }
-            scene.mirror.run(&remove).fails_with(
-                2,
-                "error: nothing is known of a repository r, only of other\n",
-            );
+            scene
+                .mirror
+                .run(&remove)
+                .fails_with(2, "error: unknown repository r (known: other)\n");
             let www = scene.mirror.www("r");
             assert_eq!(fs::read_dir(www).unwrap().count(), 0, "round {round}");
             assert!(!scene.mirror.chantal.data().join("gpgkeys/r.asc").exists());
@@ -319,7 +321,7 @@ fn killed_while_it_removes() {
                 .mirror
                 .run(&["snapshot", "list"])
                 .succeeds()
-                .says("there are no snapshots\n");
+                .says("no snapshots\n");
         }
         scene.other_is_whole();
     }

@@ -64,10 +64,10 @@ fn a_key_is_made_configured_and_found_good() {
         "fingerprint    [key]\n\
          user id        Mirror <mirror@example.org>\n\
          secret key     [dir]/config/keys/signing.sec.asc\n\
-         passphrase     none: whoever reads the secret key can sign\n\
+         passphrase     none: anyone who can read the secret key can sign\n\
          public key     [dir]/config/keys/signing.pub.asc\n\
          configured in  [dir]/config/conf.d/signing.yaml\n\
-         next: back up the secret key, for no other can take its place, and give clients the public key\n"
+         next: back up the secret key (it cannot be replaced), and install the public key on the clients\n"
     );
     assert_eq!(made.stderr, "");
     assert_eq!(
@@ -175,7 +175,7 @@ fn nothing_is_overwritten() {
     for (path, advice) in [
         (
             "config/keys/signing.sec.asc",
-            "name it as signing.key_file to use that key, or move it away",
+            "set signing.key_file to it to use this key, or move it away",
         ),
         ("config/keys/signing.pub.asc", "move it away"),
         ("config/conf.d/signing.yaml", "move it away"),
@@ -184,15 +184,15 @@ fn nothing_is_overwritten() {
         chantal.write(path, "# mine\n");
         let before = Tree::read(&chantal.config());
         let message =
-            format!("error: [dir]/{path} is there already, and nothing is overwritten: {advice}\n");
+            format!("error: [dir]/{path} already exists and is not overwritten: {advice}\n");
         chantal.run(&KEYGEN).fails_with(2, &message).says("");
         Tree::read(&chantal.config()).assert_same(&before);
     }
     let chantal = Chantal::with_storage();
     chantal.run(&KEYGEN).succeeds();
     let before = Tree::read(&chantal.config());
-    let message = "error: signing.key_file names [dir]/config/keys/signing.sec.asc already: clients trust that key, \
-                   so take it out of the configuration first\n";
+    let message = "error: signing.key_file is already set to [dir]/config/keys/signing.sec.asc: clients trust this key; \
+                   remove it from the configuration first\n";
     chantal.run(&KEYGEN).fails_with(2, message).says("");
     Tree::read(&chantal.config()).assert_same(&before);
 }
@@ -204,7 +204,7 @@ fn a_run_that_fails_leaves_nothing() {
     fs::remove_dir_all(&conf_d).unwrap();
     symlink("nowhere", &conf_d).unwrap();
     let failed = chantal.run(&KEYGEN).exits(1).says("");
-    let start = "error: cannot make [dir]/config/conf.d/signing.yaml: No such file or directory";
+    let start = "error: cannot create [dir]/config/conf.d/signing.yaml: No such file or directory";
     assert!(failed.stderr.starts_with(start), "{}", failed.stderr);
     assert!(!chantal.config().join("keys").exists());
 
@@ -354,7 +354,7 @@ fn a_subkey_that_signs_and_an_end_in_the_future_are_said() {
         .run(&CHECK)
         .succeeds()
         .says(&format!(
-            "signing key {} Owner <owner@example.org>, signs with its subkey {}\n{GOOD}",
+            "signing key {} Owner <owner@example.org>, signing subkey {}\n{GOOD}",
             key.fingerprint(),
             key.signing_fingerprint()
         ));

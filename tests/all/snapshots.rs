@@ -78,12 +78,12 @@ fn a_snapshot_stays_when_its_repository_moves_on() {
         mirror
             .run(&["snapshot", "delete", "--name", "tested"])
             .succeeds()
-            .says("r/tested is deleted\n  removed [dir]/www/r/snapshots/tested\n");
+            .says("deleted snapshot r/tested\n  removed [dir]/www/r/snapshots/tested\n");
         assert!(!mirror.www("r/snapshots/tested").exists());
         mirror
             .run(&["snapshot", "list"])
             .succeeds()
-            .says("there are no snapshots\n");
+            .says("no snapshots\n");
     }
 }
 
@@ -133,7 +133,11 @@ fn what_a_snapshot_takes_for_itself() {
             .run(&["snapshot", "show", "--name", "r/a"])
             .succeeds()
             .stdout;
-        assert!(shown.contains("published        nowhere\n"), "{shown}");
+        let published = shown.lines().find(|line| line.starts_with("published"));
+        assert!(
+            published.is_some_and(|line| line.split_whitespace().eq(["published", "no"])),
+            "{shown}"
+        );
     }
 }
 
@@ -148,28 +152,27 @@ fn all_repositories_get_the_name_or_none() {
     let create = ["snapshot", "create", "--all", "--name", "n"];
     mirror.run(&create).fails_with(
         1,
-        "error: other has no state to make a snapshot of\n\
+        "error: other has never been synced\n\
          hint: run `chantal repo sync --repo-id other` first\n",
     );
     mirror
         .run(&["snapshot", "list"])
         .succeeds()
-        .says("there are no snapshots\n");
+        .says("no snapshots\n");
     assert!(!mirror.www("r/snapshots/n").exists());
     mirror.run(&["repo", "sync", "--all"]).succeeds();
     mirror.run(&create).succeeds();
     mirror.run(&create).fails_with(
         2,
-        "error: other has a snapshot n already\n\
+        "error: snapshot other/n already exists\n\
          hint: snapshots are immutable: choose another name, or delete the existing snapshot first\n",
     );
-    mirror.run(&["snapshot", "show", "--name", "n"]).fails_with(
-        2,
-        "error: several repositories have a snapshot n: other/n, r/n\n",
-    );
+    mirror
+        .run(&["snapshot", "show", "--name", "n"])
+        .fails_with(2, "error: snapshot n is ambiguous: other/n, r/n\n");
     mirror
         .run(&["snapshot", "show", "--name", "x"])
-        .fails_with(2, "error: there is no snapshot x, only other/n, r/n\n");
+        .fails_with(2, "error: unknown snapshot x (known: other/n, r/n)\n");
     // One of them is not there: nothing is deleted.
     mirror
         .run(&["snapshot", "delete", "--name", "r/n", "--name", "r/x"])
@@ -313,7 +316,7 @@ fn what_stands_in_the_way_stays() {
         .run(&["snapshot", "delete", "--name", "n"])
         .fails_with(
             2,
-            "error: r/n is published at [dir]/www/prod\n\
+            "error: snapshot r/n is published at [dir]/www/prod\n\
          hint: publish another snapshot there first; `--force` removes it there, too\n",
         );
     mirror.run(&delete).succeeds();
@@ -384,7 +387,7 @@ fn names_that_are_none() {
     for (name, why) in [
         (
             "latest",
-            "`latest` is what a repository's current state is called",
+            "`latest` is reserved for the current state of a repository",
         ),
         (".x", "starts with `.`"),
         ("../x", "contains '/'"),
@@ -442,7 +445,8 @@ fn cleanup_removes_what_nothing_names() {
             assert_eq!(cleaned[key], planned[key], "{key}");
         }
         assert_eq!(pool_size(&mirror) as u64, pool as u64 - objects);
-        // The snapshot is whole, and so is what clients see; the generations whose time was over are gone from it.
+        // The snapshot is whole, and so is what clients see; the generations whose time was over
+        // are gone from it.
         let [latest, snapshots] = needed(&mirror);
         snapshots.assert_same(&before[1]);
         for (path, bytes) in mirror.built.mirrored().iter() {
@@ -452,7 +456,8 @@ fn cleanup_removes_what_nothing_names() {
         assert!(latest.find(&package).is_none());
         assert_eq!(run(&mirror, &CLEAN)["objects"], 0);
 
-        // The snapshot's own objects go with its name, and come back with the next sync that needs them.
+        // The snapshot's own objects go with its name, and come back with the next sync that needs
+        // them.
         mirror
             .run(&["snapshot", "delete", "--name", "a"])
             .succeeds();
@@ -497,12 +502,12 @@ fn cleanup_takes_stale_downloads_and_leaves_other_peoples_files() {
     };
     assert_eq!(stats("pool_objects"), stats("objects") + 1);
     let said = mirror.run(&["db", "stats"]).succeeds().stdout;
-    let line = "not needed       1 objects, 15 B (`chantal db cleanup` removes them)\n";
+    let line = "not needed       1 object, 15 B (`chantal db cleanup` removes them)\n";
     assert!(said.contains(line), "{said}");
     let said = mirror.run(&["db", "cleanup"]).succeeds().stdout;
     assert_eq!(stats("pool_objects"), stats("objects"));
     assert!(
-        said.starts_with("removed: 1 object (15 B), 1 stale download (14 B), 0 manifests; "),
+        said.starts_with("removed 1 object (15 B), 1 stale download (14 B), 0 manifests; "),
         "{said}"
     );
     assert!(!old.exists() && !orphan.exists());

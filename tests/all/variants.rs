@@ -83,7 +83,7 @@ fn one_bad_form_of_an_index_is_left_out() {
                 .exits(0)
                 .stderr;
             let start = format!(
-                "warning: r: {path} is left out, for clients can do without it: [server]/{path}: {reason}"
+                "warning: r: {path} skipped (clients do not need it): [server]/{path}: {reason}"
             );
             assert!(
                 said.starts_with(&start) && said.lines().count() == 1,
@@ -119,7 +119,8 @@ fn clients_go_on_with_the_other_forms() {
         let past: Value =
             serde_json::from_str(&mirror.chantal.run(&history).exits(0).stdout).unwrap();
         assert_eq!(past[0]["left_out"][0], path.as_str());
-        // It is asked for again, also under the same root, but not before it is time to ask for anything.
+        // It is asked for again, also under the same root, but not before it is time to ask for
+        // anything.
         let storage = "storage:\n  base_path: ../../data\n";
         mirror
             .chantal
@@ -128,7 +129,7 @@ fn clients_go_on_with_the_other_forms() {
         mirror.sync().exits(0);
         assert!(mirror.server.requests().is_empty());
         mirror.chantal.global(storage);
-        mirror.sync().exits(0).mentions("is left out");
+        mirror.sync().exits(0).mentions(" skipped ");
         mirror.server.clear_faults();
         assert_eq!(mirror.sync().exits(0).stderr, "");
         assert!(has(&mirror, &path));
@@ -259,7 +260,8 @@ fn with_form(upstream: &Upstream, path: &str, bytes: &[u8]) -> Tree {
     tree
 }
 
-/// What only describes packages is read where it is filtered: from another form, if the first one cannot be.
+/// What only describes packages is read where it is filtered: from another form, if the first one
+/// cannot be.
 #[test]
 fn a_filter_reads_another_form() {
     let upstream = deb().with_deb(|deb| {
@@ -378,7 +380,7 @@ fn a_form_with_other_content_is_left_out() {
                 chantal.repository(&repository.more(more));
                 let said = chantal.run(&["repo", "sync", "--repo-id", "r"]).exits(0);
                 assert!(said.stdout.starts_with("r: 1 package"), "{}", said.stdout);
-                said.mentions(&format!("{path} is left out"));
+                said.mentions(&format!("{path} skipped"));
                 if more.is_empty() {
                     assert!(!chantal.published("r").join(&path).exists());
                 }

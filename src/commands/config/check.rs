@@ -18,7 +18,7 @@ struct CheckResult {
     base_path: String,
     /// `null` when none is configured.
     signing_key: Option<CheckedKey>,
-    /// Without those that `errors` are about.
+    /// Without the repositories in `errors`.
     repositories: Vec<CheckedRepository>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<CheckedError>,
@@ -35,7 +35,7 @@ struct CheckedError {
 struct CheckedKey {
     fingerprint: String,
     user_id: Option<String>,
-    /// Of the subkey or of the key itself.
+    /// Fingerprint of the signing subkey, or of the primary key.
     signing_fingerprint: String,
     expires: Option<String>,
 }
@@ -82,8 +82,9 @@ impl From<&SigningKey> for CheckedKey {
     }
 }
 
-/// Whoever gets here has a configuration that was read without an error; warnings were logged. What is left are the files
-/// that it names: keys, certificates, secrets, and upstreams that are paths. Commands that print secrets are not run.
+/// The configuration itself was already loaded without errors, and its warnings were logged. This
+/// checks the files that it refers to: keys, certificates, secrets, and upstreams that are local
+/// paths. Commands that print secrets are not run.
 pub fn check(context: &Context<'_>) -> Result<(), Error> {
     let mut errors = Vec::new();
     let signing_key = context.key.read().unwrap_or_else(|error| {
@@ -121,7 +122,7 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
     conclude(errors)
 }
 
-/// What keeps an enabled repository from working.
+/// Finds what prevents an enabled repository from being synced.
 fn check_repository(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
     let of_sync = |source| Error::Sync {
         repository: repository.id.clone(),
@@ -136,7 +137,8 @@ fn check_repository(context: &Context<'_>, repository: &Repository) -> Vec<Error
     found
 }
 
-/// An upstream that is a path, and is not there. Elsewhere than beside the configuration a disk may only be away: that is a warning.
+/// An upstream that is a local path and does not exist. Outside of the configuration directory the
+/// disk may just not be mounted: that is only a warning.
 fn missing_upstream(context: &Context<'_>, repository: &Repository) -> Option<Error> {
     let path = match &repository.upstream {
         UpstreamUrl::File(path) if !path.is_dir() => path,
@@ -151,15 +153,16 @@ fn missing_upstream(context: &Context<'_>, repository: &Repository) -> Option<Er
         let what = format!("{what} (a URL begins with https:// or http://)");
         return Some(Error::Usage(what));
     }
-    log::warn!("{what}: is its disk mounted?");
+    log::warn!("{what}: is its file system mounted?");
     None
 }
 
-/// Whatever is wrong with the storage is no fault of the configuration.
+/// Problems of the storage are not errors of the configuration.
 fn check_storage(places: &StorageConfig) {
     match storage::is_made_or_warn(places) {
         Ok(true) if places.create => log::warn!(
-            "storage.create is set, and the storage {} was made: an unmounted disk may be taken for a first run. Remove the key",
+            "storage.create is set, but the storage {} already exists: remove the key, so that a \
+             sync does not create a new storage while the disk is not mounted",
             places.base_path.display()
         ),
         Ok(_) => {}
@@ -193,23 +196,23 @@ fn describe(checked: &CheckResult, broken: usize) -> String {
     };
     if broken > 0 {
         let files = if broken == 1 { "file" } else { "files" };
-        text += &format!("{repositories} {noun} can be used, {broken} {files} of repos.d cannot");
+        text += &format!("{repositories} valid {noun}, {broken} invalid {files} in repos.d");
     } else if checked.errors.is_empty() {
         text += &format!(
             "configuration OK: {repositories} {noun}, storage {}",
             checked.base_path
         );
     } else if repositories > 0 {
-        text += &format!("{repositories} {noun} can be used");
+        text += &format!("{repositories} valid {noun}");
     }
     text
 }
 
 fn describe_key(key: &CheckedKey) -> String {
-    let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)"));
+    let user_id = escape(key.user_id.as_deref().unwrap_or("(no user ID)"));
     let mut text = format!("signing key {} {user_id}", key.fingerprint);
     if key.signing_fingerprint != key.fingerprint {
-        text += &format!(", signs with its subkey {}", key.signing_fingerprint);
+        text += &format!(", signing subkey {}", key.signing_fingerprint);
     }
     if let Some(expires) = &key.expires {
         text += &format!(", expires {expires}");

@@ -1,7 +1,7 @@
 //! `chantal config keygen`.
 //!
-//! The configuration is written last: whatever ends a run before, no key is in use of which there is only a part. A run that
-//! fails takes away what it made, and none overwrites what it did not make.
+//! The configuration is written last, so that an interrupted run never configures an incomplete
+//! key. A run that fails removes the files it created, and existing files are never overwritten.
 
 use std::fs::Permissions;
 use std::io::{self, Write};
@@ -19,9 +19,9 @@ use crate::output::fields;
 use crate::signing_key::read_passphrase;
 use crate::time;
 
-/// For the one who runs chantal.
+/// Readable only by the user who runs chantal.
 const SECRET: u32 = 0o600;
-/// For everybody, whatever the umask.
+/// Readable by all users, independent of the umask.
 const PUBLIC: u32 = 0o644;
 const DIRECTORY: u32 = 0o755;
 
@@ -37,7 +37,7 @@ struct GeneratedKey {
     configured_in: String,
 }
 
-/// Where everything goes.
+/// The paths of the new files.
 struct KeyPaths {
     secret: PathBuf,
     public: PathBuf,
@@ -47,7 +47,8 @@ struct KeyPaths {
 pub fn keygen(context: &Context<'_>, arguments: &ConfigKeygen) -> Result<(), Error> {
     if let Some(signing) = &context.config.signing {
         return Err(Error::Usage(format!(
-            "signing.key_file names {} already: clients trust that key, so take it out of the configuration first",
+            "signing.key_file is already set to {}: clients trust this key; remove it from the \
+             configuration first",
             signing.key_file.display()
         )));
     }
@@ -97,7 +98,7 @@ pub fn keygen(context: &Context<'_>, arguments: &ConfigKeygen) -> Result<(), Err
 fn describe(generated_key: &GeneratedKey) -> String {
     let passphrase = match &generated_key.passphrase_file {
         Some(path) => format!("the first line of {path}"),
-        None => "none: whoever reads the secret key can sign".to_owned(),
+        None => "none: anyone who can read the secret key can sign".to_owned(),
     };
     let text = fields(&[
         ("fingerprint", generated_key.fingerprint.clone()),
@@ -107,7 +108,8 @@ fn describe(generated_key: &GeneratedKey) -> String {
         ("public key", generated_key.public_key.clone()),
         ("configured in", generated_key.configured_in.clone()),
     ]);
-    text + "next: back up the secret key, for no other can take its place, and give clients the public key"
+    text + "next: back up the secret key (it cannot be replaced), and install the public key on the \
+            clients"
 }
 
 impl KeyPaths {
@@ -121,18 +123,18 @@ impl KeyPaths {
         for (path, advice) in [
             (
                 &paths.secret,
-                "name it as signing.key_file to use that key, or move it away",
+                "set signing.key_file to it to use this key, or move it away",
             ),
             (&paths.public, "move it away"),
             (&paths.configuration, "move it away"),
         ] {
-            // Also a link that leads nowhere is in the way.
+            // A dangling symbolic link counts as existing, too.
             match std::fs::symlink_metadata(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(create_error(path, &error)),
                 Ok(_) => {
                     return Err(Error::Usage(format!(
-                        "{} is there already, and nothing is overwritten: {advice}",
+                        "{} already exists and is not overwritten: {advice}",
                         path.display()
                     )));
                 }
@@ -145,7 +147,7 @@ impl KeyPaths {
 fn create_error(path: &Path, error: &io::Error) -> Error {
     Error::Io(io::Error::new(
         error.kind(),
-        format!("cannot make {}: {error}", path.display()),
+        format!("cannot create {}: {error}", path.display()),
     ))
 }
 
@@ -157,18 +159,18 @@ fn configuration(passphrase_file: Option<&Path>) -> Result<String, Error> {
     if let Some(path) = passphrase_file {
         let path = path.to_str().ok_or_else(|| {
             Error::Usage(format!(
-                "{} cannot be written into the configuration: it is not UTF-8",
+                "cannot write the path {} into the configuration: not UTF-8",
                 path.display()
             ))
         })?;
-        // Every JSON string is one of YAML too.
+        // Every JSON string is also a YAML string.
         let quoted = serde_json::Value::from(path);
         text += &format!("  passphrase_file: {quoted}\n");
     }
     Ok(text)
 }
 
-/// Somebody who finds the key in a keyring years later should see what it was for.
+/// The user ID should show later what the key was generated for.
 fn default_user_id() -> String {
     let system = rustix::system::uname();
     let host = system.nodename().to_string_lossy();
@@ -180,7 +182,7 @@ fn default_user_id() -> String {
     }
 }
 
-/// What this run made so far. Dropped, it takes that away again.
+/// The files that this run has created so far. They are removed on drop.
 #[derive(Default)]
 struct NewFiles {
     files: Vec<PathBuf>,
@@ -188,7 +190,7 @@ struct NewFiles {
 }
 
 impl NewFiles {
-    /// Makes a file that is there as a whole or not at all.
+    /// Creates a file atomically.
     fn file(&mut self, path: &Path, text: &str, mode: u32) -> Result<(), Error> {
         self.try_file(path, text, mode)
             .map_err(|error| create_error(path, &error))
@@ -204,7 +206,7 @@ impl NewFiles {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        // Hidden, so that it is never taken for configuration; until it is whole, for nobody else.
+        // Hidden, so that it is not read as configuration, and private until it is complete.
         let mut file = tempfile::Builder::new()
             .prefix(".signing-")
             .permissions(Permissions::from_mode(SECRET))

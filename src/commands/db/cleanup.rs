@@ -17,7 +17,7 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
     };
     let config = context.config;
     if arguments.dry_run {
-        // Other runs may be at work meanwhile.
+        // Other runs may change the storage in the meantime.
         let (store, pool) = storage::open_to_plan_cleanup(&config.storage)?;
         let plan = cleanup::plan(&store, &pool, config, unknown)?;
         let planned = CleanupResult::planned(&plan, store.size()?);
@@ -33,13 +33,13 @@ pub fn cleanup(context: &Context<'_>, arguments: &DbCleanup) -> Result<(), Error
 }
 
 fn describe(outcome: &CleanupResult) -> String {
-    let verb = if outcome.dry_run {
-        "would be removed"
+    let removed = if outcome.dry_run {
+        "would remove"
     } else {
         "removed"
     };
     let mut text = format!(
-        "{verb}: {} ({}), {} ({}), {}; {} stay\n",
+        "{removed} {} ({}), {} ({}), {}; {} kept\n",
         count(outcome.objects, "object"),
         bytes(outcome.object_bytes),
         count(outcome.partial_downloads, "stale download"),
@@ -49,24 +49,24 @@ fn describe(outcome: &CleanupResult) -> String {
     );
     if let (unknown @ 1.., Some(since)) = (outcome.objects_unknown, outcome.adopting) {
         text += &format!(
-            "{} ({}) stay that the store does not know: they were in the pool before {}; `--forget-unknown` removes them\n",
+            "{} ({}) kept that the database does not know: in the pool since before {} \
+             (`--forget-unknown` removes them)\n",
             count(unknown, "object"),
             bytes(outcome.bytes_unknown),
             rfc3339(since.0),
         );
     }
     for tree in &outcome.trees {
-        let verb = if outcome.dry_run { "would be" } else { "were" };
         text += &format!(
-            "files of old generations {verb} removed from {}\n",
+            "{removed} files of earlier generations from {}\n",
             tree.display()
         );
     }
     if outcome.dry_run {
-        text += &format!("{} would be free\n", bytes(outcome.bytes));
+        text += &format!("{} would be freed\n", bytes(outcome.bytes));
     } else {
         text += &format!(
-            "{} free; the store has {}, it had {}\n",
+            "{} freed; database: {} (was {})\n",
             bytes(outcome.bytes),
             bytes(outcome.store_after),
             bytes(outcome.store_before)

@@ -20,9 +20,9 @@ fn describe(migration: &Migration) -> String {
     let (from, to) = (migration.from, migration.to);
     match &migration.backup {
         Some(backup) => format!(
-            "the store {store} was migrated from schema version {from} to {to}\nwhat it was is kept in {}",
+            "migrated database {store} from schema version {from} to {to}\nbackup: {}",
             backup.display()
         ),
-        None => format!("the store {store} is current: schema version {to}"),
+        None => format!("database {store} already has the current schema version {to}"),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::commands::Context;
 use crate::error::Error;
-use crate::output::{bytes, fields};
+use crate::output::{bytes, count, fields};
 use crate::report::StorageUsage;
 use crate::storage;
 use crate::time::rfc3339;
@@ -17,7 +17,7 @@ pub fn stats(context: &Context<'_>) -> Result<(), Error> {
 }
 
 fn describe(usage: &StorageUsage) -> String {
-    let objects = |count: u64, size: u64| format!("{count} objects, {}", bytes(size));
+    let objects = |number: u64, size: u64| format!("{}, {}", count(number, "object"), bytes(size));
     let saved = usage.unshared_bytes.saturating_sub(usage.needed_bytes);
     let mut pairs = vec![
         ("repositories", usage.repositories.to_string()),
@@ -35,7 +35,7 @@ fn describe(usage: &StorageUsage) -> String {
     ];
     if let (1.., Some(since)) = (usage.unknown_objects, usage.adopting) {
         let unknown = format!(
-            "{}: they were in the pool before {} (`chantal db cleanup --forget-unknown` removes them)",
+            "{}, in the pool since before {} (`chantal db cleanup --forget-unknown` removes them)",
             objects(usage.unknown_objects, usage.unknown_bytes),
             rfc3339(since.0)
         );
@@ -43,16 +43,20 @@ fn describe(usage: &StorageUsage) -> String {
     }
     pairs.extend([
         (
-            "without sharing",
-            format!("{} ({} saved)", bytes(usage.unshared_bytes), bytes(saved)),
+            "deduplication",
+            format!(
+                "{} saved ({} without it)",
+                bytes(saved),
+                bytes(usage.unshared_bytes)
+            ),
         ),
         (
-            "store",
+            "database",
             format!(
-                "{}, {} manifests of {} chunks",
+                "{}, {}, {}",
                 bytes(usage.store_bytes),
-                usage.manifests,
-                usage.chunks
+                count(usage.manifests, "manifest"),
+                count(usage.chunks, "chunk")
             ),
         ),
     ]);

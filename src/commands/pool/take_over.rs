@@ -17,7 +17,7 @@ pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), 
         let from = taken
             .from
             .as_ref()
-            .map_or_else(|| "a store that left no name".to_owned(), describe_owner);
+            .map_or_else(|| "an unknown database".to_owned(), describe_owner);
         output.step(&format!("from {from}\nto {}", describe_owner(&taken.to)))
     };
     let (storage, taken) =
@@ -25,7 +25,8 @@ pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), 
     let taken = TakeOverResult::new(storage.pool.root().to_owned(), &taken);
     output.result(&taken, |taken| {
         format!(
-            "the pool {} belongs to store {} now; what was in it stays until `chantal db cleanup --forget-unknown`",
+            "pool {} now belongs to database {}; its objects are kept until `chantal db cleanup \
+             --forget-unknown`",
             taken.pool.display(),
             taken.to.store
         )
@@ -35,9 +36,9 @@ pub fn take_over(context: &Context<'_>, arguments: &PoolTakeOver) -> Result<(), 
 
 fn describe_owner(owner: &PoolOwner) -> String {
     let last_used = owner.last_used.map(|time| rfc3339(time.0));
-    // The marker may say anything.
+    // The marker is a file that may contain anything.
     escape(&format!(
-        "store {}, {} on {}, last used {}",
+        "database {}, {} on {}, last used {}",
         owner.store,
         owner.at.display(),
         owner.host,

@@ -25,7 +25,7 @@ struct HistoryEntry {
     manifest: Option<String>,
     signed_by: Vec<String>,
     packages_signed_by: Vec<String>,
-    /// Indexes and files of the upstream's that the published metadata lacks.
+    /// Indexes and files of the upstream that are not in the published metadata.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
 }
@@ -64,18 +64,18 @@ pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Err
     let past: Vec<HistoryEntry> = records.into_iter().map(HistoryEntry::from).collect();
     context.output.result(&past, |past| {
         if past.is_empty() {
-            return format!("{} was never synced", repository.id);
+            return format!("{} has never been synced", repository.id);
         }
         let rows: Vec<Vec<String>> = past
             .iter()
             .map(|past| {
-                // The whole of it is in the JSON form.
+                // The full text is in the JSON output.
                 let error = past.error.as_ref().and_then(|error| error.lines().next());
                 let result = match error {
                     Some(error) => format!("failed: {error}"),
                     None if past.left_out.is_empty() => past.outcome.name().to_owned(),
                     None => format!(
-                        "{}, left out: {}",
+                        "{}, skipped: {}",
                         past.outcome.name(),
                         past.left_out.join(", ")
                     ),

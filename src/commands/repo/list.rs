@@ -23,9 +23,9 @@ struct RepositoryRow {
     upstream: String,
     /// How roots are checked.
     root_signature: RootCheck,
-    /// How packages are checked; `None` for a format whose packages have no signatures inside.
+    /// How packages are checked; `None` for a format whose packages are not signed themselves.
     package_signatures: Option<PackageCheck>,
-    /// Whether those that are there now were; `None` also before the first sync.
+    /// Whether the current packages were verified; also `None` before the first sync.
     packages_verified: Option<bool>,
     packages: Option<u64>,
     bytes: Option<u64>,
@@ -41,7 +41,7 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
     let listed: Vec<RepositoryRow> = all.iter().map(RepositoryRow::from).collect();
     context.output.result(&listed, |listed| {
         if listed.is_empty() {
-            return "no repository is configured".to_owned();
+            return "no repositories configured".to_owned();
         }
         let rows: Vec<Vec<String>> = all.iter().map(row).collect();
         let headings = [

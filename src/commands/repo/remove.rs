@@ -38,12 +38,12 @@ pub fn remove(context: &Context<'_>, arguments: &RepoRemove) -> Result<(), Error
     conclude(removed.errors.into_iter().map(Error::from).collect())
 }
 
-/// Some of its trees could not be removed.
+/// The text if some trees could not be removed.
 fn describe_kept(removal: &RemovedRepository) -> String {
     let mut text = format!(
-        "{} is kept: {} of its published trees could not be removed",
+        "kept {}: could not remove {}",
         removal.repository,
-        removal.errors.len()
+        count(removal.errors.len() as u64, "published tree")
     );
     for tree in &removal.trees {
         text += &format!("\n  removed {}", tree.display());
@@ -55,19 +55,19 @@ fn describe(removal: &RemovedRepository) -> String {
     let mut what = Vec::new();
     if let (Some(packages), Some(size)) = (removal.packages, removal.state_bytes) {
         what.push(format!(
-            "its state ({}, {})",
+            "state ({}, {})",
             count(packages, "package"),
             bytes(size)
         ));
     }
     if removal.syncs > 0 {
-        what.push(count(removal.syncs as u64, "sync"));
+        what.push(format!("history ({})", count(removal.syncs as u64, "sync")));
     }
     let keys = removal.keys.iter();
-    what.extend(keys.map(|path| format!("its keys ({})", path.display())));
+    what.extend(keys.map(|path| format!("keys ({})", path.display())));
     if !removal.snapshots_deleted.is_empty() {
         what.push(format!(
-            "its snapshots ({})",
+            "snapshots ({})",
             removal.snapshots_deleted.join(", ")
         ));
     }
@@ -89,7 +89,7 @@ fn describe(removal: &RemovedRepository) -> String {
         };
     }
     text += &match removal.objects {
-        0 => "  no disk space to free: all of it is still needed\n".to_owned(),
+        0 => "  exclusive: 0 objects\n".to_owned(),
         objects => format!(
             "  exclusive: {}, {} (`chantal db cleanup` frees the disk space)\n",
             count(objects, "object"),
@@ -98,7 +98,7 @@ fn describe(removal: &RemovedRepository) -> String {
     };
     if !removal.snapshots_kept.is_empty() {
         text += &format!(
-            "  snapshots kept: {}, {} (--snapshots deletes them too)\n",
+            "  snapshots kept: {}, {} (`--snapshots` deletes them)\n",
             removal.snapshots_kept.join(", "),
             bytes(removal.kept_bytes)
         );

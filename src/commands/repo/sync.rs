@@ -83,7 +83,7 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
     conclude(failures.into_errors())
 }
 
-/// What went wrong with the repositories, in the order in which it did.
+/// The errors of the repositories in the order of their occurrence.
 #[derive(Default)]
 struct Failures(Mutex<Vec<Error>>);
 
@@ -130,7 +130,7 @@ fn plan_one(run: &RepositorySync<'_>, repository: &Repository, failures: &Failur
     planned
 }
 
-/// For people, one repository.
+/// The text for one repository.
 fn describe(synced: &SyncedRepository) -> String {
     let packages = count(synced.packages, "package");
     let traffic = format!(
@@ -184,7 +184,7 @@ fn describe_plan(planned: &PlannedSync) -> String {
                 Some(lacking) if lacking > 0 => {
                     format!("not enough space: {} short", bytes(lacking))
                 }
-                _ => format!("{} after that", bytes(planned.free_after)),
+                _ => format!("{} after the download", bytes(planned.free_after)),
             };
             format!(
                 "{}: {}; would download {} ({})\n  disk: {} free, {after}",

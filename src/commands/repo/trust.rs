@@ -19,7 +19,7 @@ pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> 
     let from_urls = |source: &KeySource| matches!(source, KeySource::Http(_));
     if !repository.trust.keys.iter().any(from_urls) {
         return Err(Error::Usage(format!(
-            "{} has no gpgkey_url: its keys are the files that the configuration names",
+            "{} has no gpgkey_url: its keys are configured as files",
             repository.id
         )));
     }
@@ -29,7 +29,7 @@ pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> 
     };
     let requester = requester("repo trust", &arguments.waiting)?;
     let storage = Storage::open(&context.config.storage, &requester)?;
-    // Nobody else may be about to keep keys of this repository.
+    // No other run may store keys of this repository at the same time.
     let _lock = storage.locks.repository(&repository.id)?;
     let upstream = Upstream::open(context.config, repository, None, &storage.interrupt)
         .map_err(|error| failed(error.into()))?;
@@ -48,9 +48,9 @@ fn describe(trusted: &AcceptedKeys) -> String {
         (&trusted.removed, REMOVED),
     ] {
         for key in keys {
-            let user_id = escape(key.user_id.as_deref().unwrap_or("(nameless)")).into_owned();
+            let user_id = escape(key.user_id.as_deref().unwrap_or("(no user ID)")).into_owned();
             let (what, why) = match &key.problem {
-                // It is kept all the same: an older edition of it, still good, must not come back.
+                // The key is stored anyway, so that an older, valid version of it is not accepted.
                 Some(problem) if what != REMOVED => (NOT_TRUSTED, format!(" ({problem})")),
                 _ => (what, String::new()),
             };

@@ -35,7 +35,7 @@ pub fn create(context: &Context<'_>, arguments: &SnapshotCreate) -> Result<(), E
     conclude(failed.into_iter().flatten().collect())
 }
 
-/// The result has the error's text, and the error is beside it.
+/// The result, which contains the text of the error, and the error itself.
 pub(super) fn result_of(created: NewSnapshot) -> (CreatedSnapshot, Option<Error>) {
     let (published, failed) = match created.published.transpose() {
         Ok(published) => (published, None),
@@ -49,7 +49,7 @@ pub(super) fn result_of(created: NewSnapshot) -> (CreatedSnapshot, Option<Error>
     (result, failed)
 }
 
-/// For people.
+/// The text for a new snapshot.
 pub fn describe(created: &CreatedSnapshot) -> String {
     let mut text = format!(
         "{}/{}: {}, {}",

@@ -12,7 +12,7 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
     let requester = requester("snapshot delete", &arguments.waiting)?;
     let storage = Storage::open(&context.config.storage, &requester)?;
     let mut snapshots = Vec::new();
-    // All of them are there, or nothing is deleted.
+    // If one of them does not exist, nothing is deleted.
     for reference in &arguments.names {
         snapshots.push(snapshot::find(&storage.store, reference)?);
     }
@@ -35,7 +35,10 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
         let lines: Vec<String> = deleted
             .iter()
             .map(|deleted| {
-                let mut text = format!("{}/{} is deleted", deleted.repository, deleted.snapshot);
+                let mut text = format!(
+                    "deleted snapshot {}/{}",
+                    deleted.repository, deleted.snapshot
+                );
                 for tree in &deleted.unpublished {
                     text += &format!("\n  {}", describe_removal(tree));
                 }

@@ -6,7 +6,7 @@ use crate::cli::SnapshotDiff;
 use crate::commands::Context;
 use crate::error::Error;
 use crate::names::{RepoId, SnapshotName};
-use crate::output::{bytes, count, fields, table};
+use crate::output::{bytes, fields, table};
 use crate::pool::Pool;
 use crate::repo_format::RepoFormat;
 use crate::snapshot::diff::{self, Advisory, Change, Diff, Reasons, Source};
@@ -14,7 +14,7 @@ use crate::snapshot::{self, SnapshotError, State};
 use crate::storage::{self, StorageError};
 use crate::store::Reader;
 
-/// More of them in one cell of a table for people are only counted.
+/// If there are more, the rest is only counted in the table.
 const CVES_SHOWN: usize = 3;
 
 #[derive(Serialize)]
@@ -26,10 +26,10 @@ struct DiffResult {
     summary: Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
     packages: Option<Vec<Row>>,
-    /// Of rpm.
+    /// For rpm.
     #[serde(skip_serializing_if = "Option::is_none")]
     advisories: Option<Vec<Advisory>>,
-    /// Of apt.
+    /// For apt.
     #[serde(skip_serializing_if = "Option::is_none")]
     sources: Option<Vec<Source>>,
     warnings: Vec<String>,
@@ -38,7 +38,7 @@ struct DiffResult {
 #[derive(Serialize)]
 struct DiffSide {
     repository: RepoId,
-    /// `null` for the repository's last good state.
+    /// `null` for the current state of the repository.
     snapshot: Option<SnapshotName>,
     manifest: String,
     packages: u64,
@@ -46,32 +46,32 @@ struct DiffSide {
 
 #[derive(Serialize)]
 struct Summary {
-    /// Every published file, not only packages.
+    /// Whether all published files are the same, not only packages.
     identical: bool,
     added: u64,
     removed: u64,
     upgraded: u64,
     downgraded: u64,
     rebuilt: u64,
-    /// Of packages.
+    /// Bytes of packages.
     bytes_added: u64,
     bytes_removed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     advisories: Option<AdvisoryCounts>,
-    /// Source packages behind the changed ones.
+    /// Number of source packages of changed packages.
     #[serde(skip_serializing_if = "Option::is_none")]
     sources: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct AdvisoryCounts {
-    /// New, and about packages that changed.
+    /// New, for packages that changed.
     new: u64,
-    /// Of these, the different CVEs.
+    /// Number of different CVEs of these.
     cves: u64,
-    /// New, and about none of them.
+    /// New, but not for packages that changed.
     unrelated: u64,
-    /// Only the old state has them.
+    /// Only in the old state.
     #[serde(rename = "gone")]
     withdrawn: u64,
 }
@@ -95,11 +95,11 @@ struct Row {
     cves: Option<Vec<String>>,
 }
 
-/// How much of a difference is shown.
+/// How much detail is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Detail {
     Totals,
-    /// Each package too, and why it changed.
+    /// Also each package, and the reasons.
     Packages,
 }
 
@@ -257,7 +257,7 @@ impl Row {
     }
 }
 
-/// For people.
+/// The text output.
 fn describe(shown: &DiffResult) -> String {
     let Some(packages) = &shown.packages else {
         let numbers = shown.summary.numbers().into_iter();
@@ -273,7 +273,7 @@ fn describe(shown: &DiffResult) -> String {
         return if shown.summary.identical {
             "no differences".to_owned()
         } else {
-            "no package differs; other files do".to_owned()
+            "no packages differ, but other files do".to_owned()
         };
     }
     let mut parts = vec![packages_table(packages)];
@@ -358,7 +358,7 @@ fn sources_table(sources: &[Source]) -> String {
     table(&["SOURCE", "FROM", "TO", "PACKAGES"], &rows)
 }
 
-/// What it makes of the size: `+1.5 KiB`, `-3 B`, `0 B`.
+/// The change in size: `+1.5 KiB`, `-3 B`, `0 B`.
 fn size_change(added: u64, removed: u64) -> String {
     match added.cmp(&removed) {
         std::cmp::Ordering::Greater => format!("+{}", bytes(added - removed)),
@@ -388,12 +388,12 @@ fn totals(summary: &Summary) -> String {
         ));
     }
     if let Some(sources) = summary.sources {
-        text.push_str(&format!("{} behind it\n", count(sources, "source package")));
+        text.push_str(&format!("Source packages: {sources}\n"));
     }
     text
 }
 
-/// For programs: one line for each package, or for each number.
+/// The CSV output: one line for each package, or for each total.
 fn rows(shown: &DiffResult) -> Vec<Vec<String>> {
     let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
     let Some(packages) = &shown.packages else {

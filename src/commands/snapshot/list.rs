@@ -29,7 +29,8 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
         Some(store) => store.read(|reader| snapshot::list(reader, repository))?,
         None => Vec::new(),
     };
-    // A snapshot outlives its repository's definition; a name that neither knows is a slip.
+    // Snapshots may exist for a repository that is no longer configured; a name that is unknown in
+    // both places is a typo.
     if snapshots.is_empty()
         && let Some(repository) = repository
     {
@@ -53,7 +54,7 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
         .collect();
     context.output.result(&listed, |listed| {
         if listed.is_empty() {
-            return "there are no snapshots".to_owned();
+            return "no snapshots".to_owned();
         }
         let rows: Vec<Vec<String>> = listed
             .iter()
@@ -76,7 +77,7 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
             "REPOSITORY",
             "SNAPSHOT",
             "CREATED",
-            "UPSTREAM'S DATE",
+            "UPSTREAM DATE",
             "PACKAGES",
             "SIZE",
             "DESCRIPTION",

@@ -17,7 +17,8 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
         sources.push(find_state(&storage.store, reference)?);
     }
     let repository = match &arguments.repo_id {
-        // It need not be configured, but a name that nobody knows is a slip.
+        // The repository does not have to be configured, but a name that is unknown everywhere is a
+        // typo.
         Some(name) if sources.iter().any(|source| source.repository == *name) => name.clone(),
         Some(name) => {
             let repository = context.repository(name)?;

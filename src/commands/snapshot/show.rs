@@ -31,17 +31,16 @@ struct SnapshotDetails {
     upstream_valid_until: Option<String>,
     signed_by: Vec<String>,
     packages_signed_by: BTreeMap<String, u64>,
-    /// Indexes that new metadata lacks because clients cannot read them, and what is wrong with
-    /// them.
+    /// Indexes that are not in the new metadata because clients cannot read them, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     left_out: BTreeMap<String, String>,
     packages: u64,
-    /// Of all published paths.
+    /// Size of all published paths.
     bytes: u64,
-    /// Different contents, and what they take in the pool.
+    /// Number of different contents, and their size in the pool.
     objects: u64,
     pool_bytes: u64,
-    /// Of these, what nothing else needs: deleting the snapshot would free it.
+    /// Those that nothing else needs: deleting the snapshot would free them.
     own_objects: u64,
     own_bytes: u64,
     manifest: String,
@@ -61,7 +60,7 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
     let (usage, trees) = store.read(|reader| {
         let trees = reader.trees()?;
         let own: BTreeSet<_> = state.manifests().collect();
-        // Its own trees go with it.
+        // Its own trees are removed with it.
         let is_its_own = |name: &Name| match name {
             Name::State { .. } => false,
             Name::Snapshot { repository, name } => {
@@ -126,7 +125,7 @@ fn describe(shown: &SnapshotDetails) -> String {
     }
     pairs.push(("synced", shown.synced_at.clone()));
     pairs.push((
-        "upstream's date",
+        "upstream date",
         shown.upstream_date.clone().unwrap_or_else(none),
     ));
     pairs.extend(
@@ -170,7 +169,7 @@ fn describe(shown: &SnapshotDetails) -> String {
     ));
     pairs.push(("manifest", shown.manifest.clone()));
     if shown.published.is_empty() {
-        pairs.push(("published", "nowhere".to_owned()));
+        pairs.push(("published", "no".to_owned()));
     }
     pairs.extend(
         shown

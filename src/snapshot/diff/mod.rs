@@ -1,9 +1,11 @@
-//! How two states differ: in packages, in bytes, and why.
+//! The differences between two states: packages, sizes and reasons.
 //!
-//! Manifests are compared, and chunks that both have are skipped unread: two states of one repository cost what differs. For that
-//! price, a package that a repository lists under two paths counts as removed when it loses one of them.
+//! Compares manifests and skips chunks that both have, so that the cost depends only on the
+//! difference. The price: a package that a repository lists under two paths counts as removed when
+//! it is removed from one of them.
 //!
-//! Which package became which is in [`pairing`]; which advisories and source packages stand behind it, in [`reasons`].
+//! [`pairing`] matches old and new packages, [`reasons`] finds the advisories and source packages
+//! of the changes.
 
 mod pairing;
 mod reasons;
@@ -25,30 +27,30 @@ pub use reasons::{Advisories, Advisory, Source};
 use pairing::{Side, Sides};
 use reasons::Origins;
 
-/// What differs between two states.
+/// The differences between two states.
 #[derive(Debug)]
 pub struct Diff {
-    /// By name, architecture and version.
+    /// Sorted by name, architecture and version.
     pub pairs: Vec<Pair>,
     pub reasons: Reasons,
-    /// Whether any published file differs, be it no package.
+    /// Whether any published file differs, including files that are not packages.
     pub has_differences: bool,
-    /// Why a reason could not be told.
+    /// Why reasons could not be read.
     pub warnings: Vec<String>,
 }
 
-/// As far as the format knows them.
+/// The reasons that the format supports.
 #[derive(Debug)]
 pub enum Reasons {
     Advisories(Advisories),
     Sources {
         sources: Vec<Source>,
-        /// The name of each pair's source package, where it is known.
+        /// The source package of each pair, if known.
         of_pairs: Vec<Option<String>>,
     },
 }
 
-/// Entries of chunks that one manifest has and the other has not.
+/// Entries of chunks that only one of the manifests has.
 #[derive(Default)]
 struct ChangedEntries {
     sides: Sides,
@@ -56,7 +58,7 @@ struct ChangedEntries {
     new_metadata: Vec<Entry>,
 }
 
-/// How `from` became `to`. Both are of one format.
+/// Compares two states of the same format.
 pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff, SnapshotError> {
     let format = from.record.format;
     if format != to.record.format {
@@ -119,7 +121,8 @@ pub fn diff(store: &Store, pool: &Pool, from: &State, to: &State) -> Result<Diff
         Ok(())
     })();
     match (read, &diff.reasons) {
-        // Nobody has read advisories before: what is in them must not hide which packages differ.
+        // Advisories are not parsed during a sync: an error in them must not prevent a comparison
+        // of packages.
         (Err(StateError::Format(error)), Reasons::Advisories(_)) => {
             diff.warnings.push(error.to_string());
         }

@@ -1,13 +1,17 @@
-//! Which package of one state became which of another.
+//! Matches the packages of two states.
 //!
-//! Packages are the same by name and architecture. Of one of them a state may have several versions, which are paired so:
+//! Packages are identified by name and architecture. If a state has several versions of a package,
+//! they are paired as follows:
 //!
-//! 1. A version that both sides have is unchanged if its files are the same bytes, else rebuilt. Where they are listed does not
-//!    matter. What the format's order calls equal is the same version (`1.0` and `1.0-0` for dpkg).
-//! 2. Of the versions that only one side has, the highest of each side are a pair: an upgrade or a downgrade.
-//! 3. The others were removed or added. So is a further version beside one that stayed: it replaces nothing.
+//! 1. A version that both sides have is unchanged if its files are identical, otherwise rebuilt.
+//!    Paths are ignored. Versions that are equal in the order of the format are the same version
+//!    (`1.0` and `1.0-0` for dpkg).
+//! 2. Of the versions that only one side has, the highest of each side form a pair: an upgrade or a
+//!    downgrade.
+//! 3. All others were removed or added. A new version next to one that both sides have counts as
+//!    added: it replaces nothing.
 //!
-//! A source package of APT has several files, and is one package.
+//! A source package of APT has several files and is one package.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +29,7 @@ pub enum Change {
     Removed,
     Upgraded,
     Downgraded,
-    /// The same version of other bytes.
+    /// The same version with different content.
     Rebuilt,
 }
 
@@ -41,17 +45,17 @@ impl Change {
     }
 }
 
-/// One package that is not the same on both sides.
+/// A package that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     pub name: String,
     pub architecture: String,
     pub change: Change,
-    /// `None` for what was added.
+    /// `None` if added.
     pub from: Option<String>,
-    /// `None` for what was removed.
+    /// `None` if removed.
     pub to: Option<String>,
-    /// Of its files that only this side has.
+    /// Size of its files that only the new state has.
     pub bytes_added: u64,
     pub bytes_removed: u64,
 }
@@ -62,9 +66,9 @@ pub enum Side {
     To,
 }
 
-/// Objects with their sizes: a file under two paths is one.
+/// Objects with their sizes: a file under two paths counts once.
 type Files = BTreeMap<ObjectId, u64>;
-/// By version as it is written.
+/// By version, as written in the index.
 type Versions = BTreeMap<String, Files>;
 
 /// Packages of two states, by name and architecture.
@@ -83,7 +87,7 @@ impl Sides {
         files.insert(object, bytes);
     }
 
-    /// What differs, by name, architecture and version.
+    /// The differences, sorted by name, architecture and version.
     pub fn pairs(self, order: VersionOrder) -> Vec<Pair> {
         let mut pairs = Vec::new();
         for ((name, architecture), [mut from, mut to]) in self.0 {
@@ -109,8 +113,9 @@ impl Sides {
     }
 }
 
-/// Versions of a source package share files, and a manifest gives each file to one of them. What is on both sides says nothing of
-/// which version came or went; every version has a file of its own that does, its `.dsc`.
+/// Versions of a source package share files, and a manifest assigns each file to only one of them.
+/// Files on both sides do not show which version changed; every version has its own `.dsc`, which
+/// does.
 fn remove_shared_files(from: &mut Versions, to: &mut Versions) {
     let objects = |versions: &Versions| -> BTreeSet<ObjectId> {
         let files = versions.values();
@@ -126,7 +131,7 @@ fn remove_shared_files(from: &mut Versions, to: &mut Versions) {
 }
 
 impl Pair {
-    /// The newer one in time.
+    /// The version of the new state if there is one, otherwise of the old state.
     fn version(&self) -> &str {
         let version = self.to.as_ref().or(self.from.as_ref());
         version.map_or("", String::as_str)
@@ -157,7 +162,8 @@ fn pair_versions(
             changes.push((Change::Rebuilt, Some(old), Some(new)));
         }
     };
-    // Written alike comes first: of several that are equal in order, each keeps its own.
+    // Identical strings are matched first, so that several versions that are equal in order are not
+    // mixed up.
     for (version, files) in std::mem::take(&mut from) {
         match to.remove_entry(&version) {
             Some(new) => both((version, files), new),
@@ -206,7 +212,8 @@ mod tests {
     use super::*;
     use crate::repo_format::RepoFormat;
 
-    /// Each side as `version=file,file`; a file has as many bytes as its name's first letter says (`a` 1, `b` 2, ...).
+    /// Each side as `version=file,file`; the size of a file is the position of its first letter in
+    /// the alphabet.
     fn pairs(format: RepoFormat, from: &[&str], to: &[&str]) -> Vec<String> {
         let mut sides = Sides::default();
         for (side, versions) in [(Side::From, from), (Side::To, to)] {
@@ -258,7 +265,7 @@ mod tests {
                 &["added - 1 +1 -0", "added - 2 +2 -0"],
             ),
             (&["1=a"], &[], &["removed 1 - +0 -1"]),
-            // Beside one that stays, another replaces nothing.
+            // Next to an unchanged version, a new one replaces nothing.
             (&["1=a"], &["1=a", "2=b"], &["added - 2 +2 -0"]),
             (
                 &["1=a", "2=b"],
@@ -274,9 +281,9 @@ mod tests {
                     "rebuilt 9 9 +4 -3",
                 ],
             ),
-            // Equal in order, written otherwise.
+            // Equal in order, but different strings.
             (&["1.0=a"], &["1.00=b"], &["rebuilt 1.0 1.00 +2 -1"]),
-            // Of several files those count that differ.
+            // Only files that differ are counted.
             (&["1=a,b"], &["2=a,c"], &["upgraded 1 2 +3 -2"]),
         ];
         for (from, to, expected) in cases {
@@ -290,7 +297,7 @@ mod tests {
         );
     }
 
-    /// A tarball that versions share has one of them as its owner, in each state another one.
+    /// A shared tarball may be assigned to a different version in each state.
     #[test]
     fn what_versions_of_a_source_share_is_no_change() {
         let file = |name: &str| ObjectId::of(name.as_bytes());

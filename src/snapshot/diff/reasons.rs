@@ -1,6 +1,6 @@
-//! Why packages changed: advisories of RPM repositories, source packages of APT ones.
+//! Reasons for changes: advisories in RPM repositories, source packages in APT repositories.
 //!
-//! Both stand in indexes, which are read only where they are not the same on both sides.
+//! Both are read from indexes, and only if the indexes of the two states differ.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::thread::ScopedJoinHandle;
@@ -17,11 +17,11 @@ use crate::manifest::Package;
 use crate::state::{OpenState, StateError};
 use crate::threads;
 
-/// Bounds what advisories can cost: bytes of those that are shown, and versions that are compared. All of a large distribution
-/// together take some millions.
+/// Limits the cost of advisories: bytes of those that are shown, and versions that are compared.
+/// All advisories of a large distribution need some millions.
 const ALLOWANCE: usize = 100_000_000;
 
-/// An advisory that came with the change.
+/// A new advisory for changed packages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Advisory {
     pub id: String,
@@ -30,20 +30,20 @@ pub struct Advisory {
     pub severity: Option<String>,
     pub title: String,
     pub cves: Vec<String>,
-    /// Names of the changed packages that it is about.
+    /// Names of the changed packages that it applies to.
     pub packages: Vec<String>,
 }
 
-/// How the advisories of two states differ.
+/// The differences in advisories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advisories {
-    /// Only the new state has them, and they are about packages that changed.
+    /// Only in the new state, and for packages that changed.
     pub new: Vec<Advisory>,
-    /// Only the new state has them, but they are about nothing that changed.
+    /// Only in the new state, but not for packages that changed.
     pub unrelated: u64,
-    /// Only the old state has them.
+    /// Only in the old state.
     pub withdrawn: u64,
-    /// By the place of a pair: the places in `new` of the advisories that are about it.
+    /// For the index of a pair: the indexes in `new` of its advisories.
     pub of_pair: BTreeMap<usize, Vec<usize>>,
 }
 
@@ -54,14 +54,14 @@ pub struct Source {
     /// The highest version that changed packages were built from.
     pub from: Option<String>,
     pub to: Option<String>,
-    /// How many packages changed, itself included where sources are mirrored.
+    /// Number of changed packages, including the source package itself if sources are mirrored.
     pub packages: u64,
 }
 
-/// Advisories that `to` has and `from` has not.
+/// Advisories in `to` that are not in `from`.
 ///
-/// An advisory is about a changed package when it names one that the change brings, or one in between: the upstream may have
-/// replaced the version with the fix by a later one.
+/// An advisory applies to a changed package if it names the new version or one between the old and
+/// the new: the upstream may have replaced the fixed version by a later one.
 pub fn advisories(
     (index, read): (&str, ReadAdvisories),
     from: &OpenState<'_>,
@@ -128,7 +128,7 @@ fn each_advisory(
     state.read(index, |text| Ok(read(&index.name, text, each)?))
 }
 
-/// What is left of [`ALLOWANCE`].
+/// The rest of [`ALLOWANCE`].
 struct Allowance(usize);
 
 impl Allowance {
@@ -140,7 +140,7 @@ impl Allowance {
             }
             None => Err(FormatError::Malformed {
                 file: index.name.clone(),
-                what: "it says more about what changed than can be shown".to_owned(),
+                what: "too many advisories for the changed packages".to_owned(),
             }),
         }
     }
@@ -177,7 +177,7 @@ fn is_about(package: &Package, pair: &Pair, order: VersionOrder) -> bool {
     })
 }
 
-/// What source package each side of each pair was built from, by the pair's place.
+/// The source package of each side of each pair, by the index of the pair.
 #[derive(Debug, Default)]
 pub struct Origins {
     /// Name and version.
@@ -195,14 +195,14 @@ impl Origins {
         let (old, new) = changed_indexes(from, to, |index| index.kind == IndexKind::Packages);
         let read_old = || origins(from, &old, read, pairs, |pair| pair.from.as_deref());
         let read_new = || origins(to, &new, read, pairs, |pair| pair.to.as_deref());
-        // Unpacking and reading is what a diff takes time for, and the sides have nothing to do with each other.
+        // Decompressing and parsing takes most of the time, and the two sides are independent.
         let (from, to) = std::thread::scope(|scope| {
             let other = threads::start(scope, "diff-from", read_old);
             let to = read_new();
             let from = match other.map(ScopedJoinHandle::join) {
                 Ok(Ok(from)) => from,
                 Ok(Err(panic)) => std::panic::resume_unwind(panic),
-                // Where there is no thread for it.
+                // Without a second thread.
                 Err(_) => read_old(),
             };
             (from, to)
@@ -219,7 +219,7 @@ impl Origins {
         origin.map(|(name, _)| name.as_str())
     }
 
-    /// Every source package of a changed package.
+    /// All source packages of changed packages.
     pub fn sources(&self, order: VersionOrder) -> Vec<Source> {
         let mut by_name: BTreeMap<&str, (Source, BTreeSet<usize>)> = BTreeMap::new();
         let sides = [(&self.from, false), (&self.to, true)];
@@ -297,7 +297,7 @@ fn origins(
     Ok(found)
 }
 
-/// The indexes of one kind that the other side has not.
+/// The indexes of one kind that the other side does not have.
 fn changed_indexes<'s>(
     from: &'s OpenState<'_>,
     to: &'s OpenState<'_>,

@@ -1,4 +1,4 @@
-//! Which packages a merge takes from each source, and where each of them stands in the result.
+//! The packages that a merge selects from each source, and their paths in the result.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,27 +8,31 @@ use crate::format::{Chosen, FormatError};
 use crate::manifest::{Entry, Role};
 use crate::rel_path::RelPath;
 
-/// By source, the places in its packages of those that are taken.
+/// For each source, the positions of its selected packages in `Input::packages`.
 pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
     type Candidate<'p> = (usize, usize, &'p str);
     let compare = inputs[0].stored.selected.format().version_order();
     let mut groups: HashMap<(&str, &str, &str), Vec<Candidate<'_>>> = HashMap::new();
     for (number, input) in inputs.iter().enumerate() {
         for (place, (package, _)) in input.packages.iter().enumerate() {
-            let apart = match strategy {
+            let distinct_by = match strategy {
                 Strategy::Rightmost => "",
                 Strategy::Latest => input.stream(package),
                 Strategy::KeepAll => package.version.as_str(),
             };
-            let key = (package.name.as_str(), package.architecture.as_str(), apart);
-            let found = (number, place, package.version.as_str());
-            groups.entry(key).or_default().push(found);
+            let key = (
+                package.name.as_str(),
+                package.architecture.as_str(),
+                distinct_by,
+            );
+            let candidate = (number, place, package.version.as_str());
+            groups.entry(key).or_default().push(candidate);
         }
     }
     let mut selected = vec![Vec::new(); inputs.len()];
-    for found in groups.into_values() {
+    for group in groups.into_values() {
         let highest = match strategy {
-            Strategy::Latest => found
+            Strategy::Latest => group
                 .iter()
                 .map(|(_, _, version)| *version)
                 .max_by(|a, b| compare(a, b)),
@@ -36,7 +40,7 @@ pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<V
         };
         let is_candidate =
             |version: &str| highest.is_none_or(|highest| compare(version, highest).is_eq());
-        let candidates = found.iter().filter(|(_, _, version)| is_candidate(version));
+        let candidates = group.iter().filter(|(_, _, version)| is_candidate(version));
         let Some(last) = candidates.clone().map(|(number, _, _)| *number).max() else {
             continue;
         };
@@ -50,7 +54,7 @@ pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<V
     selected
 }
 
-/// Gives each package its own path where several sources have other bytes under one.
+/// Assigns another path to a package if the path is already used by different content.
 pub(super) fn assign_paths(
     inputs: &[Input<'_>],
     selected: &[Vec<usize>],
@@ -59,7 +63,8 @@ pub(super) fn assign_paths(
     let mut all = Vec::new();
     for (input, places) in inputs.iter().zip(selected) {
         let mut chosen = Chosen::default();
-        // Files of source packages share a directory, and move together; others move alone.
+        // The files of a source package share a directory and are moved together; other files are
+        // moved individually.
         let mut groups: BTreeMap<String, Vec<(&RelPath, ObjectId)>> = BTreeMap::new();
         for place in places {
             let (package, path) = &input.packages[*place];
@@ -81,13 +86,13 @@ pub(super) fn assign_paths(
         for files in groups.into_values() {
             let directory = free_directory(&used_paths, &files)?;
             for (path, object) in files {
-                let place = match &directory {
+                let new_path = match &directory {
                     Some(directory) => Some(in_directory(path, directory)?),
                     None => None,
                 };
-                used_paths.insert(place.clone().unwrap_or_else(|| path.clone()), object);
-                match place {
-                    Some(place) => chosen.move_to(path.clone(), place),
+                used_paths.insert(new_path.clone().unwrap_or_else(|| path.clone()), object);
+                match new_path {
+                    Some(new_path) => chosen.move_to(path.clone(), new_path),
                     None => chosen.take(path.clone()),
                 }
             }
@@ -97,23 +102,24 @@ pub(super) fn assign_paths(
     Ok(all)
 }
 
-/// The name of a directory for files that cannot stay where they are; `None` where they can.
+/// The name of a new directory for files whose paths are already used; `None` if they can keep
+/// their paths.
 fn free_directory(
     used_paths: &HashMap<RelPath, ObjectId>,
     files: &[(&RelPath, ObjectId)],
 ) -> Result<Option<String>, FormatError> {
-    let is_taken = |path: &RelPath, object: &ObjectId| {
+    let is_used = |path: &RelPath, object: &ObjectId| {
         used_paths.get(path).is_some_and(|other| other != object)
     };
-    let Some((_, object)) = files.iter().find(|(path, object)| is_taken(path, object)) else {
+    let Some((_, object)) = files.iter().find(|(path, object)| is_used(path, object)) else {
         return Ok(None);
     };
-    // Somebody may have a file there too: then it is a longer name.
+    // Another package may use this path, too: then try a longer name.
     for length in [16, 32, 64] {
         let name = &object.hex()[..length];
         let mut is_free = true;
         for (path, object) in files {
-            is_free &= !is_taken(&in_directory(path, name)?, object);
+            is_free &= !is_used(&in_directory(path, name)?, object);
         }
         if is_free {
             return Ok(Some(name.to_owned()));
@@ -131,7 +137,7 @@ fn in_directory(path: &RelPath, name: &str) -> Result<RelPath, FormatError> {
         })
 }
 
-/// What the manifest lists of the packages that are taken.
+/// The manifest entries of the selected packages.
 pub(super) fn package_entries(
     inputs: &[Input<'_>],
     selected: &[Vec<usize>],
@@ -139,7 +145,7 @@ pub(super) fn package_entries(
 ) -> Vec<Entry> {
     let mut entries = Vec::new();
     for ((input, places), chosen) in inputs.iter().zip(selected).zip(chosen) {
-        // Of packages that share a file one is its owner: it must be one that is taken.
+        // If several packages share a file, the entry must name one that is selected.
         let mut seen: HashSet<&RelPath> = HashSet::new();
         for (package, path) in places.iter().map(|place| &input.packages[*place]) {
             let Some(entry) = input.entries.get(path).filter(|_| seen.insert(path)) else {

@@ -124,11 +124,12 @@ impl StateRecord {
     /// Warnings about missing metadata, for users.
     pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         let left_out = self.left_out.iter().map(|(name, reason)| {
-            format!("{name} is left out of the new metadata, for clients cannot read it: {reason}")
+            format!("{name} skipped in the new metadata (clients cannot read it): {reason}")
         });
-        let missing = self.missing.iter().map(|(path, reason)| {
-            format!("{path} is left out, for clients can do without it: {reason}")
-        });
+        let missing = self
+            .missing
+            .iter()
+            .map(|(path, reason)| format!("{path} skipped (clients do not need it): {reason}"));
         left_out.chain(missing)
     }
 }

@@ -1,11 +1,13 @@
-//! Files that are not what the root or an index says: other bytes, another size, a page for people, nothing at all.
+//! Files that are not what the root or an index says: other bytes, another size, a page for people,
+//! nothing at all.
 
 use super::{BROKEN, CHECK_KEY, MID_UPDATE, Scene, altered, described, digest};
 use crate::kit::server::{Fault, Times};
 
 const PAGE: &[u8] = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>\n";
 
-/// Every index under every name that it has, broken one way; only the first one that is asked for is judged.
+/// Every index under every name that it has, broken one way; only the first one that is asked for
+/// is judged.
 fn break_index(scene: &Scene, change: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     for path in scene.index_paths() {
         match change(scene.built.tree.bytes(&path)) {
@@ -259,7 +261,8 @@ fn a_root_that_is_not_there() {
     }
 }
 
-/// The size that the index gives is wrong, the digest is right: the file is what was meant, and still not what was declared.
+/// The size that the index gives is wrong, the digest is right: the file is what was meant, and
+/// still not what was declared.
 #[test]
 fn a_known_package_with_another_declared_size() {
     for upstream in super::forge::plain() {

@@ -1,4 +1,5 @@
-//! Configurations that cannot be meant: refused with file, line and column before anything is touched.
+//! Configurations that cannot be meant: refused with file, line and column before anything is
+//! touched.
 
 use std::fs;
 use std::process::Command;
@@ -111,14 +112,14 @@ fn a_repository_that_is_not_configured() {
     let chantal = Chantal::new();
     chantal.run(&SYNC).fails_with(
         2,
-        "error: there is no repository \"r\": none is configured\n",
+        "error: unknown repository r: no repository is configured\n",
     );
     assert!(!chantal.data().exists());
     let scene = Scene::of(Upstream::deb());
     scene
         .chantal
         .run(&["repo", "sync", "--repo-id", "q"])
-        .fails_with(2, "error: there is no repository \"q\", only r\n");
+        .fails_with(2, "error: unknown repository q (known: r)\n");
 }
 
 #[test]
@@ -183,7 +184,7 @@ fn an_upstream_that_is_no_directory() {
     let absent = "upstream.url: [dir]/config/repos.d/debian does not exist or is not a directory";
     check().exits(2).mentions(absent);
     define("../../media/debian");
-    let absent = "upstream.url: [dir]/media/debian does not exist or is not a directory: is its disk mounted?";
+    let absent = "upstream.url: [dir]/media/debian does not exist or is not a directory: is its file system mounted?";
     check().exits(0).mentions(absent);
     chantal.run(&["repo", "sync", "--all"]).exits(4).mentions(
         "error: r: [dir]/media/debian does not exist or is not a directory\nhint: mount it",
@@ -205,7 +206,7 @@ fn an_init_that_fails_half_way() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     let written =
-        format!("\n  written before that, and left there: {config_dir}/conf.d/global.yaml\n");
+        format!("\n  created before the error, and kept: {config_dir}/conf.d/global.yaml\n");
     assert!(said.contains(&written), "{said}");
     assert!(config.join("conf.d/global.yaml").exists());
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -220,7 +221,7 @@ fn half_a_storage_is_told_of() {
     let said = chantal.run(&["init"]).exits(1).stderr;
     let left: Vec<&str> = said
         .lines()
-        .filter_map(|line| line.strip_prefix("  written before that, and left there: "))
+        .filter_map(|line| line.strip_prefix("  created before the error, and kept: "))
         .flat_map(|paths| paths.split(", "))
         .collect();
     assert!(!left.is_empty(), "{said}");
@@ -260,7 +261,7 @@ fn every_failure_is_in_the_document() {
     assert_eq!(document["errors"][0]["exit_code"], 2);
     assert!(document["errors"][0].get("hint").is_some());
     let text = chantal.run(&["config", "check"]).exits(2).stdout;
-    assert!(text.ends_with("1 repository can be used\n"), "{text}");
+    assert!(text.ends_with("1 valid repository\n"), "{text}");
 
     let output = chantal.run(&["--format", "json", "bogus"]).exits(2);
     let document = output.json();

@@ -1,10 +1,12 @@
-//! Upstreams whose signatures and digests are right and whose texts are not what a builder would write.
+//! Upstreams whose signatures and digests are right and whose texts are not what a builder would
+//! write.
 
 use super::Scene;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Checksum, Codec, DebExtra, FileNames, Signing, Upstream};
 
-/// Both formats without compression, digests in names or further copies: what can be edited as text.
+/// Both formats without compression, digests in names or further copies: what can be edited as
+/// text.
 pub fn plain() -> [Upstream; 2] {
     [plain_deb(), plain_rpm()]
 }
@@ -49,7 +51,8 @@ pub(super) fn index(scene: &Scene, change: impl Fn(&str) -> String) -> Tree {
     tree
 }
 
-/// In a root of either format: an index with these bytes and, when it is compressed, with this content.
+/// In a root of either format: an index with these bytes and, when it is compressed, with this
+/// content.
 pub fn declare(root: &str, path: &str, old: [&[u8]; 2], new: [&[u8]; 2]) -> String {
     let Some(name) = path.strip_prefix("dists/stable/") else {
         return declare_in_repomd(root, path, old, new);

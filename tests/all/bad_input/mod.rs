@@ -1,5 +1,6 @@
-//! What goes wrong with upstreams, configurations and directories: the exact message, the documented exit code, the last good
-//! state and its published tree untouched, and a good sync as soon as the trouble is over.
+//! What goes wrong with upstreams, configurations and directories: the exact message, the
+//! documented exit code, the last good state and its published tree untouched, and a good sync as
+//! soon as the trouble is over.
 
 mod broken;
 mod configuration;

@@ -1,4 +1,5 @@
-//! What stands at a publish path and is not ours is never destroyed. The state is synced all the same: it is good.
+//! What stands at a publish path and is not ours is never destroyed. The state is synced all the
+//! same: it is good.
 
 use std::fs;
 use std::os::unix::fs::symlink;

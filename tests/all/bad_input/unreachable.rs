@@ -223,7 +223,7 @@ fn an_error_is_json_too() {
     assert_eq!(document["hint"], serde_json::Value::Null);
     let message = document["error"].as_str().unwrap();
     assert!(
-        message.starts_with("there is no repository \"nobody\""),
+        message.starts_with("unknown repository nobody"),
         "{message}"
     );
 }

@@ -46,8 +46,8 @@ struct Answers {
     downloads: Tree,
 }
 
-/// `None` without apt. `source` is what follows the address in sources.list; `packages` are downloaded, and their sources
-/// if there are to be any.
+/// `None` without apt. `source` is what follows the address in sources.list; `packages` are
+/// downloaded, and their sources if there are to be any.
 fn ask(url: &str, source: &str, key: &[u8], packages: &[&str], parts: &[Part]) -> Option<Answers> {
     let apt = Apt::find()?;
     apt.config(OPTIONAL_TARGETS);
@@ -72,7 +72,8 @@ fn ask(url: &str, source: &str, key: &[u8], packages: &[&str], parts: &[Part]) -
     })
 }
 
-/// apt must get the same from the upstream and from both web servers over its mirror, and ask for the same files.
+/// apt must get the same from the upstream and from both web servers over its mirror, and ask for
+/// the same files.
 fn compare(mirror: &Mirror, source: &str, packages: &[&str], parts: &[Part]) -> Option<Answers> {
     let key = Key::archive().public_binary();
     let direct = ask(&mirror.server.url(), source, &key, packages, parts)?;

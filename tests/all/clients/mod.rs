@@ -1,7 +1,8 @@
 //! Real clients against what chantal published: they must not notice that it is a mirror.
 //!
-//! A client is asked the same against the upstream and against the published tree, behind the kit's server and behind
-//! nginx, and its answers are compared. What it refuses shows that these tests can fail.
+//! A client is asked the same against the upstream and against the published tree, behind the kit's
+//! server and behind nginx, and its answers are compared. What it refuses shows that these tests
+//! can fail.
 
 pub mod apt;
 mod dependencies;

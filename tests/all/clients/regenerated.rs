@@ -1,4 +1,5 @@
-//! Clients of what chantal made itself: new indexes over a choice of packages, and roots with another date.
+//! Clients of what chantal made itself: new indexes over a choice of packages, and roots with
+//! another date.
 
 use std::fs;
 use std::path::PathBuf;
@@ -134,7 +135,8 @@ fn dnf_installs_from_a_filtered_repository() {
                 .filter(|name| !name.is_empty() && !name.starts_with('/'))
                 .collect();
             names.sort_unstable();
-            // dnf hides a module's package from an update unless its stream is on, and this one is the default.
+            // dnf hides a module's package from an update unless its stream is on, and this one is
+            // the default.
             assert_eq!(names, ["grouped", "hello", "modular"]);
             let advisories = dnf.run(&["repoquery", "--security"]).exits(0).stdout;
             assert!(advisories.contains("hello") && !advisories.contains("other"));
@@ -156,7 +158,8 @@ fn dnf_installs_from_a_filtered_repository() {
     }
 }
 
-/// `createrepo_c`'s own reader loads every list of a regenerated repository, and finds the same packages in each.
+/// `createrepo_c`'s own reader loads every list of a regenerated repository, and finds the same
+/// packages in each.
 #[test]
 fn createrepo_c_reads_a_filtered_repository() {
     let upstream = Upstream::rpm()
@@ -195,7 +198,8 @@ for record in cr.Repomd("repodata/repomd.xml").records:
     assert_eq!(lines(&after.exits(0).stdout), expected);
 }
 
-/// Production goes back to the state that worked: apt takes it, although it is older than what it knows.
+/// Production goes back to the state that worked: apt takes it, although it is older than what it
+/// knows.
 #[test]
 fn apt_follows_a_place_back_to_an_older_snapshot() {
     let mut upstream = Upstream::deb().package(Package::new("hello", "1.0-1"));

@@ -165,7 +165,8 @@ impl Scene {
         });
     }
 
-    /// Another file has the same bytes as this one, under the path as it is and as clients resolve it.
+    /// Another file has the same bytes as this one, under the path as it is and as clients resolve
+    /// it.
     pub fn copy(&mut self, from: &str, path: &str, resolved: Option<&str>) {
         let bytes = self.tree.bytes(from).to_vec();
         for path in [Some(path), resolved].into_iter().flatten() {

@@ -1,7 +1,8 @@
 //! The real binary, in a private directory with a configuration of its own.
 //!
-//! The directory holds `config/` (given as `--config-dir`), `data/` (`storage.base_path`) and `www/` (published
-//! trees). In outputs it reads `[dir]`; addresses that were given to [`Chantal::hide`] read as their names.
+//! The directory holds `config/` (given as `--config-dir`), `data/` (`storage.base_path`) and
+//! `www/` (published trees). In outputs it reads `[dir]`; addresses that were given to
+//! [`Chantal::hide`] read as their names.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -58,7 +59,8 @@ impl Chantal {
         chantal
     }
 
-    /// The first sync makes the storage, whatever [`Self::global`] says: a file of its own, before that one.
+    /// The first sync makes the storage, whatever [`Self::global`] says: a file of its own, before
+    /// that one.
     fn create_on_sync(&self) {
         self.write(CREATE, "storage:\n  create: true\n");
     }
@@ -179,7 +181,8 @@ impl Chantal {
         }
     }
 
-    /// The binary with this configuration and nothing of the machine's: no proxies, no home, one language.
+    /// The binary with this configuration and nothing of the machine's: no proxies, no home, one
+    /// language.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chantal"));
         command
@@ -226,7 +229,8 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// For everything that `upstream` has, checked with the key that signs it, published in `www/NAME/latest`.
+    /// For everything that `upstream` has, checked with the key that signs it, published in
+    /// `www/NAME/latest`.
     pub fn of(name: &str, upstream: &Upstream, url: &str) -> Self {
         let mut repository = Self {
             name: name.to_owned(),
@@ -385,7 +389,8 @@ impl Running<'_> {
         let id = self.child.as_ref().unwrap().id();
         let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
-        // A signal that was sent may still be on its way: only what was taken has an effect on what comes next.
+        // A signal that was sent may still be on its way: only what was taken has an effect on what
+        // comes next.
         let status = format!("/proc/{}/status", id.as_raw_nonzero());
         while fs::read_to_string(&status).is_ok_and(|status| is_pending(&status)) {
             std::thread::sleep(Duration::from_millis(1));
@@ -415,7 +420,8 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Whether a process has a SIGINT that none of its threads has taken yet, by its `/proc/<pid>/status`.
+/// Whether a process has a SIGINT that none of its threads has taken yet, by its
+/// `/proc/<pid>/status`.
 fn is_pending(status: &str) -> bool {
     let pending = status
         .lines()

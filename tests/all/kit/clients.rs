@@ -1,7 +1,8 @@
-//! The programs that mirrors are made for, cut off from the machine's configuration, keys and repositories.
+//! The programs that mirrors are made for, cut off from the machine's configuration, keys and
+//! repositories.
 //!
-//! A test starts with `let Some(apt) = Apt::find() else { return };`. A program that is not installed skips the test
-//! and says so; with `CHANTAL_REQUIRE_CLIENTS=1` it fails it.
+//! A test starts with `let Some(apt) = Apt::find() else { return };`. A program that is not
+//! installed skips the test and says so; with `CHANTAL_REQUIRE_CLIENTS=1` it fails it.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -160,7 +161,8 @@ Acquire::http::Timeout "20";
     }
 }
 
-/// dnf with an empty install root and no repositories but the given ones; an unreachable one is an error.
+/// dnf with an empty install root and no repositories but the given ones; an unreachable one is an
+/// error.
 pub struct Dnf {
     dir: TempDir,
 }
@@ -229,7 +231,8 @@ impl Dnf {
         client("dnf", &args, self.dir())
     }
 
-    /// `dnf install --downloadonly` into [`Dnf::downloads`]. dnf does that for root alone: for others `None`.
+    /// `dnf install --downloadonly` into [`Dnf::downloads`]. dnf does that for root alone: for
+    /// others `None`.
     #[must_use = "nothing is asserted yet"]
     pub fn download(&self, packages: &[&str]) -> Option<Output> {
         if !is_root() {
@@ -264,8 +267,8 @@ pub fn gpgv(keyring: &[u8], signed: &[u8], signature: Option<&[u8]>) -> Option<O
     Some(client("gpgv", &args, dir.path()))
 }
 
-/// What `rpmkeys -Kv` says of a package when it has this key and no other, and wants header and payload covered by a
-/// good signature. `None` when it is not installed.
+/// What `rpmkeys -Kv` says of a package when it has this key and no other, and wants header and
+/// payload covered by a good signature. `None` when it is not installed.
 pub fn rpmkeys(key: &Key, package: &[u8]) -> Option<Output> {
     if !installed("rpmkeys") {
         return None;
@@ -285,7 +288,8 @@ pub fn python_rpm(script: &str, dir: &Path) -> Option<Output> {
     python("rpm", script, dir)
 }
 
-/// What a script says that imports a module of Debian's Python, run in `dir`. `None` when it is not installed.
+/// What a script says that imports a module of Debian's Python, run in `dir`. `None` when it is not
+/// installed.
 pub fn python(module: &str, script: &str, dir: &Path) -> Option<Output> {
     if !installed("python3") {
         return None;
@@ -327,7 +331,8 @@ impl Nginx {
         drop(listener);
         let at = dir.path().display();
         let root = root.display();
-        // As root, workers would become another user, who cannot enter a private temporary directory.
+        // As root, workers would become another user, who cannot enter a private temporary
+        // directory.
         let user = if is_root() { "user root;\n" } else { "" };
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {at}/{kind};\n"))

@@ -1,4 +1,5 @@
-//! A disk of its own: a file behind a loop device, with a file system that can be mounted and unmounted.
+//! A disk of its own: a file behind a loop device, with a file system that can be mounted and
+//! unmounted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,8 @@ impl Disk {
         done(Command::new("umount").arg(&self.at));
     }
 
-    /// As a disk that is pulled out: files that are open stay readable, the path leads to the mount point.
+    /// As a disk that is pulled out: files that are open stay readable, the path leads to the mount
+    /// point.
     pub fn pull_out(&self) {
         done(Command::new("umount").arg("--lazy").arg(&self.at));
     }

@@ -7,7 +7,8 @@ use pgp::types::KeyDetails as _;
 
 use super::tree::Tree;
 
-/// As they are published under `publish.key_name`, which has no ending for apt. `keys` are public keys in binary form.
+/// As they are published under `publish.key_name`, which has no ending for apt. `keys` are public
+/// keys in binary form.
 pub fn key_files(kind: &str, name: &str, keys: &[Vec<u8>]) -> Tree {
     let mut tree = Tree::new();
     let mut keys: Vec<SignedPublicKey> = keys

@@ -1,8 +1,9 @@
 //! OpenPGP keys of the tests, made anew in every test process: no secret is ever committed.
 //!
-//! Version 4 with Ed25519 in its older encoding unless told otherwise: gpg 2.2 and apt know no newer one.
-//! All were made at [`Key::MADE`], years ago, so that what they sign may be old too. A key signs the same bytes at the
-//! same time the same way, so that what is built again stays the same.
+//! Version 4 with Ed25519 in its older encoding unless told otherwise: gpg 2.2 and apt know no
+//! newer one. All were made at [`Key::MADE`], years ago, so that what they sign may be old too. A
+//! key signs the same bytes at the same time the same way, so that what is built again stays the
+//! same.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,8 +30,8 @@ use rand::thread_rng;
 pub use pgp::crypto::hash::HashAlgorithm;
 pub use pgp::packet::RevocationCode;
 
-/// A secret key with one user id, and what its owner says of it. Changing that leaves the key the same: one test may
-/// sign with a key and trust another state of it.
+/// A secret key with one user id, and what its owner says of it. Changing that leaves the key the
+/// same: one test may sign with a key and trust another state of it.
 #[derive(Clone)]
 pub struct Key {
     user_id: String,
@@ -254,7 +255,8 @@ impl Key {
         [&[0x89][..], &length, &body].concat()
     }
 
-    /// `InRelease`. The text must have no trailing blanks: pgp would sign them, other programs do not.
+    /// `InRelease`. The text must have no trailing blanks: pgp would sign them, other programs do
+    /// not.
     pub fn clear_sign(&self, text: &str) -> String {
         clear_sign(&[self], text)
     }

@@ -1,4 +1,5 @@
-//! What integration tests are written with: an upstream, a server for it, the real binary, real clients.
+//! What integration tests are written with: an upstream, a server for it, the real binary, real
+//! clients.
 //!
 //! ```ignore
 //! #[test]
@@ -17,14 +18,16 @@
 //!
 //! - [`tree`]: files by path, in memory; comparing, reading from and writing to a directory.
 //! - [`upstream`]: consistent, signed repositories of both formats in a tree.
-//! - [`keys`]: the OpenPGP keys that sign them and rpm packages, of every algorithm, expired and revoked.
+//! - [`keys`]: the OpenPGP keys that sign them and rpm packages, of every algorithm, expired and
+//!   revoked.
 //! - [`key_files`]: what is published of the keys beside the upstream's own files.
 //! - [`server`], [`tls`]: a tree over http or https, with faults, hooks and a request log.
 //! - [`mirror`]: the scene of most tests, made of an upstream, its server and chantal.
 //! - [`chantal`]: the binary in a private directory with a configuration of its own.
 //! - [`mount`]: a file system that is soon full.
 //! - [`process`]: running programs; their output and its assertions.
-//! - [`clients`]: apt-get, dnf, gpgv, nginx and others, cut off from the machine's own configuration.
+//! - [`clients`]: apt-get, dnf, gpgv, nginx and others, cut off from the machine's own
+//!   configuration.
 //!
 //! Nothing here waits without an end and nothing leaves the loopback interface.
 

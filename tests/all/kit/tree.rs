@@ -105,7 +105,8 @@ impl Tree {
     }
 }
 
-/// What must not change when nothing is to be done: inode, link count, size, mode and mtime of every file.
+/// What must not change when nothing is to be done: inode, link count, size, mode and mtime of
+/// every file.
 pub fn inodes(dir: &Path) -> BTreeMap<String, Inode> {
     let mut inodes = BTreeMap::new();
     walk(dir, &mut |path, at| {

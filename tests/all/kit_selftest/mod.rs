@@ -1,4 +1,5 @@
-//! The kit judged by others: the server by raw sockets and an HTTP client, the upstreams by real clients.
+//! The kit judged by others: the server by raw sockets and an HTTP client, the upstreams by real
+//! clients.
 
 mod configuration;
 mod fixtures;

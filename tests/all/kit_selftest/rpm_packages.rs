@@ -1,7 +1,9 @@
-//! Packages with digests and signatures inside, judged by rpm, and by gpgv and pgp where rpm 4.18 cannot judge them:
-//! ECDSA, version 6 packets, rpm 6's list of signatures, and keys that have ended.
+//! Packages with digests and signatures inside, judged by rpm, and by gpgv and pgp where rpm 4.18
+//! cannot judge them: ECDSA, version 6 packets, rpm 6's list of signatures, and keys that have
+//! ended.
 //!
-//! Lines and leniency are rpm 4.18's as Debian builds it; an rpm with Sequoia refuses weak digests and keys.
+//! Lines and leniency are rpm 4.18's as Debian builds it; an rpm with Sequoia refuses weak digests
+//! and keys.
 
 use std::fs;
 
@@ -380,7 +382,8 @@ fn rpm_reads_version_6_packages_as_far_as_it_knows_them() {
         .mentions("    Payload SHA256 digest: BAD");
 }
 
-/// No client at hand knows version 6 packets: pgp wrote them in parts, here it judges them as a whole.
+/// No client at hand knows version 6 packets: pgp wrote them in parts, here it judges them as a
+/// whole.
 #[test]
 fn pgp_accepts_version_6_signatures() {
     let key = Key::of(Algorithm::Ed25519V6);

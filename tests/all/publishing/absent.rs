@@ -1,4 +1,5 @@
-//! Places that are not there: a disk that is not mounted looks like a place where nothing was published.
+//! Places that are not there: a disk that is not mounted looks like a place where nothing was
+//! published.
 
 use std::fs;
 
@@ -22,7 +23,8 @@ fn with_snapshots(repository: Repository) -> Repository {
     )
 }
 
-/// An upstream that changed, one that did not, and a command: nothing is made, until somebody says so.
+/// An upstream that changed, one that did not, and a command: nothing is made, until somebody says
+/// so.
 #[test]
 fn a_tree_that_is_missing_is_not_made_again() {
     for mut scene in Scene::both(|repository| repository) {
@@ -53,7 +55,8 @@ fn a_tree_that_is_missing_is_not_made_again() {
     }
 }
 
-/// The mount point is an empty directory, above the tree or in its place; the disk comes back with the tree on it.
+/// The mount point is an empty directory, above the tree or in its place; the disk comes back with
+/// the tree on it.
 #[test]
 fn a_disk_that_is_away_is_left_alone() {
     for levels in [1, 2] {
@@ -94,7 +97,8 @@ fn an_emptied_tree_is_filled_again() {
     }
 }
 
-/// Each snapshot has a place that is new: only those beside it know that their disk should be there.
+/// Each snapshot has a place that is new: only those beside it know that their disk should be
+/// there.
 #[test]
 fn a_new_place_on_a_disk_that_is_away_is_not_made() {
     for scene in Scene::both(with_snapshots) {
@@ -131,7 +135,8 @@ fn a_new_place_on_a_disk_that_is_away_is_not_made() {
     }
 }
 
-/// What was unpublished stays so, however often the repository is synced, until somebody publishes it.
+/// What was unpublished stays so, however often the repository is synced, until somebody publishes
+/// it.
 #[test]
 fn syncs_leave_an_unpublished_place_alone() {
     for mut scene in Scene::both(|repository| repository) {
@@ -166,7 +171,7 @@ fn syncs_leave_an_unpublished_place_alone() {
             .chantal
             .run(&unpublish)
             .succeeds()
-            .says("nothing is published of it\n");
+            .says("nothing to remove: not published\n");
 
         scene.chantal.run(&PUBLISH).succeeds();
         Tree::read(&scene.published()).assert_same(&scene.expected(0).clone());
@@ -187,7 +192,7 @@ fn trees_of_lost_disks_are_forgotten_when_that_is_said() {
         run(&delete).exits(5);
         run(&[&delete[..], &["--forget-absent"]].concat())
             .succeeds()
-            .says("r/s is deleted\n  forgot [dir]/www/r/snapshots/s: it is missing, and files on its disk are kept\n");
+            .says("deleted snapshot r/s\n  forgot [dir]/www/r/snapshots/s: it is missing; files on its disk are kept\n");
 
         fs::remove_dir_all(scene.published()).unwrap();
         fs::remove_file(scene.chantal.config().join("repos.d/r.yaml")).unwrap();

@@ -155,7 +155,8 @@ fn cleanup_ends_a_first_publishing_that_was_killed() {
     }
 }
 
-/// The snapshot is there and its tree is not: the same command again makes the tree, and does not refuse the name.
+/// The snapshot is there and its tree is not: the same command again makes the tree, and does not
+/// refuse the name.
 #[test]
 fn a_snapshot_whose_publishing_was_killed_is_finished() {
     let sync = [&SYNC[..], &["--create-snapshot", "--snapshot-name", "s"]].concat();
@@ -180,7 +181,7 @@ fn a_snapshot_whose_publishing_was_killed_is_finished() {
                 .chantal
                 .run(command)
                 .exits(2)
-                .mentions("r has a snapshot s already");
+                .mentions("snapshot r/s already exists");
             mirror.chantal.run(&delete).succeeds();
         }
     }
@@ -235,7 +236,7 @@ fn one_tree_in_the_way_does_not_stop_cleanup() {
         fs::write(&stale, "nothing names it").unwrap();
         let cleaned = scene.chantal.run(&["db", "cleanup"]);
         cleaned
-            .mentions("removed: 1 object (16 B), ")
+            .mentions("removed 1 object (16 B), ")
             .exits(2)
             .says_on_stderr(
                 "error: r: [dir]/www/r/.latest.chantal-staging exists and was not published by this storage\n\

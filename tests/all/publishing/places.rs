@@ -1,6 +1,7 @@
 //! Targets on other file systems, full ones, mount points, and what another user may not do.
 //!
-//! Some of it needs root or more than one file system; where that is missing a test says so and passes.
+//! Some of it needs root or more than one file system; where that is missing a test says so and
+//! passes.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown};

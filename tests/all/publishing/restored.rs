@@ -88,7 +88,8 @@ enum Backup {
     Published,
 }
 
-/// The store is an older one, the pool and the trees are not: what it does not know there is recognised as the pool's.
+/// The store is an older one, the pool and the trees are not: what it does not know there is
+/// recognised as the pool's.
 #[test]
 fn an_older_store_takes_newer_trees_over() {
     for backup in [Backup::Unpublished, Backup::Published] {
@@ -133,7 +134,8 @@ fn an_older_store_takes_newer_trees_over() {
             for path in last.paths() {
                 assert_eq!(tree.find(path), last.find(path), "{path}");
             }
-            // The tree is ours again; the store stays one of a backup until somebody says otherwise.
+            // The tree is ours again; the store stays one of a backup until somebody says
+            // otherwise.
             for _ in 0..2 {
                 let output = scene.chantal.run(&SYNC).exits(0);
                 assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
@@ -143,7 +145,8 @@ fn an_older_store_takes_newer_trees_over() {
     }
 }
 
-/// Somebody's directory that happens to lie there is none of ours, nor is one where only some files are.
+/// Somebody's directory that happens to lie there is none of ours, nor is one where only some files
+/// are.
 #[test]
 fn an_older_store_does_not_take_what_is_not_ours() {
     for mut scene in Scene::both(|repository| repository) {

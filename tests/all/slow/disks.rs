@@ -1,4 +1,5 @@
-//! Disks that are not mounted, come back under another device number, or leave in the middle of a run.
+//! Disks that are not mounted, come back under another device number, or leave in the middle of a
+//! run.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -32,7 +32,8 @@ fn generation(upstream: &Upstream, number: usize) -> Upstream {
     upstream
 }
 
-/// Asks a client again and again until it is told to stop; returns the rounds, each of which succeeded.
+/// Asks a client again and again until it is told to stop; returns the rounds, each of which
+/// succeeded.
 fn loop_of(
     stop: &Arc<AtomicBool>,
     rounds: &Arc<AtomicUsize>,

@@ -32,7 +32,8 @@ fn upstream(name: &str, generation: usize) -> Upstream {
     upstream
 }
 
-/// Runs all of these one after the other. Every third is killed somewhere; the others succeed, whatever the rest does meanwhile.
+/// Runs all of these one after the other. Every third is killed somewhere; the others succeed,
+/// whatever the rest does meanwhile.
 fn work_off(commands: Vec<Command>, mut seed: u64) -> usize {
     let mut killed = 0;
     let mut length = Duration::from_millis(200);

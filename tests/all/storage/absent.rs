@@ -1,4 +1,5 @@
-//! A place that is not there is not empty: its disk may not be mounted. Who makes a storage, where, and what everyone else leaves alone.
+//! A place that is not there is not empty: its disk may not be mounted. Who makes a storage, where,
+//! and what everyone else leaves alone.
 
 use std::fs;
 use std::path::Path;
@@ -79,12 +80,12 @@ fn commands_that_change_something_make_no_storage() {
     chantal
         .run(&["init"])
         .succeeds()
-        .says("made the storage [dir]/data with its pool [dir]/data/pool\n");
+        .says("created storage [dir]/data with pool [dir]/data/pool\n");
     chantal.run(&SYNC).succeeds();
     chantal
         .run(&["init"])
         .succeeds()
-        .says("the storage [dir]/data is there already\n");
+        .says("storage [dir]/data already exists\n");
 }
 
 /// Whatever speaks against a first run stops it, and leaves nothing behind.
@@ -212,8 +213,8 @@ fn storage_create_makes_a_storage_wherever_its_parts_lie() {
             "data"
         };
         check.says_on_stderr(&format!(
-            "warning: storage.create is set, and the storage [dir]/{base_path} was made: \
-             an unmounted disk may be taken for a first run. Remove the key\n"
+            "warning: storage.create is set, but the storage [dir]/{base_path} already exists: remove the key, \
+             so that a sync does not create a new storage while the disk is not mounted\n"
         ));
         let left = names(&chantal.dir().join(base_path));
         assert!(
@@ -440,7 +441,8 @@ fn a_pool_that_is_unmounted_while_a_sync_runs() {
     assert!(state.contains("never"), "{state}");
 }
 
-/// The store lies elsewhere, and the base path's disk is away: not even a lock file is made on its mount point.
+/// The store lies elsewhere, and the base path's disk is away: not even a lock file is made on its
+/// mount point.
 #[test]
 fn a_base_path_whose_store_lies_elsewhere() {
     let (built, _server, chantal) = fresh(&hello());
@@ -499,7 +501,8 @@ fn a_log_file_below_a_disk_that_is_away() {
     chantal.run(&["repo", "list"]).succeeds();
 }
 
-/// Advice to write a marker is for a directory that has objects; anything less may be a mount point.
+/// Advice to write a marker is for a directory that has objects; anything less may be a mount
+/// point.
 #[test]
 fn a_pool_without_its_marker() {
     let scene = super::synced();

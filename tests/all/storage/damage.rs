@@ -1,4 +1,5 @@
-//! Rows of the store in which a bit has flipped: every read notices, says which, and publishes nothing of it.
+//! Rows of the store in which a bit has flipped: every read notices, says which, and publishes
+//! nothing of it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -87,7 +88,8 @@ impl Scene {
         .unwrap();
     }
 
-    /// What is published was touched by nothing that failed, and is right wherever something was published anew.
+    /// What is published was touched by nothing that failed, and is right wherever something was
+    /// published anew.
     #[track_caller]
     fn nothing_wrong_is_published(&self, command: &[&str], output: &Output, before: &Trees) {
         if output.status.code() != Some(0) {
@@ -107,7 +109,8 @@ impl Scene {
             .map(|path| path.exists().then(|| format!("{:?}", inodes(&path))))
     }
 
-    /// Damages the store and runs everything. The commands that must notice end with exit 5 and say where; no other says anything else.
+    /// Damages the store and runs everything. The commands that must notice end with exit 5 and say
+    /// where; no other says anything else.
     #[track_caller]
     fn check(&self, table: &str, noticed_by: &[&[&str]], damage: impl Fn(&Path) -> String) {
         for command in ALL {
@@ -368,7 +371,8 @@ fn what_the_store_says_of_itself() {
     }
 }
 
-/// Wherever it is in the file: nothing wrong is published, and nothing ends otherwise than good or with exit 5.
+/// Wherever it is in the file: nothing wrong is published, and nothing ends otherwise than good or
+/// with exit 5.
 #[test]
 fn bits_of_the_file() {
     let scene = Scene::new();

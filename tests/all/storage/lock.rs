@@ -1,4 +1,5 @@
-//! The lock file is removed or replaced while a run holds the lock: the run notices before it commits or deletes anything.
+//! The lock file is removed or replaced while a run holds the lock: the run notices before it
+//! commits or deletes anything.
 
 use std::fs;
 

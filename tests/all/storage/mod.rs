@@ -1,4 +1,5 @@
-//! The storage itself: damaged, another one's, from the future. What earlier ones wrote is in `old_stores`.
+//! The storage itself: damaged, another one's, from the future. What earlier ones wrote is in
+//! `old_stores`.
 
 mod absent;
 mod damage;
@@ -207,7 +208,8 @@ fn a_store_of_a_newer_chantal() {
     works(&mirror);
 }
 
-/// There never was one. It stands for a version that later ones do not read any more without migrating it.
+/// There never was one. It stands for a version that later ones do not read any more without
+/// migrating it.
 #[test]
 fn a_store_that_is_too_old_to_be_read() {
     let mirror = synced();
@@ -240,7 +242,7 @@ fn a_pool_path_that_holds_something_else() {
     chantal.run(&["init"]).says("").fails_with(
         2,
         "error: [dir]/photos is not empty, and not a pool\n\
-         \x20 written before that, and left there: [dir]/.data.chantal-new\n\
+         \x20 created before the error, and kept: [dir]/.data.chantal-new\n\
          hint: set storage.pool_path to an empty or new directory\n",
     );
     assert_eq!(
@@ -275,7 +277,7 @@ fn objects_that_are_gone_or_cut_short() {
         .published_tree("r")
         .assert_same(&mirror.built.mirrored());
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
-    let missing = format!("warning: object {hex} is missing or damaged: it is downloaded again\n");
+    let missing = format!("warning: object {hex} is missing or damaged: downloading it again\n");
     let damaged = format!(
         "warning: [dir]/data/pool/sha256/{}/{hex} is damaged (its sha256 is {}): downloading it again\n",
         &hex[..2],
@@ -298,7 +300,8 @@ fn objects_that_are_gone_or_cut_short() {
     }
 }
 
-/// The damaged file and the published one are one: what is fetched again must be published again too.
+/// The damaged file and the published one are one: what is fetched again must be published again
+/// too.
 #[test]
 fn a_refresh_mends_the_published_tree() {
     let mirror = synced();

@@ -1,4 +1,5 @@
-//! Pipes, sockets and directories where files are expected: nothing waits for them, and what is wrong is said.
+//! Pipes, sockets and directories where files are expected: nothing waits for them, and what is
+//! wrong is said.
 
 use std::fs;
 use std::os::unix::net::UnixListener;

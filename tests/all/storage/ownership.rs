@@ -1,4 +1,5 @@
-//! A pool belongs to one store: whatever else is put over it, deletes nothing that it does not know.
+//! A pool belongs to one store: whatever else is put over it, deletes nothing that it does not
+//! know.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -164,11 +165,11 @@ fn take_over(first: &Mirror, second: &Mirror, before: &BTreeSet<PathBuf>) {
     assert_ne!(own, id);
     let lines: Vec<&str> = output.stdout.lines().collect();
     assert!(
-        lines[0].starts_with(&format!("from store {id}, ")),
+        lines[0].starts_with(&format!("from database {id}, ")),
         "{output:?}"
     );
     assert!(
-        lines[1].starts_with(&format!("to store {own}, ")),
+        lines[1].starts_with(&format!("to database {own}, ")),
         "{output:?}"
     );
     for line in &lines[..2] {
@@ -177,7 +178,7 @@ fn take_over(first: &Mirror, second: &Mirror, before: &BTreeSet<PathBuf>) {
     assert_eq!(
         lines[2],
         format!(
-            "the pool [pool] belongs to store {own} now; what was in it stays until `chantal db cleanup --forget-unknown`"
+            "pool [pool] now belongs to database {own}; its objects are kept until `chantal db cleanup --forget-unknown`"
         )
     );
 
@@ -197,7 +198,7 @@ fn take_over(first: &Mirror, second: &Mirror, before: &BTreeSet<PathBuf>) {
     for dry_run in [true, false] {
         let args = [&CLEANUP[..], if dry_run { &["--dry-run"] } else { &[] }].concat();
         let output = second.chantal.run(&args).succeeds();
-        let said = ") stay that the store does not know: they were in the pool before 20";
+        let said = ") kept that the database does not know: in the pool since before 20";
         assert!(output.stdout.contains(said), "{output:?}");
         assert!(objects(&pool).is_superset(before));
     }
@@ -441,7 +442,7 @@ fn a_marker_that_was_made_again_by_hand() {
     let two: Vec<&str> = text.lines().take(2).collect();
     fs::write(marker(&party), two.join("\n") + "\n").unwrap();
     let said = party.chantal.run(&CLEANUP).succeeds();
-    said.mentions(" stay that the store does not know: ");
+    said.mentions(" kept that the database does not know: ");
     assert_eq!(objects(&pool), before);
 }
 

@@ -1,4 +1,5 @@
-//! Runs that work at the same time: on different repositories, on one that needs the storage exclusively, and dry runs.
+//! Runs that work at the same time: on different repositories, on one that needs the storage
+//! exclusively, and dry runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -79,7 +80,8 @@ fn sync(name: &str) -> [&str; 4] {
     ["repo", "sync", "--repo-id", name]
 }
 
-/// What both need is downloaded by one of them, and the other one waits for that; the rest goes on meanwhile.
+/// What both need is downloaded by one of them, and the other one waits for that; the rest goes on
+/// meanwhile.
 #[test]
 fn two_syncs_of_two_repositories() {
     for upstream in Upstream::both() {
@@ -156,7 +158,8 @@ fn what_wait_takes() {
     }
 }
 
-/// Writers take turns in the store: no run fails over another one's transaction, and nothing of it is lost.
+/// Writers take turns in the store: no run fails over another one's transaction, and nothing of it
+/// is lost.
 #[test]
 fn many_runs_at_once() {
     let scene = Scene::new(&Upstream::rpm());

@@ -1,4 +1,5 @@
-//! `rpm.architectures` and `rpm.sources`: verbatim where they exclude nothing, new metadata where they exclude something.
+//! `rpm.architectures` and `rpm.sources`: verbatim where they exclude nothing, new metadata where
+//! they exclude something.
 
 use super::{hello, mirror_of};
 use crate::kit::upstream::{Package, Upstream};
@@ -55,7 +56,7 @@ fn a_selection_that_excludes_something_makes_new_metadata() {
         mirror
             .sync()
             .succeeds()
-            .mentions("not signed, no signing.key_file is configured");
+            .mentions("unsigned (no signing.key_file configured)");
         let path = mirror.built.path_of(&format!("p-{excluded}"));
         assert_eq!(mirror.server.requests_of(&path), []);
         assert!(mirror.tree().find(&path).is_none());

@@ -1,4 +1,5 @@
-//! Certificates that cannot be trusted or used do not become better by trying again: what is wrong is said at once.
+//! Certificates that cannot be trusted or used do not become better by trying again: what is wrong
+//! is said at once.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -83,7 +83,8 @@ fn lines_with(bytes: &[u8], secret: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Syncs with every word that can be had, once in vain and once well, and looks for the secret everywhere.
+/// Syncs with every word that can be had, once in vain and once well, and looks for the secret
+/// everywhere.
 #[track_caller]
 fn leaks_nothing(mirror: &Mirror) {
     mirror.configure("logging:\n  level: trace\n  file: ../../log\ndownload:\n  retries: 0\n");
@@ -344,7 +345,8 @@ fn tls_trusts_whom_it_was_told_to() {
     };
     let sync = || chantal.run(&["repo", "sync", "--repo-id", "r"]);
 
-    // The server is unknown; the client is; then both are known, by the one setting or by the other.
+    // The server is unknown; the client is; then both are known, by the one setting or by the
+    // other.
     with_ca(&other);
     repository("");
     let unknown = "error: r: cannot fetch the root: [server]/repodata/repomd.xml: the server certificate is not signed by a trusted CA\n\

@@ -80,7 +80,8 @@ fn what_was_not_looked_at_is_counted() {
     }
 }
 
-/// Of one sync: a package that is missing and one that is not signed, and an upstream that then fails altogether.
+/// Of one sync: a package that is missing and one that is not signed, and an upstream that then
+/// fails altogether.
 #[test]
 fn a_refused_package_a_missing_one_and_what_ended_the_run() {
     let mut upstream = Upstream::rpm();

@@ -12,7 +12,8 @@ use crate::kit::server::{Fault, RawAnswer, Times};
 use crate::kit::upstream::{Package, Upstream};
 
 const SYNC: [&str; 4] = ["repo", "sync", "--repo-id", "r"];
-/// Two seconds are promised; a machine that is busy with other tests may take longer, and 300 s is what it took.
+/// Two seconds are promised; a machine that is busy with other tests may take longer, and 300 s is
+/// what it took.
 const SOON: Duration = Duration::from_secs(20);
 
 /// Starts a sync, interrupts it once `is_waiting`, and expects it to end.

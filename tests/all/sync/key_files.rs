@@ -11,7 +11,8 @@ fn both_keys() -> [&'static Key; 2] {
     [Key::archive(), Key::stranger()]
 }
 
-/// Syncs what this definition makes of the mirror; the tree is exactly the upstream's with the definition's keys.
+/// Syncs what this definition makes of the mirror; the tree is exactly the upstream's with the
+/// definition's keys.
 #[track_caller]
 fn publishes(mirror: &Mirror, repository: &Repository) {
     mirror.chantal.repository(repository);
@@ -233,7 +234,8 @@ fn keys_from_a_url() {
     }
 }
 
-/// The root needs a key that the URL has only now: the state that it makes is published with that key.
+/// The root needs a key that the URL has only now: the state that it makes is published with that
+/// key.
 #[test]
 fn a_key_that_comes_with_the_root_is_published_with_it() {
     let (old, new) = (Key::archive().fingerprint(), Key::stranger().fingerprint());
@@ -301,7 +303,7 @@ fn an_upstreams_own_key_file_holds_trusted_keys_or_is_left_out() {
         mirror
             .server
             .edit(|tree| tree.insert(PATH, key.public_armored()));
-        let warning = "warning: r: [server]/repodata/repomd.xml.key contains other keys than the trusted ones and is left out\n";
+        let warning = "warning: r: [server]/repodata/repomd.xml.key skipped: contains keys that are not trusted\n";
         mirror
             .sync()
             .fails_with(0, if is_published { "" } else { warning });

@@ -1,4 +1,5 @@
-//! What is kept of the keys that URLs gave, and what changes it: updates, other keys, other URLs, somebody's word.
+//! What is kept of the keys that URLs gave, and what changes it: updates, other keys, other URLs,
+//! somebody's word.
 
 use super::keys::{KEY, Keyed, TRUST};
 use super::{both, hello, mirror_of};

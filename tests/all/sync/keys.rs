@@ -1,4 +1,5 @@
-//! The keys of a repository: where they come from, when they are fetched, and what a signature is worth.
+//! The keys of a repository: where they come from, when they are fetched, and what a signature is
+//! worth.
 
 use super::{both, hello, mirror_of};
 use crate::kit::chantal::Repository;
@@ -219,7 +220,7 @@ fn keys_of_files_need_no_such_word() {
         let mirror = mirror_of(upstream);
         mirror.chantal.run(&TRUST).fails_with(
             2,
-            "error: r has no gpgkey_url: its keys are the files that the configuration names\n",
+            "error: r has no gpgkey_url: its keys are configured as files\n",
         );
     }
 }
@@ -274,7 +275,7 @@ fn auto_verifies_what_it_can() {
     let mirror = mirror_of(rpm()).defined(no_key);
     mirror.sync().fails_with(
         0,
-        "warning: r: [server]/repodata/repomd.xml.asc exists, but no key is configured to verify it with\n",
+        "warning: r: [server]/repodata/repomd.xml.asc exists, but no key is configured to verify it\n",
     );
     let expected = mirror.built.mirrored_by(&no_key(mirror.usual()));
     mirror.tree().assert_same(&expected);
@@ -335,7 +336,7 @@ fn a_release_of_another_moment_is_left_out() {
     mirror.server.edit(|tree| tree.insert(release, bytes));
     mirror.sync().fails_with(
         0,
-        "warning: r: [server]/dists/stable/Release differs from the verified root and is left out\n",
+        "warning: r: [server]/dists/stable/Release skipped: differs from the verified root\n",
     );
     mirror
         .tree()
@@ -348,8 +349,8 @@ fn a_release_of_another_moment_is_left_out() {
     mirror.server.edit(|tree| tree.insert(signature, bytes));
     mirror.sync().fails_with(
         0,
-        "warning: r: [server]/dists/stable/Release.gpg does not verify Release: both are left out; clients use the root with the inline \
-         signature, and nothing needs to be done\n",
+        "warning: r: [server]/dists/stable/Release.gpg does not verify Release: both skipped; clients use the root with the inline \
+         signature, no action is needed\n",
     );
     mirror
         .tree()
@@ -372,9 +373,7 @@ fn a_release_of_another_moment_is_left_out() {
         mirror.server.fault(path, Times::Always, Fault::Status(500));
         mirror.sync().fails_with(
             0,
-            &format!(
-                "warning: r: [server]/{path}: server returned HTTP status 500: it is left out\n"
-            ),
+            &format!("warning: r: [server]/{path}: server returned HTTP status 500: skipped\n"),
         );
         mirror
             .tree()

@@ -164,7 +164,8 @@ fn a_later_run_goes_on_by_if_range() {
         mirror.server.fault(&path, ONCE, Fault::Truncate(10_000));
         mirror.sync().exits(3);
         mirror.server.clear_log();
-        // Other bytes have another ETag: the server sends everything, which is what they are refused by.
+        // Other bytes have another ETag: the server sends everything, which is what they are
+        // refused by.
         mirror.server.fault(&path, ONCE, Fault::WrongBytes);
         mirror.sync().exits(4);
         let first = mirror.server.requests_of(&path).remove(0);
@@ -178,7 +179,8 @@ fn a_later_run_goes_on_by_if_range() {
     }
 }
 
-/// Without validators a part of other bytes is found out by the digest, and the whole is asked for once more.
+/// Without validators a part of other bytes is found out by the digest, and the whole is asked for
+/// once more.
 #[test]
 fn a_part_of_other_bytes_is_tried_afresh() {
     for upstream in Upstream::both() {
@@ -290,7 +292,8 @@ fn a_server_that_says_continue_for_ever() {
         .mentions(&format!("[server]/{root}: "));
 }
 
-/// A root that is replaced within the second of its answer: neither time nor an `ETag` that is made of it tells.
+/// A root that is replaced within the second of its answer: neither time nor an `ETag` that is made
+/// of it tells.
 #[test]
 fn a_root_that_changes_within_a_second_is_noticed() {
     for validators in [Validators::LastModifiedOnly, Validators::Both] {

@@ -10,7 +10,7 @@ use crate::kit::upstream::Upstream;
 
 /// Signed, and no key to see it with: a warning at every sync that changes something.
 const WARNING: &str =
-    "r: [server]/repodata/repomd.xml.asc exists, but no key is configured to verify it with";
+    "r: [server]/repodata/repomd.xml.asc exists, but no key is configured to verify it";
 
 fn warning() -> Mirror {
     mirror_of(Upstream::rpm().package(hello()))

@@ -1,4 +1,5 @@
-//! The upstream changes while it is mirrored: the sync ends with the state of one moment, the new one.
+//! The upstream changes while it is mirrored: the sync ends with the state of one moment, the new
+//! one.
 
 use std::sync::{Arc, Mutex};
 

@@ -14,7 +14,8 @@ fn by(key: &'static Key) -> RpmSignature {
     RpmSignature::by(key)
 }
 
-/// A mirror of one package that trusts one key; the root is not signed, so that only the package is judged.
+/// A mirror of one package that trusts one key; the root is not signed, so that only the package is
+/// judged.
 fn judging(key: &Key, package: Package) -> Mirror {
     let upstream = Upstream::rpm().unsigned().package(package);
     mirror_of(upstream)
@@ -227,7 +228,8 @@ fn packages_are_looked_at_again_when_the_keys_change() {
     mirror.tree().assert_same(&before);
 }
 
-/// A verdict is remembered with the object and the keys: what is known to be good is not read again.
+/// A verdict is remembered with the object and the keys: what is known to be good is not read
+/// again.
 #[test]
 fn a_good_package_is_read_once() {
     let mirror = mirror_of(Upstream::rpm().package(hello()));
@@ -287,7 +289,8 @@ fn keys_are_asked_for_once() {
     assert_eq!(mirror.server.requests_of("key").len(), 1);
 }
 
-/// What is listed a second time as something else is a package all the same, in whatever order and at whatever path.
+/// What is listed a second time as something else is a package all the same, in whatever order and
+/// at whatever path.
 #[test]
 fn a_package_is_one_whatever_else_it_is_called() {
     for delta_path in ["hello-1.0-1.x86_64.rpm", "aaa/hello.drpm"] {

@@ -105,8 +105,8 @@ fn sync_in_words() {
     }
 }
 
-/// What is said in JSON of the signatures inside one package that [`Key::archive`] signed: who signed how many, and the
-/// same by fingerprint alone, as a map and as a list.
+/// What is said in JSON of the signatures inside one package that [`Key::archive`] signed: who
+/// signed how many, and the same by fingerprint alone, as a map and as a list.
 fn inside(kind: &str) -> (Value, Value, Value) {
     let fingerprint = Key::archive().fingerprint();
     if kind == "apt" {
@@ -301,7 +301,7 @@ fn lists_and_details_in_words() {
     chantal
         .run(&history)
         .succeeds()
-        .says("r was never synced\n");
+        .says("r has never been synced\n");
     chantal.run(&["config", "check"]).succeeds().says(
         "REPOSITORY  TYPE  ENABLED  UPSTREAM\n\
          r           apt   yes      [server]/\n\
@@ -331,7 +331,7 @@ fn lists_and_details_in_words() {
     assert_eq!(
         state,
         format!(
-            "{above}packages 1\nsize {size}\nupstream's date TIME (30 days ago)\nsynced TIME\nchecked TIME\n\
+            "{above}packages 1\nsize {size}\nupstream date TIME (30 days ago)\nsynced TIME\nchecked TIME\n\
              signed by {fingerprint}\n"
         )
     );
@@ -367,7 +367,7 @@ fn other_words_for_other_repositories() {
     chantal
         .run(&["repo", "list"])
         .succeeds()
-        .says("no repository is configured\n");
+        .says("no repositories configured\n");
     chantal
         .run(&["config", "check"])
         .succeeds()
@@ -380,7 +380,7 @@ fn init_overwrites_nothing() {
     chantal
         .run(&["init"])
         .succeeds()
-        .says("made the storage [dir]/data with its pool [dir]/data/pool\n");
+        .says("created storage [dir]/data with pool [dir]/data/pool\n");
     // The lock's file names its last holder.
     let everything = || {
         let mut tree = Tree::read(chantal.dir());
@@ -394,7 +394,7 @@ fn init_overwrites_nothing() {
         ["conf.d/create.yaml", "conf.d/global.yaml"],
         "no examples"
     );
-    let again = "the storage [dir]/data is there already\n";
+    let again = "storage [dir]/data already exists\n";
     chantal.run(&["init"]).succeeds().says(again);
     let expected = json!({
         "written": [], "storage": "[dir]/data", "pool": "[dir]/data/pool", "created": false,
@@ -431,9 +431,9 @@ fn init_without_a_configuration_writes_examples_that_are_good() {
         "wrote [dir]/config/conf.d/global.yaml\n\
          wrote [dir]/config/repos.d/example-apt.yaml\n\
          wrote [dir]/config/repos.d/example-rpm.yaml\n\
-         made the storage /var/lib/chantal with its pool /var/lib/chantal/pool\n\
-         next: describe a repository in repos.d, then `chantal repo sync --all`\n\
-         the storage /var/lib/chantal is there already\n"
+         created storage /var/lib/chantal with pool /var/lib/chantal/pool\n\
+         next: define a repository in repos.d, then run `chantal repo sync --all`\n\
+         storage /var/lib/chantal already exists\n"
     );
     let check = chantal.run(&["config", "check"]).exits(0);
     check
@@ -477,7 +477,7 @@ fn packages_that_were_not_verified_are_shown_as_such() {
     chantal.repository(&checked);
     shows(
         "not yet ",
-        Some("not verified yet: the next sync does it"),
+        Some("not verified yet: the next sync verifies them"),
         false,
     );
     let warning =

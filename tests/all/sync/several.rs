@@ -1,4 +1,5 @@
-//! Several repositories in a run, several tenants on a host, and the ways in and out of one repository.
+//! Several repositories in a run, several tenants on a host, and the ways in and out of one
+//! repository.
 
 use std::fs;
 use std::process::Command;
@@ -158,12 +159,12 @@ fn repositories_are_chosen_by_name() {
         .fails_with(2, "error: no repository is enabled\n");
     chantal.run(&["repo", "sync", "--repo-id", "r"]).fails_with(
         2,
-        "error: there is no repository \"r\": none is configured\n",
+        "error: unknown repository r: no repository is configured\n",
     );
     let [deb, _] = two(&chantal);
     chantal
         .run(&["repo", "sync", "--repo-id", "r"])
-        .fails_with(2, "error: there is no repository \"r\", only deb, rpm\n");
+        .fails_with(2, "error: unknown repository r (known: deb, rpm)\n");
     assert!(!chantal.data().exists());
 
     // Named twice it is synced once; named it is synced though it is disabled.
@@ -217,7 +218,7 @@ fn without_latest_path_nothing_is_published() {
         publish(&["--repo-id", "r"]).fails_with(2, "error: r has no publish.latest_path\n");
         publish(&["--all"]).fails_with(
             0,
-            "warning: nothing is published: no enabled repository has publish.latest_path\n",
+            "warning: nothing to publish: no enabled repository has publish.latest_path\n",
         );
 
         // Once it has one, the next sync publishes there, though the upstream did not change.
@@ -288,7 +289,7 @@ fn a_dry_run_says_the_plan_and_changes_nothing() {
             indicatif::HumanBytes(size)
         );
         assert_eq!(lines[0], plan);
-        assert!(lines[1].starts_with("  disk: ") && lines[1].ends_with(" after that"));
+        assert!(lines[1].starts_with("  disk: ") && lines[1].ends_with(" after the download"));
         assert_eq!(lines.len(), 2);
         assert_eq!(packages(&mirror), 0);
         assert!(!mirror.chantal.dir().join("www").exists());
@@ -301,7 +302,7 @@ fn a_dry_run_says_the_plan_and_changes_nothing() {
             .chantal
             .run(&["repo", "history", "--repo-id", "r"])
             .succeeds()
-            .says("r was never synced\n");
+            .says("r has never been synced\n");
 
         // The indexes that the plan needed are not fetched again.
         mirror.server.clear_log();

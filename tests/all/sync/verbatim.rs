@@ -1,4 +1,5 @@
-//! Published is what the upstream has, byte for byte: every file that the selection needs and no other.
+//! Published is what the upstream has, byte for byte: every file that the selection needs and no
+//! other.
 
 use super::{hello, mirror_of};
 use crate::kit::mirror::Mirror;

@@ -51,7 +51,7 @@ cases!(
         plain,
         |scene| scene.edit_text(RELEASE, |text| text.replace("Kit", "Cat")),
         warned(&format!(
-            "[server]/{RELEASE} differs from the verified root and is left out"
+            "[server]/{RELEASE} skipped: differs from the verified root"
         )),
         [Agrees; 2],
     ),

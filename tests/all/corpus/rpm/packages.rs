@@ -1,4 +1,5 @@
-//! The signatures inside packages. The root is not judged here, neither by chantal nor by dnf; rpmkeys takes gpgv's place.
+//! The signatures inside packages. The root is not judged here, neither by chantal nor by dnf;
+//! rpmkeys takes gpgv's place.
 
 use super::plain;
 use crate::corpus::Client::{self, Agrees, CannotJudge, Differs};

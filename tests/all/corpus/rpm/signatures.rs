@@ -69,7 +69,7 @@ cases!(
             scene.trusts(&[]);
         },
         warned(&format!(
-            "[server]/{ASC} exists, but no key is configured to verify it with"
+            "[server]/{ASC} exists, but no key is configured to verify it"
         )),
         [NOT_ASKED; 2],
     ),

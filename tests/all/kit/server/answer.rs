@@ -1,4 +1,5 @@
-//! What a request is answered with: status, headers, the part of the file, and how the fault spoils it.
+//! What a request is answered with: status, headers, the part of the file, and how the fault spoils
+//! it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
@@ -154,7 +155,8 @@ fn file(options: &Options, request: &Request, content: Arc<[u8]>) -> Answer {
     }
 }
 
-/// Both follow from the bytes alone: other bytes have other validators, whenever they were put there.
+/// Both follow from the bytes alone: other bytes have other validators, whenever they were put
+/// there.
 fn validators(content: &[u8]) -> (String, String) {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);

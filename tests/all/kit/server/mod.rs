@@ -1,7 +1,7 @@
 //! An HTTP/1.1 server on the loopback interface that behaves as well, or as badly, as a test needs.
 //!
-//! [`Server`] owns the listener and its threads and ends them when dropped, stalled answers included. [`Site`] is
-//! what it serves and how; it can be cloned into hooks and threads.
+//! [`Server`] owns the listener and its threads and ends them when dropped, stalled answers
+//! included. [`Site`] is what it serves and how; it can be cloned into hooks and threads.
 
 mod answer;
 mod connection;
@@ -99,7 +99,8 @@ pub struct Options {
     pub gzip_header: bool,
     pub keep_alive: bool,
     pub auth: Option<Auth>,
-    /// `Last-Modified` of everything, and how many seconds later `Date` says it is; else both follow from the content.
+    /// `Last-Modified` of everything, and how many seconds later `Date` says it is; else both
+    /// follow from the content.
     pub modified: Option<(i64, i64)>,
 }
 
@@ -193,7 +194,8 @@ impl Site {
         self.0.faults.lock().unwrap().clear();
     }
 
-    /// Runs once, before the next request of `path` is answered. Several hooks of a path run at one request each.
+    /// Runs once, before the next request of `path` is answered. Several hooks of a path run at one
+    /// request each.
     pub fn on_request(&self, path: &str, hook: impl FnOnce() + Send + 'static) {
         let mut hooks = self.0.hooks.lock().unwrap();
         hooks

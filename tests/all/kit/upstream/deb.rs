@@ -17,7 +17,8 @@ pub struct Deb {
     /// The directory below `dists` and the `Suite` field; may contain slashes.
     pub suite: String,
     pub codename: String,
-    /// For a flat repository the directory of its Release, `./` or `some/dir/`; suite and components do not count then.
+    /// For a flat repository the directory of its Release, `./` or `some/dir/`; suite and
+    /// components do not count then.
     pub flat: Option<String>,
     pub components: Vec<String>,
     /// Before each component in Release, not in paths: `updates/`, as bookworm-security has it.

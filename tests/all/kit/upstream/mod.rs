@@ -1,7 +1,9 @@
-//! Repositories as upstreams have them: consistent, signed, of either format, rebuilt whenever something changes.
+//! Repositories as upstreams have them: consistent, signed, of either format, rebuilt whenever
+//! something changes.
 //!
-//! [`Upstream`] is the description; [`Upstream::build`] writes it into a [`Tree`]. The same description makes the
-//! same files, but for the roots' signatures: rebuild only what is meant to have changed, or clone the [`Built`] tree.
+//! [`Upstream`] is the description; [`Upstream::build`] writes it into a [`Tree`]. The same
+//! description makes the same files, but for the roots' signatures: rebuild only what is meant to
+//! have changed, or clone the [`Built`] tree.
 
 mod codec;
 mod deb;
@@ -27,12 +29,14 @@ pub use rpm_inside::{
 
 const DAY: i64 = 86_400;
 
-/// A repository to be served. Methods take and give `self` where a test starts, `&mut self` where it changes.
+/// A repository to be served. Methods take and give `self` where a test starts, `&mut self` where
+/// it changes.
 #[derive(Clone)]
 pub struct Upstream {
     pub packages: Vec<Package>,
     pub signing: Signing,
-    /// Of Release, or the revision and timestamps of repomd, in seconds since the epoch. A month ago at first.
+    /// Of Release, or the revision and timestamps of repomd, in seconds since the epoch. A month
+    /// ago at first.
     pub date: i64,
     pub layout: Layout,
     /// What index texts say otherwise than the kit would write.
@@ -68,7 +72,8 @@ pub struct Package {
     pub version: String,
     pub architecture: Architecture,
     pub body: Body,
-    /// Where the index says it is, if not at its usual place. A path that leaves the repository is listed only.
+    /// Where the index says it is, if not at its usual place. A path that leaves the repository is
+    /// listed only.
     pub path: Option<String>,
     /// Of a deb repository with several.
     pub component: Option<String>,
@@ -80,8 +85,8 @@ pub struct Package {
     pub rpm: RpmInside,
 }
 
-/// Names, each with a version or without (`a`, `a >= 1:2-3`), which a deb repository writes its own way. What only one format
-/// has (`a | b`, `a:any`, `(a or b)`) is written as it is.
+/// Names, each with a version or without (`a`, `a >= 1:2-3`), which a deb repository writes its own
+/// way. What only one format has (`a | b`, `a:any`, `(a or b)`) is written as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Relations {
     pub needs: Vec<String>,
@@ -189,8 +194,8 @@ impl Package {
         self
     }
 
-    /// With exactly these signatures inside, whoever signs the repository; rpm only. None strips it. Of two with the
-    /// same tag rpm looks at the first.
+    /// With exactly these signatures inside, whoever signs the repository; rpm only. None strips
+    /// it. Of two with the same tag rpm looks at the first.
     pub fn signatures<const N: usize>(self, signatures: [RpmSignature; N]) -> Self {
         self.with_rpm(|rpm| rpm.signatures = Some(signatures.into()))
     }
@@ -226,7 +231,8 @@ pub struct Built {
     repository: Repository,
 }
 
-/// Edits the root of a tree that [`Key::archive`] signs: suite `stable`, of which only `InRelease` is left, or repomd.xml.
+/// Edits the root of a tree that [`Key::archive`] signs: suite `stable`, of which only `InRelease`
+/// is left, or repomd.xml.
 pub fn edit_root(tree: &mut Tree, edit: impl FnOnce(&str) -> String) {
     const REPOMD: &str = "repodata/repomd.xml";
     if tree.find(REPOMD).is_some() {
@@ -246,8 +252,8 @@ pub fn edit_root(tree: &mut Tree, edit: impl FnOnce(&str) -> String) {
 }
 
 impl Built {
-    /// What a complete mirror publishes with the format's defaults (all components and architectures chosen), as a
-    /// repository `r` that trusts the key which signs the upstream.
+    /// What a complete mirror publishes with the format's defaults (all components and
+    /// architectures chosen), as a repository `r` that trusts the key which signs the upstream.
     pub fn mirrored(&self) -> Tree {
         self.mirrored_with(&[])
     }
@@ -321,13 +327,14 @@ impl Built {
 }
 
 impl Upstream {
-    /// Debian's layout: suite `stable`, component main, amd64, gz and xz, by-hash, `InRelease` and `Release.gpg`.
+    /// Debian's layout: suite `stable`, component main, amd64, gz and xz, by-hash, `InRelease` and
+    /// `Release.gpg`.
     pub fn deb() -> Self {
         Self::new(Layout::Deb(Box::default()))
     }
 
-    /// createrepo's layout: primary, filelists and other in gz, digests in their names, repomd.xml.asc. Its packages
-    /// are signed by the same key.
+    /// createrepo's layout: primary, filelists and other in gz, digests in their names,
+    /// repomd.xml.asc. Its packages are signed by the same key.
     pub fn rpm() -> Self {
         Self::new(Layout::Rpm(Rpm::default()))
     }
@@ -347,7 +354,8 @@ impl Upstream {
         }
     }
 
-    /// Has these bytes in place of the first `old` in the text of an index; in place of all of it where that is empty.
+    /// Has these bytes in place of the first `old` in the text of an index; in place of all of it
+    /// where that is empty.
     pub fn change(mut self, index: &'static str, old: &str, new: impl Into<Vec<u8>>) -> Self {
         let (old, new) = (old.as_bytes().to_vec(), new.into());
         self.changes.push(Change { index, old, new });

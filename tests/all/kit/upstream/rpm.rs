@@ -8,7 +8,8 @@ use super::rpm_package::{self, DESCRIPTION, Nevra};
 use super::{Architecture, Body, Built, Package, Part, Relations, Signing, Upstream};
 
 const NATIVE: &str = "x86_64";
-/// When packages are built and signed, whatever the repository's date: they do not change with the next day's state.
+/// When packages are built and signed, whatever the repository's date: they do not change with the
+/// next day's state.
 pub const BUILD_TIME: u32 = 1_700_000_000;
 
 /// What only an rpm repository has.
@@ -23,7 +24,8 @@ pub struct Rpm {
     pub file_names: FileNames,
     /// Before each package's file name: `Packages/`.
     pub location: String,
-    /// How packages are signed that do not say it themselves; as the repository is, if nothing is said here.
+    /// How packages are signed that do not say it themselves; as the repository is, if nothing is
+    /// said here.
     pub packages: Option<Signing>,
     pub extras: BTreeSet<RpmExtra>,
     /// What updateinfo says inside of `<updates>`, in place of one advisory for each package.
@@ -48,7 +50,8 @@ pub enum RpmExtra {
     Updateinfo,
     /// The module `kit`, whose stream `2.10` has the packages with `.module` in their release.
     Modules,
-    /// `group` and its compressed twin. Packages whose names begin with `grouped` are in the group `kit`.
+    /// `group` and its compressed twin. Packages whose names begin with `grouped` are in the group
+    /// `kit`.
     Comps,
     /// With a delta for the first package.
     Prestodelta,

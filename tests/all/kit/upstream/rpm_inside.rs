@@ -1,6 +1,8 @@
-//! What authenticates an rpm package from inside: its digests and signatures, and what goes wrong with them.
+//! What authenticates an rpm package from inside: its digests and signatures, and what goes wrong
+//! with them.
 //!
-//! The index always lists the file as it is, damage included: whoever looks at its checksum alone finds nothing.
+//! The index always lists the file as it is, damage included: whoever looks at its checksum alone
+//! finds nothing.
 //!
 //! ```ignore
 //! let old = RpmSignature::by(Key::of(Algorithm::Rsa(2048))).at(Place::HeaderAndPayload).version_3();
@@ -40,7 +42,8 @@ pub mod tag {
 #[derive(Clone, Debug)]
 pub struct RpmInside {
     pub format: RpmFormat,
-    /// Exactly these; if nothing is said here, one over the header by whoever signs the repository's packages.
+    /// Exactly these; if nothing is said here, one over the header by whoever signs the
+    /// repository's packages.
     pub signatures: Option<Vec<RpmSignature>>,
     pub digests: Vec<RpmDigest>,
     pub tampered: Option<Tampered>,
@@ -90,7 +93,8 @@ pub enum Digests {
     Renewed,
 }
 
-/// A signature in a package: over the header, in a packet of the key's version, with SHA-256, at the build time.
+/// A signature in a package: over the header, in a packet of the key's version, with SHA-256, at
+/// the build time.
 #[derive(Clone, Debug)]
 pub struct RpmSignature {
     key: &'static Key,

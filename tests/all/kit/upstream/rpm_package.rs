@@ -1,6 +1,7 @@
 //! Packages that rpm reads: lead, signature header, header, compressed cpio archive.
 //!
-//! What is said of signatures and digests is in [`super::rpm_inside`]. Tag numbers are those of rpm's own `rpmtag.h`.
+//! What is said of signatures and digests is in [`super::rpm_inside`]. Tag numbers are those of
+//! rpm's own `rpmtag.h`.
 
 use super::codec::{Checksum, Codec};
 use super::rpm_inside::{RpmFile, RpmInside};
@@ -156,7 +157,8 @@ fn lead(nevra: &Nevra) -> Vec<u8> {
     lead
 }
 
-/// A header structure: one immutable region. rpm wants tags, and with them their values, in ascending order.
+/// A header structure: one immutable region. rpm wants tags, and with them their values, in
+/// ascending order.
 pub(super) struct Header {
     region: u32,
     entries: Vec<Entry>,
@@ -223,7 +225,8 @@ impl Header {
         });
     }
 
-    /// The region's entry comes first; its trailer, last in the store, points back over all entries.
+    /// The region's entry comes first; its trailer, last in the store, points back over all
+    /// entries.
     pub fn encode(mut self) -> Vec<u8> {
         self.entries.sort_by_key(|entry| entry.tag);
         let (mut words, mut store) = (Vec::new(), Vec::new());

@@ -1,4 +1,5 @@
-//! The fuzzer: libFuzzer's command line, and in `FUZZ_TARGET` the name of what is fuzzed. `.ci/fuzz` builds and runs it.
+//! The fuzzer: libFuzzer's command line, and in `FUZZ_TARGET` the name of what is fuzzed.
+//! `.ci/fuzz` builds and runs it.
 
 #![no_main]
 
