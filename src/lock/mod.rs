@@ -15,6 +15,10 @@
 //! - The storage lock is never upgraded: a run that needs it exclusively takes it exclusively from
 //!   the start. While it is held exclusively no run adds objects to the pool, so unreferenced
 //!   objects can be deleted.
+//! - Runs that wait for the storage lock (`--wait`) are served in turn: they take the turn first. So
+//!   a waiting cleanup is not overtaken by syncs that wait, however many overlap. A run without
+//!   `--wait` does not need the turn: otherwise a cleanup that waits for a long sync would make all
+//!   other runs fail.
 //! - Rows that none of the further locks covers (snapshots, the identity of the store) are read
 //!   again in the transaction that changes them ([`crate::store`]).
 //! - Every lock is checked before anything is deleted or committed: if a lock file was removed or
@@ -22,7 +26,7 @@
 //!
 //! ```text
 //! {base_path}/chantal.lock                      the storage
-//! {base_path}/locks/turn.lock                   the turn, held while the storage is waited for
+//! {base_path}/locks/turn.lock                   the turn, held while waiting for the storage
 //! {base_path}/locks/run-<pid>-<n>.lock          who shares it, held and removed by that run
 //! {base_path}/locks/repository-<name>.lock      one repository
 //! {base_path}/locks/tree-<sha256 of path>.lock  one published tree
@@ -377,7 +381,7 @@ impl Wait {
     }
 }
 
-/// Takes the storage's lock, in turn where it is waited for.
+/// Takes the storage lock; a run that waits for it takes the turn first.
 fn take_storage(
     directory: &Path,
     path: &Path,
@@ -394,7 +398,7 @@ fn take_storage(
                 .and_then(|turn| wait_for(&turn, mode, requester, what, &sharers));
             match turn {
                 Ok(turn) => Some(turn),
-                // A cleanup of a full disk goes without.
+                // On a full disk, a cleanup must still be possible.
                 Err(LockError::Io { source, .. })
                     if source.kind() == io::ErrorKind::StorageFull =>
                 {

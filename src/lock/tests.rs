@@ -87,7 +87,7 @@ fn a_run_that_waits_gets_the_lock_when_it_is_free() {
     assert!(matches!(interrupted, LockError::Interrupted(_)));
 }
 
-/// Syncs that overlap all the time would keep a cleanup waiting for ever.
+/// Otherwise overlapping syncs would keep a cleanup waiting forever.
 #[test]
 fn runs_that_wait_are_served_in_turn() {
     let dir = tempfile::tempdir().unwrap();
@@ -112,9 +112,9 @@ fn runs_that_wait_are_served_in_turn() {
         scope.spawn(move || run(Mode::Exclusive, "db cleanup"));
         wait_until(&is_waiting);
         scope.spawn(move || run(Mode::Shared, "repo sync"));
-        // One that does not wait is not kept out.
+        // A run without `--wait` does not need the turn.
         drop(acquire(dir.path(), Mode::Shared, "publish").unwrap());
-        // Long enough for the second sync to have passed the cleanup, if it could.
+        // Long enough for the second sync to overtake the cleanup, if it could.
         std::thread::sleep(4 * LONG_PAUSE);
         assert_eq!(order.lock().unwrap().as_slice(), [""; 0]);
         drop(first);

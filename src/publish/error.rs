@@ -123,7 +123,7 @@ pub enum PublishError {
     KeyFile(#[from] KeyFileError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    #[error("object {object} of {path} is missing from the pool or has the wrong size")]
+    #[error("object {object} of {path} is missing from the pool or damaged")]
     ObjectMissing { path: String, object: ObjectId },
     #[error("{path} is owned by user {owner}: only that user or root can create hard links to it")]
     NotOwner { path: PathBuf, owner: u32 },

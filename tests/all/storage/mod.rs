@@ -268,7 +268,7 @@ fn objects_that_are_gone_or_cut_short() {
     mirror.chantal.run(&PUBLISH).says("").fails_with(
         5,
         &format!(
-            "error: r: object {hex} of {package} is missing from the pool or has the wrong size\n\
+            "error: r: object {hex} of {package} is missing from the pool or damaged\n\
              hint: run `chantal repo sync --repo-id r --refresh` to download missing files again\n"
         ),
     );
@@ -311,11 +311,7 @@ fn a_refresh_mends_the_published_tree() {
         .join(mirror.built.path_of("hello"));
     fs::set_permissions(&published, PermissionsExt::from_mode(0o644)).unwrap();
     fs::write(&published, "short").unwrap();
-    mirror
-        .chantal
-        .run(&PUBLISH)
-        .exits(5)
-        .mentions("or has the wrong size");
+    mirror.chantal.run(&PUBLISH).exits(5).mentions("or damaged");
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
     mirror.chantal.run(&refresh).exits(0);
     mirror
