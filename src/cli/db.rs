@@ -19,8 +19,8 @@ pub enum Db {
     /// - files of earlier generations from published trees, after `publish.keep` has passed (the
     ///   last generation is kept)
     ///
-    /// Then the database is compacted. This command needs the storage alone: no other command that
-    /// changes the storage can run at the same time.
+    /// Then the database is compacted. This command needs exclusive access to the storage: no other
+    /// command that changes the storage can run at the same time.
     Cleanup(DbCleanup),
 
     /// Migrate the database of an earlier version to the current schema
@@ -31,8 +31,8 @@ pub enum Db {
     /// An earlier version of chantal cannot read the migrated database. To go back, replace it with
     /// the backup while no other command is running.
     ///
-    /// This command needs the storage alone: no other command that changes the storage can run at
-    /// the same time.
+    /// This command needs exclusive access to the storage: no other command that changes the
+    /// storage can run at the same time.
     Migrate(WaitOptions),
 
     /// Show the size of the pool, and how much space deduplication saves
@@ -74,8 +74,8 @@ pub enum Pool {
     /// other database fail. Objects in the pool are kept until `chantal db cleanup
     /// --forget-unknown`.
     ///
-    /// This command needs the storage alone: no other command that changes the storage can run at
-    /// the same time.
+    /// This command needs exclusive access to the storage: no other command that changes the
+    /// storage can run at the same time.
     TakeOver(PoolTakeOver),
 }
 

@@ -27,12 +27,12 @@ pub enum Repo {
 
     /// Trust the keys that the key URLs of a repository serve now
     ///
-    /// The keys that a `gpgkey_url` serves the first time are trusted and stored. Syncs accept
+    /// The keys that a `gpgkey_url` serves on the first request are trusted and stored. Syncs accept
     /// updates of these keys. If the URL serves different keys, syncs fail until you run this
     /// command. Verify first that the change is genuine.
     ///
-    /// Keys that the URLs do not serve any more are no longer trusted. Neither are keys that
-    /// `gpgkey_fingerprints` does not list, if it is set.
+    /// Keys that the URLs no longer serve are not trusted any more. If `gpgkey_fingerprints` is
+    /// set, only the listed keys are trusted.
     Trust(RepoTrust),
 
     /// Remove a repository that is no longer configured

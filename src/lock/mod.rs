@@ -17,8 +17,8 @@
 //!   objects can be deleted.
 //! - Runs that wait for the storage lock (`--wait`) are served in turn: they take the turn first. So
 //!   a waiting cleanup is not overtaken by syncs that wait, however many overlap. A run without
-//!   `--wait` does not need the turn: otherwise a cleanup that waits for a long sync would make all
-//!   other runs fail.
+//!   `--wait`, or whose time is over, does not need the turn: otherwise a cleanup that waits for a
+//!   long sync would make all other runs fail.
 //! - Rows that none of the further locks covers (snapshots, the identity of the store) are read
 //!   again in the transaction that changes them ([`crate::store`]).
 //! - Every lock is checked before anything is deleted or committed: if a lock file was removed or
@@ -395,9 +395,15 @@ fn take_storage(
         Wait::No => None,
         Wait::UpTo(_) | Wait::Always => {
             let turn = lock_path(directory, "turn.lock")
-                .and_then(|turn| wait_for(&turn, mode, requester, what, &sharers));
+                .and_then(|turn| wait_for(&turn, mode, requester, what, &|| None));
             match turn {
-                Ok(turn) => Some(turn),
+                Ok(mut turn) => {
+                    // Several may share it: the file names the last one.
+                    turn.sign(&requester.holder());
+                    Some(turn)
+                }
+                // A run that has waited long enough is not worse off than one that does not wait.
+                Err(LockError::Busy { .. }) => None,
                 // On a full disk, a cleanup must still be possible.
                 Err(LockError::Io { source, .. })
                     if source.kind() == io::ErrorKind::StorageFull =>

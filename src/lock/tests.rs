@@ -112,8 +112,11 @@ fn runs_that_wait_are_served_in_turn() {
         scope.spawn(move || run(Mode::Exclusive, "db cleanup"));
         wait_until(&is_waiting);
         scope.spawn(move || run(Mode::Shared, "repo sync"));
-        // A run without `--wait` does not need the turn.
-        drop(acquire(dir.path(), Mode::Shared, "publish").unwrap());
+        // A run without `--wait`, or whose time is over, does not need the turn.
+        for wait in [Wait::No, Wait::UpTo(Duration::ZERO), Wait::UpTo(PAUSE)] {
+            let publish = requester("publish").with_wait(wait);
+            drop(Locks::acquire(dir.path(), Mode::Shared, &publish).unwrap());
+        }
         // Long enough for the second sync to overtake the cleanup, if it could.
         std::thread::sleep(4 * LONG_PAUSE);
         assert_eq!(order.lock().unwrap().as_slice(), [""; 0]);
@@ -183,10 +186,10 @@ fn what_a_dead_holder_wrote_is_not_taken_for_the_next_ones() {
 #[test]
 fn a_pipe_is_no_lock() {
     let dir = tempfile::tempdir().unwrap();
-    let made = std::process::Command::new("mkfifo")
-        .arg(dir.path().join(NAME))
-        .status();
-    assert!(made.unwrap().success());
+    // Not `mkfifo` in a process of its own: until it is executed, a new process shares the locks of
+    // other tests.
+    let (path, mode) = (dir.path().join(NAME), rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let error = acquire(dir.path(), Mode::Exclusive, "publish").unwrap_err();
     assert!(matches!(error, LockError::NotAFile { .. }), "{error}");
 }
