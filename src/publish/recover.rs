@@ -81,6 +81,7 @@ fn record_exchange(
     record.leftover = identity(&tree.staging)?;
     record.source.clone_from(&pending.source);
     record.root_key.clone_from(&pending.root_key);
+    record.snapshot.clone_from(&pending.snapshot);
     Ok(tree.put_record(record)?)
 }
 

@@ -174,7 +174,6 @@ pub fn pending(
     directory: Option<DirectoryId>,
 ) -> TreeRecord {
     let nothing = || TreeRecord {
-        snapshot: None,
         source: None,
         root_key: None,
         manifest: None,
@@ -191,6 +190,7 @@ pub fn pending(
             manifest,
             source: next.source,
             root_key: next.root_key.clone(),
+            snapshot: next.snapshot.clone(),
             directory,
         }),
         ..before.cloned().unwrap_or_else(nothing)

@@ -15,7 +15,7 @@ use super::unpublish::unpublish;
 use super::*;
 use crate::digest::ObjectId;
 use crate::manifest::{self, Entry, Role};
-use crate::names::RepoId;
+use crate::names::{RepoId, SnapshotName};
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 use crate::signing_key::ConfiguredKey;
@@ -217,6 +217,7 @@ fn recovery_from_a_kill_around_the_exchange() {
             manifest: second,
             source: None,
             root_key: None,
+            snapshot: None,
             directory,
         });
         scene.put(&record);
@@ -227,6 +228,53 @@ fn recovery_from_a_kill_around_the_exchange() {
         assert_eq!(outcome == Outcome::Unchanged, exchanged);
         assert_eq!(fs::read(tree.join("root")).unwrap(), b"2");
         assert!(!staging.exists());
+    }
+}
+
+/// Otherwise deleting the snapshot would leave the tree, and removing the repository would remove
+/// the tree of a snapshot that is kept.
+#[test]
+fn recovery_records_the_snapshot_that_a_killed_run_has_published() {
+    let name = SnapshotName::parse("s").unwrap();
+    let scene = Scene::new();
+    let [first, second] = ["1", "2"].map(|root| scene.manifest(&[("root", root)]));
+    let tree = scene.tree();
+    let staging = staging_path(&tree).unwrap();
+    let read = || scene.storage.read(|reader| reader.tree(&tree)).unwrap();
+    // The first publishing at this path, and another one at a path that shows the state.
+    for before in [None, Some(first)] {
+        if let Some(state) = before {
+            scene.unpublish().unwrap();
+            scene.publish(state, 0).unwrap();
+        }
+        let record = read();
+        fs::create_dir_all(&staging).unwrap();
+        fs::write(staging.join("root"), "2").unwrap();
+        let next = TreeRecord {
+            snapshot: Some(name.clone()),
+            manifest: Some(second),
+            ..record.clone().unwrap_or_else(|| TreeRecord {
+                repository: RepoId::test("r"),
+                snapshot: None,
+                newest_root_date: None,
+                source: None,
+                root_key: None,
+                manifest: None,
+                directory: None,
+                wanted: true,
+                published_at: 0,
+                earlier: Vec::new(),
+                staging: None,
+                leftover: None,
+            })
+        };
+        let directory = identity(&staging).unwrap();
+        let killed = pending(record.as_ref(), &next, directory);
+        assert!(killed.is_of_snapshot(&killed.repository, &name));
+        scene.put(&killed);
+        exchange::exchange(&staging, &tree).unwrap();
+        scene.recover(1).unwrap();
+        assert_eq!(read().unwrap().snapshot.as_ref(), Some(&name));
     }
 }
 
@@ -266,6 +314,7 @@ fn recovery_from_a_kill_during_recovery() {
         manifest: second,
         source: None,
         root_key: None,
+        snapshot: None,
         directory,
     });
     scene.put(&record);
@@ -359,6 +408,7 @@ fn an_interrupted_first_publishing_can_be_unpublished() {
         record.staging = Some(Staging {
             source: None,
             root_key: None,
+            snapshot: None,
             manifest,
             directory,
         });

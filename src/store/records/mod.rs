@@ -138,9 +138,11 @@ impl TreeRecord {
         self.source.or(self.manifest)
     }
 
-    /// Whether it shows this snapshot.
+    /// Whether it shows this snapshot, or may do so because a run was interrupted.
     pub fn is_of_snapshot(&self, repository: &RepoId, name: &SnapshotName) -> bool {
-        self.repository == *repository && self.snapshot.as_ref() == Some(name)
+        let staged = self.staging.as_ref();
+        let staged = staged.and_then(|staging| staging.snapshot.as_ref());
+        self.repository == *repository && [self.snapshot.as_ref(), staged].contains(&Some(name))
     }
 
     /// Whether some of its files may be on disk.
@@ -240,6 +242,9 @@ pub struct Staging {
     pub source: Option<ObjectId>,
     #[serde(default)]
     pub root_key: Option<String>,
+    /// The snapshot that it shows; `None` for the repository's state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotName>,
     #[serde(flatten)]
     pub directory: DirectoryId,
 }
