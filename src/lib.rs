@@ -47,7 +47,7 @@
 //!    [`pool::Incoming::commit`] gives the file its name in the pool after its digest was verified.
 //! 6. `sync::verify::PackageChecks` verifies the signature inside the package.
 //! 7. `sync::build::StateBuilder` lists the package with all other files to be published
-//!    ([`manifest::build`]), and `sync::commit::Recorder` records the new state of the repository
+//!    ([`manifest::build`]), and `sync::commit::SyncRecorder` records the new state of the repository
 //!    in one transaction ([`storage::Storage::write`]).
 //! 8. [`publish::Publisher::state`] decides where the state is published and with which root; the
 //!    tree is staged as hard links and exchanged with the previous one (see [`publish`]). It

@@ -39,7 +39,7 @@ pub enum SnapshotNameError {
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(
-        "`{}` is reserved for the current state of a repository",
+        "`{}` is reserved for the latest state of a repository",
         SnapshotName::LATEST
     )]
     Latest,

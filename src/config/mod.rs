@@ -54,7 +54,7 @@ pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
 pub use repository::default_key_name;
 pub use resolved::{
     Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, Repository,
-    RootCheck, Signing, StorageConfig,
+    RootCheck, Signing, StorageConfig, Trust,
 };
 pub use secret::{Secret, SecretSource};
 pub use values::parse_duration;

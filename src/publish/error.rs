@@ -101,7 +101,7 @@ pub enum PublishError {
     NotPublished { path: PathBuf },
     /// Times are in seconds since the epoch.
     #[error(
-        "{path} was last published with the date {}, this state {}: apt ignores a root that is older than the one it has",
+        "{path} was last published with the date {}, this state {}: apt ignores metadata that is older than what it has",
         crate::time::utc(*newest),
         date.map_or("has no date".to_owned(), |date| format!("has {}", crate::time::utc(date)))
     )]
@@ -114,9 +114,9 @@ pub enum PublishError {
     KeyPathTaken { path: RelPath },
     #[error("manifest {manifest} has no root")]
     NoRoot { manifest: ObjectId },
-    #[error("cannot regenerate the root: {0}")]
+    #[error("cannot generate the metadata: {0}")]
     Root(FormatError),
-    #[error("cannot sign the root: {0}")]
+    #[error("cannot sign the metadata: {0}")]
     Signing(#[from] SigningError),
     /// The configured key is required and cannot be read.
     #[error(transparent)]

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::encode::{optional_path, paths};
+use crate::names::RepoId;
 use crate::publish::Removal;
 use crate::repository::{RemovalOutcome, RemovalPlan};
 use crate::snapshot::Snapshot;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct RemovedRepository {
-    pub repository: String,
+    pub repository: RepoId,
     pub dry_run: bool,
     /// Whether the removal is complete.
     pub removed: bool,
@@ -48,7 +49,7 @@ impl RemovedRepository {
             (Vec::new(), snapshots)
         };
         Self {
-            repository: plan.repository.to_string(),
+            repository: plan.repository.clone(),
             dry_run: true,
             removed: false,
             packages: plan.state.as_ref().map(|state| state.packages),

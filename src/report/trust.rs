@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
+use crate::names::RepoId;
 use crate::openpgp::KeySummary;
 use crate::trust::Accepted;
 
 /// The keys that the key URLs of a repository serve, compared with those trusted before.
 #[derive(Clone, Debug, Serialize)]
 pub struct AcceptedKeys {
-    pub repository: String,
+    pub repository: RepoId,
     pub added: Vec<AcceptedKey>,
     pub kept: Vec<AcceptedKey>,
     pub removed: Vec<AcceptedKey>,
@@ -23,7 +24,7 @@ pub struct AcceptedKey {
 }
 
 impl AcceptedKeys {
-    pub fn new(repository: &str, accepted: &Accepted) -> Self {
+    pub fn new(repository: &RepoId, accepted: &Accepted) -> Self {
         let is_in = |keys: &[KeySummary], key: &KeySummary| {
             keys.iter()
                 .any(|other| other.fingerprint == key.fingerprint)
@@ -35,7 +36,7 @@ impl AcceptedKeys {
         let before = accepted.before.iter();
         let removed = before.filter(|key| !is_in(&accepted.after, key));
         Self {
-            repository: repository.to_owned(),
+            repository: repository.clone(),
             added: added.into_iter().map(AcceptedKey::from).collect(),
             kept: kept.into_iter().map(AcceptedKey::from).collect(),
             removed: removed.map(AcceptedKey::from).collect(),

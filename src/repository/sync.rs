@@ -78,13 +78,13 @@ pub struct Forecast {
     /// Free bytes on the file system of the pool.
     pub free: u64,
     /// `None` if nothing would change.
-    pub change: Option<Change>,
+    pub change: Option<PlannedDownload>,
     pub error: Option<RepositorySyncError>,
 }
 
 /// What would be downloaded.
 #[derive(Debug)]
-pub struct Change {
+pub struct PlannedDownload {
     pub packages: u64,
     /// Number of files; each is one request.
     pub files: u64,
@@ -202,7 +202,7 @@ impl RepositorySync<'_> {
         for warning in &plan.warnings {
             log::warn!("{}: {warning}", repository.id);
         }
-        let change = Change {
+        let change = PlannedDownload {
             packages: plan.packages(),
             files: missing.files,
             bytes: missing.remaining(),

@@ -485,7 +485,7 @@ mod tests {
             (("", "s"), "repository is empty"),
             (
                 ("r", "latest"),
-                "snapshot `latest` is reserved for the current state of a repository",
+                "snapshot `latest` is reserved for the latest state of a repository",
             ),
             (
                 ("r", "a/b"),

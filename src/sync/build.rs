@@ -10,7 +10,6 @@ use super::error::SyncError;
 use super::packages::FetchedFiles;
 use super::planned::{FetchedIndexes, SyncPlan};
 use super::root::PinnedRoot;
-use crate::config;
 use crate::digest::{ObjectId, ObjectRef};
 use crate::format::{Chosen, KeyFile, Selected, Source};
 use crate::manifest::{self, Built, Entry, Role, Version};
@@ -23,7 +22,8 @@ use crate::storage::Storage;
 #[derive(Clone, Copy)]
 pub struct StateBuilder<'a> {
     pub storage: &'a Storage,
-    pub repository: &'a config::Repository,
+    /// The name of the key files for clients; `None` if no keys are configured.
+    pub key_name: Option<&'a RelPath>,
     pub selected: &'a dyn Selected,
     pub keyring: &'a Keyring,
     /// The manifest of the last successful sync.
@@ -154,10 +154,9 @@ impl StateBuilder<'_> {
 
     /// The trusted keys for clients. Refused if the upstream has different files in their place.
     fn key_files(&self, upstream_entries: &[Entry]) -> Result<Vec<KeyFile>, SyncError> {
-        if self.repository.trust.keys.is_empty() {
+        let Some(name) = self.key_name else {
             return Ok(Vec::new());
-        }
-        let name = &self.repository.publish.key_name;
+        };
         let files = self.selected.format().key_files(name, self.keyring);
         for file in &files {
             let directory = format!("{}/", file.path);

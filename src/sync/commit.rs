@@ -45,7 +45,7 @@ pub struct Report {
 
 /// Records the result of a sync in the database.
 #[derive(Clone, Copy)]
-pub struct Recorder<'a> {
+pub struct SyncRecorder<'a> {
     pub storage: &'a Storage,
     pub repository: &'a RepoId,
     pub previous: &'a Previous,
@@ -71,12 +71,12 @@ pub struct NewState<'a> {
 
 /// The number of packages that differ between two states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Change {
+struct PackageChange {
     added: u64,
     removed: u64,
 }
 
-impl Recorder<'_> {
+impl SyncRecorder<'_> {
     /// Makes this the state of the repository, after its objects are durable.
     pub fn record_change(&self, new: NewState<'_>) -> Result<Report, SyncError> {
         let NewState {
@@ -268,9 +268,9 @@ impl Recorder<'_> {
     }
 
     /// Counts the changes since the previous state; chunks that both have are not read.
-    fn change_from_previous(&self, built: &Built) -> Result<Change, SyncError> {
+    fn change_from_previous(&self, built: &Built) -> Result<PackageChange, SyncError> {
         let Some(previous) = &self.previous.record else {
-            return Ok(Change {
+            return Ok(PackageChange {
                 added: built.manifest.totals().packages,
                 removed: 0,
             });
@@ -288,7 +288,7 @@ impl Recorder<'_> {
             }
             Ok(())
         })?;
-        let mut change = Change::default();
+        let mut change = PackageChange::default();
         for (id, encoded) in &built.chunks {
             if shared.contains(id) {
                 continue;

@@ -49,14 +49,14 @@ impl Companions<'_> {
             return Ok(());
         }
         let signed = self.fetch(signature)?;
-        if self.verifier.repository.trust.root == RootCheck::Required
+        if self.verifier.trust.root == RootCheck::Required
             && let Some(signed) = &signed
         {
             let verified =
                 self.verifier
                     .verify_detached(path, bytes.clone(), signature, Some(signed));
             if let Err(error) = verified {
-                log::debug!("{}: {error}", self.verifier.repository.id);
+                log::debug!("{error}");
                 self.warnings.push(format!(
                     "{} does not verify {}: both skipped; clients use the root with the inline \
                      signature, no action is needed",
@@ -99,7 +99,7 @@ impl Companions<'_> {
 
     /// Without configured keys nothing is verified, so there is nothing to protect.
     fn has_only_trusted_keys(&self, bytes: &[u8]) -> Result<bool, SyncError> {
-        if self.verifier.repository.trust.keys.is_empty() {
+        if self.verifier.trust.keys.is_empty() {
             return Ok(true);
         }
         let trusted = self.verifier.keyring()?.fingerprints();

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use indicatif::HumanBytes;
+
 use super::freshness::FreshnessError;
 use crate::exit::Exit;
 use crate::format::FormatError;
@@ -64,7 +66,7 @@ pub enum SyncError {
         errors: Vec<SyncError>,
         unchecked: u64,
     },
-    #[error("not enough space in {}: {needed} bytes to download, {free} bytes free", pool.display())]
+    #[error("not enough space in {}: {} short ({} to download, {} free)", pool.display(), HumanBytes(needed.saturating_sub(*free)), HumanBytes(*needed), HumanBytes(*free))]
     NoSpace {
         pool: PathBuf,
         needed: u64,
@@ -200,7 +202,7 @@ pub enum RootError {
     SignatureGone { url: String, signature: String },
     #[error(transparent)]
     NotVerified(#[from] VerifyError),
-    #[error("cannot fetch the root: {0}")]
+    #[error("cannot fetch the metadata: {0}")]
     Upstream(#[from] UpstreamError),
 }
 

@@ -26,17 +26,21 @@ pub enum Rollback {
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FreshnessError {
-    #[error("the root expired on {} (Valid-Until)", utc(*until))]
+    #[error("the metadata expired on {} (Valid-Until)", utc(*until))]
     Expired { until: i64 },
-    #[error("the root's Valid-Until is not a date: {text:?}")]
+    #[error("the metadata has an invalid Valid-Until: {text:?}")]
     InvalidValidUntil { text: String },
-    #[error("the root's date {} is in the future (the current time is {})", utc(*date), utc(*now))]
+    #[error("the metadata is dated in the future: {} (the current time is {})", utc(*date), utc(*now))]
     Future { date: i64, now: i64 },
-    #[error("the root has no valid date, but the last synced one with a date is from {}", utc(*known))]
+    #[error("the metadata has no valid date, but the last synced one with a date is from {}", utc(*known))]
     Undated { known: i64 },
-    #[error("the upstream lags behind: its root is from {found}, the last synced one from {known}")]
+    #[error(
+        "the upstream lags behind: its metadata is from {found}, the last synced one from {known}"
+    )]
     Lagging { found: Age, known: Age },
-    #[error("the upstream went back: its root is from {found}, the last synced one from {known}")]
+    #[error(
+        "upstream metadata is older than the last sync: from {found}, the last synced one from {known}"
+    )]
     RolledBack { found: Age, known: Age },
 }
 

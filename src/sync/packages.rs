@@ -1,14 +1,15 @@
 //! The files of a plan: packages in the pool are verified, missing ones are downloaded and
 //! verified.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::error::SyncError;
 use super::failures::Failures;
 use super::fetch::{Fetcher, OnMissing};
-use super::planned::{FileKind, Missing, SyncPlan, WantedFile};
+use super::planned::{FileKind, Missing, SyncPlan, WantedFile, describe};
 use super::verify::{KnownPackageCheck, PackageChecks};
 use crate::digest::{Digest, ObjectRef};
+use crate::format::Reference;
 
 /// All objects of a plan.
 pub struct FetchedFiles<'a> {
@@ -27,14 +28,23 @@ pub fn fetch<'a>(
 ) -> Result<FetchedFiles<'a>, SyncError> {
     let all = (plan.known.len() + plan.wanted_files().len()) as u64;
     let failures = Failures::new(all);
+    let describe =
+        |file: &Reference| format!("{}, {}", describe(file), fetcher.upstream.shown(&file.path));
     if let Some(checks) = &checks {
+        let mut seen = HashSet::new();
+        let packages: Vec<_> = packages_of(plan, &plan.known)
+            .filter(|(file, _)| seen.insert(file.digest))
+            .collect();
+        failures.count_checked((plan.known.len() - packages.len()) as u64);
         let work = KnownPackageCheck {
             workers: fetcher.workers,
             progress: fetcher.progress,
             label: format!("{} (verifying signatures)", fetcher.repository),
+            describe: &describe,
             failures: &failures,
         };
-        checks.check_known(plan, fetcher.upstream, work)?;
+        let damaged = checks.check_known(&packages, work)?;
+        plan.known.retain(|digest, _| !damaged.contains(digest));
     } else {
         failures.count_checked(plan.known.len() as u64);
     }
@@ -61,9 +71,18 @@ pub fn fetch<'a>(
     let mut objects = failures.conclude_with(downloaded)?.objects;
     objects.extend(&plan.known);
     if let Some(checks) = &checks {
-        checks.check_identities(plan, &objects, fetcher.upstream, &failures)?;
+        checks.check_identities(packages_of(plan, &objects), &describe, &failures)?;
     }
     Ok(FetchedFiles { objects, checks })
+}
+
+/// The packages of a plan that are among these objects.
+fn packages_of<'p>(
+    plan: &'p SyncPlan,
+    objects: &'p HashMap<Digest, ObjectRef>,
+) -> impl Iterator<Item = (&'p Reference, ObjectRef)> {
+    let packages = plan.files.iter().filter(|file| file.package.is_some());
+    packages.filter_map(|file| Some((file, *objects.get(&file.digest)?)))
 }
 
 /// Reports the failures so far together with a lack of space.

@@ -9,7 +9,7 @@ use crate::format::{RootSource, Selected};
 use crate::manifest::Role;
 use crate::openpgp::{Authority, Signer, Trusted};
 use crate::rel_path::RelPath;
-use crate::upstream::{Small, UpstreamError, Validators};
+use crate::upstream::{Small, Upstream, UpstreamError, Validators};
 
 /// How often a root is fetched again because its signature belongs to another one.
 const ATTEMPTS_MAX: u32 = 3;
@@ -36,6 +36,8 @@ pub struct FetchedRoot {
 /// Fetches and verifies the roots of one repository.
 #[derive(Clone, Copy)]
 pub struct RootFetcher<'a> {
+    pub upstream: &'a Upstream,
+    pub location: &'a UpstreamUrl,
     pub selected: &'a dyn Selected,
     pub verifier: RootVerifier<'a>,
 }
@@ -69,7 +71,7 @@ impl RootFetcher<'_> {
         for source in self.selected.roots() {
             let path = source.path();
             let validators = validators(path)?;
-            let answer = match self.verifier.upstream.small(path, validators.as_ref()) {
+            let answer = match self.upstream.small(path, validators.as_ref()) {
                 // Some servers answer 403 for files that do not exist: try the next path.
                 Err(error @ UpstreamError::Denied { status: 403, .. }) => {
                     denied.get_or_insert(error);
@@ -78,7 +80,7 @@ impl RootFetcher<'_> {
                 answer => answer.map_err(RootError::from)?,
             };
             match answer {
-                Small::Missing => tried.push(self.verifier.upstream.shown(path)),
+                Small::Missing => tried.push(self.upstream.shown(path)),
                 Small::NotModified => return Ok(None),
                 Small::Body { bytes, validators } => {
                     return Ok(Some(FetchedRoot {
@@ -89,7 +91,7 @@ impl RootFetcher<'_> {
                 }
             }
         }
-        Err(match (denied, &self.verifier.repository.upstream) {
+        Err(match (denied, self.location) {
             (Some(denied), _) => RootError::Upstream(denied),
             (None, UpstreamUrl::File(path)) if !path.is_dir() => {
                 RootError::NoDirectory { path: path.clone() }
@@ -141,12 +143,12 @@ impl RootFetcher<'_> {
                     signed.as_deref(),
                 )?;
                 if signed.is_some()
-                    && self.verifier.repository.trust.root == RootCheck::Auto
-                    && self.verifier.repository.trust.keys.is_empty()
+                    && self.verifier.trust.root == RootCheck::Auto
+                    && self.verifier.trust.keys.is_empty()
                 {
                     warnings.push(format!(
                         "{} exists, but no key is configured to verify it",
-                        self.verifier.upstream.shown(signature)
+                        self.upstream.shown(signature)
                     ));
                 }
                 let format = self.selected.format();
@@ -154,8 +156,7 @@ impl RootFetcher<'_> {
                     .as_deref()
                     .and_then(|signed| format.reject_signature(signed));
                 warnings.extend(
-                    objection
-                        .map(|why| format!("{} {why}", self.verifier.upstream.shown(signature))),
+                    objection.map(|why| format!("{} {why}", self.upstream.shown(signature))),
                 );
                 files.extend(signed.map(|bytes| RootFile {
                     path: signature.clone(),

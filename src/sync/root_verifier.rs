@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::{RootError, SyncError};
-use crate::config::{self, RootCheck};
+use crate::config::{RootCheck, Trust};
 use crate::manifest::Role;
 use crate::openpgp::{Keyring, Trusted, VerifyError};
 use crate::rel_path::RelPath;
@@ -14,7 +14,7 @@ use crate::upstream::{Small, Upstream, UpstreamError};
 #[derive(Clone, Copy)]
 pub struct RootVerifier<'a> {
     pub upstream: &'a Upstream,
-    pub repository: &'a config::Repository,
+    pub trust: &'a Trust,
     pub keys: &'a TrustedKeys<'a>,
     /// An earlier root of this upstream was signed: an unsigned one is refused.
     pub was_signed: bool,
@@ -36,7 +36,7 @@ impl RootVerifier<'_> {
 
     pub fn verify_inline(&self, path: &RelPath, bytes: &[u8]) -> Result<Trusted, SyncError> {
         let url = self.upstream.shown(path);
-        match self.repository.trust.root {
+        match self.trust.root {
             RootCheck::Off => {
                 Trusted::unsigned_inline(bytes, &url).map_err(|error| RootError::from(error).into())
             }
@@ -54,7 +54,7 @@ impl RootVerifier<'_> {
         signature: &RelPath,
         signed: Option<&[u8]>,
     ) -> Result<Trusted, SyncError> {
-        let trust = &self.repository.trust;
+        let trust = self.trust;
         let url = || self.upstream.shown(path);
         match (trust.root, signed) {
             (RootCheck::Off, _) => Ok(Trusted::unsigned(bytes)),

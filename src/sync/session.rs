@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::build::StateBuilder;
-use super::commit::{NewState, Recorder, Report};
+use super::commit::{NewState, Report, SyncRecorder};
 use super::error::SyncError;
 use super::fetch::{Fetcher, Workers};
 use super::freshness::{self, FreshnessError, Rollback};
@@ -188,9 +188,10 @@ impl<'a> Session<'a> {
         };
         let has_root_changed = || self.has_root_changed(pinned);
         let fetched = packages::fetch(&self.fetcher(), plan, checks, &has_root_changed)?;
+        let trust = &self.repository.trust;
         let builder = StateBuilder {
             storage,
-            repository: self.repository,
+            key_name: (!trust.keys.is_empty()).then_some(&self.repository.publish.key_name),
             selected: self.selected.as_ref(),
             keyring: &keyring,
             previous: self.previous.manifest(),
@@ -366,10 +367,12 @@ impl<'a> Session<'a> {
 
     fn roots(&self) -> RootFetcher<'_> {
         RootFetcher {
+            upstream: &self.upstream,
+            location: &self.repository.upstream,
             selected: self.selected.as_ref(),
             verifier: RootVerifier {
                 upstream: &self.upstream,
-                repository: self.repository,
+                trust: &self.repository.trust,
                 keys: &self.keys,
                 was_signed: self.previous.was_signed(),
                 at: self.started,
@@ -377,8 +380,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn recorder(&self) -> Recorder<'_> {
-        Recorder {
+    fn recorder(&self) -> SyncRecorder<'_> {
+        SyncRecorder {
             storage: self.context.storage,
             repository: self.id(),
             previous: &self.previous,

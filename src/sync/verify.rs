@@ -17,12 +17,10 @@ use crate::progress::Progress;
 use crate::storage::Storage;
 use crate::store::records::PackageRecord;
 use crate::terminal::escape;
-use crate::upstream::Upstream;
 
 use super::error::SyncError;
 use super::failures::Failures;
 use super::fetch::Workers;
-use super::planned::{SyncPlan, describe};
 
 /// After this many results, they are recorded in the database.
 const CHECKPOINT_VERDICTS: usize = 5000;
@@ -128,41 +126,33 @@ impl<'a> PackageChecks<'a> {
         self.lock().verified.contains_key(&object)
     }
 
-    /// Verifies those packages of a plan that are already in the pool. Damaged files are removed
-    /// from the known ones.
+    /// Verifies packages that are already in the pool. Returns the digests of damaged files, which
+    /// are not known any more.
     pub fn check_known(
         &self,
-        plan: &mut SyncPlan,
-        upstream: &Upstream,
+        packages: &[(&Reference, ObjectRef)],
         work: KnownPackageCheck<'_>,
-    ) -> Result<(), SyncError> {
+    ) -> Result<Vec<Digest>, SyncError> {
         let KnownPackageCheck {
             workers,
             progress,
             label,
+            describe,
             failures,
         } = work;
-        let already_known = plan.known.len() as u64;
+        self.load_verdicts(packages.iter().map(|(_, stored)| stored.object))?;
         let mut seen = HashSet::new();
-        let known: Vec<(&Reference, ObjectRef)> = plan
-            .files
+        let unchecked: Vec<_> = packages
             .iter()
-            .filter(|file| file.package.is_some())
-            .filter_map(|file| Some((file, *plan.known.get(&file.digest)?)))
-            .filter(|(_, stored)| seen.insert(stored.object))
-            .collect();
-        self.load_verdicts(known.iter().map(|(_, stored)| stored.object))?;
-        let unchecked: Vec<_> = known
-            .iter()
-            .filter(|(_, stored)| !self.has_verified(stored.object))
+            .filter(|(_, stored)| seen.insert(stored.object) && !self.has_verified(stored.object))
             .collect();
         let bytes = unchecked.iter().map(|(_, stored)| stored.size).sum();
-        failures.count_checked(already_known.saturating_sub(unchecked.len() as u64));
+        failures.count_checked((packages.len() - unchecked.len()) as u64);
         let progress = progress.downloads(&label, unchecked.len() as u64, bytes);
         let damaged: Mutex<Vec<Digest>> = Mutex::default();
         let checked = workers.in_parallel(&unchecked, |(file, stored)| {
             let active = progress.file(&escape(file.path.file_name()), Some(stored.size));
-            let verdict = self.verify(&describe_with_url(file, upstream), stored.object)?;
+            let verdict = self.verify(&describe(file), stored.object)?;
             active.add(stored.size);
             active.done();
             if verdict.is_err() && self.storage.pool.adopt(stored.object)?.is_none() {
@@ -182,10 +172,7 @@ impl<'a> PackageChecks<'a> {
         if checked.is_err() {
             failures.conclude_with(checked)?;
         }
-        for digest in damaged.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            plan.known.remove(&digest);
-        }
-        Ok(())
+        Ok(damaged.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Verifies a package in the pool; `what` is its name in messages.
@@ -256,16 +243,15 @@ impl<'a> PackageChecks<'a> {
         Ok(())
     }
 
-    /// Checks that every package of a plan was verified, and is the one that the index lists.
-    pub fn check_identities(
+    /// Checks that every package was verified, and is the one that the index lists.
+    pub fn check_identities<'f>(
         &self,
-        plan: &SyncPlan,
-        objects: &HashMap<Digest, ObjectRef>,
-        upstream: &Upstream,
+        packages: impl Iterator<Item = (&'f Reference, ObjectRef)>,
+        describe: Describe<'_>,
         failures: &Failures,
     ) -> Result<(), SyncError> {
-        for file in &plan.files {
-            let (Some(package), Some(stored)) = (&file.package, objects.get(&file.digest)) else {
+        for (file, stored) in packages {
+            let Some(package) = &file.package else {
                 continue;
             };
             let why = match self.lock().verified.get(&stored.object) {
@@ -273,7 +259,7 @@ impl<'a> PackageChecks<'a> {
                 Some(checked) => format!("the package file contains {}", checked.identity),
                 None => "not verified".to_owned(),
             };
-            let what = format!("{}: {why}", describe_with_url(file, upstream));
+            let what = format!("{}: {why}", describe(file));
             failures.add(SyncError::PackageRefused { what });
         }
         failures.conclude()
@@ -302,15 +288,14 @@ impl<'a> PackageChecks<'a> {
     }
 }
 
+/// Names a file in messages.
+pub type Describe<'a> = &'a (dyn Fn(&Reference) -> String + Sync);
+
 /// Parameters of the verification of known packages.
 pub struct KnownPackageCheck<'w> {
     pub workers: Workers<'w>,
     pub progress: &'w Progress,
     pub label: String,
+    pub describe: Describe<'w>,
     pub failures: &'w Failures,
-}
-
-/// For messages.
-fn describe_with_url(file: &Reference, upstream: &Upstream) -> String {
-    format!("{}, {}", describe(file), upstream.shown(&file.path))
 }

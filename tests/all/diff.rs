@@ -236,7 +236,7 @@ fn states_are_named_without_doubt() {
     );
     let stderr = diff("latest", "old").exits(2).stderr;
     assert!(
-        stderr.contains("`latest` is reserved for the current state of a repository"),
+        stderr.contains("`latest` is reserved for the latest state of a repository"),
         "{stderr}"
     );
     // A snapshot may be called like a repository.

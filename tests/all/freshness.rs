@@ -47,7 +47,7 @@ fn an_expired_release_is_refused_also_when_it_is_the_one_that_was_synced() {
     let mut mirror = synced(Upstream::deb().with_deb(|deb| deb.valid_until = Some(until)));
     let unchanged = "the state of the last successful sync is unchanged\n";
     let message = format!(
-        "error: r: the root expired on {} (Valid-Until)\nhint: this may be an outdated mirror or a replay attack; for an archive that is no longer updated, set `check_valid_until: false`; {unchanged}",
+        "error: r: the metadata expired on {} (Valid-Until)\nhint: this may be an outdated mirror or a replay attack; for an archive that is no longer updated, set `check_valid_until: false`; {unchanged}",
         utc(until)
     );
     while now() <= until {
@@ -75,20 +75,20 @@ fn an_older_state_is_never_applied() {
         mirror
             .sync()
             .exits(3)
-            .mentions("the upstream lags behind: its root is from")
+            .mentions("the upstream lags behind: its metadata is from")
             .mentions(&utc(known));
         // Further back is a matter for a person.
         serve(&mut mirror, known - 3 * DAY, "long-ago");
         mirror
             .sync()
             .exits(4)
-            .mentions("the upstream went back: its root is from")
+            .mentions("upstream metadata is older than the last sync: from")
             .mentions("--allow-rollback");
         // What the configuration derives anew is judged too.
         mirror
             .sync_with(&["--refresh"])
             .exits(4)
-            .mentions("went back");
+            .mentions("older than the last sync");
         assert_eq!(packages(&mirror), 1);
 
         mirror.sync_with(&["--allow-rollback"]).succeeds();

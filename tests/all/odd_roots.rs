@@ -81,7 +81,7 @@ fn an_undated_root_is_taken_until_there_was_a_dated_one() {
         let said = mirror.sync().exits(4).stderr;
         assert!(
             said.starts_with(
-                "error: r: the root has no valid date, but the last synced one with a date"
+                "error: r: the metadata has no valid date, but the last synced one with a date"
             ),
             "{said}"
         );
@@ -124,7 +124,10 @@ fn the_newest_date_outlives_an_undated_root() {
     mirror
         .server
         .swap(with_root(&upstream, |text| dated(text, Some(&old))));
-    mirror.sync().exits(4).mentions("the upstream went back");
+    mirror
+        .sync()
+        .exits(4)
+        .mentions("upstream metadata is older than the last sync");
     mirror.server.swap(with_root(&upstream, |text| {
         dated(text, Some(&new)).replace("Label: Kit", "Label: x")
     }));
@@ -177,7 +180,7 @@ fn an_undated_snapshot_gets_a_date_where_a_dated_state_was() {
     chantal
         .run(&snapshot)
         .exits(2)
-        .mentions("this state has no date: apt ignores a root that is older than the one it has");
+        .mentions("this state has no date: apt ignores metadata that is older than what it has");
     chantal.run(&["config", "keygen"]).exits(0);
     chantal.run(&snapshot).exits(0);
     knows("hello");
@@ -218,7 +221,7 @@ fn an_undated_repomd_does_not_undo_a_dated_one() {
     mirror
         .sync()
         .exits(4)
-        .mentions("the root has no valid date");
+        .mentions("the metadata has no valid date");
 }
 
 /// A suite that is to come: clients find it, and nothing in it.

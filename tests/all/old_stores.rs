@@ -215,7 +215,7 @@ fn a_store_of_version_1_is_written() {
     let chantal = of_version_1();
     let root = "http://127.0.0.1:1/rpm/repodata/repomd.xml";
     let error =
-        format!("tiny-rpm: cannot fetch the root: {root}: Connection refused (os error 111)");
+        format!("tiny-rpm: cannot fetch the metadata: {root}: Connection refused (os error 111)");
     chantal
         .run(&["repo", "sync", "--repo-id", "tiny-rpm"])
         .fails_with(

@@ -224,7 +224,7 @@ fn a_place_is_switched_from_snapshot_to_snapshot() {
             // apt would silently keep the newer lists.
             let stderr = back.exits(2).stderr;
             assert!(
-                stderr.contains("apt ignores a root that is older than the one it has"),
+                stderr.contains("apt ignores metadata that is older than what it has"),
                 "{stderr}"
             );
             tree(&mirror, "prod").assert_same(&shown);
@@ -387,7 +387,7 @@ fn names_that_are_none() {
     for (name, why) in [
         (
             "latest",
-            "`latest` is reserved for the current state of a repository",
+            "`latest` is reserved for the latest state of a repository",
         ),
         (".x", "starts with `.`"),
         ("../x", "contains '/'"),

@@ -411,7 +411,7 @@ fn an_inrelease_that_is_refused_may_be_absent() {
         .stderr;
     assert!(
         said.starts_with(
-            "error: r: cannot fetch the root: [server]/dists/stable/InRelease: access denied (HTTP status 403)"
+            "error: r: cannot fetch the metadata: [server]/dists/stable/InRelease: access denied (HTTP status 403)"
         ),
         "{said}"
     );

@@ -35,7 +35,7 @@ pub fn trust(context: &Context<'_>, arguments: &RepoTrust) -> Result<(), Error> 
         .map_err(|error| failed(error.into()))?;
     let accepted = trust::accept(context.config, repository, &upstream, &storage.locks)
         .map_err(|error| failed(error.into()))?;
-    let trusted = AcceptedKeys::new(repository.id.as_str(), &accepted);
+    let trusted = AcceptedKeys::new(&repository.id, &accepted);
     context.output.result(&trusted, describe)?;
     Ok(())
 }

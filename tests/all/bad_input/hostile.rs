@@ -128,7 +128,7 @@ fn the_largest_sizes_are_told_as_they_are() {
         scene
             .sync()
             .exits(1)
-            .mentions(": 18446744073709551615 bytes to download, ");
+            .mentions(" short (16.00 EiB to download, ");
         scene.is_untouched();
         scene.recovers();
     }

@@ -15,7 +15,7 @@ fn a_body_that_always_ends_early() {
         let package = scene.built.path_of("hello");
         let root = scene.upstream.root();
         for (path, what) in [
-            (&root, "cannot fetch the root".to_owned()),
+            (&root, "cannot fetch the metadata".to_owned()),
             (index, scene.index_name().to_owned()),
             (&package, scene.package_name().to_owned()),
         ] {
@@ -48,7 +48,7 @@ fn stalls(scene: &Scene, path: &str, what: &str) {
 #[test]
 fn a_root_that_stops_coming() {
     let scene = Scene::of(Upstream::deb());
-    stalls(&scene, &scene.upstream.root(), "cannot fetch the root");
+    stalls(&scene, &scene.upstream.root(), "cannot fetch the metadata");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_connection_that_is_closed_without_an_answer() {
         scene.refused(
             3,
             &format!(
-                "error: r: cannot fetch the root: [server]/{root}: connection closed before the transfer was complete\n{LATER}"
+                "error: r: cannot fetch the metadata: [server]/{root}: connection closed before the transfer was complete\n{LATER}"
             ),
         );
         scene.recovers();
@@ -89,7 +89,7 @@ fn a_connection_that_is_refused() {
         scene.chantal.repository(&elsewhere);
         let root = scene.upstream.root();
         let stderr = format!(
-            "error: r: cannot fetch the root: [gone]/{root}: Connection refused (os error 111)\n{LATER}"
+            "error: r: cannot fetch the metadata: [gone]/{root}: Connection refused (os error 111)\n{LATER}"
         );
         scene.sync().fails_with(3, &stderr).says("");
         scene.recovers();
@@ -107,7 +107,7 @@ fn a_server_in_trouble() {
             scene.refused(
                 3,
                 &format!(
-                    "error: r: cannot fetch the root: [server]/{root}: server returned HTTP status {status}\n{LATER}"
+                    "error: r: cannot fetch the metadata: [server]/{root}: server returned HTTP status {status}\n{LATER}"
                 ),
             );
             scene.server.clear_faults();
@@ -126,7 +126,7 @@ fn a_server_that_refuses() {
         // What is asked for in place of it is refused as well.
         let roots = vec![root.clone(), root.replace("InRelease", "Release")];
         for (paths, what) in [
-            (roots, "cannot fetch the root".to_owned()),
+            (roots, "cannot fetch the metadata".to_owned()),
             (scene.index_paths(), scene.index_name().to_owned()),
             (vec![package], scene.package_name().to_owned()),
         ] {
@@ -169,7 +169,7 @@ fn a_signature_that_is_refused() {
     scene.server.fault(path, Times::Always, Fault::Status(401));
     scene.refused(
         4,
-        "error: r: cannot fetch the root: [server]/repodata/repomd.xml.asc: access denied (HTTP status 401)\nhint: check credentials\n",
+        "error: r: cannot fetch the metadata: [server]/repodata/repomd.xml.asc: access denied (HTTP status 401)\nhint: check credentials\n",
     );
     scene.recovers();
 }

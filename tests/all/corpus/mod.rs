@@ -296,7 +296,10 @@ fn normal(text: &str) -> String {
         let digits = run_of(rest, |c| c.is_ascii_digit());
         let hex = run_of(rest, |c| matches!(c, '0'..='9' | 'a'..='f'));
         let behind = &rest[digits..];
-        let (length, shown) = if [32, 40, 64, 96, 128].contains(&hex) {
+        let size = size_in_units(rest);
+        let (length, shown) = if size > 0 {
+            (size, "[size]")
+        } else if [32, 40, 64, 96, 128].contains(&hex) {
             (hex, "[digest]")
         } else if digits == 4 && is_time(rest) {
             (TIME.len(), "[time]")
@@ -312,6 +315,18 @@ fn normal(text: &str) -> String {
         rest = &rest[length..];
     }
     normal
+}
+
+/// The length of a size in units at the start of the text, as `16.00 EiB`.
+fn size_in_units(text: &str) -> usize {
+    let number = run_of(text, |c| c.is_ascii_digit() || c == '.');
+    let unit = text[number..].strip_prefix(' ').unwrap_or_default();
+    let unit = &unit[..run_of(unit, |c| c.is_ascii_alphanumeric())];
+    if number > 0 && (unit == "B" || unit.len() == 3 && unit.ends_with("iB")) {
+        number + 1 + unit.len()
+    } else {
+        0
+    }
 }
 
 const TIME: &str = "0000-00-00 00:00:00 UTC";

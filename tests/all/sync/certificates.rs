@@ -77,7 +77,7 @@ fn a_server_certificate_that_cannot_be_trusted() {
         chantal.repository(&Repository::of("r", &upstream, &server.url()));
         chantal.run(&SYNC).fails_with(
             2,
-            &format!("error: r: cannot fetch the root: [server]/repodata/repomd.xml: {why}\nhint: {hint}\n"),
+            &format!("error: r: cannot fetch the metadata: [server]/repodata/repomd.xml: {why}\nhint: {hint}\n"),
         );
         assert_eq!(server.connections(), 1, "it was tried again");
     }
@@ -131,7 +131,7 @@ fn a_server_that_expects_tls() {
         chantal.run(&SYNC).fails_with(
             2,
             &format!(
-                "error: r: cannot fetch the root: [server]/{root}: the server requires TLS\n\
+                "error: r: cannot fetch the metadata: [server]/{root}: the server requires TLS\n\
                  hint: check the port in the URL, and whether it should begin with https://\n"
             ),
         );
@@ -161,7 +161,7 @@ fn a_server_that_wants_a_client_certificate() {
         chantal.run(&SYNC).fails_with(
             2,
             &format!(
-                "error: r: cannot fetch the root: [server]/{root}: the server requires a client certificate\n\
+                "error: r: cannot fetch the metadata: [server]/{root}: the server requires a client certificate\n\
                  hint: configure one with `credentials: {{type: client_cert, cert: ..., key: ...}}`\n"
             ),
         );
@@ -199,7 +199,7 @@ fn a_mistyped_host_name() {
     chantal.repository(&Repository::of("r", &upstream(), &url));
     let failed = chantal.run(&SYNC).exits(2);
     failed.says_on_stderr(&format!(
-        "error: r: cannot fetch the root: http://{host}/repo/repodata/repomd.xml: host not found\n\
+        "error: r: cannot fetch the metadata: http://{host}/repo/repodata/repomd.xml: host not found\n\
          hint: check the host name in the URL, and the DNS configuration of this machine\n"
     ));
 }
@@ -301,7 +301,7 @@ fn a_client_certificate_that_the_server_refuses() {
         chantal.run(&SYNC).fails_with(
             4,
             &format!(
-                "error: r: cannot fetch the root: [server]/{root}: access denied (HTTP status {status}, client certificate sent)\n\
+                "error: r: cannot fetch the metadata: [server]/{root}: access denied (HTTP status {status}, client certificate sent)\n\
                  hint: the certificate in credentials.cert may have expired, or may be for another entitlement\n"
             ),
         );

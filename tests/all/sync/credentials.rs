@@ -205,7 +205,7 @@ fn the_wrong_ones_are_refused_by_name() {
         mirror.sync().fails_with(
             4,
             &format!(
-                "error: r: cannot fetch the root: [server]/repodata/repomd.xml: access denied (HTTP status {status})\n\
+                "error: r: cannot fetch the metadata: [server]/repodata/repomd.xml: access denied (HTTP status {status})\n\
                  hint: {hint}\n"
             ),
         );
@@ -349,13 +349,13 @@ fn tls_trusts_whom_it_was_told_to() {
     // other.
     with_ca(&other);
     repository("");
-    let unknown = "error: r: cannot fetch the root: [server]/repodata/repomd.xml: the server certificate is not signed by a trusted CA\n\
+    let unknown = "error: r: cannot fetch the metadata: [server]/repodata/repomd.xml: the server certificate is not signed by a trusted CA\n\
          hint: if the server is to be trusted, set tls.ca_file (or credentials.ca_cert) to the certificate of its CA\n";
     sync().fails_with(2, unknown);
     with_ca(&own);
     sync().fails_with(
         2,
-        "error: r: cannot fetch the root: [server]/repodata/repomd.xml: the server requires a client certificate\n\
+        "error: r: cannot fetch the metadata: [server]/repodata/repomd.xml: the server requires a client certificate\n\
          hint: configure one with `credentials: {type: client_cert, cert: ..., key: ...}`\n",
     );
     assert_eq!(server.request_lines(), <[String; 0]>::default());

@@ -238,7 +238,7 @@ fn failures_and_history_as_json() {
             .server
             .fault(&root, Times::Always, Fault::Status(500));
         let error =
-            format!("cannot fetch the root: [server]/{root}: server returned HTTP status 500");
+            format!("cannot fetch the metadata: [server]/{root}: server returned HTTP status 500");
         let expected = json!([{
             "repository": "r", "outcome": "failed", "packages": 0, "packages_added": 0,
             "packages_removed": 0, "requests": 1, "bytes_downloaded": 0, "manifest": null,

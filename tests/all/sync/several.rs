@@ -81,7 +81,7 @@ fn one_that_fails_does_not_stop_the_others() {
         let output = chantal.run(&args).exits(4);
         for said in [
             "error: c-refused: package hello 1.0-1 (x86_64): [server]/hello-1.0-1.x86_64.rpm: not found\n",
-            "error: e-down: cannot fetch the root: [down]/repodata/repomd.xml: server returned HTTP status 500\n",
+            "error: e-down: cannot fetch the metadata: [down]/repodata/repomd.xml: server returned HTTP status 500\n",
             "\n2 of 4 repositories synced, 2 changed, ",
         ] {
             let output = output.clone();

@@ -24,7 +24,7 @@ fn warned(why: &str) -> Expected {
 fn undated() -> Expected {
     refused(
         4,
-        "the root has no valid date, but the last synced one with a date is from [time]",
+        "the metadata has no valid date, but the last synced one with a date is from [time]",
         UNDATED,
     )
 }
@@ -81,7 +81,7 @@ fn off(setting: &'static str, edit: fn(&str, i64) -> String, at: i64) -> Case {
 cases!(
     valid_until_is_over = edited(
         move |text| valid_until(text, after(-60)),
-        refused(4, "the root expired on [time] (Valid-Until)", EXPIRED),
+        refused(4, "the metadata expired on [time] (Valid-Until)", EXPIRED),
         Agrees,
     ),
     valid_until_is_over_and_need_not_be_checked =
@@ -91,7 +91,7 @@ cases!(
         |text| text.replace("Date:", "Valid-Until: soon\nDate:"),
         refused(
             4,
-            "the root's Valid-Until is not a date: \"soon\"",
+            "the metadata has an invalid Valid-Until: \"soon\"",
             "hint: apt rejects it, too: report this to the upstream; `check_valid_until: false` ignores it; \
                  the state of the last successful sync is unchanged\n",
         ),
@@ -101,7 +101,7 @@ cases!(
         move |text| dated(text, after(DAY)),
         refused(
             4,
-            "the root's date [time] is in the future (the current time is [time])",
+            "the metadata is dated in the future: [time] (the current time is [time])",
             FUTURE,
         ),
         Agrees,
@@ -160,7 +160,7 @@ cases!(
         move |text| dated(text, after(-30 * DAY - HOUR)),
         refused(
             3,
-            "the upstream lags behind: its root is from [time], the last synced one from [time]",
+            "the upstream lags behind: its metadata is from [time], the last synced one from [time]",
             LAGS,
         ),
         NEVER_SEEN,
@@ -169,7 +169,7 @@ cases!(
         move |text| dated(text, after(-33 * DAY)),
         refused(
             4,
-            "the upstream went back: its root is from [time], the last synced one from [time]",
+            "upstream metadata is older than the last sync: from [time], the last synced one from [time]",
             WENT_BACK,
         ),
         NEVER_SEEN,

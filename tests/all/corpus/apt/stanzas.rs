@@ -145,7 +145,7 @@ cases!(
         |_| "Size: 18446744073709551615".to_owned(),
         refused(
             1,
-            "not enough space in [dir]/data/pool: [n] bytes to download, [n] bytes free",
+            "not enough space in [dir]/data/pool: [size] short ([size] to download, [size] free)",
             "hint: free up disk space, or move the pool (storage.pool_path)\n",
         ),
         Agrees,

@@ -87,7 +87,7 @@ fn since_last(seconds: i64) -> i64 {
 fn back() -> Expected {
     refused(
         4,
-        "the upstream went back: its root is from [time] (revision [n]), the last synced one from [time] (revision [n])",
+        "upstream metadata is older than the last sync: from [time] (revision [n]), the last synced one from [time] (revision [n])",
         WENT_BACK,
     )
 }
@@ -97,7 +97,7 @@ cases!(
         move |text| aged(text, after(DAY), &(after(DAY)).to_string()),
         refused(
             4,
-            "the root's date [time] is in the future (the current time is [time])",
+            "the metadata is dated in the future: [time] (the current time is [time])",
             FUTURE,
         ),
         Differs("dnf does not look at the time"),
@@ -115,7 +115,7 @@ cases!(
         move |text| aged(text, since_last(-HOUR), &(since_last(-HOUR)).to_string()),
         refused(
             3,
-            "the upstream lags behind: its root is from [time] (revision [n]), the last synced one from [time] (revision [n])",
+            "the upstream lags behind: its metadata is from [time] (revision [n]), the last synced one from [time] (revision [n])",
             LAGS,
         ),
         NEVER_SEEN,
