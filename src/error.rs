@@ -1,5 +1,6 @@
 //! The top-level error: repository, exit code, and a hint for the user.
 
+mod bug;
 mod storage;
 mod sync;
 
@@ -26,6 +27,7 @@ use crate::store::StoreError;
 use crate::sync::SyncError;
 
 use self::sync::sync_hint;
+use bug::BUG;
 use storage::{io_hint, lock_hint, storage_hint, store_hint};
 
 #[derive(Debug, thiserror::Error)]
@@ -214,9 +216,6 @@ impl Error {
         }
     }
 }
-
-const BUG: &str = "this is a bug in chantal: report it with the output above; the state of the \
-                   last successful sync is unchanged";
 
 fn key_file_hint(error: &KeyFileError) -> Option<String> {
     match error {

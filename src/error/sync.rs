@@ -1,6 +1,6 @@
 //! Hints for errors of a sync.
 
-use super::BUG;
+use super::bug::BUG;
 use super::storage::{io_hint, lock_hint, store_hint};
 use crate::format::FormatError;
 use crate::manifest::ManifestError;

@@ -8,10 +8,12 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
 
 use super::dependency_closure::{Closure, DependencyRules, PackageSet};
+use super::error::FormatError;
 use super::filter::{
     BuiltPackages, Candidates, FilterAttributes, allows_as_dependency, matches, matches_source,
 };
-use super::{Chosen, ChosenFiles, FormatError, PackageChoice, Reference};
+use super::index::Reference;
+use super::regenerate::{Chosen, ChosenFiles, PackageChoice};
 use crate::config::{Dependencies, Filters};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;

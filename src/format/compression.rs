@@ -9,7 +9,6 @@ use std::num::NonZeroU64;
 
 use crate::digest::{Digest, Hasher};
 
-use super::Open;
 use super::members::{Codec, Members, read_buffered};
 
 /// The compression of an index.
@@ -20,6 +19,14 @@ pub enum Compression {
     Xz,
     Bzip2,
     Zstd,
+}
+
+/// Declared digest and size in bytes of uncompressed content, if any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    pub digest: Option<Digest>,
+    pub also: Option<Digest>,
+    pub size: Option<u64>,
 }
 
 /// The largest uncompressed size of an index, regardless of what is declared. The largest known

@@ -17,7 +17,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
-use super::Chosen;
+use super::regenerate::Chosen;
 use crate::rel_path::RelPath;
 use interner::{Interner, Symbol};
 

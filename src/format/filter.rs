@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use glob::Pattern;
 
-use super::Chosen;
+use super::regenerate::Chosen;
 use crate::config::{Filters, Patterns};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;

@@ -1,6 +1,6 @@
 //! The indexes in a root, and the files in an index.
 
-use super::compression::Compression;
+use super::compression::{Compression, Open};
 use crate::digest::Digest;
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
@@ -80,14 +80,6 @@ pub struct Variant {
     pub compression: Compression,
     /// Size and digest of the uncompressed content.
     pub open: Open,
-}
-
-/// Declared digest and size in bytes of uncompressed content, if any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Open {
-    pub digest: Option<Digest>,
-    pub also: Option<Digest>,
-    pub size: Option<u64>,
 }
 
 /// A file in an index.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read};
 
-use super::FormatError;
+use super::error::FormatError;
 
 /// Reads the next line with its end into `line`, which is empty after the last one. Of a line that
 /// is longer than `limit` bytes only `limit` + 1 are read, so that the caller can reject it. `file`

@@ -2,8 +2,8 @@
 //!
 //! A format defines where the root is, which indexes a trusted root contains, and which files an
 //! index contains. It has no access to network, pool or store, and parses only verified bytes: the
-//! root is [`Trusted`], an index is a reader of bytes whose digest is in the root. Indexes are
-//! streamed; memory does not grow with their text.
+//! root is [`Trusted`](crate::openpgp::Trusted), an index is a reader of bytes whose digest is in
+//! the root. Indexes are streamed; memory does not grow with their text.
 
 mod choose;
 pub mod compression;
@@ -12,255 +12,26 @@ mod dependency_closure;
 mod error;
 mod filter;
 mod index;
+mod interface;
 mod lines;
 mod members;
 mod package;
+mod read_text;
 mod reasons;
 mod regenerate;
 mod root;
 pub mod rpm;
+mod select;
 mod version;
 mod yaml;
 
-use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
-use std::io::{BufRead, Read};
-
-use crate::config::{Filters, FormatConfig};
-use crate::manifest::Package;
-use crate::openpgp::{Keyring, Trusted};
-use crate::rel_path::RelPath;
-use crate::repo_format::RepoFormat;
-
-use error::not_written;
-
+pub use compression::Open;
 pub use error::{FormatError, PackageError};
-pub use index::{Index, IndexKind, Open, Presence, Reference, Variant};
-pub use package::{Identity, PackageHeader};
-pub use reasons::{AdvisoryRecord, ChangeReasons, PackageOrigin, ReadAdvisories, ReadOrigins};
-pub use regenerate::{
-    Chosen, ChosenFiles, Indexes, LeftOut, PackageChoice, ReadBack, Regenerated, Sink, Source,
-    Work, Written,
-};
-pub use root::{Companion, KeyFile, OwnKey, Root, RootSource, ValidUntil, root_text};
-
-/// Compares two versions ([`Package::version`]).
-pub type VersionOrder = fn(&str, &str) -> Ordering;
-
-/// What all repositories of a format have in common.
-pub trait Format: Sync {
-    fn kind(&self) -> RepoFormat;
-
-    /// Selects everything in a root at this path, for stored states, whose configuration may have
-    /// changed.
-    fn everything(&self, root: &RelPath) -> Box<dyn Selected>;
-
-    fn version_order(&self) -> VersionOrder;
-
-    /// The root among the files of a state that are roots or signatures of one.
-    fn root_among(&self, paths: &mut dyn Iterator<Item = &RelPath>) -> Option<RootSource>;
-
-    /// Whether clients ignore a root that is older than the one they have.
-    fn compares_dates(&self) -> bool;
-
-    /// The date of an existing root, if clients compare it; also `None` if it cannot be read.
-    fn date_of(&self, source: &RootSource, bytes: &[u8]) -> Option<i64>;
-
-    /// The root with another date.
-    fn dated(&self, text: &[u8], date: i64, valid_until: ValidUntil) -> Vec<u8>;
-
-    /// Parses a generated root like a client, before it is signed.
-    fn read_back(&self, path: &RelPath, text: &[u8]) -> Result<(), FormatError>;
-
-    /// The path of the unsigned root.
-    fn plain(&self, source: &RootSource) -> RelPath;
-
-    /// The signed forms that clients request.
-    fn forms(&self, source: &RootSource) -> Vec<RootSource>;
-
-    /// Why clients reject a detached signature; `None` if they accept it.
-    fn reject_signature(&self, _signature: &[u8]) -> Option<&'static str> {
-        None
-    }
-
-    /// The key files for clients of this format, at the top of a published tree. `name` is
-    /// `publish.key_name`.
-    fn key_files(&self, name: &RelPath, keyring: &Keyring) -> Vec<KeyFile>;
-
-    /// The paths of chantal's own key.
-    fn own_keys(&self, key_name: &RelPath) -> Vec<OwnKey>;
-
-    /// The client setting that accepts an unsigned root.
-    fn unsigned_setting(&self) -> &'static str;
-
-    /// Whether a root contains an identity (suite, codename, origin, label), which a merge can
-    /// change.
-    fn has_identity(&self) -> bool {
-        false
-    }
-
-    /// The root with other values of these fields.
-    fn with_identity(&self, root: &[u8], _fields: &[(&str, &str)]) -> Vec<u8> {
-        root.to_vec()
-    }
-
-    /// Whether it is a flat repository. Flat and other states cannot be merged.
-    fn is_flat(&self, _indexes: &[Index]) -> bool {
-        false
-    }
-
-    /// Whether a state with new indexes keeps files that are not packages: installer images are
-    /// independent of the packages, deltas are not.
-    fn carries_files(&self) -> bool {
-        false
-    }
-
-    /// Whether a key file belongs to a signature, and not to the repository.
-    fn is_key_of_a_signature(&self, _path: &RelPath) -> bool {
-        false
-    }
-
-    /// Parses a package and verifies its digests. Not used for formats whose packages are not
-    /// signed themselves (apt).
-    fn read_package_header(&self, _package: &mut dyn Read) -> Result<PackageHeader, PackageError> {
-        Err(PackageError::NotSigned)
-    }
-
-    /// Where metadata says why packages changed.
-    fn change_reasons(&self) -> ChangeReasons;
-
-    /// Why an index that is not parsed must not be mirrored, according to its first bytes; `None`
-    /// if it may be.
-    fn reject_opaque(&self, _start: &[u8]) -> Option<&'static str> {
-        None
-    }
-}
-
-/// A repository with its selection: everything that a sync needs to know. All paths are relative to
-/// the URL of the repository.
-pub trait Selected: Send + Sync {
-    fn format(&self) -> &'static dyn Format;
-
-    /// The selection as a text, to detect changes: states of different selections are not
-    /// comparable.
-    fn selection(&self) -> String;
-
-    /// Identifies the repository at its URL; empty if there is only one.
-    fn suite(&self) -> String;
-
-    /// Possible roots, preferred first: the first one that exists is used.
-    fn roots(&self) -> Vec<RootSource>;
-
-    /// Files next to the root that are mirrored if they exist, although no digest covers them: they
-    /// are published, never parsed.
-    fn companions(&self, root: &RootSource) -> Vec<Companion>;
-
-    /// Parses a root and chooses from it what this repository's selection needs.
-    fn open_root(&self, root: &Trusted) -> Result<Root, FormatError>;
-
-    /// Streams the files in an index. `text` is the uncompressed index.
-    ///
-    /// Stops at an error of `each`.
-    fn read_index(
-        &self,
-        index: &Index,
-        text: &mut dyn BufRead,
-        each: &mut dyn FnMut(Reference) -> Result<(), FormatError>,
-    ) -> Result<(), FormatError>;
-
-    /// Chooses the packages of this selection. Returns the files in the lists of packages, so that
-    /// they need not be read again.
-    fn choose(&self, indexes: &dyn Indexes) -> Result<PackageChoice, FormatError>;
-
-    /// Writes new indexes for the chosen packages of one or several states, and a root over them.
-    fn regenerate(
-        &self,
-        sources: &[Source<'_>],
-        sink: &mut dyn Sink,
-    ) -> Result<Regenerated, FormatError>;
-
-    /// The streams by package, for packages of one name that are not updates of each other.
-    fn streams(&self, _indexes: &dyn Indexes) -> Result<HashMap<Package, String>, FormatError> {
-        Ok(HashMap::new())
-    }
-
-    /// The selected architectures that no package has.
-    fn unmatched_architectures(&self, seen: &BTreeSet<String>) -> Vec<String>;
-}
-
-impl RepoFormat {
-    /// The format.
-    pub fn rules(self) -> &'static dyn Format {
-        match self {
-            Self::Apt => &deb::AptFormat,
-            Self::Rpm => &rpm::RpmFormat,
-        }
-    }
-}
-
-/// A configured repository.
-pub fn select(config: &FormatConfig, filters: &Filters) -> Result<Box<dyn Selected>, FormatError> {
-    Ok(match config {
-        FormatConfig::Apt(apt) => Box::new(deb::Apt::new(deb::Selection {
-            distribution: apt.distribution.to_string(),
-            components: apt.components.clone(),
-            architectures: apt.architectures.clone(),
-            sources: apt.sources,
-            udebs: apt.udebs,
-            installer: apt.installer,
-            filters: filters.clone(),
-        })?),
-        FormatConfig::Rpm(rpm) => Box::new(rpm::Rpm::new(rpm::Selection {
-            architectures: rpm.architectures.clone(),
-            sources: rpm.sources,
-            filters: filters.clone(),
-        })),
-    })
-}
-
-/// Decompresses one file of the index `name` for `read`, and compares the content with the root.
-///
-/// The result of `read` is returned only if the whole content is valid. The part that `read` does
-/// not read is verified as well.
-pub fn read_text<T, E: From<FormatError>>(
-    name: &str,
-    variant: &Variant,
-    packed: impl BufRead,
-    read: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
-) -> Result<T, E> {
-    if let Some((_, suffix)) = compression::split_foreign(variant.path.as_str()) {
-        let error = FormatError::Compression {
-            file: variant.path.to_string(),
-            name: name.to_owned(),
-            found: vec![suffix.to_owned()],
-        };
-        return Err(error.into());
-    }
-    let opened = compression::IndexText::open(variant.compression, variant.open, packed);
-    let mut text = opened.map_err(|source| FormatError::Read {
-        file: name.to_owned(),
-        source,
-    })?;
-    let made = read(&mut text)?;
-    text.verify()
-        .map_err(|error| FormatError::malformed(name, error.to_string()))?;
-    Ok(made)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_format_orders_versions() {
-        let newer =
-            |format: RepoFormat, a: &str, b: &str| format.rules().version_order()(a, b).is_gt();
-        for format in [RepoFormat::Apt, RepoFormat::Rpm] {
-            assert!(newer(format, "1.10-1", "1.9-2"));
-            assert!(newer(format, "1:0.1-1", "1.9-2"));
-        }
-        // Only dpkg tells separators apart.
-        assert!(newer(RepoFormat::Apt, "1+a", "1a"));
-        assert!(!newer(RepoFormat::Rpm, "1+a", "1a"));
-    }
-}
+pub use index::{Index, IndexKind, Presence, Reference, Variant};
+pub use interface::{Format, Selected, VersionOrder};
+pub use package::Identity;
+pub use read_text::read_text;
+pub use reasons::{AdvisoryRecord, ChangeReasons, ReadAdvisories, ReadOrigins};
+pub use regenerate::{Chosen, Indexes, ReadBack, Sink, Source, Work, Written};
+pub use root::{Companion, KeyFile, Root, RootSource, ValidUntil, root_text};
+pub use select::select;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::FormatError;
+use super::error::FormatError;
 use crate::manifest::Package;
 use crate::openpgp::HashedSignature;
 use crate::terminal::is_unsafe;

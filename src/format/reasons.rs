@@ -2,7 +2,8 @@
 
 use std::io::BufRead;
 
-use super::{FormatError, Package};
+use super::error::FormatError;
+use crate::manifest::Package;
 
 /// Where a format has the reasons for changes.
 #[derive(Clone, Copy)]

@@ -12,7 +12,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, BufRead, Write};
 
 use super::compression::Compression;
-use super::{FormatError, Index, Reference, Variant};
+use super::error::FormatError;
+use super::index::{Index, Reference, Variant};
 use crate::digest::ObjectRef;
 use crate::manifest::Package;
 use crate::rel_path::RelPath;

@@ -1,6 +1,7 @@
 //! Roots: their paths, their content, and generated ones.
 
-use super::{FormatError, Index};
+use super::error::FormatError;
+use super::index::Index;
 use crate::openpgp::Trusted;
 use crate::rel_path::RelPath;
 

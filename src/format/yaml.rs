@@ -7,7 +7,7 @@
 
 use std::io::BufRead;
 
-use super::FormatError;
+use super::error::FormatError;
 use super::lines::read_line;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();

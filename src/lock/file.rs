@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::{Holder, LockError};
 use crate::regular_file::is_absent;
+
+use super::error::{Holder, LockError};
 
 /// How a lock is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

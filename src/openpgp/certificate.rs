@@ -35,6 +35,8 @@ pub(super) enum SigningCapability {
     NoBackSignature,
 }
 
+/// How many unusable keys a message lists.
+const UNUSABLE_SHOWN: usize = 5;
 /// The largest user id, as in gpg. Each of its signatures costs a pass over it.
 pub(super) const MAX_USER_ID_BYTES: usize = 2048;
 
@@ -158,6 +160,21 @@ impl fmt::Display for UnusableKey {
             None => f.write_str(&self.reason),
         }
     }
+}
+
+/// Lists the unusable keys in a message about an unknown key, which may be one of them.
+pub fn list_unusable(keys: &[UnusableKey]) -> String {
+    if keys.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n  unusable keys in the key files:".to_owned();
+    for key in keys.iter().take(UNUSABLE_SHOWN) {
+        text += &format!("\n    {key}");
+    }
+    if let Some(more @ 1..) = keys.len().checked_sub(UNUSABLE_SHOWN) {
+        text += &format!("\n    and {more} more");
+    }
+    text
 }
 
 /// What a signature packet applies to: the packet before it.

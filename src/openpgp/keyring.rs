@@ -9,9 +9,11 @@ use pgp::packet::Signature;
 use crate::digest::ObjectId;
 
 use super::armor::{self, ArmorError};
-use super::certificate::{Certificate, Key, KeySummary, KeyValidity, ParsedKeys, UnusableKey};
+use super::certificate::{
+    Certificate, Key, KeySummary, KeyValidity, ParsedKeys, UnusableKey, list_unusable,
+};
 use super::packets::FramingError;
-use super::problem::{KeyProblem, Problem};
+use super::problem::{KeyProblem, Problem, listed};
 
 /// The largest key file. The keyring of all keys that Debian ever used for archives is below 100
 /// KB.
@@ -63,7 +65,7 @@ pub enum KeyringError {
     Armor { what: String, why: ArmorError },
     #[error("{what} contains invalid OpenPGP data: {why}")]
     Framing { what: String, why: FramingError },
-    #[error("{what} contains no usable public key{}", super::listed(skipped))]
+    #[error("{what} contains no usable public key{}", listed(skipped))]
     NoKey {
         what: String,
         /// The skipped keys.
@@ -75,7 +77,7 @@ pub enum KeyringError {
         "no key has the fingerprint {}, available: {}{}",
         missing.join(", "),
         available.join(", "),
-        super::unusable(unusable)
+        list_unusable(unusable)
     )]
     NotAmongKeys {
         missing: Vec<String>,

@@ -36,7 +36,6 @@ mod verify;
 mod testing;
 
 pub use certificate::KeySummary;
-use certificate::UnusableKey;
 pub use generate::{GenerateError, SigningKeyKind};
 pub use hasher::{HashAlgorithm, Hasher, is_collision_resistant};
 pub use keyring::{Keyring, KeyringError, Policy};
@@ -45,28 +44,3 @@ pub use signing::{SigningError, SigningKey};
 pub use streaming::{HashedSignature, SignatureHasher};
 pub use trusted::{Authority, Signer, Trusted};
 pub use verify::VerifyError;
-
-/// How many unusable keys a message lists.
-const UNUSABLE_SHOWN: usize = 5;
-
-/// Lists the unusable keys in a message about an unknown key, which may be one of them.
-fn unusable(keys: &[UnusableKey]) -> String {
-    if keys.is_empty() {
-        return String::new();
-    }
-    let mut text = "\n  unusable keys in the key files:".to_owned();
-    for key in keys.iter().take(UNUSABLE_SHOWN) {
-        text += &format!("\n    {key}");
-    }
-    if let Some(more @ 1..) = keys.len().checked_sub(UNUSABLE_SHOWN) {
-        text += &format!("\n    and {more} more");
-    }
-    text
-}
-
-/// One reason per line, below the message.
-fn listed(reasons: &[impl std::fmt::Display]) -> String {
-    reasons.iter().fold(String::new(), |lines, reason| {
-        format!("{lines}\n  {reason}")
-    })
-}

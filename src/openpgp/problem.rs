@@ -81,11 +81,11 @@ pub enum SigningKeyError {
     Framing(FramingError),
     #[error("contains only a public key, which cannot sign")]
     Public,
-    #[error("contains no usable secret key{}", super::listed(skipped))]
+    #[error("contains no usable secret key{}", listed(skipped))]
     Unsupported { skipped: Vec<String> },
     #[error("contains several secret keys: {}", fingerprints.join(", "))]
     Several { fingerprints: Vec<String> },
-    #[error("contains no key that can sign{}", super::listed(unfit))]
+    #[error("contains no key that can sign{}", listed(unfit))]
     NothingMaySign { unfit: Vec<UnfitKey> },
     #[error("key {fingerprint} is protected by a passphrase, but none is configured")]
     NoPassphrase { fingerprint: String },
@@ -118,4 +118,11 @@ impl fmt::Display for UnfitKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.fingerprint, self.why)
     }
+}
+
+/// One reason per line, below the message.
+pub fn listed(reasons: &[impl std::fmt::Display]) -> String {
+    reasons.iter().fold(String::new(), |lines, reason| {
+        format!("{lines}\n  {reason}")
+    })
 }

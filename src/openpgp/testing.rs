@@ -16,10 +16,11 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::armor::Raw;
+use super::keyring::Keyring;
 use super::packets;
 use super::problem::Problem;
-use super::verify::Rejection;
-use super::{Keyring, Trusted, VerifyError};
+use super::trusted::Trusted;
+use super::verify::{Rejection, VerifyError};
 
 /// When keys are made, in seconds since the epoch.
 pub const MADE: u32 = 1_600_000_000;

@@ -15,12 +15,12 @@ use pgp::packet::{Signature, SignatureType};
 use pgp::types::{Tag, VerifyingKey};
 
 use super::armor::{self, ArmorError};
-use super::certificate::{Certificate, Key, UnusableKey};
+use super::certificate::{Certificate, Key, UnusableKey, list_unusable};
 use super::cleartext::{ClearSigned, CleartextError};
 use super::hasher;
 use super::keyring::Keyring;
 use super::packets::{FramingError, Packets};
-use super::problem::{KeyProblem, Problem};
+use super::problem::{KeyProblem, Problem, listed};
 use super::streaming::{HashedSignature, UnverifiedSignature};
 use super::trusted::{Signer, Trusted};
 use super::validity;
@@ -54,7 +54,7 @@ pub enum VerifyError {
     TooMany { what: String },
     #[error(
         "{what} has a good signature by a trusted key, but also signatures that clients reject{}",
-        super::listed(rejections)
+        listed(rejections)
     )]
     SomeRejected {
         what: String,
@@ -63,8 +63,8 @@ pub enum VerifyError {
     },
     #[error(
         "{what} has no good signature by a trusted key{}{}",
-        super::listed(rejections),
-        super::unusable(unusable)
+        listed(rejections),
+        list_unusable(unusable)
     )]
     NotTrusted {
         what: String,
@@ -448,6 +448,3 @@ fn check_strength(
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod post_quantum;

@@ -8,10 +8,14 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::{OBJECTS, Pool, PoolError};
 use crate::digest::{Algorithm, Hasher, ObjectId};
 use crate::lock::Locks;
-use crate::regular_file::{self, is_absent};
+use crate::regular_file;
+
+use super::error::PoolError;
+use super::layout::OBJECTS;
+use super::objects::hash;
+use super::place::Pool;
 
 /// The largest object, in bytes, that is read into memory: twice the limit for a root.
 pub const SMALL_MAX: u64 = 64 << 20;
@@ -63,14 +67,14 @@ impl Pool {
     /// Whether there is an object with the bytes of the file at `path`.
     pub fn has_copy_of(&self, path: &Path) -> io::Result<bool> {
         let mut hasher = Hasher::new(Algorithm::Sha256);
-        let size = super::hash(&mut fs::File::open(path)?, &mut hasher)?;
+        let size = hash(&mut fs::File::open(path)?, &mut hasher)?;
         Ok(self.size_of(hasher.finish().0)? == Some(size))
     }
 
     /// Whether the content of an object matches its name.
     pub fn is_intact(&self, object: ObjectId) -> io::Result<bool> {
         let mut hasher = Hasher::new(Algorithm::Sha256);
-        super::hash(&mut self.open_object(object)?, &mut hasher)?;
+        hash(&mut self.open_object(object)?, &mut hasher)?;
         Ok(hasher.finish().0 == object)
     }
 
@@ -92,30 +96,4 @@ impl Pool {
         locks.check()?;
         Ok(regular_file::remove(&self.object_path(object))?)
     }
-}
-
-/// Whether the object directory of a pool contains an object.
-pub(super) fn has_object(objects: &Path) -> io::Result<bool> {
-    let directories = match fs::read_dir(objects) {
-        Err(error) if is_absent(&error) => {
-            return Ok(false);
-        }
-        directories => directories?,
-    };
-    for directory in directories {
-        let directory = directory?;
-        if !directory.file_type()?.is_dir() {
-            continue;
-        }
-        for file in fs::read_dir(directory.path())? {
-            let name = file?.file_name();
-            if name
-                .to_str()
-                .is_some_and(|name| name.parse::<ObjectId>().is_ok())
-            {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }

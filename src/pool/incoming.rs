@@ -5,16 +5,24 @@ use std::io::{self, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::OFlags;
 
-use super::{DownloadState, PARTIAL, Pool, SLICE, hash, partial_name, partials};
 use crate::digest::{Digest, Hasher, ObjectRef};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::lock::Locks;
 use crate::names::RepoId;
+
+use super::layout::{PARTIAL, partial_name};
+use super::objects::hash;
+use super::partials;
+use super::place::{DownloadState, Pool};
+
+/// How often a thread that waits for another one checks for an interruption.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// The result of [`Pool::begin`].
 pub enum Begin<'a> {

@@ -19,15 +19,11 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::PoolError;
 use crate::regular_file::{self, is_absent};
 use crate::time;
 
-pub const NAME: &str = "CHANTAL-POOL";
-/// Name of the temporary file while the marker is written.
-pub const UNFINISHED: &str = ".CHANTAL-POOL.new";
-/// Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`.
-pub const LAYOUT: &str = "chantal pool, layout 1";
+use super::error::PoolError;
+use super::layout::{LAYOUT, MARKER, UNFINISHED_MARKER};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
@@ -54,7 +50,7 @@ pub struct Owner {
 impl Marker {
     /// Reads the marker of a pool; `None` if there is none.
     pub fn read(root: &Path) -> Result<Option<Self>, PoolError> {
-        let path = root.join(NAME);
+        let path = root.join(MARKER);
         let bytes = match regular_file::read(&path) {
             Err(error) if is_absent(&error) => {
                 return Ok(None);
@@ -129,12 +125,12 @@ impl Marker {
 
     /// Replaces the marker.
     pub fn write(&self, root: &Path) -> io::Result<()> {
-        let unfinished = root.join(UNFINISHED);
+        let unfinished = root.join(UNFINISHED_MARKER);
         let mut file = fs::File::create(&unfinished)?;
         file.write_all(self.text().as_bytes())?;
         file.set_permissions(std::fs::Permissions::from_mode(0o444))?;
         file.sync_all()?;
-        fs::rename(&unfinished, root.join(NAME))?;
+        fs::rename(&unfinished, root.join(MARKER))?;
         fs::File::open(root)?.sync_all()
     }
 }

@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use super::{BUFFER, PARTIAL, Pool, object_path};
 use crate::digest::{Algorithm, Hasher, ObjectId, ObjectRef};
 use crate::lock::Locks;
 use crate::regular_file;
 
-/// Prefix of their file names in `partial`; those of downloads begin with a digest algorithm.
-pub(super) const NEW_OBJECT_PREFIX: &str = "made-";
+use super::layout::{NEW_OBJECT_PREFIX, PARTIAL, object_path};
+use super::objects::BUFFER;
+use super::place::Pool;
 
 /// An object that is being written. If it is dropped, its file is removed; a killed run leaves a
 /// file in `partial`, which cleanup removes.

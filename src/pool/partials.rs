@@ -12,12 +12,14 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 
-use super::new_object::NEW_OBJECT_PREFIX;
-use super::{PARTIAL, Pool, PoolError, partial_name};
 use crate::digest::Digest;
 use crate::lock::Locks;
 use crate::names::RepoId;
 use crate::regular_file;
+
+use super::error::PoolError;
+use super::layout::{NEW_OBJECT_PREFIX, PARTIAL, partial_name};
+use super::place::Pool;
 
 const VALIDATOR: &str = "user.chantal.validator";
 /// Much longer than the validators of real servers.

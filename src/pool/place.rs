@@ -9,84 +9,34 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
-use super::marker::{self, Marker, Owner};
-use super::{OBJECTS, PARTIAL, Pool, contents, create_dir};
-use crate::exit::Exit;
-use crate::lock::{LockError, Locks};
+use crate::digest::{ObjectId, ObjectRef};
+use crate::lock::Locks;
+use crate::regular_file::{self, is_absent};
 
-#[derive(Debug, thiserror::Error)]
-pub enum PoolError {
-    #[error("pool {path} does not exist: is the file system mounted?")]
-    Absent { path: PathBuf },
-    #[error(
-        "{path} has no pool marker ({}): it is the wrong directory, or the file was lost",
-        marker::NAME
-    )]
-    NoMarker {
-        path: PathBuf,
-        /// The lines that the marker should have.
-        lines: [String; 2],
-    },
-    #[error("{path} is not empty, and not a pool")]
-    Occupied { path: PathBuf },
-    #[error(
-        "{path} has an unsupported pool layout: expected {:?}, got {got:?}",
-        marker::LAYOUT
-    )]
-    Layout { path: PathBuf, got: String },
-    #[error("pool {path} belongs to another database: expected ID {expected}, got {got}")]
-    Foreign {
-        path: PathBuf,
-        expected: String,
-        got: String,
-        /// The id of the owner, for `pool take-over`.
-        owner: String,
-    },
-    #[error("pool marker {}: line {line:?} is missing or invalid", path.join(marker::NAME).display())]
-    MarkerLine { path: PathBuf, line: &'static str },
-    /// Nothing was removed.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    #[error(transparent)]
-    Io(#[from] io::Error),
+use super::error::{PoolError, PoolUnmounted};
+use super::layout::{self, OBJECTS, PARTIAL, create_dir};
+use super::marker::{Marker, Owner};
+
+pub struct Pool {
+    pub(super) root: PathBuf,
+    /// Refers to the file system of the pool, even after that was unmounted.
+    handle: fs::File,
+    marker: Mutex<Marker>,
+    /// By file name in `partial`.
+    pub(super) downloads: Mutex<HashMap<String, DownloadState>>,
+    /// Held while a new object is renamed to its final name.
+    pub(super) naming: Mutex<()>,
+    pub(super) released: Condvar,
+    /// Another pool, read-only, whose objects are visible here too.
+    pub(super) lower: Option<Box<Pool>>,
 }
 
-impl PoolError {
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Io(error) => exit_of_io(error),
-            Self::Lock(error) => error.exit(),
-            Self::Occupied { .. } => Exit::Usage,
-            Self::Absent { .. }
-            | Self::NoMarker { .. }
-            | Self::Layout { .. }
-            | Self::MarkerLine { .. }
-            | Self::Foreign { .. } => Exit::Damaged,
-        }
-    }
-}
-
-/// Inside an [`io::Error`]: the disk of the pool was unmounted after the pool was opened.
-#[derive(Debug, thiserror::Error)]
-#[error("pool {path} no longer exists: is the file system mounted?")]
-pub struct PoolUnmounted {
-    path: PathBuf,
-}
-
-/// The exit code for an I/O error.
-pub fn exit_of_io(error: &io::Error) -> Exit {
-    if PoolUnmounted::is_in(error) {
-        Exit::Damaged
-    } else {
-        Exit::Other
-    }
-}
-
-impl PoolUnmounted {
-    pub fn is_in(error: &io::Error) -> bool {
-        let inner = error.get_ref();
-        inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
-    }
+/// The state of a download in this process.
+#[derive(Clone, Copy)]
+pub enum DownloadState {
+    /// A thread is downloading it.
+    InProgress,
+    Stored(ObjectRef),
 }
 
 impl Pool {
@@ -118,7 +68,7 @@ impl Pool {
             return Err(if Self::holds_objects(root)? {
                 PoolError::NoMarker {
                     path,
-                    lines: [marker::LAYOUT.to_owned(), id.to_owned()],
+                    lines: [layout::LAYOUT.to_owned(), id.to_owned()],
                 }
             } else {
                 PoolError::Absent { path }
@@ -145,6 +95,24 @@ impl Pool {
             released: Condvar::new(),
             lower: None,
         })
+    }
+
+    /// This pool, with the objects of another one visible in it: new objects are written here.
+    #[must_use]
+    pub fn overlaid_on(self, lower: Self) -> Self {
+        Self {
+            lower: Some(Box::new(lower)),
+            ..self
+        }
+    }
+
+    /// The real pool below a scratch pool.
+    pub fn lowest(&self) -> &Self {
+        self.lower.as_deref().map_or(self, Self::lowest)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The store that the marker names.
@@ -187,7 +155,7 @@ impl Pool {
 
     /// Whether there are objects in the pool at this path, regardless of its marker.
     pub fn holds_objects(root: &Path) -> io::Result<bool> {
-        contents::has_object(&root.join(OBJECTS))
+        has_object(&root.join(OBJECTS))
     }
 
     /// Checks that the opened pool is still at its path.
@@ -195,7 +163,7 @@ impl Pool {
         let held = self.handle.metadata()?;
         let is_stored = |root: std::fs::Metadata| {
             (root.dev(), root.ino()) == (held.dev(), held.ino())
-                && std::fs::symlink_metadata(self.root.join(marker::NAME)).is_ok()
+                && std::fs::symlink_metadata(self.root.join(layout::MARKER)).is_ok()
         };
         if std::fs::metadata(&self.root).is_ok_and(is_stored) {
             return Ok(());
@@ -214,6 +182,21 @@ impl Pool {
         }
         self.check().err().unwrap_or(error)
     }
+
+    /// Makes all objects stored so far durable, with one `syncfs` instead of an fsync per file.
+    pub fn flush(&self) -> io::Result<()> {
+        // Not by path: another file system may be mounted there by now.
+        let synced = rustix::fs::syncfs(self.handle.file());
+        synced.map_err(|error| regular_file::named(&self.root)(error.into()))?;
+        self.check()
+    }
+
+    /// Free bytes for unprivileged users on the file system of the pool.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(self.handle.file());
+        let stat = stat.map_err(|error| regular_file::named(&self.root)(error.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
 }
 
 /// Whether a directory contains anything other than an empty or unfinished pool.
@@ -222,7 +205,7 @@ fn is_occupied(root: &Path) -> io::Result<bool> {
         let entry = entry?;
         let is_ours = match entry.file_name().to_str() {
             // The top directory of an ext4 file system contains lost+found.
-            Some("lost+found" | marker::NAME | marker::UNFINISHED) => true,
+            Some("lost+found" | layout::MARKER | layout::UNFINISHED_MARKER) => true,
             Some(OBJECTS | PARTIAL) => {
                 entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_none()
             }
@@ -230,6 +213,32 @@ fn is_occupied(root: &Path) -> io::Result<bool> {
         };
         if !is_ours {
             return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the object directory of a pool contains an object.
+fn has_object(objects: &Path) -> io::Result<bool> {
+    let directories = match fs::read_dir(objects) {
+        Err(error) if is_absent(&error) => {
+            return Ok(false);
+        }
+        directories => directories?,
+    };
+    for directory in directories {
+        let directory = directory?;
+        if !directory.file_type()?.is_dir() {
+            continue;
+        }
+        for file in fs::read_dir(directory.path())? {
+            let name = file?.file_name();
+            if name
+                .to_str()
+                .is_some_and(|name| name.parse::<ObjectId>().is_ok())
+            {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

@@ -11,13 +11,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::make;
-use super::{Purpose, Storage, StorageError, is_made, open_unchanged};
 use crate::config::{Config, StorageConfig};
 use crate::lock::{LockError, Locks, Mode, Requester, Wait};
 use crate::pool::{Marker, Pool};
 use crate::store::Store;
 use crate::store::records::random_id;
+
+use super::error::StorageError;
+use super::make;
+use super::opened::{Purpose, Storage};
+use super::unchanged::{is_made, open_unchanged};
 
 /// Below the cache directory.
 const SCRATCH: &str = "dry-run";

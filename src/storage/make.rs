@@ -16,7 +16,6 @@ use fs_err as fs;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
-use super::{PoolAccess, Purpose, Storage, StorageError, ownership};
 use crate::config::{Config, StorageConfig};
 use crate::interrupt::Interrupt;
 use crate::lock::{LockError, Locks, Mode, Requester};
@@ -26,6 +25,10 @@ use crate::regular_file::{self, is_absent};
 use crate::store::records::{Identity, random_id};
 use crate::store::{Reader, Store};
 use crate::time;
+
+use super::error::{Obstacle, StorageError};
+use super::opened::{Purpose, Storage};
+use super::ownership::{self, PoolAccess};
 
 /// The note in a storage that is not complete yet.
 const NOTE: &str = "chantal.unfinished";
@@ -54,19 +57,6 @@ impl<'a> CreatePolicy<'a> {
             Self::Never
         }
     }
-}
-
-/// Why `storage.create` does not create a storage.
-#[derive(Debug, thiserror::Error)]
-pub enum Obstacle {
-    #[error("{} already exists", .0.display())]
-    Exists(PathBuf),
-    #[error("pool {} already exists", .0.display())]
-    PoolExists(PathBuf),
-    #[error("{} is empty, like the mount point of an unmounted disk", .0.display())]
-    EmptyParent(PathBuf),
-    #[error("/etc/fstab lists a file system for {}, but it is not mounted", .0.display())]
-    Unmounted(PathBuf),
 }
 
 /// The ids of the new storage.

@@ -14,12 +14,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Purpose, Storage, StorageError};
 use crate::lock::Locks;
 use crate::pool::{Marker, Owner, Pool};
 use crate::store::records::{Identity, random_id};
 use crate::store::{Reader, Store};
 use crate::time;
+
+use super::error::{OwnershipIssue, StorageError};
 
 /// `last used` in the marker is updated after this time.
 const LAST_USED_INTERVAL_SECS: i64 = 3600;
@@ -35,29 +36,25 @@ pub enum PoolAccess {
     },
 }
 
-/// Why a store may not be the owner of its pool, although it has the right id.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OwnershipIssue {
-    #[error(
-        "database {} is older than its pool (generation {generation}, pool generation {noted}): it was restored from a backup",
-        store.display()
-    )]
-    RestoredFromBackup {
-        store: PathBuf,
-        generation: u64,
-        noted: u64,
-    },
-    #[error(
-        "database {} on {host} was moved or copied: its pool was last used by {} on {noted_host}",
-        store.display(),
-        noted.display()
-    )]
-    MovedOrCopied {
-        store: PathBuf,
-        host: String,
-        noted: PathBuf,
-        noted_host: String,
-    },
+impl PoolAccess {
+    pub fn warn_if_not_owner(&self) {
+        if let Self::AddOnly { why, store } = self {
+            log::warn!(
+                "{why}; `db cleanup` is refused until `chantal pool take-over --from {store}` has been run"
+            );
+        }
+    }
+
+    /// Fails if the pool does not belong to this store, so that objects must not be deleted.
+    pub fn may_delete(&self) -> Result<(), StorageError> {
+        match self {
+            Self::Owner => Ok(()),
+            Self::AddOnly { why, store } => Err(StorageError::NotOwner {
+                why: why.clone(),
+                store: store.clone(),
+            }),
+        }
+    }
 }
 
 /// The previous and the new owner of a pool.
@@ -159,23 +156,6 @@ pub fn record(store: &Store, pool: &Pool, locks: &Locks) -> Result<PoolAccess, S
         pool.set_owner(locks, here)?;
     }
     Ok(access)
-}
-
-/// Updates the generation in the marker, if this store owns the pool.
-pub fn update_marker(storage: &Storage) -> Result<(), StorageError> {
-    let Purpose::Change(PoolAccess::Owner) = storage.purpose else {
-        return Ok(());
-    };
-    let generation = storage.store.read(Reader::identity)?.generation;
-    if storage
-        .pool
-        .owner()
-        .is_some_and(|noted| noted.generation < generation)
-    {
-        let Storage { pool, locks, .. } = storage;
-        pool.raise_generation(locks, generation)?;
-    }
-    Ok(())
 }
 
 /// The entry for this store in a pool marker.

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::{Store, StoreError};
+use super::database::Store;
+use super::error::StoreError;
 use crate::lock::Locks;
 use crate::regular_file;
 

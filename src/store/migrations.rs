@@ -13,12 +13,14 @@ use redb::{Key, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::database::Store;
+use super::error::{StoreError, Transaction};
 use super::records::{
     HistoryRecord, Identity, PackageRecord, RepositoryRecord, RepositoryRecord3, SnapshotRecord,
     SnapshotRecord3, TreeRecord, ValidatorRecord,
 };
 use super::seal::{DisplayKey, RowFormat, check_digest, damaged, seal, seal_json, unseal_json};
-use super::{Store, StoreError, Transaction, backup, tables};
+use super::{backup, tables};
 use crate::digest::ObjectId;
 use crate::lock::Locks;
 

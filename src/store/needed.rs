@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Name, Reader, Transaction};
 use crate::digest::ObjectId;
+
+use super::error::Transaction;
+use super::reader::{Name, Reader};
 
 /// Everything that is referenced.
 #[derive(Debug, Default)]

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::de::DeserializeOwned;
 
+use super::error::Transaction;
 use super::records::{
     HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, RepositoryRecord3,
     SnapshotRecord, SnapshotRecord3, TreeRecord, ValidatorRecord,
 };
 use super::seal::{DisplayKey, RowFormat, check_digest, damaged, unseal, unseal_json};
-use super::{Reader, Transaction, tables};
+use super::tables;
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Entry, Manifest};
 use crate::names::{RepoId, SnapshotName};
@@ -39,6 +40,15 @@ pub enum Name {
 }
 
 const MISSING: &str = "missing";
+
+/// A consistent view of the store.
+pub struct Reader {
+    pub(super) transaction: ReadTransaction,
+    /// The schema version of the store.
+    pub(super) version: u32,
+    /// The format of its rows.
+    pub(super) form: RowFormat,
+}
 
 impl Reader {
     /// The record of a row. If a row of a small table is missing, the whole table is checked,
@@ -431,8 +441,9 @@ impl Reader {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::database::Store;
     use super::super::seal::seal_json;
-    use super::super::{Store, Writer};
+    use super::super::writer::Writer;
     use super::*;
     use crate::exit::Exit;
     use crate::lock::{Locks, Mode, Requester};

@@ -12,7 +12,7 @@ use redb::{Key, TableDefinition, TableHandle as _, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Transaction, TransactionError};
+use super::error::{Transaction, TransactionError};
 use crate::digest::{self, Algorithm, Hasher, ObjectId};
 
 /// Length of a checksum in bytes.

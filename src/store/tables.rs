@@ -16,9 +16,9 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTra
 use crate::digest::{Algorithm, Digest, ObjectId};
 use crate::names::{RepoId, SnapshotName};
 
+use super::error::{Transaction, TransactionError};
 use super::records::{Identity, ObjectRecord};
 use super::seal::{DisplayKey, LENGTH, RowFormat, damaged, seal, unseal};
-use super::{Transaction, TransactionError};
 
 /// The version that this program writes. A store with a higher version is refused, one with a lower
 /// version is migrated by [`super::migrations`].

@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use redb::ReadableTable;
+use redb::{ReadableTable, WriteTransaction};
 
+use super::error::{Transaction, TransactionError};
+use super::needed::Needed;
 use super::records::{
     HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, SnapshotRecord,
     TreeRecord, ValidatorRecord,
 };
 use super::seal::{RowFormat, seal_json, unseal};
-use super::tables::SYNC_TO_RECORD;
-use super::{Needed, Transaction, TransactionError, Writer, tables};
+use super::tables::{self, SYNC_TO_RECORD};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Built, Role};
 use crate::names::{RepoId, SnapshotName};
+
+/// Changes that become visible together or not at all.
+pub struct Writer(pub(super) WriteTransaction);
 
 impl Writer {
     pub fn identity(&self) -> Transaction<Identity> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::UpstreamError;
+use super::error::UpstreamError;
 
 /// The first pause between two attempts; it doubles each time.
 pub const FIRST_PAUSE: Duration = Duration::from_millis(500);

@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use super::TlsFailure;
 use crate::digest::Digest;
 use crate::exit::Exit;
 use crate::interrupt::Interrupted;
@@ -52,6 +51,29 @@ pub enum UpstreamError {
     /// A local error: the disk of the pool.
     #[error(transparent)]
     Local(#[from] io::Error),
+}
+
+/// A permanent TLS error.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TlsFailure {
+    #[error("the server certificate is not signed by a trusted CA")]
+    UnknownIssuer,
+    #[error("the server certificate is for another host name")]
+    OtherName,
+    #[error("the server certificate has expired")]
+    Expired,
+    #[error("the server certificate is not valid yet")]
+    NotValidYet,
+    #[error("the server certificate cannot be used: {0}")]
+    BadCertificate(String),
+    #[error("the server requires a client certificate")]
+    ClientCertificateWanted,
+    #[error("the server rejected the client certificate: {0}")]
+    ClientCertificateRefused(String),
+    #[error("the server does not use TLS")]
+    NotTls,
+    #[error("the server requires TLS")]
+    TlsWanted,
 }
 
 impl UpstreamError {

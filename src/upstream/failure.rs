@@ -6,7 +6,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use ureq::Error;
 
-use super::UpstreamError;
+use super::error::{TlsFailure, UpstreamError};
 use super::resolver::UnknownHost;
 use super::wire::ExpectsTls;
 
@@ -67,29 +67,6 @@ pub fn failure_in_page(page: &[u8], transport: Transport) -> Option<TlsFailure> 
             is_wanted.then_some(TlsFailure::TlsWanted)
         }
     }
-}
-
-/// A permanent TLS error.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum TlsFailure {
-    #[error("the server certificate is not signed by a trusted CA")]
-    UnknownIssuer,
-    #[error("the server certificate is for another host name")]
-    OtherName,
-    #[error("the server certificate has expired")]
-    Expired,
-    #[error("the server certificate is not valid yet")]
-    NotValidYet,
-    #[error("the server certificate cannot be used: {0}")]
-    BadCertificate(String),
-    #[error("the server requires a client certificate")]
-    ClientCertificateWanted,
-    #[error("the server rejected the client certificate: {0}")]
-    ClientCertificateRefused(String),
-    #[error("the server does not use TLS")]
-    NotTls,
-    #[error("the server requires TLS")]
-    TlsWanted,
 }
 
 fn final_tls(error: &TlsError, certificate: ClientCertificate) -> Option<TlsFailure> {

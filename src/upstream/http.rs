@@ -17,8 +17,8 @@ use ureq::tls::{Certificate, ClientCert, RootCerts, TlsConfig};
 use ureq::unversioned::transport::{Connector, RustlsConnector};
 use url::Url;
 
-use super::UpstreamError;
 use super::body::BodyReader;
+use super::error::UpstreamError;
 use super::failure::{ClientCertificate, Transport, classify};
 use super::resolver::CachingResolver;
 use super::validators::Validators;

@@ -193,8 +193,45 @@ fn layers_point_one_way() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What the `mod.rs` of a folder re-exports, by name: the file that defines it.
+fn reexports(text: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for line in text.split("\npub use ").skip(1) {
+        let line = line.split(';').next().unwrap();
+        let Some((file, names)) = line.split_once("::") else {
+            continue;
+        };
+        for name in names.trim_matches(['{', '}']).split(',') {
+            // `a as b` is imported as `b`.
+            let name = name.rsplit(" as ").next().unwrap().trim();
+            found.insert(name.to_owned(), file.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn reexports_are_found() {
+    let found = reexports("mod a;\n\npub use a::B;\npub use c::{D, e as f};\nuse g::H;\n");
+    let found: Vec<_> = found
+        .iter()
+        .map(|(name, file)| format!("{name} of {file}"))
+        .collect();
+    assert_eq!(found, ["B of a", "D of c", "f of c"]);
+}
+
+/// The names that a file imports from the folder it is in.
+fn used_in_folder(folder: &str, text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    let inside = folder.strip_prefix("src").unwrap().replace('/', "::");
+    let mut used = names_after("super::", code);
+    used.extend(names_after(&format!("crate{inside}::"), code));
+    used
+}
+
 /// Inside of a folder as well files import one way: what two of them need stands below both. The
-/// folder's own `mod.rs` is above all of them.
+/// folder's own `mod.rs` is above all of them; what it re-exports counts as imported from the file
+/// that defines it.
 #[test]
 fn there_are_no_circles_inside_of_folders() {
     let files = sources("src");
@@ -204,10 +241,13 @@ fn there_are_no_circles_inside_of_folders() {
             continue;
         };
         let name = file.trim_end_matches(".rs");
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        let inside = folder.strip_prefix("src").unwrap().replace('/', "::");
-        let mut used = names_after("super::", code);
-        used.extend(names_after(&format!("crate{inside}::"), code));
+        let defined_in = files
+            .get(&format!("{folder}/mod.rs"))
+            .map_or_else(BTreeMap::new, |text| reexports(text));
+        let used = used_in_folder(folder, text)
+            .into_iter()
+            .map(|name| defined_in.get(&name).unwrap_or(&name).clone())
+            .collect();
         if !["mod", "tests", "testing"].contains(&name) {
             folders.entry(folder).or_default().insert(name, used);
         }
@@ -235,7 +275,31 @@ fn there_are_no_circles_inside_of_folders() {
     assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
-/// Or the test above would not see it.
+/// Files that still import from the file that declares them.
+const IMPORTS_FROM_ABOVE: [&str; 1] = ["src/snapshot/merge/packages.rs"];
+
+/// `x.rs` is above the files in `x/`, which it declares: they import nothing that it defines.
+#[test]
+fn files_below_a_file_do_not_import_from_it() {
+    let files = sources("src");
+    for (path, text) in &files {
+        let Some((folder, file)) = path.rsplit_once('/') else {
+            continue;
+        };
+        let is_test = ["tests.rs", "testing.rs"].contains(&file) || folder.ends_with("/tests");
+        let is_listed = IMPORTS_FROM_ABOVE.contains(&path.as_str());
+        if is_test || is_listed || !files.contains_key(&format!("{folder}.rs")) {
+            continue;
+        }
+        for name in used_in_folder(folder, text) {
+            let is_sibling = files.contains_key(&format!("{folder}/{name}.rs"))
+                || files.contains_key(&format!("{folder}/{name}/mod.rs"));
+            assert!(is_sibling, "{path} imports {name} from {folder}.rs");
+        }
+    }
+}
+
+/// Or the tests above would not see it.
 #[test]
 fn nothing_leaves_its_module_by_way_of_super() {
     for (path, text) in sources("src") {

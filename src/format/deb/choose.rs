@@ -9,8 +9,10 @@ use super::{packages, sources, text};
 use crate::config::{Dependencies, Filters};
 use crate::format::choose::{Chooser, UnfilteredIndexes};
 use crate::format::dependency_closure::{Candidate, PackageSet, Target};
+use crate::format::error::FormatError;
 use crate::format::filter::FilterAttributes;
-use crate::format::{FormatError, IndexKind, Indexes, PackageChoice};
+use crate::format::index::IndexKind;
+use crate::format::regenerate::{Indexes, PackageChoice};
 use crate::rel_path::RelPath;
 
 /// The fields for the filters, then those for [`packages::reference`].

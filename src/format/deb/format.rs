@@ -3,11 +3,11 @@
 use super::packages::read_origins;
 use super::release::with_fields;
 use super::{Apt, Release, redated, version};
-use crate::format::root::beside;
-use crate::format::{
-    ChangeReasons, Format, FormatError, Index, IndexKind, KeyFile, OwnKey, RootSource, Selected,
-    ValidUntil, VersionOrder, root_text,
-};
+use crate::format::error::FormatError;
+use crate::format::index::{Index, IndexKind};
+use crate::format::interface::{Format, Selected, VersionOrder};
+use crate::format::reasons::ChangeReasons;
+use crate::format::root::{KeyFile, OwnKey, RootSource, ValidUntil, beside, root_text};
 use crate::openpgp::Keyring;
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;

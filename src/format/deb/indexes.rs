@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::release::{ListedFile, Release, component_directory, last_segment};
 use super::{Apt, Layout, Scope};
-use crate::format::compression::{Compression, split_foreign};
-use crate::format::{FormatError, Index, IndexKind, Open, Presence, Variant};
+use crate::format::compression::{Compression, Open, split_foreign};
+use crate::format::error::FormatError;
+use crate::format::index::{Index, IndexKind, Presence, Variant};
 use crate::rel_path::RelPath;
 
 pub(super) struct IndexSelection {

@@ -3,7 +3,7 @@
 use super::super::tests::selection;
 use super::super::{Apt, Selection};
 use super::*;
-use crate::format::Selected;
+use crate::format::interface::Selected;
 use crate::openpgp::Trusted;
 
 const DIGEST: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -5,8 +5,9 @@ use std::io::BufRead;
 
 use super::record_writer::RecordWriter;
 use super::stanza::Stanzas;
+use crate::format::error::FormatError;
 use crate::format::lines::read_line;
-use crate::format::{FormatError, yaml};
+use crate::format::yaml;
 
 /// The longest lines are those of Contents for files in very many packages, some 100 KB.
 const LINE_LIMIT: usize = 4 << 20;

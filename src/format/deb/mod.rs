@@ -20,11 +20,12 @@ pub mod version;
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use super::{
-    Companion, Format, FormatError, Index, IndexKind, Indexes, PackageChoice, Reference,
-    Regenerated, Root, RootSource, Selected, Sink, Source,
-};
 use crate::config::Filters;
+use crate::format::error::FormatError;
+use crate::format::index::{Index, IndexKind, Reference};
+use crate::format::interface::{Format, Selected};
+use crate::format::regenerate::{Indexes, PackageChoice, Regenerated, Sink, Source};
+use crate::format::root::{Companion, Root, RootSource};
 use crate::openpgp::Trusted;
 use crate::rel_path::{RelPath, RelPathError};
 

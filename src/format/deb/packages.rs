@@ -5,7 +5,10 @@ use std::io::BufRead;
 use super::stanza::{Stanzas, Values};
 use super::{required, text};
 use crate::digest::{Algorithm, Digest};
-use crate::format::{FormatError, Package, PackageOrigin, Reference};
+use crate::format::error::FormatError;
+use crate::format::index::Reference;
+use crate::format::reasons::PackageOrigin;
+use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
 /// The fields for [`reference()`].

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io::Write;
 
-use crate::format::{FormatError, not_written};
+use crate::format::error::{FormatError, not_written};
 
 /// The output and the name of an index.
 pub(super) struct RecordWriter<'o> {

@@ -15,10 +15,11 @@ use super::stanza::{Stanzas, Values, with_field};
 use super::{Apt, AptFormat, Layout, Scope, metadata, packages, release, sources};
 use crate::digest::{Algorithm, Hasher, ObjectRef};
 use crate::format::compression::{Compression, split_foreign};
-use crate::format::regenerate::{Inputs, OnUnreadable, expect_records};
-use crate::format::{
-    Chosen, Format, FormatError, Index, IndexKind, LeftOut, Reference, Regenerated, Sink, Source,
-    Written,
+use crate::format::error::FormatError;
+use crate::format::index::{Index, IndexKind, Reference};
+use crate::format::interface::Format;
+use crate::format::regenerate::{
+    Chosen, Inputs, LeftOut, OnUnreadable, Regenerated, Sink, Source, Written, expect_records,
 };
 use crate::rel_path::RelPath;
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::stanza::Stanzas;
 use super::{dates, text};
 use crate::digest::{Algorithm, Digest};
-use crate::format::FormatError;
-use crate::format::ValidUntil;
+use crate::format::error::FormatError;
+use crate::format::root::ValidUntil;
 use crate::rel_path::RelPath;
 
 /// Ubuntu's lists have about 3,000 files, Debian's 1,500.

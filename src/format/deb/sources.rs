@@ -7,8 +7,10 @@ use std::io::BufRead;
 use super::stanza::{Stanzas, Values};
 use super::{required, text};
 use crate::digest::{Algorithm, Digest};
+use crate::format::error::FormatError;
+use crate::format::index::{Index, Reference};
 use crate::format::lines::read_line;
-use crate::format::{FormatError, Index, Package, Reference};
+use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
 /// A path has at most 3,000 bytes, a digest 64 digits.
@@ -164,8 +166,8 @@ pub(super) fn read_sums(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::compression::Compression;
-    use crate::format::{IndexKind, Open, Presence, Variant};
+    use crate::format::compression::{Compression, Open};
+    use crate::format::index::{IndexKind, Presence, Variant};
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";

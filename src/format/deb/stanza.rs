@@ -6,7 +6,7 @@
 
 use std::io::BufRead;
 
-use crate::format::FormatError;
+use crate::format::error::FormatError;
 use crate::format::lines::read_line;
 
 /// A line, and a field with all its lines. The longest fields are the hash lists of a Release

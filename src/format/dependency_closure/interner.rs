@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::format::FormatError;
+use crate::format::error::FormatError;
 
 /// A name or a version, in bytes.
 pub const WORD_LIMIT: usize = 16 << 10;

@@ -11,8 +11,11 @@ use super::xml::{Child, Records};
 use super::{Rpm, architectures, comps, dependencies};
 use crate::format::choose::{Chooser, UnfilteredIndexes};
 use crate::format::dependency_closure::{Candidate, LimitExceeded, PackageSet, Target};
+use crate::format::error::FormatError;
 use crate::format::filter::FilterAttributes;
-use crate::format::{FormatError, IndexKind, Indexes, PackageChoice, Selected};
+use crate::format::index::IndexKind;
+use crate::format::interface::Selected;
+use crate::format::regenerate::{Indexes, PackageChoice};
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::BufRead;
 
 use super::xml::Records;
-use crate::format::FormatError;
+use crate::format::error::FormatError;
 
 /// Collects the ids of the groups by package name.
 pub(super) fn read_members(

@@ -17,7 +17,9 @@ use crate::format::dependency_closure::{
     Closure, Connective, DependencyRules, LimitExceeded, PackageSet, Preference, Relation,
     Strength, Target, Term, Versions,
 };
-use crate::format::{Chosen, FormatError, IndexKind, Indexes};
+use crate::format::error::FormatError;
+use crate::format::index::IndexKind;
+use crate::format::regenerate::{Chosen, Indexes};
 
 /// The dependency elements of a `<package>` in primary.
 pub(super) const NEEDS: &[&[&str]] = &[

@@ -12,7 +12,8 @@ use super::tag::{as_start_tag, namespaces, with_attribute, with_namespaces_decla
 use super::updateinfo;
 use super::xml::{Child, Record, Records};
 use crate::digest::ObjectId;
-use crate::format::{Chosen, FormatError, not_written};
+use crate::format::error::{FormatError, not_written};
+use crate::format::regenerate::Chosen;
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
 

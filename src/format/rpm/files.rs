@@ -4,7 +4,9 @@ use std::io::BufRead;
 
 use super::xml::{Child, Record, Records};
 use super::{digest, location, size};
-use crate::format::{FormatError, Package, Reference};
+use crate::format::error::FormatError;
+use crate::format::index::Reference;
+use crate::manifest::Package;
 use crate::rel_path::RelPath;
 
 /// The children for [`package`].

@@ -4,11 +4,11 @@ use std::io::Read;
 
 use super::{Rpm, Selection, evr, package, read_root, updateinfo};
 use crate::config::Filters;
-use crate::format::root::beside;
-use crate::format::{
-    ChangeReasons, Format, FormatError, KeyFile, OwnKey, PackageError, PackageHeader, RootSource,
-    Selected, ValidUntil, VersionOrder,
-};
+use crate::format::error::{FormatError, PackageError};
+use crate::format::interface::{Format, Selected, VersionOrder};
+use crate::format::package::PackageHeader;
+use crate::format::reasons::ChangeReasons;
+use crate::format::root::{KeyFile, OwnKey, RootSource, ValidUntil, beside};
 use crate::openpgp::Keyring;
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;

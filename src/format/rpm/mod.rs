@@ -23,12 +23,13 @@ mod xml;
 use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
 
-use super::{
-    Companion, Format, FormatError, Index, IndexKind, Indexes, PackageChoice, Reference,
-    Regenerated, Root, RootSource, Selected, Sink, Source,
-};
 use crate::config::Filters;
 use crate::digest::{Algorithm, Digest};
+use crate::format::error::FormatError;
+use crate::format::index::{Index, IndexKind, Reference};
+use crate::format::interface::{Format, Selected};
+use crate::format::regenerate::{Indexes, PackageChoice, Regenerated, Sink, Source};
+use crate::format::root::{Companion, Root, RootSource};
 use crate::manifest::Package;
 use crate::openpgp::Trusted;
 use crate::rel_path::{RelPath, RelPathError};

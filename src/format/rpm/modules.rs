@@ -6,7 +6,8 @@ use std::io::{BufRead, Write};
 use serde::Deserialize;
 
 use super::files::join_version;
-use crate::format::{FormatError, not_written, yaml};
+use crate::format::error::{FormatError, not_written};
+use crate::format::yaml;
 use crate::manifest::Package;
 
 /// The longest real documents have some 200 KB.

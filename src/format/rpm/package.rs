@@ -21,7 +21,8 @@ use base64::Engine;
 use super::files::join_version;
 use super::header::{self, HeaderError, Limits, Values};
 use crate::digest::hex;
-use crate::format::{Identity, PackageError, PackageHeader};
+use crate::format::error::PackageError;
+use crate::format::package::{Identity, PackageHeader};
 use crate::openpgp::{
     HashAlgorithm, HashedSignature, Hasher, SignatureHasher, is_collision_resistant,
 };

@@ -14,9 +14,11 @@ use super::xml::Records;
 use super::{REPOMD, RpmFormat, comps, modules, repomd, static_path};
 use crate::digest::ObjectRef;
 use crate::format::compression::Compression;
-use crate::format::regenerate::{Inputs, OnUnreadable, expect_records};
-use crate::format::{
-    Format, FormatError, Index, IndexKind, LeftOut, Regenerated, Sink, Source, not_written,
+use crate::format::error::{FormatError, not_written};
+use crate::format::index::{Index, IndexKind};
+use crate::format::interface::Format;
+use crate::format::regenerate::{
+    Inputs, LeftOut, OnUnreadable, Regenerated, Sink, Source, expect_records,
 };
 use crate::manifest::Package;
 use crate::rel_path::RelPath;
@@ -289,7 +291,11 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn add(&mut self, name: &str, written: crate::format::Written) -> Result<(), FormatError> {
+    fn add(
+        &mut self,
+        name: &str,
+        written: crate::format::regenerate::Written,
+    ) -> Result<(), FormatError> {
         let ending = if Rewrite::of(name) == Rewrite::Modules {
             "yaml"
         } else {

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::xml::{Child, Record, Records};
 use super::{REPOMD, digest, location};
 use crate::digest::{Digest, ObjectRef};
-use crate::format::compression::{Compression, split_foreign};
-use crate::format::{FormatError, Index, IndexKind, Open, Presence, Root, Variant};
+use crate::format::compression::{Compression, Open, split_foreign};
+use crate::format::error::FormatError;
+use crate::format::index::{Index, IndexKind, Presence, Variant};
+use crate::format::root::Root;
 use crate::rel_path::RelPath;
 use quick_xml::escape::escape;
 

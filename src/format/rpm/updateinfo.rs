@@ -4,7 +4,9 @@ use std::io::BufRead;
 
 use super::files::join_version;
 use super::xml::{Child, Records};
-use crate::format::{AdvisoryRecord, FormatError, Package};
+use crate::format::error::FormatError;
+use crate::format::reasons::AdvisoryRecord;
+use crate::manifest::Package;
 
 /// Limits in bytes, and per updateinfo: several times the largest real ones.
 const ID_LIMIT: usize = 512;

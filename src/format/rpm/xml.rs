@@ -17,7 +17,7 @@ use quick_xml::reader::Reader;
 
 use super::decoder::LATIN_1;
 use super::limited_reader::{LimitedReader, Recorder};
-use crate::format::FormatError;
+use crate::format::error::FormatError;
 use values::{attributes, resolve, shortened, xml_error};
 
 /// One tag with its attributes, or one piece of text. The largest are descriptions of some 100 KB.

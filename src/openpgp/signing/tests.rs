@@ -457,7 +457,7 @@ fn generated_keys_sign_here_and_in_gpg() {
 
 #[test]
 fn no_two_generated_keys_are_equal_and_bad_user_ids_are_refused() {
-    use crate::openpgp::GenerateError;
+    use crate::openpgp::generate::GenerateError;
     let make = |user_id: &str| SigningKey::generate(SigningKeyKind::Ed25519, user_id, None, NOW);
     let fingerprint = |user_id| make(user_id).unwrap().key.fingerprint();
     assert_ne!(fingerprint("a"), fingerprint("a"));

@@ -5,11 +5,16 @@ use pgp::packet::{RevocationCode, SubpacketData};
 use proptest::prelude::*;
 
 use super::*;
+use crate::openpgp::hasher::HashAlgorithm;
+use crate::openpgp::keyring::Policy;
+use crate::openpgp::streaming::SignatureHasher;
 use crate::openpgp::testing::{
     self, DATA, Extra, Gpgv, MADE, NOW, SIGNED, TestKey, TestSubkey, USER_ID, check, clear_signed,
     expires_after, gpgv, key_expires_after, may_sign, problem,
 };
-use crate::openpgp::{Authority, HashAlgorithm, Policy, SignatureHasher};
+use crate::openpgp::trusted::Authority;
+
+mod post_quantum;
 
 fn keyring(bytes: &[u8]) -> Keyring {
     Keyring::parse(bytes, "keys").unwrap()

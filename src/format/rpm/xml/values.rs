@@ -5,7 +5,7 @@ use std::io;
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesRef, BytesStart};
 
-use crate::format::FormatError;
+use crate::format::error::FormatError;
 
 const ATTRIBUTES_LIMIT: usize = 64;
 

@@ -5,7 +5,7 @@ use quick_xml::XmlVersion;
 use quick_xml::events::BytesStart;
 
 use super::values::{malformed_xml, shortened, xml_error};
-use crate::format::FormatError;
+use crate::format::error::FormatError;
 
 /// A start tag and all of its attributes.
 pub(super) fn check_tag(file: &str, tag: &BytesStart) -> Result<(), FormatError> {

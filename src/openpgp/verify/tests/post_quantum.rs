@@ -15,12 +15,12 @@ use pgp::types::{
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::super::Authority;
-use super::*;
+use super::super::*;
 use crate::openpgp::armor::Raw;
 use crate::openpgp::packets;
 use crate::openpgp::streaming::SignatureHasher;
 use crate::openpgp::testing::{DATA, MADE, NOW, SIGNED, TestKey, USER_ID, may_sign, problem};
+use crate::openpgp::trusted::Authority;
 
 /// As sequoia makes them for rpm 6: version 6, and the primary key signs.
 #[derive(Debug)]

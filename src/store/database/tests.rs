@@ -1,8 +1,9 @@
 //! The store: what is written is read back, also by others, and damage is an error.
 
-use super::records::{HistoryRecord, ObjectRecord, ValidatorRecord};
+use super::super::records::{HistoryRecord, ObjectRecord, ValidatorRecord};
 use super::*;
 use crate::digest::{Algorithm, Digest, ObjectId};
+use crate::exit::Exit;
 use crate::lock::{Mode, Requester};
 use crate::names::RepoId;
 
