@@ -23,7 +23,7 @@ use crate::store::{Reader, Store, StoreError, Transaction};
 pub use create::{NewSnapshot, SnapshotRequest, create};
 pub use delete::{Deletion, OtherPaths, delete};
 pub use states::{State, StateReference, find_state};
-pub use usage::usage;
+pub use usage::{Usage, usage};
 
 /// A snapshot on the command line: `NAME` if only one repository has it, otherwise
 /// `REPOSITORY/NAME`.

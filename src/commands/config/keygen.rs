@@ -8,14 +8,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use crate::cli::{ConfigKeygen, KeyType};
 use crate::commands::Context;
 use crate::config::absolute;
 use crate::error::Error;
 use crate::openpgp::{GenerateError, SigningKey, SigningKeyKind};
 use crate::output::fields;
+use crate::report::GeneratedSigningKey;
 use crate::signing_key::read_passphrase;
 use crate::time;
 
@@ -24,18 +23,6 @@ const SECRET: u32 = 0o600;
 /// Readable by all users, independent of the umask.
 const PUBLIC: u32 = 0o644;
 const DIRECTORY: u32 = 0o755;
-
-#[derive(Serialize)]
-struct GeneratedKey {
-    fingerprint: String,
-    user_id: String,
-    #[serde(rename = "type")]
-    key_type: &'static str,
-    secret_key: String,
-    public_key: String,
-    passphrase_file: Option<String>,
-    configured_in: String,
-}
 
 /// The paths of the new files.
 struct KeyPaths {
@@ -63,7 +50,7 @@ pub fn keygen(context: &Context<'_>, arguments: &ConfigKeygen) -> Result<(), Err
         None => None,
     };
     let configuration = configuration(passphrase_file.as_deref())?;
-    let (kind, key_type) = match arguments.key_type {
+    let (kind, algorithm) = match arguments.key_type {
         KeyType::Ed25519 => (SigningKeyKind::Ed25519, "ed25519"),
         KeyType::Rsa4096 => (SigningKeyKind::Rsa4096, "rsa4096"),
     };
@@ -82,31 +69,34 @@ pub fn keygen(context: &Context<'_>, arguments: &ConfigKeygen) -> Result<(), Err
     written.file(&paths.configuration, &configuration, PUBLIC)?;
     written.keep();
 
-    let generated_key = GeneratedKey {
+    let generated_key = GeneratedSigningKey {
         fingerprint: generated.key.fingerprint(),
         user_id,
-        key_type,
-        secret_key: paths.secret.display().to_string(),
-        public_key: paths.public.display().to_string(),
-        passphrase_file: passphrase_file.map(|path| path.display().to_string()),
-        configured_in: paths.configuration.display().to_string(),
+        algorithm,
+        secret_key: paths.secret,
+        public_key: paths.public,
+        passphrase_file,
+        configured_in: paths.configuration,
     };
     context.output.result(&generated_key, describe)?;
     Ok(())
 }
 
-fn describe(generated_key: &GeneratedKey) -> String {
+fn describe(generated_key: &GeneratedSigningKey) -> String {
     let passphrase = match &generated_key.passphrase_file {
-        Some(path) => format!("the first line of {path}"),
+        Some(path) => format!("the first line of {}", path.display()),
         None => "none: anyone who can read the secret key can sign".to_owned(),
     };
     let text = fields(&[
         ("fingerprint", generated_key.fingerprint.clone()),
         ("user id", generated_key.user_id.clone()),
-        ("secret key", generated_key.secret_key.clone()),
+        ("secret key", generated_key.secret_key.display().to_string()),
         ("passphrase", passphrase),
-        ("public key", generated_key.public_key.clone()),
-        ("configured in", generated_key.configured_in.clone()),
+        ("public key", generated_key.public_key.display().to_string()),
+        (
+            "configured in",
+            generated_key.configured_in.display().to_string(),
+        ),
     ]);
     text + "next: back up the secret key (it cannot be replaced), and install the public key on the \
             clients"
