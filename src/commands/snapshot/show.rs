@@ -1,7 +1,5 @@
 //! `chantal snapshot show`.
 
-use std::collections::BTreeSet;
-
 use crate::cli::OneSnapshot;
 use crate::commands::Context;
 use crate::commands::repo::show::describe_left_out;
@@ -10,7 +8,6 @@ use crate::output::{bytes, count, fields};
 use crate::report::SnapshotDetails;
 use crate::snapshot::{self, SnapshotError};
 use crate::storage;
-use crate::store::Name;
 
 pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error> {
     let Some(store) = storage::open_to_read(&context.config.storage)? else {
@@ -21,28 +18,9 @@ pub fn show(context: &Context<'_>, arguments: &OneSnapshot) -> Result<(), Error>
         .into());
     };
     let snapshot = snapshot::find(&store, &arguments.name)?;
-    let state = &snapshot.record.state;
     let (usage, trees) = store.read(|reader| {
-        let trees = reader.trees()?;
-        let own: BTreeSet<_> = state.manifests().collect();
-        // Its own trees are removed with it.
-        let is_its_own = |name: &Name| match name {
-            Name::State { .. } => false,
-            Name::Snapshot { repository, name } => {
-                *repository == snapshot.repository && *name == snapshot.name
-            }
-            Name::Tree {
-                repository,
-                snapshot: shown,
-                ..
-            } => *repository == snapshot.repository && shown.as_ref() == Some(&snapshot.name),
-        };
-        let names = reader.names()?.into_iter();
-        let others = names
-            .filter(|(name, _)| !is_its_own(name))
-            .map(|(_, manifest)| manifest)
-            .collect();
-        Ok((snapshot::usage(reader, &own, &others)?, trees))
+        let usage = snapshot::exclusive_usage(reader, |name| snapshot.usage_of(name))?;
+        Ok((usage, reader.trees()?))
     })?;
     let published = trees
         .into_iter()
