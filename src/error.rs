@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cleanup::CleanupError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, UnknownRepository};
 use crate::exit::Exit;
 use crate::format::FormatError;
 use crate::interrupt::Interrupted;
@@ -49,7 +49,7 @@ pub enum Error {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
-    Merge(#[from] MergeError),
+    Merge(MergeError),
     #[error(transparent)]
     SigningKey(#[from] KeyFileError),
     #[error(transparent)]
@@ -70,6 +70,28 @@ pub enum Error {
     Several { exit: Exit, errors: Vec<Error> },
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<UnknownRepository> for Error {
+    fn from(error: UnknownRepository) -> Self {
+        match error {
+            UnknownRepository::InvalidDefinition { repository, file } => {
+                Self::InvalidDefinition { repository, file }
+            }
+            UnknownRepository::MayBeInvalid { .. } | UnknownRepository::NotConfigured { .. } => {
+                Self::Usage(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<MergeError> for Error {
+    fn from(error: MergeError) -> Self {
+        match error {
+            MergeError::UnknownRepository(error) => error.into(),
+            error => Self::Merge(error),
+        }
+    }
 }
 
 impl From<CleanupError> for Error {

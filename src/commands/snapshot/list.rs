@@ -14,12 +14,10 @@ pub fn list(context: &Context<'_>, arguments: &SnapshotList) -> Result<(), Error
         Some(store) => store.read(|reader| snapshot::list(reader, repository))?,
         None => Vec::new(),
     };
-    // Snapshots may exist for a repository that is no longer configured; a name that is unknown in
-    // both places is a typo.
-    if snapshots.is_empty()
-        && let Some(repository) = repository
-    {
-        context.repository(repository)?;
+    // Snapshots may exist for a repository that is no longer configured.
+    if let Some(repository) = repository {
+        let stored = snapshots.iter().map(|snapshot| &snapshot.repository);
+        context.config.unless_stored(repository, stored)?;
     }
     let listed: Vec<ListedSnapshot> = snapshots.into_iter().map(ListedSnapshot::from).collect();
     context.output.result(&listed, |listed| {
