@@ -13,11 +13,11 @@ use crate::format::FormatError;
 use crate::interrupt::Interrupted;
 use crate::lock::LockError;
 use crate::names::RepoId;
-use crate::openpgp::SigningKeyError;
+use crate::openpgp::{GenerateError, SigningKeyError};
 use crate::pool::exit_of_io;
 use crate::publish::{PublishError, RequestError};
-use crate::repository::{RemoveError, RepositorySyncError};
-use crate::signing_key::KeyFileError;
+use crate::repository::{CheckFailure, RemoveError, RepositorySyncError};
+use crate::signing_key::{KeyFileError, NewKeyError};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::merge::MergeError;
 use crate::state::StateError;
@@ -94,6 +94,24 @@ impl From<MergeError> for Error {
     }
 }
 
+impl From<NewKeyError> for Error {
+    fn from(error: NewKeyError) -> Self {
+        match error {
+            NewKeyError::Exists { .. } | NewKeyError::NotUtf8 { .. } => {
+                Self::Usage(error.to_string())
+            }
+            NewKeyError::Generate(GenerateError::UserId) => {
+                Self::Usage(format!("--user-id: {error}"))
+            }
+            NewKeyError::Generate(error) => Self::Io(io::Error::other(error)),
+            NewKeyError::Create { ref source, .. } => {
+                Self::Io(io::Error::new(source.kind(), error.to_string()))
+            }
+            NewKeyError::Passphrase(error) => error.into(),
+        }
+    }
+}
+
 impl From<CleanupError> for Error {
     fn from(error: CleanupError) -> Self {
         match error {
@@ -107,6 +125,17 @@ impl From<CleanupError> for Error {
 }
 
 impl Error {
+    /// What the check of a repository found.
+    pub fn from_check(repository: &RepoId, failure: CheckFailure) -> Self {
+        match failure {
+            CheckFailure::Sync(source) => Self::Sync {
+                repository: repository.clone(),
+                source,
+            },
+            CheckFailure::UpstreamMissing { .. } => Self::Usage(failure.to_string()),
+        }
+    }
+
     /// The error of the sync, or dry run, of a repository.
     pub fn from_sync(repository: &RepoId, error: RepositorySyncError) -> Self {
         let repository = repository.clone();

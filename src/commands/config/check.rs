@@ -1,13 +1,12 @@
 //! `chantal config check`.
 
 use crate::commands::{Context, Failure, conclude};
-use crate::config::{Repository, StorageConfig, UpstreamUrl};
+use crate::config::StorageConfig;
 use crate::error::Error;
 use crate::output::table;
 use crate::report::{CheckError, CheckedConfiguration, CheckedKey, CheckedRepository};
 use crate::terminal::escape;
-use crate::trust;
-use crate::{storage, upstream};
+use crate::{repository, storage, upstream};
 
 /// The configuration itself was already loaded without errors, and its warnings were logged. This
 /// checks the files that it refers to: keys, certificates, secrets, and upstreams that are local
@@ -22,16 +21,17 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
         errors.push(Error::Usage(error.to_string()));
     }
     let mut usable = Vec::new();
-    for repository in &context.config.repositories {
-        let found = if repository.enabled {
-            check_repository(context, repository)
+    for definition in &context.config.repositories {
+        let found = if definition.enabled {
+            repository::check(context.config, context.config_dir, definition)
         } else {
             Vec::new()
         };
         if found.is_empty() {
-            usable.push(repository);
+            usable.push(definition);
         }
-        errors.extend(found);
+        let found = found.into_iter();
+        errors.extend(found.map(|failure| Error::from_check(&definition.id, failure)));
     }
     if errors.is_empty() {
         check_storage(&context.config.storage);
@@ -54,41 +54,6 @@ fn check_error(error: &Error) -> CheckError {
         error: error.to_string(),
         failure: Failure::from(error),
     }
-}
-
-/// Finds what prevents an enabled repository from being synced.
-fn check_repository(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
-    let of_sync = |source| Error::Sync {
-        repository: repository.id.clone(),
-        source,
-    };
-    let credentials = upstream::check_credentials(&repository.credentials);
-    let keys = trust::cached_keys(context.config, repository);
-    let mut found = Vec::new();
-    found.extend(credentials.err().map(|source| of_sync(source.into())));
-    found.extend(keys.err().map(|source| of_sync(source.into())));
-    found.extend(missing_upstream(context, repository));
-    found
-}
-
-/// An upstream that is a local path and does not exist. Outside of the configuration directory the
-/// disk may just not be mounted: that is only a warning.
-fn missing_upstream(context: &Context<'_>, repository: &Repository) -> Option<Error> {
-    let path = match &repository.upstream {
-        UpstreamUrl::File(path) if !path.is_dir() => path,
-        _ => return None,
-    };
-    let what = format!(
-        "{}: upstream.url: {} does not exist or is not a directory",
-        repository.file.display(),
-        path.display()
-    );
-    if path.starts_with(context.config_dir) {
-        let what = format!("{what} (a URL begins with https:// or http://)");
-        return Some(Error::Usage(what));
-    }
-    log::warn!("{what}: is its file system mounted?");
-    None
 }
 
 /// Problems of the storage are not errors of the configuration.
