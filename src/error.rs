@@ -8,17 +8,17 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::cleanup::CleanupError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, UnknownRepository};
 use crate::exit::Exit;
 use crate::format::FormatError;
 use crate::interrupt::Interrupted;
 use crate::lock::LockError;
 use crate::names::RepoId;
-use crate::openpgp::SigningKeyError;
+use crate::openpgp::{GenerateError, SigningKeyError};
 use crate::pool::exit_of_io;
 use crate::publish::{PublishError, RequestError};
-use crate::repository::{RemoveError, RepositorySyncError};
-use crate::signing_key::KeyFileError;
+use crate::repository::{CheckFailure, RemoveError, RepositorySyncError};
+use crate::signing_key::{KeyFileError, NewKeyError};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::merge::MergeError;
 use crate::state::StateError;
@@ -51,7 +51,7 @@ pub enum Error {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
-    Merge(#[from] MergeError),
+    Merge(MergeError),
     #[error(transparent)]
     SigningKey(#[from] KeyFileError),
     #[error(transparent)]
@@ -74,6 +74,46 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
+impl From<UnknownRepository> for Error {
+    fn from(error: UnknownRepository) -> Self {
+        match error {
+            UnknownRepository::InvalidDefinition { repository, file } => {
+                Self::InvalidDefinition { repository, file }
+            }
+            UnknownRepository::MayBeInvalid { .. } | UnknownRepository::NotConfigured { .. } => {
+                Self::Usage(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<MergeError> for Error {
+    fn from(error: MergeError) -> Self {
+        match error {
+            MergeError::UnknownRepository(error) => error.into(),
+            error => Self::Merge(error),
+        }
+    }
+}
+
+impl From<NewKeyError> for Error {
+    fn from(error: NewKeyError) -> Self {
+        match error {
+            NewKeyError::Exists { .. } | NewKeyError::NotUtf8 { .. } => {
+                Self::Usage(error.to_string())
+            }
+            NewKeyError::Generate(GenerateError::UserId) => {
+                Self::Usage(format!("--user-id: {error}"))
+            }
+            NewKeyError::Generate(error) => Self::Io(io::Error::other(error)),
+            NewKeyError::Create { ref source, .. } => {
+                Self::Io(io::Error::new(source.kind(), error.to_string()))
+            }
+            NewKeyError::Passphrase(error) => error.into(),
+        }
+    }
+}
+
 impl From<CleanupError> for Error {
     fn from(error: CleanupError) -> Self {
         match error {
@@ -87,6 +127,17 @@ impl From<CleanupError> for Error {
 }
 
 impl Error {
+    /// What the check of a repository found.
+    pub fn from_check(repository: &RepoId, failure: CheckFailure) -> Self {
+        match failure {
+            CheckFailure::Sync(source) => Self::Sync {
+                repository: repository.clone(),
+                source,
+            },
+            CheckFailure::UpstreamMissing { .. } => Self::Usage(failure.to_string()),
+        }
+    }
+
     /// The error of the sync, or dry run, of a repository.
     pub fn from_sync(repository: &RepoId, error: RepositorySyncError) -> Self {
         let repository = repository.clone();

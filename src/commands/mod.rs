@@ -38,28 +38,7 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub fn repository(&self, id: &RepoId) -> Result<&'a Repository, Error> {
-        self.config.repository(id).ok_or_else(|| {
-            if let Some(file) = self.config.broken_file_of(id) {
-                return Error::InvalidDefinition {
-                    repository: id.clone(),
-                    file: file.to_owned(),
-                };
-            }
-            let known: Vec<&str> = self
-                .config
-                .repositories
-                .iter()
-                .map(|repository| repository.id.as_str())
-                .collect();
-            Error::Usage(if let Some(file) = self.config.may_be_about(id) {
-                let file = file.display();
-                format!("unknown repository {id}: {file} is invalid and may define it")
-            } else if known.is_empty() {
-                format!("unknown repository {id}: no repository is configured")
-            } else {
-                format!("unknown repository {id} (known: {})", known.join(", "))
-            })
-        })
+        Ok(self.config.defined_repository(id)?)
     }
 
     /// The selected repositories: all enabled ones, or the named ones, even if they are disabled.

@@ -136,11 +136,9 @@ pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<()
         let (repository, name) = (&snapshot.repository, &snapshot.name);
         TreeSelection::Snapshot { repository, name }.select(&trees)?
     } else if let Some(repository) = &which.repo_id {
-        // Trees may exist for a repository that is no longer configured; a name that is unknown in
-        // both places is a typo.
-        if !trees.values().any(|tree| tree.repository == *repository) {
-            context.repository(repository)?;
-        }
+        // Trees may exist for a repository that is no longer configured.
+        let stored = trees.values().map(|tree| &tree.repository);
+        context.config.unless_stored(repository, stored)?;
         TreeSelection::State { repository }.select(&trees)?
     } else {
         Vec::new()

@@ -30,6 +30,7 @@ mod filters;
 mod global;
 mod layout;
 mod location;
+mod lookup;
 mod parse;
 mod repository;
 mod resolved;
@@ -51,6 +52,7 @@ pub use examples::{EXAMPLE_APT, EXAMPLE_GLOBAL, EXAMPLE_RPM};
 pub use filters::{Dependencies, Filters, Patterns};
 pub use layout::{publish_path_conflict, real};
 pub use location::{HttpUrl, KeySource, UpstreamUrl, absolute};
+pub use lookup::UnknownRepository;
 pub use repository::default_key_name;
 pub use resolved::{
     Config, Credentials, FormatConfig, Freshness, LogFormat, Logging, PackageCheck, Repository,

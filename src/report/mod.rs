@@ -5,10 +5,13 @@
 //! prints or changes the storage.
 
 mod cleanup;
+mod configuration;
+mod diff;
 mod encode;
 mod failure;
 mod published;
 mod removed;
+mod repository;
 mod snapshot;
 mod status;
 mod storage;
@@ -17,11 +20,16 @@ mod trust;
 mod usage;
 
 pub use cleanup::CleanupResult;
+pub use configuration::{
+    CheckError, CheckedConfiguration, CheckedKey, CheckedRepository, GeneratedSigningKey,
+};
+pub use diff::{DiffDetail, DiffTotals, PackageChange, StateComparison};
 pub use failure::Failure;
 pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 pub use removed::RemovedRepository;
-pub use snapshot::{CreatedSnapshot, DeletedSnapshot};
-pub use status::{RepositoryStatus, RootSignature, TreeContent, TreeStatus};
+pub use repository::{HistoryEntry, ListedRepository, RepositoryDetails, StateDetails, TrustedKey};
+pub use snapshot::{CreatedSnapshot, DeletedSnapshot, ListedSnapshot, SnapshotDetails};
+pub use status::{RepositoryStatus, RootSignature};
 pub use storage::{InitializedStorage, Migration, PoolOwner, TakeOverResult};
 pub use sync::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};
 pub use trust::AcceptedKeys;

@@ -10,14 +10,13 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::digest::ObjectId;
 use crate::exit::Exit;
 use crate::interrupt::Interrupted;
 use crate::lock::LockError;
 use crate::names::{RepoId, SnapshotName};
 use crate::pool::exit_of_io;
 use crate::publish::{MissingTree, RecordFate, RequestError, Unpublished, unpublish_tree};
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{self, NameUsage, Snapshot};
 use crate::storage::Storage;
 use crate::store::records::{StateRecord, TreeRecord};
 use crate::store::{Name, Reader, Store, StoreError, Transaction};
@@ -241,24 +240,24 @@ impl RemovalPlan {
         };
         let mut trees = reader.trees()?;
         trees.retain(|_, tree| is_removed(&tree.repository, tree.snapshot.as_ref()));
-        let (mut removed, mut remaining) = (BTreeSet::new(), BTreeSet::new());
-        let mut kept: BTreeSet<ObjectId> = BTreeSet::new();
-        for (name, manifest) in reader.names()? {
-            let is_removed_name = match &name {
-                Name::State { repository } => is_removed(repository, None),
-                Name::Snapshot { repository, name } => is_removed(repository, Some(name)),
-                Name::Tree { path, .. } => trees.contains_key(path),
-            };
-            match (&name, is_removed_name) {
-                (_, true) => removed.insert(manifest),
-                (Name::Snapshot { repository: of, .. }, false) if of == repository => {
-                    kept.insert(manifest);
-                    remaining.insert(manifest)
-                }
-                (_, false) => remaining.insert(manifest),
-            };
-        }
-        let freed = snapshot::usage(reader, &removed, &remaining)?;
+        let is_removed_name = |name: &Name| match name {
+            Name::State { repository } => is_removed(repository, None),
+            Name::Snapshot { repository, name } => is_removed(repository, Some(name)),
+            Name::Tree { path, .. } => trees.contains_key(path),
+        };
+        let freed = snapshot::exclusive_usage(reader, |name| {
+            if is_removed_name(name) {
+                NameUsage::Counted
+            } else {
+                NameUsage::Kept
+            }
+        })?;
+        let kept = snapshot::exclusive_usage(reader, |name| match name {
+            Name::Snapshot { repository: of, .. } if of == repository && !is_removed_name(name) => {
+                NameUsage::Counted
+            }
+            _ => NameUsage::Ignored,
+        })?;
         Ok(Self {
             repository: id.clone(),
             state: reader.repository(repository)?.map(|record| record.state),
@@ -269,7 +268,7 @@ impl RemovalPlan {
             keys,
             freed_objects: freed.own_objects,
             freed_bytes: freed.own_bytes,
-            kept_bytes: snapshot::usage(reader, &kept, &BTreeSet::new())?.bytes,
+            kept_bytes: kept.bytes,
         })
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::thread::ScopedJoinHandle;
 
-use crate::config;
+use crate::config::{Config, UnknownRepository};
 use crate::digest::{ObjectId, ObjectRef};
 use crate::exit::Exit;
 use crate::format::{Format, FormatError, Indexes, Selected, Source};
@@ -60,7 +60,8 @@ pub struct MergeRequest<'a> {
     /// In order of priority: the last one has the highest.
     pub sources: &'a [State],
     pub strategy: Strategy,
-    pub repository: &'a RepoId,
+    /// The repository of the new snapshot; `None` for that of the first source.
+    pub repository: Option<&'a RepoId>,
     pub name: &'a SnapshotName,
     pub description: Option<&'a str>,
     pub identity: &'a Identity,
@@ -68,8 +69,17 @@ pub struct MergeRequest<'a> {
     pub publisher: Option<Publisher<'a>>,
 }
 
+impl<'a> MergeRequest<'a> {
+    /// The repository of the new snapshot.
+    fn target(&self) -> &'a RepoId {
+        self.repository.unwrap_or(&self.sources[0].repository)
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
+    #[error(transparent)]
+    UnknownRepository(#[from] UnknownRepository),
     #[error("snapshot {repository}/{name} already exists")]
     Exists {
         repository: RepoId,
@@ -111,7 +121,8 @@ pub enum MergeError {
 impl MergeError {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Exists { .. }
+            Self::UnknownRepository(_)
+            | Self::Exists { .. }
             | Self::FormatMismatch { .. }
             | Self::LayoutMismatch { .. }
             | Self::TypeMismatch { .. }
@@ -139,7 +150,12 @@ struct Input<'a> {
 }
 
 /// Creates the snapshot, and publishes it if its repository has a `snapshots_path`.
-pub fn merge(storage: &Storage, request: MergeRequest<'_>) -> Result<NewSnapshot, MergeError> {
+pub fn merge(
+    storage: &Storage,
+    config: &Config,
+    request: MergeRequest<'_>,
+) -> Result<NewSnapshot, MergeError> {
+    check_target(config, &request)?;
     Ok(publish(request.publisher, create(storage, request)?))
 }
 
@@ -213,10 +229,16 @@ struct MergedState {
     left_out: BTreeMap<String, String>,
 }
 
-/// Refuses sources whose type is not that of the repository.
-pub fn check_type(repository: &config::Repository, sources: &[State]) -> Result<(), MergeError> {
+/// The repository does not have to be configured if one of the sources is of it; otherwise the
+/// sources must have its type.
+fn check_target(config: &Config, request: &MergeRequest<'_>) -> Result<(), MergeError> {
+    let stored = request.sources.iter().map(|source| &source.repository);
+    let Some(repository) = config.unless_stored(request.target(), stored)? else {
+        return Ok(());
+    };
     let format = repository.format.kind();
-    match sources.iter().find(|source| source.record.format != format) {
+    let is_other = |source: &&State| source.record.format != format;
+    match request.sources.iter().find(is_other) {
         Some(other) => Err(MergeError::TypeMismatch {
             repository: repository.id.clone(),
             format,
@@ -230,19 +252,19 @@ fn existing(
     storage: &Storage,
     request: &MergeRequest<'_>,
 ) -> Result<Option<SnapshotRecord>, MergeError> {
-    Ok(storage.read(|reader| reader.snapshot(request.repository, request.name))?)
+    Ok(storage.read(|reader| reader.snapshot(request.target(), request.name))?)
 }
 
 fn already_exists(request: &MergeRequest<'_>) -> MergeError {
     MergeError::Exists {
-        repository: request.repository.clone(),
+        repository: request.target().clone(),
         name: request.name.clone(),
     }
 }
 
 fn check_request(storage: &Storage, request: &MergeRequest<'_>) -> Result<(), MergeError> {
     // A snapshot that a killed run created but did not publish is accepted if it is identical.
-    let (repository, name) = (request.repository, request.name);
+    let (repository, name) = (request.target(), request.name);
     if existing(storage, request)?.is_some() && !is_unfinished(request.publisher, repository, name)?
     {
         return Err(already_exists(request));
@@ -487,7 +509,7 @@ fn record(
 ) -> Result<Snapshot, MergeError> {
     let built = manifest::build(entries)?;
     let snapshot = |record| Snapshot {
-        repository: request.repository.clone(),
+        repository: request.target().clone(),
         name: request.name.clone(),
         record,
     };
@@ -532,9 +554,9 @@ fn record(
         }
         writer.put_manifest(&built)?;
         // Another run may have created it in the meantime.
-        let is_taken = writer.has_snapshot(request.repository, request.name)?;
+        let is_taken = writer.has_snapshot(request.target(), request.name)?;
         if !is_taken {
-            writer.put_snapshot(request.repository, request.name, &record)?;
+            writer.put_snapshot(request.target(), request.name, &record)?;
         }
         Ok(is_taken)
     })?;

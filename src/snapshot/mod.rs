@@ -18,12 +18,12 @@ use crate::names::{RepoId, SnapshotName, SnapshotNameError};
 use crate::repo_format::RepoFormat;
 use crate::state::StateError;
 use crate::store::records::SnapshotRecord;
-use crate::store::{Reader, Store, StoreError, Transaction};
+use crate::store::{Name, Reader, Store, StoreError, Transaction};
 
 pub use create::{NewSnapshot, SnapshotRequest, create};
 pub use delete::{Deletion, OtherPaths, delete};
 pub use states::{State, StateReference, find_state};
-pub use usage::usage;
+pub use usage::{NameUsage, Usage, exclusive_usage};
 
 /// A snapshot on the command line: `NAME` if only one repository has it, otherwise
 /// `REPOSITORY/NAME`.
@@ -145,6 +145,22 @@ impl fmt::Display for SnapshotReference {
 }
 
 impl Snapshot {
+    /// How a name counts for the disk usage of this snapshot. Its trees are deleted with it.
+    pub fn usage_of(&self, name: &Name) -> NameUsage {
+        let is_this = |repository: &RepoId, name: &SnapshotName| {
+            *repository == self.repository && *name == self.name
+        };
+        match name {
+            Name::Snapshot { repository, name } if is_this(repository, name) => NameUsage::Counted,
+            Name::Tree {
+                repository,
+                snapshot: Some(name),
+                ..
+            } if is_this(repository, name) => NameUsage::Ignored,
+            Name::State { .. } | Name::Snapshot { .. } | Name::Tree { .. } => NameUsage::Kept,
+        }
+    }
+
     /// `REPOSITORY/NAME`, which is never ambiguous.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.repository, self.name)

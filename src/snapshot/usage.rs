@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::ObjectId;
-use crate::store::{Reader, Transaction};
+use crate::store::{Name, Reader, Transaction};
 
 /// Objects in the pool and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,9 +15,36 @@ pub struct Usage {
     pub own_bytes: u64,
 }
 
+/// How a name counts for the disk usage of some names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameUsage {
+    /// Its objects are counted.
+    Counted,
+    /// It needs its objects, so that they are not exclusive.
+    Kept,
+    /// Neither, for example because it is deleted together with the counted names.
+    Ignored,
+}
+
+/// The disk usage of the counted names, and what deleting them would free.
+pub fn exclusive_usage(
+    reader: &Reader,
+    usage_of: impl Fn(&Name) -> NameUsage,
+) -> Transaction<Usage> {
+    let (mut counted, mut kept) = (BTreeSet::new(), BTreeSet::new());
+    for (name, manifest) in reader.names()? {
+        match usage_of(&name) {
+            NameUsage::Counted => _ = counted.insert(manifest),
+            NameUsage::Kept => _ = kept.insert(manifest),
+            NameUsage::Ignored => {}
+        }
+    }
+    usage(reader, &counted, &kept)
+}
+
 /// The objects of `manifests`, and those of them that none of `others` has. Chunks that both sides
 /// share are not read, so that similar states are compared quickly.
-pub fn usage(
+fn usage(
     reader: &Reader,
     manifests: &BTreeSet<ObjectId>,
     others: &BTreeSet<ObjectId>,

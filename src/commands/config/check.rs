@@ -1,86 +1,12 @@
 //! `chantal config check`.
 
-use serde::Serialize;
-
 use crate::commands::{Context, Failure, conclude};
-use crate::config::{Repository, StorageConfig, UpstreamUrl};
+use crate::config::StorageConfig;
 use crate::error::Error;
-use crate::names::RepoId;
-use crate::openpgp::SigningKey;
 use crate::output::table;
-use crate::repo_format::RepoFormat;
+use crate::report::{CheckError, CheckedConfiguration, CheckedKey, CheckedRepository};
 use crate::terminal::escape;
-use crate::trust;
-use crate::{storage, time, upstream};
-
-#[derive(Serialize)]
-struct CheckResult {
-    base_path: String,
-    /// `null` when none is configured.
-    signing_key: Option<CheckedKey>,
-    /// Without the repositories in `errors`.
-    repositories: Vec<CheckedRepository>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<CheckedError>,
-}
-
-#[derive(Serialize)]
-struct CheckedError {
-    error: String,
-    #[serde(flatten)]
-    failure: Failure,
-}
-
-#[derive(Serialize)]
-struct CheckedKey {
-    fingerprint: String,
-    user_id: Option<String>,
-    /// Fingerprint of the signing subkey, or of the primary key.
-    signing_fingerprint: String,
-    expires: Option<String>,
-}
-
-#[derive(Serialize)]
-struct CheckedRepository {
-    repository: RepoId,
-    #[serde(rename = "type")]
-    format: RepoFormat,
-    enabled: bool,
-    upstream: String,
-    file: String,
-}
-
-impl From<&Error> for CheckedError {
-    fn from(error: &Error) -> Self {
-        Self {
-            error: error.to_string(),
-            failure: Failure::from(error),
-        }
-    }
-}
-
-impl From<&Repository> for CheckedRepository {
-    fn from(repository: &Repository) -> Self {
-        Self {
-            repository: repository.id.clone(),
-            format: repository.format.kind(),
-            enabled: repository.enabled,
-            upstream: repository.upstream.to_string(),
-            file: repository.file.display().to_string(),
-        }
-    }
-}
-
-impl From<&SigningKey> for CheckedKey {
-    fn from(key: &SigningKey) -> Self {
-        Self {
-            fingerprint: key.fingerprint(),
-            user_id: key.summary(time::now()).user_id,
-            signing_fingerprint: key.signing_fingerprint(),
-            expires: key.expires().map(time::rfc3339),
-        }
-    }
-}
+use crate::{repository, storage, upstream};
 
 /// The configuration itself was already loaded without errors, and its warnings were logged. This
 /// checks the files that it refers to: keys, certificates, secrets, and upstreams that are local
@@ -95,25 +21,26 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
         errors.push(Error::Usage(error.to_string()));
     }
     let mut usable = Vec::new();
-    for repository in &context.config.repositories {
-        let found = if repository.enabled {
-            check_repository(context, repository)
+    for definition in &context.config.repositories {
+        let found = if definition.enabled {
+            repository::check(context.config, context.config_dir, definition)
         } else {
             Vec::new()
         };
         if found.is_empty() {
-            usable.push(repository);
+            usable.push(definition);
         }
-        errors.extend(found);
+        let found = found.into_iter();
+        errors.extend(found.map(|failure| Error::from_check(&definition.id, failure)));
     }
     if errors.is_empty() {
         check_storage(&context.config.storage);
     }
-    let checked = CheckResult {
-        base_path: context.config.storage.base_path.display().to_string(),
+    let checked = CheckedConfiguration {
+        base_path: context.config.storage.base_path.clone(),
         signing_key: signing_key.map(CheckedKey::from),
         repositories: usable.into_iter().map(CheckedRepository::from).collect(),
-        errors: errors.iter().map(CheckedError::from).collect(),
+        errors: errors.iter().map(check_error).collect(),
     };
     let broken = context.config.broken.len();
     context
@@ -122,39 +49,11 @@ pub fn check(context: &Context<'_>) -> Result<(), Error> {
     conclude(errors)
 }
 
-/// Finds what prevents an enabled repository from being synced.
-fn check_repository(context: &Context<'_>, repository: &Repository) -> Vec<Error> {
-    let of_sync = |source| Error::Sync {
-        repository: repository.id.clone(),
-        source,
-    };
-    let credentials = upstream::check_credentials(&repository.credentials);
-    let keys = trust::cached_keys(context.config, repository);
-    let mut found = Vec::new();
-    found.extend(credentials.err().map(|source| of_sync(source.into())));
-    found.extend(keys.err().map(|source| of_sync(source.into())));
-    found.extend(missing_upstream(context, repository));
-    found
-}
-
-/// An upstream that is a local path and does not exist. Outside of the configuration directory the
-/// disk may just not be mounted: that is only a warning.
-fn missing_upstream(context: &Context<'_>, repository: &Repository) -> Option<Error> {
-    let path = match &repository.upstream {
-        UpstreamUrl::File(path) if !path.is_dir() => path,
-        _ => return None,
-    };
-    let what = format!(
-        "{}: upstream.url: {} does not exist or is not a directory",
-        repository.file.display(),
-        path.display()
-    );
-    if path.starts_with(context.config_dir) {
-        let what = format!("{what} (a URL begins with https:// or http://)");
-        return Some(Error::Usage(what));
+fn check_error(error: &Error) -> CheckError {
+    CheckError {
+        error: error.to_string(),
+        failure: Failure::from(error),
     }
-    log::warn!("{what}: is its file system mounted?");
-    None
 }
 
 /// Problems of the storage are not errors of the configuration.
@@ -170,7 +69,7 @@ fn check_storage(places: &StorageConfig) {
     }
 }
 
-fn describe(checked: &CheckResult, broken: usize) -> String {
+fn describe(checked: &CheckedConfiguration, broken: usize) -> String {
     let rows: Vec<Vec<String>> = checked
         .repositories
         .iter()
@@ -200,7 +99,7 @@ fn describe(checked: &CheckResult, broken: usize) -> String {
     } else if checked.errors.is_empty() {
         text += &format!(
             "configuration OK: {repositories} {noun}, storage {}",
-            checked.base_path
+            checked.base_path.display()
         );
     } else if repositories > 0 {
         text += &format!("{repositories} valid {noun}");

@@ -1,59 +1,11 @@
 //! `chantal repo history`.
 
-use serde::Serialize;
-
 use crate::cli::RepoHistory;
 use crate::commands::Context;
 use crate::error::Error;
 use crate::output::{bytes, table};
-use crate::report::SyncResult;
+use crate::report::HistoryEntry;
 use crate::storage;
-use crate::store::records::{HistoryRecord, SyncOutcome};
-use crate::time::rfc3339;
-
-#[derive(Serialize)]
-struct HistoryEntry {
-    started: String,
-    finished: String,
-    outcome: SyncResult,
-    error: Option<String>,
-    packages: u64,
-    packages_added: u64,
-    packages_removed: u64,
-    requests: u64,
-    bytes_downloaded: u64,
-    manifest: Option<String>,
-    signed_by: Vec<String>,
-    packages_signed_by: Vec<String>,
-    /// Indexes and files of the upstream that are not in the published metadata.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    left_out: Vec<String>,
-}
-
-impl From<HistoryRecord> for HistoryEntry {
-    fn from(record: HistoryRecord) -> Self {
-        let outcome = SyncResult::from(&record.outcome);
-        let error = match record.outcome {
-            SyncOutcome::Changed | SyncOutcome::Unchanged => None,
-            SyncOutcome::Failed(error) => Some(error),
-        };
-        Self {
-            started: rfc3339(record.started),
-            finished: rfc3339(record.finished),
-            outcome,
-            error,
-            packages: record.packages,
-            packages_added: record.packages_added,
-            packages_removed: record.packages_removed,
-            requests: record.requests,
-            bytes_downloaded: record.bytes_downloaded,
-            manifest: record.manifest.map(|manifest| manifest.to_string()),
-            signed_by: record.signed_by,
-            packages_signed_by: record.packages_signed_by,
-            left_out: record.left_out,
-        }
-    }
-}
 
 pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Error> {
     let repository = context.repository(&arguments.repository.repo_id)?;
@@ -81,7 +33,7 @@ pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Err
                     ),
                 };
                 vec![
-                    past.started.clone(),
+                    past.started.to_string(),
                     past.packages.to_string(),
                     format!("+{} -{}", past.packages_added, past.packages_removed),
                     past.requests.to_string(),

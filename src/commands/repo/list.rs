@@ -1,44 +1,17 @@
 //! `chantal repo list`.
 
-use serde::Serialize;
-
 use crate::commands::Context;
-use crate::config::{PackageCheck, RootCheck};
-use crate::digest::ObjectId;
+use crate::config::PackageCheck;
 use crate::error::Error;
-use crate::names::RepoId;
 use crate::output::{bytes, table};
-use crate::repo_format::RepoFormat;
-use crate::report::{RepositoryStatus, RootSignature};
+use crate::report::{ListedRepository, RepositoryStatus, RootSignature};
 use crate::storage;
-use crate::store::records::StateRecord;
 use crate::time::rfc3339;
-
-#[derive(Serialize)]
-struct RepositoryRow {
-    repository: RepoId,
-    #[serde(rename = "type")]
-    format: RepoFormat,
-    enabled: bool,
-    upstream: String,
-    /// How roots are checked.
-    root_signature: RootCheck,
-    /// How packages are checked; `None` for a format whose packages are not signed themselves.
-    package_signatures: Option<PackageCheck>,
-    /// Whether the current packages were verified; also `None` before the first sync.
-    packages_verified: Option<bool>,
-    packages: Option<u64>,
-    bytes: Option<u64>,
-    synced_at: Option<String>,
-    checked_at: Option<String>,
-    manifest: Option<ObjectId>,
-    signed_by: Vec<String>,
-}
 
 pub fn list(context: &Context<'_>) -> Result<(), Error> {
     let store = storage::open_to_read(&context.config.storage)?;
     let all = RepositoryStatus::read_all(&context.config.repositories, store.as_ref())?;
-    let listed: Vec<RepositoryRow> = all.iter().map(RepositoryRow::from).collect();
+    let listed: Vec<ListedRepository> = all.iter().map(ListedRepository::from).collect();
     context.output.result(&listed, |listed| {
         if listed.is_empty() {
             return "no repositories configured".to_owned();
@@ -57,29 +30,6 @@ pub fn list(context: &Context<'_>) -> Result<(), Error> {
         table(&headings, &rows)
     })?;
     Ok(())
-}
-
-impl From<&RepositoryStatus<'_>> for RepositoryRow {
-    fn from(status: &RepositoryStatus<'_>) -> Self {
-        let definition = status.definition;
-        let state = status.state();
-        let checked_at = status.record.as_ref().map(|record| record.checked_at);
-        Self {
-            repository: definition.id.clone(),
-            format: definition.format.kind(),
-            enabled: definition.enabled,
-            upstream: definition.upstream.to_string(),
-            root_signature: definition.trust.root,
-            package_signatures: status.package_check(),
-            packages_verified: status.packages_verified(),
-            packages: state.map(|state| state.packages),
-            bytes: state.map(|state| state.bytes),
-            synced_at: state.map(|state| rfc3339(state.synced_at)),
-            checked_at: checked_at.map(rfc3339),
-            manifest: state.map(|state| state.manifest),
-            signed_by: state.map(StateRecord::signed_by).unwrap_or_default(),
-        }
-    }
 }
 
 fn row(status: &RepositoryStatus<'_>) -> Vec<String> {

@@ -16,17 +16,6 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
     for reference in &arguments.sources {
         sources.push(find_state(&storage.store, reference)?);
     }
-    let repository = match &arguments.repo_id {
-        // The repository does not have to be configured, but a name that is unknown everywhere is a
-        // typo.
-        Some(name) if sources.iter().any(|source| source.repository == *name) => name.clone(),
-        Some(name) => {
-            let repository = context.repository(name)?;
-            merge::check_type(repository, &sources)?;
-            repository.id.clone()
-        }
-        None => sources[0].repository.clone(),
-    };
     let identity = Identity {
         suite: arguments.suite.clone(),
         codename: arguments.codename.clone(),
@@ -41,15 +30,15 @@ pub fn merge(context: &Context<'_>, arguments: &SnapshotMerge) -> Result<(), Err
             MergeStrategy::Latest => Strategy::Latest,
             MergeStrategy::KeepAll => Strategy::KeepAll,
         },
-        repository: &repository,
+        repository: arguments.repo_id.as_ref(),
         name: &arguments.name,
         description: arguments.description.as_deref(),
         identity: &identity,
         publisher: (!arguments.no_publish).then_some(publisher),
     };
-    let created = merge::merge(&storage, request)?;
+    let created = merge::merge(&storage, context.config, request)?;
     for warning in created.snapshot.record.state.warnings() {
-        log::warn!("{repository}/{}: {warning}", created.snapshot.name);
+        log::warn!("{}: {warning}", created.snapshot.full_name());
     }
     let (created, failed) = result_of(created);
     context.output.result(&created, describe)?;

@@ -1,0 +1,261 @@
+//! Configured repositories: all of them as a list, one in detail, and the past syncs of one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::encode::{Timestamp, optional_path, path, paths};
+use super::status::{RepositoryStatus, TreeContent, TreeStatus};
+use super::sync::SyncResult;
+use crate::config::{KeySource, PackageCheck, RootCheck};
+use crate::digest::ObjectId;
+use crate::names::RepoId;
+use crate::openpgp::KeySummary;
+use crate::repo_format::RepoFormat;
+use crate::store::records::{HistoryRecord, StateRecord, SyncOutcome};
+
+/// A repository in the list of all of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListedRepository {
+    pub repository: RepoId,
+    #[serde(rename = "type")]
+    pub format: RepoFormat,
+    pub enabled: bool,
+    pub upstream: String,
+    /// How roots are checked.
+    pub root_signature: RootCheck,
+    /// How packages are checked; `None` for a format whose packages are not signed themselves.
+    pub package_signatures: Option<PackageCheck>,
+    /// Whether the current packages were verified; also `None` before the first sync.
+    pub packages_verified: Option<bool>,
+    pub packages: Option<u64>,
+    pub bytes: Option<u64>,
+    pub synced_at: Option<Timestamp>,
+    pub checked_at: Option<Timestamp>,
+    pub manifest: Option<ObjectId>,
+    pub signed_by: Vec<String>,
+}
+
+impl From<&RepositoryStatus<'_>> for ListedRepository {
+    fn from(status: &RepositoryStatus<'_>) -> Self {
+        let definition = status.definition;
+        let state = status.state();
+        let checked_at = status.record.as_ref().map(|record| record.checked_at);
+        Self {
+            repository: definition.id.clone(),
+            format: definition.format.kind(),
+            enabled: definition.enabled,
+            upstream: definition.upstream.to_string(),
+            root_signature: definition.trust.root,
+            package_signatures: status.package_check(),
+            packages_verified: status.packages_verified(),
+            packages: state.map(|state| state.packages),
+            bytes: state.map(|state| state.bytes),
+            synced_at: state.map(|state| Timestamp(state.synced_at)),
+            checked_at: checked_at.map(Timestamp),
+            manifest: state.map(|state| state.manifest),
+            signed_by: state.map(StateRecord::signed_by).unwrap_or_default(),
+        }
+    }
+}
+
+/// Everything about one repository.
+#[derive(Clone, Debug, Serialize)]
+pub struct RepositoryDetails {
+    pub repository: RepoId,
+    #[serde(rename = "type")]
+    pub format: RepoFormat,
+    pub enabled: bool,
+    #[serde(serialize_with = "path")]
+    pub file: PathBuf,
+    pub upstream: String,
+    pub root_signature: RootCheck,
+    /// `None` for a format whose packages are not signed themselves.
+    pub package_signatures: Option<PackageCheck>,
+    /// The sources of the trusted keys.
+    pub key_sources: Vec<String>,
+    /// The trusted keys that are already stored.
+    pub keys: Vec<TrustedKey>,
+    #[serde(serialize_with = "optional_path")]
+    pub latest_path: Option<PathBuf>,
+    pub auto_publish: bool,
+    pub state: Option<StateDetails>,
+    pub published: Vec<TreeDetails>,
+    /// Unpublished paths, which syncs skip.
+    #[serde(serialize_with = "paths", skip_serializing_if = "Vec::is_empty")]
+    pub unpublished: Vec<PathBuf>,
+}
+
+/// A key that is trusted for a repository.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrustedKey {
+    pub fingerprint: String,
+    pub user_id: Option<String>,
+    pub created: Timestamp,
+    pub expires: Option<Timestamp>,
+    /// Why signatures by this key and its subkeys are not accepted, if so.
+    pub problem: Option<String>,
+    pub signing_subkeys: Vec<String>,
+}
+
+/// The current state of a repository.
+#[derive(Clone, Debug, Serialize)]
+pub struct StateDetails {
+    pub manifest: ObjectId,
+    pub packages: u64,
+    pub bytes: u64,
+    pub upstream_date: Option<Timestamp>,
+    /// If the last root has no date: the newest date of earlier roots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest_upstream_date: Option<Timestamp>,
+    pub upstream_valid_until: Option<Timestamp>,
+    pub synced_at: Timestamp,
+    pub checked_at: Timestamp,
+    pub signed_by: Vec<String>,
+    pub packages_signed_by: BTreeMap<String, u64>,
+    /// `None` for a format whose packages are not signed themselves.
+    pub packages_verified: Option<bool>,
+    /// Indexes that are not in the metadata, because clients cannot read them or the upstream did
+    /// not provide them, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, String>,
+}
+
+/// A path where a state or snapshot of a repository is published.
+#[derive(Clone, Debug, Serialize)]
+pub struct TreeDetails {
+    #[serde(serialize_with = "path")]
+    pub path: PathBuf,
+    pub published_at: Timestamp,
+    /// Whether its content is the current state, possibly with a root generated by chantal.
+    pub current: bool,
+    /// The tree is missing: its disk may not be mounted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub missing: bool,
+    pub earlier_generations: usize,
+}
+
+impl RepositoryDetails {
+    /// `keys` are the trusted keys that are already stored. This looks for the published trees in
+    /// the file system.
+    pub fn new(status: &RepositoryStatus<'_>, keys: Vec<KeySummary>) -> io::Result<Self> {
+        let definition = status.definition;
+        let key_sources = definition.trust.keys.iter().map(|key| match key {
+            KeySource::Http(url) => url.to_string(),
+            KeySource::File(path) => path.display().to_string(),
+        });
+        let published = status.published().map(TreeDetails::of);
+        Ok(Self {
+            repository: definition.id.clone(),
+            format: definition.format.kind(),
+            enabled: definition.enabled,
+            file: definition.file.clone(),
+            upstream: definition.upstream.to_string(),
+            root_signature: definition.trust.root,
+            package_signatures: status.package_check(),
+            key_sources: key_sources.collect(),
+            keys: keys.into_iter().map(TrustedKey::from).collect(),
+            latest_path: definition.publish.latest_path.clone(),
+            auto_publish: definition.publish.auto,
+            state: StateDetails::of(status),
+            published: published.collect::<Result<_, _>>()?,
+            unpublished: status.unpublished().map(|tree| tree.path.clone()).collect(),
+        })
+    }
+}
+
+impl From<KeySummary> for TrustedKey {
+    fn from(key: KeySummary) -> Self {
+        let problem = key.signing_problem().map(ToString::to_string);
+        let subkeys = key.subkeys.into_iter();
+        let can_sign = subkeys.filter(|subkey| subkey.problem.is_none());
+        Self {
+            fingerprint: key.fingerprint,
+            user_id: key.user_id,
+            created: Timestamp(key.created),
+            expires: key.expires.map(Timestamp),
+            problem,
+            signing_subkeys: can_sign.map(|subkey| subkey.fingerprint).collect(),
+        }
+    }
+}
+
+impl StateDetails {
+    fn of(status: &RepositoryStatus<'_>) -> Option<Self> {
+        let record = status.record.as_ref()?;
+        let state = &record.state;
+        Some(Self {
+            manifest: state.manifest,
+            packages: state.packages,
+            bytes: state.bytes,
+            upstream_date: state.date().map(Timestamp),
+            newest_upstream_date: record.newest_root_date.map(Timestamp),
+            upstream_valid_until: state.valid_until().map(Timestamp),
+            synced_at: Timestamp(state.synced_at),
+            checked_at: Timestamp(record.checked_at),
+            signed_by: state.signed_by(),
+            packages_signed_by: state.packages_signed_by.clone(),
+            packages_verified: status.packages_verified(),
+            left_out: state.absent(),
+        })
+    }
+}
+
+impl TreeDetails {
+    fn of(tree: &TreeStatus) -> io::Result<Self> {
+        Ok(Self {
+            path: tree.path.clone(),
+            published_at: Timestamp(tree.record.published_at),
+            current: tree.content == TreeContent::Current,
+            missing: tree.is_missing()?,
+            earlier_generations: tree.record.earlier.len(),
+        })
+    }
+}
+
+/// A past sync of a repository.
+#[derive(Clone, Debug, Serialize)]
+pub struct HistoryEntry {
+    pub started: Timestamp,
+    pub finished: Timestamp,
+    pub outcome: SyncResult,
+    pub error: Option<String>,
+    pub packages: u64,
+    pub packages_added: u64,
+    pub packages_removed: u64,
+    pub requests: u64,
+    pub bytes_downloaded: u64,
+    pub manifest: Option<ObjectId>,
+    pub signed_by: Vec<String>,
+    pub packages_signed_by: Vec<String>,
+    /// Indexes and files of the upstream that are not in the published metadata.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+}
+
+impl From<HistoryRecord> for HistoryEntry {
+    fn from(record: HistoryRecord) -> Self {
+        let outcome = SyncResult::from(&record.outcome);
+        let error = match record.outcome {
+            SyncOutcome::Changed | SyncOutcome::Unchanged => None,
+            SyncOutcome::Failed(error) => Some(error),
+        };
+        Self {
+            started: Timestamp(record.started),
+            finished: Timestamp(record.finished),
+            outcome,
+            error,
+            packages: record.packages,
+            packages_added: record.packages_added,
+            packages_removed: record.packages_removed,
+            requests: record.requests,
+            bytes_downloaded: record.bytes_downloaded,
+            manifest: record.manifest,
+            signed_by: record.signed_by,
+            packages_signed_by: record.packages_signed_by,
+            left_out: record.left_out,
+        }
+    }
+}
