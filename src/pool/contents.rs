@@ -17,8 +17,10 @@ use super::layout::OBJECTS;
 use super::objects::hash;
 use super::place::Pool;
 
-/// The largest object, in bytes, that is read into memory: twice the limit for a root.
-pub const SMALL_MAX: u64 = 64 << 20;
+/// Limit for a root, signature or key of an upstream, in bytes: they are read into memory.
+pub const UPSTREAM_SMALL_MAX: u64 = 32 << 20;
+/// The same for those that are stored or published: generated roots and joined keys can be larger.
+pub const SMALL_MAX: u64 = 2 * UPSTREAM_SMALL_MAX;
 
 impl Pool {
     /// Calls `each` for every object file. Files with other names are ignored.

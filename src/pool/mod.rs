@@ -36,7 +36,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-pub use contents::SMALL_MAX;
+pub use contents::{SMALL_MAX, UPSTREAM_SMALL_MAX};
 pub use error::{PoolError, exit_of_io};
 pub use incoming::{Begin, Incoming};
 pub use marker::{Marker, Owner};

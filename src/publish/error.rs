@@ -14,6 +14,7 @@ use crate::openpgp::SigningError;
 use crate::pool::exit_of_io;
 use crate::rel_path::RelPath;
 use crate::signing_key::KeyFileError;
+use crate::state::RootError;
 use crate::store::StoreError;
 
 /// An error of a request to publish or unpublish.
@@ -161,6 +162,19 @@ impl PublishError {
             Self::Lock(error) => error.exit(),
             Self::Io(error) => exit_of_io(error),
             Self::NotOwner { .. } => Exit::Other,
+        }
+    }
+}
+
+impl From<RootError> for PublishError {
+    fn from(error: RootError) -> Self {
+        match error {
+            RootError::NotFound { manifest } => Self::NoRoot { manifest },
+            RootError::ObjectMissing { path, object } => {
+                let path = path.to_string();
+                Self::ObjectMissing { path, object }
+            }
+            RootError::Io(error) => Self::Io(error),
         }
     }
 }

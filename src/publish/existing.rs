@@ -14,10 +14,10 @@ use super::error::PublishError;
 use super::foreign_files::{ExtraFiles, holds_only_pool_files, reject_foreign_files};
 use super::layout::Layout;
 use super::request::{PreparedRequest, PublishMode};
-use super::root;
 use super::tree::LockedTree;
 use crate::mounts;
 use crate::regular_file::is_absent;
+use crate::state::root_source;
 use crate::storage::Storage;
 use crate::store::records::{DirectoryId, TreeRecord};
 
@@ -217,7 +217,7 @@ fn check_unrecorded(
     record: Option<TreeRecord>,
 ) -> Result<Inspection, PublishError> {
     let has_root = match prepared.format() {
-        Some(format) => root::source(tree.storage, prepared.request.manifest, format)?
+        Some(format) => root_source(&tree.storage.store, prepared.request.manifest, format)?
             .is_some_and(|source| source.path().below(tree.path).is_file()),
         None => false,
     };

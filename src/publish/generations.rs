@@ -10,10 +10,10 @@ use fs_err as fs;
 use super::error::PublishError;
 use super::foreign_files::ExtraFiles;
 use super::request::PreparedRequest;
-use super::root;
 use super::tree::LockedTree;
 use crate::digest::ObjectId;
 use crate::pool::SMALL_MAX;
+use crate::state::root_source;
 use crate::store::records::{Generation, TreeRecord};
 
 /// Dates further in the future were set by a wrong clock: clients reject such roots, and later
@@ -116,7 +116,7 @@ fn published_root_date(
     let Some(format) = prepared.format() else {
         return Ok(None);
     };
-    let Some(source) = root::source(tree.storage, prepared.request.manifest, format)? else {
+    let Some(source) = root_source(&tree.storage.store, prepared.request.manifest, format)? else {
         return Ok(None);
     };
     let mut bytes = Vec::new();

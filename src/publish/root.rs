@@ -8,10 +8,11 @@ use super::error::PublishError;
 use super::request::{OlderRootPolicy, PreparedRequest, RootChoice};
 use super::tree::LockedTree;
 use crate::digest::ObjectId;
-use crate::format::{Format, RootSource, ValidUntil, root_text};
+use crate::format::{Format, RootSource, ValidUntil};
 use crate::manifest::{self, Built, Entry, Role};
 use crate::openpgp::{Keyring, SigningKey};
 use crate::rel_path::RelPath;
+use crate::state::read_root;
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
@@ -117,17 +118,15 @@ fn generate_root(
     valid_until: ValidUntil,
 ) -> Result<Built, PublishError> {
     let mut entries = storage.read(|reader| reader.entries(manifest))?;
-    let source = root_among(&entries, signer.format).ok_or(PublishError::NoRoot { manifest })?;
-    let found = entries.iter().find(|entry| entry.path == *source.path());
-    let bytes = found.map(|entry| read(storage, entry)).transpose()?;
-    let text = root_text(&source, &bytes.unwrap_or_default()).map_err(PublishError::Root)?;
+    let root = read_root(&storage.pool, manifest, entries.iter(), signer.format)?;
+    let text = root.text().map_err(PublishError::Root)?;
     let dated = signer.format.dated(&text, date, valid_until);
-    let plain = signer.format.plain(&source);
+    let plain = signer.format.plain(&root.source);
     signer
         .format
         .read_back(&plain, &dated)
         .map_err(PublishError::Root)?;
-    let mut files = signed(dated, &source, signer, date)?;
+    let mut files = signed(dated, &root.source, signer, date)?;
     if let Some(key) = signer.key {
         files.extend(key_files(storage, &entries, key, signer)?);
     }
@@ -153,29 +152,6 @@ fn generate_root(
     Ok(manifest::build(entries)?)
 }
 
-fn root_among(entries: &[Entry], format: &dyn Format) -> Option<RootSource> {
-    let roots = entries.iter().filter(|entry| entry.role == Role::Root);
-    format.root_among(&mut roots.map(|entry| &entry.path))
-}
-
-/// The paths of the root of a manifest.
-pub fn source(
-    storage: &Storage,
-    manifest: ObjectId,
-    format: &dyn Format,
-) -> Result<Option<RootSource>, PublishError> {
-    let mut roots = Vec::new();
-    storage.read(|reader| {
-        reader.each_entry(manifest, &mut |entry| {
-            if entry.role == Role::Root {
-                roots.push(entry);
-            }
-            Ok(())
-        })
-    })?;
-    Ok(root_among(&roots, format))
-}
-
 fn set_modified(storage: &Storage, object: ObjectId, time: i64) -> Result<(), PublishError> {
     let since = std::time::Duration::from_secs(u64::try_from(time).unwrap_or(0));
     let file = storage.pool.open_object(object)?;
@@ -184,7 +160,7 @@ fn set_modified(storage: &Storage, object: ObjectId, time: i64) -> Result<(), Pu
         .set_modified(std::time::SystemTime::UNIX_EPOCH + since)?)
 }
 
-fn read(storage: &Storage, entry: &Entry) -> Result<Vec<u8>, PublishError> {
+fn read_key(storage: &Storage, entry: &Entry) -> Result<Vec<u8>, PublishError> {
     let bytes = storage.pool.read_small(entry.object)?;
     bytes.ok_or_else(|| PublishError::ObjectMissing {
         path: entry.path.to_string(),
@@ -232,7 +208,7 @@ fn key_files(
             Some(entry) if entry.role == Role::Key && file.is_shared => {
                 // Clients of this tree may trust the upstream's key, and continue to work with
                 // either.
-                let trusted = Keyring::parse(&read(storage, entry)?, entry.path.as_str());
+                let trusted = Keyring::parse(&read_key(storage, entry)?, entry.path.as_str());
                 if let Ok(trusted) = trusted {
                     keyring.extend(trusted);
                 }

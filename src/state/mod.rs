@@ -1,16 +1,18 @@
-//! Opens stored states, and reads and writes their indexes.
+//! Reads the roots of stored states, and reads and writes their indexes.
 //!
-//! - The root of the state is parsed again to find out what the files in the manifest are: nothing
-//!   depends on the current configuration of the repository. For APT these are the indexes of all
-//!   mirrored components and architectures.
-//! - Only objects of the state are read: the root by its own digest, indexes by their digests in
-//!   the root.
+//! - Only objects of the state are read: the root ([`read_root`]) by its own digest, indexes by
+//!   their digests in the root.
+//! - To open a state ([`OpenState`]), its root is parsed again to find out what the files in the
+//!   manifest are: nothing depends on the current configuration of the repository. For APT these
+//!   are the indexes of all mirrored components and architectures.
 //! - New indexes ([`PoolSink`]) are read back before anything refers to them.
 //!
-//! Diff, merge, re-dating and publishing work on states this way.
+//! Diffs and merges open states. Publishing reads the root that it signs or gives a new date. Syncs
+//! with filters read indexes from the pool and write new ones.
 
 mod indexes;
 mod new_indexes;
+mod root;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader};
@@ -28,6 +30,7 @@ use crate::store::{Store, StoreError};
 
 pub use indexes::PooledIndexes;
 pub use new_indexes::PoolSink;
+pub use root::{RootError, read_root, root_source};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -55,6 +58,16 @@ impl StateError {
             | Self::Format(_) => Exit::Damaged,
             Self::Store(error) => error.exit(),
             Self::Io(error) => exit_of_io(error),
+        }
+    }
+}
+
+impl From<RootError> for StateError {
+    fn from(error: RootError) -> Self {
+        match error {
+            RootError::NotFound { manifest } => Self::RootMissing { manifest },
+            RootError::ObjectMissing { path, object } => Self::ObjectMissing { path, object },
+            RootError::Io(error) => Self::Io(error),
         }
     }
 }
@@ -95,17 +108,10 @@ impl<'a> OpenState<'a> {
             .filter(|entry| is_metadata(entry))
             .map(|entry| (&entry.path, entry))
             .collect();
-        // If the indexes are new ones, the root is not the upstream's.
-        let roots = entries.values().filter(|entry| entry.role == Role::Root);
-        let rules = state.format.rules();
-        let root = rules
-            .root_among(&mut roots.map(|entry| &entry.path))
-            .and_then(|source| entries.get(source.path()))
-            .ok_or(StateError::RootMissing {
-                manifest: state.manifest,
-            })?;
-        let selected = rules.everything(&root.path);
-        let trusted = trusted_root(pool, root, selected.as_ref())?;
+        let format = state.format.rules();
+        let root = read_root(pool, state.manifest, entries.values().copied(), format)?;
+        let selected = format.everything(root.source.path());
+        let trusted = root.into_trusted()?;
         let Root { indexes, .. } = selected.open_root(&trusted)?;
         let mut objects = HashMap::new();
         let present = indexes.into_iter().filter_map(|mut index| {
@@ -195,19 +201,4 @@ fn open(pool: &Pool, path: &RelPath, object: ObjectId) -> Result<fs_err::File, S
 fn missing(path: &RelPath, object: ObjectId) -> StateError {
     let path = path.clone();
     StateError::ObjectMissing { path, object }
-}
-
-fn trusted_root(pool: &Pool, root: &Entry, selected: &dyn Selected) -> Result<Trusted, StateError> {
-    let bytes = pool
-        .read_small(root.object)?
-        .ok_or_else(|| missing(&root.path, root.object))?;
-    let is_inline = selected
-        .roots()
-        .iter()
-        .any(|source| matches!(source, format::RootSource::Inline { path } if *path == root.path));
-    if is_inline {
-        Ok(Trusted::of_state_inline(&bytes, root.path.as_str())?)
-    } else {
-        Ok(Trusted::of_state(bytes))
-    }
 }

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::config;
 use crate::interrupt::Interrupt;
-use crate::pool::BUFFER;
+use crate::pool::{BUFFER, UPSTREAM_SMALL_MAX};
 use crate::regular_file::is_absent;
 use crate::rel_path::RelPath;
 
@@ -25,8 +25,6 @@ use super::http::{self, Conditions, Http, Response};
 use super::limiter::Limiter;
 use super::validators::Validators;
 
-/// Limit for roots, signatures and keys, which are read into memory.
-pub const SMALL_FILE_MAX: u64 = 32 * 1024 * 1024;
 /// The result of requesting a small file.
 #[derive(Debug)]
 pub enum Small {
@@ -157,15 +155,15 @@ impl Upstream {
             }
             let from = answer.url.clone();
             let mut bytes = Vec::new();
-            let limit = SMALL_FILE_MAX + 1;
+            let limit = UPSTREAM_SMALL_MAX + 1;
             self.read_all(&mut answer.reader(), &from, limit, &mut |part| {
                 bytes.extend_from_slice(part);
                 Ok(())
             })?;
-            if bytes.len() as u64 > SMALL_FILE_MAX {
+            if bytes.len() as u64 > UPSTREAM_SMALL_MAX {
                 return Err(UpstreamError::TooLarge {
                     url: from,
-                    limit: SMALL_FILE_MAX,
+                    limit: UPSTREAM_SMALL_MAX,
                 });
             }
             Ok(Small::Body {
@@ -181,13 +179,13 @@ impl Upstream {
             return Ok(Small::Missing);
         };
         let mut bytes = Vec::new();
-        file.take(SMALL_FILE_MAX + 1)
+        file.take(UPSTREAM_SMALL_MAX + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| unreadable(path, &error))?;
-        if bytes.len() as u64 > SMALL_FILE_MAX {
+        if bytes.len() as u64 > UPSTREAM_SMALL_MAX {
             return Err(UpstreamError::TooLarge {
                 url: path.display().to_string(),
-                limit: SMALL_FILE_MAX,
+                limit: UPSTREAM_SMALL_MAX,
             });
         }
         self.count(bytes.len() as u64)?;
