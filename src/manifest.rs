@@ -120,8 +120,18 @@ pub struct Package {
     pub name: String,
     /// As the format writes it in full: `1:2.3-4` in both formats, the epoch left out when it is 0.
     pub version: String,
-    /// `amd64`, `x86_64`, `all`, `noarch`; sources are `source` (apt) and `src` (rpm).
+    /// `amd64`, `x86_64`, `all`, `noarch`; sources are [`Package::SOURCE`] (apt) and `src` (rpm).
     pub architecture: String,
+}
+
+impl Package {
+    /// The architecture of a source package that consists of several files.
+    pub const SOURCE: &str = "source";
+
+    /// Whether other packages, or other versions of this one, may have some of its files too.
+    pub fn may_share_files(&self) -> bool {
+        self.architecture == Self::SOURCE
+    }
 }
 
 impl fmt::Display for Package {

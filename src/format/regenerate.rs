@@ -41,7 +41,7 @@ impl Chosen {
 
     /// Marks a package as chosen, independent of its files.
     pub fn note(&mut self, package: &Package) {
-        if package.architecture == "source" {
+        if package.may_share_files() {
             let source = (package.name.clone(), package.version.clone());
             self.sources.insert(source);
         }
@@ -53,7 +53,7 @@ impl Chosen {
             let source = (package.name.clone(), package.version.clone());
             self.sources.contains(&source)
         };
-        self.has(path) && (package.architecture != "source" || is_noted())
+        self.has(path) && (!package.may_share_files() || is_noted())
     }
 
     /// Adds the packages of another choice.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Failure;
 use super::encode::{Timestamp, optional_path, path};
+use super::failure::Failure;
 use crate::config::Repository;
 use crate::names::RepoId;
 use crate::openpgp::SigningKey;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Failure;
 use super::encode::{Timestamp, path};
+use super::failure::Failure;
 use crate::names::{RepoId, SnapshotName};
 use crate::publish::{GeneratedRoot, Outcome, Published, Removal, Summary, Unpublished};
 use crate::repo_format::RepoFormat;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use super::encode::{Timestamp, paths};
-use super::{Failure, PublishedTree, UnpublishedTree};
+use super::failure::Failure;
+use super::published::{PublishedTree, UnpublishedTree};
 use crate::digest::ObjectId;
 use crate::names::{RepoId, SnapshotName};
 use crate::publish::Published;

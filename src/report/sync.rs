@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{CreatedSnapshot, Failure, PublishedTree};
+use super::failure::Failure;
+use super::published::PublishedTree;
+use super::snapshot::CreatedSnapshot;
 use crate::digest::ObjectId;
 use crate::names::RepoId;
 use crate::openpgp::Signer;

@@ -1,7 +1,8 @@
 //! Creates snapshots of current states, either all of them or none, and publishes each one whose
 //! repository has a `snapshots_path`.
 
-use super::{Snapshot, SnapshotError, list};
+use super::error::SnapshotError;
+use super::named::{Snapshot, list};
 use crate::names::{RepoId, SnapshotName};
 use crate::publish::{Destination, PublishMode, Published, Publisher, RequestError};
 use crate::publish::{snapshot_path, was_never_published};

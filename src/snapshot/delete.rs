@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Snapshot, SnapshotError};
+use super::error::SnapshotError;
+use super::named::Snapshot;
 use crate::config::Config;
 use crate::publish::{
     MissingTree, RecordFate, RequestError, Unpublished, recover_tree, snapshot_path, unpublish_tree,

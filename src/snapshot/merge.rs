@@ -5,45 +5,34 @@
 //! original records of the packages; only the path of a package changes if another package of the
 //! result already uses it.
 
+mod error;
+mod input;
 mod packages;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
+use std::collections::BTreeMap;
 use std::thread::ScopedJoinHandle;
 
-use crate::config::{Config, UnknownRepository};
+use crate::config::Config;
 use crate::digest::{ObjectId, ObjectRef};
-use crate::exit::Exit;
-use crate::format::{Format, FormatError, Indexes, Selected, Source};
-use crate::interrupt::Interrupted;
-use crate::manifest::{self, Entry, ManifestError, Package, Role};
+use crate::format::{Format, Source};
+use crate::manifest::{self, Entry, Role};
 use crate::names::{RepoId, SnapshotName};
 use crate::openpgp::Keyring;
-use crate::pool::exit_of_io;
 use crate::publish::Publisher;
 use crate::rel_path::RelPath;
-use crate::repo_format::RepoFormat;
 use crate::storage::Storage;
-use crate::store::StoreError;
 use crate::store::records::{ObjectRecord, RootRecord, SnapshotRecord, StateRecord};
 use crate::threads;
 
 use super::create::{NewSnapshot, is_unfinished, publish};
-use super::{Snapshot, State};
-use crate::state::{OpenState, PoolSink, PooledIndexes, StateError};
+use super::named::Snapshot;
+use super::states::State;
+use crate::state::PoolSink;
+use input::Input;
 use packages::{assign_paths, package_entries, select_packages};
 
-/// Which packages are selected if several sources have them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// All versions from the last source that has the name and architecture.
-    Rightmost,
-    /// The highest version for each name, architecture and module stream; if several are equal,
-    /// that of the last source.
-    Latest,
-    /// Every version; if several sources have the same version, that of the last source.
-    KeepAll,
-}
+pub use error::MergeError;
+pub use packages::Strategy;
 
 /// Fields of the new Release file that differ from those of the last source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,79 +63,6 @@ impl<'a> MergeRequest<'a> {
     fn target(&self) -> &'a RepoId {
         self.repository.unwrap_or(&self.sources[0].repository)
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum MergeError {
-    #[error(transparent)]
-    UnknownRepository(#[from] UnknownRepository),
-    #[error("snapshot {repository}/{name} already exists")]
-    Exists {
-        repository: RepoId,
-        name: SnapshotName,
-    },
-    /// Names and types of the two states.
-    #[error("cannot merge {} ({}) with {} ({}): different types", first.0, first.1, other.0, other.1)]
-    FormatMismatch {
-        first: (String, RepoFormat),
-        other: (String, RepoFormat),
-    },
-    #[error("cannot merge {flat} (flat repository) with {other} (not a flat repository)")]
-    LayoutMismatch { flat: String, other: String },
-    /// The repository of the new snapshot has a different type than the sources.
-    #[error("{repository} has the type {format}, but the sources have the type {sources}")]
-    TypeMismatch {
-        repository: RepoId,
-        format: RepoFormat,
-        sources: RepoFormat,
-    },
-    #[error("{field} is not supported for repositories of type rpm")]
-    UnsupportedField { field: &'static str },
-    #[error("{state}: {source}")]
-    Stored { state: String, source: StateError },
-    #[error("{state}: {path} is listed in the indexes, but not in the manifest")]
-    NotInManifest { state: String, path: RelPath },
-    #[error(transparent)]
-    Format(#[from] FormatError),
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-impl MergeError {
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::UnknownRepository(_)
-            | Self::Exists { .. }
-            | Self::FormatMismatch { .. }
-            | Self::LayoutMismatch { .. }
-            | Self::TypeMismatch { .. }
-            | Self::UnsupportedField { .. } => Exit::Usage,
-            Self::Stored { source, .. } => source.exit(),
-            Self::NotInManifest { .. } => Exit::Damaged,
-            Self::Format(error) => error.exit(),
-            Self::Io(error) => exit_of_io(error),
-            Self::Manifest(_) => Exit::Refused,
-            Self::Interrupted(_) => Exit::Interrupted,
-            Self::Store(error) => error.exit(),
-        }
-    }
-}
-
-/// An opened source.
-struct Input<'a> {
-    name: String,
-    stored: OpenState<'a>,
-    /// The entries of the manifest by path.
-    entries: HashMap<RelPath, Entry>,
-    /// Every package, once for each of its files.
-    packages: Vec<(Package, RelPath)>,
-    streams: HashMap<Package, String>,
 }
 
 /// Creates the snapshot, and publishes it if its repository has a `snapshots_path`.
@@ -329,85 +245,6 @@ fn open_all<'a>(storage: &'a Storage, sources: &[State]) -> Result<Vec<Input<'a>
         );
         opened.collect()
     })
-}
-
-impl<'a> Input<'a> {
-    fn open(storage: &'a Storage, state: &State) -> Result<Self, MergeError> {
-        let name = state.full_name();
-        let entries = storage.read(|reader| reader.entries(state.record.manifest))?;
-        let stored = OpenState::of_entries(&storage.pool, &state.record, &entries);
-        let stored = stored.map_err(|source| MergeError::Stored {
-            state: name.clone(),
-            source,
-        })?;
-        let by_path = entries.into_iter().map(|entry| (entry.path.clone(), entry));
-        let entries: HashMap<RelPath, Entry> = by_path.collect();
-        let streams = stored.selected.streams(&stored.indexes)?;
-        let packages = listed_packages(stored.selected.as_ref(), &stored.indexes)?;
-        Ok(Self {
-            name,
-            stored,
-            entries,
-            packages,
-            streams,
-        })
-    }
-
-    fn read(
-        &self,
-        storage: &Storage,
-        path: &RelPath,
-        object: ObjectId,
-    ) -> Result<Vec<u8>, MergeError> {
-        let bytes = storage.pool.read_small(object)?;
-        bytes.ok_or_else(|| MergeError::Stored {
-            state: self.name.clone(),
-            source: StateError::ObjectMissing {
-                path: path.clone(),
-                object,
-            },
-        })
-    }
-
-    fn stream(&self, package: &Package) -> &str {
-        self.streams.get(package).map_or("", String::as_str)
-    }
-}
-
-/// The packages in the indexes, each file once. A manifest has only one of several packages that
-/// share a file.
-fn listed_packages(
-    selected: &dyn Selected,
-    indexes: &PooledIndexes<'_>,
-) -> Result<Vec<(Package, RelPath)>, FormatError> {
-    let mut packages = Vec::new();
-    let mut seen: HashSet<(Package, RelPath)> = HashSet::new();
-    for index in indexes
-        .all
-        .iter()
-        .filter(|index| index.kind.lists_packages())
-    {
-        // Packages for all architectures are listed in the index of each architecture.
-        let is_repeated = indexes
-            .all
-            .iter()
-            .filter(|other| other.kind == index.kind)
-            .count()
-            > 1;
-        indexes.read(index, &mut |text| {
-            selected.read_index(index, text, &mut |reference| {
-                let Some(package) = reference.package else {
-                    return Ok(());
-                };
-                let file = (package, reference.path);
-                if !is_repeated || seen.insert(file.clone()) {
-                    packages.push(file);
-                }
-                Ok(())
-            })
-        })?;
-    }
-    Ok(packages)
 }
 
 /// Files such as installer images. If several sources have the same path, the last source is used,

@@ -1,20 +1,11 @@
-//! References to states on the command line: a snapshot or the current state of a repository.
+//! Existing states: snapshots and the current states of repositories.
 
-use std::fmt;
-
-use super::{SnapshotError, SnapshotReference, list};
-use crate::names::{RepoId, SnapshotName, SnapshotNameError};
+use super::error::SnapshotError;
+use super::named::list;
+use super::reference::StateReference;
+use crate::names::{RepoId, SnapshotName};
 use crate::store::Store;
 use crate::store::records::StateRecord;
-
-/// `REPOSITORY/NAME`, `REPOSITORY/latest`, or `NAME` or `REPOSITORY` if only one state matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StateReference {
-    Snapshot(SnapshotReference),
-    Latest(RepoId),
-    /// A name that can be a snapshot or a repository, which means its current state.
-    Either(SnapshotName, RepoId),
-}
 
 /// An existing state.
 #[derive(Clone, Debug)]
@@ -23,44 +14,6 @@ pub struct State {
     /// `None` for the current state of the repository.
     pub snapshot: Option<SnapshotName>,
     pub record: StateRecord,
-}
-
-impl StateReference {
-    pub fn parse(text: &str) -> Result<Self, SnapshotNameError> {
-        match text.split_once('/') {
-            Some((repository, SnapshotName::LATEST)) => {
-                Ok(Self::Latest(RepoId::parse(repository)?))
-            }
-            Some(_) => Ok(Self::Snapshot(SnapshotReference::parse(text)?)),
-            None => Ok(Self::Either(
-                SnapshotName::parse(text)?,
-                RepoId::parse(text)?,
-            )),
-        }
-    }
-
-    fn matches(&self, state: &State) -> bool {
-        match (self, &state.snapshot) {
-            (Self::Latest(repository) | Self::Either(_, repository), None) => {
-                state.repository == *repository
-            }
-            (Self::Either(name, _), Some(snapshot)) => snapshot == name,
-            (Self::Snapshot(reference), Some(snapshot)) => {
-                reference.matches(&state.repository, snapshot)
-            }
-            (Self::Latest(_), Some(_)) | (Self::Snapshot(_), None) => false,
-        }
-    }
-}
-
-impl fmt::Display for StateReference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Snapshot(reference) => reference.fmt(f),
-            Self::Latest(repository) => write!(f, "{repository}/{}", SnapshotName::LATEST),
-            Self::Either(name, _) => name.fmt(f),
-        }
-    }
 }
 
 impl State {
@@ -88,7 +41,10 @@ pub fn find_state(store: &Store, reference: &StateReference) -> Result<State, Sn
     });
     let mut all: Vec<State> = current.chain(named).collect();
     let matching: Vec<usize> = (0..all.len())
-        .filter(|index| reference.matches(&all[*index]))
+        .filter(|index| {
+            let state = &all[*index];
+            reference.matches(&state.repository, state.snapshot.as_ref())
+        })
         .collect();
     match matching[..] {
         [index] => Ok(all.swap_remove(index)),
@@ -103,20 +59,5 @@ pub fn find_state(store: &Store, reference: &StateReference) -> Result<State, Sn
                 .map(|index| all[*index].full_name())
                 .collect(),
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_names_a_state() {
-        for text in ["n", "r/n", "r/latest"] {
-            assert_eq!(StateReference::parse(text).unwrap().to_string(), text);
-        }
-        for bad in ["", "latest", "/latest", "r/", "a/b/c", "../latest", "-x"] {
-            assert!(StateReference::parse(bad).is_err(), "{bad:?}");
-        }
     }
 }

@@ -12,7 +12,7 @@ use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::format::{
     Chosen, FormatError, Index, IndexKind, Indexes, Reference, Root, Selected, Variant,
 };
-use crate::manifest::{Entry, Package, Role};
+use crate::manifest::{Entry, Role};
 use crate::rel_path::RelPath;
 use crate::state::PooledIndexes;
 
@@ -226,7 +226,9 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
         }
         match (&first.package, file.package) {
             // Clients would only accept one of them.
-            (Some(one), Some(other)) if *one != other && !are_sources(one, &other) => {
+            (Some(one), Some(other))
+                if *one != other && !(one.may_share_files() && other.may_share_files()) =>
+            {
                 return Err(SyncError::TwoContents {
                     path: file.path,
                     first: one.to_string(),
@@ -242,11 +244,6 @@ fn add_file(files: &mut BTreeMap<RelPath, Reference>, file: Reference) -> Result
     }
     files.insert(file.path.clone(), file);
     Ok(())
-}
-
-/// Whether both are APT source packages: several can share a tarball.
-fn are_sources(one: &Package, other: &Package) -> bool {
-    one.architecture == "source" && other.architecture == "source"
 }
 
 /// An index that declares a wrong size for a known object is invalid, although the object is not.

@@ -275,9 +275,6 @@ fn there_are_no_circles_inside_of_folders() {
     assert!(circles.is_empty(), "{}", circles.join("\n"));
 }
 
-/// Files that still import from the file that declares them.
-const IMPORTS_FROM_ABOVE: [&str; 1] = ["src/snapshot/merge/packages.rs"];
-
 /// `x.rs` is above the files in `x/`, which it declares: they import nothing that it defines.
 #[test]
 fn files_below_a_file_do_not_import_from_it() {
@@ -287,8 +284,7 @@ fn files_below_a_file_do_not_import_from_it() {
             continue;
         };
         let is_test = ["tests.rs", "testing.rs"].contains(&file) || folder.ends_with("/tests");
-        let is_listed = IMPORTS_FROM_ABOVE.contains(&path.as_str());
-        if is_test || is_listed || !files.contains_key(&format!("{folder}.rs")) {
+        if is_test || !files.contains_key(&format!("{folder}.rs")) {
             continue;
         }
         for name in used_in_folder(folder, text) {

@@ -46,7 +46,7 @@ pub(super) fn references(
         file,
         required(file, above, "Package", name)?,
         required(file, above, "Version", version)?,
-        "source",
+        Package::SOURCE,
     )?;
     if sha512.is_none() && sha256.is_none() {
         return Err(FormatError::NoDigest {

@@ -18,7 +18,8 @@ use crate::manifest::{Entry, Role};
 use crate::pool::Pool;
 use crate::store::{Reader, Store, Transaction};
 
-use super::{SnapshotError, State};
+use super::error::SnapshotError;
+use super::states::State;
 use crate::state::{OpenState, StateError};
 
 pub use pairing::{Change, Pair};

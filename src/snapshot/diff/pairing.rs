@@ -91,7 +91,7 @@ impl Sides {
     pub fn pairs(self, order: VersionOrder) -> Vec<Pair> {
         let mut pairs = Vec::new();
         for ((name, architecture), [mut from, mut to]) in self.0 {
-            if architecture == "source" {
+            if architecture == Package::SOURCE {
                 remove_shared_files(&mut from, &mut to);
             }
             let first = pairs.len();

@@ -271,7 +271,7 @@ fn origins(
         let Some(version) = version(pair) else {
             continue;
         };
-        if pair.architecture == "source" {
+        if pair.architecture == Package::SOURCE {
             found.insert(place, (pair.name.clone(), version.to_owned()));
         } else {
             let versions = wanted.entry(&pair.name).or_default();

@@ -2,14 +2,27 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Input, MergeError, Strategy};
+use super::error::MergeError;
+use super::input::Input;
 use crate::digest::ObjectId;
 use crate::format::{Chosen, FormatError};
-use crate::manifest::{Entry, Role};
+use crate::manifest::{Entry, Package, Role};
 use crate::rel_path::RelPath;
 
+/// Which packages are selected if several sources have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// All versions from the last source that has the name and architecture.
+    Rightmost,
+    /// The highest version for each name, architecture and module stream; if several are equal,
+    /// that of the last source.
+    Latest,
+    /// Every version; if several sources have the same version, that of the last source.
+    KeepAll,
+}
+
 /// For each source, the positions of its selected packages in `Input::packages`.
-pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
+pub fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<Vec<usize>> {
     type Candidate<'p> = (usize, usize, &'p str);
     let compare = inputs[0].stored.selected.format().version_order();
     let mut groups: HashMap<(&str, &str, &str), Vec<Candidate<'_>>> = HashMap::new();
@@ -55,7 +68,7 @@ pub(super) fn select_packages(inputs: &[Input<'_>], strategy: Strategy) -> Vec<V
 }
 
 /// Assigns another path to a package if the path is already used by different content.
-pub(super) fn assign_paths(
+pub fn assign_paths(
     inputs: &[Input<'_>],
     selected: &[Vec<usize>],
 ) -> Result<Vec<Chosen>, MergeError> {
@@ -76,8 +89,8 @@ pub(super) fn assign_paths(
                     path: path.clone(),
                 })?;
             let key = match (package.architecture.as_str(), path.parent()) {
-                ("source", Some(parent)) => format!("{parent}/"),
-                ("source", None) => "/".to_owned(),
+                (Package::SOURCE, Some(parent)) => format!("{parent}/"),
+                (Package::SOURCE, None) => "/".to_owned(),
                 _ => path.to_string(),
             };
             chosen.note(package);
@@ -138,7 +151,7 @@ fn in_directory(path: &RelPath, name: &str) -> Result<RelPath, FormatError> {
 }
 
 /// The manifest entries of the selected packages.
-pub(super) fn package_entries(
+pub fn package_entries(
     inputs: &[Input<'_>],
     selected: &[Vec<usize>],
     chosen: &[Chosen],
