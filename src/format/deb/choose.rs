@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 use std::io::BufRead;
 
 use super::dependencies::{DependencyFields, Dpkg, UDEB, add_dependencies};
+use super::fields::text;
 use super::stanza::{Stanzas, Values};
-use super::{packages, sources, text};
+use super::{packages, sources};
 use crate::config::{Dependencies, Filters};
 use crate::format::choose::{Chooser, UnfilteredIndexes};
 use crate::format::dependency_closure::{Candidate, PackageSet, Target};

@@ -2,7 +2,9 @@
 
 use super::packages::read_origins;
 use super::release::with_fields;
-use super::{Apt, Release, redated, version};
+use super::release::{Release, redated};
+use super::selection::Apt;
+use super::version;
 use crate::format::error::FormatError;
 use crate::format::index::{Index, IndexKind};
 use crate::format::interface::{Format, Selected, VersionOrder};

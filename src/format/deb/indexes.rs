@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::release::{ListedFile, Release, component_directory, last_segment};
-use super::{Apt, Layout, Scope};
+use super::selection::{Apt, Layout, Scope};
 use crate::format::compression::{Compression, Open, split_foreign};
 use crate::format::error::FormatError;
 use crate::format::index::{Index, IndexKind, Presence, Variant};

@@ -1,7 +1,7 @@
 //! What is chosen from Release files as archives write them.
 
+use super::super::selection::{Apt, Selection};
 use super::super::tests::selection;
-use super::super::{Apt, Selection};
 use super::*;
 use crate::format::interface::Selected;
 use crate::openpgp::Trusted;

@@ -9,10 +9,12 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufRead, Write};
 
+use super::format::AptFormat;
 use super::metadata::TextOrder;
 use super::record_writer::RecordWriter;
+use super::selection::{Apt, Layout, Scope};
 use super::stanza::{Stanzas, Values, with_field};
-use super::{Apt, AptFormat, Layout, Scope, metadata, packages, release, sources};
+use super::{metadata, packages, release, sources};
 use crate::digest::{Algorithm, Hasher, ObjectRef};
 use crate::format::compression::{Compression, split_foreign};
 use crate::format::error::FormatError;

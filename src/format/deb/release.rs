@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::dates;
+use super::fields::text;
 use super::stanza::Stanzas;
-use super::{dates, text};
 use crate::digest::{Algorithm, Digest};
 use crate::format::error::FormatError;
 use crate::format::root::ValidUntil;

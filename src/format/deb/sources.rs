@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
+use super::fields::{required, text};
 use super::stanza::{Stanzas, Values};
-use super::{required, text};
 use crate::digest::{Algorithm, Digest};
 use crate::format::error::FormatError;
 use crate::format::index::{Index, Reference};

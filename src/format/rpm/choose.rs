@@ -7,8 +7,9 @@ use std::io::BufRead;
 
 use super::dependencies::RpmRules;
 use super::files::{CHILDREN, package};
+use super::selection::Rpm;
 use super::xml::{Child, Records};
-use super::{Rpm, architectures, comps, dependencies};
+use super::{architectures, comps, dependencies};
 use crate::format::choose::{Chooser, UnfilteredIndexes};
 use crate::format::dependency_closure::{Candidate, LimitExceeded, PackageSet, Target};
 use crate::format::error::FormatError;

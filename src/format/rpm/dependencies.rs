@@ -9,9 +9,10 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::io::BufRead;
 
+use super::fields::location;
 use super::files::{full_version, join_version};
 use super::xml::{Child, Records};
-use super::{architectures, evr, location, rich};
+use super::{architectures, evr, rich};
 use crate::config::Dependencies;
 use crate::format::dependency_closure::{
     Closure, Connective, DependencyRules, LimitExceeded, PackageSet, Preference, Relation,

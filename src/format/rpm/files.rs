@@ -2,8 +2,8 @@
 
 use std::io::BufRead;
 
+use super::fields::{digest, location, size};
 use super::xml::{Child, Record, Records};
-use super::{digest, location, size};
 use crate::format::error::FormatError;
 use crate::format::index::Reference;
 use crate::manifest::Package;

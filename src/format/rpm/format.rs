@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use super::{Rpm, Selection, evr, package, read_root, updateinfo};
+use super::selection::{Rpm, Selection};
+use super::{evr, package, repomd, updateinfo};
 use crate::config::Filters;
 use crate::format::error::{FormatError, PackageError};
 use crate::format::interface::{Format, Selected, VersionOrder};
@@ -56,7 +57,7 @@ impl Format for RpmFormat {
     }
 
     fn read_back(&self, path: &RelPath, text: &[u8]) -> Result<(), FormatError> {
-        let read = read_root(path.as_str(), text);
+        let read = repomd::read(path.as_str(), text);
         read.map(drop).map_err(FormatError::into_read_back_error)
     }
 

@@ -10,8 +10,10 @@ use std::io::{BufRead, Write};
 
 use super::elements::{DECLARATION, Elements, KeptPackages, OutputState, Rewrite};
 use super::files::read_primary;
+use super::format::RpmFormat;
+use super::repomd::{REPOMD, static_path};
 use super::xml::Records;
-use super::{REPOMD, RpmFormat, comps, modules, repomd, static_path};
+use super::{comps, modules, repomd};
 use crate::digest::ObjectRef;
 use crate::format::compression::Compression;
 use crate::format::error::{FormatError, not_written};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::fields::{self, digest, location};
 use super::xml::{Child, Record, Records};
-use super::{REPOMD, digest, location};
 use crate::digest::{Digest, ObjectRef};
 use crate::format::compression::{Compression, Open, split_foreign};
 use crate::format::error::FormatError;
@@ -11,6 +11,9 @@ use crate::format::index::{Index, IndexKind, Presence, Variant};
 use crate::format::root::Root;
 use crate::rel_path::RelPath;
 use quick_xml::escape::escape;
+
+/// Where clients look for the root.
+pub const REPOMD: &str = "repodata/repomd.xml";
 
 /// A repository has about 20 types of metadata.
 const INDEXES_LIMIT: usize = 1000;
@@ -124,9 +127,9 @@ fn index(file: &str, data: &Child, children: &Record<6>) -> Result<Index, Format
         also: None,
         // A weak digest is ignored: the downloaded file is verified with another one.
         digest: open_checksum.and_then(|checksum| digest(file, name, Some(checksum)).ok()),
-        size: super::size(file, name, "open-size", text(open_size).as_deref())?,
+        size: fields::size(file, name, "open-size", text(open_size).as_deref())?,
     };
-    let size = super::size(file, name, "size", text(size).as_deref())?;
+    let size = fields::size(file, name, "size", text(size).as_deref())?;
     if compression == Compression::Plain {
         // An uncompressed file is its own content. For an unsupported format (zchunk) the
         // declaration is not used.
@@ -235,6 +238,11 @@ fn revision(file: &str, mut bytes: &[u8]) -> Result<Option<u64>, FormatError> {
         _ => None,
     };
     Ok(revision)
+}
+
+/// A path that is known to be valid.
+pub fn static_path(path: &'static str) -> RelPath {
+    RelPath::parse(path).expect("a plain path")
 }
 
 #[cfg(test)]
