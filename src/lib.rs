@@ -34,24 +34,27 @@
 //! 2. [`commands::repo::sync`] opens the storage ([`storage::Storage::open_to_sync`]) with its
 //!    [`lock`], and [`repository::RepositorySync::sync`] opens a session for each repository
 //!    ([`sync::Session::open`]).
-//! 3. [`sync::Session::sync`] runs the stages in order. The first one fetches the root
-//!    (`sync::root::RootFetcher`, [`upstream::Upstream::small`]), loads the trusted keys
-//!    ([`trust::TrustedKeys::keyring`]) and verifies it ([`openpgp::Keyring::verify_inline`] or
-//!    `verify_detached`).
-//! 4. [`format::Selected::open_root`] returns the indexes that the root lists.
-//!    `sync::plan::Planner` downloads them, and [`format::Selected::choose`] reads from them which
-//!    packages are selected: each with its path relative to the URL of the upstream, digest and
-//!    size ([`format::Reference`]).
-//! 5. `sync::fetch::Fetcher` downloads files that are missing in the pool: [`pool::Pool::begin`]
-//!    reserves the digest, [`upstream::Upstream::download`] requests the URL, and
+//! 3. [`sync::Session::sync`] runs the stages in order. `RootFetcher::fetch` requests the root
+//!    ([`upstream::Upstream::small`]), and `RootVerifier::verify_inline` (or `verify_detached`)
+//!    verifies it ([`openpgp::Keyring::verify_inline`]) with the trusted keys
+//!    ([`trust::TrustedKeys::keyring`]).
+//! 4. [`format::Selected::open_root`] returns the indexes that the root lists, and
+//!    `freshness::check` rejects a root that is outdated. `Planner::plan` has the indexes
+//!    downloaded (`indexes::fetch`), and [`format::Selected::choose`] reads from them which packages
+//!    are selected: each with its path relative to the URL of the upstream, digest and size
+//!    ([`format::Reference`]).
+//! 5. `packages::fetch` passes the missing files to `Fetcher::fetch`: [`pool::Pool::begin`] reserves
+//!    the digest, [`upstream::Upstream::download`] requests the URL, and
 //!    [`pool::Incoming::commit`] gives the file its name in the pool after its digest was verified.
-//! 6. `sync::verify::PackageChecks` verifies the signature inside the package.
-//! 7. `sync::build::StateBuilder` lists the package with all other files to be published
-//!    ([`manifest::build`]), and `sync::commit::SyncRecorder` records the new state of the repository
-//!    in one transaction ([`storage::Storage::write`]).
-//! 8. [`publish::Publisher::state`] decides where the state is published and with which root; the
-//!    tree is staged as hard links and exchanged with the previous one (see [`publish`]). It
-//!    contains the package at its path.
+//! 6. `PackageChecks::check` verifies the signature inside the package.
+//! 7. `StateBuilder::build` lists the package with all other files to be published
+//!    ([`manifest::build`]), and `SyncRecorder::record_change` records the new state of the
+//!    repository in one transaction ([`storage::Storage::write`]).
+//! 8. [`publish::Publisher::state`] decides where the state is published and with which root.
+//!    `replace::publish` locks the tree, completes an interrupted run (`recover::recover`), checks
+//!    what exists at the path (`existing::inspect`), chooses the root (`root::choose_root`), lists
+//!    the files (`Layout::new`), links them into a staging directory (`stage::fill`) and exchanges
+//!    that with the previous tree (`exchange::exchange`). The package is at its path.
 //! 9. [`report`] has the result, and [`output::Output::step`] prints it.
 //!
 //! # Layers

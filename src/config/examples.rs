@@ -32,7 +32,7 @@ pub fn write_examples(config_dir: &Path, written: &mut Vec<String>) -> io::Resul
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             file => file?,
         };
-        // Half an example would stay for good: the next run writes none where there is a configuration.
+        // Half an example would stay: the next run writes none where there is a configuration.
         if let Err(error) = file.write_all(text.as_bytes()) {
             let _ = fs_err::remove_file(&path);
             return Err(error);

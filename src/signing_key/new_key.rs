@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{KeyFileError, read_passphrase};
+use super::configured::{KeyFileError, read_passphrase};
 use crate::openpgp::{GenerateError, SigningKey, SigningKeyKind};
 use crate::time;
 

@@ -26,7 +26,8 @@ pub struct Storage {
 /// What the storage was opened for.
 pub(super) enum Purpose {
     Change(PoolAccess),
-    /// The store is read-only, and the pool is a scratch pool on top of the real one ([`super::dry_run`]).
+    /// The store is read-only, and the pool is a scratch pool on top of the real one
+    /// ([`super::dry_run`]).
     DryRun {
         /// Removed when it is dropped.
         _directory: Option<tempfile::TempDir>,

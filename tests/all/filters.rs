@@ -254,7 +254,7 @@ fn without_its_filters_a_repository_does_not_freeze_its_clients() {
         } else {
             let stderr = mirror.sync().exits(2).stderr;
             assert!(
-                stderr.contains("apt ignores a root that is older"),
+                stderr.contains("apt ignores metadata that is older"),
                 "{stderr}"
             );
             mirror.tree().assert_same(&before);

@@ -1,7 +1,5 @@
 //! The configured signing key: read from its file when something is signed.
 
-mod new_key;
-
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -11,8 +9,6 @@ use crate::exit::Exit;
 use crate::openpgp::{SigningKey, SigningKeyError};
 use crate::regular_file;
 use crate::time;
-
-pub use new_key::{NewKeyError, NewKeyPaths};
 
 /// One byte more than the largest key or passphrase is enough to detect a file that is too large.
 const READ_LIMIT: u64 = (1 << 20) + 1;
@@ -100,7 +96,7 @@ fn read(signing: &Signing) -> Result<SigningKey, KeyFileError> {
 }
 
 /// The first line of a file, without its line end.
-fn read_passphrase(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+pub fn read_passphrase(path: &Path) -> Result<Vec<u8>, KeyFileError> {
     let bytes = read_secret(path)?;
     let line = bytes
         .split(|byte| *byte == b'\n')
