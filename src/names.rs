@@ -78,6 +78,15 @@ impl SnapshotName {
     }
 }
 
+/// The names that exist, for the message about one that does not; empty if there are none.
+pub fn known_names(names: impl IntoIterator<Item: fmt::Display>) -> String {
+    let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(" (known: {})", names.join(", "))
+}
+
 fn check(name: &str) -> Result<(), NameError> {
     if name.len() > LENGTH_MAX {
         return Err(NameError::TooLong);

@@ -124,15 +124,21 @@ fn publish_snapshot(
 pub fn unpublish(context: &Context<'_>, arguments: &cli::Unpublish) -> Result<(), Error> {
     let requester = requester("unpublish", &arguments.waiting)?;
     let storage = Storage::open(&context.config.storage, &requester)?;
-    let trees = publish::trees_on_disk(&storage)?;
     let which = &arguments.which;
+    let snapshot = which.snapshot_name.as_ref();
+    let snapshot = snapshot.map(|reference| snapshot::find(&storage.store, reference));
+    let snapshot = snapshot.transpose()?;
+    let owner = snapshot.as_ref().map(|snapshot| &snapshot.repository);
+    if let Some(repository) = owner.or(which.repo_id.as_ref()) {
+        publish::complete_interrupted(&storage, repository)?;
+    }
+    let trees = publish::trees_on_disk(&storage)?;
     let chosen = if let Some(path) = &which.path {
         let written = config::absolute(path)?;
         let path = &config::real(&written);
         let written = &written;
         TreeSelection::Path { path, written }.select(&trees)?
-    } else if let Some(reference) = &which.snapshot_name {
-        let snapshot = snapshot::find(&storage.store, reference)?;
+    } else if let Some(snapshot) = &snapshot {
         let (repository, name) = (&snapshot.repository, &snapshot.name);
         TreeSelection::Snapshot { repository, name }.select(&trees)?
     } else if let Some(repository) = &which.repo_id {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::resolved::{Config, Repository};
-use crate::names::RepoId;
+use crate::names::{RepoId, known_names};
 
 /// Why a name refers to no configured repository.
 #[derive(Debug, thiserror::Error)]
@@ -14,19 +14,18 @@ pub enum UnknownRepository {
     /// An invalid file may define it.
     #[error("unknown repository {repository}: {} is invalid and may define it", file.display())]
     MayBeInvalid { repository: RepoId, file: PathBuf },
-    #[error("unknown repository {repository}{}", known_names(known))]
+    #[error("unknown repository {repository}{}", configured_names(known))]
     NotConfigured {
         repository: RepoId,
         known: Vec<RepoId>,
     },
 }
 
-fn known_names(known: &[RepoId]) -> String {
+fn configured_names(known: &[RepoId]) -> String {
     if known.is_empty() {
         return ": no repository is configured".to_owned();
     }
-    let known: Vec<&str> = known.iter().map(RepoId::as_str).collect();
-    format!(" (known: {})", known.join(", "))
+    known_names(known)
 }
 
 impl Config {

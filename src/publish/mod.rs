@@ -50,7 +50,7 @@ pub use publisher::{
     Destination, Published, Publisher, TreeSelection, remove_expired_generations, snapshot_path,
     trees_on_disk, was_never_published,
 };
-pub use recover::recover_tree;
+pub use recover::{complete_interrupted, recover_tree};
 pub use replace::{Outcome, Summary};
 pub use request::{Caller, PublishMode};
 pub use root::GeneratedRoot;

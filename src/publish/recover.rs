@@ -9,12 +9,29 @@ use super::error::PublishError;
 use super::foreign_files::holds_only_pool_files;
 use super::tree::{LockWait, LockedTree};
 use super::{exchange, generations};
+use crate::names::RepoId;
 use crate::storage::Storage;
 use crate::store::records::{DirectoryId, Generation, Staging, TreeRecord};
+use crate::store::{Reader, StoreError};
 
 /// Completes an interrupted run of a tree, and removes its staging directory.
 pub fn recover_tree(storage: &Storage, tree: &Path) -> Result<(), PublishError> {
     recover(&LockedTree::lock(storage, tree, LockWait::Configured)?).map(drop)
+}
+
+/// Completes or reverts the interrupted runs of a repository's trees. Needed before trees are
+/// selected by what they show: until then, the record of a tree has what it showed before.
+pub fn complete_interrupted(storage: &Storage, repository: &RepoId) -> Result<(), StoreError> {
+    for (path, tree) in storage.read(Reader::trees)? {
+        if tree.repository == *repository
+            && tree.staging.is_some()
+            // Changing the tree afterwards fails with the same error.
+            && let Err(error) = recover_tree(storage, &path)
+        {
+            log::debug!("{}: {error}", path.display());
+        }
+    }
+    Ok(())
 }
 
 /// The progress of an interrupted run, as far as it was recorded.

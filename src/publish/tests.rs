@@ -273,8 +273,12 @@ fn recovery_records_the_snapshot_that_a_killed_run_has_published() {
         assert!(killed.is_of_snapshot(&killed.repository, &name));
         scene.put(&killed);
         exchange::exchange(&staging, &tree).unwrap();
-        scene.recover(1).unwrap();
-        assert_eq!(read().unwrap().snapshot.as_ref(), Some(&name));
+        complete_interrupted(&scene.storage, &RepoId::test("other")).unwrap();
+        assert_eq!(read().unwrap(), killed);
+        complete_interrupted(&scene.storage, &killed.repository).unwrap();
+        let recovered = read().unwrap();
+        assert_eq!(recovered.snapshot.as_ref(), Some(&name));
+        assert_eq!(recovered.manifest, Some(second));
     }
 }
 

@@ -13,10 +13,12 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::interrupt::Interrupted;
 use crate::lock::LockError;
-use crate::names::{RepoId, SnapshotName};
+use crate::names::{RepoId, SnapshotName, known_names};
 use crate::pool::exit_of_io;
-use crate::publish::{MissingTree, RecordFate, RequestError, Unpublished, unpublish_tree};
-use crate::snapshot::{self, NameUsage, Snapshot};
+use crate::publish::{
+    MissingTree, RecordFate, RequestError, Unpublished, complete_interrupted, unpublish_tree,
+};
+use crate::snapshot::{self, NameUsage, Snapshot, join_paths};
 use crate::storage::Storage;
 use crate::store::records::{StateRecord, TreeRecord};
 use crate::store::{Name, Reader, Store, StoreError, Transaction};
@@ -75,19 +77,6 @@ impl RemoveError {
             Self::Io(error) => exit_of_io(error),
         }
     }
-}
-
-fn known_names(known: &BTreeSet<RepoId>) -> String {
-    if known.is_empty() {
-        return String::new();
-    }
-    let known: Vec<&str> = known.iter().map(RepoId::as_str).collect();
-    format!(" (known: {})", known.join(", "))
-}
-
-fn join_paths(paths: &[PathBuf]) -> String {
-    let paths = paths.iter().map(|path| path.display().to_string());
-    paths.collect::<Vec<_>>().join(", ")
 }
 
 /// The removal of a repository.
@@ -189,6 +178,7 @@ impl<'a> RepositoryRemoval<'a> {
     ) -> Result<RemovalOutcome, RemoveError> {
         let id = self.repository;
         let _lock = storage.locks.repository(id)?;
+        complete_interrupted(storage, id)?;
         let plan = self.plan(Some(&storage.store))?;
         let (mut unpublished, mut errors) = (Vec::new(), Vec::new());
         for (path, tree) in &plan.trees {

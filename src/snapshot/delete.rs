@@ -7,11 +7,12 @@ use super::error::SnapshotError;
 use super::named::Snapshot;
 use crate::config::Config;
 use crate::publish::{
-    MissingTree, RecordFate, RequestError, Unpublished, recover_tree, snapshot_path, unpublish_tree,
+    MissingTree, RecordFate, RequestError, Unpublished, complete_interrupted, snapshot_path,
+    unpublish_tree,
 };
 use crate::storage::Storage;
+use crate::store::Reader;
 use crate::store::records::TreeRecord;
-use crate::store::{Reader, StoreError};
 
 /// Whether snapshots are deleted that are published at paths other than the configured one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,9 @@ pub fn delete(
     other_paths: OtherPaths,
     absent: MissingTree,
 ) -> Result<Vec<Deletion>, SnapshotError> {
-    complete_interrupted(storage, &snapshots)?;
+    for snapshot in &snapshots {
+        complete_interrupted(storage, &snapshot.repository)?;
+    }
     let trees = storage.read(Reader::trees)?;
     if other_paths == OtherPaths::Refused {
         for snapshot in &snapshots {
@@ -66,22 +69,6 @@ pub fn delete(
         });
     }
     Ok(deletions)
-}
-
-/// Completes or reverts interrupted runs first: whether a tree shows the snapshot is recorded after
-/// that.
-fn complete_interrupted(storage: &Storage, snapshots: &[Snapshot]) -> Result<(), StoreError> {
-    for (path, tree) in storage.read(Reader::trees)? {
-        let is_of_one = || snapshots.iter().any(|snapshot| belongs_to(&tree, snapshot));
-        if tree.staging.is_some()
-            && is_of_one()
-            // Then it cannot be unpublished either, which reports the error.
-            && let Err(error) = recover_tree(storage, &path)
-        {
-            log::debug!("{}: {error}", path.display());
-        }
-    }
-    Ok(())
 }
 
 fn reject_published_at_other_paths(

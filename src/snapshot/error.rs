@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::reference::{SnapshotReference, StateReference};
 use crate::exit::Exit;
-use crate::names::{RepoId, SnapshotName};
+use crate::names::{RepoId, SnapshotName, known_names};
 use crate::repo_format::RepoFormat;
 use crate::state::StateError;
 use crate::store::StoreError;
@@ -72,15 +72,8 @@ impl SnapshotError {
     }
 }
 
-fn known_names(known: &[String]) -> String {
-    if known.is_empty() {
-        String::new()
-    } else {
-        format!(" (known: {})", known.join(", "))
-    }
-}
-
-fn join_paths(paths: &[PathBuf]) -> String {
+/// Paths in a message.
+pub fn join_paths(paths: &[PathBuf]) -> String {
     let paths = paths.iter().map(|path| path.display().to_string());
     paths.collect::<Vec<_>>().join(", ")
 }

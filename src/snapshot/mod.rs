@@ -15,7 +15,7 @@ mod usage;
 
 pub use create::{NewSnapshot, SnapshotRequest, create};
 pub use delete::{Deletion, OtherPaths, delete};
-pub use error::SnapshotError;
+pub use error::{SnapshotError, join_paths};
 pub use named::{Snapshot, find, list};
 pub use reference::{SnapshotReference, StateReference};
 pub use states::{State, find_state};
