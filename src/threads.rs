@@ -1,7 +1,8 @@
 //! Starts threads on systems that limit their number (`ulimit -u`, `TasksMax=`): fewer threads are
-//! used, and if none can be started that is an error, not a panic.
+//! used, and if none can be started that is an error, not a panic. Locks what they share.
 
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// Starts a named thread. If this fails, the caller may do the work itself.
@@ -47,6 +48,11 @@ pub fn explain(error: io::Error) -> io::Error {
         ));
     }
     error
+}
+
+/// Locks a mutex whose value stays valid if a thread panics while it holds the lock.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refused(name: &str, error: &dyn std::error::Error) -> io::Error {

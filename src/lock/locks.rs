@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::digest::ObjectId;
 use crate::names::RepoId;
+use crate::threads::lock;
 
 use super::error::{Holder, LockError, LockTarget, describe};
 use super::file::{Attempt, LockFile, Mode, Probe};
@@ -164,7 +165,7 @@ impl Locks {
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, LockFile>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 
     /// Checks that the path of each lock still refers to the locked file.

@@ -2,11 +2,12 @@
 //! fingerprints, written as one file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pgp::packet::Signature;
 
 use crate::digest::ObjectId;
+use crate::threads::lock;
 
 use super::armor::{self, ArmorError};
 use super::certificate::{
@@ -303,11 +304,7 @@ impl Keyring {
         key: Key,
         now: i64,
     ) -> Result<(KeyValidity, String), Problem> {
-        let mut cache = self
-            .validity_cache
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut cache = lock(&self.validity_cache.0);
         let at = (now, certificate.key_fingerprint(key));
         let (validity, user_id) = cache.entry(at).or_insert_with(|| {
             let user_id = certificate.user_id(now).unwrap_or_default();

@@ -15,6 +15,7 @@ use crate::digest::{Digest, Hasher, ObjectRef};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::lock::Locks;
 use crate::names::RepoId;
+use crate::threads::lock;
 
 use super::layout::{PARTIAL, partial_name};
 use super::objects::hash;
@@ -70,10 +71,7 @@ impl Pool {
         interrupt: &Interrupt,
     ) -> io::Result<Begin<'_>> {
         let name = partial_name(expected, repository);
-        let mut downloads = self
-            .downloads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut downloads = lock(&self.downloads);
         loop {
             match downloads.get(&name) {
                 Some(DownloadState::InProgress) => {
@@ -178,10 +176,7 @@ impl Pool {
     }
 
     fn release(&self, name: &str, stored: Option<ObjectRef>) {
-        let mut downloads = self
-            .downloads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut downloads = lock(&self.downloads);
         match stored {
             Some(stored) => downloads.insert(name.to_owned(), DownloadState::Stored(stored)),
             None => downloads.remove(name),
@@ -281,11 +276,7 @@ impl Drop for Incoming<'_> {
         if let Some(validator) = self.validator() {
             partials::keep_validator(&self.file, validator);
         }
-        let mut downloads = self
-            .pool
-            .downloads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut downloads = lock(&self.pool.downloads);
         if matches!(downloads.get(&self.name), Some(DownloadState::InProgress)) {
             downloads.remove(&self.name);
         }

@@ -4,11 +4,11 @@
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use crate::digest::{Algorithm, Hasher, ObjectId, ObjectRef};
 use crate::lock::Locks;
 use crate::regular_file;
+use crate::threads::lock;
 
 use super::layout::{NEW_OBJECT_PREFIX, PARTIAL, object_path};
 use super::objects::BUFFER;
@@ -86,7 +86,7 @@ impl NewObject<'_> {
             size: self.length,
         };
         let naming = &self.pool.naming;
-        let _naming = naming.lock().unwrap_or_else(PoisonError::into_inner);
+        let _naming = lock(naming);
         if self.pool.adopt(object)? == Some(stored) {
             return Ok(stored);
         }

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use fs_err as fs;
 
 use crate::digest::{ObjectId, ObjectRef};
 use crate::lock::Locks;
 use crate::regular_file::{self, is_absent};
+use crate::threads::lock;
 
 use super::error::{PoolError, PoolUnmounted};
 use super::layout::{self, OBJECTS, PARTIAL, create_dir};
@@ -150,7 +151,7 @@ impl Pool {
     }
 
     fn marker(&self) -> MutexGuard<'_, Marker> {
-        self.marker.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.marker)
     }
 
     /// Whether there are objects in the pool at this path, regardless of its marker.

@@ -37,7 +37,7 @@ fn incoming(pool: &Pool, expected: Digest) -> Box<Incoming<'_>> {
     {
         Begin::Download(incoming) => incoming,
         Begin::Present(stored) => panic!("already there: {stored:?}"),
-        Begin::Interrupted(_) => unreachable!("nobody interrupts it"),
+        Begin::Interrupted(_) => unreachable!("not interrupted"),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::config::Repository;
 use crate::interrupt::Interrupted;
@@ -16,7 +16,7 @@ use crate::signing_key::ConfiguredKey;
 use crate::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest};
 use crate::store::StoreError;
 use crate::sync::{self, Preview, Report, RequestMode, Session, SyncError};
-use crate::threads;
+use crate::threads::{self, lock};
 use crate::time::{compact, now};
 
 /// The operation that is run for each repository.
@@ -275,10 +275,6 @@ fn generated_name(name: &str) -> Result<SnapshotName, RepositorySyncError> {
         name: name.to_owned(),
         source,
     })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Turns a panic during the work on one repository into a failure of that repository, so that the

@@ -21,7 +21,7 @@ use crate::openpgp::Keyring;
 use crate::publish::Publisher;
 use crate::rel_path::RelPath;
 use crate::storage::Storage;
-use crate::store::records::{ObjectRecord, RootRecord, SnapshotRecord, StateRecord};
+use crate::store::records::{RootRecord, SnapshotRecord, StateRecord};
 use crate::threads;
 
 use super::create::{NewSnapshot, is_unfinished, publish};
@@ -382,13 +382,7 @@ fn record(
         merged_from: request.sources.iter().map(State::full_name).collect(),
     };
     let is_taken = storage.write(|writer| {
-        for stored in &merged.objects {
-            let record = ObjectRecord {
-                size: stored.size,
-                verified_at: now,
-            };
-            writer.put_object(stored.object, record)?;
-        }
+        writer.put_objects(&merged.objects, now)?;
         writer.put_manifest(&built)?;
         // Another run may have created it in the meantime.
         let is_taken = writer.has_snapshot(request.target(), request.name)?;

@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::digest::{Digest, ObjectRef};
 use crate::format::{self, FormatError, Index, Indexes, Variant};
 use crate::pool::{BUFFER, Pool};
 use crate::rel_path::RelPath;
+use crate::threads::lock;
 
 /// The indexes of a root whose files are in the pool.
 pub struct PooledIndexes<'a> {
@@ -38,8 +39,7 @@ impl<'a> PooledIndexes<'a> {
     }
 
     fn lock_set_aside(&self) -> MutexGuard<'_, HashSet<Digest>> {
-        let set_aside = self.set_aside.lock();
-        set_aside.unwrap_or_else(PoisonError::into_inner)
+        lock(&self.set_aside)
     }
 
     /// The variant of an index that is read, and the next one if that cannot be read.

@@ -13,7 +13,7 @@ use super::records::{
 };
 use super::seal::{RowFormat, seal_json, unseal};
 use super::tables::{self, SYNC_TO_RECORD};
-use crate::digest::{Digest, ObjectId};
+use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::manifest::{self, Built, Role};
 use crate::names::{RepoId, SnapshotName};
 
@@ -81,6 +81,14 @@ impl Writer {
                 let size = entry.size;
                 self.put_object(entry.object, ObjectRecord { size, verified_at })?;
             }
+        }
+        Ok(())
+    }
+
+    /// Records objects that were just verified.
+    pub fn put_objects(&self, objects: &[ObjectRef], verified_at: i64) -> Transaction<()> {
+        for ObjectRef { object, size } in objects.iter().copied() {
+            self.put_object(object, ObjectRecord { size, verified_at })?;
         }
         Ok(())
     }

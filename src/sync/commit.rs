@@ -20,8 +20,7 @@ use crate::openpgp::Signer;
 use crate::repo_format::RepoFormat;
 use crate::storage::Storage;
 use crate::store::records::{
-    HistoryRecord, ObjectRecord, RepositoryRecord, RootRecord, StateRecord, SyncOutcome,
-    ValidatorRecord,
+    HistoryRecord, RepositoryRecord, RootRecord, StateRecord, SyncOutcome, ValidatorRecord,
 };
 use crate::time::now;
 use crate::upstream::Upstream;
@@ -108,13 +107,7 @@ impl SyncRecorder<'_> {
         let (path, validators) = (pinned.source.path(), &pinned.validators);
         let validators = validators::records(path, validators, self.started);
         self.storage.write(|writer| {
-            for stored in &new.built.objects {
-                let record = ObjectRecord {
-                    size: stored.size,
-                    verified_at: self.started,
-                };
-                writer.put_object(stored.object, record)?;
-            }
+            writer.put_objects(&new.built.objects, self.started)?;
             writer.put_manifest(built)?;
             if let Some(evidence) = &new.built.evidence {
                 writer.put_manifest(evidence)?;

@@ -1,9 +1,10 @@
 //! Collects failures of single files, so that one run reports all of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::error::SyncError;
+use crate::threads::lock;
 
 /// After this many failures, the remaining files are not checked.
 const FAILURES_MAX: usize = 10;
@@ -87,7 +88,7 @@ impl Failures {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<SyncError>> {
-        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reported)
     }
 }
 

@@ -2,7 +2,7 @@
 //! later.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::digest::{Digest, ObjectRef};
 use crate::interrupt::Interrupt;
@@ -12,6 +12,7 @@ use crate::progress::{Downloads, Progress};
 use crate::rel_path::RelPath;
 use crate::storage::Storage;
 use crate::store::records::ObjectRecord;
+use crate::threads::lock;
 use crate::time::now;
 use crate::upstream::{Expected, Upstream, UpstreamError};
 
@@ -297,8 +298,4 @@ impl Fetcher<'_> {
         })?;
         Ok(())
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

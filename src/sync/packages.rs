@@ -26,8 +26,8 @@ pub fn fetch<'a>(
     checks: Option<PackageChecks<'a>>,
     has_root_changed: &(dyn Fn() -> Result<bool, SyncError> + Sync),
 ) -> Result<FetchedFiles<'a>, SyncError> {
-    let all = (plan.known.len() + plan.wanted_files().len()) as u64;
-    let failures = Failures::new(all);
+    let mut wants = plan.wanted_files();
+    let failures = Failures::new((plan.known.len() + wants.len()) as u64);
     let describe =
         |file: &Reference| format!("{}, {}", describe(file), fetcher.upstream.shown(&file.path));
     if let Some(checks) = &checks {
@@ -44,11 +44,13 @@ pub fn fetch<'a>(
             failures: &failures,
         };
         let damaged = checks.check_known(&packages, work)?;
-        plan.known.retain(|digest, _| !damaged.contains(digest));
+        if !damaged.is_empty() {
+            plan.known.retain(|digest, _| !damaged.contains(digest));
+            wants = plan.wanted_files();
+        }
     } else {
         failures.count_checked(plan.known.len() as u64);
     }
-    let wants = plan.wanted_files();
     check_space(fetcher, &wants, &failures)?;
     let on_missing = OnMissing::Report {
         failures: &failures,

@@ -17,6 +17,7 @@ use crate::progress::Progress;
 use crate::storage::Storage;
 use crate::store::records::PackageRecord;
 use crate::terminal::escape;
+use crate::threads::lock;
 
 use super::error::SyncError;
 use super::failures::Failures;
@@ -105,7 +106,7 @@ impl<'a> PackageChecks<'a> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Verdicts> {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.verdicts)
     }
 
     /// Loads the recorded results for these objects.
@@ -156,8 +157,7 @@ impl<'a> PackageChecks<'a> {
             active.add(stored.size);
             active.done();
             if verdict.is_err() && self.storage.pool.adopt(stored.object)?.is_none() {
-                let mut damaged = damaged.lock().unwrap_or_else(PoisonError::into_inner);
-                damaged.push(file.digest);
+                lock(&damaged).push(file.digest);
                 return Ok(());
             }
             failures.count_checked(1);

@@ -1,6 +1,6 @@
 //! Loads the trusted keys: from files, from key URLs, and from the stored keys of URLs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::stored_keys::{KeyError, StoredKeys, urls};
 use crate::config::{self, Config, HttpUrl, KeySource};
@@ -8,6 +8,7 @@ use crate::lock::Locks;
 use crate::openpgp::{KeySummary, Keyring, Policy};
 use crate::regular_file;
 use crate::storage::Storage;
+use crate::threads::lock;
 use crate::upstream::{Small, Upstream};
 
 /// The keys of one repository in one run: loaded when they are first needed, so that their URLs are
@@ -40,7 +41,7 @@ impl<'a> TrustedKeys<'a> {
     }
 
     fn lock(&self) -> MutexGuard<'_, LoadedKeys> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.loaded)
     }
 
     /// Warnings from loading the keys.

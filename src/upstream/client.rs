@@ -125,8 +125,8 @@ impl Upstream {
         match &self.source {
             Source::Http(http) => self.small_http(http, url, None),
             Source::Directory(_) => {
-                let nobody = http::Identity::default();
-                let http = Http::new(url.clone(), nobody, self.settings.clone());
+                let anonymous = http::Identity::default();
+                let http = Http::new(url.clone(), anonymous, self.settings.clone());
                 self.small_http(&http, url, None)
             }
         }

@@ -1,7 +1,9 @@
 //! A bandwidth limit that several downloads share.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::threads::lock;
 
 /// Limits the rate of downloads. Bursts are smaller than one buffer per download.
 pub struct Limiter {
@@ -27,10 +29,7 @@ impl Limiter {
     pub fn wait_for(&self, bytes: u64, now: Instant) -> Duration {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second);
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let mut paid_until = self
-            .paid_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut paid_until = lock(&self.paid_until);
         // Idle time is not accumulated.
         *paid_until = (*paid_until).max(now) + cost;
         paid_until.saturating_duration_since(now)

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Mutex;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use ureq::{Error, Timeout};
 
 use super::wire::{SLICE, interrupted};
 use crate::interrupt::Interrupt;
+use crate::threads::lock;
 
 /// Long enough to avoid load, short enough to follow changes of addresses.
 const CACHE_TTL: Duration = Duration::from_mins(1);
@@ -121,7 +122,7 @@ impl Resolver for CachingResolver {
         });
         let key = (host.to_owned(), port);
         // Held during the lookup, so that ten workers that start together make one lookup.
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = lock(&self.found);
         let known = found.get(&key).filter(|(at, _)| at.elapsed() < CACHE_TTL);
         let addresses = if let Some((_, addresses)) = known {
             addresses.clone()

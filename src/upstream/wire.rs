@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 use crate::interrupt::Interrupt;
+use crate::threads::lock;
 
 /// How often a wait checks for an interruption.
 pub const SLICE: Duration = Duration::from_millis(200);
@@ -95,9 +96,7 @@ impl Deadlines {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, Deadline>> {
-        self.by_thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.by_thread)
     }
 }
 

@@ -334,7 +334,13 @@ fn killed_at_any_moment() {
         }
         scene.mirror.chantal.run(&SYNC).succeeds();
         scene.shows_the_new();
-        // A kill may leave a temporary file of an object: its name is not known to the next run.
+        // All that a kill may leave is a temporary file of an object, whose name is not known to the
+        // next run: cleanup removes it.
+        let partial = scene.mirror.chantal.data().join("pool/partial");
+        for file in fs::read_dir(partial).unwrap() {
+            let name = file.unwrap().file_name();
+            assert!(name.to_str().unwrap().starts_with("made-"), "{name:?}");
+        }
         scene.mirror.chantal.run(&["db", "cleanup"]).succeeds();
         scene.shows_the_new();
         scene.left_no_clutter();

@@ -12,7 +12,7 @@ use crate::repository::{RepositorySync, SnapshotNaming};
 use crate::storage::{Storage, dry_run};
 use crate::sync::{self, RequestMode, Rollback};
 use crate::terminal::escape;
-use crate::threads;
+use crate::threads::{self, lock};
 use crate::upstream::Limiter;
 
 pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
@@ -89,8 +89,7 @@ struct Failures(Mutex<Vec<Error>>);
 
 impl Failures {
     fn add(&self, error: Error) {
-        let mut errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        errors.push(error);
+        lock(&self.0).push(error);
     }
 
     fn into_errors(self) -> Vec<Error> {
