@@ -3,6 +3,7 @@
 //! Every path that an upstream names becomes a `RelPath` before it reaches a URL or the file
 //! system.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -145,6 +146,13 @@ impl RelPath {
     /// Where it stands below `root` on disk.
     pub fn below(&self, root: &Path) -> PathBuf {
         root.join(&*self.0)
+    }
+}
+
+/// Equal and ordered as its text.
+impl Borrow<str> for RelPath {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

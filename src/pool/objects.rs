@@ -1,6 +1,6 @@
 //! The objects of a pool by name: opened, measured, hashed, compared.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -87,6 +87,24 @@ impl Pool {
         let mut hasher = Hasher::new(object.digest().algorithm());
         let size = hash(&mut self.open_object(object)?, &mut hasher)?;
         Ok((hasher.finish().0, size))
+    }
+
+    /// Copies an object to a new file. Returns the digest of the copied bytes. Fails if the file
+    /// exists.
+    pub fn copy_object(&self, object: ObjectId, target: &Path) -> io::Result<ObjectId> {
+        let mut from = self.open_object(object)?;
+        let mut to = fs::File::create_new(target)?;
+        let mut hasher = Hasher::new(object.digest().algorithm());
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match from.read(&mut buffer)? {
+                0 => return Ok(hasher.finish().0),
+                read => {
+                    hasher.update(&buffer[..read]);
+                    to.write_all(&buffer[..read])?;
+                }
+            }
+        }
     }
 
     /// Whether the file at `path` is a link to an object or has the same content. The size is

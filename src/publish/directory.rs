@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use fs_err as fs;
 
 use super::error::PublishError;
-use crate::regular_file::is_absent;
+use crate::regular_file::{is_absent, named};
 use crate::store::records::DirectoryId;
 
 /// The identity of a directory; `None` if it does not exist.
@@ -41,14 +41,47 @@ pub fn staging_path(tree: &Path) -> Result<PathBuf, PublishError> {
     Ok(tree.with_file_name(staging))
 }
 
+/// Sets the modification time of a tree to the current time of its file system, and returns it.
+pub fn settle(tree: &Path) -> io::Result<i64> {
+    let directory = fs::File::open(tree)?;
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    let set = rustix::fs::futimens(directory.file(), &times);
+    set.map_err(|error| named(tree)(error.into()))?;
+    Ok(modified_at(&directory.metadata()?))
+}
+
+/// The modification time in nanoseconds since the epoch.
+pub fn modified_at(metadata: &std::fs::Metadata) -> i64 {
+    let seconds = metadata.mtime().saturating_mul(1_000_000_000);
+    seconds.saturating_add(metadata.mtime_nsec())
+}
+
+/// Makes all changes of a tree durable.
+pub fn flush(tree: &Path) -> io::Result<()> {
+    let synced = rustix::fs::syncfs(fs::File::open(tree)?.file());
+    synced.map_err(|error| named(tree)(error.into()))
+}
+
 pub fn is_empty(path: &Path) -> io::Result<bool> {
     Ok(fs::symlink_metadata(path)?.is_dir() && fs::read_dir(path)?.next().is_none())
 }
 
+const DIRECTORY_MODE: u32 = 0o755;
+
 /// Creates a directory that the user of a web server can enter, whatever the umask.
 pub fn make_directory(path: &Path) -> io::Result<()> {
     fs::create_dir(path)?;
-    fs::set_permissions(path, PermissionsExt::from_mode(0o755))
+    if fs::symlink_metadata(path)?.mode() & 0o7777 == DIRECTORY_MODE {
+        return Ok(());
+    }
+    fs::set_permissions(path, PermissionsExt::from_mode(DIRECTORY_MODE))
 }
 
 /// Creates the parents of a tree, readable for a web server whatever the umask.

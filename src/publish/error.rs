@@ -126,6 +126,12 @@ pub enum PublishError {
     Manifest(#[from] ManifestError),
     #[error("object {object} of {path} is missing from the pool or damaged")]
     ObjectMissing { path: String, object: ObjectId },
+    /// Another path of the tree refers to the same file.
+    #[error(
+        "{path} cannot be published: the file system does not distinguish it from another file of the \
+         repository (upper and lower case?)"
+    )]
+    SameFile { path: RelPath },
     #[error("{path} is owned by user {owner}: only that user or root can create hard links to it")]
     NotOwner { path: PathBuf, owner: u32 },
     #[error(transparent)]
@@ -148,6 +154,7 @@ impl PublishError {
             | Self::NotPublished { .. }
             | Self::RootTooOld { .. }
             | Self::Signing(SigningError::Expired { .. } | SigningError::Time { .. })
+            | Self::SameFile { .. }
             | Self::MountPoint { .. } => Exit::Usage,
             Self::KeyPathTaken { .. } | Self::Root(_) | Self::Signing(_) => Exit::Refused,
             Self::TreeMissing { .. }

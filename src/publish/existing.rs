@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::directory::{identity, is_empty};
+use super::directory::{identity, is_empty, modified_at};
 use super::error::PublishError;
 use super::foreign_files::{ExtraFiles, holds_only_pool_files, reject_foreign_files};
 use super::layout::Layout;
@@ -29,15 +29,6 @@ pub enum Existing {
     Published(TreeRecord),
     /// Files that chantal published and that do not match the record.
     Unrecorded(Option<TreeRecord>),
-}
-
-impl Existing {
-    pub fn into_record(self) -> Option<TreeRecord> {
-        match self {
-            Self::Published(record) => Some(record),
-            Self::Nothing(record) | Self::Unrecorded(record) => record,
-        }
-    }
 }
 
 pub struct Inspection {
@@ -129,39 +120,62 @@ pub fn path_state(tree: &Path, record: Option<&TreeRecord>) -> Result<PathState,
     })
 }
 
-/// Handles the recorded directory. Its files are checked only before it is replaced.
+/// Handles the recorded directory. Its files are compared only if it was modified since the last
+/// run: the store may be older than the tree, or the run was interrupted.
 fn check_recorded(
     tree: &LockedTree<'_>,
     prepared: &PreparedRequest<'_>,
     mut record: TreeRecord,
     here: DirectoryId,
 ) -> Result<Inspection, PublishError> {
-    let is_done = prepared.request.mode == PublishMode::IfChanged && prepared.is_shown_by(&record);
-    let is_first = record.directory.is_none();
-    let extra_files = if is_done && !is_first {
-        ExtraFiles::None
-    } else {
-        find_extra_files(tree.storage, tree.path, &record)?
-    };
-    // The record was written by an older version. Without this check, a tree that was published
-    // after a backup of the store would be taken for the recorded one.
-    if is_first
-        && (extra_files != ExtraFiles::None
-            || !is_complete(tree.storage, tree.path, &record, Comparison::Size)?)
-    {
-        return Ok(Inspection {
-            existing: Existing::Unrecorded(Some(record)),
-            extra_files,
-        });
+    let modified_at = modified_at(&fs::symlink_metadata(tree.path)?);
+    if record.directory.is_some() && record.settled_at == Some(modified_at) {
+        return adopt(tree, record, here);
     }
-    if record.directory != Some(here) {
-        // It is recorded for the first time, or the device number of its disk has changed.
-        record.directory = Some(here);
+    let is_done = prepared.request.mode == PublishMode::IfChanged && prepared.is_shown_by(&record);
+    // Written by an older version.
+    let comparison = match record.settled_at {
+        None => Comparison::Size,
+        Some(_) => Comparison::Content,
+    };
+    let is_complete = is_complete(tree.storage, tree.path, &record, comparison)?;
+    if is_done && is_complete {
+        return adopt(tree, record, here);
+    }
+    let extra_files = find_extra_files(tree.storage, tree.path, &record)?;
+    if is_complete && extra_files == ExtraFiles::None {
+        record.settled_at = Some(modified_at);
+        return adopt(tree, record, here);
+    }
+    if extra_files == ExtraFiles::None {
+        log::warn!(
+            "{}: files differ from those that were published last (older database restored from a \
+             backup?): publishing it again",
+            tree.path.display()
+        );
+    }
+    Ok(Inspection {
+        existing: Existing::Unrecorded(Some(record)),
+        // Its root may not be the recorded one.
+        extra_files: ExtraFiles::PoolFiles,
+    })
+}
+
+/// Takes the directory for the recorded tree.
+fn adopt(
+    tree: &LockedTree<'_>,
+    mut record: TreeRecord,
+    here: DirectoryId,
+) -> Result<Inspection, PublishError> {
+    let known = tree.record()?;
+    // It is recorded for the first time, or the device number of its disk has changed.
+    record.directory = Some(here);
+    if known.as_ref() != Some(&record) {
         tree.put_record(&record)?;
     }
     Ok(Inspection {
         existing: Existing::Published(record),
-        extra_files,
+        extra_files: ExtraFiles::None,
     })
 }
 
@@ -198,6 +212,7 @@ fn check_moved(
     }
     let existing = if is_whole {
         record.directory = Some(here);
+        record.settled_at = Some(modified_at(&fs::symlink_metadata(tree.path)?));
         tree.put_record(&record)?;
         Existing::Published(record)
     } else {
@@ -237,7 +252,7 @@ fn check_unrecorded(
     })
 }
 
-fn find_extra_files(
+pub fn find_extra_files(
     storage: &Storage,
     tree: &Path,
     record: &TreeRecord,
@@ -272,13 +287,13 @@ fn is_complete(
         return Ok(false);
     };
     let layout = storage.read(|reader| Layout::new(reader, manifest, &record.earlier))?;
-    for (path, stored) in layout.files() {
+    for (path, file) in layout.files() {
         storage.interrupt.check()?;
-        let path = tree.join(path);
+        let path = path.below(tree);
         let is_there = match comparison {
             Comparison::Size => fs::symlink_metadata(&path)
-                .is_ok_and(|found| found.is_file() && found.len() == stored.size),
-            Comparison::Content => storage.pool.has_same_content(stored.object, &path)?,
+                .is_ok_and(|found| found.is_file() && found.len() == file.content.size),
+            Comparison::Content => storage.pool.has_same_content(file.content.object, &path)?,
         };
         if !is_there {
             return Ok(false);

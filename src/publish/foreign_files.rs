@@ -24,17 +24,27 @@ pub enum ExtraFiles {
     PoolFiles,
 }
 
-/// Fails if there are foreign files: an administrator may have put them into the tree, and the
+/// Fails if there are foreign files in the tree: an administrator may have put them there, and the
 /// exchange would delete them.
 pub fn reject_foreign_files(
     storage: &Storage,
     tree: &Path,
     known: &Layout,
 ) -> Result<ExtraFiles, PublishError> {
+    reject_foreign_files_below(storage, tree, tree, known)
+}
+
+/// The same for a directory of the tree.
+pub fn reject_foreign_files_below(
+    storage: &Storage,
+    tree: &Path,
+    directory: &Path,
+    known: &Layout,
+) -> Result<ExtraFiles, PublishError> {
     let mut pool = PoolFiles::new(&storage.pool);
     let mut foreign: Vec<PathBuf> = Vec::new();
     let mut extra_files = ExtraFiles::None;
-    let mut directories = vec![tree.to_owned()];
+    let mut directories = vec![directory.to_owned()];
     while let Some(directory) = directories.pop() {
         storage.interrupt.check()?;
         for entry in fs::read_dir(&directory)? {

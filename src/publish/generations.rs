@@ -139,18 +139,9 @@ mod tests {
 
     fn tree(manifest: Option<&str>, earlier: Vec<Generation>) -> TreeRecord {
         TreeRecord {
-            repository: RepoId::test("r"),
-            snapshot: None,
-            newest_root_date: None,
-            source: None,
-            root_key: None,
             manifest: manifest.map(|digit| generation(digit, 0).manifest),
-            directory: None,
-            wanted: true,
-            published_at: 0,
             earlier,
-            staging: None,
-            leftover: None,
+            ..TreeRecord::new(RepoId::test("r"))
         }
     }
 

@@ -1,77 +1,158 @@
 //! The files of a tree: those of its manifest, and those retained from earlier generations.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, btree_map};
+use std::ops::Bound;
 
 use crate::digest::{ObjectId, ObjectRef};
 use crate::format::compression::Compression;
-use crate::manifest::{Entry, Role};
+use crate::manifest::Role;
+use crate::rel_path::RelPath;
 use crate::store::records::{Generation, TreeRecord};
-use crate::store::{Reader, Transaction};
+use crate::store::{DifferingFiles, FileEntry, Reader, Transaction};
 
-/// Path -> object, in path order.
+/// Path -> file, in path order.
 #[derive(Debug, Default)]
 pub struct Layout {
-    files: BTreeMap<String, ObjectRef>,
-    retained: u64,
+    files: BTreeMap<RelPath, LayoutFile>,
 }
+
+/// A file of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayoutFile {
+    pub content: ObjectRef,
+    pub role: Role,
+    pub generation: FileGeneration,
+}
+
+/// Which generation has a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileGeneration {
+    Current,
+    /// Only an earlier one.
+    Earlier,
+}
+
+/// Passes the files of a manifest to a function.
+type EachFile<'a> = dyn Fn(ObjectId, &mut dyn FnMut(FileEntry)) -> Transaction<()> + 'a;
 
 impl Layout {
     /// The files of the manifest, and those of earlier generations that do not conflict with them.
     pub fn new(reader: &Reader, manifest: ObjectId, earlier: &[Generation]) -> Transaction<Self> {
+        Self::promised(&whole(reader), manifest, earlier)
+    }
+
+    /// The part of [`Layout::new`] below a directory.
+    pub fn below(
+        reader: &Reader,
+        directory: &RelPath,
+        manifest: ObjectId,
+        earlier: &[Generation],
+    ) -> Transaction<Self> {
+        Self::promised(&part(reader, directory), manifest, earlier)
+    }
+
+    /// The part of [`Layout::new`] that can differ between manifests. It does not know with which
+    /// of the other files a retained file conflicts.
+    pub fn differing(
+        files: &DifferingFiles,
+        manifest: ObjectId,
+        earlier: &[Generation],
+    ) -> Transaction<Self> {
+        let each = |manifest, each: &mut dyn FnMut(FileEntry)| {
+            files.of(manifest).cloned().for_each(each);
+            Ok(())
+        };
+        Self::promised(&each, manifest, earlier)
+    }
+
+    fn promised(
+        files: &EachFile<'_>,
+        manifest: ObjectId,
+        earlier: &[Generation],
+    ) -> Transaction<Self> {
         let mut layout = Self::default();
         // By uncompressed name.
         let indexes = RefCell::new(HashSet::new());
-        layout.add(reader, manifest, |_, entry| {
-            if entry.role == Role::Index {
-                indexes.borrow_mut().insert(uncompressed(entry).to_owned());
+        layout.add(files, manifest, FileGeneration::Current, |_, file| {
+            if file.role == Role::Index {
+                indexes.borrow_mut().insert(uncompressed(file).to_owned());
             }
             true
         })?;
         let indexes = indexes.into_inner();
-        let current = layout.len();
         for generation in earlier {
-            layout.add(reader, generation.manifest, |layout, entry| {
+            let retained = FileGeneration::Earlier;
+            layout.add(files, generation.manifest, retained, |layout, file| {
                 // Compressed forms that the current index lacks are left out: they have old
                 // content, and clients may prefer them.
                 let is_old_variant =
-                    entry.role == Role::Index && indexes.contains(uncompressed(entry));
-                is_retained(entry) && !is_old_variant && layout.fits(entry.path.as_str())
+                    file.role == Role::Index && indexes.contains(uncompressed(file));
+                is_retained(file.role) && !is_old_variant && layout.fits(&file.path)
             })?;
         }
-        layout.retained = (layout.len() - current) as u64;
         Ok(layout)
     }
 
     /// Every path that chantal may have created in a recorded tree.
     pub fn of_record(reader: &Reader, record: &TreeRecord) -> Transaction<Self> {
+        Self::possible(&whole(reader), record)
+    }
+
+    /// The part of [`Layout::of_record`] below a directory.
+    pub fn of_record_below(
+        reader: &Reader,
+        directory: &RelPath,
+        record: &TreeRecord,
+    ) -> Transaction<Self> {
+        Self::possible(&part(reader, directory), record)
+    }
+
+    fn possible(files: &EachFile<'_>, record: &TreeRecord) -> Transaction<Self> {
         let mut layout = Self::default();
-        let earlier = record.earlier.iter().map(|generation| generation.manifest);
-        for manifest in record.manifest.into_iter().chain(earlier) {
-            layout.add(reader, manifest, |_, _| true)?;
+        for manifest in record.manifests() {
+            let generation = if Some(manifest) == record.manifest {
+                FileGeneration::Current
+            } else {
+                FileGeneration::Earlier
+            };
+            layout.add(files, manifest, generation, |layout, file| {
+                !layout.has(file.path.as_str())
+            })?;
         }
         Ok(layout)
     }
 
     fn add(
         &mut self,
-        reader: &Reader,
+        files: &EachFile<'_>,
         manifest: ObjectId,
-        matches: impl Fn(&Self, &Entry) -> bool,
+        generation: FileGeneration,
+        matches: impl Fn(&Self, &FileEntry) -> bool,
     ) -> Transaction<()> {
-        reader.each_entry(manifest, &mut |entry| {
-            if matches(self, &entry) {
-                let path = entry.path.as_str().to_owned();
-                self.files.insert(path, entry.content());
+        files(manifest, &mut |file| {
+            if matches(self, &file) {
+                let FileEntry {
+                    path,
+                    content,
+                    role,
+                } = file;
+                let file = LayoutFile {
+                    content,
+                    role,
+                    generation,
+                };
+                self.files.insert(path, file);
             }
-            Ok(())
         })
     }
 
-    pub fn files(&self) -> impl Iterator<Item = (&str, ObjectRef)> {
-        self.files
-            .iter()
-            .map(|(path, stored)| (path.as_str(), *stored))
+    pub fn files(&self) -> impl Iterator<Item = (&RelPath, &LayoutFile)> {
+        self.files.iter()
+    }
+
+    pub fn get(&self, path: &str) -> Option<&LayoutFile> {
+        self.files.get(path)
     }
 
     pub fn has(&self, path: &str) -> bool {
@@ -81,10 +162,26 @@ impl Layout {
     /// Whether there are files below this path.
     pub fn has_directory(&self, path: &str) -> bool {
         let below = format!("{path}/");
-        self.files
-            .range(below.clone()..)
+        self.from(&below)
             .next()
-            .is_some_and(|(next, _)| next.starts_with(&below))
+            .is_some_and(|(next, _)| next.as_str().starts_with(&below))
+    }
+
+    /// The files in a directory, without those in directories below it.
+    pub fn files_in<'l>(
+        &'l self,
+        directory: &RelPath,
+    ) -> impl Iterator<Item = (&'l RelPath, &'l LayoutFile)> {
+        let below = format!("{directory}/");
+        let start = below.len();
+        self.from(&below)
+            .take_while(move |(path, _)| path.as_str().starts_with(&below))
+            .filter(move |(path, _)| !path.as_str()[start..].contains('/'))
+    }
+
+    fn from(&self, start: &str) -> btree_map::Range<'_, RelPath, LayoutFile> {
+        let range = (Bound::Included(start), Bound::Unbounded);
+        self.files.range::<str, _>(range)
     }
 
     pub fn len(&self) -> usize {
@@ -93,12 +190,15 @@ impl Layout {
 
     /// The number of files that only earlier generations have.
     pub fn retained(&self) -> u64 {
-        self.retained
+        let files = self.files.values();
+        let retained = files.filter(|file| file.generation == FileGeneration::Earlier);
+        retained.count() as u64
     }
 
     /// Whether the path is free: it does not exist, is no directory, and none of its parents is a
     /// file.
-    fn fits(&self, path: &str) -> bool {
+    fn fits(&self, path: &RelPath) -> bool {
+        let path = path.as_str();
         if self.has(path) {
             return false;
         }
@@ -109,13 +209,33 @@ impl Layout {
     }
 }
 
-fn uncompressed(entry: &Entry) -> &str {
-    Compression::split(entry.path.as_str()).0
+fn whole(reader: &Reader) -> impl Fn(ObjectId, &mut dyn FnMut(FileEntry)) -> Transaction<()> {
+    |manifest, each| {
+        reader.each_entry(manifest, &mut |entry| {
+            each(entry.into());
+            Ok(())
+        })
+    }
+}
+
+fn part<'a>(
+    reader: &'a Reader,
+    directory: &'a RelPath,
+) -> impl Fn(ObjectId, &mut dyn FnMut(FileEntry)) -> Transaction<()> + 'a {
+    |manifest, each| {
+        let files = reader.files_below(manifest, directory)?;
+        files.into_iter().for_each(each);
+        Ok(())
+    }
+}
+
+fn uncompressed(file: &FileEntry) -> &str {
+    Compression::split(file.path.as_str()).0
 }
 
 /// Roots and keys that the upstream has removed must not seem current.
-fn is_retained(entry: &Entry) -> bool {
-    match entry.role {
+pub fn is_retained(role: Role) -> bool {
+    match role {
         Role::Index | Role::Package | Role::File => true,
         Role::Root | Role::Key => false,
     }

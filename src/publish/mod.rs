@@ -27,6 +27,7 @@
 //! in its place without [`PublishMode::RecreateMissing`] ([`existing`]). A run that fails restores
 //! the record that it found; an interrupted run is completed by the next one ([`recover`]).
 
+mod changes;
 mod directory;
 mod error;
 mod exchange;
@@ -34,6 +35,8 @@ mod existing;
 mod foreign_files;
 mod generations;
 mod layout;
+mod modified;
+mod publication;
 mod publisher;
 mod recover;
 mod replace;
@@ -42,16 +45,17 @@ mod root;
 mod stage;
 mod tree;
 mod unpublish;
+mod update;
 
 pub use error::{PublishError, RequestError};
 pub use existing::is_missing;
 pub use generations::expired_generations;
+pub use publication::{Outcome, Summary};
 pub use publisher::{
     Destination, Published, Publisher, TreeSelection, remove_expired_generations, snapshot_path,
     trees_on_disk, was_never_published,
 };
 pub use recover::{complete_interrupted, recover_tree};
-pub use replace::{Outcome, Summary};
 pub use request::{Caller, PublishMode};
 pub use root::GeneratedRoot;
 pub use unpublish::{MissingTree, RecordFate, Removal, Unpublished, unpublish_tree};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::RequestError;
-use super::replace::{Outcome, publish};
+use super::publication::{Outcome, publish};
 use super::request::{Caller, OlderRootPolicy, PublishMode, Request, RootChoice, RootGenerator};
 use super::root::GeneratedRoot;
 use crate::config::{self, Config, PackageCheck};

@@ -9,6 +9,7 @@ use super::error::PublishError;
 use super::foreign_files::holds_only_pool_files;
 use super::tree::{LockWait, LockedTree};
 use super::{exchange, generations};
+use crate::digest::ObjectId;
 use crate::names::RepoId;
 use crate::storage::Storage;
 use crate::store::records::{DirectoryId, Generation, Staging, TreeRecord};
@@ -54,9 +55,11 @@ pub fn recover(tree: &LockedTree<'_>) -> Result<Option<TreeRecord>, PublishError
         return Ok(None);
     };
     let pending = record.staging.clone();
+    let replaced = pending.as_ref().and_then(|pending| pending.part.as_ref());
+    let replaced = replaced.map_or(tree.path.to_owned(), |part| part.below(tree.path));
     let interrupted = match &pending {
         None => InterruptedRun::None,
-        Some(pending) => match identity(tree.path)? {
+        Some(pending) => match identity(&replaced)? {
             Some(found) if found.is_same(pending.directory) => {
                 record_exchange(tree, &mut record, pending)?;
                 InterruptedRun::Exchanged
@@ -64,7 +67,7 @@ pub fn recover(tree: &LockedTree<'_>) -> Result<Option<TreeRecord>, PublishError
             _ => InterruptedRun::Staged,
         },
     };
-    exchange::recover_from_renames(&tree.staging, tree.path)?;
+    exchange::recover_from_renames(&tree.staging, &replaced)?;
     if let Some(found) = identity(&tree.staging)? {
         remove_staging(tree, &mut record, pending.as_ref(), interrupted, found)?;
     } else if pending.is_some() && !may_be_unmounted(tree, &record)? {
@@ -79,27 +82,48 @@ fn record_exchange(
     record: &mut TreeRecord,
     pending: &Staging,
 ) -> Result<(), PublishError> {
+    let before: Vec<ObjectId> = record.manifests().collect();
     // Even if the tree was unpublished before.
     record.wanted = true;
     record.staging = None;
-    if let Some(replaced) = record.manifest.replace(pending.manifest)
-        && replaced != pending.manifest
-    {
-        record.earlier.insert(
-            0,
-            Generation {
-                manifest: replaced,
-                replaced_at: tree.now,
-            },
-        );
+    let replaced = record.manifest.replace(pending.manifest);
+    match (&pending.earlier, replaced) {
+        (Some(earlier), _) => record.earlier.clone_from(earlier),
+        (None, Some(manifest)) if manifest != pending.manifest => {
+            let replaced_at = tree.now;
+            let replaced = Generation {
+                manifest,
+                replaced_at,
+            };
+            record.earlier.insert(0, replaced);
+        }
+        (None, _) => {}
     }
-    record.directory = Some(pending.directory);
+    record.unfinished.clear();
+    if pending.part.is_some() {
+        // Files that are not retained are still in the other directories.
+        record.unfinished = other_manifests(before, record);
+    } else {
+        record.directory = Some(pending.directory);
+    }
     // So that the next run recognises the previous tree if this run is killed while it removes it.
     record.leftover = identity(&tree.staging)?;
     record.source.clone_from(&pending.source);
     record.root_key.clone_from(&pending.root_key);
     record.snapshot.clone_from(&pending.snapshot);
     Ok(tree.put_record(record)?)
+}
+
+/// Manifests of which the record promises no file.
+pub fn other_manifests(manifests: Vec<ObjectId>, record: &TreeRecord) -> Vec<ObjectId> {
+    let promised: Vec<ObjectId> = record.promised().collect();
+    let mut others: Vec<ObjectId> = Vec::new();
+    for manifest in manifests {
+        if !promised.contains(&manifest) && !others.contains(&manifest) {
+            others.push(manifest);
+        }
+    }
+    others
 }
 
 /// Removes the staging directory, which is `found`: an incomplete tree, or the previous one after

@@ -1,74 +1,264 @@
-//! Fills a staging directory with hard links to objects of the pool.
+//! Creates the files of a tree: hard links to objects of the pool, or copies where links are
+//! impossible.
+//!
+//! Directories are filled in parallel: the time is spent in the file system, which locks one
+//! directory at a time.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use fs_err as fs;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use rustix::io::Errno;
 
 use super::directory::make_directory;
 use super::error::PublishError;
 use super::layout::Layout;
 use super::tree::LockedTree;
-use crate::digest::ObjectId;
-use crate::pool::Pool;
+use crate::digest::{ObjectId, ObjectRef};
 use crate::regular_file::named;
+use crate::rel_path::RelPath;
+use crate::store::records::TreeRecord;
+use crate::threads::{self, lock};
 
-/// How a file was staged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StagedAs {
-    Link,
-    Copy,
+/// For fewer files, starting threads takes longer than it saves.
+const FILES_PER_THREAD: usize = 256;
+/// A file system is not faster with more threads.
+const THREADS_MAX: usize = 8;
+
+/// Creates files for one tree.
+pub struct FileMaker<'a> {
+    tree: &'a LockedTree<'a>,
+    previous: PreviousFiles<'a>,
+    /// If one link fails because of the file systems, all others would too.
+    links_possible: AtomicBool,
+    /// The files that were copied because links to the pool are impossible. Other paths of the same
+    /// object are linked to them.
+    copies: Mutex<HashMap<ObjectId, PathBuf>>,
+    copied: AtomicU64,
 }
 
-/// Creates every file of the layout in the staging directory. Returns the number of files that take
-/// additional space.
-pub fn fill(tree: &LockedTree<'_>, layout: &Layout) -> Result<u64, PublishError> {
-    let staging = &tree.staging;
-    let pool = &tree.storage.pool;
-    let mut made: HashSet<PathBuf> = HashSet::new();
-    let mut copied = 0;
-    // If one link fails because of the file systems, all others would too.
-    let mut links_possible = true;
-    for (path, stored) in layout.files() {
-        tree.storage.interrupt.check()?;
-        let object = stored.object;
-        if pool.size_of(object)? != Some(stored.size) {
-            return Err(PublishError::ObjectMissing {
-                path: path.to_owned(),
-                object,
-            });
+/// The files of the published tree. If links to the pool are impossible, links to unchanged files
+/// of the tree avoid another copy.
+pub enum PreviousFiles<'a> {
+    /// The tree is what its record says: the files need not be read.
+    Recorded {
+        record: &'a TreeRecord,
+        layout: OnceLock<Layout>,
+    },
+    /// They are compared by content.
+    Unrecorded,
+}
+
+impl<'a> PreviousFiles<'a> {
+    pub fn recorded(record: &'a TreeRecord) -> Self {
+        Self::Recorded {
+            record,
+            layout: OnceLock::new(),
         }
-        let target = staging.join(path);
-        if let Some(parent) = target.parent() {
-            make_parents(parent, staging, &mut made)?;
+    }
+}
+
+/// A file to be created, with its path in the tree.
+pub type NewFile<'a> = (&'a RelPath, ObjectRef);
+
+impl<'a> FileMaker<'a> {
+    pub fn new(tree: &'a LockedTree<'a>, previous: PreviousFiles<'a>) -> Self {
+        Self {
+            tree,
+            previous,
+            links_possible: AtomicBool::new(true),
+            copies: Mutex::default(),
+            copied: AtomicU64::new(0),
         }
-        let source = pool.object_path(object);
-        let previous = tree.path.join(path);
-        let staged = if links_possible {
-            match link(&source, &target)? {
-                LinkResult::Created => StagedAs::Link,
-                LinkResult::TooManyLinks => copy(&source, &target)?,
-                LinkResult::Unsupported => {
-                    links_possible = false;
-                    link_from_previous(pool, &previous, object, &source, &target)?
-                }
-            }
-        } else {
-            link_from_previous(pool, &previous, object, &source, &target)?
+    }
+
+    /// Number of files that take additional space.
+    pub fn copied(&self) -> u64 {
+        self.copied.load(Ordering::Relaxed)
+    }
+
+    /// Creates these files below `top`, which is an empty directory for the directory `part` of the
+    /// tree (`None`: for the whole tree).
+    pub fn fill(
+        &self,
+        top: &Path,
+        part: Option<&RelPath>,
+        files: &[NewFile<'_>],
+    ) -> Result<(), PublishError> {
+        let start = part.map_or(0, |part| part.as_str().len() + 1);
+        let mut by_directory: HashMap<&str, Vec<NewFile<'_>>> = HashMap::new();
+        for (path, content) in files {
+            let directory = path.as_str().rsplit_once('/');
+            let directory = directory.and_then(|(directory, _)| directory.get(start..));
+            let files = by_directory.entry(directory.unwrap_or("")).or_default();
+            files.push((path, *content));
+        }
+        let levels = levels(by_directory.keys().copied());
+        let fill = |(directory, files): (&&str, &Vec<NewFile<'_>>)| {
+            let directory = top.join(directory);
+            files.iter().try_for_each(|(path, content)| {
+                self.make(path, *content, &directory.join(path.file_name()))
+            })
         };
-        if staged == StagedAs::Copy {
-            copied += 1;
+        self.in_parallel(files.len(), |threads| match threads {
+            None => {
+                for directory in levels.iter().flatten() {
+                    make_directory(&top.join(directory))?;
+                }
+                by_directory.iter().try_for_each(fill)
+            }
+            Some(threads) => threads.install(|| {
+                for level in &levels {
+                    level.par_iter().try_for_each(|directory| {
+                        self.tree.storage.interrupt.check()?;
+                        Ok::<_, PublishError>(make_directory(&top.join(directory))?)
+                    })?;
+                }
+                by_directory.par_iter().try_for_each(fill)
+            }),
+        })
+    }
+
+    fn in_parallel<T>(
+        &self,
+        files: usize,
+        work: impl FnOnce(Option<&rayon::ThreadPool>) -> Result<T, PublishError>,
+    ) -> Result<T, PublishError> {
+        let available = std::thread::available_parallelism().map_or(1, usize::from);
+        let wanted = available.min(THREADS_MAX).min(files / FILES_PER_THREAD);
+        match wanted {
+            0 | 1 => work(None),
+            _ => work(Some(&threads::pool("publish", wanted)?)),
         }
     }
-    if copied > 0 {
-        // Hard links are in the journal before the exchange is; copied data may not be.
-        let synced = rustix::fs::syncfs(fs::File::open(staging)?.file());
-        synced.map_err(|error| named(staging)(error.into()))?;
+
+    /// Creates one file; `path` is its path in the tree. Fails if there is one.
+    pub fn make(
+        &self,
+        path: &RelPath,
+        content: ObjectRef,
+        target: &Path,
+    ) -> Result<(), PublishError> {
+        let storage = self.tree.storage;
+        storage.interrupt.check()?;
+        let object = content.object;
+        let source = storage.pool.object_path(object);
+        let is_there = std::fs::symlink_metadata(&source)
+            .is_ok_and(|found| found.is_file() && found.len() == content.size);
+        if !is_there {
+            // The disk of the pool may not be mounted.
+            storage.pool.check()?;
+            return Err(missing(path, object));
+        }
+        if self.links_possible.load(Ordering::Relaxed) {
+            match link(&source, target)? {
+                LinkResult::Created => return Ok(()),
+                LinkResult::TooManyLinks => return self.copy(path, object, target),
+                LinkResult::Unsupported => self.links_possible.store(false, Ordering::Relaxed),
+            }
+        }
+        let copy = lock(&self.copies).get(&object).cloned();
+        if copy.is_some_and(|copy| fs::hard_link(copy, target).is_ok()) {
+            return Ok(());
+        }
+        let previous = path.below(self.tree.path);
+        if self.is_previous(path, content, &previous)? && fs::hard_link(&previous, target).is_ok() {
+            return Ok(());
+        }
+        self.copy(path, object, target)?;
+        lock(&self.copies).insert(object, target.to_owned());
+        Ok(())
     }
-    Ok(copied)
+
+    /// Whether the file of the published tree has this content.
+    fn is_previous(
+        &self,
+        path: &RelPath,
+        content: ObjectRef,
+        previous: &Path,
+    ) -> Result<bool, PublishError> {
+        let storage = self.tree.storage;
+        let (record, layout) = match &self.previous {
+            PreviousFiles::Recorded { record, layout } => (record, layout),
+            PreviousFiles::Unrecorded => {
+                return Ok(storage.pool.has_same_content(content.object, previous)?);
+            }
+        };
+        let recorded = match (layout.get(), record.manifest) {
+            (Some(recorded), _) => recorded,
+            (None, None) => return Ok(false),
+            (None, Some(manifest)) => {
+                let read = storage.read(|reader| Layout::new(reader, manifest, &record.earlier))?;
+                layout.get_or_init(|| read)
+            }
+        };
+        let is_recorded = recorded
+            .get(path.as_str())
+            .is_some_and(|file| file.content == content);
+        Ok(is_recorded
+            && std::fs::symlink_metadata(previous)
+                .is_ok_and(|found| found.is_file() && found.len() == content.size))
+    }
+
+    fn copy(&self, path: &RelPath, object: ObjectId, target: &Path) -> Result<(), PublishError> {
+        let found = match self.tree.storage.pool.copy_object(object, target) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(PublishError::SameFile { path: path.clone() });
+            }
+            found => found?,
+        };
+        if found != object {
+            fs::remove_file(target)?;
+            return Err(missing(path, object));
+        }
+        fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
+        self.copied.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes copies durable. Hard links are in the journal before the exchange is; copied data may
+    /// not be.
+    pub fn flush(&self, top: &Path) -> Result<(), PublishError> {
+        if self.copied() > 0 {
+            let synced = rustix::fs::syncfs(fs::File::open(top)?.file());
+            synced.map_err(|error| named(top)(error.into()))?;
+        }
+        Ok(())
+    }
+}
+
+fn missing(path: &RelPath, object: ObjectId) -> PublishError {
+    PublishError::ObjectMissing {
+        path: path.to_string(),
+        object,
+    }
+}
+
+/// The directories and the ones above them, by depth.
+fn levels<'a>(directories: impl Iterator<Item = &'a str>) -> Vec<Vec<&'a str>> {
+    let mut all: BTreeSet<&str> = BTreeSet::new();
+    for mut directory in directories.filter(|directory| !directory.is_empty()) {
+        while all.insert(directory) {
+            match directory.rsplit_once('/') {
+                Some((above, _)) => directory = above,
+                None => break,
+            }
+        }
+    }
+    let mut levels: Vec<Vec<&str>> = Vec::new();
+    for directory in all {
+        let depth = directory.matches('/').count();
+        if levels.len() <= depth {
+            levels.resize_with(depth + 1, Vec::new);
+        }
+        levels[depth].push(directory);
+    }
+    levels
 }
 
 enum LinkResult {
@@ -109,37 +299,4 @@ fn link(source: &Path, target: &Path) -> Result<LinkResult, PublishError> {
         )
         .into()),
     }
-}
-
-/// If links to the pool are impossible, links to the same file of the previous tree avoid another
-/// copy.
-fn link_from_previous(
-    pool: &Pool,
-    previous: &Path,
-    object: ObjectId,
-    source: &Path,
-    target: &Path,
-) -> Result<StagedAs, PublishError> {
-    if pool.has_same_content(object, previous)? && fs::hard_link(previous, target).is_ok() {
-        return Ok(StagedAs::Link);
-    }
-    copy(source, target)
-}
-
-fn copy(source: &Path, target: &Path) -> Result<StagedAs, PublishError> {
-    fs::copy(source, target)?;
-    fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
-    Ok(StagedAs::Copy)
-}
-
-fn make_parents(path: &Path, top: &Path, made: &mut HashSet<PathBuf>) -> io::Result<()> {
-    if path == top || made.contains(path) {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        make_parents(parent, top, made)?;
-    }
-    make_directory(path)?;
-    made.insert(path.to_owned());
-    Ok(())
 }

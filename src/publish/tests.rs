@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::directory::{identity, staging_path};
+use super::publication::publish_at;
 use super::recover::recover;
-use super::replace::{pending, publish_at};
 use super::request::{OlderRootPolicy, Request, RootChoice, RootGenerator};
 use super::root::GeneratedRoot;
-use super::tree::{LockWait, LockedTree};
+use super::tree::{LockWait, LockedTree, pending};
 use super::unpublish::unpublish;
 use super::*;
 use crate::digest::ObjectId;
@@ -218,6 +218,8 @@ fn recovery_from_a_kill_around_the_exchange() {
             source: None,
             root_key: None,
             snapshot: None,
+            earlier: Some(Vec::new()),
+            part: None,
             directory,
         });
         scene.put(&record);
@@ -253,20 +255,9 @@ fn recovery_records_the_snapshot_that_a_killed_run_has_published() {
         let next = TreeRecord {
             snapshot: Some(name.clone()),
             manifest: Some(second),
-            ..record.clone().unwrap_or_else(|| TreeRecord {
-                repository: RepoId::test("r"),
-                snapshot: None,
-                newest_root_date: None,
-                source: None,
-                root_key: None,
-                manifest: None,
-                directory: None,
-                wanted: true,
-                published_at: 0,
-                earlier: Vec::new(),
-                staging: None,
-                leftover: None,
-            })
+            ..record
+                .clone()
+                .unwrap_or_else(|| TreeRecord::new(RepoId::test("r")))
         };
         let directory = identity(&staging).unwrap();
         let killed = pending(record.as_ref(), &next, directory);
@@ -319,6 +310,8 @@ fn recovery_from_a_kill_during_recovery() {
         source: None,
         root_key: None,
         snapshot: None,
+        earlier: None,
+        part: None,
         directory,
     });
     scene.put(&record);
@@ -414,6 +407,8 @@ fn an_interrupted_first_publishing_can_be_unpublished() {
             root_key: None,
             snapshot: None,
             manifest,
+            earlier: None,
+            part: None,
             directory,
         });
         scene.put(&record);

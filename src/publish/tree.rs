@@ -8,7 +8,7 @@ use super::error::PublishError;
 use crate::lock::Guard;
 use crate::storage::Storage;
 use crate::store::StoreError;
-use crate::store::records::TreeRecord;
+use crate::store::records::{DirectoryId, Staging, TreeRecord};
 
 /// The minimum wait of a sync: another publishing takes seconds, but the sync may have taken hours.
 const EXTENDED_WAIT: Duration = Duration::from_mins(1);
@@ -78,5 +78,37 @@ impl<'a> LockedTree<'a> {
     /// tree.
     pub fn check_lock(&self) -> Result<(), StoreError> {
         Ok(self.storage.locks.check()?)
+    }
+}
+
+/// The record while `next` is being staged in `directory`; `before` is the record before that.
+pub fn pending(
+    before: Option<&TreeRecord>,
+    next: &TreeRecord,
+    directory: Option<DirectoryId>,
+) -> TreeRecord {
+    let nothing = || TreeRecord {
+        source: None,
+        root_key: None,
+        manifest: None,
+        earlier: Vec::new(),
+        ..next.clone()
+    };
+    let staging = directory.zip(next.manifest);
+    TreeRecord {
+        repository: next.repository.clone(),
+        // Clients may see that root from the exchange on, and a killed run cannot record it any
+        // more.
+        newest_root_date: next.newest_root_date,
+        staging: staging.map(|(directory, manifest)| Staging {
+            manifest,
+            source: next.source,
+            root_key: next.root_key.clone(),
+            snapshot: next.snapshot.clone(),
+            earlier: Some(next.earlier.clone()),
+            part: None,
+            directory,
+        }),
+        ..before.cloned().unwrap_or_else(nothing)
     }
 }

@@ -19,6 +19,7 @@
 mod backup;
 mod database;
 mod error;
+mod files;
 mod migrations;
 mod needed;
 mod reader;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use database::Store;
 pub use error::{StoreError, Transaction};
+pub use files::{DifferingFiles, FileEntry};
 pub use migrations::Migrated;
 pub use needed::Needed;
 pub use reader::{Name, Reader};

@@ -427,9 +427,8 @@ impl Reader {
                 repository: tree.repository.clone(),
                 snapshot: tree.snapshot.clone(),
             };
-            let earlier = tree.earlier.iter().map(|generation| generation.manifest);
             let staged = tree.staging.as_ref().map(|staging| staging.manifest);
-            for manifest in tree.manifest.into_iter().chain(earlier).chain(staged) {
+            for manifest in tree.manifests().chain(staged) {
                 names.push((name(), manifest));
             }
         }

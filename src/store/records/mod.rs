@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{self, ObjectId};
 use crate::names::{RepoId, SnapshotName};
+use crate::rel_path::RelPath;
 
 pub use state::{RepositoryRecord, RootRecord, SnapshotRecord, StateRecord};
 pub use until_version_3::{RepositoryRecord3, SnapshotRecord3};
@@ -125,6 +126,15 @@ pub struct TreeRecord {
     pub published_at: i64,
     /// Earlier manifests whose files are still available, the newest first.
     pub earlier: Vec<Generation>,
+    /// Manifests of which some files may be in the tree besides those above: a run that was killed
+    /// was adding or removing them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfinished: Vec<ObjectId>,
+    /// The modification time of the directory when the last run had finished, in nanoseconds since
+    /// the epoch, by the clock of its file system. Every run sets that time, so another one means
+    /// that this record does not describe the tree. `None` in records from before schema version 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<i64>,
     /// The staging directory, if a run is publishing or was killed.
     pub staging: Option<Staging>,
     /// The previous directory of the tree, which is removed last.
@@ -133,6 +143,37 @@ pub struct TreeRecord {
 }
 
 impl TreeRecord {
+    /// The record of a path where nothing is published yet.
+    pub fn new(repository: RepoId) -> Self {
+        Self {
+            repository,
+            snapshot: None,
+            newest_root_date: None,
+            source: None,
+            root_key: None,
+            manifest: None,
+            directory: None,
+            wanted: true,
+            published_at: 0,
+            earlier: Vec::new(),
+            unfinished: Vec::new(),
+            settled_at: None,
+            staging: None,
+            leftover: None,
+        }
+    }
+
+    /// The manifests of the files that are in the tree, the current one first.
+    pub fn promised(&self) -> impl Iterator<Item = ObjectId> {
+        let earlier = self.earlier.iter().map(|generation| generation.manifest);
+        self.manifest.into_iter().chain(earlier)
+    }
+
+    /// The manifests of all files that chantal may have put into the tree, the current one first.
+    pub fn manifests(&self) -> impl Iterator<Item = ObjectId> {
+        self.promised().chain(self.unfinished.iter().copied())
+    }
+
     /// The manifest of the state or snapshot that it shows, even if its root was generated.
     pub fn content(&self) -> Option<ObjectId> {
         self.source.or(self.manifest)
@@ -159,6 +200,8 @@ impl TreeRecord {
         self.source = None;
         self.root_key = None;
         self.earlier.clear();
+        self.unfinished.clear();
+        self.settled_at = None;
     }
 
     /// Whether it was unpublished by a run that may not have removed everything.
@@ -245,6 +288,12 @@ pub struct Staging {
     /// The snapshot that it shows; `None` for the repository's state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotName>,
+    /// The generations that the tree retains then; `None` in records from before schema version 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Vec<Generation>>,
+    /// The directory of the tree that it replaces; `None` for the whole tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<RelPath>,
     #[serde(flatten)]
     pub directory: DirectoryId,
 }

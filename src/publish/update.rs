@@ -1,0 +1,296 @@
+//! Updates a published tree in place: adds new files, exchanges the directory of the metadata, and
+//! removes what is no longer retained.
+//!
+//! ```text
+//! 1. record    the manifest as unfinished, the staged directory
+//! 2. add       new files, which no client knows yet
+//! 3. exchange  the directory of the metadata: from here on clients see the new generation
+//! 4. record    the new generation; files to be removed as unfinished
+//! 5. remove    the previous directory, and files that outlived their retention
+//! 6. record    that nothing is unfinished
+//! ```
+//!
+//! After a kill between 1 and 4, [`super::recover`] finds out from the identity of the directory
+//! whether it was exchanged. Files of an unfinished manifest are known as ours: the next update
+//! keeps those that it needs and removes the others.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::changes::TreeChanges;
+use super::directory::{self, identity, is_empty, make_directory, make_parents, remove};
+use super::error::PublishError;
+use super::exchange;
+use super::recover;
+use super::stage::{FileMaker, PreviousFiles};
+use super::tree::{LockedTree, pending};
+use crate::digest::{ObjectId, ObjectRef};
+use crate::regular_file::is_absent;
+use crate::rel_path::RelPath;
+use crate::store::records::{DirectoryId, TreeRecord};
+
+/// The result of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Updated {
+    Done {
+        /// Number of files that take additional space.
+        copied: u64,
+    },
+    /// The tree has other files than its record says. It was not changed.
+    Obstructed,
+}
+
+/// Makes the tree of `before` what `next` describes.
+pub fn update(
+    tree: &LockedTree<'_>,
+    before: &TreeRecord,
+    next: TreeRecord,
+    changes: &TreeChanges,
+) -> Result<Updated, PublishError> {
+    let update = Update {
+        tree,
+        before,
+        next: &next,
+        changes,
+        maker: FileMaker::new(tree, PreviousFiles::recorded(before)),
+    };
+    let mut added = Vec::new();
+    let exchanged = update
+        .add_and_exchange(&mut added)
+        .inspect_err(|_| update.undo(&added))?;
+    if exchanged == Exchanged::Obstructed {
+        update.undo(&added);
+        return Ok(Updated::Obstructed);
+    }
+    update.record_and_remove()?;
+    Ok(Updated::Done {
+        copied: update.maker.copied(),
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exchanged {
+    Done,
+    Obstructed,
+}
+
+struct Update<'a> {
+    tree: &'a LockedTree<'a>,
+    before: &'a TreeRecord,
+    next: &'a TreeRecord,
+    changes: &'a TreeChanges,
+    maker: FileMaker<'a>,
+}
+
+impl Update<'_> {
+    /// `added` gets the files that were created in the tree.
+    fn add_and_exchange(&self, added: &mut Vec<PathBuf>) -> Result<Exchanged, PublishError> {
+        let (tree, changes) = (self.tree, self.changes);
+        let staged = match &changes.exchanged {
+            None => None,
+            Some((directory, _)) => {
+                make_directory(&tree.staging)?;
+                Some((directory, self.identity(&tree.staging)?))
+            }
+        };
+        if staged.is_some() || !changes.added.is_empty() {
+            tree.put_record(&self.unfinished(staged))?;
+        }
+        for (path, content) in &changes.added {
+            match self.add(path, *content, added) {
+                Ok(Exchanged::Done) => {}
+                Ok(Exchanged::Obstructed) => return Ok(Exchanged::Obstructed),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((directory, files)) = &changes.exchanged {
+            let files: Vec<_> = files
+                .files()
+                .map(|(path, file)| (path, file.content))
+                .collect();
+            self.maker.fill(&tree.staging, Some(directory), &files)?;
+        }
+        self.maker.flush(tree.path)?;
+        tree.check_lock()?;
+        if let Some((directory, _)) = &changes.exchanged {
+            exchange::exchange(&tree.staging, &directory.below(tree.path))?;
+        }
+        Ok(Exchanged::Done)
+    }
+
+    fn identity(&self, path: &Path) -> Result<DirectoryId, PublishError> {
+        identity(path)?.ok_or_else(|| PublishError::NoFileName {
+            path: path.to_owned(),
+        })
+    }
+
+    /// The record while files are added.
+    fn unfinished(&self, staged: Option<(&RelPath, DirectoryId)>) -> TreeRecord {
+        let mut record = match staged {
+            None => self.before.clone(),
+            Some((part, directory)) => {
+                let mut record = pending(Some(self.before), self.next, Some(directory));
+                if let Some(staging) = &mut record.staging {
+                    staging.part = Some(part.clone());
+                }
+                record
+            }
+        };
+        if let Some(manifest) = self
+            .next
+            .manifest
+            .filter(|_| !self.changes.added.is_empty())
+            && !record.unfinished.contains(&manifest)
+        {
+            record.unfinished.push(manifest);
+        }
+        record
+    }
+
+    /// Adds a file to the tree. One from an interrupted run may exist.
+    fn add(
+        &self,
+        path: &RelPath,
+        content: ObjectRef,
+        added: &mut Vec<PathBuf>,
+    ) -> Result<Exchanged, PublishError> {
+        let target = path.below(self.tree.path);
+        match fs::symlink_metadata(&target) {
+            Ok(_) if self.is_left(&target, content)? => return Ok(Exchanged::Done),
+            // A foreign file, a directory, or a file below a file.
+            Ok(_) => return Ok(Exchanged::Obstructed),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Ok(Exchanged::Obstructed);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        make_parents(&target)?;
+        self.maker.make(path, content, &target)?;
+        added.push(target);
+        Ok(Exchanged::Done)
+    }
+
+    /// Whether an interrupted run has left this file: a link to the object or a copy of it.
+    fn is_left(&self, target: &Path, content: ObjectRef) -> io::Result<bool> {
+        let pool = &self.tree.storage.pool;
+        pool.has_same_content(content.object, target)
+    }
+
+    /// Removes what was created, and restores the record. Errors are only logged: the record says
+    /// that the files may be there.
+    fn undo(&self, added: &[PathBuf]) {
+        let removed = added.iter().try_for_each(|file| {
+            fs::remove_file(file)?;
+            remove_empty_parents(self.tree.path, file)
+        });
+        match removed {
+            Ok(()) => recover::clean_up_failed(self.tree, Some(self.before)),
+            Err(error) => {
+                log::warn!("{error}");
+                recover::clean_up_failed(self.tree, Some(&self.unfinished(None)));
+            }
+        }
+    }
+
+    fn record_and_remove(&self) -> Result<(), PublishError> {
+        let (tree, changes) = (self.tree, self.changes);
+        let next = TreeRecord {
+            directory: self.before.directory,
+            unfinished: self.expired(),
+            leftover: match changes.exchanged {
+                Some(_) => identity(&tree.staging)?,
+                None => None,
+            },
+            settled_at: Some(directory::settle(tree.path)?),
+            ..self.next.clone()
+        };
+        directory::flush(tree.path)?;
+        tree.put_record(&next)?;
+        if changes.exchanged.is_some() {
+            remove(&tree.staging)?;
+        }
+        if changes.removed.is_empty() {
+            return Ok(());
+        }
+        for (path, content) in &changes.removed {
+            tree.storage.interrupt.check()?;
+            remove_file(tree, path, *content)?;
+        }
+        tree.put_record(&TreeRecord {
+            unfinished: Vec::new(),
+            leftover: None,
+            settled_at: Some(directory::settle(tree.path)?),
+            ..next
+        })
+        .map_err(PublishError::from)
+    }
+
+    /// The manifests with files that are to be removed.
+    fn expired(&self) -> Vec<ObjectId> {
+        if self.changes.removed.is_empty() {
+            return Vec::new();
+        }
+        recover::other_manifests(self.before.manifests().collect(), self.next)
+    }
+}
+
+/// Removes a file that the tree does not need any more, and its directories if they are empty. A
+/// file that is not ours is kept.
+fn remove_file(
+    tree: &LockedTree<'_>,
+    path: &RelPath,
+    content: ObjectRef,
+) -> Result<(), PublishError> {
+    let target = path.below(tree.path);
+    if is_link_or_copy(tree, &target, content)? {
+        fs::remove_file(&target)?;
+    } else if std::fs::symlink_metadata(&target).is_ok() {
+        log::warn!(
+            "{} is not the file that chantal published: kept",
+            target.display()
+        );
+        return Ok(());
+    }
+    Ok(remove_empty_parents(tree.path, &target)?)
+}
+
+/// Whether a file is a link to the object, or may be a copy according to its size and mode. False if
+/// it does not exist.
+pub fn is_link_or_copy(
+    tree: &LockedTree<'_>,
+    target: &Path,
+    content: ObjectRef,
+) -> io::Result<bool> {
+    let found = match std::fs::symlink_metadata(target) {
+        Err(error) if is_absent(&error) => return Ok(false),
+        found => found?,
+    };
+    let object = std::fs::symlink_metadata(tree.storage.pool.object_path(content.object)).ok();
+    let is_elsewhere = object
+        .as_ref()
+        .is_none_or(|object| object.dev() != found.dev());
+    let is_link = object.is_some_and(|object| object.ino() == found.ino()) && !is_elsewhere;
+    // File systems without modes show all files as writable.
+    let may_be_copy = is_elsewhere || found.permissions().mode() & 0o222 == 0;
+    Ok(is_link || found.is_file() && found.len() == content.size && may_be_copy)
+}
+
+/// Removes the directories above a file, up to the first one that is not empty.
+fn remove_empty_parents(tree: &Path, file: &Path) -> io::Result<()> {
+    let above = file.ancestors().skip(1);
+    for directory in above.take_while(|directory| *directory != tree) {
+        match std::fs::symlink_metadata(directory) {
+            Err(error) if is_absent(&error) => continue,
+            _ => {}
+        }
+        if !is_empty(directory)? {
+            break;
+        }
+        fs::remove_dir(directory)?;
+    }
+    Ok(())
+}
