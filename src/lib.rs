@@ -96,6 +96,7 @@ mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod interrupt;
+mod kill_points;
 mod lock;
 mod logging;
 mod manifest;

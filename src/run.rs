@@ -3,6 +3,7 @@
 //! Errors are printed here, once: on standard error, and with `--format json` also as a JSON
 //! document on standard output.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -18,7 +19,12 @@ use crate::{cli, commands, config, logging, terminal};
 
 /// Parses the command line and runs the command. The exit codes are those of [`crate::exit::Exit`].
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    run_with(std::env::args_os())
+}
+
+/// The same with other arguments; the first one is the name of the program.
+pub fn run_with(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return reject_arguments(&error),
     };

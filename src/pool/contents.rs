@@ -9,6 +9,7 @@ use std::path::Path;
 use fs_err as fs;
 
 use crate::digest::{Algorithm, Hasher, ObjectId};
+use crate::kill_points;
 use crate::lock::Locks;
 use crate::regular_file;
 
@@ -96,6 +97,7 @@ impl Pool {
     pub fn remove(&self, locks: &Locks, object: ObjectId) -> Result<(), PoolError> {
         // If the lock was lost, another run may be about to refer to it.
         locks.check()?;
+        kill_points::reach("remove an object");
         Ok(regular_file::remove(&self.object_path(object))?)
     }
 }

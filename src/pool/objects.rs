@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use crate::digest::{Algorithm, Digest, Hasher, ObjectId, ObjectRef};
+use crate::kill_points;
 use crate::regular_file;
 
 use super::layout;
@@ -20,6 +21,7 @@ impl Pool {
     /// so that nothing is created if the pool is not mounted.
     pub(super) fn rename_into_place(&self, file: &Path, object: ObjectId) -> io::Result<()> {
         let target = self.object_path(object);
+        kill_points::reach("name an object");
         match fs::rename(file, &target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => return renamed,

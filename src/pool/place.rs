@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use fs_err as fs;
 
 use crate::digest::{ObjectId, ObjectRef};
+use crate::kill_points;
 use crate::lock::Locks;
 use crate::regular_file::{self, is_absent};
 use crate::threads::lock;
@@ -186,6 +187,7 @@ impl Pool {
 
     /// Makes all objects stored so far durable, with one `syncfs` instead of an fsync per file.
     pub fn flush(&self) -> io::Result<()> {
+        kill_points::reach("flush the pool");
         // Not by path: another file system may be mounted there by now.
         let synced = rustix::fs::syncfs(self.handle.file());
         synced.map_err(|error| regular_file::named(&self.root)(error.into()))?;

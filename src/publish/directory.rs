@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use fs_err as fs;
 
 use super::error::PublishError;
+use crate::kill_points;
 use crate::regular_file::{is_absent, named};
 use crate::store::records::DirectoryId;
 
@@ -98,6 +99,7 @@ pub fn make_parents(tree: &Path) -> io::Result<()> {
 
 /// Removes a directory with its contents, if it exists.
 pub fn remove(path: &Path) -> io::Result<()> {
+    kill_points::reach("remove a directory");
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,

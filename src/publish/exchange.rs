@@ -8,9 +8,11 @@ use rustix::io::Errno;
 
 use super::directory::identity;
 use super::error::PublishError;
+use crate::kill_points;
 
 /// Moves `staging` to `tree`. The previous tree has the staging path after that.
 pub fn exchange(staging: &Path, tree: &Path) -> Result<(), PublishError> {
+    kill_points::reach("exchange directories");
     let replaced = if identity(tree)?.is_some() {
         match renameat_with(CWD, staging, CWD, tree, RenameFlags::EXCHANGE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {

@@ -147,13 +147,10 @@ fn check_recorded(
         record.settled_at = Some(modified_at);
         return adopt(tree, record, here);
     }
-    if extra_files == ExtraFiles::None {
-        log::warn!(
-            "{}: files differ from those that were published last (older database restored from a \
-             backup?): publishing it again",
-            tree.path.display()
-        );
-    }
+    log::debug!(
+        "{}: files differ from those that were published last: publishing it again",
+        tree.path.display()
+    );
     Ok(Inspection {
         existing: Existing::Unrecorded(Some(record)),
         // Its root may not be the recorded one.

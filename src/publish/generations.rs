@@ -57,8 +57,9 @@ fn is_kept(index: usize, generation: &Generation, keep: Duration, now: i64) -> b
     index == 0 || now.saturating_sub(generation.replaced_at) < keep
 }
 
-/// The manifests of the generations that the next publishing removes, except those that the tree
-/// still shows or retains as another generation.
+/// The manifests whose files the next publishing removes, because their generation has expired or
+/// an interrupted run has left them, except those that the tree still shows or retains as another
+/// generation.
 pub fn expired_generations(tree: &TreeRecord, keep: Duration, now: i64) -> BTreeSet<ObjectId> {
     let earlier = tree.earlier.iter();
     let earlier = earlier.filter(|generation| Some(generation.manifest) != tree.manifest);
@@ -66,7 +67,8 @@ pub fn expired_generations(tree: &TreeRecord, keep: Duration, now: i64) -> BTree
         .enumerate()
         .partition(|(index, generation)| is_kept(*index, generation, keep, now));
     let mut expired: BTreeSet<ObjectId> = manifests(expired).collect();
-    for manifest in manifests(kept) {
+    expired.extend(&tree.unfinished);
+    for manifest in manifests(kept).chain(tree.manifest) {
         expired.remove(&manifest);
     }
     expired

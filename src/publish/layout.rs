@@ -1,7 +1,7 @@
 //! The files of a tree: those of its manifest, and those retained from earlier generations.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet, btree_map};
+use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map};
 use std::ops::Bound;
 
 use crate::digest::{ObjectId, ObjectRef};
@@ -177,6 +177,16 @@ impl Layout {
         self.from(&below)
             .take_while(move |(path, _)| path.as_str().starts_with(&below))
             .filter(move |(path, _)| !path.as_str()[start..].contains('/'))
+    }
+
+    /// The names of the directories in a directory.
+    pub fn directories_in(&self, directory: &RelPath) -> BTreeSet<&str> {
+        let below = format!("{directory}/");
+        let files = self.from(&below).map(|(path, _)| path.as_str());
+        let names = files.map_while(|path| path.strip_prefix(&below));
+        names
+            .filter_map(|name| Some(name.split_once('/')?.0))
+            .collect()
     }
 
     fn from(&self, start: &str) -> btree_map::Range<'_, RelPath, LayoutFile> {

@@ -1,25 +1,40 @@
-//! Finds what others have changed in a tree since its last run, without looking at every file: a
-//! directory whose modification time is before the end of that run has the same names as then.
+//! Finds what others have changed in a tree since its last run, without reading its files.
+//!
+//! - A directory whose modification time is before the end of that run has the same names as then.
+//! - A file that is a link to an object of the pool has at least two links.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use fs_err as fs;
+use rayon::iter::ParallelIterator as _;
+use rayon::slice::ParallelSlice as _;
+
+use super::directory::modified_at;
 use super::error::PublishError;
-use super::layout::Layout;
+use super::layout::{FileGeneration, Layout};
+use super::stage::{in_parallel, present};
 use super::tree::LockedTree;
+use crate::digest::ObjectRef;
+use crate::manifest::ChunkRef;
 use crate::regular_file::is_absent;
 use crate::rel_path::RelPath;
 use crate::store::records::TreeRecord;
+use crate::store::{Reader, TransactionError};
+use crate::threads::lock;
 
-/// Modification times come from a clock that ticks up to this often. In nanoseconds.
+/// Modification times come from a clock that ticks at least this often. In nanoseconds.
 const CLOCK_TICK: i64 = 20_000_000;
 /// FAT stores modification times with this resolution, and they have no fraction of a second.
 const COARSE_CLOCK_TICK: i64 = 2_000_000_000;
+/// How many chunks a thread takes at a time.
+const CHUNKS: usize = 64;
 
-/// Whether these directories have exactly the recorded files, as far as can be seen without reading
-/// files. A directory that does not exist has no files.
+/// Whether these directories have exactly the recorded files. One that was removed has modified the
+/// directory above it.
 pub fn are_as_recorded(
     tree: &LockedTree<'_>,
     record: &TreeRecord,
@@ -29,40 +44,149 @@ pub fn are_as_recorded(
     for directory in directories {
         tree.storage.interrupt.check()?;
         if is_modified(&directory.below(tree.path), record.settled_at)? {
-            modified.push(directory);
+            modified.push(directory.clone());
         }
     }
-    let Some(manifest) = record.manifest.filter(|_| !modified.is_empty()) else {
-        return Ok(modified.is_empty());
-    };
-    let (promised, possible) = tree.storage.read(|reader| {
-        let promised = Layout::new(reader, manifest, &record.earlier)?;
-        Ok((promised, Layout::of_record(reader, record)?))
-    })?;
-    for directory in modified {
-        if !has_recorded_files(tree, directory, &promised, &possible)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    have_recorded_files(tree, record, modified)
 }
 
-/// Every directory of the tree.
-pub fn all_directories(
-    tree: &LockedTree<'_>,
-    record: &TreeRecord,
-) -> Result<BTreeSet<RelPath>, PublishError> {
-    let mut directories = BTreeSet::new();
+/// Whether every file of the tree is the recorded one, and there are no other files. A missing
+/// object is an error.
+pub fn is_as_recorded(tree: &LockedTree<'_>, record: &TreeRecord) -> Result<bool, PublishError> {
     let Some(manifest) = record.manifest else {
-        return Ok(directories);
+        return Ok(false);
     };
-    let layout = tree
-        .storage
-        .read(|reader| Layout::new(reader, manifest, &record.earlier))?;
-    for (path, _) in layout.files() {
-        add_parents(path, &mut directories);
+    let comparison = Comparison {
+        tree,
+        record,
+        pool: std::fs::metadata(tree.storage.pool.root())?.dev(),
+        modified: Mutex::default(),
+    };
+    let is_good = tree.storage.read(|reader| {
+        let chunks = reader.manifest(manifest)?.chunks;
+        let differing = reader.differing_files(&record.promised().collect())?;
+        let layout = Layout::differing(&differing, manifest, &record.earlier)?;
+        let found = comparison.are_good(reader, &chunks);
+        match found.and_then(|good| Ok(good && comparison.are_retained_good(&layout)?)) {
+            Err(Failure::Store(error)) => Err(error),
+            Err(Failure::Tree(error)) => Ok(Err(error)),
+            Ok(good) => Ok(Ok(good)),
+        }
+    })?;
+    let modified = comparison.modified.into_inner();
+    let modified = modified.unwrap_or_else(PoisonError::into_inner);
+    Ok(is_good? && have_recorded_files(tree, record, modified)?)
+}
+
+/// A comparison of all files of a tree.
+struct Comparison<'a> {
+    tree: &'a LockedTree<'a>,
+    record: &'a TreeRecord,
+    /// The device of the pool.
+    pool: u64,
+    /// Directories that were modified since the last run.
+    modified: Mutex<Vec<RelPath>>,
+}
+
+enum Failure {
+    Store(TransactionError),
+    Tree(PublishError),
+}
+
+impl From<TransactionError> for Failure {
+    fn from(error: TransactionError) -> Self {
+        Self::Store(error)
     }
-    Ok(directories)
+}
+
+impl<E: Into<PublishError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Tree(error.into())
+    }
+}
+
+impl Comparison<'_> {
+    /// Compares the files of the current generation.
+    fn are_good(&self, reader: &Reader, chunks: &[ChunkRef]) -> Result<bool, Failure> {
+        let is_good = |chunks: &[ChunkRef]| {
+            self.tree.storage.interrupt.check()?;
+            let mut directory = None;
+            for chunk in chunks {
+                for entry in reader.chunk(chunk.id)? {
+                    if !self.is_good(&entry.path, entry.content(), &mut directory)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            Ok(true)
+        };
+        let is_bad = |found: &Result<bool, Failure>| !matches!(found, Ok(true));
+        let files: u64 = chunks.iter().map(|chunk| chunk.totals.entries).sum();
+        let first_bad = in_parallel(usize::try_from(files).unwrap_or(usize::MAX), |threads| {
+            Ok::<_, Failure>(match threads {
+                None => chunks.chunks(CHUNKS).map(is_good).find(is_bad),
+                Some(threads) => {
+                    threads.install(|| chunks.par_chunks(CHUNKS).map(is_good).find_any(is_bad))
+                }
+            })
+        })?;
+        first_bad.unwrap_or(Ok(true))
+    }
+
+    fn are_retained_good(&self, layout: &Layout) -> Result<bool, PublishError> {
+        let mut directory = None;
+        for (path, file) in layout.files() {
+            if file.generation == FileGeneration::Earlier
+                && !self.is_good(path, file.content, &mut directory)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Compares a file, and adds its directory to the modified ones if it is. `directory` is the
+    /// one of the last file.
+    fn is_good(
+        &self,
+        path: &RelPath,
+        content: ObjectRef,
+        directory: &mut Option<RelPath>,
+    ) -> Result<bool, PublishError> {
+        let parent = path.parent();
+        if let Some(parent) = &parent
+            && *directory != Some(parent.clone())
+            && is_modified(&parent.below(self.tree.path), self.record.settled_at)?
+        {
+            lock(&self.modified).push(parent.clone());
+        }
+        *directory = parent;
+        let file = path.below(self.tree.path);
+        match std::fs::symlink_metadata(&file) {
+            Ok(found) if found.is_file() && found.len() == content.size => {
+                let is_linked = found.dev() == self.pool && found.nlink() > 1;
+                let is_copy = found.dev() != self.pool;
+                Ok(is_linked || is_copy || is_object(self.tree, path, content)?)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Whether a file is the object, or has its content. A missing object is an error.
+fn is_object(
+    tree: &LockedTree<'_>,
+    path: &RelPath,
+    content: ObjectRef,
+) -> Result<bool, PublishError> {
+    let pool = &tree.storage.pool;
+    present(
+        tree.storage,
+        path,
+        content,
+        &pool.object_path(content.object),
+    )?;
+    Ok(pool.has_same_content(content.object, &path.below(tree.path))?)
 }
 
 /// Adds the directories above a path.
@@ -78,19 +202,38 @@ pub fn add_parents(path: &RelPath, directories: &mut BTreeSet<RelPath>) {
 
 fn is_modified(directory: &Path, settled_at: Option<i64>) -> io::Result<bool> {
     let found = match std::fs::symlink_metadata(directory) {
-        Err(error) if is_absent(&error) => return Ok(true),
+        Err(error) if is_absent(&error) => return Ok(false),
         found => found?,
     };
     let tick = match found.mtime_nsec() {
         0 => COARSE_CLOCK_TICK,
         _ => CLOCK_TICK,
     };
-    let modified = super::directory::modified_at(&found);
-    Ok(!found.is_dir() || settled_at.is_none_or(|settled| modified >= settled - tick))
+    let is_older = settled_at.is_some_and(|settled| modified_at(&found) < settled - tick);
+    Ok(!found.is_dir() || !is_older)
 }
 
-/// Compares the names in a directory with the record, and its files with the objects by inode or,
-/// if they are copies, by size.
+/// Whether directories have the recorded files and no others.
+fn have_recorded_files(
+    tree: &LockedTree<'_>,
+    record: &TreeRecord,
+    directories: Vec<RelPath>,
+) -> Result<bool, PublishError> {
+    let Some(manifest) = record.manifest.filter(|_| !directories.is_empty()) else {
+        return Ok(directories.is_empty());
+    };
+    let (promised, possible) = tree.storage.read(|reader| {
+        let promised = Layout::new(reader, manifest, &record.earlier)?;
+        Ok((promised, Layout::of_record(reader, record)?))
+    })?;
+    for directory in BTreeSet::from_iter(directories) {
+        if !has_recorded_files(tree, &directory, &promised, &possible)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn has_recorded_files(
     tree: &LockedTree<'_>,
     directory: &RelPath,
@@ -98,14 +241,10 @@ fn has_recorded_files(
     possible: &Layout,
 ) -> Result<bool, PublishError> {
     let top = directory.below(tree.path);
-    let entries = match std::fs::read_dir(&top) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(!promised.has_directory(directory.as_str()));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(false),
-        entries => entries?,
-    };
-    for entry in entries {
+    if !fs::symlink_metadata(&top)?.is_dir() {
+        return Ok(false);
+    }
+    for entry in fs::read_dir(&top)? {
         let entry = entry?;
         let name = entry.file_name();
         let path = name.to_str().and_then(|name| directory.join(name).ok());
@@ -121,8 +260,13 @@ fn has_recorded_files(
             return Ok(false);
         }
     }
+    for below in promised.directories_in(directory) {
+        if !top.join(below).is_dir() {
+            return Ok(false);
+        }
+    }
     for (path, file) in promised.files_in(directory) {
-        if !super::update::is_link_or_copy(tree, &path.below(tree.path), file.content)? {
+        if !is_object(tree, path, file.content)? {
             return Ok(false);
         }
     }

@@ -200,10 +200,10 @@ fn is_as_recorded(
             return Ok(false);
         }
     }
-    let mut directories = match mode {
-        PublishMode::Always => modified::all_directories(tree, record)?,
-        PublishMode::IfChanged | PublishMode::RecreateMissing => BTreeSet::new(),
-    };
+    if mode == PublishMode::Always {
+        return modified::is_as_recorded(tree, record);
+    }
+    let mut directories = BTreeSet::new();
     let added = changes.added.iter().map(|(path, _)| path);
     for path in added.chain(changes.removed.keys()) {
         modified::add_parents(path, &mut directories);

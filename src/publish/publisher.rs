@@ -230,7 +230,7 @@ pub fn was_never_published(storage: &Storage, path: &Path) -> Result<bool, Store
     Ok(record.is_none_or(|record| record.wanted && record.manifest.is_none()))
 }
 
-/// Publishes a tree again unchanged, without its expired generations.
+/// Removes the expired generations of a tree, and what interrupted runs have left in it.
 pub fn remove_expired_generations(
     storage: &Storage,
     path: &Path,
@@ -249,7 +249,7 @@ pub fn remove_expired_generations(
         // Keeps the current root, even if it was generated.
         root: RootChoice::Verbatim { date: None },
         keep,
-        mode: PublishMode::Always,
+        mode: PublishMode::IfChanged,
     };
     publish(storage, request)
         .map(drop)

@@ -5,6 +5,7 @@
 //! directory at a time.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -20,8 +21,10 @@ use super::error::PublishError;
 use super::layout::Layout;
 use super::tree::LockedTree;
 use crate::digest::{ObjectId, ObjectRef};
-use crate::regular_file::named;
+use crate::kill_points;
+use crate::regular_file::{self, named};
 use crate::rel_path::RelPath;
+use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 use crate::threads::{self, lock};
 
@@ -105,7 +108,7 @@ impl<'a> FileMaker<'a> {
                 self.make(path, *content, &directory.join(path.file_name()))
             })
         };
-        self.in_parallel(files.len(), |threads| match threads {
+        in_parallel(files.len(), |threads| match threads {
             None => {
                 for directory in levels.iter().flatten() {
                     make_directory(&top.join(directory))?;
@@ -124,19 +127,6 @@ impl<'a> FileMaker<'a> {
         })
     }
 
-    fn in_parallel<T>(
-        &self,
-        files: usize,
-        work: impl FnOnce(Option<&rayon::ThreadPool>) -> Result<T, PublishError>,
-    ) -> Result<T, PublishError> {
-        let available = std::thread::available_parallelism().map_or(1, usize::from);
-        let wanted = available.min(THREADS_MAX).min(files / FILES_PER_THREAD);
-        match wanted {
-            0 | 1 => work(None),
-            _ => work(Some(&threads::pool("publish", wanted)?)),
-        }
-    }
-
     /// Creates one file; `path` is its path in the tree. Fails if there is one.
     pub fn make(
         &self,
@@ -146,15 +136,10 @@ impl<'a> FileMaker<'a> {
     ) -> Result<(), PublishError> {
         let storage = self.tree.storage;
         storage.interrupt.check()?;
+        kill_points::reach("create a file");
         let object = content.object;
         let source = storage.pool.object_path(object);
-        let is_there = std::fs::symlink_metadata(&source)
-            .is_ok_and(|found| found.is_file() && found.len() == content.size);
-        if !is_there {
-            // The disk of the pool may not be mounted.
-            storage.pool.check()?;
-            return Err(missing(path, object));
-        }
+        present(storage, path, content, &source)?;
         if self.links_possible.load(Ordering::Relaxed) {
             match link(&source, target)? {
                 LinkResult::Created => return Ok(()),
@@ -206,19 +191,25 @@ impl<'a> FileMaker<'a> {
     }
 
     fn copy(&self, path: &RelPath, object: ObjectId, target: &Path) -> Result<(), PublishError> {
-        let found = match self.tree.storage.pool.copy_object(object, target) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(PublishError::SameFile { path: path.clone() });
+        match self.tree.storage.pool.copy_object(object, target) {
+            Ok(found) if found == object => {
+                fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
+                self.copied.fetch_add(1, Ordering::Relaxed);
+                Ok(())
             }
-            found => found?,
-        };
-        if found != object {
-            fs::remove_file(target)?;
-            return Err(missing(path, object));
+            Ok(_) => {
+                fs::remove_file(target)?;
+                Err(missing(path, object))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(PublishError::SameFile { path: path.clone() })
+            }
+            Err(error) => {
+                // It would keep a full file system full.
+                regular_file::remove(target)?;
+                Err(error.into())
+            }
         }
-        fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
-        self.copied.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Makes copies durable. Hard links are in the journal before the exchange is; copied data may
@@ -230,6 +221,45 @@ impl<'a> FileMaker<'a> {
         }
         Ok(())
     }
+}
+
+/// Passes a pool of threads to `work` if there are enough files.
+pub fn in_parallel<T, E: From<io::Error>>(
+    files: usize,
+    work: impl FnOnce(Option<&rayon::ThreadPool>) -> Result<T, E>,
+) -> Result<T, E> {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = available.min(THREADS_MAX).min(files / FILES_PER_THREAD);
+    match wanted {
+        0 | 1 => work(None),
+        _ => work(Some(&threads::pool("publish", wanted)?)),
+    }
+}
+
+/// The file of an object. Fails if it does not exist or has another size; `path` is the path that
+/// needs it.
+pub fn present(
+    storage: &Storage,
+    path: &RelPath,
+    content: ObjectRef,
+    file: &Path,
+) -> Result<Metadata, PublishError> {
+    match std::fs::symlink_metadata(file) {
+        Ok(found) if found.is_file() && found.len() == content.size => Ok(found),
+        _ => {
+            // The disk of the pool may not be mounted.
+            storage.pool.check()?;
+            Err(missing(path, content.object))
+        }
+    }
+}
+
+/// Whether a file that is no link to the object may be a copy of it according to size and mode.
+/// `pool` is the device of the pool.
+pub fn may_be_copy(found: &Metadata, content: ObjectRef, pool: u64) -> bool {
+    // File systems without modes show all files as writable.
+    let is_read_only = found.permissions().mode() & 0o222 == 0 || found.dev() != pool;
+    found.is_file() && found.len() == content.size && is_read_only
 }
 
 fn missing(path: &RelPath, object: ObjectId) -> PublishError {

@@ -13,6 +13,7 @@ use super::foreign_files::reject_foreign_files;
 use super::layout::Layout;
 use super::recover::recover;
 use super::tree::{LockWait, LockedTree};
+use crate::kill_points;
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
 
@@ -130,6 +131,7 @@ fn remove_tree(tree: &LockedTree<'_>, record: &mut TreeRecord) -> Result<(), Pub
     record.leftover = identity(tree.path)?;
     tree.put_record(record)?;
     tree.check_lock()?;
+    kill_points::reach("move a tree");
     fs::rename(tree.path, &tree.staging)?;
     put_unpublished(tree, record)?;
     Ok(remove(&tree.staging)?)

@@ -15,7 +15,7 @@
 //! keeps those that it needs and removes the others.
 
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -25,10 +25,11 @@ use super::directory::{self, identity, is_empty, make_directory, make_parents, r
 use super::error::PublishError;
 use super::exchange;
 use super::recover;
-use super::stage::{FileMaker, PreviousFiles};
+use super::stage::{FileMaker, PreviousFiles, may_be_copy};
 use super::tree::{LockedTree, pending};
 use crate::digest::{ObjectId, ObjectRef};
-use crate::regular_file::is_absent;
+use crate::kill_points;
+use crate::regular_file::{self, is_absent};
 use crate::rel_path::RelPath;
 use crate::store::records::{DirectoryId, TreeRecord};
 
@@ -86,7 +87,7 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// `added` gets the files that were created in the tree.
+    /// `added` gets the files that are created in the tree.
     fn add_and_exchange(&self, added: &mut Vec<PathBuf>) -> Result<Exchanged, PublishError> {
         let (tree, changes) = (self.tree, self.changes);
         let staged = match &changes.exchanged {
@@ -168,9 +169,9 @@ impl Update<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
+        added.push(target.clone());
         make_parents(&target)?;
         self.maker.make(path, content, &target)?;
-        added.push(target);
         Ok(Exchanged::Done)
     }
 
@@ -184,7 +185,7 @@ impl Update<'_> {
     /// that the files may be there.
     fn undo(&self, added: &[PathBuf]) {
         let removed = added.iter().try_for_each(|file| {
-            fs::remove_file(file)?;
+            regular_file::remove(file)?;
             remove_empty_parents(self.tree.path, file)
         });
         match removed {
@@ -246,7 +247,8 @@ fn remove_file(
     content: ObjectRef,
 ) -> Result<(), PublishError> {
     let target = path.below(tree.path);
-    if is_link_or_copy(tree, &target, content)? {
+    kill_points::reach("remove a file");
+    if is_published(tree, &target, content)? {
         fs::remove_file(&target)?;
     } else if std::fs::symlink_metadata(&target).is_ok() {
         log::warn!(
@@ -258,25 +260,17 @@ fn remove_file(
     Ok(remove_empty_parents(tree.path, &target)?)
 }
 
-/// Whether a file is a link to the object, or may be a copy according to its size and mode. False if
-/// it does not exist.
-pub fn is_link_or_copy(
-    tree: &LockedTree<'_>,
-    target: &Path,
-    content: ObjectRef,
-) -> io::Result<bool> {
+/// Whether a file exists and is what chantal published there: the object may be missing meanwhile.
+fn is_published(tree: &LockedTree<'_>, target: &Path, content: ObjectRef) -> io::Result<bool> {
     let found = match std::fs::symlink_metadata(target) {
         Err(error) if is_absent(&error) => return Ok(false),
         found => found?,
     };
-    let object = std::fs::symlink_metadata(tree.storage.pool.object_path(content.object)).ok();
-    let is_elsewhere = object
-        .as_ref()
-        .is_none_or(|object| object.dev() != found.dev());
-    let is_link = object.is_some_and(|object| object.ino() == found.ino()) && !is_elsewhere;
-    // File systems without modes show all files as writable.
-    let may_be_copy = is_elsewhere || found.permissions().mode() & 0o222 == 0;
-    Ok(is_link || found.is_file() && found.len() == content.size && may_be_copy)
+    let pool = fs::symlink_metadata(tree.storage.pool.root())?.dev();
+    let object = std::fs::symlink_metadata(tree.storage.pool.object_path(content.object));
+    let is_link =
+        object.is_ok_and(|object| (object.dev(), object.ino()) == (found.dev(), found.ino()));
+    Ok(is_link || may_be_copy(&found, content, pool))
 }
 
 /// Removes the directories above a file, up to the first one that is not empty.

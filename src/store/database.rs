@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase};
 
+use crate::kill_points;
 use crate::lock::Locks;
 
 use super::error::{StoreError, TURN_MAX, Transaction, TransactionError};
@@ -130,13 +131,7 @@ impl Store {
                 opened => opened?,
             };
             let transaction = database.begin_read()?;
-            let version = tables::schema_version(&transaction)?;
-            let form = tables::form(version);
-            work(&Reader {
-                transaction,
-                version,
-                form,
-            })
+            work(&Reader::new(transaction)?)
         }))
     }
 
@@ -154,6 +149,7 @@ impl Store {
             let writer = Writer(database.begin_write()?);
             let result = work(&writer)?;
             locks.check()?;
+            kill_points::reach("commit to the database");
             writer.0.commit()?;
             Ok(result)
         }))

@@ -29,7 +29,7 @@ mod tables;
 mod writer;
 
 pub use database::Store;
-pub use error::{StoreError, Transaction};
+pub use error::{StoreError, Transaction, TransactionError};
 pub use files::{DifferingFiles, FileEntry};
 pub use migrations::Migrated;
 pub use needed::Needed;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
 use serde::de::DeserializeOwned;
@@ -13,7 +14,7 @@ use super::records::{
     SnapshotRecord, SnapshotRecord3, TreeRecord, ValidatorRecord,
 };
 use super::seal::{DisplayKey, RowFormat, check_digest, damaged, unseal, unseal_json};
-use super::tables;
+use super::tables::{self, ChunkDecompressor};
 use crate::digest::{Digest, ObjectId};
 use crate::manifest::{self, Entry, Manifest};
 use crate::names::{RepoId, SnapshotName};
@@ -48,9 +49,37 @@ pub struct Reader {
     pub(super) version: u32,
     /// The format of its rows.
     pub(super) form: RowFormat,
+    chunks: OnceLock<Chunks>,
+}
+
+/// The table of chunks, opened once for many of them.
+struct Chunks {
+    table: redb::ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    decompressor: ChunkDecompressor,
 }
 
 impl Reader {
+    pub(super) fn new(transaction: ReadTransaction) -> Transaction<Self> {
+        let version = tables::schema_version(&transaction)?;
+        Ok(Self {
+            form: tables::form(version),
+            transaction,
+            version,
+            chunks: OnceLock::new(),
+        })
+    }
+
+    fn chunks(&self) -> Transaction<&Chunks> {
+        if let Some(chunks) = self.chunks.get() {
+            return Ok(chunks);
+        }
+        let chunks = Chunks {
+            table: self.transaction.open_table(tables::CHUNK_TO_ENTRIES)?,
+            decompressor: ChunkDecompressor::default(),
+        };
+        Ok(self.chunks.get_or_init(|| chunks))
+    }
+
     /// The record of a row. If a row of a small table is missing, the whole table is checked,
     /// because a row with a damaged key cannot be found.
     fn json<'k, K, V, T>(
@@ -165,11 +194,14 @@ impl Reader {
     }
 
     pub fn chunk(&self, id: ObjectId) -> Transaction<Vec<Entry>> {
-        let table = self.transaction.open_table(tables::CHUNK_TO_ENTRIES)?;
+        let Chunks {
+            table,
+            decompressor,
+        } = self.chunks()?;
         let Some(row) = table.get(&id.0)? else {
             return Err(damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, MISSING));
         };
-        let bytes = tables::decompress_chunk(id, row.value())?;
+        let bytes = decompressor.decompress(id, row.value())?;
         manifest::decode_chunk(check_digest(&tables::CHUNK_TO_ENTRIES, id, &bytes)?)
             .map_err(|error| damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, &error.to_string()))
     }

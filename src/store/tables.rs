@@ -10,11 +10,13 @@ use std::ffi::OsStr;
 use std::ops::{Range, RangeInclusive};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 
 use crate::digest::{Algorithm, Digest, ObjectId};
 use crate::names::{RepoId, SnapshotName};
+use crate::threads::lock;
 
 use super::error::{Transaction, TransactionError};
 use super::records::{Identity, ObjectRecord};
@@ -278,14 +280,30 @@ impl ChunkCompressor {
     }
 }
 
-pub fn decompress_chunk(id: ObjectId, row: &[u8]) -> Transaction<Cow<'_, [u8]>> {
-    if !row.starts_with(&ZSTD_MAGIC) {
-        return Ok(Cow::Borrowed(row));
+/// Reads stored chunks, in several threads. The state of a decompressor is large, so it is used for
+/// many chunks.
+#[derive(Default)]
+pub struct ChunkDecompressor {
+    unused: Mutex<Vec<zstd::bulk::Decompressor<'static>>>,
+}
+
+impl ChunkDecompressor {
+    pub fn decompress<'r>(&self, id: ObjectId, row: &'r [u8]) -> Transaction<Cow<'r, [u8]>> {
+        if !row.starts_with(&ZSTD_MAGIC) {
+            return Ok(Cow::Borrowed(row));
+        }
+        let unused = lock(&self.unused).pop();
+        let mut decompressor = match unused {
+            Some(decompressor) => decompressor,
+            None => zstd::bulk::Decompressor::new().map_err(redb::Error::Io)?,
+        };
+        let chunk = decompressor.decompress(row, CHUNK_BYTES_MAX);
+        lock(&self.unused).push(decompressor);
+        let chunk = chunk.map_err(|error| {
+            damaged(&CHUNK_TO_ENTRIES, &&id.0, &format!("{UNREADABLE}: {error}"))
+        })?;
+        Ok(Cow::Owned(chunk))
     }
-    let chunk = zstd::bulk::decompress(row, CHUNK_BYTES_MAX);
-    let chunk = chunk
-        .map_err(|error| damaged(&CHUNK_TO_ENTRIES, &&id.0, &format!("{UNREADABLE}: {error}")))?;
-    Ok(Cow::Owned(chunk))
 }
 
 /// One byte for the algorithm, for SHA-1 the repository and a NUL, then the digest.

@@ -15,6 +15,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
         &[
             "digest",
             "interrupt",
+            "kill_points",
             "names",
             "progress",
             "regular_file",
