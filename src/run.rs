@@ -213,3 +213,6 @@ fn dispatch(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

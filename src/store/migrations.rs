@@ -28,8 +28,12 @@ use crate::lock::Locks;
 type Step = fn(&WriteTransaction) -> Transaction<()>;
 
 /// From version 1, from version 2, and so on.
-const STEPS: [Step; tables::SCHEMA_VERSION as usize - 1] =
-    [create_all_tables, seal_all_rows, convert_states];
+const STEPS: [Step; tables::SCHEMA_VERSION as usize - 1] = [
+    create_all_tables,
+    seal_all_rows,
+    convert_states,
+    keep_all_rows,
+];
 
 /// The result of a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +149,12 @@ fn convert_states(transaction: &WriteTransaction) -> Transaction<()> {
     // They are only a cache.
     transaction.delete_table(tables::PATH_TO_VALIDATOR)?;
     transaction.open_table(tables::ORIGIN_TO_VALIDATOR)?;
+    Ok(())
+}
+
+/// From 4 to 5. The new fields have defaults that describe older trees.
+#[expect(clippy::unnecessary_wraps, reason = "it is a step like the others")]
+fn keep_all_rows(_transaction: &WriteTransaction) -> Transaction<()> {
     Ok(())
 }
 

@@ -36,7 +36,10 @@ use super::seal::{DisplayKey, LENGTH, RowFormat, damaged, seal, unseal};
 /// - 4: a state is a separate record, in repositories and snapshots, with its roots, evidence and
 ///   keyring. Validators belong to one origin. Manifests may have version 2, whose chunks are
 ///   compressed.
-pub const SCHEMA_VERSION: u32 = 4;
+/// - 5: the record of a published tree names manifests of which some files may be in it, and
+///   staging may replace only a directory of a tree. An older version would take that directory for
+///   the whole tree.
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// The first version with [`super::records::StateRecord`].
 pub const STATES_SINCE: u32 = 4;

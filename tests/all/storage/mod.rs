@@ -202,7 +202,7 @@ fn a_store_of_a_newer_chantal() {
         &[&SYNC, &PUBLISH, &LIST, &["init"]],
         5,
         "error: database [dir]/data/chantal.redb has schema version 1000, but this version of chantal \
-         supports only versions up to 4\nhint: use the version of chantal that wrote it, or a later one\n",
+         supports only versions up to 5\nhint: use the version of chantal that wrote it, or a later one\n",
     );
     set_version(&store, 4);
     works(&mirror);

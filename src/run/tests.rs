@@ -8,39 +8,22 @@ use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use fs_err as fs;
 
 use crate::digest::ObjectId;
+use crate::kill_points::KILL_AT;
 
-/// The number of the point at which the process is killed, from 1.
-const KILL_AT: &str = "CHANTAL_TEST_KILL_AT";
 /// The arguments of the command, separated by line feeds.
 const ARGUMENTS: &str = "CHANTAL_TEST_ARGUMENTS";
 const SIGKILL: i32 = 9;
-
-static REACHED: AtomicU32 = AtomicU32::new(0);
-
-/// See [`super::reach`].
-pub fn reach(step: &'static str) {
-    let Ok(kill_at) = std::env::var(KILL_AT) else {
-        return;
-    };
-    let reached = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
-    if kill_at.parse() == Ok(reached) {
-        eprintln!("killed at point {reached}: {step}");
-        let _ =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    }
-}
 
 /// The program itself, in a process of its own.
 #[test]
 #[ignore = "started by other tests"]
 fn child() {
     if std::env::var(ARGUMENTS).is_ok() {
-        std::process::exit(match crate::run::run_with(arguments()) {
+        std::process::exit(match super::run_with(arguments()) {
             code if code == std::process::ExitCode::SUCCESS => 0,
             _ => 1,
         });
@@ -131,12 +114,7 @@ impl Scene {
         let all = [&["--config-dir", etc][..], arguments].concat();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args([
-                "--exact",
-                "kill_points::tests::child",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["--exact", "run::tests::child", "--ignored", "--nocapture"])
             .env(ARGUMENTS, all.join("\n"))
             .env_remove(KILL_AT);
         if let Some(kill_at) = kill_at {
