@@ -28,7 +28,7 @@ use crate::sync::SyncError;
 
 use self::sync::sync_hint;
 use bug::BUG;
-use storage::{io_hint, lock_hint, storage_hint, store_hint};
+use storage::{REPAIR, io_hint, lock_hint, storage_hint, store_hint};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -238,14 +238,13 @@ impl Error {
             )
             | Self::Merge(MergeError::Store(error)) => store_hint(error),
             Self::Snapshot(SnapshotError::Stored(StateError::ObjectMissing { .. }))
-            | Self::Merge(MergeError::Stored {
-                source: StateError::ObjectMissing { .. },
-                ..
-            }) => Some(
-                "`chantal repo sync --refresh` downloads files that the upstream still has; \
-                 restore other files from a backup of the pool"
-                    .to_owned(),
-            ),
+            | Self::Merge(
+                MergeError::Stored {
+                    source: StateError::ObjectMissing { .. },
+                    ..
+                }
+                | MergeError::Format(FormatError::ObjectDamaged { .. }),
+            ) => Some(REPAIR.to_owned()),
             Self::Snapshot(SnapshotError::Exists { .. })
             | Self::Merge(MergeError::Exists { .. }) => Some(
                 "snapshots are immutable: choose another name, or delete the existing snapshot \
@@ -321,7 +320,7 @@ fn request_hint(error: &RequestError) -> Option<String> {
     match error {
         RequestError::NeverSynced { repository } => Some(sync_first(repository)),
         RequestError::KeyFile(error) => key_file_hint(error),
-        RequestError::Failed { repository, source } => publish_hint(repository, source),
+        RequestError::Failed { source, .. } => publish_hint(source),
         RequestError::Store(error) => store_hint(error),
         RequestError::NoLatestPath { .. }
         | RequestError::NoSnapshotsPath { .. }
@@ -350,7 +349,7 @@ fn remove_hint(error: &RemoveError) -> Option<String> {
     }
 }
 
-fn publish_hint(repository: &RepoId, error: &PublishError) -> Option<String> {
+fn publish_hint(error: &PublishError) -> Option<String> {
     Some(match error {
         PublishError::Lock(error) => lock_hint(error)?,
         PublishError::Occupied { .. } => {
@@ -399,12 +398,7 @@ fn publish_hint(repository: &RepoId, error: &PublishError) -> Option<String> {
         }
         PublishError::Io(error) => io_hint(error)?,
         PublishError::Store(error) => store_hint(error)?,
-        PublishError::ObjectMissing { .. } => {
-            format!(
-                "run `chantal repo sync --repo-id {repository} --refresh` to download missing \
-                 files again"
-            )
-        }
+        PublishError::ObjectMissing { .. } => REPAIR.to_owned(),
         _ => return None,
     })
 }

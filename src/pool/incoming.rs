@@ -249,8 +249,8 @@ impl Incoming<'_> {
         self.file
             .file()
             .set_permissions(PermissionsExt::from_mode(0o444))?;
-        let is_stored = self.pool.size_of(object)? == Some(self.length)
-            && self.pool.rehash(object)?.0 == object;
+        let is_stored =
+            self.pool.size_of(object)? == Some(self.length) && self.pool.is_intact(object)?;
         if is_stored {
             fs::remove_file(&self.path)?;
         } else {

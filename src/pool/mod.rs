@@ -14,6 +14,8 @@
 //! - An object is durable only after [`Pool::flush`], and the store must not refer to it before. An
 //!   object that the store does not know may be damaged by a power failure and is hashed again
 //!   ([`Pool::adopt`]).
+//! - Later damage is noticed by what reads an object: it is hashed while it is read
+//!   ([`Pool::read_intact`]), and a damaged one is replaced by the next download of it.
 //! - A weak digest is valid only within the repository that declared it: other repositories neither
 //!   wait for its download nor resume it.
 //! - If the disk of a pool is unmounted while it is used, nothing is created at its path: no
