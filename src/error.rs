@@ -17,6 +17,7 @@ use crate::names::RepoId;
 use crate::openpgp::{GenerateError, SigningKeyError};
 use crate::pool::exit_of_io;
 use crate::publish::{PublishError, RequestError};
+use crate::repair::RepairError;
 use crate::repository::{CheckFailure, RemoveError, RepositorySyncError};
 use crate::signing_key::{KeyFileError, NewKeyError};
 use crate::snapshot::SnapshotError;
@@ -110,6 +111,19 @@ impl From<NewKeyError> for Error {
                 Self::Io(io::Error::new(source.kind(), error.to_string()))
             }
             NewKeyError::Passphrase(error) => error.into(),
+        }
+    }
+}
+
+impl From<RepairError> for Error {
+    fn from(error: RepairError) -> Self {
+        match error {
+            RepairError::Storage(error) => error.into(),
+            RepairError::Store(error) => error.into(),
+            RepairError::Lock(error) => error.into(),
+            RepairError::Interrupted(error) => error.into(),
+            RepairError::Pool(error) => Self::Storage(error.into()),
+            RepairError::Io(error) => error.into(),
         }
     }
 }

@@ -6,6 +6,8 @@
 //! {pool}/partial/              running and interrupted downloads, named by their expected digest
 //!                              (weak digests with the name of the repository), and new indexes
 //!                              while they are written
+//! {pool}/damaged/<64 hex>      damaged objects that could not be replaced, until `db cleanup`
+//!                              finds that they are replaced or not needed any more
 //! ```
 //!
 //! What this module guarantees:
@@ -26,6 +28,7 @@
 //!   run that holds the storage lock exclusively removes objects.
 
 mod contents;
+mod damaged;
 mod error;
 mod incoming;
 mod layout;
@@ -39,6 +42,7 @@ mod place;
 mod tests;
 
 pub use contents::{SMALL_MAX, UPSTREAM_SMALL_MAX};
+pub use damaged::DamagedFile;
 pub use error::{PoolError, exit_of_io};
 pub use incoming::{Begin, Incoming};
 pub use marker::{Marker, Owner};

@@ -8,7 +8,7 @@ use fs_err as fs;
 use rustix::io::Errno;
 
 use crate::digest::{Algorithm, Digest, Hasher, ObjectId, ObjectRef};
-use crate::regular_file;
+use crate::regular_file::{self, named};
 
 use super::layout;
 use super::place::Pool;
@@ -98,13 +98,14 @@ impl Pool {
             return Ok(Stored::Missing);
         }
         let mut hasher = Hasher::new(algorithm);
-        match hash(&mut self.open_object(object)?, &mut hasher) {
+        let file = self.open_object(object)?;
+        match hash(&mut file.file(), &mut hasher) {
             Ok(size) => {
                 let (found, also) = hasher.finish();
                 Ok(Stored::Bytes { found, also, size })
             }
-            Err(error) if is_damage(&error) => Ok(Stored::Unreadable(error)),
-            Err(error) => Err(error),
+            Err(error) if is_damage(&error) => Ok(Stored::Unreadable(named(file.path())(error))),
+            Err(error) => Err(named(file.path())(error)),
         }
     }
 
@@ -124,10 +125,10 @@ impl Pool {
         };
         let result = read(&mut reader);
         let HashingReader { file, hasher } = &mut reader;
-        match hash(file, hasher) {
+        match hash(&mut file.file(), hasher) {
             Ok(_) => {}
             Err(error) if is_damage(&error) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error) => return Err(named(file.path())(error)),
         }
         Ok((reader.hasher.finish().0 == object).then_some(result))
     }
@@ -180,7 +181,8 @@ impl Read for HashingReader {
 
 /// Whether the disk cannot return the bytes of a file: file systems with checksums report a flipped
 /// bit as an error.
-fn is_damage(error: &io::Error) -> bool {
+pub fn is_damage(error: &io::Error) -> bool {
+    // Errors of `fs_err` have no number: objects are read without it.
     let number = Errno::from_io_error(error);
     matches!(number, Some(Errno::IO | Errno::BADMSG | Errno::UCLEAN))
 }

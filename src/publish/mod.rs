@@ -13,6 +13,7 @@
 //!     request     what is published where, and the key that it needs
 //!     tree        one published tree: its lock and its record
 //! unpublish   removes a tree
+//! mend        replaces damaged files of a tree
 //! ```
 //!
 //! A root is generated here if the indexes were generated, or if it must be newer than one that
@@ -34,6 +35,7 @@ mod existing;
 mod foreign_files;
 mod generations;
 mod layout;
+mod mend;
 mod publisher;
 mod recover;
 mod replace;
@@ -46,6 +48,7 @@ mod unpublish;
 pub use error::{PublishError, RequestError};
 pub use existing::is_missing;
 pub use generations::expired_generations;
+pub use mend::mend_files;
 pub use publisher::{
     Destination, Published, Publisher, TreeSelection, remove_expired_generations, snapshot_path,
     trees_on_disk, was_never_published,

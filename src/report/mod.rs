@@ -11,6 +11,7 @@ mod encode;
 mod failure;
 mod published;
 mod removed;
+mod repair;
 mod repository;
 mod snapshot;
 mod status;
@@ -27,6 +28,11 @@ pub use diff::{DiffDetail, DiffTotals, PackageChange, StateComparison};
 pub use failure::Failure;
 pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 pub use removed::RemovedRepository;
+#[allow(unused_imports, reason = "being built")]
+pub use repair::{
+    AffectedFile, ObjectFate, ObjectSource, RepairResult, RepairedObject, RepairedTree,
+    UnrepairedObject,
+};
 pub use repository::{HistoryEntry, ListedRepository, RepositoryDetails, StateDetails, TrustedKey};
 pub use snapshot::{CreatedSnapshot, DeletedSnapshot, ListedSnapshot, SnapshotDetails};
 pub use status::{RepositoryStatus, RootSignature};

@@ -49,6 +49,8 @@ mod verify;
 
 pub use commit::Report;
 pub use error::{RootError, SyncError, most_severe};
+pub use fetch::{FetchResult, Fetcher, OnMissing, Workers};
 pub use freshness::{FreshnessError, Rollback};
+pub use planned::{FileKind, WantedFile};
 pub use session::{Preview, RequestMode, Session, SyncContext};
 pub use verify::PackageSigner;

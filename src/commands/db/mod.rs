@@ -2,6 +2,8 @@
 
 mod cleanup;
 mod migrate;
+#[allow(dead_code, reason = "being built")]
+mod repair_text;
 mod stats;
 
 pub use cleanup::cleanup;
