@@ -62,7 +62,7 @@ impl Pool {
 
     /// An object whose file exists but which is not in the store: it is hashed before it is used.
     pub fn adopt(&self, object: ObjectId) -> io::Result<Option<ObjectRef>> {
-        let path = || self.found_at(object);
+        let path = self.found_at(object);
         match self.digests_of(object, Algorithm::Sha256)? {
             Stored::Missing => return Ok(None),
             Stored::Bytes { found, size, .. } if found == object => {
@@ -70,10 +70,11 @@ impl Pool {
             }
             Stored::Bytes { found, .. } => log::warn!(
                 "{} is damaged (its sha256 is {found}): downloading it again",
-                path().display()
+                path.display()
             ),
             Stored::Unreadable(error) => log::warn!("{error}: downloading it again"),
         }
+        self.forget_download(object);
         Ok(None)
     }
 

@@ -163,11 +163,7 @@ impl<'d> Objects<'d> {
             let found = places.of(object);
             let mut reasons = self.reasons.remove(&object).unwrap_or_default();
             if reasons.is_empty() {
-                reasons.push(if may_be_keys(damaged) {
-                    "the trusted keys have changed since then".to_owned()
-                } else {
-                    "no upstream and no published tree has it".to_owned()
-                });
+                reasons.push(reason(damaged, found).to_owned());
             }
             let trees = found.map(|found| found.trees.keys().cloned());
             outcome.unrepaired.push(Unrepaired {
@@ -181,6 +177,21 @@ impl<'d> Objects<'d> {
             });
         }
         outcome
+    }
+}
+
+/// Why nothing has an object that was not even looked for elsewhere.
+fn reason(damaged: &DamagedObject, places: Option<&ObjectPlaces>) -> &'static str {
+    let is_root = places.is_some_and(|places| {
+        places.is_generated() && places.roles.contains(&Role::Root) && !places.trees.is_empty()
+    });
+    if is_root {
+        "it was generated when it was published: `chantal publish` with --recreate generates a new \
+         one"
+    } else if may_be_keys(damaged) {
+        "the trusted keys have changed since then"
+    } else {
+        "no upstream and no published tree has it"
     }
 }
 

@@ -1,5 +1,7 @@
 //! Repairs of small storages: every source of an object, the published trees, and what is left.
 
+mod generated;
+
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -541,6 +543,10 @@ fn retained_files_are_mended() {
     // The old index and root are not in the tree, and no state has them.
     let outcome = scene.repair(&damage, &[]);
     assert_eq!(outcome.repaired.len(), 1);
+    let reasons = outcome.unrepaired.iter().map(|one| &*one.reasons[0]);
+    let reasons: Vec<&str> = reasons.collect();
+    assert_eq!(reasons[0], "no upstream and no published tree has it");
+    assert!(reasons[1].starts_with("it was generated when it was published"));
     assert_eq!(outcome.trees[0].files, 1);
     shows(&tree, &new);
     shows(&tree, &[HELLO]);
@@ -602,4 +608,30 @@ fn what_a_killed_run_left_is_removed() {
     let outcome = scene.repair(&[damage], &[]);
     assert_eq!(outcome.trees[0].files, 1, "{outcome:?}");
     shows(&tree, &[ROOT, PRIMARY, HELLO, OTHER]);
+}
+
+/// Links to the pool are impossible there: the tree has copies.
+#[test]
+fn a_tree_on_another_file_system_gets_a_copy() {
+    let scene = Scene::published();
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    if device(elsewhere.path()) == device(scene.dir.path()) {
+        return;
+    }
+    let path = elsewhere.path().join("r");
+    let tree = scene.publish(path.to_str().unwrap());
+    assert_eq!(tree, path);
+    fs::remove_file(tree.join(HELLO.0)).unwrap();
+    fs::write(tree.join(HELLO.0), HELLO.1.to_uppercase()).unwrap();
+    let outcome = scene.repair(&[scene.damage(HELLO.1)], &[]);
+    let mended: Vec<_> = outcome.trees.iter().map(|tree| tree.files).collect();
+    assert_eq!(mended, [1, 1]);
+    shows(&tree, &[ROOT, PRIMARY, HELLO, OTHER]);
+    let (copy, object) = (tree.join(HELLO.0), scene.object(HELLO.1));
+    let [copy, object] = [copy, object].map(|path| fs::metadata(path).unwrap());
+    assert_eq!(copy.mode() & 0o7777, 0o444);
+    assert_eq!(copy.modified().unwrap(), object.modified().unwrap());
 }
