@@ -85,7 +85,6 @@
 //! - Credentials are sent only to the host that they were configured for.
 //! - Memory usage does not depend on the size of the text of an index.
 
-#[expect(dead_code, unused_imports, reason = "being built")]
 mod check;
 mod cleanup;
 mod cli;

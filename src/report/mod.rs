@@ -4,6 +4,7 @@
 //! Times are numbers and paths are paths; both become text only in JSON ([`encode`]). Nothing here
 //! prints or changes the storage.
 
+mod check;
 mod cleanup;
 mod configuration;
 mod diff;
@@ -19,6 +20,10 @@ mod sync;
 mod trust;
 mod usage;
 
+pub use check::{
+    AffectedFile, CheckResult, CheckedState, DamagedObjectResult, DamagedRowResult,
+    TreeDamageResult,
+};
 pub use cleanup::CleanupResult;
 pub use configuration::{
     CheckError, CheckedConfiguration, CheckedKey, CheckedRepository, GeneratedSigningKey,

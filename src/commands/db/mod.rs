@@ -1,9 +1,11 @@
 //! `chantal db`.
 
+mod check;
 mod cleanup;
 mod migrate;
 mod stats;
 
+pub use check::check;
 pub use cleanup::cleanup;
 pub use migrate::migrate;
 pub use stats::stats;
