@@ -7,6 +7,7 @@ mod sync;
 use std::io;
 use std::path::PathBuf;
 
+use crate::check::CheckError;
 use crate::cleanup::CleanupError;
 use crate::config::{ConfigError, UnknownRepository};
 use crate::exit::Exit;
@@ -57,6 +58,9 @@ pub enum Error {
     SigningKey(#[from] KeyFileError),
     #[error(transparent)]
     Remove(#[from] RemoveError),
+    /// What a check found, which was printed.
+    #[error("{findings} {} found", if *findings == 1 { "problem" } else { "problems" })]
+    Findings { findings: usize },
     /// A bug in chantal.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: RepoId, what: String },
@@ -140,6 +144,16 @@ impl From<CleanupError> for Error {
     }
 }
 
+impl From<CheckError> for Error {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Store(error) => error.into(),
+            CheckError::Interrupted(error) => error.into(),
+            CheckError::Io(error) => error.into(),
+        }
+    }
+}
+
 impl Error {
     /// What the check of a repository found.
     pub fn from_check(repository: &RepoId, failure: CheckFailure) -> Self {
@@ -191,6 +205,7 @@ impl Error {
             Self::Snapshot(error) => error.exit(),
             Self::Merge(error) => error.exit(),
             Self::Interrupted(_) => Exit::Interrupted,
+            Self::Findings { .. } => Exit::Damaged,
             Self::InitFailed { source, .. } => source.exit(),
             Self::Several { exit, .. } => *exit,
             Self::Io(error) => exit_of_io(error),
@@ -269,6 +284,7 @@ impl Error {
                 "publish another snapshot there first; `--force` removes it there, too".to_owned(),
             ),
             Self::SigningKey(error) => key_file_hint(error),
+            Self::Findings { .. } => Some(FINDINGS_HINT.to_owned()),
             Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)
             | Self::InvalidDefinition { .. }
@@ -280,6 +296,10 @@ impl Error {
         }
     }
 }
+
+/// What to do about the findings of a check.
+const FINDINGS_HINT: &str = "`chantal db check --repair` gets damaged files again where it can; what \
+     remains must be restored from a backup, or removed";
 
 fn key_file_hint(error: &KeyFileError) -> Option<String> {
     match error {

@@ -87,7 +87,6 @@
 //! - Credentials are sent only to the host that they were configured for.
 //! - Memory usage does not depend on the size of the text of an index.
 
-#[allow(dead_code, unused_imports, reason = "being built")]
 mod check;
 mod cleanup;
 mod cli;
@@ -112,7 +111,6 @@ mod progress;
 mod publish;
 mod regular_file;
 mod rel_path;
-#[allow(dead_code, unused_imports, reason = "being built")]
 mod repair;
 mod repo_format;
 mod report;

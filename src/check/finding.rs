@@ -1,5 +1,7 @@
 //! What a check found: damage, where it is, and what it affects.
 
+use std::fmt;
+use std::io;
 use std::path::PathBuf;
 
 use crate::digest::ObjectId;
@@ -29,6 +31,40 @@ pub enum Damage {
     Digest {
         got: ObjectId,
     },
+    /// Its file exists, but cannot be read.
+    Unreadable {
+        /// The error number of the system.
+        errno: i32,
+    },
+}
+
+impl Damage {
+    /// What an error at its file means.
+    pub fn of_error(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            _ if error.kind() == io::ErrorKind::NotFound => Self::Missing,
+            Some(errno) => Self::Unreadable { errno },
+            // Not a regular file.
+            None => Self::Missing,
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("missing"),
+            Self::Size { got } => write!(f, "wrong size: {got} bytes"),
+            Self::Digest { got } => write!(f, "wrong content: its sha256 is {got}"),
+            Self::Unreadable { errno } => {
+                write!(
+                    f,
+                    "cannot be read: {}",
+                    io::Error::from_raw_os_error(*errno)
+                )
+            }
+        }
+    }
 }
 
 /// A file of a manifest that refers to an object.

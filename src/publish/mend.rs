@@ -4,9 +4,9 @@
 //! copied next to the tree and renamed over the damaged one. A client sees one or the other. A run
 //! that is killed leaves its files only in the staging directory, which the next run removes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::Path;
 
 use fs_err as fs;
@@ -15,10 +15,10 @@ use rustix::io::Errno;
 use super::directory::{identity, make_directory, remove};
 use super::error::PublishError;
 use super::existing::is_missing;
+use super::layout::Layout;
 use super::recover::recover;
 use super::tree::{LockWait, LockedTree};
 use crate::digest::{ObjectId, ObjectRef};
-use crate::manifest::Role;
 use crate::pool::Pool;
 use crate::regular_file::{is_absent, named};
 use crate::rel_path::RelPath;
@@ -34,34 +34,37 @@ pub struct Mended {
     pub errors: Vec<PublishError>,
 }
 
-/// Compares these files of a tree with objects of the pool, and replaces those that differ. Paths
-/// at which the tree shows something else by now are ignored.
+/// Compares the files of a tree at these paths with the objects of the pool, and replaces those that
+/// are damaged or missing. Paths at which the tree shows nothing by now are ignored.
 pub fn mend_files(
     storage: &Storage,
     path: &Path,
-    files: &[(RelPath, ObjectRef)],
+    files: &BTreeSet<RelPath>,
 ) -> Result<Mended, PublishError> {
     let tree = LockedTree::lock(storage, path, LockWait::Extended)?;
     let Some(record) = recover(&tree)? else {
         return Ok(Mended::default());
     };
-    if record.manifest.is_none() {
+    let Some(manifest) = record.manifest else {
         return Ok(Mended::default());
-    }
+    };
     if is_missing(path, &record)? {
         return Err(PublishError::TreeMissing {
             path: path.to_owned(),
         });
     }
-    let shown = shown_files(storage, &record, files)?;
+    let layout = storage.read(|reader| Layout::new(reader, manifest, &record.earlier))?;
+    let wanted = files.iter().map(|file| (file.as_str(), file));
+    let wanted: HashMap<&str, &RelPath> = wanted.collect();
     let mut damaged = Vec::new();
-    for (file, content) in files {
-        storage.interrupt.check()?;
-        let Some(shown) = shown.get(file) else {
+    for (file, content) in layout.files() {
+        let Some(&file) = wanted.get(file) else {
             continue;
         };
-        if shown.object == content.object && !is_right(&tree, file, shown)? {
-            damaged.push((file, *content));
+        storage.interrupt.check()?;
+        // A file that cannot be read is not right.
+        if !is_right(&storage.pool, content.object, &file.below(path)).unwrap_or(false) {
+            damaged.push((file, content));
         }
     }
     if damaged.is_empty() {
@@ -81,62 +84,16 @@ pub fn mend_files(
     mended
 }
 
-/// The file that a tree shows at a path.
-#[derive(Clone, Copy)]
-struct Shown {
-    object: ObjectId,
-    retained: Retained,
-}
-
-/// Whether a file belongs to an earlier generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Retained {
-    No,
-    /// And it must exist.
-    Yes,
-    /// And it may have been left out, because clients must not see it.
-    IfPresent,
-}
-
-/// What the tree shows at these paths: the file of its newest generation that has one.
-fn shown_files(
-    storage: &Storage,
-    record: &TreeRecord,
-    files: &[(RelPath, ObjectRef)],
-) -> Result<HashMap<RelPath, Shown>, PublishError> {
-    let wanted: HashSet<&RelPath> = files.iter().map(|(path, _)| path).collect();
-    let earlier = record.earlier.iter().map(|generation| generation.manifest);
-    let shown = storage.read(|reader| {
-        let mut shown: HashMap<RelPath, Shown> = HashMap::new();
-        for (position, manifest) in record.manifest.into_iter().chain(earlier).enumerate() {
-            reader.each_entry(manifest, &mut |entry| {
-                if wanted.contains(&entry.path) && !shown.contains_key(&entry.path) {
-                    let retained = match (position, entry.role) {
-                        (0, _) => Retained::No,
-                        (_, Role::Package | Role::File) => Retained::Yes,
-                        (_, Role::Root | Role::Index | Role::Key) => Retained::IfPresent,
-                    };
-                    let object = entry.object;
-                    shown.insert(entry.path, Shown { object, retained });
-                }
-                Ok(())
-            })?;
-        }
-        Ok(shown)
-    })?;
-    Ok(shown)
-}
-
-/// Whether the tree has this file, or need not have it.
-fn is_right(tree: &LockedTree<'_>, file: &RelPath, shown: &Shown) -> io::Result<bool> {
-    let path = file.below(tree.path);
-    match fs::symlink_metadata(&path) {
-        Err(error) if is_absent(&error) => return Ok(shown.retained == Retained::IfPresent),
-        found => found?,
-    };
-    let same = tree.storage.pool.has_same_content(shown.object, &path);
-    // A file that cannot be read is not right.
-    Ok(same.unwrap_or(false))
+/// Whether a file is a link to the object or a copy of it. Where links are possible, copies are
+/// read-only.
+fn is_right(pool: &Pool, object: ObjectId, file: &Path) -> io::Result<bool> {
+    if !pool.has_same_content(object, file)? {
+        return Ok(false);
+    }
+    let found = fs::symlink_metadata(file)?;
+    let stored = fs::symlink_metadata(pool.object_path(object))?;
+    let is_writable = found.mode() & 0o222 != 0;
+    Ok(found.dev() != stored.dev() || found.ino() == stored.ino() || !is_writable)
 }
 
 fn replace_all(

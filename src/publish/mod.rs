@@ -48,6 +48,7 @@ mod unpublish;
 pub use error::{PublishError, RequestError};
 pub use existing::is_missing;
 pub use generations::expired_generations;
+pub use layout::Layout;
 pub use mend::mend_files;
 pub use publisher::{
     Destination, Published, Publisher, TreeSelection, remove_expired_generations, snapshot_path,

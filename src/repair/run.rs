@@ -1,6 +1,6 @@
 //! The steps of a repair: objects first, then the published trees that have them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::context::RepairContext;
@@ -18,15 +18,12 @@ use crate::storage::Storage;
 use crate::sync::Workers;
 use crate::time::now;
 
-/// A file of a published tree that is damaged, missing or another one, although the pool has the
+/// A file of a published tree that is damaged, missing or another one, although the pool has its
 /// object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TreeDamage {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DamagedTreeFile {
     pub tree: PathBuf,
     pub path: RelPath,
-    pub object: ObjectId,
-    /// In bytes.
-    pub size: u64,
 }
 
 /// Replaces damaged objects, and mends the published trees that have them or other damage. The
@@ -34,7 +31,7 @@ pub struct TreeDamage {
 pub fn repair(
     context: RepairContext<'_>,
     damaged: &[DamagedObject],
-    tree_damage: &[TreeDamage],
+    tree_files: &[DamagedTreeFile],
 ) -> Result<RepairOutcome, RepairError> {
     let storage = context.storage;
     let wanted: HashSet<ObjectId> = damaged.iter().map(|damaged| damaged.object).collect();
@@ -43,7 +40,7 @@ pub fn repair(
     objects.restore(context, &places)?;
     objects.record(storage)?;
     let mut outcome = objects.into_outcome(&places, damaged);
-    outcome.trees = mend_trees(storage, &places, &outcome.repaired, tree_damage)?;
+    outcome.trees = mend_trees(storage, &places, &outcome.repaired, tree_files)?;
     Ok(outcome)
 }
 
@@ -205,41 +202,23 @@ fn mend_trees(
     storage: &Storage,
     places: &Places,
     repaired: &[Repaired],
-    tree_damage: &[TreeDamage],
+    tree_files: &[DamagedTreeFile],
 ) -> Result<Vec<MendedTree>, RepairError> {
-    let mut files: BTreeMap<PathBuf, BTreeMap<(RelPath, ObjectId), ObjectRef>> = BTreeMap::new();
-    // Two generations of a tree may have different files at one path: the tree knows which one it
-    // shows.
-    let mut add = |tree: &PathBuf, path: &RelPath, content: ObjectRef| {
-        let of_tree = files.entry(tree.clone()).or_default();
-        of_tree.insert((path.clone(), content.object), content);
-    };
+    let mut files: BTreeMap<PathBuf, BTreeSet<RelPath>> = BTreeMap::new();
     for one in repaired {
-        let content = ObjectRef {
-            object: one.damaged.object,
-            size: one.damaged.size,
-        };
-        let trees = places.of(content.object).into_iter();
+        let trees = places.of(one.damaged.object).into_iter();
         for (tree, paths) in trees.flat_map(|places| &places.trees) {
-            for path in paths {
-                add(tree, path, content);
-            }
+            let of_tree = files.entry(tree.clone()).or_default();
+            of_tree.extend(paths.iter().cloned());
         }
     }
-    for damage in tree_damage {
-        let content = ObjectRef {
-            object: damage.object,
-            size: damage.size,
-        };
-        add(&damage.tree, &damage.path, content);
+    for file in tree_files {
+        let of_tree = files.entry(file.tree.clone()).or_default();
+        of_tree.insert(file.path.clone());
     }
     let mut trees = Vec::new();
     for (path, files) in files {
         storage.interrupt.check()?;
-        let files = files
-            .into_iter()
-            .map(|((path, _), content)| (path, content));
-        let files: Vec<(RelPath, ObjectRef)> = files.collect();
         let (files, errors) = match publish::mend_files(storage, &path, &files) {
             Ok(mended) => (mended.files, mended.errors),
             Err(PublishError::Interrupted(error)) => return Err(error.into()),

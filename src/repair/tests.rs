@@ -10,7 +10,7 @@ use fs_err as fs;
 use super::*;
 use crate::check::{Damage, DamagedObject, ObjectUse, Owner};
 use crate::config::{self, Config};
-use crate::digest::{ObjectId, ObjectRef};
+use crate::digest::ObjectId;
 use crate::manifest::{self, Entry, Package, Role};
 use crate::names::{RepoId, SnapshotName};
 use crate::openpgp::Keyring;
@@ -174,7 +174,7 @@ impl Scene {
         path
     }
 
-    fn repair(&self, damaged: &[DamagedObject], trees: &[TreeDamage]) -> RepairOutcome {
+    fn repair(&self, damaged: &[DamagedObject], trees: &[DamagedTreeFile]) -> RepairOutcome {
         let workers = threads::pool("test", 2).unwrap();
         let context = RepairContext {
             config: &self.config,
@@ -248,13 +248,6 @@ fn damaged(content: &str, damage: Damage) -> DamagedObject {
         size: content.len() as u64,
         damage,
         uses: Vec::new(),
-    }
-}
-
-fn content(text: &str) -> ObjectRef {
-    ObjectRef {
-        object: ObjectId::of(text.as_bytes()),
-        size: text.len() as u64,
     }
 }
 
@@ -503,20 +496,12 @@ fn trees_are_mended_where_the_pool_is_right() {
     fs::remove_dir_all(tree.join("p")).unwrap();
     fs::remove_file(tree.join(PRIMARY.0)).unwrap();
     fs::write(tree.join(PRIMARY.0), "PRIMARY").unwrap();
-    let damage = |(path, text): (&str, &str)| TreeDamage {
+    let damage = |path: &str| DamagedTreeFile {
         tree: tree.clone(),
         path: RelPath::parse(path).unwrap(),
-        object: content(text).object,
-        size: content(text).size,
     };
-    // The last one is not what the tree shows.
-    let damage = [
-        damage(HELLO),
-        damage(OTHER),
-        damage(PRIMARY),
-        damage((ROOT.0, "something else")),
-        damage(("not/there", HELLO.1)),
-    ];
+    // The last two are not wrong, and not what the tree shows.
+    let damage = [HELLO.0, OTHER.0, PRIMARY.0, ROOT.0, "not/there"].map(damage);
     let outcome = scene.repair(&[], &damage);
     assert_eq!(outcome.trees[0].files, 3);
     assert!(outcome.trees[0].errors.is_empty());

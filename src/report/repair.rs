@@ -64,7 +64,7 @@ pub struct UnrepairedObject {
     /// Published trees that still have the damaged file.
     #[serde(serialize_with = "paths")]
     pub trees: Vec<PathBuf>,
-    pub used_by: Vec<AffectedFile>,
+    pub used_by: Vec<UnrepairedUse>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -77,7 +77,7 @@ pub enum ObjectFate {
 
 /// A file that needs an object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct AffectedFile {
+pub struct UnrepairedUse {
     pub repository: RepoId,
     /// The snapshot; `None` for the current state, and for a published tree.
     pub snapshot: Option<String>,
@@ -100,14 +100,6 @@ pub struct RepairedTree {
     /// Number of files that were replaced.
     pub files: u64,
     pub errors: Vec<String>,
-}
-
-impl RepairResult {
-    /// Whether nothing that was found is damaged any more.
-    #[allow(dead_code, reason = "being built")]
-    pub fn is_complete(&self) -> bool {
-        self.not_repaired.is_empty() && self.trees.iter().all(|tree| tree.errors.is_empty())
-    }
 }
 
 impl From<&RepairOutcome> for RepairResult {
@@ -163,12 +155,12 @@ impl From<&Unrepaired> for UnrepairedObject {
             fate,
             put_aside,
             trees: unrepaired.trees.iter().cloned().collect(),
-            used_by: uses.iter().map(AffectedFile::from).collect(),
+            used_by: uses.iter().map(UnrepairedUse::from).collect(),
         }
     }
 }
 
-impl From<&ObjectUse> for AffectedFile {
+impl From<&ObjectUse> for UnrepairedUse {
     fn from(found: &ObjectUse) -> Self {
         let (snapshot, tree) = match &found.owner {
             Owner::State | Owner::Evidence(None) | Owner::Keyring(None) => (None, None),

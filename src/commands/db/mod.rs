@@ -1,11 +1,12 @@
 //! `chantal db`.
 
+mod check;
 mod cleanup;
 mod migrate;
-#[allow(dead_code, reason = "being built")]
-mod repair_text;
+mod repair;
 mod stats;
 
+pub use check::check;
 pub use cleanup::cleanup;
 pub use migrate::migrate;
 pub use stats::stats;

@@ -2,7 +2,7 @@
 //! `old_stores`.
 
 mod absent;
-mod damage;
+pub mod damage;
 mod damaged_objects;
 mod lock;
 mod odd_files;
