@@ -16,6 +16,7 @@
 //! - [`store`] is the database, one file that refers to manifests and objects. [`publish`] makes a
 //!   directory tree equal to a manifest. A [`snapshot`] is another name for a manifest. [`cleanup`]
 //!   removes what nothing refers to.
+//! - [`check`] proves without network what is stored and published, and finds what is damaged.
 //! - [`repository`] has operations on whole repositories: sync with publishing, and removal.
 //! - [`report`] has the results of commands and the status of the storage as data; [`commands`]
 //!   print it.
