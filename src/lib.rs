@@ -16,8 +16,8 @@
 //! - [`store`] is the database, one file that refers to manifests and objects. [`publish`] makes a
 //!   directory tree equal to a manifest. A [`snapshot`] is another name for a manifest. [`cleanup`]
 //!   removes what nothing refers to.
-//! - [`check`] proves what is stored and published, without network; [`repair`] gets damaged objects
-//!   again, and mends the published trees that have them.
+//! - [`check`] proves without network what is stored and published, and finds what is damaged;
+//!   [`repair`] gets it again, and mends the published trees that have it.
 //! - [`repository`] has operations on whole repositories: sync with publishing, and removal.
 //! - [`report`] has the results of commands and the status of the storage as data; [`commands`]
 //!   print it.

@@ -49,7 +49,7 @@ pub struct Trust<'a> {
 pub enum TrustedKeyring<'a> {
     /// The one that the state was synced with.
     OfState,
-    #[expect(dead_code, reason = "for the import of media")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the import of media"))]
     Given(&'a Keyring),
 }
 
@@ -354,7 +354,9 @@ impl Prover<'_> {
             revision: None,
             signed_by: Vec::new(),
         };
-        files.open(&record, how, &mut self.proof)
+        let root = files.open(&record, how, &mut self.proof)?;
+        files.report_strays(std::slice::from_ref(&root), &mut self.proof);
+        Some(root)
     }
 
     /// Compares all files of the state with its roots and indexes.
@@ -492,3 +494,6 @@ impl Prover<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

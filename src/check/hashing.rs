@@ -17,6 +17,7 @@ use crate::pool::BUFFER;
 use crate::progress::{Downloads, Progress};
 use crate::regular_file;
 use crate::storage::Storage;
+use crate::store::StoreError;
 use crate::store::records::ObjectRecord;
 use crate::threads::lock;
 
@@ -54,14 +55,22 @@ pub struct HashTotals {
     pub bytes: u64,
 }
 
-/// Hashes the files, and records the good objects. Returns the damaged ones. After an interruption
-/// the objects that were hashed are recorded.
+/// What hashing found.
+pub struct Hashed {
+    pub damaged: Vec<(HashJob, Damage)>,
+    pub totals: HashTotals,
+    /// Why it was not recorded that the good objects were verified.
+    pub unrecorded: Option<StoreError>,
+}
+
+/// Hashes the files, and records the good objects. After an interruption those that were hashed are
+/// recorded, too.
 pub fn hash_all(
     storage: &Storage,
     mut jobs: Vec<HashJob>,
     workers: &rayon::ThreadPool,
     progress: &Progress,
-) -> Result<(Vec<(HashJob, Damage)>, HashTotals), CheckError> {
+) -> Result<Hashed, CheckError> {
     jobs.sort_unstable_by_key(|job| {
         let size = job.expected.size;
         (std::cmp::Reverse(size.max(LARGE)), job.inode)
@@ -77,6 +86,7 @@ pub fn hash_all(
         storage,
         now: crate::time::now(),
         batch: Mutex::new((Vec::new(), Instant::now())),
+        failed: Mutex::new(None),
     };
     let next = AtomicUsize::new(0);
     let results = workers.broadcast(|_| hash_some(&jobs, &next, &record, &bar));
@@ -90,7 +100,11 @@ pub fn hash_all(
     let mut all: Vec<Option<HashJob>> = jobs.into_iter().map(Some).collect();
     let damaged = damaged.into_iter();
     let damaged = damaged.filter_map(|(place, damage)| Some((all[place].take()?, damage)));
-    Ok((damaged.collect(), totals))
+    Ok(Hashed {
+        damaged: damaged.collect(),
+        totals,
+        unrecorded: lock(&record.failed).take(),
+    })
 }
 
 /// What one thread does: takes the next file until there is none.
@@ -172,6 +186,8 @@ struct Recorder<'a> {
     storage: &'a Storage,
     now: i64,
     batch: Mutex<(Vec<(ObjectId, ObjectRecord)>, Instant)>,
+    /// The first error: a full disk must not hide what is found.
+    failed: Mutex<Option<StoreError>>,
 }
 
 impl Recorder<'_> {
@@ -204,15 +220,21 @@ impl Recorder<'_> {
     }
 
     fn write(&self, objects: &[(ObjectId, ObjectRecord)]) -> Result<(), CheckError> {
-        if objects.is_empty() {
+        if objects.is_empty() || lock(&self.failed).is_some() {
             return Ok(());
         }
-        self.storage.write(|writer| {
+        let written = self.storage.write(|writer| {
             for (object, record) in objects {
                 writer.put_object(*object, *record)?;
             }
             Ok(())
-        })?;
+        });
+        match written {
+            Ok(()) => {}
+            // Another run may be changing everything.
+            Err(error @ StoreError::Lock(_)) => return Err(error.into()),
+            Err(error) => _ = lock(&self.failed).get_or_insert(error),
+        }
         Ok(())
     }
 }

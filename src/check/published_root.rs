@@ -1,6 +1,8 @@
 //! Proves the root that was generated for a published tree: everything else is what it was
 //! published from, and the root is signed with our key and lists the indexes that are there.
 
+use std::collections::BTreeSet;
+
 use crate::digest::{Algorithm, Hasher, ObjectId};
 use crate::format::{Format, RootSource, is_same_text, root_text};
 use crate::manifest::{Entry, Role};
@@ -58,26 +60,50 @@ pub fn prove_generated(
     let Some(root) = open(source, tree, &contents, keys, proof) else {
         return Ok(());
     };
-    let (_, others) = check_indexes(source, &[root], &contents.indexes, proof)?;
-    let mut others = others;
-    if !others.is_empty() {
-        // Indexes that another index lists are the same in the manifest that it was made for.
-        let mut known = Vec::new();
-        let read = source.each_entry(tree.content, &mut |entry| {
-            if entry.role == Role::Index {
-                known.push(entry);
-            }
-        });
-        if let Err(error) = read {
-            return proof.row(error);
-        }
-        others.retain(|entry| !known.contains(entry));
-    }
-    for entry in others {
-        let what = "not listed in the generated root";
-        proof.problem(ProblemKind::Index, Some(&entry.path), what);
+    // Others are listed in an index, and those are the same in the manifest that it was made for.
+    check_indexes(source, &[root], &contents.indexes, proof)?;
+    match read_keys(source, tree.content) {
+        Ok(entries) => check_client_keys(source, tree, &contents, &entries, proof),
+        Err(error) => return proof.row(error),
     }
     Ok(())
+}
+
+fn read_keys(source: &dyn ProofSource, manifest: ObjectId) -> Result<Vec<Entry>, StoreError> {
+    let mut keys = Vec::new();
+    source.each_entry(manifest, &mut |entry| {
+        if entry.role == Role::Key {
+            keys.push(entry);
+        }
+    })?;
+    Ok(keys)
+}
+
+/// Clients import the key files: besides our key they have those of the state, which are proved
+/// with it.
+fn check_client_keys(
+    source: &dyn ProofSource,
+    tree: GeneratedTree<'_>,
+    contents: &Contents,
+    of_state: &[Entry],
+    proof: &mut Proof,
+) {
+    let fingerprints = |entry: &Entry| {
+        let bytes = read_small(source, entry.content()).ok()?;
+        let keyring = Keyring::parse(&bytes, entry.path.as_str()).ok()?;
+        Some(keyring.fingerprints())
+    };
+    let mut known: BTreeSet<String> = of_state.iter().filter_map(fingerprints).flatten().collect();
+    known.extend(tree.record.root_key.clone());
+    // A file that is not a keyring is the same in the state.
+    for entry in contents.keys.iter().filter(|key| !of_state.contains(key)) {
+        let is_known =
+            fingerprints(entry).is_some_and(|keys| keys.iter().all(|key| known.contains(key)));
+        if !is_known {
+            let what = "contains a key that is neither ours nor of the state";
+            proof.problem(ProblemKind::Key, Some(&entry.path), what);
+        }
+    }
 }
 
 /// A digest of everything but roots and keys.
@@ -122,11 +148,16 @@ fn open(
     };
     let entry = |path: &RelPath| contents.roots.iter().find(|entry| entry.path == *path);
     let mut text: Option<Vec<u8>> = None;
+    let mut explained: Vec<RelPath> = Vec::new();
     let forms = match keyring {
         Some(_) => format.forms(&root),
         None => vec![root.clone()],
     };
     for form in forms {
+        explained.push(form.path().clone());
+        if let RootSource::Detached { signature, .. } = &form {
+            explained.push(signature.clone());
+        }
         let (Some(file), signature) = (entry(form.path()), signature_of(&form, &entry)) else {
             let what = "a form of the root is not in the manifest";
             proof.problem(ProblemKind::Root, Some(form.path()), what);
@@ -163,6 +194,14 @@ fn open(
         text = Some(verified.bytes().to_vec());
     }
     let trusted = Trusted::of_state(text?);
+    for entry in contents
+        .roots
+        .iter()
+        .filter(|entry| !explained.contains(&entry.path))
+    {
+        let what = "not a form of the generated root";
+        proof.problem(ProblemKind::Root, Some(&entry.path), what);
+    }
     let selected = format.everything(root.path());
     match selected.open_root(&trusted) {
         Ok(opened) => Some(OpenRoot {

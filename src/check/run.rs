@@ -85,11 +85,15 @@ pub fn check(
     }
     let copies = check_trees(storage, &records, &present, &mut outcome)?;
     let jobs = jobs(storage, &records, depth, &present, copies)?;
-    let (found, hashed) = hash_all(storage, jobs, &workers, progress)?;
-    outcome.hashed = hashed;
+    let hashed = hash_all(storage, jobs, &workers, progress)?;
+    outcome.hashed = hashed.totals;
+    if let Some(error) = hashed.unrecorded {
+        let note = format!("it was not recorded which objects were verified: {error}");
+        outcome.notes.push(note);
+    }
     storage.pool.check()?;
     let trees: Vec<_> = records.trees.iter().collect();
-    for (job, damage) in found {
+    for (job, damage) in hashed.damaged {
         match job.target {
             HashTarget::Object { .. } => add((job.expected, damage)),
             HashTarget::Copy { tree, file } => {

@@ -1,5 +1,6 @@
 //! The result of a check.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -130,6 +131,7 @@ impl CheckResult {
     pub fn of(outcome: &CheckOutcome, depth: Depth) -> Self {
         let damaged = &outcome.damaged;
         let rows = outcome.rows.iter();
+        let counts = count_by_owner(damaged);
         Self {
             good: outcome.findings() == 0,
             depth: match depth {
@@ -143,7 +145,7 @@ impl CheckResult {
             states: outcome
                 .proofs
                 .iter()
-                .map(|proved| CheckedState::of(proved, damaged))
+                .map(|proved| CheckedState::of(proved, &counts))
                 .collect(),
             damaged_objects: damaged.iter().map(DamagedObjectResult::from).collect(),
             trees: outcome.trees.iter().map(TreeDamageResult::from).collect(),
@@ -162,7 +164,7 @@ impl CheckResult {
 }
 
 impl CheckedState {
-    fn of(proved: &Proved, damaged: &[DamagedObject]) -> Self {
+    fn of(proved: &Proved, damaged: &HashMap<OwnerName, u64>) -> Self {
         let proof = &proved.proof;
         let mut signed_by: Vec<String> = Vec::new();
         let mut signers: Vec<String> = Vec::new();
@@ -180,7 +182,15 @@ impl CheckedState {
             Verdict::Unsigned => "unsigned",
             Verdict::Unproved => "unproved",
         };
-        let needs = |object: &&DamagedObject| object.uses.iter().any(|found| is_of(found, proved));
+        let count = |snapshot: Option<&SnapshotName>, tree: Option<&PathBuf>| {
+            let owner = (proved.repository.clone(), snapshot.cloned(), tree.cloned());
+            damaged.get(&owner).copied().unwrap_or(0)
+        };
+        // A tree needs what it shows, and what only it has.
+        let own = proved
+            .tree
+            .as_ref()
+            .map_or(0, |tree| count(None, Some(tree)));
         Self {
             repository: proved.repository.clone(),
             snapshot: proved.snapshot.clone(),
@@ -189,7 +199,7 @@ impl CheckedState {
             signed_by,
             signers,
             packages: proof.packages,
-            damaged_objects: damaged.iter().filter(needs).count() as u64,
+            damaged_objects: count(proved.snapshot.as_ref(), None) + own,
             problems: proof
                 .problems
                 .iter()
@@ -204,17 +214,29 @@ impl CheckedState {
     }
 }
 
-/// Whether a use is of this state, snapshot or tree.
-fn is_of(found: &ObjectUse, proved: &Proved) -> bool {
-    if found.repository != proved.repository {
-        return false;
+/// A state (without snapshot), a snapshot, or what only a tree has.
+type OwnerName = (RepoId, Option<SnapshotName>, Option<PathBuf>);
+
+/// The number of damaged objects that each of them needs.
+fn count_by_owner(damaged: &[DamagedObject]) -> HashMap<OwnerName, u64> {
+    let mut counts = HashMap::new();
+    for object in damaged {
+        let owners: HashSet<OwnerName> = object.uses.iter().map(owner_of).collect();
+        for owner in owners {
+            *counts.entry(owner).or_insert(0) += 1;
+        }
     }
-    match &found.owner {
-        Owner::State => proved.snapshot.is_none(),
-        Owner::Snapshot(name) => proved.snapshot.as_ref() == Some(name),
-        Owner::Evidence(name) | Owner::Keyring(name) => proved.snapshot == *name,
-        Owner::Tree(path) => proved.tree.as_ref() == Some(path),
-    }
+    counts
+}
+
+fn owner_of(found: &ObjectUse) -> OwnerName {
+    let (snapshot, tree) = match &found.owner {
+        Owner::State => (None, None),
+        Owner::Snapshot(name) => (Some(name), None),
+        Owner::Evidence(name) | Owner::Keyring(name) => (name.as_ref(), None),
+        Owner::Tree(path) => (None, Some(path)),
+    };
+    (found.repository.clone(), snapshot.cloned(), tree.cloned())
 }
 
 const fn kind(kind: ProblemKind) -> &'static str {

@@ -99,7 +99,7 @@ fn of_version_3_at_its_end() -> Chantal {
 }
 
 /// The last ones of each version, and the version.
-fn last_ones() -> [(u32, fn() -> Chantal); 3] {
+pub fn last_ones() -> [(u32, fn() -> Chantal); 3] {
     [
         (1, of_version_1_at_its_end),
         (2, of_version_2_at_its_end),

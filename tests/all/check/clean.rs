@@ -4,7 +4,8 @@ use super::{CHECK, QUICK, good, scene, two, verdicts};
 use crate::kit::chantal::Repository;
 use crate::kit::keys::Key;
 use crate::kit::mirror::{Mirror, beside};
-use crate::kit::upstream::{Checksum, DebExtra, Package, RpmExtra, Upstream};
+use crate::kit::upstream::{Checksum, DebExtra, Package, RpmExtra, Upstream, edit_root};
+use crate::old_stores::last_ones;
 
 #[test]
 fn what_is_as_the_upstream_made_it_is_proved() {
@@ -40,10 +41,12 @@ fn what_is_as_the_upstream_made_it_is_proved() {
 
 #[test]
 fn digests_that_name_no_object_are_proved() {
-    let upstreams = [
-        Upstream::rpm().with_rpm(|rpm| rpm.checksum = Checksum::Sha512),
-        Upstream::rpm().with_rpm(|rpm| rpm.checksum = Checksum::Sha1),
-    ];
+    let upstreams = [Checksum::Sha512, Checksum::Sha1].map(|checksum| {
+        Upstream::rpm().with_rpm(|rpm| {
+            rpm.checksum = checksum;
+            rpm.package_checksum = checksum;
+        })
+    });
     for upstream in upstreams {
         let mirror = scene(upstream);
         let result = good(&mirror.chantal, &CHECK);
@@ -224,4 +227,67 @@ fn it_runs_beside_others_but_not_beside_a_cleanup() {
     good(&mirror.chantal, &QUICK);
     rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
     mirror.run(&QUICK).exits(6);
+}
+
+#[test]
+fn flat_repositories_are_proved() {
+    let upstream = Upstream::deb().with_deb(|deb| deb.flat = Some("./".to_owned()));
+    let mirror = scene(upstream);
+    let result = good(&mirror.chantal, &CHECK);
+    assert!(verdicts(&mirror.chantal, &result).contains(&"r/s: proved".to_owned()));
+}
+
+/// What a Release says of components that were not selected does not matter.
+#[test]
+fn only_what_was_selected_counts() {
+    let mut mirror = Mirror::of(two(Upstream::deb()));
+    edit_root(&mut mirror.built.tree, |release| {
+        let (one, other) = ("1".repeat(64), "2".repeat(64));
+        let list = "contrib/binary-amd64/Packages";
+        let more = format!(
+            "SHA256:\n {one} 1 {list}\n {other} 2 {list}\n {one} 3 non-free/binary-amd64/Packages.lz4\n"
+        );
+        release.replacen("SHA256:\n", &more, 1)
+    });
+    mirror.server.swap(mirror.built.tree.clone());
+    mirror.sync().exits(0);
+    let result = good(&mirror.chantal, &CHECK);
+    let proved = ["r: proved", "[dir]/www/r/latest: proved"];
+    assert_eq!(verdicts(&mirror.chantal, &result), proved);
+}
+
+/// They have neither keyrings nor evidence, which is no damage.
+#[test]
+fn states_of_earlier_versions_are_unproved_at_worst() {
+    for (version, store) in last_ones() {
+        let chantal = store();
+        chantal.run(&["db", "migrate"]).exits(0);
+        let output = chantal.run(&["db", "check", "--format", "json"]);
+        let result = output.json();
+        let states = result["states"].as_array().unwrap();
+        assert!(!states.is_empty(), "{version}");
+        for state in states {
+            let verdict = state["verdict"].as_str().unwrap();
+            let is_expected = ["unproved", "unsigned", "own"].contains(&verdict);
+            assert!(is_expected, "version {version}: {state:#}");
+            let notes = state["notes"].to_string();
+            let is_noted =
+                notes.contains("unproved: ") && notes.contains("before schema version 4");
+            assert_eq!(
+                is_noted,
+                verdict == "unproved",
+                "version {version}: {state:#}"
+            );
+        }
+        assert_eq!(
+            result["damaged_objects"].as_array().unwrap().len(),
+            0,
+            "{result:#}"
+        );
+        assert_eq!(
+            result["database"].as_array().unwrap().len(),
+            0,
+            "{result:#}"
+        );
+    }
 }
