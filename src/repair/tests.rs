@@ -306,6 +306,7 @@ fn files_on_this_machine_cost_no_traffic() {
     let copy = tree.join(HELLO.0);
     fs::remove_file(&copy).unwrap();
     fs::write(&copy, HELLO.1).unwrap();
+    fs::set_permissions(&copy, PermissionsExt::from_mode(0o444)).unwrap();
     let partial = scene.at("storage/pool/partial");
     let partial = partial.join(format!("sha256-{}", ObjectId::of(OTHER.1.as_bytes())));
     fs::write(&partial, OTHER.1).unwrap();
