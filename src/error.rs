@@ -7,6 +7,7 @@ mod sync;
 use std::io;
 use std::path::PathBuf;
 
+use crate::check::CheckError;
 use crate::cleanup::CleanupError;
 use crate::config::{ConfigError, UnknownRepository};
 use crate::exit::Exit;
@@ -17,6 +18,7 @@ use crate::names::RepoId;
 use crate::openpgp::{GenerateError, SigningKeyError};
 use crate::pool::exit_of_io;
 use crate::publish::{PublishError, RequestError};
+use crate::repair::RepairError;
 use crate::repository::{CheckFailure, RemoveError, RepositorySyncError};
 use crate::signing_key::{KeyFileError, NewKeyError};
 use crate::snapshot::SnapshotError;
@@ -28,7 +30,7 @@ use crate::sync::SyncError;
 
 use self::sync::sync_hint;
 use bug::BUG;
-use storage::{io_hint, lock_hint, storage_hint, store_hint};
+use storage::{REPAIR, io_hint, lock_hint, storage_hint, store_hint};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,6 +58,9 @@ pub enum Error {
     SigningKey(#[from] KeyFileError),
     #[error(transparent)]
     Remove(#[from] RemoveError),
+    /// What a check found, which was printed.
+    #[error("{findings} {} found", if *findings == 1 { "problem" } else { "problems" })]
+    Findings { findings: usize },
     /// A bug in chantal.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: RepoId, what: String },
@@ -114,6 +119,19 @@ impl From<NewKeyError> for Error {
     }
 }
 
+impl From<RepairError> for Error {
+    fn from(error: RepairError) -> Self {
+        match error {
+            RepairError::Storage(error) => error.into(),
+            RepairError::Store(error) => error.into(),
+            RepairError::Lock(error) => error.into(),
+            RepairError::Interrupted(error) => error.into(),
+            RepairError::Pool(error) => Self::Storage(error.into()),
+            RepairError::Io(error) => error.into(),
+        }
+    }
+}
+
 impl From<CleanupError> for Error {
     fn from(error: CleanupError) -> Self {
         match error {
@@ -122,6 +140,16 @@ impl From<CleanupError> for Error {
             CleanupError::Interrupted(error) => error.into(),
             CleanupError::Pool(error) => Self::Storage(error.into()),
             CleanupError::Io(error) => error.into(),
+        }
+    }
+}
+
+impl From<CheckError> for Error {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Store(error) => error.into(),
+            CheckError::Interrupted(error) => error.into(),
+            CheckError::Io(error) => error.into(),
         }
     }
 }
@@ -177,6 +205,7 @@ impl Error {
             Self::Snapshot(error) => error.exit(),
             Self::Merge(error) => error.exit(),
             Self::Interrupted(_) => Exit::Interrupted,
+            Self::Findings { .. } => Exit::Damaged,
             Self::InitFailed { source, .. } => source.exit(),
             Self::Several { exit, .. } => *exit,
             Self::Io(error) => exit_of_io(error),
@@ -238,14 +267,13 @@ impl Error {
             )
             | Self::Merge(MergeError::Store(error)) => store_hint(error),
             Self::Snapshot(SnapshotError::Stored(StateError::ObjectMissing { .. }))
-            | Self::Merge(MergeError::Stored {
-                source: StateError::ObjectMissing { .. },
-                ..
-            }) => Some(
-                "`chantal repo sync --refresh` downloads files that the upstream still has; \
-                 restore other files from a backup of the pool"
-                    .to_owned(),
-            ),
+            | Self::Merge(
+                MergeError::Stored {
+                    source: StateError::ObjectMissing { .. },
+                    ..
+                }
+                | MergeError::Format(FormatError::ObjectDamaged { .. }),
+            ) => Some(REPAIR.to_owned()),
             Self::Snapshot(SnapshotError::Exists { .. })
             | Self::Merge(MergeError::Exists { .. }) => Some(
                 "snapshots are immutable: choose another name, or delete the existing snapshot \
@@ -256,6 +284,7 @@ impl Error {
                 "publish another snapshot there first; `--force` removes it there, too".to_owned(),
             ),
             Self::SigningKey(error) => key_file_hint(error),
+            Self::Findings { .. } => Some(FINDINGS_HINT.to_owned()),
             Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)
             | Self::InvalidDefinition { .. }
@@ -267,6 +296,10 @@ impl Error {
         }
     }
 }
+
+/// What to do about the findings of a check.
+const FINDINGS_HINT: &str = "`chantal db check --repair` gets damaged files again where it can; what \
+     remains must be restored from a backup, or removed";
 
 fn key_file_hint(error: &KeyFileError) -> Option<String> {
     match error {
@@ -321,7 +354,7 @@ fn request_hint(error: &RequestError) -> Option<String> {
     match error {
         RequestError::NeverSynced { repository } => Some(sync_first(repository)),
         RequestError::KeyFile(error) => key_file_hint(error),
-        RequestError::Failed { repository, source } => publish_hint(repository, source),
+        RequestError::Failed { source, .. } => publish_hint(source),
         RequestError::Store(error) => store_hint(error),
         RequestError::NoLatestPath { .. }
         | RequestError::NoSnapshotsPath { .. }
@@ -350,7 +383,7 @@ fn remove_hint(error: &RemoveError) -> Option<String> {
     }
 }
 
-fn publish_hint(repository: &RepoId, error: &PublishError) -> Option<String> {
+fn publish_hint(error: &PublishError) -> Option<String> {
     Some(match error {
         PublishError::Lock(error) => lock_hint(error)?,
         PublishError::Occupied { .. } => {
@@ -399,12 +432,7 @@ fn publish_hint(repository: &RepoId, error: &PublishError) -> Option<String> {
         }
         PublishError::Io(error) => io_hint(error)?,
         PublishError::Store(error) => store_hint(error)?,
-        PublishError::ObjectMissing { .. } => {
-            format!(
-                "run `chantal repo sync --repo-id {repository} --refresh` to download missing \
-                 files again"
-            )
-        }
+        PublishError::ObjectMissing { .. } => REPAIR.to_owned(),
         _ => return None,
     })
 }

@@ -16,6 +16,8 @@
 //! - [`store`] is the database, one file that refers to manifests and objects. [`publish`] makes a
 //!   directory tree equal to a manifest. A [`snapshot`] is another name for a manifest. [`cleanup`]
 //!   removes what nothing refers to.
+//! - [`check`] proves without network what is stored and published, and finds what is damaged;
+//!   [`repair`] gets it again, and mends the published trees that have it.
 //! - [`repository`] has operations on whole repositories: sync with publishing, and removal.
 //! - [`report`] has the results of commands and the status of the storage as data; [`commands`]
 //!   print it.
@@ -85,6 +87,7 @@
 //! - Credentials are sent only to the host that they were configured for.
 //! - Memory usage does not depend on the size of the text of an index.
 
+mod check;
 mod cleanup;
 mod cli;
 mod commands;
@@ -109,6 +112,7 @@ mod progress;
 mod publish;
 mod regular_file;
 mod rel_path;
+mod repair;
 mod repo_format;
 mod report;
 mod repository;

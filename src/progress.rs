@@ -111,6 +111,25 @@ impl Downloads {
         }
     }
 
+    /// Counts bytes of a file that has no line of its own: it is not downloaded, but read.
+    pub fn add(&self, bytes: u64) {
+        self.shared.overall.inc(bytes);
+        if matches!(self.shared.progress, Progress::Lines) {
+            self.log_progress_if_due();
+        }
+    }
+
+    /// Such a file is complete.
+    pub fn file_done(&self) {
+        let done = self.shared.files_done.fetch_add(1, Ordering::Relaxed) + 1;
+        if matches!(self.shared.progress, Progress::Bars(_)) {
+            let total = self.shared.files_total;
+            self.shared
+                .overall
+                .set_message(format!("{done}/{total} files"));
+        }
+    }
+
     fn log_progress_if_due(&self) {
         let shared = &self.shared;
         let elapsed = shared.started.elapsed();

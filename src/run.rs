@@ -198,6 +198,7 @@ fn dispatch(
         }
         Command::Publish(arguments) => commands::publish::publish(context, arguments),
         Command::Unpublish(arguments) => commands::publish::unpublish(context, arguments),
+        Command::Db(cli::Db::Check(arguments)) => commands::db::check(context, arguments),
         Command::Db(cli::Db::Cleanup(arguments)) => commands::db::cleanup(context, arguments),
         Command::Db(cli::Db::Migrate(waiting)) => commands::db::migrate(context, waiting),
         Command::Db(cli::Db::Stats) => commands::db::stats(context),

@@ -87,6 +87,9 @@ fn apply(
     for partial in &plan.partials {
         partial.remove(locks)?;
     }
+    for file in &plan.damaged {
+        file.remove(locks)?;
+    }
     locks.remove_unused()?;
     storage.store.compact(locks)?;
     Ok(errors)

@@ -7,7 +7,7 @@ use super::error::CleanupError;
 use super::expired::Expired;
 use crate::config::Config;
 use crate::digest::ObjectId;
-use crate::pool::{Partial, PartialKind, Pool};
+use crate::pool::{DamagedFile, Partial, PartialKind, Pool};
 use crate::storage;
 use crate::store::{Needed, Store};
 
@@ -23,6 +23,8 @@ pub struct Plan {
     pub objects: Vec<(ObjectId, u64)>,
     /// Downloads that were not resumed within a day, and leftovers of killed runs.
     pub partials: Vec<Partial>,
+    /// Damaged objects that were put aside, and that exist again or are not needed any more.
+    pub damaged: Vec<DamagedFile>,
     /// Number of unreferenced manifests.
     pub manifests: u64,
     /// Objects that the database does not need, but that are older than the database.
@@ -61,7 +63,8 @@ pub enum UnknownObjects {
 impl Plan {
     /// Bytes that are freed.
     pub fn bytes(&self) -> u64 {
-        self.object_bytes().saturating_add(self.partial_bytes())
+        let bytes = self.object_bytes().saturating_add(self.partial_bytes());
+        bytes.saturating_add(self.damaged_bytes())
     }
 
     /// Size of the objects to remove.
@@ -74,6 +77,11 @@ impl Plan {
         sum(self.partials.iter().map(|partial| partial.bytes))
     }
 
+    /// Size of the damaged files to remove.
+    pub fn damaged_bytes(&self) -> u64 {
+        sum(self.damaged.iter().map(|file| file.bytes))
+    }
+
     /// Number of objects that are kept.
     pub fn kept(&self) -> u64 {
         self.needed.objects.len() as u64
@@ -83,6 +91,9 @@ impl Plan {
     pub(super) fn keep(&mut self, needed: Needed) {
         self.objects
             .retain(|(object, _)| !needed.objects.contains_key(object));
+        // What may exist again is not known here: it waits for the next cleanup.
+        self.damaged
+            .retain(|file| !needed.objects.contains_key(&file.object));
         self.manifests = unreferenced_manifests(self.known_manifests, &needed);
         self.needed = needed;
     }
@@ -130,6 +141,12 @@ pub fn plan(
         Ok(())
     })?;
     plan.objects.sort_unstable();
+    for file in pool.damaged_files()? {
+        let is_needed = plan.needed.objects.contains_key(&file.object);
+        if !is_needed || pool.size_of(file.object)?.is_some() {
+            plan.damaged.push(file);
+        }
+    }
     plan.partials = pool.partials()?;
     let now = SystemTime::now();
     plan.partials.retain(|partial| {

@@ -17,7 +17,7 @@ use crate::lock::Wait;
 use crate::names::RepoId;
 
 pub use config::{Config, ConfigKeygen, KeyType};
-pub use db::{Db, DbCleanup, Pool, PoolTakeOver};
+pub use db::{Db, DbCheck, DbCleanup, Pool, PoolTakeOver};
 pub use publish::{Publish, Unpublish};
 pub use repo::{OneRepository, Repo, RepoHistory, RepoRemove, RepoSync, RepoTrust};
 pub use snapshot::{

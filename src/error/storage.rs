@@ -99,6 +99,10 @@ pub fn store_hint(error: &StoreError) -> Option<String> {
     })
 }
 
+/// For damaged and missing objects.
+pub const REPAIR: &str =
+    "`chantal db check --repair` finds all damaged files, and gets them again where it can";
+
 const MAKE_ROOM: &str = "free up disk space; existing data is unchanged";
 
 pub fn io_hint(error: &io::Error) -> Option<String> {

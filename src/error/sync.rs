@@ -1,7 +1,7 @@
 //! Hints for errors of a sync.
 
 use super::bug::BUG;
-use super::storage::{io_hint, lock_hint, store_hint};
+use super::storage::{REPAIR, io_hint, lock_hint, store_hint};
 use crate::format::FormatError;
 use crate::manifest::ManifestError;
 use crate::names::RepoId;
@@ -108,9 +108,11 @@ fn root_hint(error: &RootError) -> Option<String> {
 
 fn format_hint(error: &FormatError) -> Option<String> {
     Some(match error {
+        FormatError::Read { source, .. } if !error.is_about_content() => io_hint(source)?,
         FormatError::Malformed { .. } | FormatError::Read { .. } => {
             format!("{BROKEN}; {UNCHANGED}")
         }
+        FormatError::ObjectDamaged { .. } => format!("{REPAIR}; {UNCHANGED}"),
         FormatError::Write { source, .. } => io_hint(source)?,
         FormatError::ReadBack { .. } => BUG.to_owned(),
         FormatError::Compression { .. } => format!(

@@ -2,9 +2,10 @@
 
 use std::io;
 
+use crate::digest::ObjectId;
 use crate::exit::Exit;
 use crate::pool::exit_of_io;
-use crate::rel_path::RelPathError;
+use crate::rel_path::{RelPath, RelPathError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
@@ -54,12 +55,17 @@ pub enum FormatError {
         file: String,
         source: std::io::Error,
     },
+    /// The upstream is not to blame, whatever the parser found in the file.
+    #[error("object {object} of {path} is missing from the pool or damaged")]
+    ObjectDamaged { path: RelPath, object: ObjectId },
 }
 
 impl FormatError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Write { source, .. } => exit_of_io(source),
+            Self::Read { source, .. } if !self.is_about_content() => exit_of_io(source),
+            Self::ObjectDamaged { .. } => Exit::Damaged,
             // A bug in chantal.
             Self::ReadBack { .. } => Exit::Other,
             // As for a wrong suite, which is not found.
@@ -108,7 +114,10 @@ impl FormatError {
         let what = match &self {
             Self::Malformed { what, .. } => what.clone(),
             Self::Read { source, .. } if self.is_about_content() => source.to_string(),
-            Self::ReadBack { .. } | Self::Read { .. } | Self::Write { .. } => return self,
+            Self::ReadBack { .. }
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::ObjectDamaged { .. } => return self,
             Self::Path { .. }
             | Self::NoDigest { .. }
             | Self::NotFound { .. }
@@ -123,6 +132,7 @@ impl FormatError {
             | Self::NoDigest { file, .. }
             | Self::NotFound { file, .. }
             | Self::Compression { file, .. } => Self::ReadBack { file, what },
+            damaged @ Self::ObjectDamaged { .. } => damaged,
         }
     }
 

@@ -33,5 +33,5 @@ pub use package::Identity;
 pub use read_text::read_text;
 pub use reasons::{AdvisoryRecord, ChangeReasons, ReadAdvisories, ReadOrigins};
 pub use regenerate::{Chosen, Indexes, ReadBack, Sink, Source, Work, Written};
-pub use root::{Companion, KeyFile, Root, RootSource, ValidUntil, root_text};
+pub use root::{Companion, KeyFile, Root, RootSource, ValidUntil, is_same_text, root_text};
 pub use select::select;

@@ -121,10 +121,8 @@ pub trait Indexes {
     /// Switches an index to another variant; returns false if there is none.
     fn set_aside(&self, index: &Index) -> bool;
 
-    /// Whether the files of an index are undamaged. False if that cannot be determined.
-    fn is_intact(&self, index: &Index) -> bool;
-
-    /// Passes the uncompressed text of an index to `work`, and verifies it against the root.
+    /// Passes the uncompressed text of an index to `work`, and verifies it against the root. A file
+    /// that is damaged here is [`FormatError::ObjectDamaged`], whatever `work` returns.
     fn read(
         &self,
         index: &Index,
@@ -246,7 +244,7 @@ impl<'i> Inputs<'i> {
             };
             let (number, index) = failed;
             let indexes = self.sources[number].indexes;
-            if !error.is_about_content() || !indexes.is_intact(index) {
+            if !error.is_about_content() {
                 return Err(error);
             }
             if indexes.set_aside(index) {

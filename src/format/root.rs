@@ -85,6 +85,17 @@ pub fn root_text(source: &RootSource, bytes: &[u8]) -> Result<Vec<u8>, FormatErr
     }
 }
 
+/// Whether two roots have the same text. Clear-signing may change spaces at line ends and the end of
+/// the last line, and nothing else.
+pub fn is_same_text(a: &[u8], b: &[u8]) -> bool {
+    fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+        text.trim_ascii_end()
+            .split(|byte| *byte == b'\n')
+            .map(<[u8]>::trim_ascii_end)
+    }
+    lines(a).eq(lines(b))
+}
+
 /// The path of a file next to the root.
 pub(super) fn beside(source: &RootSource, name: &str) -> RelPath {
     source
@@ -97,6 +108,13 @@ pub(super) fn beside(source: &RootSource, name: &str) -> RelPath {
 mod tests {
     use super::*;
     use crate::repo_format::RepoFormat;
+
+    #[test]
+    fn clear_signing_changes_blanks_only() {
+        assert!(is_same_text(b"a: b\nc\n", b"a: b \r\nc"));
+        assert!(!is_same_text(b"a: b\nc\n", b"a: b\nd\n"));
+        assert!(!is_same_text(b"a: b\nc\n", b"a: b\nc\nd\n"));
+    }
 
     #[test]
     fn the_root_is_found_among_its_files() {

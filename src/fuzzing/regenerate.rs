@@ -80,10 +80,6 @@ impl Indexes for MemoryIndexes {
         false
     }
 
-    fn is_intact(&self, _: &Index) -> bool {
-        true
-    }
-
     fn read(
         &self,
         index: &Index,

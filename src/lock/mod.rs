@@ -6,6 +6,7 @@
 //! | `repo trust`, `repo remove` | shared | the repository; the trees it removes |
 //! | `snapshot create`, `merge`, `delete` | shared | the trees it publishes or removes |
 //! | `publish`, `unpublish` | shared | the trees |
+//! | `db check --repair` | shared, then exclusive to put damaged objects aside | the trees it mends, one at a time |
 //! | `db cleanup` | exclusive | the trees it changes, one at a time |
 //! | `init`, `db migrate`, `pool take-over` | exclusive | |
 //! | `--dry-run`, commands that only read | none | |
@@ -14,7 +15,7 @@
 //!   ([`crate::pool`]) or the marker. A run that holds a later lock never waits for an earlier one,
 //!   and never holds two of a kind, so there are no deadlocks.
 //! - The storage lock is never upgraded: a run that needs it exclusively takes it exclusively from
-//!   the start. While it is held exclusively no run adds objects to the pool, so unreferenced
+//!   the start, or releases it first and compares everything again. While it is held exclusively no run adds objects to the pool, so unreferenced
 //!   objects can be deleted.
 //! - Runs that wait for the storage lock (`--wait`) are served in turn: they take the turn first. So
 //!   a waiting cleanup is not overtaken by syncs that wait, however many overlap. A run without

@@ -332,6 +332,23 @@ impl Certificate {
         }
     }
 
+    /// Copies the revocations of the key and its subkeys from another copy of the certificate.
+    pub fn add_revocations(&mut self, other: &Self) {
+        fn copy(kind: SignatureType, from: &Signatures, to: &mut Signatures) {
+            let revokes = |(_, signature): &(&Vec<u8>, &Signature)| signature.typ() == Some(kind);
+            let revocations = from.iter().filter(revokes);
+            to.extend(revocations.map(|(body, signature)| (body.clone(), signature.clone())));
+        }
+        let kind = SignatureType::KeyRevocation;
+        copy(kind, &other.direct, &mut self.direct);
+        for (body, subkey) in &mut self.subkeys {
+            if let Some(other) = other.subkeys.get(body) {
+                let kind = SignatureType::SubkeyRevocation;
+                copy(kind, &other.signatures, &mut subkey.signatures);
+            }
+        }
+    }
+
     /// A copy without self-signatures by SHA-1 or weaker; revocations are kept.
     pub fn without_weak_signatures(&self) -> Self {
         let is_strong = |_: &Vec<u8>, signature: &mut Signature| {

@@ -179,6 +179,16 @@ impl Keyring {
         self.unusable_subkeys.extend(other.unusable_subkeys);
     }
 
+    /// Adds the revocations that other copies of these keys have, and nothing else of them.
+    pub fn add_revocations(&mut self, other: &Self) {
+        self.validity_cache = ValidityCache::default();
+        for (fingerprint, certificate) in &mut self.certificates {
+            if let Some(copy) = other.certificates.get(fingerprint) {
+                certificate.add_revocations(copy);
+            }
+        }
+    }
+
     /// The unusable primary keys of its files.
     pub(super) fn unusable(&self) -> Vec<UnusableKey> {
         self.unusable.iter().cloned().collect()

@@ -106,6 +106,16 @@ impl VerifyError {
             _ => false,
         }
     }
+
+    /// Whether a signature is correct, but its key was revoked.
+    pub fn is_revocation(&self) -> bool {
+        match self {
+            Self::NotTrusted { rejections, .. } => rejections.iter().any(|rejection| {
+                matches!(rejection.problem, Problem::Key(KeyProblem::Revoked { .. }))
+            }),
+            _ => false,
+        }
+    }
 }
 
 /// The time at which a key must be valid.
@@ -113,7 +123,7 @@ impl VerifyError {
 enum KeyTime {
     /// Roots: they are regenerated regularly, with a valid key.
     Now,
-    /// Packages: they are signed once and used for years.
+    /// Packages and our own roots: they are signed once and used for years.
     SigningCapability,
 }
 
@@ -180,6 +190,26 @@ impl Keyring {
         what: &str,
         now: i64,
     ) -> Result<Trusted, VerifyError> {
+        self.inline(signed, what, now, KeyTime::Now)
+    }
+
+    /// As [`Self::verify_inline`], with each key's validity at the time of the signature.
+    pub fn verify_inline_when_signed(
+        &self,
+        signed: &[u8],
+        what: &str,
+        now: i64,
+    ) -> Result<Trusted, VerifyError> {
+        self.inline(signed, what, now, KeyTime::SigningCapability)
+    }
+
+    fn inline(
+        &self,
+        signed: &[u8],
+        what: &str,
+        now: i64,
+        key_time: KeyTime,
+    ) -> Result<Trusted, VerifyError> {
         check_size(signed, MAX_CLEARTEXT_BYTES, what)?;
         let message = ClearSigned::parse(signed).map_err(|why| VerifyError::NotClearSigned {
             what: what.to_owned(),
@@ -192,7 +222,7 @@ impl Keyring {
         let text = message.hashed_text();
         let claims: Vec<UnverifiedSignature> =
             UnverifiedSignature::over(&text, &signatures).collect();
-        let signers = self.check_signatures(&claims, what, now, KeyTime::Now)?;
+        let signers = self.check_signatures(&claims, what, now, key_time)?;
         Ok(Trusted::signed(message.text, signers))
     }
 
@@ -204,6 +234,28 @@ impl Keyring {
         signature: &[u8],
         what: &str,
         now: i64,
+    ) -> Result<Trusted, VerifyError> {
+        self.detached(bytes, signature, what, now, KeyTime::Now)
+    }
+
+    /// As [`Self::verify_detached`], with each key's validity at the time of the signature.
+    pub fn verify_detached_when_signed(
+        &self,
+        bytes: Vec<u8>,
+        signature: &[u8],
+        what: &str,
+        now: i64,
+    ) -> Result<Trusted, VerifyError> {
+        self.detached(bytes, signature, what, now, KeyTime::SigningCapability)
+    }
+
+    fn detached(
+        &self,
+        bytes: Vec<u8>,
+        signature: &[u8],
+        what: &str,
+        now: i64,
+        key_time: KeyTime,
     ) -> Result<Trusted, VerifyError> {
         check_size(
             signature,
@@ -224,7 +276,7 @@ impl Keyring {
         }
         let claims: Vec<UnverifiedSignature> =
             UnverifiedSignature::over(&bytes, &signatures).collect();
-        let signers = self.check_signatures(&claims, what, now, KeyTime::Now)?;
+        let signers = self.check_signatures(&claims, what, now, key_time)?;
         Ok(Trusted::signed(bytes, signers))
     }
 

@@ -74,13 +74,6 @@ impl Pool {
         Ok(self.size_of(hasher.finish().0)? == Some(size))
     }
 
-    /// Whether the content of an object matches its name.
-    pub fn is_intact(&self, object: ObjectId) -> io::Result<bool> {
-        let mut hasher = Hasher::new(Algorithm::Sha256);
-        hash(&mut self.open_object(object)?, &mut hasher)?;
-        Ok(hasher.finish().0 == object)
-    }
-
     /// The bytes of a small object, such as a root or a key; `None` if it does not exist or its
     /// content does not match its name.
     pub fn read_small(&self, object: ObjectId) -> io::Result<Option<Vec<u8>>> {

@@ -11,7 +11,7 @@ use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::OFlags;
 
-use crate::digest::{Digest, Hasher, ObjectRef};
+use crate::digest::{Digest, Hasher, ObjectId, ObjectRef};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::lock::Locks;
 use crate::names::RepoId;
@@ -81,8 +81,13 @@ impl Pool {
                     let waited = self.released.wait_timeout(downloads, SLICE);
                     downloads = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                Some(DownloadState::Stored(stored)) => return Ok(Begin::Present(*stored)),
-                None => break,
+                Some(DownloadState::Stored(stored))
+                    if self.size_of(stored.object)? == Some(stored.size) =>
+                {
+                    return Ok(Begin::Present(*stored));
+                }
+                // What was stored was lost since then.
+                Some(DownloadState::Stored(_)) | None => break,
             }
         }
         downloads.insert(name.clone(), DownloadState::InProgress);
@@ -175,6 +180,12 @@ impl Pool {
         })
     }
 
+    /// What this process has stored was damaged since then: it is downloaded again.
+    pub(super) fn forget_download(&self, object: ObjectId) {
+        let is_it = |state: &DownloadState| matches!(state, DownloadState::Stored(stored) if stored.object == object);
+        lock(&self.downloads).retain(|_, state| !is_it(state));
+    }
+
     fn release(&self, name: &str, stored: Option<ObjectRef>) {
         let mut downloads = lock(&self.downloads);
         match stored {
@@ -249,8 +260,8 @@ impl Incoming<'_> {
         self.file
             .file()
             .set_permissions(PermissionsExt::from_mode(0o444))?;
-        let is_stored = self.pool.size_of(object)? == Some(self.length)
-            && self.pool.rehash(object)?.0 == object;
+        let is_stored =
+            self.pool.size_of(object)? == Some(self.length) && self.pool.is_intact(object)?;
         if is_stored {
             fs::remove_file(&self.path)?;
         } else {

@@ -11,10 +11,13 @@ use crate::names::RepoId;
 pub const MARKER: &str = "CHANTAL-POOL";
 /// Name of the temporary file while the marker is written.
 pub const UNFINISHED_MARKER: &str = ".CHANTAL-POOL.new";
-/// The first line of the marker. Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`.
+/// The first line of the marker. Version 1: `sha256/<2 hex>/<64 hex>`, `partial/`;
+/// `damaged/` may be missing.
 pub const LAYOUT: &str = "chantal pool, layout 1";
 pub const OBJECTS: &str = "sha256";
 pub const PARTIAL: &str = "partial";
+/// Created when it is first needed.
+pub const DAMAGED: &str = "damaged";
 /// Prefix in `partial` of objects that are written here; the names of downloads begin with a digest
 /// algorithm.
 pub const NEW_OBJECT_PREFIX: &str = "made-";

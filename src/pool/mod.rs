@@ -6,6 +6,8 @@
 //! {pool}/partial/              running and interrupted downloads, named by their expected digest
 //!                              (weak digests with the name of the repository), and new indexes
 //!                              while they are written
+//! {pool}/damaged/<64 hex>      damaged objects that could not be replaced, until `db cleanup`
+//!                              finds that they are replaced or not needed any more
 //! ```
 //!
 //! What this module guarantees:
@@ -14,6 +16,8 @@
 //! - An object is durable only after [`Pool::flush`], and the store must not refer to it before. An
 //!   object that the store does not know may be damaged by a power failure and is hashed again
 //!   ([`Pool::adopt`]).
+//! - Later damage is noticed by what reads an object: it is hashed while it is read
+//!   ([`Pool::read_intact`]), and a damaged one is replaced by the next download of it.
 //! - A weak digest is valid only within the repository that declared it: other repositories neither
 //!   wait for its download nor resume it.
 //! - If the disk of a pool is unmounted while it is used, nothing is created at its path: no
@@ -24,6 +28,7 @@
 //!   run that holds the storage lock exclusively removes objects.
 
 mod contents;
+mod damaged;
 mod error;
 mod incoming;
 mod layout;
@@ -37,6 +42,7 @@ mod place;
 mod tests;
 
 pub use contents::{SMALL_MAX, UPSTREAM_SMALL_MAX};
+pub use damaged::DamagedFile;
 pub use error::{PoolError, exit_of_io};
 pub use incoming::{Begin, Incoming};
 pub use marker::{Marker, Owner};

@@ -11,7 +11,7 @@ use crate::regular_file;
 use crate::threads::lock;
 
 use super::layout::{NEW_OBJECT_PREFIX, PARTIAL, object_path};
-use super::objects::BUFFER;
+use super::objects::{BUFFER, is_damage};
 use super::place::Pool;
 
 /// An object that is being written. If it is dropped, its file is removed; a killed run leaves a
@@ -41,15 +41,26 @@ impl Pool {
         root: &Path,
         object: ObjectId,
     ) -> io::Result<Option<ObjectRef>> {
-        let Ok(mut file) = regular_file::open_named(&object_path(root, object)) else {
+        self.add_file(locks, &object_path(root, object), object)
+    }
+
+    /// Copies a file that may have the bytes of an object; `None` if it does not.
+    pub fn add_file(
+        &self,
+        locks: &Locks,
+        path: &Path,
+        object: ObjectId,
+    ) -> io::Result<Option<ObjectRef>> {
+        let Ok(mut file) = regular_file::open(path) else {
             return Ok(None);
         };
         let mut made = self.create_object(locks)?;
-        io::copy(&mut file, &mut made)?;
-        if made.object() != object {
-            return Ok(None);
+        match io::copy(&mut file, &mut made) {
+            Ok(_) if made.object() == object => made.finish().map(Some),
+            Ok(_) => Ok(None),
+            Err(error) if is_damage(&error) => Ok(None),
+            Err(error) => Err(regular_file::named(path)(error)),
         }
-        made.finish().map(Some)
     }
 
     /// Creates a file that becomes an object when it is finished. Its temporary name is unique:

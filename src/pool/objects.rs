@@ -5,10 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::io::Errno;
 
 use crate::digest::{Algorithm, Digest, Hasher, ObjectId, ObjectRef};
 use crate::kill_points;
-use crate::regular_file;
+use crate::regular_file::{self, named};
 
 use super::layout;
 use super::place::Pool;
@@ -63,32 +64,76 @@ impl Pool {
 
     /// An object whose file exists but which is not in the store: it is hashed before it is used.
     pub fn adopt(&self, object: ObjectId) -> io::Result<Option<ObjectRef>> {
-        if self.size_of(object)?.is_none() {
-            return Ok(None);
+        let path = self.found_at(object);
+        match self.digests_of(object, Algorithm::Sha256)? {
+            Stored::Missing => return Ok(None),
+            Stored::Bytes { found, size, .. } if found == object => {
+                return Ok(Some(ObjectRef { object, size }));
+            }
+            Stored::Bytes { found, .. } => log::warn!(
+                "{} is damaged (its sha256 is {found}): downloading it again",
+                path.display()
+            ),
+            Stored::Unreadable(error) => log::warn!("{error}: downloading it again"),
         }
-        let (found, size) = self.rehash(object)?;
-        if found == object {
-            return Ok(Some(ObjectRef { object, size }));
-        }
-        log::warn!(
-            "{} is damaged (its sha256 is {found}): downloading it again",
-            self.object_path(object).display()
-        );
+        self.forget_download(object);
         Ok(None)
     }
 
-    /// Another digest of an object.
-    pub fn digest_of(&self, object: ObjectId, algorithm: Algorithm) -> io::Result<Digest> {
-        let mut hasher = Hasher::new(algorithm);
-        hash(&mut self.open_object(object)?, &mut hasher)?;
-        Ok(hasher.finish().1)
+    /// Another digest of an object; `None` if it does not exist or its content does not match its
+    /// name.
+    pub fn digest_of(&self, object: ObjectId, algorithm: Algorithm) -> io::Result<Option<Digest>> {
+        Ok(match self.digests_of(object, algorithm)? {
+            Stored::Bytes { found, also, .. } if found == object => Some(also),
+            _ => None,
+        })
     }
 
-    /// The actual digest of an object's file, and its size in bytes.
-    pub(super) fn rehash(&self, object: ObjectId) -> io::Result<(ObjectId, u64)> {
-        let mut hasher = Hasher::new(object.digest().algorithm());
-        let size = hash(&mut self.open_object(object)?, &mut hasher)?;
-        Ok((hasher.finish().0, size))
+    /// Whether an object exists and its content matches its name.
+    pub fn is_intact(&self, object: ObjectId) -> io::Result<bool> {
+        let stored = self.digests_of(object, Algorithm::Sha256)?;
+        Ok(matches!(stored, Stored::Bytes { found, .. } if found == object))
+    }
+
+    /// Reads the file of an object to its end.
+    fn digests_of(&self, object: ObjectId, algorithm: Algorithm) -> io::Result<Stored> {
+        if self.size_of(object)?.is_none() {
+            return Ok(Stored::Missing);
+        }
+        let mut hasher = Hasher::new(algorithm);
+        let file = self.open_object(object)?;
+        match hash(&mut file.file(), &mut hasher) {
+            Ok(size) => {
+                let (found, also) = hasher.finish();
+                Ok(Stored::Bytes { found, also, size })
+            }
+            Err(error) if is_damage(&error) => Ok(Stored::Unreadable(named(file.path())(error))),
+            Err(error) => Err(named(file.path())(error)),
+        }
+    }
+
+    /// Passes the bytes of an object to `read`. `None` if it does not exist or its content does not
+    /// match its name, whatever `read` returns: damaged bytes look like any error of a parser.
+    pub fn read_intact<T>(
+        &self,
+        object: ObjectId,
+        read: impl FnOnce(&mut dyn Read) -> T,
+    ) -> io::Result<Option<T>> {
+        if self.size_of(object)?.is_none() {
+            return Ok(None);
+        }
+        let mut reader = HashingReader {
+            file: self.open_object(object)?,
+            hasher: Hasher::new(Algorithm::Sha256),
+        };
+        let result = read(&mut reader);
+        let HashingReader { file, hasher } = &mut reader;
+        match hash(&mut file.file(), hasher) {
+            Ok(_) => {}
+            Err(error) if is_damage(&error) => return Ok(None),
+            Err(error) => return Err(named(file.path())(error)),
+        }
+        Ok((reader.hasher.finish().0 == object).then_some(result))
     }
 
     /// Copies an object to a new file. Returns the digest of the copied bytes. Fails if the file
@@ -126,6 +171,41 @@ impl Pool {
         hash(&mut fs::File::open(path)?, &mut hasher)?;
         Ok(hasher.finish().0 == object)
     }
+}
+
+/// What the file of an object contains.
+enum Stored {
+    Missing,
+    Bytes {
+        found: ObjectId,
+        /// By the requested algorithm.
+        also: Digest,
+        /// In bytes.
+        size: u64,
+    },
+    Unreadable(io::Error),
+}
+
+/// Hashes what is read from it.
+struct HashingReader {
+    file: fs::File,
+    hasher: Hasher,
+}
+
+impl Read for HashingReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// Whether the disk cannot return the bytes of a file: file systems with checksums report a flipped
+/// bit as an error.
+pub fn is_damage(error: &io::Error) -> bool {
+    // Errors of `fs_err` have no number: objects are read without it.
+    let number = Errno::from_io_error(error);
+    matches!(number, Some(Errno::IO | Errno::BADMSG | Errno::UCLEAN))
 }
 
 /// Reads to the end and updates the hasher; returns the number of bytes read.

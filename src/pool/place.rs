@@ -16,7 +16,7 @@ use crate::regular_file::{self, is_absent};
 use crate::threads::lock;
 
 use super::error::{PoolError, PoolUnmounted};
-use super::layout::{self, OBJECTS, PARTIAL, create_dir};
+use super::layout::{self, DAMAGED, OBJECTS, PARTIAL, create_dir};
 use super::marker::{Marker, Owner};
 
 pub struct Pool {
@@ -209,7 +209,7 @@ fn is_occupied(root: &Path) -> io::Result<bool> {
         let is_ours = match entry.file_name().to_str() {
             // The top directory of an ext4 file system contains lost+found.
             Some("lost+found" | layout::MARKER | layout::UNFINISHED_MARKER) => true,
-            Some(OBJECTS | PARTIAL) => {
+            Some(OBJECTS | PARTIAL | DAMAGED) => {
                 entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_none()
             }
             _ => false,

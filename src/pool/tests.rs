@@ -185,3 +185,23 @@ fn a_foreign_or_absent_pool_is_refused() {
         Err(PoolError::Occupied { .. })
     ));
 }
+
+/// A process that has downloaded an object does not rely on that if it is damaged or lost by now.
+#[test]
+fn what_was_lost_after_its_download_is_downloaded_again() {
+    let (_dir, pool) = pool();
+    let download = || {
+        let mut incoming = incoming(&pool, ObjectId::of(b"hello").digest());
+        incoming.write(b"hello").unwrap();
+        incoming.commit().unwrap().unwrap()
+    };
+    let stored = download();
+    let path = pool.object_path(stored.object);
+    fs::remove_file(&path).unwrap();
+    download();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, b"hellO").unwrap();
+    assert_eq!(pool.adopt(stored.object).unwrap(), None);
+    download();
+    assert!(pool.is_intact(stored.object).unwrap());
+}

@@ -13,6 +13,7 @@
 //!     request     what is published where, and the key that it needs
 //!     tree        one published tree: its lock and its record
 //! unpublish   removes a tree
+//! mend        replaces damaged files of a tree
 //! ```
 //!
 //! A root is generated here if the indexes were generated, or if it must be newer than one that
@@ -35,6 +36,7 @@ mod existing;
 mod foreign_files;
 mod generations;
 mod layout;
+mod mend;
 mod modified;
 mod publication;
 mod publisher;
@@ -50,6 +52,8 @@ mod update;
 pub use error::{PublishError, RequestError};
 pub use existing::is_missing;
 pub use generations::expired_generations;
+pub use layout::Layout;
+pub use mend::mend_files;
 pub use publication::{Outcome, Summary};
 pub use publisher::{
     Destination, Published, Publisher, TreeSelection, remove_expired_generations, snapshot_path,

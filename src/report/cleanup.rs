@@ -17,6 +17,10 @@ pub struct CleanupResult {
     pub partial_downloads: u64,
     #[serde(skip)]
     pub partial_bytes: u64,
+    /// Damaged objects that were put aside, and that exist again or are not needed any more.
+    pub damaged_files: u64,
+    #[serde(skip)]
+    pub damaged_bytes: u64,
     pub manifests: u64,
     pub bytes: u64,
     pub objects_kept: u64,
@@ -43,6 +47,8 @@ impl CleanupResult {
             object_bytes: plan.object_bytes(),
             partial_downloads: plan.partials.len() as u64,
             partial_bytes: plan.partial_bytes(),
+            damaged_files: plan.damaged.len() as u64,
+            damaged_bytes: plan.damaged_bytes(),
             manifests: plan.manifests,
             bytes: plan.bytes(),
             objects_kept: plan.kept(),

@@ -4,6 +4,7 @@
 //! Times are numbers and paths are paths; both become text only in JSON ([`encode`]). Nothing here
 //! prints or changes the storage.
 
+mod check;
 mod cleanup;
 mod configuration;
 mod diff;
@@ -11,6 +12,7 @@ mod encode;
 mod failure;
 mod published;
 mod removed;
+mod repair;
 mod repository;
 mod snapshot;
 mod status;
@@ -19,6 +21,10 @@ mod sync;
 mod trust;
 mod usage;
 
+pub use check::{
+    AffectedFile, CheckResult, CheckedState, DamagedObjectResult, DamagedRowResult,
+    TreeDamageResult,
+};
 pub use cleanup::CleanupResult;
 pub use configuration::{
     CheckError, CheckedConfiguration, CheckedKey, CheckedRepository, GeneratedSigningKey,
@@ -27,6 +33,7 @@ pub use diff::{DiffDetail, DiffTotals, PackageChange, StateComparison};
 pub use failure::Failure;
 pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 pub use removed::RemovedRepository;
+pub use repair::{ObjectFate, ObjectSource, RepairResult, UnrepairedObject, UnrepairedUse};
 pub use repository::{HistoryEntry, ListedRepository, RepositoryDetails, StateDetails, TrustedKey};
 pub use snapshot::{CreatedSnapshot, DeletedSnapshot, ListedSnapshot, SnapshotDetails};
 pub use status::{RepositoryStatus, RootSignature};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::digest::{Digest, ObjectRef};
+use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::format::{self, FormatError, Index, Indexes, Variant};
 use crate::pool::{BUFFER, Pool};
 use crate::rel_path::RelPath;
@@ -70,13 +70,6 @@ impl Indexes for PooledIndexes<'_> {
         self.lock_set_aside().insert(variant.digest)
     }
 
-    fn is_intact(&self, index: &Index) -> bool {
-        let intact = |(_, packed): &(_, ObjectRef)| self.pool.is_intact(packed.object);
-        self.present(index)
-            .iter()
-            .all(|present| intact(present).is_ok_and(|intact| intact))
-    }
-
     fn read(
         &self,
         index: &Index,
@@ -85,12 +78,34 @@ impl Indexes for PooledIndexes<'_> {
         let [Some((variant, packed)), _] = self.to_read(index) else {
             return Ok(());
         };
-        let file = self.pool.open_object(packed.object);
-        let file = file.map_err(|source| FormatError::Read {
+        read_stored(self.pool, index, variant, packed.object, |text| work(text))
+    }
+}
+
+/// Passes the text of a stored variant of an index to `read`, whose result is used only if the file
+/// is undamaged and the text matches the root.
+pub fn read_stored<T, E: From<FormatError>>(
+    pool: &Pool,
+    index: &Index,
+    variant: &Variant,
+    object: ObjectId,
+    read: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
+) -> Result<T, E> {
+    let read = pool.read_intact(object, |file| {
+        let file = BufReader::with_capacity(BUFFER, file);
+        format::read_text(&index.name, variant, file, read)
+    });
+    match read {
+        Ok(Some(result)) => result,
+        Ok(None) => Err(FormatError::ObjectDamaged {
+            path: variant.path.clone(),
+            object,
+        }
+        .into()),
+        Err(source) => Err(FormatError::Read {
             file: index.name.clone(),
             source,
-        })?;
-        let file = BufReader::with_capacity(BUFFER, file);
-        format::read_text(&index.name, variant, file, |text| work(text))
+        }
+        .into()),
     }
 }

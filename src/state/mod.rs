@@ -15,15 +15,15 @@ mod new_indexes;
 mod root;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead};
 
 use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::exit::Exit;
 use crate::format::compression::Compression;
-use crate::format::{self, FormatError, Index, Root, Selected, Variant};
+use crate::format::{FormatError, Index, Root, Selected, Variant};
 use crate::manifest::{Entry, Role};
 use crate::openpgp::{Trusted, VerifyError};
-use crate::pool::{BUFFER, Pool, exit_of_io};
+use crate::pool::{Pool, exit_of_io};
 use crate::rel_path::RelPath;
 use crate::store::records::StateRecord;
 use crate::store::{Store, StoreError};
@@ -36,12 +36,12 @@ pub use root::{RootError, read_root, root_source};
 pub enum StateError {
     #[error("manifest {manifest} has no root")]
     RootMissing { manifest: ObjectId },
-    #[error("{path}: object {object} is missing from the pool or damaged")]
+    #[error("object {object} of {path} is missing from the pool or damaged")]
     ObjectMissing { path: RelPath, object: ObjectId },
     #[error(transparent)]
     Root(#[from] VerifyError),
     #[error(transparent)]
-    Format(#[from] FormatError),
+    Format(FormatError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -58,6 +58,15 @@ impl StateError {
             | Self::Format(_) => Exit::Damaged,
             Self::Store(error) => error.exit(),
             Self::Io(error) => exit_of_io(error),
+        }
+    }
+}
+
+impl From<FormatError> for StateError {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::ObjectDamaged { path, object } => Self::ObjectMissing { path, object },
+            error => Self::Format(error),
         }
     }
 }
@@ -128,16 +137,14 @@ impl<'a> OpenState<'a> {
 
     /// Passes the text of an index to `read`, whose result is used only if the text matches the
     /// root.
-    pub fn read<T, E: From<FormatError> + From<StateError>>(
+    pub fn read<T, E: From<FormatError>>(
         &self,
         index: &Index,
         read: impl FnOnce(&mut dyn BufRead) -> Result<T, E>,
     ) -> Result<T, E> {
-        let pool = self.indexes.pool;
         let variant = &index.variants[0];
-        let file = open(pool, &variant.path, self.object(variant))?;
-        let packed = BufReader::with_capacity(BUFFER, file);
-        format::read_text(&index.name, variant, packed, read)
+        let object = self.object(variant);
+        indexes::read_stored(self.indexes.pool, index, variant, object, read)
     }
 
     /// The objects of an index, one for each of its variants.
@@ -189,16 +196,4 @@ const fn cost_of_reading(compression: Compression) -> u8 {
         Compression::Xz => 3,
         Compression::Bzip2 => 4,
     }
-}
-
-fn open(pool: &Pool, path: &RelPath, object: ObjectId) -> Result<fs_err::File, StateError> {
-    if pool.size_of(object)?.is_none() {
-        return Err(missing(path, object));
-    }
-    Ok(pool.open_object(object)?)
-}
-
-fn missing(path: &RelPath, object: ObjectId) -> StateError {
-    let path = path.clone();
-    StateError::ObjectMissing { path, object }
 }

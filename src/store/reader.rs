@@ -82,7 +82,7 @@ impl Reader {
 
     /// The record of a row. If a row of a small table is missing, the whole table is checked,
     /// because a row with a damaged key cannot be found.
-    fn json<'k, K, V, T>(
+    pub(super) fn json<'k, K, V, T>(
         &self,
         table: &TableDefinition<'_, K, V>,
         key: &K::SelfType<'k>,
@@ -150,7 +150,7 @@ impl Reader {
             .collect()
     }
 
-    fn repository_in(&self, key: &str, value: &[u8]) -> Transaction<RepositoryRecord> {
+    pub(super) fn repository_in(&self, key: &str, value: &[u8]) -> Transaction<RepositoryRecord> {
         let table = &tables::REPOSITORY_TO_RECORD;
         if self.version < tables::STATES_SINCE {
             let old: RepositoryRecord3 = self.json(table, &key, value)?;
@@ -360,7 +360,7 @@ impl Reader {
     }
 
     /// The repository that a sync in the history is of.
-    fn syncer(&self, key: (&str, u64), value: &[u8]) -> Transaction<RepoId> {
+    pub(super) fn syncer(&self, key: (&str, u64), value: &[u8]) -> Transaction<RepoId> {
         unseal(self.form, &tables::SYNC_TO_RECORD, &key, value)?;
         tables::repository_of(&tables::SYNC_TO_RECORD, &key, key.0)
     }
@@ -415,7 +415,11 @@ impl Reader {
             .collect()
     }
 
-    fn snapshot_in(&self, key: (&str, &str), value: &[u8]) -> Transaction<SnapshotRecord> {
+    pub(super) fn snapshot_in(
+        &self,
+        key: (&str, &str),
+        value: &[u8],
+    ) -> Transaction<SnapshotRecord> {
         let table = &tables::SNAPSHOT_TO_RECORD;
         if self.version < tables::STATES_SINCE {
             let old: SnapshotRecord3 = self.json(table, &key, value)?;

@@ -4,7 +4,7 @@
 use super::error::{RootError, SyncError};
 use super::root_verifier::{RootFile, RootVerifier};
 use crate::config::RootCheck;
-use crate::format::Companion;
+use crate::format::{Companion, is_same_text};
 use crate::manifest::Role;
 use crate::openpgp::{Keyring, Trusted};
 use crate::rel_path::RelPath;
@@ -108,27 +108,5 @@ impl Companions<'_> {
             let found = found.fingerprints();
             found.iter().all(|key| trusted.contains(key))
         }))
-    }
-}
-
-/// Clear-signing may change spaces at line ends and the end of the last line, and nothing else.
-fn is_same_text(a: &[u8], b: &[u8]) -> bool {
-    fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-        text.trim_ascii_end()
-            .split(|byte| *byte == b'\n')
-            .map(<[u8]>::trim_ascii_end)
-    }
-    lines(a).eq(lines(b))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clear_signing_changes_blanks_only() {
-        assert!(is_same_text(b"a: b\nc\n", b"a: b \r\nc"));
-        assert!(!is_same_text(b"a: b\nc\n", b"a: b\nd\n"));
-        assert!(!is_same_text(b"a: b\nc\n", b"a: b\nc\nd\n"));
     }
 }

@@ -1,7 +1,7 @@
 //! Fetches the indexes of a root in every variant that the upstream has, and decides which missing
 //! variants are acceptable.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::error::SyncError;
 use super::fetch::{Fetcher, OnMissing};
@@ -12,15 +12,35 @@ use crate::rel_path::RelPath;
 use crate::state::PooledIndexes;
 use crate::upstream::{Upstream, UpstreamError};
 
+/// Whether the bytes of indexes in the pool are compared with their digests before they are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectsInPool {
+    /// They were, when they were stored.
+    AreKnown,
+    /// One of them was found to be damaged: all are read, and what is damaged is downloaded again.
+    AreRead,
+}
+
 /// Downloads the variants that the upstream has. A missing one is not an error if another one has
 /// the content. `has_root_changed` checks whether the upstream has a new root in the meantime.
 pub fn fetch(
     fetcher: &Fetcher<'_>,
     indexes: Vec<Index>,
+    in_pool: ObjectsInPool,
     has_root_changed: &dyn Fn() -> Result<bool, SyncError>,
 ) -> Result<FetchedIndexes, SyncError> {
     let variants = || indexes.iter().flat_map(|index| &index.variants);
     let mut objects = fetcher.known(variants().map(|variant| variant.digest))?;
+    if in_pool == ObjectsInPool::AreRead {
+        let pool = &fetcher.storage.pool;
+        let mut damaged = HashSet::new();
+        for (digest, stored) in &objects {
+            if pool.adopt(stored.object)?.is_none() {
+                damaged.insert(*digest);
+            }
+        }
+        objects.retain(|digest, _| !damaged.contains(digest));
+    }
     let mut wants: Vec<WantedFile> = Vec::new();
     let mut of_digest: HashMap<Digest, usize> = HashMap::new();
     for index in &indexes {
@@ -90,6 +110,10 @@ fn check_second_digest(
         return Ok(None);
     }
     let got = storage.pool.digest_of(object, also.algorithm())?;
+    let got = got.ok_or_else(|| FormatError::ObjectDamaged {
+        path: variant.path.clone(),
+        object,
+    })?;
     if got == also {
         storage.remember(|writer| writer.put_alias(&also, fetcher.repository, object))?;
         return Ok(None);
@@ -194,11 +218,11 @@ fn check_missing(
     }
 }
 
-/// The index and variant that could not be read, if another variant is available.
+/// The variant that could not be read, if the index has another one.
 pub fn unreadable_variant<'c>(
     indexes: &'c FetchedIndexes,
     error: &SyncError,
-) -> Option<(&'c Index, &'c Variant)> {
+) -> Option<&'c Variant> {
     let SyncError::Format(error) = error else {
         return None;
     };
@@ -209,5 +233,5 @@ pub fn unreadable_variant<'c>(
     let is_there = |variant: &&Variant| indexes.objects.contains_key(&variant.digest);
     let mut there = index.variants.iter().filter(is_there);
     let (first, second) = (there.next()?, there.next());
-    (error.is_about_content() && second.is_some()).then_some((index, first))
+    (error.is_about_content() && second.is_some()).then_some(first)
 }

@@ -18,6 +18,9 @@
 //!   differs from what the root declares, is skipped with a warning, and the next sync requests it
 //!   again: such a state never counts as unchanged. If no variant was downloaded, the most severe
 //!   failure is the error.
+//! - Damage in the pool is not blamed on the upstream: if an index there is found to be damaged, all
+//!   indexes are compared with their digests, and the damaged ones are downloaded again. Packages
+//!   are compared when their signatures are verified.
 //! - A state becomes visible only after every object of its manifest is durable in the pool. A
 //!   failure leaves the previous state unchanged, and the next run uses what was already
 //!   downloaded.
@@ -46,6 +49,8 @@ mod verify;
 
 pub use commit::Report;
 pub use error::{RootError, SyncError, most_severe};
+pub use fetch::{FetchResult, Fetcher, OnMissing, Workers};
 pub use freshness::{FreshnessError, Rollback};
+pub use planned::{FileKind, WantedFile};
 pub use session::{Preview, RequestMode, Session, SyncContext};
 pub use verify::PackageSigner;

@@ -6,7 +6,7 @@ use std::io::Read;
 
 use super::error::SyncError;
 use super::fetch::Fetcher;
-use super::indexes;
+use super::indexes::{self, ObjectsInPool};
 use super::planned::{FetchedIndexes, SyncPlan};
 use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::format::{
@@ -21,6 +21,7 @@ use crate::state::PooledIndexes;
 pub struct Planner<'a> {
     pub fetcher: Fetcher<'a>,
     pub selected: &'a dyn Selected,
+    pub indexes: ObjectsInPool,
 }
 
 /// The selected files of the indexes.
@@ -40,7 +41,12 @@ impl Planner<'_> {
         root: &Root,
         has_root_changed: &dyn Fn() -> Result<bool, SyncError>,
     ) -> Result<SyncPlan, SyncError> {
-        let mut upstream = indexes::fetch(&self.fetcher, root.indexes.clone(), has_root_changed)?;
+        let mut upstream = indexes::fetch(
+            &self.fetcher,
+            root.indexes.clone(),
+            self.indexes,
+            has_root_changed,
+        )?;
         let contents = self.read_with_fallbacks(&mut upstream)?;
         let files = contents.files;
         let known = self.fetcher.known(files.iter().map(|file| file.digest))?;
@@ -66,14 +72,9 @@ impl Planner<'_> {
                 Ok(contents) => return Ok(contents),
                 Err(error) => error,
             };
-            let Some((index, variant)) = indexes::unreadable_variant(indexes, &error) else {
+            let Some(variant) = indexes::unreadable_variant(indexes, &error) else {
                 return Err(error);
             };
-            // Damage in the pool is not the fault of the upstream.
-            let pooled = indexes.pooled(&self.fetcher.storage.pool);
-            if !pooled.is_intact(index) {
-                return Err(error);
-            }
             let (path, digest) = (variant.path.to_string(), variant.digest);
             indexes.missing.insert(path, error.to_string());
             indexes.objects.remove(&digest);
@@ -149,16 +150,22 @@ impl Planner<'_> {
     /// Checks the first bytes of an index that is not parsed: clients may be unable to read it.
     fn check_opaque(&self, variant: &Variant, object: ObjectId) -> Result<(), SyncError> {
         let mut start = Vec::new();
-        let file = self.fetcher.storage.pool.open_object(object)?;
+        let pool = &self.fetcher.storage.pool;
+        let file = pool.open_object(object)?;
         file.take(16).read_to_end(&mut start)?;
-        match self.selected.format().reject_opaque(&start) {
-            Some(what) => Err(FormatError::Malformed {
-                file: variant.path.to_string(),
+        let Some(what) = self.selected.format().reject_opaque(&start) else {
+            return Ok(());
+        };
+        let path = variant.path.clone();
+        Err(if pool.is_intact(object)? {
+            FormatError::Malformed {
+                file: path.to_string(),
                 what: what.to_owned(),
             }
-            .into()),
-            None => Ok(()),
+        } else {
+            FormatError::ObjectDamaged { path, object }
         }
+        .into())
     }
 
     fn read_index(
@@ -181,9 +188,10 @@ impl Planner<'_> {
                 })
             })
         });
-        match refused {
-            Some(error) => Err(error),
-            None => Ok(read?),
+        match (read, refused) {
+            (Err(damaged @ FormatError::ObjectDamaged { .. }), _) => Err(damaged.into()),
+            (_, Some(error)) => Err(error),
+            (read, None) => Ok(read?),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::commit::{NewState, Report, SyncRecorder};
 use super::error::SyncError;
 use super::fetch::{Fetcher, Workers};
 use super::freshness::{self, FreshnessError, Rollback};
+use super::indexes::ObjectsInPool;
 use super::packages;
 use super::plan::Planner;
 use super::planned::SyncPlan;
@@ -18,7 +19,7 @@ use super::validators::{self, KnownValidators};
 use super::verify::PackageChecks;
 use crate::config::{self, Config, PackageCheck};
 use crate::digest::ObjectId;
-use crate::format::{self, Root, Selected};
+use crate::format::{self, FormatError, Root, Selected};
 use crate::interrupt::Interrupt;
 use crate::lock::Guard;
 use crate::names::RepoId;
@@ -121,8 +122,10 @@ impl<'a> Session<'a> {
     /// Updates the repository to the current state of the upstream.
     pub fn sync(&self) -> Result<Report, SyncError> {
         let result = self.retry_while_upstream_changes(|pinned| {
-            let mut plan = self.plan(pinned)?;
-            self.complete(pinned, &mut plan)
+            self.retry_if_damaged(|indexes| {
+                let mut plan = self.plan(pinned, indexes)?;
+                self.complete(pinned, &mut plan)
+            })
         });
         match result {
             Ok(Ok(report)) => Ok(report),
@@ -139,7 +142,9 @@ impl<'a> Session<'a> {
     /// Determines what [`Self::sync`] would do. Downloads new indexes.
     pub fn preview(&self) -> Result<Preview, SyncError> {
         let plan = self
-            .retry_while_upstream_changes(|pinned| self.plan(pinned))
+            .retry_while_upstream_changes(|pinned| {
+                self.retry_if_damaged(|indexes| self.plan(pinned, indexes))
+            })
             .map_err(SyncError::without_context)
             .inspect_err(|_| self.log_key_warnings())?;
         Ok(match plan {
@@ -153,8 +158,23 @@ impl<'a> Session<'a> {
         (self.upstream.requests(), self.upstream.bytes())
     }
 
+    /// Runs `work` again if an index in the pool is damaged, with those of its bytes that are
+    /// damaged downloaded again: the upstream is not to blame.
+    fn retry_if_damaged<T>(
+        &self,
+        work: impl Fn(ObjectsInPool) -> Result<T, SyncError>,
+    ) -> Result<T, SyncError> {
+        match work(ObjectsInPool::AreKnown) {
+            Err(SyncError::Format(error @ FormatError::ObjectDamaged { .. })) => {
+                log::debug!("{}: {error}; reading all indexes again", self.id());
+                work(ObjectsInPool::AreRead)
+            }
+            result => result,
+        }
+    }
+
     /// Plans the state of a root.
-    fn plan(&self, pinned: &PinnedRoot) -> Result<SyncPlan, SyncError> {
+    fn plan(&self, pinned: &PinnedRoot, indexes: ObjectsInPool) -> Result<SyncPlan, SyncError> {
         let root = self.selected.open_root(&pinned.trusted)?;
         self.check_freshness(pinned, &root)?;
         // Report a key that cannot be loaded before anything is downloaded, even if it is not
@@ -166,6 +186,7 @@ impl<'a> Session<'a> {
         let planner = Planner {
             fetcher: self.fetcher(),
             selected: self.selected.as_ref(),
+            indexes,
         };
         let plan = planner.plan(&root, &|| self.has_root_changed(pinned))?;
         warnings.extend(plan.warnings);

@@ -35,6 +35,11 @@ fn state(mirror: &Mirror) -> Value {
     record(row.value())["state"].clone()
 }
 
+/// The object of the keyring that `r` was synced with.
+pub fn keyring(mirror: &Mirror) -> String {
+    state(mirror)["keyring"].as_str().unwrap().to_owned()
+}
+
 fn state_of_snapshot(mirror: &Mirror, name: &str) -> Value {
     let database = Database::open(mirror.chantal.data().join("chantal.redb")).unwrap();
     let transaction = database.begin_read().unwrap();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The modules of `src`, the lowest layer first. A module imports from itself and from lower
 /// layers, never from its own or a higher one. Put a new module as low as what it imports allows
 /// and as high as what it means demands.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("what a run ends with", &["exit"]),
     (
         "words: what everything else speaks in",
@@ -48,6 +48,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "the work: repositories become states, states get names, what nothing names goes",
         &["cleanup", "snapshot", "sync"],
     ),
+    ("what is stored and published is proved", &["check"]),
+    ("what was found damaged is got again", &["repair"]),
     (
         "whole repositories: with their trees, snapshots and keys",
         &["repository"],

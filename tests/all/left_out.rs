@@ -343,6 +343,11 @@ fn damaged_objects_are_not_left_out() {
     let merge = [
         "snapshot", "merge", "--source", "r/s", "--source", "r/latest", "--name", "m",
     ];
-    let said = chantal.run(&merge).exits(4).stderr;
-    assert!(said.starts_with("error: updateinfo: "), "{said}");
+    let said = chantal.run(&merge).exits(5).stderr;
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let damaged = format!(" of repodata/{name} is missing from the pool or damaged\n");
+    assert!(
+        said.starts_with("error: object ") && said.contains(&damaged),
+        "{said}"
+    );
 }

@@ -8,6 +8,7 @@
 mod bad_input;
 mod bench;
 mod broken_files;
+mod check;
 mod clients;
 mod compressions;
 mod corpus;

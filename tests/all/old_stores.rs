@@ -108,7 +108,7 @@ fn of_version_4_at_its_end() -> Chantal {
 }
 
 /// The last ones of each version, and the version.
-fn last_ones() -> [(u32, fn() -> Chantal); 4] {
+pub fn last_ones() -> [(u32, fn() -> Chantal); 4] {
     [
         (1, of_version_1_at_its_end),
         (2, of_version_2_at_its_end),

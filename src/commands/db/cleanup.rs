@@ -56,6 +56,13 @@ fn describe(outcome: &CleanupResult) -> String {
             rfc3339(since.0),
         );
     }
+    if outcome.damaged_files > 0 {
+        text += &format!(
+            "{removed} {} ({}) that were put aside\n",
+            count(outcome.damaged_files, "damaged object"),
+            bytes(outcome.damaged_bytes),
+        );
+    }
     for tree in &outcome.trees {
         text += &format!(
             "{removed} files of earlier generations from {}\n",

@@ -1,9 +1,12 @@
 //! `chantal db`.
 
+mod check;
 mod cleanup;
 mod migrate;
+mod repair;
 mod stats;
 
+pub use check::check;
 pub use cleanup::cleanup;
 pub use migrate::migrate;
 pub use stats::stats;

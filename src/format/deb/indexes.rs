@@ -243,7 +243,8 @@ impl<'a> IndexSelector<'a> {
             let why = why.unwrap_or_default();
             match by_name.get(name) {
                 Some(index) if index.variants.is_empty() => {
-                    if index.presence == Presence::AnyVariant {
+                    // In a stored state only what was not selected can be so.
+                    if index.presence == Presence::AnyVariant && self.apt.scope == Scope::Selected {
                         return Err(FormatError::malformed(self.file, why));
                     }
                     by_name.remove(name);
@@ -265,6 +266,10 @@ impl<'a> IndexSelector<'a> {
 
     /// A wanted list of packages in an unsupported compression format, which clients may support.
     fn refuse_foreign(&self, by_name: &BTreeMap<&str, Index>) -> Result<(), FormatError> {
+        if self.apt.scope == Scope::Everything {
+            // It was not selected, or the sync would have failed.
+            return Ok(());
+        }
         let foreign = |path: &'a str| {
             let (base, _) = split_foreign(path)?;
             let is_list =

@@ -255,3 +255,32 @@ fn only_configured_fingerprints_are_kept() {
         assert_eq!(keyring.keys(NOW).len(), 2);
     }
 }
+
+#[test]
+fn only_revocations_of_known_keys_are_added() {
+    let (key, other) = (TestKey::new(1), TestKey::new(2));
+    let mut keyring = parse(&key.certificate());
+    let before = keyring.to_binary();
+    let revocation = key.say(SignatureType::KeyRevocation, MADE + 1, vec![]);
+    // A copy that says more than that, and a key that is not trusted.
+    let copy = [
+        key.packet(),
+        revocation.clone(),
+        key.certify("another user id", MADE, vec![key_expires_after(1)]),
+        other.certificate(),
+    ];
+    keyring.add_revocations(&parse(&other.certificate()));
+    assert_eq!(keyring.to_binary(), before);
+    assert!(keyring.keys(NOW)[0].revoked.is_none());
+    keyring.add_revocations(&parse(&copy.concat()));
+    let keys = keyring.keys(NOW);
+    assert_eq!(keys.len(), 1);
+    assert!(keys[0].revoked.is_some_and(|revoked| revoked.compromised));
+    assert_eq!(keys[0].expires, None);
+    assert_eq!(keyring.to_binary().len(), before.len() + revocation.len());
+    // A revocation that another key made is none.
+    let forged = other.say(SignatureType::KeyRevocation, MADE + 1, vec![]);
+    let mut keyring = parse(&key.certificate());
+    keyring.add_revocations(&parse(&[key.packet(), forged].concat()));
+    assert!(keyring.keys(NOW)[0].revoked.is_none());
+}

@@ -502,5 +502,18 @@ fn packages_are_judged_at_their_signing() {
         passing.update(DATA);
         let verdict = keyring(&keys).verify_hashed(&[passing.finish()], "a package", NOW);
         assert_eq!(verdict.is_ok(), package_counts, "{verdict:?}");
+        // So are roots that are judged as of their signing.
+        let root = DATA.to_vec();
+        let keys = keyring(&keys);
+        let detached = keys.verify_detached_when_signed(root, &signature, "a root", NOW);
+        assert_eq!(detached.is_ok(), package_counts);
+        let inline = key.clear_sign("text\n");
+        let inline = keys.verify_inline_when_signed(inline.as_bytes(), "a root", NOW);
+        assert_eq!(inline.is_ok(), package_counts);
+        let is_revocation = |error: &VerifyError| error.is_revocation();
+        assert_eq!(
+            detached.as_ref().err().is_some_and(is_revocation),
+            !package_counts
+        );
     }
 }

@@ -33,8 +33,16 @@ impl<'a> Input<'a> {
         })?;
         let by_path = entries.into_iter().map(|entry| (entry.path.clone(), entry));
         let entries: HashMap<RelPath, Entry> = by_path.collect();
-        let streams = stored.selected.streams(&stored.indexes)?;
-        let packages = listed_packages(stored.selected.as_ref(), &stored.indexes)?;
+        let failed = |error| match error {
+            FormatError::ObjectDamaged { .. } => MergeError::Stored {
+                state: name.clone(),
+                source: error.into(),
+            },
+            error => error.into(),
+        };
+        let streams = stored.selected.streams(&stored.indexes).map_err(failed)?;
+        let packages = listed_packages(stored.selected.as_ref(), &stored.indexes);
+        let packages = packages.map_err(failed)?;
         Ok(Self {
             name,
             stored,

@@ -62,10 +62,7 @@ fn damaged_keys_and_roots_are_not_merged() {
             "apt" => format!("{name}-archive-key.gpg"),
             _ => format!("RPM-GPG-KEY-{name}"),
         });
-        for (path, said) in [
-            (&*ours, format!("a/latest: {first}")),
-            (root, format!("b/latest: {root}")),
-        ] {
+        for (path, (state, said)) in [(&*ours, ("a", &*first)), (root, ("b", root))] {
             let bytes = synced.bytes(path);
             let hex = Checksum::Sha256.hex(bytes);
             let pool = merging.chantal.data().join("pool/sha256");
@@ -76,9 +73,10 @@ fn damaged_keys_and_roots_are_not_merged() {
             merging.run(&["a", "b"], &["--name", "m"]).fails_with(
                 5,
                 &format!(
-                    "error: {said}: object {hex} is missing from the pool or damaged\n\
-                     hint: `chantal repo sync --refresh` downloads files that the upstream still has; \
-                     restore other files from a backup of the pool\n"
+                    "error: {state}/latest: object {hex} of {said} is missing from the pool or \
+                     damaged\n\
+                     hint: `chantal db check --repair` finds all damaged files, and gets them again \
+                     where it can\n"
                 ),
             );
             fs::write(&object, bytes).unwrap();

@@ -12,20 +12,21 @@ use crate::kit::process::Output;
 use crate::kit::tree::{Tree, inodes};
 use crate::kit::upstream::{Checksum, Package, Upstream};
 
-type Json<K> = TableDefinition<'static, K, &'static [u8]>;
+pub type Json<K> = TableDefinition<'static, K, &'static [u8]>;
 
-const REPOSITORIES: Json<&str> = TableDefinition::new("repository_to_record");
-const SNAPSHOTS: Json<(&str, &str)> = TableDefinition::new("snapshot_to_record");
-const TREES: Json<&[u8]> = TableDefinition::new("tree_to_record");
-const SYNCS: Json<(&str, u64)> = TableDefinition::new("sync_to_record");
-const VALIDATORS: Json<(&str, &[u8; 32], &str)> = TableDefinition::new("origin_to_validator");
-const PACKAGES: Json<[u8; 64]> = TableDefinition::new("package_to_record");
-const MANIFESTS: Json<&[u8; 32]> = TableDefinition::new("manifest_to_chunks");
-const CHUNKS: Json<&[u8; 32]> = TableDefinition::new("chunk_to_entries");
-const META: Json<&str> = TableDefinition::new("meta");
-const OBJECTS: TableDefinition<&[u8; 32], [u8; 24]> =
+pub const REPOSITORIES: Json<&str> = TableDefinition::new("repository_to_record");
+pub const SNAPSHOTS: Json<(&str, &str)> = TableDefinition::new("snapshot_to_record");
+pub const TREES: Json<&[u8]> = TableDefinition::new("tree_to_record");
+pub const SYNCS: Json<(&str, u64)> = TableDefinition::new("sync_to_record");
+pub const VALIDATORS: Json<(&str, &[u8; 32], &str)> = TableDefinition::new("origin_to_validator");
+pub const PACKAGES: Json<[u8; 64]> = TableDefinition::new("package_to_record");
+pub const MANIFESTS: Json<&[u8; 32]> = TableDefinition::new("manifest_to_chunks");
+pub const CHUNKS: Json<&[u8; 32]> = TableDefinition::new("chunk_to_entries");
+pub const META: Json<&str> = TableDefinition::new("meta");
+pub const OBJECTS: TableDefinition<&[u8; 32], [u8; 24]> =
     TableDefinition::new("object_to_checked_record");
-const ALIASES: TableDefinition<&[u8], [u8; 40]> = TableDefinition::new("digest_to_checked_object");
+pub const ALIASES: TableDefinition<&[u8], [u8; 40]> =
+    TableDefinition::new("digest_to_checked_object");
 
 const SYNC: &[&str] = &["repo", "sync", "--repo-id", "r"];
 const REFRESH: &[&str] = &["repo", "sync", "--repo-id", "r", "--refresh"];
@@ -144,7 +145,7 @@ impl Scene {
 type Trees = [Option<String>; 3];
 
 /// Flips a bit in the value of the first row, and says what its key is called.
-fn flip_value<K: Key + 'static, V: Value + 'static>(
+pub fn flip_value<K: Key + 'static, V: Value + 'static>(
     table: TableDefinition<'static, K, V>,
     shown: impl Fn(&[u8]) -> String,
 ) -> impl Fn(&Path) -> String {
@@ -158,7 +159,7 @@ fn flip_value<K: Key + 'static, V: Value + 'static>(
 }
 
 /// Moves the first row to a key that differs in one bit, and says what that is called.
-fn flip_key<K: Key + 'static, V: Value + 'static>(
+pub fn flip_key<K: Key + 'static, V: Value + 'static>(
     table: TableDefinition<'static, K, V>,
     at: impl Fn(&[u8]) -> usize,
     shown: impl Fn(&[u8]) -> String,
@@ -198,11 +199,11 @@ fn rewrite<K: Key + 'static, V: Value + 'static>(
     shown
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap();
         hex
@@ -210,7 +211,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// As redb writes (&str, &str): a length, then both.
-fn pair(bytes: &[u8]) -> String {
+pub fn pair(bytes: &[u8]) -> String {
     let (first, second) = <(&str, &str) as Value>::from_bytes(bytes);
     format!("{first}/{second}")
 }

@@ -2,7 +2,8 @@
 //! `old_stores`.
 
 mod absent;
-mod damage;
+pub mod damage;
+mod damaged_objects;
 mod lock;
 mod odd_files;
 mod ownership;
@@ -269,7 +270,7 @@ fn objects_that_are_gone_or_cut_short() {
         5,
         &format!(
             "error: r: object {hex} of {package} is missing from the pool or damaged\n\
-             hint: run `chantal repo sync --repo-id r --refresh` to download missing files again\n"
+             hint: `chantal db check --repair` finds all damaged files, and gets them again where it can\n"
         ),
     );
     mirror

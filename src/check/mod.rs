@@ -1,0 +1,58 @@
+//! Proves what is stored and published, without network, and changes nothing but the times when
+//! objects were verified.
+//!
+//! ```text
+//! run          the whole check
+//!   proofs       every state, snapshot and tree in scope
+//!     chain        one state: signature, root, indexes, packages
+//!     published_root  a root that was generated for a tree
+//!       roots, indexes, listing, source, proof
+//!     revocations  all that are known
+//!   objects      what is needed, and whether it exists
+//!   trees        published trees against their manifests, by inode
+//!   hashing      files read on all cores; subset: which ones
+//!   uses         what damaged objects affect
+//! ```
+//!
+//! - A quick check looks at the presence and size of every needed object, at every row of the
+//!   database, at every file of the published trees, and proves the chains ([`chain`]) from the
+//!   bytes of roots, signatures, keys and indexes. A full one also hashes every object, and the
+//!   files of trees that are copies on another file system. A part of the objects can be hashed
+//!   every night: the ones that were verified longest ago come first.
+//! - A finding never ends a check: what else can be checked still is. One row of the database, one
+//!   file or one tree that is damaged hides no other.
+//! - The storage is locked like by a sync: other commands work meanwhile, and nothing that is needed
+//!   is removed.
+//!
+//! Not proved: the signatures inside packages, which were verified before the package was recorded;
+//! pages of the database that no row is in; the retained files of earlier generations, which must
+//! be those of their manifests, but whose roots are gone.
+
+mod chain;
+mod error;
+mod finding;
+mod hashing;
+mod indexes;
+mod listing;
+mod objects;
+mod proof;
+mod proofs;
+mod published_root;
+mod revocations;
+mod roots;
+mod run;
+mod scope;
+mod source;
+mod subset;
+mod tree_finding;
+mod trees;
+mod uses;
+
+pub use error::CheckError;
+pub use finding::{Damage, DamagedObject, ObjectUse, Owner};
+pub use proof::{ProblemKind, Verdict};
+pub use proofs::Proved;
+pub use run::{CheckOutcome, Depth, check};
+pub use scope::Scope;
+pub use subset::Subset;
+pub use tree_finding::{TreeDamage, TreeFinding};

@@ -1,0 +1,283 @@
+//! Proves every state, snapshot and published tree in scope.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::config::Config;
+use crate::digest::ObjectId;
+use crate::names::{RepoId, SnapshotName};
+use crate::storage::Storage;
+use crate::store::records::{SnapshotRecord, StateRecord, TreeRecord};
+
+use super::chain::{EarlierRoot, Origin, Trust, TrustedKeyring, prove};
+use super::error::CheckError;
+use super::proof::{ProblemKind, Proof, ProofError};
+use super::published_root::{GeneratedTree, OwnKeys, prove_generated};
+use super::revocations::known_keyrings;
+use super::roots::WeakSignatures;
+use super::scope::{Records, Scope};
+use super::source::StorageSource;
+
+/// What was proved.
+#[derive(Clone, Debug)]
+pub struct Proved {
+    pub repository: RepoId,
+    /// `None` for the current state.
+    pub snapshot: Option<SnapshotName>,
+    /// A tree that shows it.
+    pub tree: Option<PathBuf>,
+    pub proof: Proof,
+}
+
+/// A proof of a manifest, which several names may share.
+struct Job<'a> {
+    repository: &'a RepoId,
+    state: StateRecord,
+    origin: Origin,
+}
+
+/// What a proof is of.
+struct Subject<'a> {
+    repository: &'a RepoId,
+    snapshot: Option<&'a SnapshotName>,
+    tree: Option<(&'a Path, &'a TreeRecord)>,
+    /// The job that proves its content.
+    job: Option<usize>,
+}
+
+/// Proves what is in scope, on all threads.
+pub fn prove_all(
+    storage: &Storage,
+    config: &Config,
+    records: &Records,
+    scope: &Scope,
+    workers: &rayon::ThreadPool,
+) -> Result<Vec<Proved>, CheckError> {
+    let revocations = known_keyrings(storage, config, &records.keyrings());
+    let now = crate::time::now();
+    let trust = Trust {
+        keys: TrustedKeyring::OfState,
+        revocations: &revocations,
+        weak: WeakSignatures::Accepted,
+        now,
+    };
+    let mut jobs = Vec::new();
+    let subjects = subjects(storage, records, scope, &mut jobs)?;
+    let proofs: Vec<Result<Proof, ProofError>> = workers.install(|| {
+        let proofs = jobs.par_iter().map(|job| {
+            let source = StorageSource {
+                storage,
+                repository: job.repository,
+            };
+            prove(&source, &job.state, &job.origin, &trust)
+        });
+        proofs.collect()
+    });
+    let proofs: Vec<Proof> = proofs.into_iter().collect::<Result<_, _>>()?;
+    let keys = OwnKeys {
+        revocations: &revocations,
+        now,
+    };
+    let finish = |subject: Subject<'_>| {
+        let mut proof = match subject.job {
+            Some(job) => proofs[job].clone(),
+            None => orphan(),
+        };
+        if let (Some((_, record)), Some(job)) = (subject.tree, subject.job) {
+            prove_tree(storage, record, &jobs[job].state, keys, &mut proof)?;
+        }
+        Ok(Proved {
+            repository: subject.repository.clone(),
+            snapshot: subject.snapshot.cloned(),
+            tree: subject.tree.map(|(path, _)| path.to_owned()),
+            proof,
+        })
+    };
+    subjects.into_iter().map(finish).collect()
+}
+
+/// A tree whose content is not recorded.
+fn orphan() -> Proof {
+    let mut proof = Proof::default();
+    let what = "shows what is neither a state nor a snapshot of the database";
+    proof.problem(ProblemKind::Tree, None, what);
+    proof
+}
+
+fn subjects<'a>(
+    storage: &Storage,
+    records: &'a Records,
+    scope: &Scope,
+    jobs: &mut Vec<Job<'a>>,
+) -> Result<Vec<Subject<'a>>, CheckError> {
+    let mut subjects = Vec::new();
+    for (repository, record) in &records.repositories {
+        if scope.has_state(repository) {
+            subjects.push(Subject {
+                repository,
+                snapshot: None,
+                tree: None,
+                job: Some(add(jobs, repository, &record.state, Origin::Sync)),
+            });
+        }
+    }
+    for ((repository, name), record) in &records.snapshots {
+        if scope.has_snapshot(repository, name) {
+            subjects.push(Subject {
+                repository,
+                snapshot: Some(name),
+                tree: None,
+                job: Some(add_snapshot(jobs, records, repository, record)),
+            });
+        }
+    }
+    for (path, tree) in &records.trees {
+        let content = tree.content().filter(|_| scope.has_tree(tree));
+        let Some(content) = content else {
+            continue;
+        };
+        subjects.push(Subject {
+            repository: &tree.repository,
+            snapshot: tree.snapshot.as_ref(),
+            tree: Some((path, tree)),
+            job: content_of(storage, records, tree, content, jobs)?,
+        });
+    }
+    Ok(subjects)
+}
+
+/// The job that proves a state; an equal one is used again.
+fn add<'a>(
+    jobs: &mut Vec<Job<'a>>,
+    repository: &'a RepoId,
+    state: &StateRecord,
+    origin: Origin,
+) -> usize {
+    let is_same =
+        |job: &Job<'_>| job.state == *state && job.repository == repository && job.origin == origin;
+    jobs.iter().position(is_same).unwrap_or_else(|| {
+        jobs.push(Job {
+            repository,
+            state: state.clone(),
+            origin,
+        });
+        jobs.len() - 1
+    })
+}
+
+fn add_snapshot<'a>(
+    jobs: &mut Vec<Job<'a>>,
+    records: &Records,
+    repository: &'a RepoId,
+    record: &SnapshotRecord,
+) -> usize {
+    let origin = if record.merged_from.is_empty() {
+        Origin::Sync
+    } else {
+        merge_origin(records, record)
+    };
+    add(jobs, repository, &record.state, origin)
+}
+
+/// The sources of a merge that are still what they were.
+fn merge_origin(records: &Records, merge: &SnapshotRecord) -> Origin {
+    let (mut sources, mut missing) = (Vec::new(), Vec::new());
+    for name in &merge.merged_from {
+        match source_of_merge(records, name, merge.created_at) {
+            Some(manifest) => sources.push(manifest),
+            None => missing.push(name.clone()),
+        }
+    }
+    Origin::Merge { sources, missing }
+}
+
+fn source_of_merge(records: &Records, name: &str, merged_at: i64) -> Option<ObjectId> {
+    let (repository, name) = name.split_once('/')?;
+    let repository = RepoId::parse(repository).ok()?;
+    if name == SnapshotName::LATEST {
+        let record = records.repositories.get(&repository)?;
+        return (record.state.synced_at <= merged_at).then_some(record.state.manifest);
+    }
+    let name = SnapshotName::parse(name).ok()?;
+    let record = records.snapshots.get(&(repository, name))?;
+    // Otherwise it was deleted, and its name was used again.
+    (record.created_at <= merged_at).then_some(record.state.manifest)
+}
+
+/// The job that proves what a tree shows: its state or snapshot, or an earlier state. `None` if
+/// there is no state of its repository.
+fn content_of<'a>(
+    storage: &Storage,
+    records: &'a Records,
+    tree: &'a TreeRecord,
+    content: ObjectId,
+    jobs: &mut Vec<Job<'a>>,
+) -> Result<Option<usize>, CheckError> {
+    let repository = &tree.repository;
+    if let Some(name) = &tree.snapshot {
+        let key = (repository.clone(), name.clone());
+        let record = records.snapshots.get(&key);
+        let record = record.filter(|record| record.state.manifest == content);
+        return Ok(record.map(|record| add_snapshot(jobs, records, repository, record)));
+    }
+    let Some(record) = records.repositories.get(repository) else {
+        return Ok(None);
+    };
+    if record.state.manifest == content {
+        return Ok(Some(add(jobs, repository, &record.state, Origin::Sync)));
+    }
+    // Publishing may be off, or may have failed since.
+    let root = if tree.source.is_some() {
+        EarlierRoot::Generated
+    } else {
+        EarlierRoot::Upstream
+    };
+    let state = earlier_state(storage, &record.state, tree, content)?;
+    let origin = Origin::Earlier { root };
+    Ok(Some(add(jobs, repository, &state, origin)))
+}
+
+/// What is known of an earlier state.
+fn earlier_state(
+    storage: &Storage,
+    current: &StateRecord,
+    tree: &TreeRecord,
+    manifest: ObjectId,
+) -> Result<StateRecord, CheckError> {
+    let totals = storage.read(|reader| Ok(reader.manifest(manifest).ok().map(|m| m.totals())))?;
+    let totals = totals.unwrap_or_default();
+    Ok(StateRecord {
+        manifest,
+        evidence: None,
+        missing: std::collections::BTreeMap::new(),
+        packages: totals.packages,
+        bytes: totals.bytes,
+        synced_at: tree.published_at,
+        ..current.clone()
+    })
+}
+
+/// Proves what a tree has besides its content: a generated root.
+fn prove_tree(
+    storage: &Storage,
+    record: &TreeRecord,
+    state: &StateRecord,
+    keys: OwnKeys<'_>,
+    proof: &mut Proof,
+) -> Result<(), CheckError> {
+    let (Some(manifest), Some(content)) = (record.manifest, record.source) else {
+        return Ok(());
+    };
+    let source = StorageSource {
+        storage,
+        repository: &record.repository,
+    };
+    let tree = GeneratedTree {
+        format: state.format.rules(),
+        record,
+        manifest,
+        content,
+    };
+    Ok(prove_generated(&source, tree, keys, proof)?)
+}

@@ -1,0 +1,184 @@
+//! Replaces damaged and missing files of a published tree.
+//!
+//! The same bytes were promised at these paths, so nothing is exchanged: the good file is linked or
+//! copied next to the tree and renamed over the damaged one. A client sees one or the other. A run
+//! that is killed leaves its files only in the staging directory, which the next run removes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::path::Path;
+
+use fs_err as fs;
+use rustix::io::Errno;
+
+use super::directory::{identity, make_directory, modified_at, remove, settle};
+use super::error::PublishError;
+use super::existing::is_missing;
+use super::layout::{Layout, LayoutFile};
+use super::recover::recover;
+use super::tree::{LockWait, LockedTree};
+use crate::digest::{ObjectId, ObjectRef};
+use crate::pool::Pool;
+use crate::regular_file::{is_absent, named};
+use crate::rel_path::RelPath;
+use crate::storage::Storage;
+use crate::store::records::TreeRecord;
+
+/// What was done to a tree.
+#[derive(Debug, Default)]
+pub struct Mended {
+    /// Number of files that were replaced.
+    pub files: u64,
+    /// Errors at single files; the others were replaced.
+    pub errors: Vec<PublishError>,
+}
+
+/// Compares the files of a tree at these paths with the objects of the pool, and replaces those that
+/// are damaged or missing. Paths at which the tree shows nothing by now are ignored.
+pub fn mend_files(
+    storage: &Storage,
+    path: &Path,
+    files: &BTreeSet<RelPath>,
+) -> Result<Mended, PublishError> {
+    let tree = LockedTree::lock(storage, path, LockWait::Extended)?;
+    let Some(record) = recover(&tree)? else {
+        return Ok(Mended::default());
+    };
+    let Some(manifest) = record.manifest else {
+        return Ok(Mended::default());
+    };
+    if is_missing(path, &record)? {
+        return Err(PublishError::TreeMissing {
+            path: path.to_owned(),
+        });
+    }
+    let layout = storage.read(|reader| Layout::new(reader, manifest, &record.earlier))?;
+    let mut damaged = Vec::new();
+    for file in files {
+        let Some(LayoutFile { content, .. }) = layout.get(file.as_str()) else {
+            continue;
+        };
+        storage.interrupt.check()?;
+        // A file that cannot be read is not right.
+        if !is_right(&storage.pool, content.object, &file.below(path)).unwrap_or(false) {
+            damaged.push((file, *content));
+        }
+    }
+    if damaged.is_empty() {
+        return Ok(Mended::default());
+    }
+    let before = fs::symlink_metadata(path)?;
+    make_directory(&tree.staging)?;
+    // So that the next run recognises an incomplete copy if this run is killed.
+    tree.put_record(&TreeRecord {
+        leftover: identity(&tree.staging)?,
+        ..record.clone()
+    })?;
+    let mended = replace_all(&tree, &damaged);
+    // Without the lock, the staging directory may belong to another run.
+    tree.check_lock()?;
+    remove(&tree.staging)?;
+    // Renames have modified the directories.
+    let settled_at = match record.settled_at {
+        Some(known) if modified_at(&before) == known => Some(settle(path)?),
+        other => other,
+    };
+    tree.put_record(&TreeRecord {
+        settled_at,
+        ..record
+    })?;
+    mended
+}
+
+/// Whether a file is a link to the object or a copy of it. Where links are possible, copies are
+/// read-only.
+fn is_right(pool: &Pool, object: ObjectId, file: &Path) -> io::Result<bool> {
+    if !pool.has_same_content(object, file)? {
+        return Ok(false);
+    }
+    let found = fs::symlink_metadata(file)?;
+    let stored = fs::symlink_metadata(pool.object_path(object))?;
+    let is_writable = found.mode() & 0o222 != 0;
+    Ok(found.dev() != stored.dev() || found.ino() == stored.ino() || !is_writable)
+}
+
+fn replace_all(
+    tree: &LockedTree<'_>,
+    files: &[(&RelPath, ObjectRef)],
+) -> Result<Mended, PublishError> {
+    let mut mended = Mended::default();
+    for (number, (file, content)) in files.iter().enumerate() {
+        tree.storage.interrupt.check()?;
+        tree.check_lock()?;
+        let good = tree.staging.join(number.to_string());
+        match replace(tree, file, *content, &good) {
+            Ok(()) => mended.files += 1,
+            Err(error) => mended.errors.push(error),
+        }
+    }
+    Ok(mended)
+}
+
+/// `good` is a free path in the staging directory.
+fn replace(
+    tree: &LockedTree<'_>,
+    file: &RelPath,
+    content: ObjectRef,
+    good: &Path,
+) -> Result<(), PublishError> {
+    let pool = &tree.storage.pool;
+    let object = content.object;
+    if pool.size_of(object)? != Some(content.size) || !pool.is_intact(object)? {
+        return Err(PublishError::ObjectMissing {
+            path: file.to_string(),
+            object,
+        });
+    }
+    link_or_copy(pool, object, good)?;
+    make_parents(tree, file)?;
+    Ok(fs::rename(good, file.below(tree.path))?)
+}
+
+fn link_or_copy(pool: &Pool, object: ObjectId, target: &Path) -> io::Result<()> {
+    let source = pool.object_path(object);
+    let Err(error) = std::fs::hard_link(&source, target) else {
+        return Ok(());
+    };
+    match Errno::from_io_error(&error) {
+        // Another file system, one without links, too many links, or the file of another user.
+        Some(Errno::XDEV | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK | Errno::PERM) => {}
+        _ => return Err(named(target)(error)),
+    }
+    fs::copy(&source, target)?;
+    fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
+    let copy = fs::File::open(target)?;
+    // Clients compare Last-Modified.
+    copy.file()
+        .set_modified(fs::metadata(&source)?.modified()?)?;
+    copy.sync_all()
+}
+
+/// Creates the missing directories above a file in the tree. Nothing is written through a symbolic
+/// link.
+fn make_parents(tree: &LockedTree<'_>, file: &RelPath) -> io::Result<()> {
+    let mut missing = Vec::new();
+    let mut next = file.parent();
+    while let Some(directory) = next {
+        let path = directory.below(tree.path);
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => {
+                let why = format!("{} is not a directory", path.display());
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, why));
+            }
+            Err(error) if is_absent(&error) => missing.push(path),
+            Err(error) => return Err(error),
+        }
+        next = directory.parent();
+    }
+    missing
+        .iter()
+        .rev()
+        .try_for_each(|path| make_directory(path))
+}

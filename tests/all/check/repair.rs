@@ -1,0 +1,263 @@
+//! `db check --repair`: what is damaged is got again wherever it can be had, and every published
+//! tree is mended.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{CHECK, each, flip, good, is_package, object, object_named, overwrite, scene, two};
+use crate::kit::chantal::Chantal;
+use crate::kit::mirror::Mirror;
+use crate::kit::tree::{Tree, inodes};
+use crate::kit::upstream::{Checksum, Upstream};
+
+const REPAIR: [&str; 3] = ["db", "check", "--repair"];
+
+/// The files of all objects in the pool.
+fn objects(chantal: &Chantal) -> Vec<PathBuf> {
+    let pool = chantal.data().join("pool");
+    let all = Tree::read(&pool.join("sha256"));
+    let names = all
+        .paths()
+        .into_iter()
+        .map(|path| pool.join("sha256").join(path));
+    names.collect()
+}
+
+/// A state `r` and its snapshot `s`, both published.
+fn published(mirror: Mirror) -> (Mirror, Tree) {
+    let to = ["publish", "--snapshot-name", "s", "--to", "www/s"];
+    mirror.run(&to).exits(0);
+    let www = Tree::read(&mirror.chantal.dir().join("www"));
+    (mirror, www)
+}
+
+#[track_caller]
+fn is_mended(mirror: &Mirror, www: &Tree) {
+    Tree::read(&mirror.chantal.dir().join("www")).assert_same(www);
+    good(&mirror.chantal, &CHECK);
+}
+
+#[track_caller]
+fn repair(mirror: &Mirror, code: i32) -> Value {
+    let args = [&REPAIR[..], &["--format", "json"]].concat();
+    mirror.run(&args).exits(code).json()["repair"].clone()
+}
+
+#[test]
+fn everything_is_damaged_at_once() {
+    for upstream in Upstream::both() {
+        let (mirror, www) = published(scene(upstream));
+        let objects = objects(&mirror.chantal);
+        for file in &objects {
+            flip(file);
+        }
+        mirror.server.clear_log();
+        let result = repair(&mirror, 0);
+        let repaired = result["repaired"].as_array().unwrap();
+        assert_eq!(repaired.len(), objects.len(), "{result:#}");
+        let mut sources: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut bytes = 0;
+        for one in repaired {
+            let source = one["from"]["type"].as_str().unwrap();
+            *sources.entry(source).or_default() += 1;
+            if source == "upstream" {
+                bytes += one["bytes"].as_u64().unwrap();
+            }
+        }
+        // The keys are known here; everything else costs its bytes and one request.
+        assert!(
+            sources["trusted_keys"] >= 1 && sources.len() == 2,
+            "{sources:?}"
+        );
+        assert_eq!(result["requests"], sources["upstream"]);
+        assert_eq!(mirror.server.requests().len() as u64, sources["upstream"]);
+        assert_eq!(result["bytes_downloaded"], bytes);
+        assert_eq!(result["trees"].as_array().unwrap().len(), 2);
+        is_mended(&mirror, &www);
+        mirror.run(&REPAIR).succeeds();
+    }
+}
+
+#[test]
+fn filtered_states_are_repaired_with_their_evidence() {
+    for upstream in Upstream::both() {
+        let upstream = two(upstream);
+        let mirror = Mirror::of(upstream)
+            .defined(|repository| repository.more("filters: {exclude: [other]}\n"));
+        mirror.sync().exits(0);
+        let before = Tree::read(&mirror.published());
+        for file in objects(&mirror.chantal) {
+            flip(&file);
+        }
+        let output = mirror.run(&[&REPAIR[..], &["--format", "json"]].concat());
+        let damaged = output.json()["damaged_objects"].as_array().unwrap().len();
+        let result = output.json()["repair"].clone();
+        let left = result["not_repaired"].as_array().unwrap();
+        // Only the root that was generated for the tree cannot be made again.
+        let of_tree = |one: &Value| {
+            let reason = one["reasons"][0].as_str().unwrap();
+            reason.starts_with("it was generated when it was published")
+        };
+        assert!(left.iter().all(of_tree), "{result:#}");
+        if left.is_empty() {
+            Tree::read(&mirror.published()).assert_same(&before);
+        }
+        let is_generated = |one: &Value| one["from"]["type"] == "generated";
+        let repaired = result["repaired"].as_array().unwrap();
+        assert!(repaired.iter().any(is_generated), "{result:#}");
+        assert_eq!(repaired.len() + left.len(), damaged);
+        let recreate = ["publish", "--repo-id", "r", "--recreate"];
+        mirror.run(&recreate).exits(0);
+        // What is published now is good; the old root belongs to an earlier generation.
+        let args = [&CHECK[..], &["--format", "json"]].concat();
+        let after = mirror.run(&args).json();
+        let verdicts = each(&after["states"], "verdict");
+        assert!(!verdicts.contains(&"failed"), "{after:#}");
+        assert!(after["trees"].as_array().unwrap().is_empty(), "{after:#}");
+        let damaged = each(&after["damaged_objects"], "object");
+        assert_eq!(damaged, each(&result["not_repaired"], "object"));
+    }
+}
+
+#[test]
+fn what_the_upstream_lost_is_listed_and_put_aside() {
+    for upstream in Upstream::both() {
+        let (mirror, www) = published(scene(upstream));
+        let upstream = mirror.built.tree.clone();
+        let paths = upstream.paths().into_iter();
+        let mut packages = paths.filter(|path| path.contains("hello") && is_package(path));
+        let path = packages.next().unwrap().to_owned();
+        let bytes = upstream.bytes(&path).to_vec();
+        mirror.server.edit(|tree| tree.remove(&path));
+        let file = object(&mirror, &bytes);
+        flip(&file);
+        let hex = Checksum::Sha256.hex(&bytes);
+        let aside = mirror.chantal.data().join("pool/damaged").join(&hex);
+        let stdout = mirror.run(&REPAIR).exits(5).stdout;
+        let lines = [
+            format!("not repaired: object {hex} ("),
+            "), moved to ".to_owned(),
+            format!("{path}: not found\n"),
+            "  needed by r: package hello 1.0-1 ".to_owned(),
+            "  needed by r/s: package hello 1.0-1 ".to_owned(),
+            "/www/s still has this file\n".to_owned(),
+        ];
+        for line in lines {
+            assert!(stdout.contains(&line), "no {line:?} in {stdout}");
+        }
+        assert!(aside.exists() && !file.exists());
+        // It is not published any more.
+        let again = ["publish", "--snapshot-name", "s", "--to", "www/again"];
+        mirror
+            .run(&again)
+            .exits(5)
+            .mentions("is missing from the pool");
+        mirror.run(&["db", "cleanup"]).exits(0);
+        assert!(aside.exists());
+
+        mirror.server.swap(upstream);
+        repair(&mirror, 0);
+        is_mended(&mirror, &www);
+        assert!(aside.exists());
+        let cleanup = mirror.run(&["db", "cleanup"]).exits(0);
+        assert!(!aside.exists());
+        cleanup.mentions("removed 1 damaged object (");
+        is_mended(&mirror, &www);
+    }
+}
+
+/// The pool is right; nothing is downloaded.
+#[test]
+fn files_of_trees_are_replaced() {
+    for upstream in Upstream::both() {
+        let (mirror, www) = published(scene(upstream));
+        let tree = mirror.published();
+        let files: Vec<PathBuf> = inodes(&tree).keys().map(|path| tree.join(path)).collect();
+        fs::remove_file(&files[0]).unwrap();
+        let bytes = fs::read(&files[1]).unwrap();
+        fs::remove_file(&files[1]).unwrap();
+        fs::write(&files[1], vec![b'x'; bytes.len()]).unwrap();
+        let directories = fs::read_dir(&tree)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut directories = directories.filter(|path| path.is_dir());
+        fs::remove_dir_all(directories.next().unwrap()).unwrap();
+        let before = inodes(&mirror.chantal.dir().join("www/s"));
+        mirror.server.clear_log();
+        let result = repair(&mirror, 0);
+        assert!(
+            result["trees"][0]["files"].as_u64().unwrap() >= 3,
+            "{result:#}"
+        );
+        assert!(mirror.server.requests().is_empty());
+        assert_eq!(
+            inodes(&mirror.chantal.dir().join("www/s")).len(),
+            before.len()
+        );
+        is_mended(&mirror, &www);
+    }
+}
+
+/// At any moment: what is published has no foreign files and no half ones, and the next run ends
+/// the work.
+#[test]
+fn killed_while_it_repairs() {
+    for upstream in Upstream::both() {
+        let (mirror, www) = published(scene(upstream));
+        let good_bytes: Vec<(PathBuf, Vec<u8>)> = objects(&mirror.chantal)
+            .into_iter()
+            .map(|file| (file.clone(), fs::read(&file).unwrap()))
+            .collect();
+        let mut kills = 0;
+        for round in 0..14 {
+            for (file, _) in &good_bytes {
+                flip(file);
+            }
+            let mut command = mirror.chantal.command(&REPAIR);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut running = command.spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(20 + round * 23));
+            // It may have ended.
+            let _ = running.kill();
+            kills += u32::from(running.wait().unwrap().signal() == Some(9));
+            let after = Tree::read(&mirror.chantal.dir().join("www"));
+            let published = |path: &&str| !path.contains(".chantal-staging/");
+            let paths: Vec<&str> = after.paths().into_iter().filter(published).collect();
+            assert_eq!(paths, www.paths());
+            mirror.run(&REPAIR).exits(0);
+            is_mended(&mirror, &www);
+            for (file, bytes) in &good_bytes {
+                assert_eq!(&fs::read(file).unwrap(), bytes);
+            }
+        }
+        assert!(kills > 0);
+    }
+}
+
+/// Without a definition its upstream is not known, but the trees of others may have it.
+#[test]
+fn a_copy_in_a_tree_is_enough() {
+    let (mirror, www) = published(scene(Upstream::rpm()));
+    let mut paths = mirror.built.tree.paths().into_iter();
+    let path = paths.rfind(|path| is_package(path)).unwrap();
+    let bytes = mirror.built.tree.bytes(path);
+    let copy = mirror.chantal.dir().join("www/s").join(path);
+    fs::remove_file(&copy).unwrap();
+    fs::write(&copy, bytes).unwrap();
+    fs::remove_file(mirror.chantal.config().join("repos.d/r.yaml")).unwrap();
+    overwrite(
+        &object_named(&mirror.chantal, &Checksum::Sha256.hex(bytes)),
+        b"x",
+    );
+    mirror.server.clear_log();
+    let result = repair(&mirror, 0);
+    assert_eq!(result["repaired"][0]["from"]["type"], "published_tree");
+    assert!(mirror.server.requests().is_empty());
+    is_mended(&mirror, &www);
+}
