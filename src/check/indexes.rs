@@ -49,17 +49,9 @@ pub fn check_indexes<'r>(
     entries: &[Entry],
     proof: &mut Proof,
 ) -> Result<(Vec<PresentIndex<'r>>, Vec<Entry>), ProofError> {
-    let mut known: HashMap<&RelPath, Vec<(&'r OpenRoot, &'r Index, &'r Variant)>> = HashMap::new();
-    for root in roots {
-        for index in &root.root.indexes {
-            for variant in &index.variants {
-                for path in std::iter::once(&variant.path).chain(&variant.by_hash) {
-                    known.entry(path).or_default().push((root, index, variant));
-                }
-            }
-        }
-    }
-    let mut present: BTreeMap<(&str, &str), PresentIndex<'r>> = BTreeMap::new();
+    let known = named_by(roots);
+    // By the numbers of root and index: several indexes may have the same name.
+    let mut present: BTreeMap<(usize, usize), PresentIndex<'r>> = BTreeMap::new();
     let mut others = Vec::new();
     for entry in entries {
         source.interrupted()?;
@@ -67,7 +59,13 @@ pub fn check_indexes<'r>(
             others.push(entry.clone());
             continue;
         };
-        for (root, index, variant) in named {
+        for Named {
+            place,
+            root,
+            index,
+            variant,
+        } in named
+        {
             let declared = std::iter::once(variant.digest).chain(variant.also);
             let mut is_good = true;
             for declared in declared {
@@ -90,16 +88,15 @@ pub fn check_indexes<'r>(
             if !is_good || !index.kind.names_files() {
                 continue;
             }
-            let key = (root.source.path().as_str(), index.name.as_str());
             let cost = |variant: &Variant| cost_of_reading(variant.compression);
             if present
-                .get(&key)
+                .get(place)
                 .is_none_or(|other| cost(variant) < cost(other.variant))
             {
                 let entry = entry.clone();
                 let (root, index, variant) = (*root, *index, *variant);
                 present.insert(
-                    key,
+                    *place,
                     PresentIndex {
                         root,
                         index,
@@ -111,6 +108,34 @@ pub fn check_indexes<'r>(
         }
     }
     Ok((present.into_values().collect(), others))
+}
+
+/// A file that a root names.
+struct Named<'r> {
+    /// The numbers of the root and the index.
+    place: (usize, usize),
+    root: &'r OpenRoot,
+    index: &'r Index,
+    variant: &'r Variant,
+}
+
+fn named_by(roots: &[OpenRoot]) -> HashMap<&RelPath, Vec<Named<'_>>> {
+    let mut named: HashMap<&RelPath, Vec<Named<'_>>> = HashMap::new();
+    for (root_number, root) in roots.iter().enumerate() {
+        for (number, index) in root.root.indexes.iter().enumerate() {
+            for variant in &index.variants {
+                for path in std::iter::once(&variant.path).chain(&variant.by_hash) {
+                    named.entry(path).or_default().push(Named {
+                        place: (root_number, number),
+                        root,
+                        index,
+                        variant,
+                    });
+                }
+            }
+        }
+    }
+    named
 }
 
 /// Marks the files that the indexes list.

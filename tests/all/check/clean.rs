@@ -1,6 +1,6 @@
 //! What is good is proved, and nothing else is said.
 
-use super::{CHECK, QUICK, good, scene, two, verdicts};
+use super::{CHECK, QUICK, good, is_package, scene, two, verdicts};
 use crate::kit::chantal::Repository;
 use crate::kit::keys::Key;
 use crate::kit::mirror::{Mirror, beside};
@@ -290,4 +290,29 @@ fn states_of_earlier_versions_are_unproved_at_worst() {
             "{result:#}"
         );
     }
+}
+
+/// Clients differ in which one they read: both are mirrored, and both count.
+#[test]
+fn two_lists_of_the_same_name_are_both_read() {
+    let mut mirror = Mirror::of(two(Upstream::rpm()));
+    let other = Upstream::rpm()
+        .package(Package::new("third", "1.0-1"))
+        .build();
+    for (path, bytes) in other.tree.iter() {
+        if is_package(path) || path.contains("primary.xml") {
+            mirror.built.tree.insert(path, bytes);
+        }
+    }
+    let root = other.tree.text("repodata/repomd.xml");
+    let start = root.find("<data type=\"primary\">").unwrap();
+    let end = start + root[start..].find("</data>").unwrap() + "</data>".len();
+    edit_root(&mut mirror.built.tree, |text| {
+        text.replacen("</repomd>", &format!("{}</repomd>", &root[start..end]), 1)
+    });
+    mirror.server.swap(mirror.built.tree.clone());
+    mirror.sync().exits(0);
+    let result = good(&mirror.chantal, &CHECK);
+    assert_eq!(verdicts(&mirror.chantal, &result)[0], "r: proved");
+    assert_eq!(result["states"][0]["packages"], 3, "{result:#}");
 }
