@@ -424,6 +424,11 @@ fn publish_hint(error: &PublishError) -> Option<String> {
             "set publish.key_name to give the key files another name; nothing was changed"
                 .to_owned()
         }
+        PublishError::SameFile { .. } | PublishError::NameRejected { .. } => {
+            "publish it on a file system that supports all file names, such as ext4, XFS or \
+             Btrfs; nothing was changed"
+                .to_owned()
+        }
         PublishError::NotOwner { .. } => {
             "run chantal as the owner of the pool (see fs.protected_hardlinks)".to_owned()
         }

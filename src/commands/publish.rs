@@ -211,6 +211,10 @@ pub fn describe(tree: &PublishedTree) -> String {
         text += &format!(", {} copied", tree.copied);
     }
     text += ")";
+    if !tree.not_supported.is_empty() {
+        let lacking = tree.not_supported.join(" and ").replace('_', " ");
+        text += &format!("\n  the file system does not support {lacking}");
+    }
     match (&tree.own_root_key, tree.own_root) {
         (Some(key), _) => text += &format!("\n  signed with {key}"),
         (None, Some(OwnRootKind::Unsigned | OwnRootKind::Signed)) => {

@@ -82,7 +82,11 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path)?.mode() & 0o7777 == DIRECTORY_MODE {
         return Ok(());
     }
-    fs::set_permissions(path, PermissionsExt::from_mode(DIRECTORY_MODE))
+    match fs::set_permissions(path, PermissionsExt::from_mode(DIRECTORY_MODE)) {
+        // File systems without modes: how they show them is a mount option.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        set => set,
+    }
 }
 
 /// Creates the parents of a tree, readable for a web server whatever the umask.

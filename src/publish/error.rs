@@ -132,6 +132,8 @@ pub enum PublishError {
          repository (upper and lower case?)"
     )]
     SameFile { path: RelPath },
+    #[error("{path} cannot be published: the file system does not support this file name")]
+    NameRejected { path: RelPath },
     #[error("{path} is owned by user {owner}: only that user or root can create hard links to it")]
     NotOwner { path: PathBuf, owner: u32 },
     #[error(transparent)]
@@ -155,6 +157,7 @@ impl PublishError {
             | Self::RootTooOld { .. }
             | Self::Signing(SigningError::Expired { .. } | SigningError::Time { .. })
             | Self::SameFile { .. }
+            | Self::NameRejected { .. }
             | Self::MountPoint { .. } => Exit::Usage,
             Self::KeyPathTaken { .. } | Self::Root(_) | Self::Signing(_) => Exit::Refused,
             Self::TreeMissing { .. }

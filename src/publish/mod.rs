@@ -62,6 +62,7 @@ pub use publisher::{
 pub use recover::{complete_interrupted, recover_tree};
 pub use request::{Caller, PublishMode};
 pub use root::GeneratedRoot;
+pub use stage::FileSystemFeature;
 pub use unpublish::{MissingTree, RecordFate, Removal, Unpublished, unpublish_tree};
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::layout::Layout;
 use super::replace::replace;
 use super::request::{Caller, PreparedRequest, PublishMode, Request};
 use super::root::{self, ChosenRoot, GeneratedRoot};
-use super::stage::PreviousFiles;
+use super::stage::{FileSystemFeature, PreviousFiles};
 use super::tree::{LockWait, LockedTree};
 use super::update::{Updated, update};
 use super::{generations, modified, recover};
@@ -38,6 +38,8 @@ pub struct Summary {
     /// Of these, files that only earlier generations have.
     pub retained: u64,
     pub root: GeneratedRoot,
+    /// What the file system of the tree lacks.
+    pub missing_features: BTreeSet<FileSystemFeature>,
 }
 
 /// Makes `request.tree` show `request.manifest`.
@@ -145,13 +147,14 @@ impl Change {
         if !is_as_recorded(tree, record, &changes, self.mode)? {
             return whole();
         }
-        match update(tree, record, self.next.clone(), &changes)? {
+        match update(tree, record, &self.next, &changes)? {
             Updated::Obstructed => whole(),
-            Updated::Done { copied } => Ok(Summary {
+            Updated::Done(created) => Ok(Summary {
                 files: changes.files,
-                copied,
+                copied: created.copied,
                 retained: changes.retained,
                 root: GeneratedRoot::None,
+                missing_features: created.missing_features,
             }),
         }
     }
@@ -170,12 +173,13 @@ impl Change {
         let layout = tree
             .storage
             .read(|reader| Layout::new(reader, self.manifest, earlier))?;
-        let copied = replace(tree, before, self.next.clone(), &layout, previous)?;
+        let created = replace(tree, before, self.next.clone(), &layout, previous)?;
         Ok(Summary {
             files: layout.len() as u64,
-            copied,
+            copied: created.copied,
             retained: layout.retained(),
             root: GeneratedRoot::None,
+            missing_features: created.missing_features,
         })
     }
 }

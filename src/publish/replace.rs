@@ -4,20 +4,19 @@
 use super::directory::{flush, identity, make_directory, make_parents, remove, settle};
 use super::error::PublishError;
 use super::layout::Layout;
-use super::stage::{FileMaker, PreviousFiles};
+use super::stage::{Created, FileMaker, PreviousFiles};
 use super::tree::{LockedTree, pending};
 use super::{exchange, recover};
 use crate::store::records::{DirectoryId, TreeRecord};
 
-/// Publishes the tree that `next` describes; `before` is the current record. Returns the number of
-/// copied files.
+/// Publishes the tree that `next` describes; `before` is the current record.
 pub fn replace(
     tree: &LockedTree<'_>,
     before: Option<&TreeRecord>,
     next: TreeRecord,
     layout: &Layout,
     previous: PreviousFiles<'_>,
-) -> Result<u64, PublishError> {
+) -> Result<Created, PublishError> {
     make_parents(tree.path)?;
     let maker = FileMaker::new(tree, previous);
     let directory = stage_and_exchange(tree, before, &next, layout, &maker)
@@ -33,7 +32,7 @@ pub fn replace(
     // The previous tree, now at the staging path. If the run is killed from here on, the next
     // publishing or cleanup removes it.
     remove(&tree.staging)?;
-    Ok(maker.copied())
+    Ok(maker.created())
 }
 
 /// Returns the directory of the tree.

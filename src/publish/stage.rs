@@ -43,6 +43,25 @@ pub struct FileMaker<'a> {
     /// object are linked to them.
     copies: Mutex<HashMap<ObjectId, PathBuf>>,
     copied: AtomicU64,
+    missing_features: Mutex<BTreeSet<FileSystemFeature>>,
+}
+
+/// What some file systems lack. It is found out by trying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileSystemFeature {
+    /// Without them every file takes additional space.
+    HardLinks,
+    /// Without them published files may be writable.
+    Modes,
+}
+
+/// How files were created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Created {
+    /// Number of files that take additional space.
+    pub copied: u64,
+    /// What the file system of the tree lacks.
+    pub missing_features: BTreeSet<FileSystemFeature>,
 }
 
 /// The files of the published tree. If links to the pool are impossible, links to unchanged files
@@ -77,11 +96,18 @@ impl<'a> FileMaker<'a> {
             links_possible: AtomicBool::new(true),
             copies: Mutex::default(),
             copied: AtomicU64::new(0),
+            missing_features: Mutex::default(),
         }
     }
 
-    /// Number of files that take additional space.
-    pub fn copied(&self) -> u64 {
+    pub fn created(&self) -> Created {
+        Created {
+            copied: self.copied(),
+            missing_features: lock(&self.missing_features).clone(),
+        }
+    }
+
+    fn copied(&self) -> u64 {
         self.copied.load(Ordering::Relaxed)
     }
 
@@ -148,16 +174,30 @@ impl<'a> FileMaker<'a> {
             }
         }
         let copy = lock(&self.copies).get(&object).cloned();
-        if copy.is_some_and(|copy| fs::hard_link(copy, target).is_ok()) {
+        if copy.is_some_and(|copy| self.link_copy(&copy, target)) {
             return Ok(());
         }
         let previous = path.below(self.tree.path);
-        if self.is_previous(path, content, &previous)? && fs::hard_link(&previous, target).is_ok() {
+        if self.is_previous(path, content, &previous)? && self.link_copy(&previous, target) {
             return Ok(());
         }
         self.copy(path, object, target)?;
         lock(&self.copies).insert(object, target.to_owned());
         Ok(())
+    }
+
+    /// Links a file to one on the same file system, if that is possible.
+    fn link_copy(&self, copy: &Path, target: &Path) -> bool {
+        match std::fs::hard_link(copy, target) {
+            Ok(()) => true,
+            Err(error) => {
+                let error = Errno::from_io_error(&error);
+                if matches!(error, Some(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS)) {
+                    lock(&self.missing_features).insert(FileSystemFeature::HardLinks);
+                }
+                false
+            }
+        }
     }
 
     /// Whether the file of the published tree has this content.
@@ -193,7 +233,7 @@ impl<'a> FileMaker<'a> {
     fn copy(&self, path: &RelPath, object: ObjectId, target: &Path) -> Result<(), PublishError> {
         match self.tree.storage.pool.copy_object(object, target) {
             Ok(found) if found == object => {
-                fs::set_permissions(target, PermissionsExt::from_mode(0o444))?;
+                self.make_read_only(target)?;
                 self.copied.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
@@ -206,10 +246,44 @@ impl<'a> FileMaker<'a> {
             }
             Err(error) => {
                 // It would keep a full file system full.
-                regular_file::remove(target)?;
+                let _ = regular_file::remove(target);
+                let is_name = target.parent().is_some_and(Path::is_dir)
+                    && std::fs::symlink_metadata(target).is_err()
+                    && self.rejects_name(target);
+                if is_name {
+                    return Err(PublishError::NameRejected { path: path.clone() });
+                }
                 Err(error.into())
             }
         }
+    }
+
+    /// Whether the file system cannot store this file name, for example because of a colon or its
+    /// length. It can store another file in the same directory.
+    fn rejects_name(&self, target: &Path) -> bool {
+        let probe = self.tree.staging.with_extension("probe");
+        let is_stored = |path: &Path| {
+            let stored = std::fs::File::create_new(path).is_ok();
+            stored && std::fs::remove_file(path).is_ok()
+        };
+        !is_stored(target) && is_stored(&probe)
+    }
+
+    fn make_read_only(&self, target: &Path) -> Result<(), PublishError> {
+        const MODE: u32 = 0o444;
+        let set = std::fs::set_permissions(target, PermissionsExt::from_mode(MODE));
+        let is_set = fs::symlink_metadata(target)?.permissions().mode() & 0o777 == MODE;
+        match set {
+            _ if is_set => {}
+            Ok(()) => {
+                lock(&self.missing_features).insert(FileSystemFeature::Modes);
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                lock(&self.missing_features).insert(FileSystemFeature::Modes);
+            }
+            Err(error) => return Err(named(target)(error).into()),
+        }
+        Ok(())
     }
 
     /// Makes copies durable. Hard links are in the journal before the exchange is; copied data may

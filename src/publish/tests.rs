@@ -2,6 +2,7 @@
 
 use fs_err as fs;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -160,6 +161,7 @@ fn files_of_earlier_generations_are_retained_without_their_roots() {
             copied: 0,
             retained: 2,
             root: GeneratedRoot::None,
+            missing_features: BTreeSet::new(),
         })
     );
     assert_eq!(scene.files(), ["a/1", "a/2", "b", "root"]);
@@ -564,6 +566,7 @@ fn only_the_directory_of_the_metadata_is_exchanged() {
         copied: 0,
         retained: 1,
         root: GeneratedRoot::None,
+        missing_features: BTreeSet::new(),
     });
     assert_eq!(published, expected);
     let after = ["", "pool/a", "dists/s"].map(|path| inode(&tree.join(path)));
@@ -688,7 +691,7 @@ fn files_of_an_interrupted_run_are_removed() {
     let object = scene.storage.pool.object_path(ObjectId::of(b"b"));
     fs::hard_link(object, tree.join("pool/b")).unwrap();
     // Its objects are needed until then.
-    let names = scene.storage.read(|reader| reader.names()).unwrap();
+    let names = scene.storage.read(crate::store::Reader::names).unwrap();
     assert!(names.iter().any(|(_, manifest)| *manifest == killed));
     scene.publish(third, 10).unwrap();
     assert_eq!(inode(&tree), top);

@@ -25,7 +25,7 @@ use super::directory::{self, identity, is_empty, make_directory, make_parents, r
 use super::error::PublishError;
 use super::exchange;
 use super::recover;
-use super::stage::{FileMaker, PreviousFiles, may_be_copy};
+use super::stage::{Created, FileMaker, PreviousFiles, may_be_copy};
 use super::tree::{LockedTree, pending};
 use crate::digest::{ObjectId, ObjectRef};
 use crate::kill_points;
@@ -34,12 +34,9 @@ use crate::rel_path::RelPath;
 use crate::store::records::{DirectoryId, TreeRecord};
 
 /// The result of an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Updated {
-    Done {
-        /// Number of files that take additional space.
-        copied: u64,
-    },
+    Done(Created),
     /// The tree has other files than its record says. It was not changed.
     Obstructed,
 }
@@ -48,13 +45,13 @@ pub enum Updated {
 pub fn update(
     tree: &LockedTree<'_>,
     before: &TreeRecord,
-    next: TreeRecord,
+    next: &TreeRecord,
     changes: &TreeChanges,
 ) -> Result<Updated, PublishError> {
     let update = Update {
         tree,
         before,
-        next: &next,
+        next,
         changes,
         maker: FileMaker::new(tree, PreviousFiles::recorded(before)),
     };
@@ -67,9 +64,7 @@ pub fn update(
         return Ok(Updated::Obstructed);
     }
     update.record_and_remove()?;
-    Ok(Updated::Done {
-        copied: update.maker.copied(),
-    })
+    Ok(Updated::Done(update.maker.created()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +89,11 @@ impl Update<'_> {
             None => None,
             Some((directory, _)) => {
                 make_directory(&tree.staging)?;
-                Some((directory, self.identity(&tree.staging)?))
+                let staging = identity(&tree.staging)?;
+                let staging = staging.ok_or_else(|| PublishError::NoFileName {
+                    path: tree.staging.clone(),
+                })?;
+                Some((directory, staging))
             }
         };
         if staged.is_some() || !changes.added.is_empty() {
@@ -120,12 +119,6 @@ impl Update<'_> {
             exchange::exchange(&tree.staging, &directory.below(tree.path))?;
         }
         Ok(Exchanged::Done)
-    }
-
-    fn identity(&self, path: &Path) -> Result<DirectoryId, PublishError> {
-        identity(path)?.ok_or_else(|| PublishError::NoFileName {
-            path: path.to_owned(),
-        })
     }
 
     /// The record while files are added.

@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::encode::{Timestamp, path};
 use super::failure::Failure;
 use crate::names::{RepoId, SnapshotName};
-use crate::publish::{GeneratedRoot, Outcome, Published, Removal, Summary, Unpublished};
+use crate::publish::{
+    FileSystemFeature, GeneratedRoot, Outcome, Published, Removal, Summary, Unpublished,
+};
 use crate::repo_format::RepoFormat;
 
 /// The result of publishing a tree.
@@ -22,6 +24,9 @@ pub struct PublishedTree {
     pub files: u64,
     pub copied: u64,
     pub retained: u64,
+    /// What the file system of the tree lacks, if files were copied there: `hard_links`, `modes`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_supported: Vec<&'static str>,
     /// Set if chantal generated the root, because the selection excludes packages or because the
     /// path had a newer one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,11 +68,19 @@ impl From<Published> for PublishedTree {
             files: summary.files,
             copied: summary.copied,
             retained: summary.retained,
+            not_supported: summary.missing_features.into_iter().map(feature).collect(),
             own_root,
             own_root_key,
             format: published.format,
             expired: published.expired.map(Timestamp),
         }
+    }
+}
+
+fn feature(feature: FileSystemFeature) -> &'static str {
+    match feature {
+        FileSystemFeature::HardLinks => "hard_links",
+        FileSystemFeature::Modes => "modes",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads parts of manifests, so that the cost depends on what is asked and not on their size.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
 use std::rc::Rc;
 
 use crate::digest::{ObjectId, ObjectRef};
@@ -63,11 +63,14 @@ impl Reader {
                 if counts[&id] == manifests.len() {
                     continue;
                 }
-                if !read.contains_key(&id) {
-                    let entries = self.chunk(id)?.into_iter().map(FileEntry::from);
-                    read.insert(id, Rc::new(entries.collect()));
-                }
-                differing.extend(read.get(&id).cloned());
+                let files = match read.entry(id) {
+                    hash_map::Entry::Occupied(known) => known.into_mut(),
+                    hash_map::Entry::Vacant(unread) => {
+                        let entries = self.chunk(id)?.into_iter().map(FileEntry::from);
+                        unread.insert(Rc::new(entries.collect()))
+                    }
+                };
+                differing.push(Rc::clone(files));
             }
             files.0.insert(manifest, differing);
         }
