@@ -392,7 +392,7 @@ fn publish_hint(error: &PublishError) -> Option<String> {
                 .to_owned()
         }
         PublishError::ForeignFiles { .. } => {
-            "move these files out of the published tree, which is replaced as a whole; nothing \
+            "move these files out of the published tree, where publishing would delete them; nothing \
              was changed"
                 .to_owned()
         }

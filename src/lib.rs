@@ -53,10 +53,12 @@
 //!    ([`manifest::build`]), and `SyncRecorder::record_change` records the new state of the
 //!    repository in one transaction ([`storage::Storage::write`]).
 //! 8. [`publish::Publisher::state`] decides where the state is published and with which root.
-//!    `replace::publish` locks the tree, completes an interrupted run (`recover::recover`), checks
-//!    what exists at the path (`existing::inspect`), chooses the root (`root::choose_root`), lists
-//!    the files (`Layout::new`), links them into a staging directory (`stage::fill`) and exchanges
-//!    that with the previous tree (`exchange::exchange`). The package is at its path.
+//!    `publication::publish` locks the tree, completes an interrupted run (`recover::recover`),
+//!    checks what exists at the path (`existing::inspect`), chooses the root (`root::choose_root`)
+//!    and compares the manifests (`TreeChanges::plan`). `update::update` links the package to its
+//!    path (`FileMaker::make`), stages the directory of the metadata and exchanges it with the
+//!    published one (`exchange::exchange`). A first publication stages the whole tree
+//!    (`replace::replace`).
 //! 9. [`report`] has the result, and [`output::Output::step`] prints it.
 //!
 //! # Layers
@@ -72,8 +74,9 @@
 //!   refers to it after it is durable.
 //! - Runs share a storage, but only one of them at a time works on a repository, a tree or a
 //!   partial file ([`lock`]).
-//! - A state is recorded in one transaction, a tree is published with one rename. After a kill at
-//!   any point, the old state and tree are intact.
+//! - A state is recorded in one transaction, and clients see new metadata after one rename. Files
+//!   are in a tree before the metadata that lists them, and stay for a while after it. After a kill
+//!   at any point, what clients see is complete ([`kill_points`] are where tests kill).
 //! - Missing is not empty: a base path, database, pool or published tree that is missing may be on
 //!   a disk that is not mounted, and nothing is created in its place. A pool belongs to one
 //!   database; a lock is valid only while its path refers to it.

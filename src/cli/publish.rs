@@ -33,10 +33,11 @@ pub struct Publish {
     #[arg(long, value_name = "PATH", conflicts_with = "all")]
     pub to: Option<PathBuf>,
 
-    /// Publish again at a path where the published tree is missing
+    /// Publish the whole tree again, even if it is missing
     ///
-    /// A missing tree may be on a disk that is not mounted. Without this option, the command
-    /// fails and creates nothing there.
+    /// Without this option, only what changed is added to the published tree and exchanged. A
+    /// missing tree may be on a disk that is not mounted: without this option, the command fails
+    /// and creates nothing there.
     #[arg(long)]
     pub recreate: bool,
 

@@ -265,6 +265,9 @@ impl Incoming<'_> {
         if is_stored {
             fs::remove_file(&self.path)?;
         } else {
+            if self.pool.size_of(object)?.is_some() {
+                self.pool.note_replaced(object);
+            }
             self.pool.rename_into_place(&self.path, object)?;
         }
         let stored = ObjectRef {

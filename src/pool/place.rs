@@ -1,7 +1,7 @@
 //! The directory of a pool: created, opened and identified by its marker, and checked for an
 //! unmounted disk.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub struct Pool {
     /// Held while a new object is renamed to its final name.
     pub(super) naming: Mutex<()>,
     pub(super) released: Condvar,
+    /// Objects that were damaged or missing and that this process has stored again.
+    replaced: Mutex<BTreeSet<ObjectId>>,
     /// Another pool, read-only, whose objects are visible here too.
     pub(super) lower: Option<Box<Pool>>,
 }
@@ -95,6 +97,7 @@ impl Pool {
             downloads: Mutex::new(HashMap::new()),
             naming: Mutex::new(()),
             released: Condvar::new(),
+            replaced: Mutex::default(),
             lower: None,
         })
     }
@@ -149,6 +152,17 @@ impl Pool {
                 },
             )
         })
+    }
+
+    /// Notes that an object is damaged or missing, and stored again: published trees may still have
+    /// its old file.
+    pub fn note_replaced(&self, object: ObjectId) {
+        lock(&self.replaced).insert(object);
+    }
+
+    /// The objects that were noted since the last call.
+    pub fn take_replaced(&self) -> BTreeSet<ObjectId> {
+        std::mem::take(&mut *lock(&self.replaced))
     }
 
     fn marker(&self) -> MutexGuard<'_, Marker> {

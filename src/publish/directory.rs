@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
@@ -42,9 +42,26 @@ pub fn staging_path(tree: &Path) -> Result<PathBuf, PublishError> {
     Ok(tree.with_file_name(staging))
 }
 
-/// Sets the modification time of a tree to the current time of its file system, and returns it.
+/// The clock of modification times ticks more often than this.
+const CLOCK_TICK: Duration = Duration::from_millis(20);
+
+/// Sets the modification time of a tree to the current time of its file system, and returns it. It
+/// is later than the modification times of everything that was changed before.
 pub fn settle(tree: &Path) -> io::Result<i64> {
     let directory = fs::File::open(tree)?;
+    let started = Instant::now();
+    let changed_at = touch(&directory)?;
+    loop {
+        std::thread::sleep(Duration::from_millis(1));
+        let settled_at = touch(&directory)?;
+        // FAT stores full seconds.
+        if settled_at > changed_at || started.elapsed() > CLOCK_TICK {
+            return Ok(settled_at);
+        }
+    }
+}
+
+fn touch(directory: &fs::File) -> io::Result<i64> {
     let now = rustix::fs::Timespec {
         tv_sec: 0,
         tv_nsec: rustix::fs::UTIME_NOW,
@@ -54,7 +71,7 @@ pub fn settle(tree: &Path) -> io::Result<i64> {
         last_modification: now,
     };
     let set = rustix::fs::futimens(directory.file(), &times);
-    set.map_err(|error| named(tree)(error.into()))?;
+    set.map_err(|error| named(directory.path())(error.into()))?;
     Ok(modified_at(&directory.metadata()?))
 }
 

@@ -26,10 +26,9 @@ use crate::store::records::TreeRecord;
 use crate::store::{Reader, TransactionError};
 use crate::threads::lock;
 
-/// Modification times come from a clock that ticks at least this often. In nanoseconds.
-const CLOCK_TICK: i64 = 20_000_000;
-/// FAT stores modification times with this resolution, and they have no fraction of a second.
-const COARSE_CLOCK_TICK: i64 = 2_000_000_000;
+/// FAT stores modification times with this resolution, and they have no fraction of a second. In
+/// nanoseconds.
+const COARSE_TICK: i64 = 2_000_000_000;
 /// How many chunks a thread takes at a time.
 const CHUNKS: usize = 64;
 
@@ -206,8 +205,8 @@ fn is_modified(directory: &Path, settled_at: Option<i64>) -> io::Result<bool> {
         found => found?,
     };
     let tick = match found.mtime_nsec() {
-        0 => COARSE_CLOCK_TICK,
-        _ => CLOCK_TICK,
+        0 => COARSE_TICK,
+        _ => 0,
     };
     let is_older = settled_at.is_some_and(|settled| modified_at(&found) < settled - tick);
     Ok(!found.is_dir() || !is_older)

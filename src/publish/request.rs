@@ -31,9 +31,9 @@ pub struct Request<'a> {
 pub enum PublishMode {
     /// Do nothing if the tree already shows the manifest, according to the store.
     IfChanged,
-    /// Always publish the tree again.
+    /// Compare all files of the tree, and publish again what differs.
     Always,
-    /// Also publish a tree that is missing, because its disk is lost.
+    /// Publish the whole tree again, even if it is missing because its disk is lost.
     RecreateMissing,
 }
 

@@ -39,4 +39,4 @@ pub use context::RepairContext;
 pub use error::RepairError;
 pub use outcome::{Fate, MendedTree, RepairOutcome, RepairSource, Repaired, Unrepaired};
 pub use put_aside::put_aside;
-pub use run::{DamagedTreeFile, repair};
+pub use run::{DamagedTreeFile, mend_trees_of, repair};

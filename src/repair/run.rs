@@ -40,7 +40,8 @@ pub fn repair(
     objects.restore(context, &places)?;
     objects.record(storage)?;
     let mut outcome = objects.into_outcome(&places, damaged);
-    outcome.trees = mend_trees(storage, &places, &outcome.repaired, tree_files)?;
+    let repaired = outcome.repaired.iter().map(|one| one.damaged.object);
+    outcome.trees = mend_trees(storage, &places, repaired, tree_files)?;
     Ok(outcome)
 }
 
@@ -197,16 +198,25 @@ fn may_be_keys(damaged: &DamagedObject) -> bool {
     uses.any(|one| one.role == Role::Key || matches!(one.owner, Owner::Keyring(_)))
 }
 
+/// Mends the trees that have the old files of objects that were stored again.
+pub fn mend_trees_of(
+    storage: &Storage,
+    replaced: &BTreeSet<ObjectId>,
+) -> Result<Vec<MendedTree>, RepairError> {
+    let places = Places::find(storage, &replaced.iter().copied().collect())?;
+    mend_trees(storage, &places, replaced.iter().copied(), &[])
+}
+
 /// Compares the trees that have repaired objects, and mends them and those with other damage.
 fn mend_trees(
     storage: &Storage,
     places: &Places,
-    repaired: &[Repaired],
+    repaired: impl Iterator<Item = ObjectId>,
     tree_files: &[DamagedTreeFile],
 ) -> Result<Vec<MendedTree>, RepairError> {
     let mut files: BTreeMap<PathBuf, BTreeSet<RelPath>> = BTreeMap::new();
-    for one in repaired {
-        let trees = places.of(one.damaged.object).into_iter();
+    for object in repaired {
+        let trees = places.of(object).into_iter();
         for (tree, paths) in trees.flat_map(|places| &places.trees) {
             let of_tree = files.entry(tree.clone()).or_default();
             of_tree.extend(paths.iter().cloned());

@@ -12,6 +12,7 @@ use crate::config::Repository;
 use crate::interrupt::Interrupted;
 use crate::names::{SnapshotName, SnapshotNameError};
 use crate::publish::{Caller, Destination, PublishMode, Published, Publisher, RequestError};
+use crate::repair;
 use crate::signing_key::ConfiguredKey;
 use crate::snapshot::{self, Snapshot, SnapshotError, SnapshotRequest};
 use crate::store::StoreError;
@@ -115,6 +116,7 @@ impl RepositorySync<'_> {
             log::warn!("{}: {warning}", repository.id);
         }
         synced.report = Some(report);
+        self.mend_trees();
         if repository.publish.auto && repository.publish.latest_path.is_some() {
             let mode = match self.sync.request_mode {
                 RequestMode::Conditional => PublishMode::IfChanged,
@@ -138,6 +140,30 @@ impl RepositorySync<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Objects that were damaged in the pool were downloaded again, but published trees of any
+    /// repository still have the damaged files. The state does not depend on it, so that errors are
+    /// only logged: `db check` finds what is left.
+    fn mend_trees(&self) {
+        let storage = self.sync.storage;
+        let replaced = storage.pool.take_replaced();
+        if replaced.is_empty() || storage.is_dry_run() {
+            return;
+        }
+        let mended = match repair::mend_trees_of(storage, &replaced) {
+            Ok(mended) => mended,
+            Err(error) => return log::warn!("cannot repair published trees: {error}"),
+        };
+        for tree in mended {
+            let path = tree.path.display();
+            for error in &tree.errors {
+                log::warn!("{path}: {error}");
+            }
+            if tree.files > 0 {
+                log::warn!("{path}: damaged files replaced: {}", tree.files);
+            }
+        }
     }
 
     fn publisher(&self, caller: Caller, mode: PublishMode) -> Publisher<'_> {

@@ -125,6 +125,7 @@ impl Fetcher<'_> {
             if self.storage.pool.size_of(stored.object)? == Some(stored.size) {
                 known.insert(digest, stored);
             } else {
+                self.storage.pool.note_replaced(stored.object);
                 log::warn!(
                     "object {} is missing or damaged: downloading it again",
                     stored.object

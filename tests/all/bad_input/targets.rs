@@ -165,7 +165,7 @@ fn foreign_files_in_a_published_tree() {
                     2,
                     &format!(
                         "error: r: [dir]/www/r/latest contains [dir]/www/r/latest/a/b.txt{more}, not published by chantal\n\
-                         hint: move these files out of the published tree, which is replaced as a whole; nothing was changed\n"
+                         hint: move these files out of the published tree, where publishing would delete them; nothing was changed\n"
                     ),
                 );
                 assert_eq!(inodes(&published), before);

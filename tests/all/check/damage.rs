@@ -223,7 +223,7 @@ fn what_cannot_be_read_is_damage_too() {
     only(&bad(&mirror.chantal, &CHECK), "missing");
 }
 
-/// Healing the pool leaves the bad bytes in trees that were published before.
+/// Healing the pool also heals the trees that have the bad bytes, also those of snapshots.
 #[test]
 fn a_healed_pool_is_good_again() {
     let mirror = scene(Upstream::rpm().package(Package::new("third", "1.0-1")));
@@ -234,10 +234,7 @@ fn a_healed_pool_is_good_again() {
     flip(&file);
     bad(&mirror.chantal, &CHECK);
     fs::remove_file(&file).unwrap();
-    mirror.sync_with(&["--refresh"]).exits(0);
-    let result = bad(&mirror.chantal, &CHECK);
-    assert_eq!(each(&result["trees"], "damage"), ["digest"], "{result:#}");
-    assert_eq!(each(&result["trees"], "path"), [path.as_str()]);
-    mirror.run(&publish).exits(0);
+    let synced = mirror.sync_with(&["--refresh"]).exits(0);
+    synced.mentions("www/s: damaged files replaced: 1\n");
     good(&mirror.chantal, &CHECK);
 }

@@ -9,10 +9,13 @@ use std::process::Command;
 pub struct Disk {
     image: PathBuf,
     at: PathBuf,
+    /// The type to mount it as, if that is not found out.
+    through: Option<&'static str>,
 }
 
 impl Disk {
-    /// Makes a file system of this kind (`ext4`, `xfs`, `btrfs`) in `image` and mounts it at `at`.
+    /// Makes a file system of this kind (`ext4`, `xfs`, `btrfs`, `exfat`) in `image` and mounts it at
+    /// `at`.
     pub fn new(kind: &str, image: &Path, at: &Path) -> Self {
         fs::create_dir_all(at).unwrap();
         // xfs wants 300 MB; what is not written takes no space.
@@ -23,6 +26,8 @@ impl Disk {
         let disk = Self {
             image: image.to_owned(),
             at: at.to_owned(),
+            // Not every kernel has exFAT.
+            through: (kind == "exfat").then_some("exfat-fuse"),
         };
         disk.mount();
         disk
@@ -30,6 +35,9 @@ impl Disk {
 
     pub fn mount(&self) {
         let mut mount = Command::new("mount");
+        if let Some(through) = self.through {
+            mount.args(["-t", through]);
+        }
         done(mount.args(["-o", "loop"]).arg(&self.image).arg(&self.at));
     }
 

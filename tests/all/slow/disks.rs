@@ -174,3 +174,33 @@ fn a_disk_that_leaves_in_the_middle_of_a_run_is_not_replaced() {
         assert_eq!(tree.find(&path), scene.mirror.built.tree.find(&path));
     });
 }
+
+/// exFAT has no links and no modes, and one file for `A.deb` and `a.deb`.
+#[test]
+#[ignore = "slow: .ci/slow"]
+fn what_exfat_lacks_is_said_and_what_would_fall_together_is_refused() {
+    for upstream in Upstream::both() {
+        let mut scene = Scene::of("exfat", upstream);
+        scene.define("../../disk/www/latest");
+        let synced = scene.mirror.chantal.run(&SYNC).exits(0);
+        synced.mentions("\n  the file system does not support hard links and modes\n");
+        scene.shows_the_new();
+        scene.move_on("2.0-1");
+        scene.mirror.chantal.run(&SYNC).succeeds();
+        scene.shows_the_new();
+        scene.mirror.chantal.run(&["db", "check"]).exits(0);
+
+        scene.mirror.next(|upstream| {
+            upstream.add(Package::new("Hello", "2.0-1"));
+        });
+        let before = Tree::read(&scene.mount_point().join("www/latest"));
+        let refused = scene.mirror.chantal.run(&SYNC).exits(2);
+        refused.mentions("the file system does not distinguish it from another file");
+        Tree::read(&scene.mount_point().join("www/latest")).assert_same(&before);
+        scene.mirror.next(|upstream| {
+            upstream.packages.pop();
+        });
+        scene.mirror.chantal.run(&SYNC).succeeds();
+        scene.shows_the_new();
+    }
+}

@@ -205,7 +205,7 @@ fn a_store_of_a_newer_chantal() {
         "error: database [dir]/data/chantal.redb has schema version 1000, but this version of chantal \
          supports only versions up to 5\nhint: use the version of chantal that wrote it, or a later one\n",
     );
-    set_version(&store, 4);
+    set_version(&store, 5);
     works(&mirror);
 }
 
@@ -221,7 +221,7 @@ fn a_store_that_is_too_old_to_be_read() {
         &mirror,
         &[&LIST, &["snapshot", "list"], &["db", "stats"]],
         5,
-        "error: database [dir]/data/chantal.redb has schema version 0 and must be migrated to version 4 first\n\
+        "error: database [dir]/data/chantal.redb has schema version 0 and must be migrated to version 5 first\n\
          hint: run `chantal db migrate`\n",
     );
     all_fail(
