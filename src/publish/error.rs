@@ -126,12 +126,12 @@ pub enum PublishError {
     Manifest(#[from] ManifestError),
     #[error("object {object} of {path} is missing from the pool or damaged")]
     ObjectMissing { path: String, object: ObjectId },
-    /// Another path of the tree refers to the same file.
+    /// Another path of the tree refers to the same file or directory.
     #[error(
-        "{path} cannot be published: the file system does not distinguish it from another file of the \
-         repository (upper and lower case?)"
+        "{path} cannot be published: the file system does not distinguish it from another file or \
+         directory of the repository (upper and lower case?)"
     )]
-    SameFile { path: RelPath },
+    SameFile { path: String },
     #[error("{path} cannot be published: the file system does not support this file name")]
     NameRejected { path: RelPath },
     #[error("{path} is owned by user {owner}: only that user or root can create hard links to it")]

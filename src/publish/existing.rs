@@ -15,6 +15,7 @@ use super::foreign_files::{ExtraFiles, holds_only_pool_files, reject_foreign_fil
 use super::layout::Layout;
 use super::request::{PreparedRequest, PublishMode};
 use super::tree::LockedTree;
+use crate::manifest::Role;
 use crate::mounts;
 use crate::regular_file::is_absent;
 use crate::state::root_source;
@@ -133,10 +134,11 @@ fn check_recorded(
         return adopt(tree, record, here);
     }
     let is_done = prepared.request.mode == PublishMode::IfChanged && prepared.is_shown_by(&record);
-    // Written by an older version.
     let comparison = match record.settled_at {
-        None => Comparison::Size,
-        Some(_) => Comparison::Content,
+        Some(_) if !is_done => Comparison::Content,
+        // Written by an older version, or nothing is going to change: every sync comes here while
+        // there is a foreign file at the top.
+        _ => Comparison::Size,
     };
     let is_complete = is_complete(tree.storage, tree.path, &record, comparison)?;
     if is_done && is_complete {
@@ -266,7 +268,7 @@ pub fn find_extra_files(
     Ok(extra_files)
 }
 
-/// How files are compared that are not hard links to the pool.
+/// How files are compared that are not hard links to the pool. Roots are always read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Comparison {
     Size,
@@ -287,6 +289,10 @@ fn is_complete(
     for (path, file) in layout.files() {
         storage.interrupt.check()?;
         let path = path.below(tree);
+        let comparison = match file.role {
+            Role::Root => Comparison::Content,
+            _ => comparison,
+        };
         let is_there = match comparison {
             Comparison::Size => fs::symlink_metadata(&path)
                 .is_ok_and(|found| found.is_file() && found.len() == file.content.size),

@@ -128,6 +128,13 @@ impl<'a> FileMaker<'a> {
             files.push((path, *content));
         }
         let levels = levels(by_directory.keys().copied());
+        let make = |directory: &str| match make_directory(&top.join(directory)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let path = directory.to_owned();
+                Err(PublishError::SameFile { path })
+            }
+            made => Ok(made?),
+        };
         let fill = |(directory, files): (&&str, &Vec<NewFile<'_>>)| {
             let directory = top.join(directory);
             files.iter().try_for_each(|(path, content)| {
@@ -137,7 +144,7 @@ impl<'a> FileMaker<'a> {
         in_parallel(files.len(), |threads| match threads {
             None => {
                 for directory in levels.iter().flatten() {
-                    make_directory(&top.join(directory))?;
+                    make(directory)?;
                 }
                 by_directory.iter().try_for_each(fill)
             }
@@ -145,7 +152,7 @@ impl<'a> FileMaker<'a> {
                 for level in &levels {
                     level.par_iter().try_for_each(|directory| {
                         self.tree.storage.interrupt.check()?;
-                        Ok::<_, PublishError>(make_directory(&top.join(directory))?)
+                        make(directory)
                     })?;
                 }
                 by_directory.par_iter().try_for_each(fill)
@@ -182,7 +189,15 @@ impl<'a> FileMaker<'a> {
             return Ok(());
         }
         self.copy(path, object, target)?;
-        lock(&self.copies).insert(object, target.to_owned());
+        let is_first = {
+            let mut copies = lock(&self.copies);
+            copies.insert(object, target.to_owned());
+            copies.len() == 1
+        };
+        let probe = self.probe();
+        if is_first && self.link_copy(target, &probe) {
+            fs::remove_file(probe)?;
+        }
         Ok(())
     }
 
@@ -242,7 +257,9 @@ impl<'a> FileMaker<'a> {
                 Err(missing(path, object))
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(PublishError::SameFile { path: path.clone() })
+                Err(PublishError::SameFile {
+                    path: path.to_string(),
+                })
             }
             Err(error) => {
                 // It would keep a full file system full.
@@ -261,12 +278,17 @@ impl<'a> FileMaker<'a> {
     /// Whether the file system cannot store this file name, for example because of a colon or its
     /// length. It can store another file in the same directory.
     fn rejects_name(&self, target: &Path) -> bool {
-        let probe = self.tree.staging.with_extension("probe");
+        let probe = self.probe();
         let is_stored = |path: &Path| {
             let stored = std::fs::File::create_new(path).is_ok();
             stored && std::fs::remove_file(path).is_ok()
         };
         !is_stored(target) && is_stored(&probe)
+    }
+
+    /// A path on the file system of the tree where it is tried what that supports.
+    fn probe(&self) -> PathBuf {
+        self.tree.staging.with_extension("probe")
     }
 
     fn make_read_only(&self, target: &Path) -> Result<(), PublishError> {

@@ -162,10 +162,42 @@ impl Update<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
+        if let Some(directory) = path.parent()
+            && !self.is_own_directory(&directory, added)?
+        {
+            return Ok(Exchanged::Obstructed);
+        }
         added.push(target.clone());
         make_parents(&target)?;
         self.maker.make(path, content, &target)?;
         Ok(Exchanged::Done)
+    }
+
+    /// Whether a directory does not exist yet, or is the one that the tree has at this path: on
+    /// another file system than the pool's, it may be one with another name (upper and lower case).
+    fn is_own_directory(
+        &self,
+        directory: &RelPath,
+        added: &[PathBuf],
+    ) -> Result<bool, PublishError> {
+        let storage = self.tree.storage;
+        let path = directory.below(self.tree.path);
+        let found = match std::fs::symlink_metadata(&path) {
+            Err(error) if is_absent(&error) => return Ok(true),
+            found => found?,
+        };
+        if found.dev() == fs::symlink_metadata(storage.pool.root())?.dev()
+            || added.iter().any(|file| file.starts_with(&path))
+        {
+            return Ok(true);
+        }
+        for manifest in self.before.manifests() {
+            let files = storage.read(|reader| reader.files_below(manifest, directory))?;
+            if !files.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether an interrupted run has left this file: a link to the object or a copy of it.

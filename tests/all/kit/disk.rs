@@ -22,12 +22,16 @@ impl Disk {
         let file = fs::File::create(image).unwrap();
         file.set_len(400 << 20).unwrap();
         let mut mkfs = Command::new(format!("mkfs.{kind}"));
-        done(mkfs.arg("-q").arg(image));
+        let is_exfat = kind == "exfat";
+        if !is_exfat {
+            mkfs.arg("-q");
+        }
+        done(mkfs.arg(image));
         let disk = Self {
             image: image.to_owned(),
             at: at.to_owned(),
             // Not every kernel has exFAT.
-            through: (kind == "exfat").then_some("exfat-fuse"),
+            through: is_exfat.then_some("exfat-fuse"),
         };
         disk.mount();
         disk
