@@ -408,6 +408,10 @@ fn publish_hint(error: &PublishError) -> Option<String> {
              there"
                 .to_owned()
         }
+        PublishError::OtherGeneration { path, .. } => format!(
+            "run `chantal repo sync`, which compares {} and publishes it again",
+            path.display()
+        ),
         PublishError::NotMounted { .. } => "mount it; nothing was created".to_owned(),
         PublishError::NeighbourMissing { .. } => {
             "mount it; if the disk is lost, `chantal unpublish` with --forget-absent forgets the \

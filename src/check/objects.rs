@@ -7,8 +7,10 @@ use rayon::prelude::*;
 
 use crate::digest::{ObjectId, ObjectRef};
 use crate::pool::Pool;
+use crate::publish::Layout;
 use crate::storage::Storage;
-use crate::store::{RowDamage, StoreError};
+use crate::store::records::TreeRecord;
+use crate::store::{Reader, RowDamage, StoreError, Transaction};
 
 use super::error::CheckError;
 use super::finding::Damage;
@@ -53,6 +55,17 @@ pub fn needed_objects(
             }
         }
     }
+    for (path, tree) in &records.trees {
+        let retained = storage.read(|reader| retained_objects(reader, tree));
+        match retained {
+            Ok(retained) => objects.extend(retained),
+            Err(error) => {
+                let damage = RowDamage::of(error)?;
+                let name = path.display().to_string();
+                rows.entry(damage).or_default().insert(name);
+            }
+        }
+    }
     for keyring in records.keyrings() {
         // Its record may be damaged, which was reported.
         let record = storage.read(|reader| Ok(reader.object(keyring).ok().flatten()))?;
@@ -61,6 +74,20 @@ pub fn needed_objects(
         objects.entry(keyring).or_insert(size.unwrap_or(0));
     }
     Ok(objects)
+}
+
+/// The objects of the files that a tree retains from earlier generations: not of their roots and of
+/// indexes that have other content by now, which nobody can see any more.
+fn retained_objects(reader: &Reader, tree: &TreeRecord) -> Transaction<Vec<(ObjectId, u64)>> {
+    let Some(manifest) = tree.manifest.filter(|_| !tree.earlier.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let differing = reader.differing_files(&tree.promised().collect())?;
+    let layout = Layout::differing(&differing, manifest, &tree.earlier)?;
+    let contents = layout.files().map(|(_, file)| file.content);
+    Ok(contents
+        .map(|content| (content.object, content.size))
+        .collect())
 }
 
 /// Reads chunks in one view of the database, and one by one if that fails.

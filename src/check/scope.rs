@@ -77,7 +77,9 @@ impl Records {
             all.extend(manifests.map(|manifest| (format!("{id}/{name}"), manifest)));
         }
         for (path, tree) in &self.trees {
-            let manifests = manifests_of(tree).into_iter();
+            // Of earlier generations only some files are needed.
+            let staged = tree.staging.as_ref().map(|staging| staging.manifest);
+            let manifests = tree.manifest.into_iter().chain(staged);
             all.extend(manifests.map(|manifest| (path.display().to_string(), manifest)));
         }
         all

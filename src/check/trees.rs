@@ -126,9 +126,17 @@ fn check_once(
         files.notes.push(UNFINISHED.to_owned());
         return Ok(files);
     }
-    let layout = storage.read(|reader| Layout::new(reader, manifest, &record.earlier));
-    let layout = match layout {
-        Ok(layout) => layout,
+    let layouts = storage.read(|reader| {
+        let promised = Layout::new(reader, manifest, &record.earlier)?;
+        let possible = if record.unfinished.is_empty() {
+            Layout::default()
+        } else {
+            Layout::of_record(reader, record)?
+        };
+        Ok((promised, possible))
+    });
+    let (layout, possible) = match layouts {
+        Ok(layouts) => layouts,
         Err(error) => {
             let RowDamage { why, .. } = RowDamage::of(error)?;
             let note = format!("not compared: its manifest cannot be read ({why})");
@@ -141,13 +149,18 @@ fn check_once(
         tree: path,
         pool,
         layout: &layout,
+        possible: &possible,
         unseen: layout
             .files()
             .map(|(path, file)| (path.as_str(), file.content))
             .collect(),
+        has_leftovers: false,
         files,
     };
     walk.all()?;
+    if walk.has_leftovers {
+        walk.files.notes.push(LEFTOVERS.to_owned());
+    }
     let mut missing: Vec<&str> = walk.unseen.into_keys().collect();
     missing.sort_unstable();
     let mut files = walk.files;
@@ -164,14 +177,20 @@ fn check_once(
 const UNFINISHED: &str =
     "not compared: a publishing is running or was interrupted; the next one completes it";
 
+const LEFTOVERS: &str = "files that are not needed any more are left by a publishing that is running or was \
+     interrupted; the next one removes them";
+
 /// One pass over the files of a tree.
 struct Walk<'a> {
     storage: &'a Storage,
     tree: &'a Path,
     pool: &'a PoolInodes<'a>,
     layout: &'a Layout,
+    /// Includes files that an interrupted publishing was adding or removing.
+    possible: &'a Layout,
     /// The files that were not found yet.
     unseen: HashMap<&'a str, ObjectRef>,
+    has_leftovers: bool,
     files: TreeFiles,
 }
 
@@ -218,6 +237,11 @@ impl Walk<'_> {
         let name = path.to_str();
         let Some((name, content)) = name.and_then(|name| self.unseen.remove_entry(name)) else {
             let is_of_pool = metadata.is_file() && self.pool.holds(here)?;
+            let is_left = name.is_some_and(|name| self.possible.has(name));
+            if is_left && metadata.is_file() {
+                self.has_leftovers = true;
+                return Ok(());
+            }
             let damage = if is_of_pool {
                 TreeDamage::Unlisted
             } else {

@@ -100,6 +100,11 @@ pub enum PublishError {
     NotMounted { path: PathBuf, mount_point: PathBuf },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
+    #[error(
+        "{root} is not the file that was published last, and the tree was modified since (older \
+         database restored from a backup?)"
+    )]
+    OtherGeneration { path: PathBuf, root: PathBuf },
     /// Times are in seconds since the epoch.
     #[error(
         "{path} was last published with the date {}, this state {}: apt ignores metadata that is older than what it has",
@@ -161,6 +166,7 @@ impl PublishError {
             | Self::MountPoint { .. } => Exit::Usage,
             Self::KeyPathTaken { .. } | Self::Root(_) | Self::Signing(_) => Exit::Refused,
             Self::TreeMissing { .. }
+            | Self::OtherGeneration { .. }
             | Self::NeighbourMissing { .. }
             | Self::NotMounted { .. }
             | Self::ObjectMissing { .. }

@@ -19,6 +19,7 @@ use super::layout::{Layout, LayoutFile};
 use super::recover::recover;
 use super::tree::{LockWait, LockedTree};
 use crate::digest::{ObjectId, ObjectRef};
+use crate::manifest::Role;
 use crate::pool::Pool;
 use crate::regular_file::{is_absent, named};
 use crate::rel_path::RelPath;
@@ -54,6 +55,7 @@ pub fn mend_files(
         });
     }
     let layout = storage.read(|reader| Layout::new(reader, manifest, &record.earlier))?;
+    reject_other_generation(storage, path, &record, &layout)?;
     let mut damaged = Vec::new();
     for file in files {
         let Some(LayoutFile { content, .. }) = layout.get(file.as_str()) else {
@@ -89,6 +91,33 @@ pub fn mend_files(
         ..record
     })?;
     mended
+}
+
+/// Fails if the tree may show another generation than the recorded one, because the store was
+/// restored from a backup: metadata of several generations must never be mixed, and an older root
+/// must not come back. In a tree that was not changed since, a root that differs is damaged.
+fn reject_other_generation(
+    storage: &Storage,
+    path: &Path,
+    record: &TreeRecord,
+    layout: &Layout,
+) -> Result<(), PublishError> {
+    let modified_at = modified_at(&fs::symlink_metadata(path)?);
+    if record.settled_at == Some(modified_at) {
+        return Ok(());
+    }
+    let roots = layout.files().filter(|(_, file)| file.role == Role::Root);
+    for (root, file) in roots {
+        let root = root.below(path);
+        let is_there = fs::symlink_metadata(&root).is_ok();
+        if is_there && !storage.pool.has_same_content(file.content.object, &root)? {
+            return Err(PublishError::OtherGeneration {
+                path: path.to_owned(),
+                root,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a file is a link to the object or a copy of it. Where links are possible, copies are

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{CHECK, QUICK, bad, flip, good, is_package, scene};
+use super::{CHECK, QUICK, bad, flip, good, is_package, object, scene};
 use crate::kit::mirror::Mirror;
-use crate::kit::tree::inodes;
-use crate::kit::upstream::Upstream;
+use crate::kit::tree::{Tree, inodes};
+use crate::kit::upstream::{Package, Upstream};
 
 /// The only finding in a tree: what it is, and the path.
 #[track_caller]
@@ -192,5 +192,48 @@ fn a_generated_root_is_verified() {
         // The state itself is good.
         assert_eq!(result["states"][0]["verdict"], "proved_to_evidence");
         assert_eq!(result["states"][1]["verdict"], "failed");
+    }
+}
+
+/// The database was restored from a backup: the tree is newer. Mending single files of its metadata
+/// would mix two generations.
+#[test]
+fn a_repair_does_not_mix_generations() {
+    for upstream in Upstream::both() {
+        let mut mirror = scene(upstream);
+        let store = mirror.chantal.data().join("chantal.redb");
+        let backup = fs::read(&store).unwrap();
+        mirror.next(|upstream| upstream.replace(Package::new("hello", "2.0-1")));
+        mirror.sync().exits(0);
+        fs::write(&store, backup).unwrap();
+        let before = Tree::read(&mirror.published());
+        for depth in [&QUICK[..], &CHECK] {
+            let repair = [depth, &["--repair"]].concat();
+            let output = mirror.run(&repair).exits(5);
+            // A quick check may not see that the metadata differs.
+            let is_said = output
+                .stdout
+                .contains("older database restored from a backup?");
+            assert!(depth == QUICK || is_said, "{output:?}");
+            Tree::read(&mirror.published()).assert_same(&before);
+        }
+        mirror.sync().exits(0);
+        // It warns of the older database.
+        mirror.run(&CHECK).exits(0);
+    }
+}
+
+/// Roots of earlier generations are in no tree any more: losing them harms no one.
+#[test]
+fn a_root_that_no_tree_has_any_more_is_not_missed() {
+    for upstream in Upstream::both() {
+        let mut mirror = scene(upstream);
+        mirror.run(&["snapshot", "delete", "--name", "s"]).exits(0);
+        let root = mirror.upstream.root();
+        let old = object(&mirror, mirror.built.tree.bytes(&root));
+        mirror.next(|upstream| upstream.replace(Package::new("hello", "2.0-1")));
+        mirror.sync().exits(0);
+        fs::remove_file(old).unwrap();
+        good(&mirror.chantal, &CHECK);
     }
 }
