@@ -165,6 +165,8 @@ impl Scene {
                 return kill_at - 1;
             }
             check(self, &after);
+            // What is left is known.
+            self.succeeds(&["db", "check", "--quick"], &after);
             self.succeeds(arguments, &after);
             compare(self, &after);
         }
