@@ -389,11 +389,12 @@ fn bits_of_the_file() {
         bad[place] ^= 1 << (seed >> 29 & 7);
         scene.put(&bad);
         let before = scene.trees();
-        for command in [PUBLISH, AGAIN, SHOW] {
+        // Publishing reads only what changes; a check reads every row.
+        for command in [PUBLISH, AGAIN, SHOW, &["db", "check", "--quick"]] {
             let output = scene.mirror.chantal.run(command);
             scene.nothing_wrong_is_published(command, &output, &before);
             match output.status.code() {
-                Some(0) => break,
+                Some(0) => {}
                 Some(5) => noticed += 1,
                 _ => panic!("round {round}, byte {place}: {output:?}"),
             }
