@@ -17,7 +17,7 @@ use super::proofs::{Proved, prove_all};
 use super::scope::{Records, Scope};
 use super::subset::Subset;
 use super::tree_finding::TreeFinding;
-use super::trees::{CopiedFile, PoolInodes, check_tree, named, of_copy};
+use super::trees::{CopiedFile, CopyPlace, PoolInodes, check_tree, named, of_copy};
 use super::uses::find_uses;
 
 /// Which files are read.
@@ -153,7 +153,7 @@ fn jobs(
     copies: Vec<Vec<CopiedFile>>,
 ) -> Result<Vec<HashJob>, CheckError> {
     let verified_at = match depth {
-        Depth::Quick => return Ok(Vec::new()),
+        Depth::Quick => HashMap::new(),
         Depth::Full | Depth::Part(_) => verified_at(storage, present)?,
     };
     let time = |object| verified_at.get(&object).copied();
@@ -165,7 +165,8 @@ fn jobs(
                 .collect();
             Some(subset.choose(&objects))
         }
-        Depth::Quick | Depth::Full => None,
+        Depth::Quick => Some(HashSet::new()),
+        Depth::Full => None,
     };
     let is_chosen = |object| {
         chosen
@@ -187,7 +188,8 @@ fn jobs(
         .collect();
     for (tree, (path, copies)) in records.trees.keys().zip(copies).enumerate() {
         let copies = copies.into_iter();
-        let copies = copies.filter(|copy| is_chosen(copy.content.object));
+        let copies = copies
+            .filter(|copy| copy.place == CopyPlace::BesidePool || is_chosen(copy.content.object));
         jobs.extend(copies.map(|copy| HashJob {
             path: path.join(&copy.path),
             expected: copy.content,

@@ -30,6 +30,16 @@ pub struct CopiedFile {
     pub path: String,
     pub content: ObjectRef,
     pub inode: u64,
+    pub place: CopyPlace,
+}
+
+/// Where a copy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyPlace {
+    /// On the file system of the pool, where a link is usual: few files have too many links, and
+    /// others are not what was published. It is read even by a quick check.
+    BesidePool,
+    OtherFileSystem,
 }
 
 /// What is in one tree.
@@ -272,6 +282,11 @@ impl Walk<'_> {
             path: name.to_owned(),
             content,
             inode: metadata.ino(),
+            place: if is_beside_pool {
+                CopyPlace::BesidePool
+            } else {
+                CopyPlace::OtherFileSystem
+            },
         });
         Ok(())
     }

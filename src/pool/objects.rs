@@ -23,6 +23,9 @@ impl Pool {
     pub(super) fn rename_into_place(&self, file: &Path, object: ObjectId) -> io::Result<()> {
         let target = self.object_path(object);
         kill_points::reach("name an object");
+        if fs::symlink_metadata(&target).is_ok_and(|found| found.is_dir()) {
+            self.put_directory_aside(&target, object)?;
+        }
         match fs::rename(file, &target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             renamed => return renamed,
@@ -32,6 +35,19 @@ impl Pool {
             layout::create_dir(directory).map_err(|error| self.explained(error))?;
         }
         fs::rename(file, &target).map_err(|error| self.explained(error))
+    }
+
+    /// A directory at the path of an object cannot be replaced by it.
+    fn put_directory_aside(&self, directory: &Path, object: ObjectId) -> io::Result<()> {
+        let aside = self.root.join(layout::DAMAGED);
+        layout::create_dir(&aside)?;
+        let aside = aside.join(format!("{}.directory", object.hex()));
+        log::warn!(
+            "{} is a directory: moved to {}",
+            directory.display(),
+            aside.display()
+        );
+        fs::rename(directory, aside)
     }
 
     /// The path from which an object is read.

@@ -260,3 +260,17 @@ fn a_copy_in_a_tree_is_enough() {
     assert!(mirror.server.requests().is_empty());
     is_mended(&mirror, &www);
 }
+
+/// One that cannot be replaced as it is must not keep the others damaged.
+#[test]
+fn a_directory_in_place_of_an_object_is_moved_away() {
+    let (mirror, www) = published(scene(Upstream::deb()));
+    let files = objects(&mirror.chantal);
+    for file in &files[1..] {
+        flip(file);
+    }
+    fs::remove_file(&files[0]).unwrap();
+    fs::create_dir(&files[0]).unwrap();
+    repair(&mirror, 0);
+    is_mended(&mirror, &www);
+}
