@@ -42,6 +42,9 @@ pub enum Name {
 
 const MISSING: &str = "missing";
 
+/// Takes the rows of a table, which may be damaged.
+pub(super) type EachRow<'a, K, V> = dyn FnMut(Transaction<(K, V)>) -> Transaction<()> + 'a;
+
 /// A consistent view of the store.
 pub struct Reader {
     pub(super) transaction: ReadTransaction,
@@ -137,20 +140,27 @@ impl Reader {
     }
 
     pub fn repositories(&self) -> Transaction<BTreeMap<RepoId, RepositoryRecord>> {
-        let table = self.transaction.open_table(tables::REPOSITORY_TO_RECORD)?;
-        table
-            .iter()?
-            .map(|row| {
-                let (key, value) = row?;
-                let key = key.value();
-                let record = self.repository_in(key, value.value())?;
-                let table = &tables::REPOSITORY_TO_RECORD;
-                Ok((tables::repository_of(table, &key, key)?, record))
-            })
-            .collect()
+        all_rows(|each| self.each_repository(each))
     }
 
-    pub(super) fn repository_in(&self, key: &str, value: &[u8]) -> Transaction<RepositoryRecord> {
+    /// Passes every row to `each`, also damaged ones.
+    pub(super) fn each_repository(
+        &self,
+        each: &mut EachRow<'_, RepoId, RepositoryRecord>,
+    ) -> Transaction<()> {
+        let table = &tables::REPOSITORY_TO_RECORD;
+        for row in self.transaction.open_table(*table)?.iter()? {
+            let (key, value) = row?;
+            let key = key.value();
+            let record = self
+                .repository_in(key, value.value())
+                .and_then(|record| Ok((tables::repository_of(table, &key, key)?, record)));
+            each(record)?;
+        }
+        Ok(())
+    }
+
+    fn repository_in(&self, key: &str, value: &[u8]) -> Transaction<RepositoryRecord> {
         let table = &tables::REPOSITORY_TO_RECORD;
         if self.version < tables::STATES_SINCE {
             let old: RepositoryRecord3 = self.json(table, &key, value)?;
@@ -328,16 +338,19 @@ impl Reader {
     }
 
     pub fn trees(&self) -> Transaction<BTreeMap<PathBuf, TreeRecord>> {
-        let table = self.transaction.open_table(tables::TREE_TO_RECORD)?;
-        table
-            .iter()?
-            .map(|row| {
-                let (key, value) = row?;
-                let key = key.value();
-                let record = self.json(&tables::TREE_TO_RECORD, &key, value.value())?;
-                Ok((tables::tree_path(key), record))
-            })
-            .collect()
+        all_rows(|each| self.each_tree(each))
+    }
+
+    /// Passes every row to `each`, also damaged ones.
+    pub(super) fn each_tree(&self, each: &mut EachRow<'_, PathBuf, TreeRecord>) -> Transaction<()> {
+        let table = &tables::TREE_TO_RECORD;
+        for row in self.transaction.open_table(*table)?.iter()? {
+            let (key, value) = row?;
+            let key = key.value();
+            let record = self.json(table, &key, value.value());
+            each(record.map(|record| (tables::tree_path(key), record)))?;
+        }
+        Ok(())
     }
 
     /// The latest syncs of a repository, newest first.
@@ -401,25 +414,29 @@ impl Reader {
 
     /// All snapshots, by repository and name.
     pub fn snapshots(&self) -> Transaction<BTreeMap<(RepoId, SnapshotName), SnapshotRecord>> {
-        let Some(table) = self.snapshots_table()? else {
-            return Ok(BTreeMap::new());
-        };
-        table
-            .iter()?
-            .map(|row| {
-                let (key, value) = row?;
-                let key = key.value();
-                let record = self.snapshot_in(key, value.value())?;
-                Ok((tables::snapshot_of(key)?, record))
-            })
-            .collect()
+        all_rows(|each| self.each_snapshot(each))
     }
 
-    pub(super) fn snapshot_in(
+    /// Passes every row to `each`, also damaged ones.
+    pub(super) fn each_snapshot(
         &self,
-        key: (&str, &str),
-        value: &[u8],
-    ) -> Transaction<SnapshotRecord> {
+        each: &mut EachRow<'_, (RepoId, SnapshotName), SnapshotRecord>,
+    ) -> Transaction<()> {
+        let Some(table) = self.snapshots_table()? else {
+            return Ok(());
+        };
+        for row in table.iter()? {
+            let (key, value) = row?;
+            let key = key.value();
+            let record = self
+                .snapshot_in(key, value.value())
+                .and_then(|record| Ok((tables::snapshot_of(key)?, record)));
+            each(record)?;
+        }
+        Ok(())
+    }
+
+    fn snapshot_in(&self, key: (&str, &str), value: &[u8]) -> Transaction<SnapshotRecord> {
         let table = &tables::SNAPSHOT_TO_RECORD;
         if self.version < tables::STATES_SINCE {
             let old: SnapshotRecord3 = self.json(table, &key, value)?;
@@ -470,6 +487,18 @@ impl Reader {
         }
         Ok(names)
     }
+}
+
+/// All rows of a table. The first damaged one is an error.
+fn all_rows<K: Ord, V>(
+    read: impl FnOnce(&mut EachRow<'_, K, V>) -> Transaction<()>,
+) -> Transaction<BTreeMap<K, V>> {
+    let mut rows = BTreeMap::new();
+    read(&mut |row| {
+        rows.extend([row?]);
+        Ok(())
+    })?;
+    Ok(rows)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use redb::ReadableTable as _;
 
 use super::error::{StoreError, Transaction, TransactionError};
-use super::reader::Reader;
+use super::reader::{EachRow, Reader};
 use super::records::{
     PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord, ValidatorRecord,
 };
@@ -104,6 +104,19 @@ impl Damaged {
             }
         }
     }
+
+    /// The rows of a table that are not damaged.
+    fn intact<K: Ord, V>(
+        &mut self,
+        read: impl FnOnce(&mut EachRow<'_, K, V>) -> Transaction<()>,
+    ) -> Transaction<BTreeMap<K, V>> {
+        let mut intact = BTreeMap::new();
+        read(&mut |row| {
+            intact.extend(self.note(row)?);
+            Ok(())
+        })?;
+        Ok(intact)
+    }
 }
 
 impl Reader {
@@ -112,9 +125,9 @@ impl Reader {
         let mut damaged = Damaged::default();
         match table {
             Table::Identity => _ = damaged.note(self.identity())?,
-            Table::Repositories => _ = self.repositories_into(&mut damaged)?,
-            Table::Snapshots => _ = self.snapshots_into(&mut damaged)?,
-            Table::Trees => _ = self.trees_into(&mut damaged)?,
+            Table::Repositories => _ = damaged.intact(|each| self.each_repository(each))?,
+            Table::Snapshots => _ = damaged.intact(|each| self.each_snapshot(each))?,
+            Table::Trees => _ = damaged.intact(|each| self.each_tree(each))?,
             Table::Manifests => self.check_manifests(&mut damaged)?,
             Table::Chunks => self.check_chunks(&mut damaged)?,
             Table::Objects => self.check_objects(&mut damaged)?,
@@ -128,67 +141,19 @@ impl Reader {
 
     /// As [`Self::repositories`], without those whose rows are damaged.
     pub fn intact_repositories(&self) -> Transaction<BTreeMap<RepoId, RepositoryRecord>> {
-        self.repositories_into(&mut Damaged::default())
+        Damaged::default().intact(|each| self.each_repository(each))
     }
 
     /// As [`Self::snapshots`], without those whose rows are damaged.
     pub fn intact_snapshots(
         &self,
     ) -> Transaction<BTreeMap<(RepoId, SnapshotName), SnapshotRecord>> {
-        self.snapshots_into(&mut Damaged::default())
+        Damaged::default().intact(|each| self.each_snapshot(each))
     }
 
     /// As [`Self::trees`], without those whose rows are damaged.
     pub fn intact_trees(&self) -> Transaction<BTreeMap<PathBuf, TreeRecord>> {
-        self.trees_into(&mut Damaged::default())
-    }
-
-    fn repositories_into(
-        &self,
-        damaged: &mut Damaged,
-    ) -> Transaction<BTreeMap<RepoId, RepositoryRecord>> {
-        let table = &tables::REPOSITORY_TO_RECORD;
-        let rows = self.transaction.open_table(*table)?;
-        let mut intact = BTreeMap::new();
-        for row in rows.iter()? {
-            let (key, value) = row?;
-            let key = key.value();
-            let record = self
-                .repository_in(key, value.value())
-                .and_then(|record| Ok((tables::repository_of(table, &key, key)?, record)));
-            intact.extend(damaged.note(record)?);
-        }
-        Ok(intact)
-    }
-
-    fn snapshots_into(
-        &self,
-        damaged: &mut Damaged,
-    ) -> Transaction<BTreeMap<(RepoId, SnapshotName), SnapshotRecord>> {
-        let rows = self.transaction.open_table(tables::SNAPSHOT_TO_RECORD)?;
-        let mut intact = BTreeMap::new();
-        for row in rows.iter()? {
-            let (key, value) = row?;
-            let key = key.value();
-            let record = self
-                .snapshot_in(key, value.value())
-                .and_then(|record| Ok((tables::snapshot_of(key)?, record)));
-            intact.extend(damaged.note(record)?);
-        }
-        Ok(intact)
-    }
-
-    fn trees_into(&self, damaged: &mut Damaged) -> Transaction<BTreeMap<PathBuf, TreeRecord>> {
-        let rows = self.transaction.open_table(tables::TREE_TO_RECORD)?;
-        let mut intact = BTreeMap::new();
-        for row in rows.iter()? {
-            let (key, value) = row?;
-            let key = key.value();
-            let record = self.json(&tables::TREE_TO_RECORD, &key, value.value());
-            let record = record.map(|record| (tables::tree_path(key), record));
-            intact.extend(damaged.note(record)?);
-        }
-        Ok(intact)
+        Damaged::default().intact(|each| self.each_tree(each))
     }
 
     fn check_manifests(&self, damaged: &mut Damaged) -> Transaction<()> {
