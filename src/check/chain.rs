@@ -31,7 +31,7 @@ use crate::time::utc;
 use super::indexes::{Completeness, Reading, check_indexes, match_files, report_unlisted};
 use super::listing::{Contents, Listing};
 use super::proof::{ProblemKind, Proof, ProofError, Verdict};
-use super::roots::{OpenRoot, RootFiles, RootProof, WeakSignatures};
+use super::roots::{OpenRoot, RootFiles, RootProof, WeakSignatures, read};
 use super::source::{ProofSource, read_small, read_unsized};
 
 /// What a proof believes.
@@ -433,12 +433,8 @@ impl Prover<'_> {
     fn check_client_keys(&mut self, contents: &Contents, keyring: &Keyring) {
         let trusted = keyring.fingerprints();
         for entry in &contents.keys {
-            let bytes = match read_small(self.source, entry.content()) {
-                Ok(bytes) => bytes,
-                Err(damage) => {
-                    self.proof.damage(entry, damage);
-                    continue;
-                }
+            let Some(bytes) = read(self.source, entry, &mut self.proof) else {
+                continue;
             };
             let what = match Keyring::parse(&bytes, entry.path.as_str()) {
                 Err(error) => error.to_string(),

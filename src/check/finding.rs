@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::digest::ObjectId;
+use crate::digest::{ObjectId, ObjectRef};
 use crate::manifest::{Package, Role};
 use crate::names::{RepoId, SnapshotName};
 use crate::rel_path::RelPath;
@@ -46,6 +46,17 @@ impl Damage {
             Some(errno) => Self::Unreadable { errno },
             // Not a regular file.
             None => Self::Missing,
+        }
+    }
+
+    /// Compares a file that was read to its end with what it should be.
+    pub fn compare(expected: ObjectRef, got: ObjectId, size: u64) -> Result<(), Self> {
+        if size != expected.size {
+            Err(Self::Size { got: size })
+        } else if got != expected.object {
+            Err(Self::Digest { got })
+        } else {
+            Ok(())
         }
     }
 }

@@ -159,14 +159,7 @@ fn hash_file(
             Err(error) => return Ok(Err(Damage::of_error(&error))),
         }
     }
-    let (got, _): (ObjectId, _) = hasher.finish();
-    Ok(if length != job.expected.size {
-        Err(Damage::Size { got: length })
-    } else if got != job.expected.object {
-        Err(Damage::Digest { got })
-    } else {
-        Ok(())
-    })
+    Ok(Damage::compare(job.expected, hasher.finish().0, length))
 }
 
 fn open(job: &HashJob) -> io::Result<std::fs::File> {

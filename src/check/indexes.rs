@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::BufReader;
 
 use crate::digest::{Digest, ObjectId, ObjectRef};
-use crate::format::compression::Compression;
 use crate::format::{self, FormatError, Index, Reference, Variant};
 use crate::manifest::Entry;
 use crate::pool::BUFFER;
@@ -88,7 +87,7 @@ pub fn check_indexes<'r>(
             if !is_good || !index.kind.names_files() {
                 continue;
             }
-            let cost = |variant: &Variant| cost_of_reading(variant.compression);
+            let cost = |variant: &Variant| variant.compression.cost_of_reading();
             if present
                 .get(place)
                 .is_none_or(|other| cost(variant) < cost(other.variant))
@@ -336,14 +335,4 @@ fn matches(
     source.interrupted()?;
     let digest = digest_of(source, content, declared.algorithm());
     Ok(digest.map(|digest| digest == *declared))
-}
-
-const fn cost_of_reading(compression: Compression) -> u8 {
-    match compression {
-        Compression::Plain => 0,
-        Compression::Zstd => 1,
-        Compression::Gzip => 2,
-        Compression::Xz => 3,
-        Compression::Bzip2 => 4,
-    }
 }

@@ -16,10 +16,10 @@
 //!
 //! - A quick check looks at the presence and size of every needed object, at every row of the
 //!   database, at every file of the published trees, and proves the chains ([`chain`]) from the
-//!   bytes of roots, signatures, keys and indexes. It reads files of trees that should be links and
-//!   are not. A full one also hashes every object, and the
-//!   files of trees that are copies on another file system. A part of the objects can be hashed
-//!   every night: the ones that were verified longest ago come first.
+//!   bytes of roots, signatures, keys and indexes. It also reads files of trees that are copies
+//!   although links are possible. A full one hashes every object, and the files of trees on other
+//!   file systems. A part of the objects can be hashed every night: the ones that were verified
+//!   longest ago come first.
 //! - A finding never ends a check: what else can be checked still is. One row of the database, one
 //!   file or one tree that is damaged hides no other.
 //! - The storage is locked like by a sync: other commands work meanwhile, and nothing that is needed

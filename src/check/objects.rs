@@ -76,8 +76,8 @@ pub fn needed_objects(
     Ok(objects)
 }
 
-/// The objects of the files that a tree retains from earlier generations: not of their roots and of
-/// indexes that have other content by now, which nobody can see any more.
+/// The objects of the files that a tree retains from earlier generations. Their roots, and indexes
+/// that were replaced under the same name, are not published any more.
 fn retained_objects(reader: &Reader, tree: &TreeRecord) -> Transaction<Vec<(ObjectId, u64)>> {
     let Some(manifest) = tree.manifest.filter(|_| !tree.earlier.is_empty()) else {
         return Ok(Vec::new());

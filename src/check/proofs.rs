@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::digest::ObjectId;
 use crate::names::{RepoId, SnapshotName};
 use crate::storage::Storage;
-use crate::store::records::{SnapshotRecord, StateRecord, TreeRecord};
+use crate::store::records::{MergeSource, SnapshotRecord, StateRecord, TreeRecord};
 
 use super::chain::{EarlierRoot, Origin, Trust, TrustedKeyring, prove};
 use super::error::CheckError;
@@ -183,8 +183,9 @@ fn add_snapshot<'a>(
 /// The sources of a merge that are still what they were.
 fn merge_origin(records: &Records, merge: &SnapshotRecord) -> Origin {
     let (mut sources, mut missing) = (Vec::new(), Vec::new());
-    for name in &merge.merged_from {
-        match source_of_merge(records, name, merge.created_at) {
+    for (name, source) in merge.sources() {
+        let manifest = source.and_then(|source| manifest_of(records, source, merge.created_at));
+        match manifest {
             Some(manifest) => sources.push(manifest),
             None => missing.push(name.clone()),
         }
@@ -192,14 +193,16 @@ fn merge_origin(records: &Records, merge: &SnapshotRecord) -> Origin {
     Origin::Merge { sources, missing }
 }
 
-fn source_of_merge(records: &Records, name: &str, merged_at: i64) -> Option<ObjectId> {
-    let (repository, name) = name.split_once('/')?;
-    let repository = RepoId::parse(repository).ok()?;
-    if name == SnapshotName::LATEST {
+/// The manifest of a source, if it is still the one that was merged.
+fn manifest_of(records: &Records, source: MergeSource, merged_at: i64) -> Option<ObjectId> {
+    let MergeSource {
+        repository,
+        snapshot,
+    } = source;
+    let Some(name) = snapshot else {
         let record = records.repositories.get(&repository)?;
         return (record.state.synced_at <= merged_at).then_some(record.state.manifest);
-    }
-    let name = SnapshotName::parse(name).ok()?;
+    };
     let record = records.snapshots.get(&(repository, name))?;
     // Otherwise it was deleted, and its name was used again.
     (record.created_at <= merged_at).then_some(record.state.manifest)

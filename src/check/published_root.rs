@@ -14,7 +14,7 @@ use crate::store::records::TreeRecord;
 use super::indexes::check_indexes;
 use super::listing::Contents;
 use super::proof::{ProblemKind, Proof, ProofError};
-use super::roots::OpenRoot;
+use super::roots::{OpenRoot, read, report};
 use super::source::{ProofSource, read_small};
 
 /// What is believed of the keys that sign generated roots.
@@ -170,14 +170,7 @@ fn open(
         };
         let verified = match &keyring {
             Some(keyring) => verify(keyring, &form, &bytes, signed.as_deref(), keys.now)
-                .map_err(|error| {
-                    let kind = if error.is_revocation() {
-                        ProblemKind::Untrusted
-                    } else {
-                        ProblemKind::Signature
-                    };
-                    proof.problem(kind, Some(form.path()), error.to_string());
-                })
+                .map_err(|error| report(form.path(), &error, proof))
                 .ok()?,
             None => Trusted::of_state(root_text(&form, &bytes).ok()?),
         };
@@ -224,12 +217,6 @@ fn signature_of<'e>(
         RootSource::Inline { .. } => None,
         RootSource::Detached { signature, .. } => entry(signature),
     }
-}
-
-fn read(source: &dyn ProofSource, entry: &Entry, proof: &mut Proof) -> Option<Vec<u8>> {
-    read_small(source, entry.content())
-        .map_err(|damage| proof.damage(entry, damage))
-        .ok()
 }
 
 /// Our key may have expired since: what it signed stays published.

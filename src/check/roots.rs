@@ -65,13 +65,7 @@ impl RootFiles<'_> {
             proof.problem(ProblemKind::Root, record.path.as_ref(), what);
             return None;
         };
-        let bytes = match read_small(self.source, entry.content()) {
-            Ok(bytes) => bytes,
-            Err(damage) => {
-                proof.damage(entry, damage);
-                return None;
-            }
-        };
+        let bytes = read(self.source, entry, proof)?;
         let trusted = self.verify(&source, bytes, how, proof)?;
         let selected = self.format.everything(source.path());
         let root = match selected.open_root(&trusted) {
@@ -141,13 +135,7 @@ impl RootFiles<'_> {
             RootSource::Detached { signature, .. } => Some(signature),
         };
         let signed = match signature.map(|path| self.entry(path)) {
-            Some(Some(entry)) => match read_small(self.source, entry.content()) {
-                Ok(bytes) => Some(bytes),
-                Err(damage) => {
-                    proof.damage(entry, damage);
-                    return None;
-                }
-            },
+            Some(Some(entry)) => Some(read(self.source, entry, proof)?),
             Some(None) => {
                 let what = "the signature of the root is not in the manifest";
                 proof.problem(ProblemKind::Signature, signature, what);
@@ -211,9 +199,8 @@ impl RootFiles<'_> {
         let Some(entry) = self.entry(path) else {
             return;
         };
-        let bytes = match read_small(self.source, entry.content()) {
-            Ok(bytes) => bytes,
-            Err(damage) => return proof.damage(entry, damage),
+        let Some(bytes) = read(self.source, entry, proof) else {
+            return;
         };
         if !is_same_text(&bytes, trusted.bytes()) {
             proof.problem(
@@ -227,9 +214,8 @@ impl RootFiles<'_> {
         else {
             return;
         };
-        let signed = match read_small(self.source, signature.content()) {
-            Ok(signed) => signed,
-            Err(damage) => return proof.damage(signature, damage),
+        let Some(signed) = read(self.source, signature, proof) else {
+            return;
         };
         let verify =
             |keyring: &Keyring| keyring.verify_detached(bytes.clone(), &signed, path.as_str(), at);
@@ -237,6 +223,13 @@ impl RootFiles<'_> {
             report(&signature.path, &error, proof);
         }
     }
+}
+
+/// The bytes of a small file. `None` if it is damaged, which is reported.
+pub fn read(source: &dyn ProofSource, entry: &Entry, proof: &mut Proof) -> Option<Vec<u8>> {
+    read_small(source, entry.content())
+        .map_err(|damage| proof.damage(entry, damage))
+        .ok()
 }
 
 /// The root as it was recorded.
@@ -275,7 +268,8 @@ fn verify_as_configured(
     Ok(trusted)
 }
 
-fn report(path: &RelPath, error: &VerifyError, proof: &mut Proof) {
+/// Reports a signature that is not good.
+pub fn report(path: &RelPath, error: &VerifyError, proof: &mut Proof) {
     let kind = if error.is_revocation() {
         ProblemKind::Untrusted
     } else {

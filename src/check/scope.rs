@@ -78,8 +78,7 @@ impl Records {
         }
         for (path, tree) in &self.trees {
             // Of earlier generations only some files are needed.
-            let staged = tree.staging.as_ref().map(|staging| staging.manifest);
-            let manifests = tree.manifest.into_iter().chain(staged);
+            let manifests = tree.manifest.into_iter().chain(tree.staged());
             all.extend(manifests.map(|manifest| (path.display().to_string(), manifest)));
         }
         all
@@ -91,15 +90,4 @@ impl Records {
         let states = states.chain(self.snapshots.values().map(|record| &record.state));
         states.filter_map(|state| state.keyring).collect()
     }
-}
-
-/// The manifests whose files are in a tree, or will be after an interrupted publishing.
-pub fn manifests_of(tree: &TreeRecord) -> Vec<ObjectId> {
-    let earlier = tree.earlier.iter().map(|generation| generation.manifest);
-    let staged = tree.staging.as_ref().map(|staging| staging.manifest);
-    tree.manifest
-        .into_iter()
-        .chain(earlier)
-        .chain(staged)
-        .collect()
 }

@@ -7,7 +7,7 @@ use crate::digest::{Algorithm, Digest, Hasher, ObjectId, ObjectRef};
 use crate::interrupt::Interrupted;
 use crate::manifest::Entry;
 use crate::names::RepoId;
-use crate::pool::{BUFFER, SMALL_MAX};
+use crate::pool::{BUFFER, SMALL_MAX, hash};
 use crate::regular_file;
 use crate::storage::Storage;
 use crate::store::StoreError;
@@ -87,7 +87,7 @@ fn read_file(source: &dyn ProofSource, object: ObjectId) -> Result<Vec<u8>, Dama
 /// The bytes of a small object, such as a root or a key, which are those that its name says.
 pub fn read_small(source: &dyn ProofSource, content: ObjectRef) -> Result<Vec<u8>, Damage> {
     let bytes = read_file(source, content.object)?;
-    compare(content, ObjectId::of(&bytes), bytes.len() as u64).map(|()| bytes)
+    Damage::compare(content, ObjectId::of(&bytes), bytes.len() as u64).map(|()| bytes)
 }
 
 /// Another digest of an object.
@@ -101,31 +101,7 @@ pub fn digest_of(
     let mut hasher = Hasher::new(algorithm);
     let size = hash(&mut file, &mut hasher).map_err(|error| Damage::of_error(&error))?;
     let (object, digest) = hasher.finish();
-    compare(content, object, size).map(|()| digest)
-}
-
-fn compare(expected: ObjectRef, got: ObjectId, size: u64) -> Result<(), Damage> {
-    if size != expected.size {
-        Err(Damage::Size { got: size })
-    } else if got != expected.object {
-        Err(Damage::Digest { got })
-    } else {
-        Ok(())
-    }
-}
-
-fn hash(reader: &mut dyn Read, hasher: &mut Hasher) -> io::Result<u64> {
-    let mut buffer = vec![0; BUFFER];
-    let mut length = 0;
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(length),
-            read => {
-                hasher.update(&buffer[..read]);
-                length += read as u64;
-            }
-        }
-    }
+    Damage::compare(content, object, size).map(|()| digest)
 }
 
 /// Reads an object and computes its digest meanwhile.
@@ -158,7 +134,7 @@ impl<'a> HashingReader<'a> {
         }
         match self.failed {
             Some(damage) => Err(damage),
-            None => compare(content, self.hasher.finish().0, self.length),
+            None => Damage::compare(content, self.hasher.finish().0, self.length),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Compares published trees with their manifests, by inode: no file is read. Files that are no links
-//! to the pool are returned, so that a full check can read them.
+//! Compares published trees with their manifests, by inode. Files that are no links to the pool are
+//! returned: they can only be compared by reading them.
 //!
 //! Trees are not locked: a publishing may replace one meanwhile. What seems wrong counts only if the
 //! record of the tree did not change, otherwise the tree is compared again.
@@ -246,13 +246,12 @@ impl Walk<'_> {
         let here = (metadata.dev(), metadata.ino());
         let name = path.to_str();
         let Some((name, content)) = name.and_then(|name| self.unseen.remove_entry(name)) else {
-            let is_of_pool = metadata.is_file() && self.pool.holds(here)?;
             let is_left = name.is_some_and(|name| self.possible.has(name));
             if is_left && metadata.is_file() {
                 self.has_leftovers = true;
                 return Ok(());
             }
-            let damage = if is_of_pool {
+            let damage = if metadata.is_file() && self.pool.holds(here)? {
                 TreeDamage::Unlisted
             } else {
                 TreeDamage::Foreign

@@ -12,7 +12,7 @@ use crate::store::{RowDamage, StoreError};
 
 use super::error::CheckError;
 use super::finding::{ObjectUse, Owner};
-use super::scope::{Records, manifests_of};
+use super::scope::Records;
 
 /// The file name in the uses of a keyring, which no manifest lists.
 const KEYRING: &str = "keyring";
@@ -39,7 +39,7 @@ pub fn find_uses(
         search.state(repository, &record.state, Some(name))?;
     }
     for (path, tree) in &records.trees {
-        for manifest in manifests_of(tree) {
+        for manifest in tree.promised().chain(tree.staged()) {
             if !published.contains(&manifest) {
                 search.manifest(&tree.repository, &Owner::Tree(path.clone()), manifest)?;
             }

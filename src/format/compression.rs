@@ -67,6 +67,17 @@ impl Compression {
             .unwrap_or((path, Self::Plain))
     }
 
+    /// Orders the forms of an index: a smaller one is faster to read.
+    pub const fn cost_of_reading(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::Zstd => 1,
+            Self::Gzip => 2,
+            Self::Xz => 3,
+            Self::Bzip2 => 4,
+        }
+    }
+
     /// The file name suffix.
     pub const fn suffix(self) -> &'static str {
         match self {

@@ -46,6 +46,6 @@ pub use damaged::DamagedFile;
 pub use error::{PoolError, exit_of_io};
 pub use incoming::{Begin, Incoming};
 pub use marker::{Marker, Owner};
-pub use objects::BUFFER;
+pub use objects::{BUFFER, hash};
 pub use partials::{Held, Partial, PartialKind};
 pub use place::Pool;

@@ -1,6 +1,6 @@
 //! The objects of a pool by name: opened, measured, hashed, compared.
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -138,10 +138,7 @@ impl Pool {
         if self.size_of(object)?.is_none() {
             return Ok(None);
         }
-        let mut reader = HashingReader {
-            file: self.open_object(object)?,
-            hasher: Hasher::new(Algorithm::Sha256),
-        };
+        let mut reader = HashingReader::new(self.open_object(object)?);
         let result = read(&mut reader);
         let HashingReader { file, hasher } = &mut reader;
         match hash(&mut file.file(), hasher) {
@@ -155,19 +152,10 @@ impl Pool {
     /// Copies an object to a new file. Returns the digest of the copied bytes. Fails if the file
     /// exists.
     pub fn copy_object(&self, object: ObjectId, target: &Path) -> io::Result<ObjectId> {
-        let mut from = self.open_object(object)?;
+        let mut reader = HashingReader::new(self.open_object(object)?);
         let mut to = fs::File::create_new(target)?;
-        let mut hasher = Hasher::new(object.digest().algorithm());
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            match from.read(&mut buffer)? {
-                0 => return Ok(hasher.finish().0),
-                read => {
-                    hasher.update(&buffer[..read]);
-                    to.write_all(&buffer[..read])?;
-                }
-            }
-        }
+        io::copy(&mut BufReader::with_capacity(BUFFER, &mut reader), &mut to)?;
+        Ok(reader.hasher.finish().0)
     }
 
     /// Whether the file at `path` is a link to an object or has the same content. The size is
@@ -208,6 +196,15 @@ struct HashingReader {
     hasher: Hasher,
 }
 
+impl HashingReader {
+    fn new(file: fs::File) -> Self {
+        Self {
+            file,
+            hasher: Hasher::new(Algorithm::Sha256),
+        }
+    }
+}
+
 impl Read for HashingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
@@ -225,7 +222,7 @@ pub fn is_damage(error: &io::Error) -> bool {
 }
 
 /// Reads to the end and updates the hasher; returns the number of bytes read.
-pub fn hash(reader: &mut impl Read, hasher: &mut Hasher) -> io::Result<u64> {
+pub fn hash(reader: &mut (impl Read + ?Sized), hasher: &mut Hasher) -> io::Result<u64> {
     let mut buffer = vec![0; BUFFER];
     let mut length = 0;
     loop {

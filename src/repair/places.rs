@@ -161,8 +161,7 @@ fn holders(reader: &Reader) -> Transaction<BTreeMap<ObjectId, BTreeSet<Holder>>>
         }
     }
     for (path, tree) in reader.trees()? {
-        let earlier = tree.earlier.iter().map(|generation| generation.manifest);
-        for manifest in tree.manifest.into_iter().chain(earlier) {
+        for manifest in tree.promised() {
             let (path, repository) = (path.clone(), tree.repository.clone());
             others.push((manifest, Holder::Tree { path, repository }));
         }
@@ -180,24 +179,19 @@ fn add_sources(
     seen: &mut BTreeSet<String>,
     sources: &mut BTreeSet<RepoId>,
 ) {
-    for source in &merge.merged_from {
-        let Some((repository, name)) = source.split_once('/') else {
+    for (name, source) in merge.sources() {
+        let Some(source) = source.filter(|_| seen.insert(name.clone())) else {
             continue;
         };
-        let Ok(repository) = RepoId::parse(repository) else {
-            continue;
-        };
-        if !seen.insert(source.clone()) {
-            continue;
-        }
-        let snapshot = SnapshotName::parse(name).ok();
-        let snapshot = snapshot.and_then(|name| snapshots.get(&(repository.clone(), name)));
-        match snapshot {
+        let key = source
+            .snapshot
+            .map(|name| (source.repository.clone(), name));
+        match key.and_then(|key| snapshots.get(&key)) {
             Some(merge) if !merge.merged_from.is_empty() => {
                 add_sources(snapshots, merge, seen, sources);
             }
             _ => {
-                sources.insert(repository);
+                sources.insert(source.repository);
             }
         }
     }

@@ -19,7 +19,6 @@ use std::io::{self, BufRead};
 
 use crate::digest::{Digest, ObjectId, ObjectRef};
 use crate::exit::Exit;
-use crate::format::compression::Compression;
 use crate::format::{FormatError, Index, Root, Selected, Variant};
 use crate::manifest::{Entry, Role};
 use crate::openpgp::{Trusted, VerifyError};
@@ -181,19 +180,9 @@ fn retain_present(
     });
     index
         .variants
-        .sort_by_key(|variant| cost_of_reading(variant.compression));
+        .sort_by_key(|variant| variant.compression.cost_of_reading());
 }
 
 fn is_metadata(entry: &Entry) -> bool {
     matches!(entry.role, Role::Root | Role::Index)
-}
-
-const fn cost_of_reading(compression: Compression) -> u8 {
-    match compression {
-        Compression::Plain => 0,
-        Compression::Zstd => 1,
-        Compression::Gzip => 2,
-        Compression::Xz => 3,
-        Compression::Bzip2 => 4,
-    }
 }

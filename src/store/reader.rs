@@ -480,8 +480,7 @@ impl Reader {
                 repository: tree.repository.clone(),
                 snapshot: tree.snapshot.clone(),
             };
-            let staged = tree.staging.as_ref().map(|staging| staging.manifest);
-            for manifest in tree.manifests().chain(staged) {
+            for manifest in tree.manifests().chain(tree.staged()) {
                 names.push((name(), manifest));
             }
         }

@@ -75,9 +75,7 @@ impl Upstream {
                 settings.clone(),
             ))),
         };
-        let own = repository
-            .bandwidth_limit
-            .map(|rate| Arc::new(Limiter::new(rate.get())));
+        let own = Limiter::shared(repository.bandwidth_limit);
         Ok(Self {
             source,
             settings,

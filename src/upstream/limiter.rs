@@ -1,6 +1,7 @@
 //! A bandwidth limit that several downloads share.
 
-use std::sync::Mutex;
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::threads::lock;
@@ -18,6 +19,11 @@ impl Limiter {
             bytes_per_second: bytes_per_second.max(1),
             paid_until: Mutex::new(Instant::now()),
         }
+    }
+
+    /// A limiter for several downloads, if there is a limit in bytes a second.
+    pub fn shared(limit: Option<NonZeroU64>) -> Option<Arc<Self>> {
+        limit.map(|rate| Arc::new(Self::new(rate.get())))
     }
 
     /// Bytes a second.

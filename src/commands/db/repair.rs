@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::check::{self, CheckOutcome, Depth, Scope, TreeDamage, TreeFinding};
 use crate::commands::Context;
@@ -30,8 +29,7 @@ pub fn repair_findings(
 ) -> Result<(RepairResult, usize), Error> {
     let config = context.config;
     let workers = threads::pool("download", config.download.workers)?;
-    let limit = config.download.bandwidth_limit;
-    let limiter = limit.map(|rate| Arc::new(Limiter::new(rate.get())));
+    let limiter = Limiter::shared(config.download.bandwidth_limit);
     let repair_context = RepairContext {
         config,
         storage: &storage,

@@ -1,6 +1,6 @@
 //! `chantal repo sync`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::cli::RepoSync;
 use crate::commands::{Context, Failure, conclude, publish, requester, snapshot};
@@ -24,11 +24,7 @@ pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
         Storage::open_to_sync(context.config, &requester)?
     };
     let workers = threads::pool("download", context.config.download.workers)?;
-    let limiter = context
-        .config
-        .download
-        .bandwidth_limit
-        .map(|rate| Arc::new(Limiter::new(rate.get())));
+    let limiter = Limiter::shared(context.config.download.bandwidth_limit);
     let run = RepositorySync {
         sync: sync::SyncContext {
             config: context.config,

@@ -14,7 +14,7 @@ use crate::digest::{self, ObjectId};
 use crate::names::{RepoId, SnapshotName};
 use crate::rel_path::RelPath;
 
-pub use state::{RepositoryRecord, RootRecord, SnapshotRecord, StateRecord};
+pub use state::{MergeSource, RepositoryRecord, RootRecord, SnapshotRecord, StateRecord};
 pub use until_version_3::{RepositoryRecord3, SnapshotRecord3};
 
 /// The identity of a store and its pool.
@@ -172,6 +172,11 @@ impl TreeRecord {
     /// The manifests of all files that chantal may have put into the tree, the current one first.
     pub fn manifests(&self) -> impl Iterator<Item = ObjectId> {
         self.promised().chain(self.unfinished.iter().copied())
+    }
+
+    /// The manifest that a run is publishing, or was when it was killed.
+    pub fn staged(&self) -> Option<ObjectId> {
+        self.staging.as_ref().map(|staging| staging.manifest)
     }
 
     /// The manifest of the state or snapshot that it shows, even if its root was generated.

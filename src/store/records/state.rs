@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::ObjectId;
+use crate::names::{RepoId, SnapshotName};
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 
@@ -165,4 +166,34 @@ pub struct SnapshotRecord {
     /// The states that it was merged from, each as `REPOSITORY/NAME`; empty if it was not merged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged_from: Vec<String>,
+}
+
+/// A state that a snapshot was merged from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeSource {
+    pub repository: RepoId,
+    /// `None` for the state of the repository at that time.
+    pub snapshot: Option<SnapshotName>,
+}
+
+impl SnapshotRecord {
+    /// The sources of a merge with their recorded names; `None` for what cannot be a name.
+    pub fn sources(&self) -> impl Iterator<Item = (&String, Option<MergeSource>)> {
+        self.merged_from
+            .iter()
+            .map(|name| (name, MergeSource::parse(name)))
+    }
+}
+
+impl MergeSource {
+    fn parse(name: &str) -> Option<Self> {
+        let (repository, name) = name.split_once('/')?;
+        Some(Self {
+            repository: RepoId::parse(repository).ok()?,
+            snapshot: match name {
+                SnapshotName::LATEST => None,
+                name => Some(SnapshotName::parse(name).ok()?),
+            },
+        })
+    }
 }
