@@ -11,6 +11,7 @@ use fs_err as fs;
 use super::error::PublishError;
 use crate::kill_points;
 use crate::regular_file::{is_absent, named};
+use crate::rel_path::RelPath;
 use crate::store::records::DirectoryId;
 
 /// The identity of a directory; `None` if it does not exist.
@@ -116,6 +117,30 @@ pub fn make_parents(tree: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
+}
+
+/// Creates the missing directories above a file in a tree. Nothing is written through a symbolic
+/// link.
+pub fn make_parents_below(tree: &Path, file: &RelPath) -> io::Result<()> {
+    let mut missing = Vec::new();
+    let mut next = file.parent();
+    while let Some(directory) = next {
+        let path = directory.below(tree);
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => {
+                let why = format!("{} is not a directory", path.display());
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, why));
+            }
+            Err(error) if is_absent(&error) => missing.push(path),
+            Err(error) => return Err(error),
+        }
+        next = directory.parent();
+    }
+    missing
+        .iter()
+        .rev()
+        .try_for_each(|path| make_directory(path))
 }
 
 /// Removes a directory with its contents, if it exists.

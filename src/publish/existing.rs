@@ -126,15 +126,20 @@ pub fn path_state(tree: &Path, record: Option<&TreeRecord>) -> Result<PathState,
 fn check_recorded(
     tree: &LockedTree<'_>,
     prepared: &PreparedRequest<'_>,
-    mut record: TreeRecord,
+    record: TreeRecord,
     here: DirectoryId,
 ) -> Result<Inspection, PublishError> {
     let modified_at = modified_at(&fs::symlink_metadata(tree.path)?);
-    if record.directory.is_some() && record.settled_at == Some(modified_at) {
-        return adopt(tree, record, here);
+    let settled_at = record.settled_at;
+    let published = |existing| Inspection {
+        existing,
+        extra_files: ExtraFiles::None,
+    };
+    if record.directory.is_some() && settled_at == Some(modified_at) {
+        return adopt(tree, record, here, settled_at).map(published);
     }
     let is_done = prepared.request.mode == PublishMode::IfChanged && prepared.is_shown_by(&record);
-    let comparison = match record.settled_at {
+    let comparison = match settled_at {
         Some(_) if !is_done => Comparison::Content,
         // Written by an older version, or nothing is going to change: every sync comes here while
         // there is a foreign file at the top.
@@ -142,12 +147,11 @@ fn check_recorded(
     };
     let is_complete = is_complete(tree.storage, tree.path, &record, comparison)?;
     if is_done && is_complete {
-        return adopt(tree, record, here);
+        return adopt(tree, record, here, settled_at).map(published);
     }
     let extra_files = find_extra_files(tree.storage, tree.path, &record)?;
     if is_complete && extra_files == ExtraFiles::None {
-        record.settled_at = Some(modified_at);
-        return adopt(tree, record, here);
+        return adopt(tree, record, here, Some(modified_at)).map(published);
     }
     log::debug!(
         "{}: files differ from those that were published last: publishing it again",
@@ -163,26 +167,28 @@ fn check_recorded(
 /// Takes the directory for the recorded tree.
 fn adopt(
     tree: &LockedTree<'_>,
-    mut record: TreeRecord,
+    record: TreeRecord,
     here: DirectoryId,
-) -> Result<Inspection, PublishError> {
-    let known = tree.record()?;
-    // It is recorded for the first time, or the device number of its disk has changed.
-    record.directory = Some(here);
-    if known.as_ref() != Some(&record) {
-        tree.put_record(&record)?;
+    settled_at: Option<i64>,
+) -> Result<Existing, PublishError> {
+    // Otherwise it is recorded for the first time, or the device number of its disk has changed.
+    let is_recorded = record.directory == Some(here) && record.settled_at == settled_at;
+    let adopted = TreeRecord {
+        directory: Some(here),
+        settled_at,
+        ..record
+    };
+    if !is_recorded {
+        tree.put_record(&adopted)?;
     }
-    Ok(Inspection {
-        existing: Existing::Published(record),
-        extra_files: ExtraFiles::None,
-    })
+    Ok(Existing::Published(adopted))
 }
 
 /// Handles a directory that was restored from a backup, copied or moved: its files are compared
 /// before it is adopted.
 fn check_moved(
     tree: &LockedTree<'_>,
-    mut record: TreeRecord,
+    record: TreeRecord,
     here: DirectoryId,
 ) -> Result<Inspection, PublishError> {
     let extra_files = find_extra_files(tree.storage, tree.path, &record)?;
@@ -210,10 +216,8 @@ fn check_moved(
         );
     }
     let existing = if is_whole {
-        record.directory = Some(here);
-        record.settled_at = Some(modified_at(&fs::symlink_metadata(tree.path)?));
-        tree.put_record(&record)?;
-        Existing::Published(record)
+        let settled_at = modified_at(&fs::symlink_metadata(tree.path)?);
+        adopt(tree, record, here, Some(settled_at))?
     } else {
         Existing::Unrecorded(Some(record))
     };

@@ -12,7 +12,7 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::io::Errno;
 
-use super::directory::{identity, make_directory, modified_at, remove, settle};
+use super::directory::{identity, make_directory, make_parents_below, modified_at, remove, settle};
 use super::error::PublishError;
 use super::existing::is_missing;
 use super::layout::{Layout, LayoutFile};
@@ -21,7 +21,7 @@ use super::tree::{LockWait, LockedTree};
 use crate::digest::{ObjectId, ObjectRef};
 use crate::manifest::Role;
 use crate::pool::Pool;
-use crate::regular_file::{is_absent, named};
+use crate::regular_file::named;
 use crate::rel_path::RelPath;
 use crate::storage::Storage;
 use crate::store::records::TreeRecord;
@@ -165,7 +165,7 @@ fn replace(
         });
     }
     link_or_copy(pool, object, good)?;
-    make_parents(tree, file)?;
+    make_parents_below(tree.path, file)?;
     Ok(fs::rename(good, file.below(tree.path))?)
 }
 
@@ -186,28 +186,4 @@ fn link_or_copy(pool: &Pool, object: ObjectId, target: &Path) -> io::Result<()> 
     copy.file()
         .set_modified(fs::metadata(&source)?.modified()?)?;
     copy.sync_all()
-}
-
-/// Creates the missing directories above a file in the tree. Nothing is written through a symbolic
-/// link.
-fn make_parents(tree: &LockedTree<'_>, file: &RelPath) -> io::Result<()> {
-    let mut missing = Vec::new();
-    let mut next = file.parent();
-    while let Some(directory) = next {
-        let path = directory.below(tree.path);
-        match fs::symlink_metadata(&path) {
-            Ok(found) if found.is_dir() => {}
-            Ok(_) => {
-                let why = format!("{} is not a directory", path.display());
-                return Err(io::Error::new(io::ErrorKind::NotADirectory, why));
-            }
-            Err(error) if is_absent(&error) => missing.push(path),
-            Err(error) => return Err(error),
-        }
-        next = directory.parent();
-    }
-    missing
-        .iter()
-        .rev()
-        .try_for_each(|path| make_directory(path))
 }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::changes::TreeChanges;
-use super::directory::{self, identity, is_empty, make_directory, make_parents, remove};
+use super::directory::{self, identity, is_empty, make_directory, make_parents_below, remove};
 use super::error::PublishError;
 use super::exchange;
 use super::recover;
@@ -100,10 +100,8 @@ impl Update<'_> {
             tree.put_record(&self.unfinished(staged))?;
         }
         for (path, content) in &changes.added {
-            match self.add(path, *content, added) {
-                Ok(Exchanged::Done) => {}
-                Ok(Exchanged::Obstructed) => return Ok(Exchanged::Obstructed),
-                Err(error) => return Err(error),
+            if self.add(path, *content, added)? == Exchanged::Obstructed {
+                return Ok(Exchanged::Obstructed);
             }
         }
         if let Some((directory, files)) = &changes.exchanged {
@@ -168,7 +166,12 @@ impl Update<'_> {
             return Ok(Exchanged::Obstructed);
         }
         added.push(target.clone());
-        make_parents(&target)?;
+        match make_parents_below(self.tree.path, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Ok(Exchanged::Obstructed);
+            }
+            made => made?,
+        }
         self.maker.make(path, content, &target)?;
         Ok(Exchanged::Done)
     }
