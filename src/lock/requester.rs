@@ -31,7 +31,8 @@ impl Requester {
     pub fn test() -> Self {
         Self {
             command: "test",
-            wait: Wait::No,
+            // Other tests start processes, which have copies of open lock files for a moment.
+            wait: Wait::UpTo(Duration::from_secs(10)),
             interrupt: Interrupt::default(),
         }
     }

@@ -5,6 +5,8 @@ use super::*;
 fn requester(command: &'static str) -> Requester {
     Requester {
         command,
+        // See `Requester::test`; many of these tests wait in vain.
+        wait: Wait::UpTo(Duration::from_millis(300)),
         ..Requester::test()
     }
 }
