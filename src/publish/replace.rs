@@ -54,11 +54,7 @@ fn stage_and_exchange(
         path: staging.clone(),
     })?;
     tree.put_record(&pending(before, next, Some(directory)))?;
-    let files: Vec<_> = layout
-        .files()
-        .map(|(path, file)| (path, file.content))
-        .collect();
-    maker.fill(staging, None, &files)?;
+    maker.fill(staging, None, layout)?;
     maker.flush(staging)?;
     tree.check_lock()?;
     exchange::exchange(staging, tree.path)?;

@@ -86,7 +86,7 @@ impl<'a> PreviousFiles<'a> {
 }
 
 /// A file to be created, with its path in the tree.
-pub type NewFile<'a> = (&'a RelPath, ObjectRef);
+type NewFile<'a> = (&'a RelPath, ObjectRef);
 
 impl<'a> FileMaker<'a> {
     pub fn new(tree: &'a LockedTree<'a>, previous: PreviousFiles<'a>) -> Self {
@@ -117,15 +117,15 @@ impl<'a> FileMaker<'a> {
         &self,
         top: &Path,
         part: Option<&RelPath>,
-        files: &[NewFile<'_>],
+        layout: &Layout,
     ) -> Result<(), PublishError> {
         let start = part.map_or(0, |part| part.as_str().len() + 1);
         let mut by_directory: HashMap<&str, Vec<NewFile<'_>>> = HashMap::new();
-        for (path, content) in files {
+        for (path, file) in layout.files() {
             let directory = path.as_str().rsplit_once('/');
             let directory = directory.and_then(|(directory, _)| directory.get(start..));
             let files = by_directory.entry(directory.unwrap_or("")).or_default();
-            files.push((path, *content));
+            files.push((path, file.content));
         }
         let levels = levels(by_directory.keys().copied());
         let make = |directory: &str| match make_directory(&top.join(directory)) {
@@ -141,7 +141,7 @@ impl<'a> FileMaker<'a> {
                 self.make(path, *content, &directory.join(path.file_name()))
             })
         };
-        in_parallel(files.len(), |threads| match threads {
+        in_parallel(layout.len(), |threads| match threads {
             None => {
                 for directory in levels.iter().flatten() {
                     make(directory)?;

@@ -105,11 +105,7 @@ impl Update<'_> {
             }
         }
         if let Some((directory, files)) = &changes.exchanged {
-            let files: Vec<_> = files
-                .files()
-                .map(|(path, file)| (path, file.content))
-                .collect();
-            self.maker.fill(&tree.staging, Some(directory), &files)?;
+            self.maker.fill(&tree.staging, Some(directory), files)?;
         }
         self.maker.flush(tree.path)?;
         tree.check_lock()?;
