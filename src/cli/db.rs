@@ -22,17 +22,19 @@ pub enum Db {
     ///   sync, with the keys that were trusted then and all revocations known now; its indexes; its
     ///   packages
     ///
-    /// - every published tree: missing, replaced and foreign files; without `--quick`, the content
-    ///   of files that are copies on another file system
+    /// - every published tree: missing, replaced and foreign files; the content of files that are
+    ///   copies although hard links are possible; without `--quick`, also of copies on another file
+    ///   system
     ///
     /// Each state, snapshot and tree is `proved`, `proved to the evidence` (with filters: the
     /// upstream's signed indexes are stored, and list every package), `own` (merges), `not signed`
     /// (no signature was required) or `unproved` (what would prove it was not stored). Signatures
     /// inside packages are not verified again.
     ///
-    /// The exit code is 5 if anything is wrong (with `--repair`, if anything still is), and the output
-    /// lists what it affects. Notes do not change the exit code. Without `--repair` nothing is
-    /// changed, except that the database records when an object was last verified. Syncs can run at the same time, `db cleanup` cannot.
+    /// The exit code is 5 if anything is wrong (with `--repair`, if anything still is), and the
+    /// output lists what it affects. Notes do not change the exit code. Without `--repair` nothing
+    /// is changed, except that the database records when an object was last verified. Syncs can run
+    /// at the same time, `db cleanup` cannot.
     Check(DbCheck),
 
     /// Remove everything that no state, snapshot or published tree needs
@@ -44,6 +46,9 @@ pub enum Db {
     /// - partial downloads that were not resumed within 24 hours
     ///
     /// - leftovers of interrupted runs
+    ///
+    /// - damaged files of the pool that `db check --repair` moved away, if they were replaced or are
+    ///   not needed any more
     ///
     /// - files of earlier generations from published trees, after `publish.keep` has passed (the
     ///   last generation is kept)

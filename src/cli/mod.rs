@@ -121,8 +121,8 @@ pub enum Command {
     ///
     /// A sync publishes automatically unless `publish.auto` is false.
     ///
-    /// A published tree is replaced in one step. Files that only earlier generations had stay
-    /// available for `publish.keep`.
+    /// New files are added to the published tree, then clients see the new metadata in one step.
+    /// Files that only earlier generations had stay available for `publish.keep`.
     ///
     /// apt silently ignores metadata that is older than what it already has. If a path had a newer
     /// state before, the Release file gets a new date and is signed with `signing.key_file`.

@@ -159,7 +159,7 @@ fn publish_paths(repository: &Repository) -> impl Iterator<Item = (&'static str,
     .filter_map(|(key, path)| Some((key, path?)))
 }
 
-/// A published tree is replaced as a whole, so it must not overlap with anything else.
+/// A published tree may be replaced as a whole, so it must not overlap with anything else.
 fn tree_conflicts(config: &Config, config_dir: &Path) -> Vec<LayoutConflict> {
     let own = storage_paths(config, config_dir);
     let base = ResolvedPath::of(&config.storage.base_path);

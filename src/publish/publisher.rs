@@ -193,7 +193,7 @@ impl Publisher<'_> {
         }
     }
 
-    /// Trees are replaced as a whole, so they cannot be nested. A tree is not replaced either if an
+    /// Trees may be replaced as a whole, so they cannot be nested. A tree is not replaced either if an
     /// unusable repository definition may publish it.
     fn reject_conflicting_path(&self, path: &Path) -> Result<(), RequestError> {
         let trees = trees_on_disk(self.storage)?;
