@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use fs_err as fs;
+use rustix::fs::Timespec;
 
 use super::error::PublishError;
 use crate::kill_points;
@@ -62,18 +63,37 @@ pub fn settle(tree: &Path) -> io::Result<i64> {
     }
 }
 
+/// Sets the modification time of a tree to what [`settle`] has returned, because the record still
+/// describes the tree: directories below that were changed since are known by their own times. Only
+/// the owner may set it; the files of other trees are compared by the next run.
+pub fn restore_time(tree: &Path, settled_at: i64) -> io::Result<()> {
+    let second = 1_000_000_000;
+    let time = Timespec {
+        tv_sec: settled_at.div_euclid(second),
+        tv_nsec: settled_at.rem_euclid(second),
+    };
+    match set_times(&fs::File::open(tree)?, time) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        set => set,
+    }
+}
+
 fn touch(directory: &fs::File) -> io::Result<i64> {
-    let now = rustix::fs::Timespec {
+    let now = Timespec {
         tv_sec: 0,
         tv_nsec: rustix::fs::UTIME_NOW,
     };
+    set_times(directory, now)?;
+    Ok(modified_at(&directory.metadata()?))
+}
+
+fn set_times(directory: &fs::File, time: Timespec) -> io::Result<()> {
     let times = rustix::fs::Timestamps {
-        last_access: now,
-        last_modification: now,
+        last_access: time,
+        last_modification: time,
     };
     let set = rustix::fs::futimens(directory.file(), &times);
-    set.map_err(|error| named(directory.path())(error.into()))?;
-    Ok(modified_at(&directory.metadata()?))
+    set.map_err(|error| named(directory.path())(error.into()))
 }
 
 /// The modification time in nanoseconds since the epoch.

@@ -12,13 +12,16 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::io::Errno;
 
-use super::directory::{identity, make_directory, make_parents_below, modified_at, remove, settle};
+use super::directory::{
+    identity, make_directory, make_parents_below, modified_at, remove, restore_time,
+};
 use super::error::PublishError;
 use super::existing::is_missing;
 use super::layout::{Layout, LayoutFile};
 use super::recover::recover;
 use super::tree::{LockWait, LockedTree};
 use crate::digest::{ObjectId, ObjectRef};
+use crate::kill_points;
 use crate::manifest::Role;
 use crate::pool::Pool;
 use crate::regular_file::named;
@@ -70,26 +73,25 @@ pub fn mend_files(
     if damaged.is_empty() {
         return Ok(Mended::default());
     }
-    let before = fs::symlink_metadata(path)?;
+    let modified_at = modified_at(&fs::symlink_metadata(path)?);
+    let settled_at = record.settled_at.filter(|known| *known == modified_at);
     make_directory(&tree.staging)?;
-    // So that the next run recognises an incomplete copy if this run is killed.
+    // So that the next run recognises what is left if this run is killed.
     tree.put_record(&TreeRecord {
         leftover: identity(&tree.staging)?,
+        changing_in_place: settled_at.is_some(),
         ..record.clone()
     })?;
     let mended = replace_all(&tree, &damaged);
     // Without the lock, the staging directory may belong to another run.
     tree.check_lock()?;
+    // Before the staging directory is removed: a run that is killed in between must leave one or
+    // the other.
+    if let Some(settled_at) = settled_at {
+        restore_time(path, settled_at)?;
+    }
     remove(&tree.staging)?;
-    // Renames have modified the directories.
-    let settled_at = match record.settled_at {
-        Some(known) if modified_at(&before) == known => Some(settle(path)?),
-        other => other,
-    };
-    tree.put_record(&TreeRecord {
-        settled_at,
-        ..record
-    })?;
+    tree.put_record(&record)?;
     mended
 }
 
@@ -166,6 +168,7 @@ fn replace(
     }
     link_or_copy(pool, object, good)?;
     make_parents_below(tree.path, file)?;
+    kill_points::reach("mend a file");
     Ok(fs::rename(good, file.below(tree.path))?)
 }
 

@@ -75,7 +75,7 @@ pub use publisher::{
     Destination, Published, Publisher, TreeSelection, remove_expired_generations, snapshot_path,
     trees_on_disk, was_never_published,
 };
-pub use recover::{complete_interrupted, recover_tree};
+pub use recover::{complete_all_interrupted, complete_interrupted, recover_tree};
 pub use request::{Caller, PublishMode};
 pub use root::GeneratedRoot;
 pub use stage::FileSystemFeature;

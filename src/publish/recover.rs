@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::directory::{identity, is_empty, remove};
+use super::directory::{identity, is_empty, remove, restore_time};
 use super::error::PublishError;
 use super::foreign_files::holds_only_pool_files;
 use super::tree::{LockWait, LockedTree};
@@ -24,15 +24,28 @@ pub fn recover_tree(storage: &Storage, tree: &Path) -> Result<(), PublishError> 
 /// selected by what they show: until then, the record of a tree has what it showed before.
 pub fn complete_interrupted(storage: &Storage, repository: &RepoId) -> Result<(), StoreError> {
     for (path, tree) in storage.read(Reader::trees)? {
-        if tree.repository == *repository
-            && tree.staging.is_some()
-            // Changing the tree afterwards fails with the same error.
-            && let Err(error) = recover_tree(storage, &path)
-        {
-            log::debug!("{}: {error}", path.display());
+        if tree.repository == *repository {
+            complete(storage, &path, &tree);
         }
     }
     Ok(())
+}
+
+/// The same for all trees whose records can be read. Until then, their files are not known.
+pub fn complete_all_interrupted(storage: &Storage) -> Result<(), StoreError> {
+    for (path, tree) in storage.read(Reader::intact_trees)? {
+        complete(storage, &path, &tree);
+    }
+    Ok(())
+}
+
+fn complete(storage: &Storage, path: &Path, tree: &TreeRecord) {
+    if tree.staging.is_some()
+        && let Err(error) = recover_tree(storage, path)
+    {
+        // Changing the tree afterwards fails with the same error.
+        log::debug!("{}: {error}", path.display());
+    }
 }
 
 /// The progress of an interrupted run, as far as it was recorded.
@@ -146,6 +159,12 @@ fn remove_staging(
         tree.put_record(record)?;
     }
     tree.check_lock()?;
+    if (is_exchanged || is_staged || is_leftover)
+        && record.changing_in_place
+        && let Some(settled_at) = record.settled_at
+    {
+        restore_time(tree.path, settled_at)?;
+    }
     if is_staged && !is_exchanged && !was_shown {
         // Otherwise, after a kill following the removal, the tree would seem to be on a disk that
         // is not mounted.
@@ -179,7 +198,8 @@ fn put_recovered(
     }
     let is_corrected = generations::correct_times(&mut record, tree.now);
     let was_cleared = interrupted == InterruptedRun::Staged && record.staging.is_none();
-    if is_corrected || was_being_removed || was_cleared {
+    let was_changing = std::mem::take(&mut record.changing_in_place);
+    if is_corrected || was_being_removed || was_cleared || was_changing {
         tree.put_record(&record)?;
     }
     Ok(Some(record))

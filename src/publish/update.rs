@@ -6,7 +6,7 @@
 //! 2. add       new files, which no client knows yet
 //! 3. exchange  the directory of the metadata: from here on clients see the new generation
 //! 4. record    the new generation; files to be removed as unfinished
-//! 5. remove    the previous directory, and files that outlived their retention
+//! 5. remove    files that outlived their retention, and the previous directory
 //! 6. record    that nothing is unfinished
 //! ```
 //!
@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::changes::TreeChanges;
-use super::directory::{self, identity, is_empty, make_directory, make_parents_below, remove};
+use super::directory::{
+    self, identity, is_empty, make_directory, make_parents_below, modified_at, remove,
+};
 use super::error::PublishError;
 use super::exchange;
 use super::recover;
@@ -54,6 +56,7 @@ pub fn update(
         next,
         changes,
         maker: FileMaker::new(tree, PreviousFiles::recorded(before)),
+        modified_at: modified_at(&fs::symlink_metadata(tree.path)?),
     };
     let mut added = Vec::new();
     let exchanged = update
@@ -79,6 +82,8 @@ struct Update<'a> {
     next: &'a TreeRecord,
     changes: &'a TreeChanges,
     maker: FileMaker<'a>,
+    /// The modification time of the tree.
+    modified_at: i64,
 }
 
 impl Update<'_> {
@@ -124,6 +129,7 @@ impl Update<'_> {
                 if let Some(staging) = &mut record.staging {
                     staging.part = Some(part.clone());
                 }
+                record.changing_in_place = self.before.settled_at == Some(self.modified_at);
                 record
             }
         };
@@ -231,27 +237,33 @@ impl Update<'_> {
                 None => None,
             },
             settled_at: Some(directory::settle(tree.path)?),
+            changing_in_place: !changes.removed.is_empty(),
             ..self.next.clone()
         };
         directory::flush(tree.path)?;
         tree.put_record(&next)?;
+        let removed = self.remove_files();
+        if removed.is_ok() && !changes.removed.is_empty() {
+            tree.put_record(&TreeRecord {
+                unfinished: Vec::new(),
+                changing_in_place: false,
+                settled_at: Some(directory::settle(tree.path)?),
+                ..next
+            })?;
+        }
+        // Last: it tells the next run that nothing else has changed the tree since.
         if changes.exchanged.is_some() {
             remove(&tree.staging)?;
         }
-        if changes.removed.is_empty() {
-            return Ok(());
+        removed
+    }
+
+    fn remove_files(&self) -> Result<(), PublishError> {
+        for (path, content) in &self.changes.removed {
+            self.tree.storage.interrupt.check()?;
+            remove_file(self.tree, path, *content)?;
         }
-        for (path, content) in &changes.removed {
-            tree.storage.interrupt.check()?;
-            remove_file(tree, path, *content)?;
-        }
-        tree.put_record(&TreeRecord {
-            unfinished: Vec::new(),
-            leftover: None,
-            settled_at: Some(directory::settle(tree.path)?),
-            ..next
-        })
-        .map_err(PublishError::from)
+        Ok(())
     }
 
     /// The manifests with files that are to be removed.

@@ -264,7 +264,9 @@ fn apt(packages: impl Iterator<Item = (u32, u32)>, generation: u32, files: &mut 
 fn rpm(packages: impl Iterator<Item = (u32, u32)>, generation: u32, files: &mut Files) {
     let mut primary = String::new();
     for (number, version) in packages {
-        let path = format!("Packages/p{number}-{version}-1.x86_64.rpm");
+        // One at the top of the tree.
+        let directory = if number == 0 { "" } else { "Packages/" };
+        let path = format!("{directory}p{number}-{version}-1.x86_64.rpm");
         let bytes = format!("package {number} {version}").into_bytes();
         let (size, sha256) = (bytes.len(), ObjectId::of(&bytes).hex());
         primary += &format!(
@@ -405,4 +407,94 @@ fn the_removal_of_expired_files_is_killed_at_every_point() {
             at_least(reached, 4, "removal");
         }
     }
+}
+
+/// Everything is damaged before the repair that is killed, and again before the next one.
+#[test]
+fn a_repair_is_killed_at_every_point() {
+    for kind in [Kind::Apt, Kind::Rpm] {
+        let mut scene = Scene::new(kind);
+        for _ in 0..2 {
+            scene.move_on();
+            scene.succeeds(&SYNC, "first");
+        }
+        // What only the previous generation has is not at the upstream any more.
+        let objects = scene.path("storage/pool/sha256");
+        let current = scene.upstream(2).into_values();
+        let current: Vec<_> = current.map(|bytes| ObjectId::of(&bytes).hex()).collect();
+        let damage = |byte: u8| {
+            for (path, mut bytes) in files_of(&objects) {
+                if current.iter().any(|name| path.ends_with(name.as_str())) {
+                    bytes[0] = byte;
+                    overwrite(&objects.join(path), &bytes);
+                }
+            }
+        };
+        let repair = ["db", "check", "--repair"];
+        let mut reached = 0;
+        loop {
+            damage(1);
+            let output = scene.run(&repair, Some(reached + 1));
+            let after = format!("{kind:?}: {}", String::from_utf8_lossy(&output.stderr));
+            if output.status.signal() != Some(SIGKILL) {
+                assert!(output.status.success(), "{after}");
+                break;
+            }
+            reached += 1;
+            damage(2);
+            scene.succeeds(&repair, &after);
+            scene.assert_finished(&after);
+            scene.succeeds(&["db", "check"], &after);
+        }
+        at_least(reached, 20, "repair");
+    }
+}
+
+/// A killed update leaves a tree that is known to be the recorded one, so that a repair of a damaged
+/// root does not take it for another generation.
+#[test]
+fn damage_after_a_killed_sync_is_repaired() {
+    for kind in [Kind::Apt, Kind::Rpm] {
+        let mut scene = Scene::new(kind);
+        for _ in 0..2 {
+            scene.move_on();
+            scene.succeeds(&SYNC, "first");
+        }
+        for kill_at in 1.. {
+            let root = match kind {
+                Kind::Apt => "dists/stable/Release",
+                Kind::Rpm => "repodata/repomd.xml",
+            };
+            scene.move_on();
+            let output = scene.run(&SYNC, Some(kill_at));
+            let after = format!("{kind:?}: {}", String::from_utf8_lossy(&output.stderr));
+            if output.status.signal() != Some(SIGKILL) {
+                assert!(output.status.success(), "{after}");
+                at_least(kill_at, 12, "sync");
+                break;
+            }
+            // Its object has other links: it is there, so that it need not be downloaded.
+            let file = scene.path("www/latest").join(root);
+            let good = fs::read(&file).unwrap();
+            fs::remove_file(&file).unwrap();
+            fs::write(&file, b"damaged").unwrap();
+            let repair = scene.run(&["db", "check", "--repair"], None);
+            let said = String::from_utf8_lossy(&repair.stdout);
+            assert!(repair.status.success(), "{after}\n{said}");
+            assert_eq!(fs::read(&file).unwrap(), good, "{after}\n{said}");
+            scene.assert_whole(&after);
+            scene.succeeds(&SYNC, &after);
+            scene.assert_finished(&after);
+        }
+    }
+}
+
+/// Keeps the file, with all of its links.
+fn overwrite(file: &Path, bytes: &[u8]) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = fs::metadata(file).unwrap().permissions();
+    fs::set_permissions(file, PermissionsExt::from_mode(0o644)).unwrap();
+    fs::write(file, bytes).unwrap();
+    fs::set_permissions(file, mode).unwrap();
 }

@@ -8,6 +8,7 @@ use crate::cli::DbCheck;
 use crate::commands::{Context, conclude, requester};
 use crate::error::Error;
 use crate::output::{bytes, count};
+use crate::publish;
 use crate::report::{
     AffectedFile, CheckResult, CheckedState, DamagedObjectResult, DamagedRowResult,
     TreeDamageResult,
@@ -33,6 +34,9 @@ pub fn check(context: &Context<'_>, arguments: &DbCheck) -> Result<(), Error> {
     let requester = requester("db check", &arguments.waiting)?;
     let storage = Storage::open(&config.storage, &requester)?;
     let scope = scope(&storage, arguments)?;
+    if arguments.repair {
+        publish::complete_all_interrupted(&storage)?;
+    }
     let outcome = check::check(&storage, config, &scope, depth, &context.progress)?;
     context.progress.clear();
     let mut result = CheckResult::of(&outcome, depth);

@@ -135,6 +135,10 @@ pub struct TreeRecord {
     /// that this record does not describe the tree. `None` in records from before schema version 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<i64>,
+    /// A run is changing files in place, or was killed. When it began, the directory had the time
+    /// of `settled_at`, and as long as its staging directory exists, nothing came after it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub changing_in_place: bool,
     /// The staging directory, if a run is publishing or was killed.
     pub staging: Option<Staging>,
     /// The previous directory of the tree, which is removed last.
@@ -158,6 +162,7 @@ impl TreeRecord {
             earlier: Vec::new(),
             unfinished: Vec::new(),
             settled_at: None,
+            changing_in_place: false,
             staging: None,
             leftover: None,
         }
@@ -207,6 +212,7 @@ impl TreeRecord {
         self.earlier.clear();
         self.unfinished.clear();
         self.settled_at = None;
+        self.changing_in_place = false;
     }
 
     /// Whether it was unpublished by a run that may not have removed everything.
@@ -217,6 +223,11 @@ impl TreeRecord {
 
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "demanded by serde")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Identifies a directory, independent of its path and where its file system is mounted.
