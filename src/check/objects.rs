@@ -82,9 +82,8 @@ fn retained_objects(reader: &Reader, tree: &TreeRecord) -> Transaction<Vec<(Obje
     let Some(manifest) = tree.manifest.filter(|_| !tree.earlier.is_empty()) else {
         return Ok(Vec::new());
     };
-    let differing = reader.differing_files(&tree.promised().collect())?;
-    let layout = Layout::differing(&differing, manifest, &tree.earlier)?;
-    let contents = layout.files().map(|(_, file)| file.content);
+    let retained = Layout::retained(reader, manifest, &tree.earlier)?;
+    let contents = retained.files().map(|(_, file)| file.content);
     Ok(contents
         .map(|content| (content.object, content.size))
         .collect())

@@ -204,8 +204,9 @@ pub fn describe(tree: &PublishedTree) -> String {
         return format!("already published at {path}");
     }
     let mut text = format!("published at {path} ({}", count(tree.files, "file"));
-    if tree.retained > 0 {
-        text += &format!(", {} of earlier generations", tree.retained);
+    if tree.earlier_generations > 0 {
+        let generations = count(tree.earlier_generations, "earlier generation");
+        text += &format!(", {generations} retained");
     }
     if tree.copied > 0 {
         text += &format!(", {} copied", tree.copied);

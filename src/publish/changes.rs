@@ -1,16 +1,17 @@
 //! Plans the update of a published tree: which files are added and removed, and which directory is
 //! exchanged because clients must see its changes together.
 //!
-//! Only the parts of manifests that differ are read.
+//! Only the parts of manifests that differ are read: of the current generation and the next one, and
+//! of one that expires and those that are kept. So the cost does not grow with their number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layout::{FileGeneration, Layout, LayoutFile, is_retained};
+use super::layout::{Layout, is_retained};
 use crate::digest::{ObjectId, ObjectRef};
 use crate::manifest::Role;
 use crate::rel_path::RelPath;
 use crate::store::records::{Generation, TreeRecord};
-use crate::store::{Reader, Transaction};
+use crate::store::{FileEntry, MissingPaths, Reader, Transaction};
 
 /// The changes of a tree.
 #[derive(Debug)]
@@ -18,18 +19,20 @@ pub struct TreeChanges {
     /// The directory with the changed metadata and all of its files. `None` if files are only added
     /// and removed.
     pub exchanged: Option<(RelPath, Layout)>,
-    /// New files outside that directory. Files of an interrupted run may already exist.
+    /// New files outside that directory. Those that an earlier generation or an interrupted run has
+    /// left may already exist.
     pub added: Vec<(RelPath, ObjectRef)>,
     /// Files outside that directory that may exist and are not in the tree any more.
     pub removed: BTreeMap<RelPath, ObjectRef>,
-    /// Number of files in the tree after that, and how many of these only earlier generations have.
-    pub files: u64,
-    pub retained: u64,
 }
 
+/// Path -> file.
+type Files = BTreeMap<RelPath, FileEntry>;
+
 impl TreeChanges {
-    /// The changes from a recorded tree to `manifest` with the files of `earlier` generations.
-    /// `None` if only an exchange of the whole tree makes them visible in one step.
+    /// The changes from a recorded tree to `manifest` with the files of `earlier` generations, which
+    /// the tree has by now. `None` if only an exchange of the whole tree makes them visible in one
+    /// step.
     pub fn plan(
         reader: &Reader,
         record: &TreeRecord,
@@ -39,12 +42,8 @@ impl TreeChanges {
         let Some(shown) = record.manifest else {
             return Ok(None);
         };
-        let next = [manifest].into_iter();
-        let next = next.chain(earlier.iter().map(|generation| generation.manifest));
-        let manifests: BTreeSet<ObjectId> = record.manifests().chain(next).collect();
-        let differing = reader.differing_files(&manifests)?;
-        let before = Layout::differing(&differing, shown, &record.earlier)?;
-        let after = Layout::differing(&differing, manifest, earlier)?;
+        let (before, after) = reader.differing_files(shown, manifest)?;
+        let [before, after] = [before, after].map(by_path);
         let exchanged = match common_directory(&before, &after) {
             Exchange::None => None,
             Exchange::WholeTree => return Ok(None),
@@ -57,40 +56,35 @@ impl TreeChanges {
             let exchanged = exchanged.as_ref();
             exchanged.is_none_or(|(directory, _)| !is_below(path, directory))
         };
-        let outside = |layout: &Layout| {
-            let files = layout.files().filter(|(path, _)| is_outside(path));
-            let files = files.map(|(path, file)| (path.clone(), *file));
-            files.collect::<Vec<_>>()
-        };
-        let after_outside = outside(&after);
-        let is_new = |path: &RelPath| !before.has(path.as_str());
-        let added = after_outside.iter().filter(|(path, _)| is_new(path));
-        let added = added.map(|(path, file)| (path.clone(), file.content));
-        let added = added.collect();
+        let is_new = |path: &RelPath| is_outside(path) && !before.contains_key(path);
+        let added = after.into_values().filter(|file| is_new(&file.path));
+        let added = added.map(|file| (file.path, file.content)).collect();
 
-        let mut removed: BTreeMap<RelPath, ObjectRef> = BTreeMap::new();
-        for manifest in &record.unfinished {
-            let files = differing.of(*manifest);
+        let kept = earlier.iter().map(|generation| generation.manifest);
+        let kept: BTreeSet<ObjectId> = kept.chain([manifest]).collect();
+        let expired: BTreeSet<ObjectId> = record.manifests().collect();
+        let mut removed = BTreeMap::new();
+        let mut missing = None;
+        for expired in expired.difference(&kept) {
+            let missing = match &mut missing {
+                Some(missing) => missing,
+                unread => unread.insert(MissingPaths::new(reader, kept.iter().copied())?),
+            };
+            let files = missing.files_of(*expired)?.into_iter();
             let files = files.filter(|file| is_retained(file.role) && is_outside(&file.path));
-            removed.extend(files.map(|file| (file.path.clone(), file.content)));
+            removed.extend(files.map(|file| (file.path, file.content)));
         }
-        let before_outside = outside(&before).into_iter();
-        removed.extend(before_outside.map(|(path, file)| (path, file.content)));
-        removed.retain(|path, _| !after.has(path.as_str()));
-
-        let retained = after_outside.iter().map(|(_, file)| file);
-        let retained = retained.filter(|file| file.generation == FileGeneration::Earlier);
-        let retained_inside = exchanged.as_ref().map_or(0, |(_, files)| files.retained());
-        let retained = retained.count() as u64 + retained_inside;
-        let files = reader.manifest(manifest)?.totals().entries + retained;
         Ok(Some(Self {
             exchanged,
             added,
             removed,
-            files,
-            retained,
         }))
     }
+}
+
+fn by_path(files: Vec<FileEntry>) -> Files {
+    let files = files.into_iter();
+    files.map(|file| (file.path.clone(), file)).collect()
 }
 
 /// The directory that contains everything that clients must see together.
@@ -100,18 +94,18 @@ enum Exchange {
     WholeTree,
 }
 
-/// Metadata that is new, changed or no longer valid, and files that get other content.
-fn common_directory(before: &Layout, after: &Layout) -> Exchange {
-    let changed = after.files().filter(|(path, file)| {
-        let there = before.get(path.as_str());
-        there.is_some_and(|there| there.content != file.content)
-            || there.is_none() && is_metadata(file)
+/// Of files that get other content, and metadata that comes or goes.
+fn common_directory(before: &Files, after: &Files) -> Exchange {
+    let changed = after.iter().filter(|(path, file)| {
+        before
+            .get(*path)
+            .map_or(is_metadata(file), |there| there.content != file.content)
     });
-    let invalid = before
-        .files()
-        .filter(|(path, file)| !is_retained(file.role) && !after.has(path.as_str()));
+    let gone = before
+        .iter()
+        .filter(|(path, file)| is_metadata(file) && !after.contains_key(*path));
     let mut common: Option<RelPath> = None;
-    for (path, _) in changed.chain(invalid) {
+    for (path, _) in changed.chain(gone) {
         let directory = match common {
             None => path.parent(),
             Some(common) => nearest_above(&common, path),
@@ -141,7 +135,7 @@ fn is_below(path: &RelPath, directory: &RelPath) -> bool {
     rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn is_metadata(file: &LayoutFile) -> bool {
+fn is_metadata(file: &FileEntry) -> bool {
     match file.role {
         Role::Root | Role::Index | Role::Key => true,
         Role::Package | Role::File => false,

@@ -1,7 +1,7 @@
 //! The files of a tree: those of its manifest, and those retained from earlier generations.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet, btree_map};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map, hash_map};
 use std::ops::Bound;
 
 use crate::digest::{ObjectId, ObjectRef};
@@ -9,7 +9,7 @@ use crate::format::compression::Compression;
 use crate::manifest::Role;
 use crate::rel_path::RelPath;
 use crate::store::records::{Generation, TreeRecord};
-use crate::store::{DifferingFiles, FileEntry, Reader, Transaction};
+use crate::store::{FileEntry, MissingPaths, Reader, Transaction};
 
 /// Path -> file, in path order.
 #[derive(Debug, Default)]
@@ -52,18 +52,34 @@ impl Layout {
         Self::promised(&part(reader, directory), manifest, earlier)
     }
 
-    /// The part of [`Layout::new`] that can differ between manifests. It does not know with which
-    /// of the other files a retained file conflicts.
-    pub fn differing(
-        files: &DifferingFiles,
+    /// The files of [`Layout::new`] that only earlier generations have. It does not know which of
+    /// them are below a file of the current generation, or have the path of one of its directories.
+    pub fn retained(
+        reader: &Reader,
         manifest: ObjectId,
         earlier: &[Generation],
     ) -> Transaction<Self> {
-        let each = |manifest, each: &mut dyn FnMut(FileEntry)| {
-            files.of(manifest).cloned().for_each(each);
-            Ok(())
-        };
-        Self::promised(&each, manifest, earlier)
+        let mut layout = Self::default();
+        let mut missing = MissingPaths::new(reader, [manifest])?;
+        // By directory.
+        let mut indexes: HashMap<Option<RelPath>, HashSet<String>> = HashMap::new();
+        for generation in earlier {
+            for file in missing.files_of(generation.manifest)? {
+                let is_old_variant = file.role == Role::Index
+                    && match indexes.entry(file.path.parent()) {
+                        hash_map::Entry::Occupied(known) => known.into_mut(),
+                        hash_map::Entry::Vacant(unread) => {
+                            let names = index_names(reader, manifest, unread.key().as_ref())?;
+                            unread.insert(names)
+                        }
+                    }
+                    .contains(uncompressed(&file));
+                if is_retained(file.role) && !is_old_variant && layout.fits(&file.path) {
+                    layout.insert(file, FileGeneration::Earlier);
+                }
+            }
+        }
+        Ok(layout)
     }
 
     fn promised(
@@ -132,19 +148,23 @@ impl Layout {
     ) -> Transaction<()> {
         files(manifest, &mut |file| {
             if matches(self, &file) {
-                let FileEntry {
-                    path,
-                    content,
-                    role,
-                } = file;
-                let file = LayoutFile {
-                    content,
-                    role,
-                    generation,
-                };
-                self.files.insert(path, file);
+                self.insert(file, generation);
             }
         })
+    }
+
+    fn insert(&mut self, file: FileEntry, generation: FileGeneration) {
+        let FileEntry {
+            path,
+            content,
+            role,
+        } = file;
+        let file = LayoutFile {
+            content,
+            role,
+            generation,
+        };
+        self.files.insert(path, file);
     }
 
     pub fn files(&self) -> impl Iterator<Item = (&RelPath, &LayoutFile)> {
@@ -198,13 +218,6 @@ impl Layout {
         self.files.len()
     }
 
-    /// The number of files that only earlier generations have.
-    pub fn retained(&self) -> u64 {
-        let files = self.files.values();
-        let retained = files.filter(|file| file.generation == FileGeneration::Earlier);
-        retained.count() as u64
-    }
-
     /// Whether the path is free: it does not exist, is no directory, and none of its parents is a
     /// file.
     fn fits(&self, path: &RelPath) -> bool {
@@ -237,6 +250,25 @@ fn part<'a>(
         files.into_iter().for_each(each);
         Ok(())
     }
+}
+
+/// The uncompressed names of the indexes of a manifest in a directory, or at the top.
+fn index_names(
+    reader: &Reader,
+    manifest: ObjectId,
+    directory: Option<&RelPath>,
+) -> Transaction<HashSet<String>> {
+    let mut names = HashSet::new();
+    let mut add = |file: FileEntry| {
+        if file.role == Role::Index {
+            names.insert(uncompressed(&file).to_owned());
+        }
+    };
+    match directory {
+        Some(directory) => part(reader, directory)(manifest, &mut add)?,
+        None => whole(reader)(manifest, &mut add)?,
+    }
+    Ok(names)
 }
 
 fn uncompressed(file: &FileEntry) -> &str {

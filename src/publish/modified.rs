@@ -15,7 +15,7 @@ use rayon::slice::ParallelSlice as _;
 
 use super::directory::modified_at;
 use super::error::PublishError;
-use super::layout::{FileGeneration, Layout};
+use super::layout::Layout;
 use super::stage::{in_parallel, present};
 use super::tree::LockedTree;
 use crate::digest::ObjectRef;
@@ -63,10 +63,9 @@ pub fn is_as_recorded(tree: &LockedTree<'_>, record: &TreeRecord) -> Result<bool
     };
     let is_good = tree.storage.read(|reader| {
         let chunks = reader.manifest(manifest)?.chunks;
-        let differing = reader.differing_files(&record.promised().collect())?;
-        let layout = Layout::differing(&differing, manifest, &record.earlier)?;
+        let retained = Layout::retained(reader, manifest, &record.earlier)?;
         let found = comparison.are_good(reader, &chunks);
-        match found.and_then(|good| Ok(good && comparison.are_retained_good(&layout)?)) {
+        match found.and_then(|good| Ok(good && comparison.are_retained_good(&retained)?)) {
             Err(Failure::Store(error)) => Err(error),
             Err(Failure::Tree(error)) => Ok(Err(error)),
             Ok(good) => Ok(Ok(good)),
@@ -132,12 +131,10 @@ impl Comparison<'_> {
         first_bad.unwrap_or(Ok(true))
     }
 
-    fn are_retained_good(&self, layout: &Layout) -> Result<bool, PublishError> {
+    fn are_retained_good(&self, retained: &Layout) -> Result<bool, PublishError> {
         let mut directory = None;
-        for (path, file) in layout.files() {
-            if file.generation == FileGeneration::Earlier
-                && !self.is_good(path, file.content, &mut directory)?
-            {
+        for (path, file) in retained.files() {
+            if !self.is_good(path, file.content, &mut directory)? {
                 return Ok(false);
             }
         }

@@ -12,7 +12,7 @@ use super::layout::Layout;
 use super::replace::replace;
 use super::request::{Caller, PreparedRequest, PublishMode, Request};
 use super::root::{self, ChosenRoot, GeneratedRoot};
-use super::stage::{FileSystemFeature, PreviousFiles};
+use super::stage::{Created, FileSystemFeature, PreviousFiles};
 use super::tree::{LockWait, LockedTree};
 use super::update::{Updated, update};
 use super::{generations, modified, recover};
@@ -31,12 +31,13 @@ pub enum Outcome {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
+    /// Of the generation that was published.
     pub files: u64,
-    /// Of these, files that could not be hard links (another file system, too many links) and take
-    /// additional space.
+    /// Files that could not be hard links (another file system, too many links) and take additional
+    /// space.
     pub copied: u64,
-    /// Of these, files that only earlier generations have.
-    pub retained: u64,
+    /// Number of earlier generations whose files are retained.
+    pub earlier_generations: u64,
     pub root: GeneratedRoot,
     /// What the file system of the tree lacks.
     pub missing_features: BTreeSet<FileSystemFeature>,
@@ -149,13 +150,7 @@ impl Change {
         }
         match update(tree, record, &self.next, &changes)? {
             Updated::Obstructed => whole(),
-            Updated::Done(created) => Ok(Summary {
-                files: changes.files,
-                copied: created.copied,
-                retained: changes.retained,
-                root: GeneratedRoot::None,
-                missing_features: created.missing_features,
-            }),
+            Updated::Done(created) => self.summary(tree, created),
         }
     }
 
@@ -174,10 +169,15 @@ impl Change {
             .storage
             .read(|reader| Layout::new(reader, self.manifest, earlier))?;
         let created = replace(tree, before, self.next.clone(), &layout, previous)?;
+        self.summary(tree, created)
+    }
+
+    fn summary(&self, tree: &LockedTree<'_>, created: Created) -> Result<Summary, PublishError> {
+        let manifest = tree.storage.read(|reader| reader.manifest(self.manifest))?;
         Ok(Summary {
-            files: layout.len() as u64,
+            files: manifest.totals().entries,
             copied: created.copied,
-            retained: layout.retained(),
+            earlier_generations: self.next.earlier.len() as u64,
             root: GeneratedRoot::None,
             missing_features: created.missing_features,
         })

@@ -158,9 +158,9 @@ fn files_of_earlier_generations_are_retained_without_their_roots() {
     assert_eq!(
         scene.publish(second, 10).unwrap(),
         Outcome::Published(Summary {
-            files: 4,
+            files: 2,
             copied: 0,
-            retained: 2,
+            earlier_generations: 1,
             root: GeneratedRoot::None,
             missing_features: BTreeSet::new(),
         })

@@ -21,9 +21,11 @@ pub struct PublishedTree {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unpublished: bool,
     pub changed: bool,
+    /// Of the generation that was published.
     pub files: u64,
     pub copied: u64,
-    pub retained: u64,
+    /// Number of earlier generations whose files are retained.
+    pub earlier_generations: u64,
     /// What the file system of the tree lacks, if files were copied there: `hard_links`, `modes`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_supported: Vec<&'static str>,
@@ -67,7 +69,7 @@ impl From<Published> for PublishedTree {
             changed,
             files: summary.files,
             copied: summary.copied,
-            retained: summary.retained,
+            earlier_generations: summary.earlier_generations,
             not_supported: summary.missing_features.into_iter().map(feature).collect(),
             own_root,
             own_root_key,

@@ -1,7 +1,6 @@
 //! Reads parts of manifests, so that the cost depends on what is asked and not on their size.
 
-use std::collections::{BTreeSet, HashMap, HashSet, hash_map};
-use std::rc::Rc;
+use std::collections::{HashMap, HashSet};
 
 use crate::digest::{ObjectId, ObjectRef};
 use crate::manifest::{ChunkRef, Entry, Role};
@@ -28,51 +27,24 @@ impl From<Entry> for FileEntry {
     }
 }
 
-/// The files of several manifests that are not in chunks which all of them share.
-///
-/// A path that one of these manifests has here is nowhere else in the others: equal chunks have
-/// equal paths, and a path is only once in a manifest.
-#[derive(Debug, Default)]
-pub struct DifferingFiles(HashMap<ObjectId, Vec<Rc<Vec<FileEntry>>>>);
-
-impl DifferingFiles {
-    /// Of one of the manifests, in path order.
-    pub fn of(&self, manifest: ObjectId) -> impl Iterator<Item = &FileEntry> {
-        let chunks = self.0.get(&manifest).into_iter().flatten();
-        chunks.flat_map(|chunk| chunk.iter())
-    }
-}
-
 impl Reader {
-    /// Compares manifests by their chunks. Each chunk is read once.
-    pub fn differing_files(&self, manifests: &BTreeSet<ObjectId>) -> Transaction<DifferingFiles> {
-        let mut listed = Vec::new();
-        let mut counts: HashMap<ObjectId, usize> = HashMap::new();
-        for manifest in manifests {
-            let chunks = self.manifest(*manifest)?.chunks;
-            for id in chunks.iter().map(|chunk| chunk.id).collect::<HashSet<_>>() {
-                *counts.entry(id).or_default() += 1;
-            }
-            listed.push((*manifest, chunks));
-        }
-        let mut read: HashMap<ObjectId, Rc<Vec<FileEntry>>> = HashMap::new();
-        let mut files = DifferingFiles::default();
-        for (manifest, chunks) in listed {
-            let mut differing = Vec::new();
-            for ChunkRef { id, .. } in chunks {
-                if counts[&id] == manifests.len() {
-                    continue;
-                }
-                let files = match read.entry(id) {
-                    hash_map::Entry::Occupied(known) => known.into_mut(),
-                    hash_map::Entry::Vacant(unread) => {
-                        let entries = self.chunk(id)?.into_iter().map(FileEntry::from);
-                        unread.insert(Rc::new(entries.collect()))
-                    }
-                };
-                differing.push(Rc::clone(files));
-            }
-            files.0.insert(manifest, differing);
+    /// The files of two manifests in chunks that only one of them has, in path order. A path that
+    /// one of them has here is nowhere else in the other: equal chunks have equal paths, and a path
+    /// is only once in a manifest.
+    pub fn differing_files(
+        &self,
+        one: ObjectId,
+        other: ObjectId,
+    ) -> Transaction<(Vec<FileEntry>, Vec<FileEntry>)> {
+        let (one, other) = (self.manifest(one)?.chunks, self.manifest(other)?.chunks);
+        Ok((self.unshared(&one, &other)?, self.unshared(&other, &one)?))
+    }
+
+    fn unshared(&self, own: &[ChunkRef], other: &[ChunkRef]) -> Transaction<Vec<FileEntry>> {
+        let shared: HashSet<ObjectId> = other.iter().map(|chunk| chunk.id).collect();
+        let mut files = Vec::new();
+        for ChunkRef { id, .. } in own.iter().filter(|chunk| !shared.contains(&chunk.id)) {
+            files.extend(self.chunk(*id)?.into_iter().map(FileEntry::from));
         }
         Ok(files)
     }
@@ -115,8 +87,100 @@ impl Reader {
     }
 }
 
+/// Finds files at paths that none of some manifests has.
+///
+/// Of these manifests, only chunks are read in which such a path may be: those between chunks that
+/// they share with the manifest of the file.
+pub struct MissingPaths<'r> {
+    reader: &'r Reader,
+    manifests: Vec<Vec<ChunkRef>>,
+    /// The chunks of these manifests, and those whose files were returned.
+    known: HashSet<ObjectId>,
+    read: HashSet<ObjectId>,
+    /// The paths in the chunks that were read.
+    paths: HashSet<RelPath>,
+}
+
+impl<'r> MissingPaths<'r> {
+    pub fn new(
+        reader: &'r Reader,
+        manifests: impl IntoIterator<Item = ObjectId>,
+    ) -> Transaction<Self> {
+        let manifests = manifests.into_iter();
+        let manifests = manifests.map(|id| Ok(reader.manifest(id)?.chunks));
+        let manifests: Vec<Vec<ChunkRef>> = manifests.collect::<Transaction<_>>()?;
+        let known = manifests.iter().flatten().map(|chunk| chunk.id).collect();
+        Ok(Self {
+            reader,
+            manifests,
+            known,
+            read: HashSet::new(),
+            paths: HashSet::new(),
+        })
+    }
+
+    /// The files of another manifest at paths that none of them has, in path order. Files of chunks
+    /// that a manifest before it had are not returned again.
+    pub fn files_of(&mut self, manifest: ObjectId) -> Transaction<Vec<FileEntry>> {
+        let own = self.reader.manifest(manifest)?.chunks;
+        let is_new: Vec<bool> = own
+            .iter()
+            .map(|chunk| self.known.insert(chunk.id))
+            .collect();
+        let positions = own.iter().enumerate().map(|(at, chunk)| (chunk.id, at));
+        let positions: HashMap<ObjectId, usize> = positions.collect();
+        for manifest in &self.manifests {
+            for id in beside(manifest, &positions, &is_new) {
+                if self.read.insert(id) {
+                    let entries = self.reader.chunk(id)?.into_iter();
+                    self.paths.extend(entries.map(|entry| entry.path));
+                }
+            }
+        }
+        let mut files = Vec::new();
+        for (chunk, _) in own.iter().zip(is_new).filter(|(_, is_new)| *is_new) {
+            let entries = self.reader.chunk(chunk.id)?.into_iter();
+            let missing = entries.filter(|entry| !self.paths.contains(&entry.path));
+            files.extend(missing.map(FileEntry::from));
+        }
+        Ok(files)
+    }
+}
+
+/// The chunks of a manifest in which the paths of another one's new chunks may be: `positions` are
+/// those of the other's chunks, and `is_new` says which of them are new.
+fn beside(
+    manifest: &[ChunkRef],
+    positions: &HashMap<ObjectId, usize>,
+    is_new: &[bool],
+) -> Vec<ObjectId> {
+    let mut chunks = Vec::new();
+    // Between two chunks that both have.
+    let (mut start, mut between) = (0, Vec::new());
+    let common = manifest
+        .iter()
+        .map(|chunk| (Some(chunk.id), positions.get(&chunk.id)));
+    let end = (None, Some(&is_new.len()));
+    for (id, common) in common.chain([end]) {
+        let Some(end) = common else {
+            between.extend(id);
+            continue;
+        };
+        // All manifests are in path order; if one were not, reading more would be right.
+        let range = is_new.get(start..*end).unwrap_or(is_new);
+        if range.contains(&true) {
+            chunks.append(&mut between);
+        }
+        between.clear();
+        start = end + 1;
+    }
+    chunks
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::lock::{Locks, Mode, Requester};
     use crate::manifest;
@@ -169,8 +233,7 @@ mod tests {
         let ids = built.map(|built| built.id);
         store
             .read(|reader| {
-                let differing = reader.differing_files(&ids.into_iter().collect())?;
-                let [old, new] = ids.map(|id| differing.of(id).cloned().collect::<Vec<_>>());
+                let (old, new) = reader.differing_files(ids[0], ids[1])?;
                 assert!(old.len() < 300, "{} files were read", old.len());
                 let only_in = |one: &[FileEntry], other: &[FileEntry]| {
                     let only = one.iter().filter(|file| !other.contains(file));
@@ -181,8 +244,8 @@ mod tests {
                     ["pool/3/p0500", "pool/6/p1700"]
                 );
                 assert_eq!(paths(&only_in(&new, &old)), ["pool/3/p0500", "pool/5/new"]);
-                let alone = reader.differing_files(&BTreeSet::from([ids[0]]))?;
-                assert_eq!(alone.of(ids[0]).count(), 0);
+                let (same, as_well) = reader.differing_files(ids[0], ids[0])?;
+                assert!(same.is_empty() && as_well.is_empty());
 
                 let below = |directory: &str| {
                     let directory = RelPath::parse(directory).unwrap();
@@ -194,6 +257,74 @@ mod tests {
                 for nothing in ["a", "dists/t", "pool/7", "z"] {
                     assert!(below(nothing)?.is_empty(), "{nothing}");
                 }
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    /// Random manifests, compared with what their whole lists of files say.
+    #[test]
+    fn files_of_one_manifest_are_found_by_the_chunks_around_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("chantal.redb"), "pool-1").unwrap();
+        let locks = Locks::acquire(dir.path(), Mode::Exclusive, &Requester::test()).unwrap();
+        let mut random = 1_u64;
+        let mut next = |below: u64| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) % below
+        };
+        let mut paths: BTreeSet<u64> = (0..1500).map(|number| number * 3).collect();
+        let mut generations = Vec::new();
+        for _ in 0..7 {
+            for _ in 0..40 {
+                let (removed, added) = (next(4500), next(4500));
+                paths.remove(&removed);
+                paths.insert(added);
+            }
+            // A whole part goes and comes back.
+            let part = next(4000);
+            let entries: Vec<Entry> = paths
+                .iter()
+                .filter(|path| next(9) > 0 || !(part..part + 200).contains(*path))
+                .map(|path| file(&format!("pool/{path:04}"), "1"))
+                .collect();
+            generations.push(entries);
+        }
+        let built: Vec<_> = generations
+            .iter()
+            .map(|entries| manifest::build(entries.clone()).unwrap())
+            .collect();
+        store
+            .write(&locks, |writer| {
+                built
+                    .iter()
+                    .try_for_each(|built| writer.put_manifest(built))
+            })
+            .unwrap();
+        store
+            .read(|reader| {
+                let mut found = 0;
+                for (own, chunks) in built.iter().enumerate() {
+                    for others in [0..0, 0..own, own + 1..7, 0..3] {
+                        let ids = built[others.clone()].iter().map(|built| built.id);
+                        let mut missing = MissingPaths::new(reader, ids)?;
+                        let only = missing.files_of(chunks.id)?;
+                        let elsewhere: HashSet<&str> = generations[others]
+                            .iter()
+                            .flatten()
+                            .map(|entry| entry.path.as_str())
+                            .collect();
+                        let expected = generations[own].iter().map(|entry| entry.path.as_str());
+                        let expected: Vec<_> =
+                            expected.filter(|path| !elsewhere.contains(path)).collect();
+                        assert_eq!(self::paths(&only), expected);
+                        assert!(missing.files_of(chunks.id)?.is_empty());
+                        found += only.len();
+                    }
+                }
+                assert!(found > 1000, "{found} files");
                 Ok(())
             })
             .unwrap();

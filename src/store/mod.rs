@@ -31,7 +31,7 @@ mod writer;
 
 pub use database::Store;
 pub use error::{StoreError, Transaction, TransactionError};
-pub use files::{DifferingFiles, FileEntry};
+pub use files::{FileEntry, MissingPaths};
 pub use migrations::Migrated;
 pub use needed::Needed;
 pub use reader::{Name, Reader};

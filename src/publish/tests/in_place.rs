@@ -27,9 +27,9 @@ fn only_the_directory_of_the_metadata_is_exchanged() {
     let before = ["", "pool/a", "dists/s"].map(|path| inode(&tree.join(path)));
     let published = scene.publish(second, 10).unwrap();
     let expected = Outcome::Published(Summary {
-        files: 5,
+        files: 4,
         copied: 0,
-        retained: 1,
+        earlier_generations: 1,
         root: GeneratedRoot::None,
         missing_features: BTreeSet::new(),
     });

@@ -89,13 +89,12 @@ fn sync_in_words() {
         let said = mirror.sync().succeeds().stdout;
         let (requests, bytes) = traffic(&mirror);
         let bytes = indicatif::HumanBytes(bytes as u64);
-        let all = mirror.tree().len();
-        let retained = all - mirror.built.mirrored().len();
+        let files = mirror.built.mirrored().len();
         let second = format!(
             "r: 2 packages (2 added, 1 removed), {requests} requests, {bytes} downloaded\n"
         );
-        let retained = format!(", {retained} of earlier generations");
-        assert_eq!(said, second + &signer + &two + &published(all, &retained));
+        let retained = ", 1 earlier generation retained";
+        assert_eq!(said, second + &signer + &two + &published(files, retained));
 
         // Quiet is silent as long as all is well, and says what is not.
         mirror.sync_with(&["-q"]).succeeds().says("");
@@ -147,7 +146,7 @@ fn sync_and_publish_as_json() {
             "packages_verified_by": inside(mirror.upstream.kind()).0,
             "warnings": [], "error": null,
             "published": {
-                "path": TREE, "changed": true, "files": files, "copied": 0, "retained": 0,
+                "path": TREE, "changed": true, "files": files, "copied": 0, "earlier_generations": 0,
             },
         }]);
         assert_eq!(got, expected);
@@ -157,13 +156,13 @@ fn sync_and_publish_as_json() {
             "manifest": "MANIFEST", "verified_by": [], "packages_verified_by": [],
             "warnings": [], "error": null,
             "published": {
-                "path": TREE, "changed": false, "files": 0, "copied": 0, "retained": 0,
+                "path": TREE, "changed": false, "files": 0, "copied": 0, "earlier_generations": 0,
             },
         }]);
         prints(chantal, &SYNC, 0, &expected);
         let expected = json!([{
             "repository": "r", "path": TREE, "changed": true, "files": files, "copied": 0,
-            "retained": 0,
+            "earlier_generations": 0,
         }]);
         prints(chantal, &["publish", "--repo-id", "r"], 0, &expected);
     }
