@@ -60,7 +60,7 @@ pub enum Error {
     Remove(#[from] RemoveError),
     /// What a check found, which was printed.
     #[error("{findings} {} found", if *findings == 1 { "problem" } else { "problems" })]
-    Findings { findings: usize },
+    Findings { findings: usize, advice: String },
     /// A bug in chantal.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: RepoId, what: String },
@@ -284,7 +284,7 @@ impl Error {
                 "publish another snapshot there first; `--force` removes it there, too".to_owned(),
             ),
             Self::SigningKey(error) => key_file_hint(error),
-            Self::Findings { .. } => Some(FINDINGS_HINT.to_owned()),
+            Self::Findings { advice, .. } => Some(advice.clone()),
             Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)
             | Self::InvalidDefinition { .. }
@@ -296,10 +296,6 @@ impl Error {
         }
     }
 }
-
-/// What to do about the findings of a check.
-const FINDINGS_HINT: &str = "`chantal db check --repair` gets damaged files again where it can; what \
-     remains must be restored from a backup, or removed";
 
 fn key_file_hint(error: &KeyFileError) -> Option<String> {
     match error {

@@ -87,10 +87,10 @@ impl Pool {
                 return Ok(Some(ObjectRef { object, size }));
             }
             Stored::Bytes { found, .. } => log::warn!(
-                "{} is damaged (its sha256 is {found}): downloading it again",
+                "{} is damaged (its sha256 is {found}): getting it again",
                 path.display()
             ),
-            Stored::Unreadable(error) => log::warn!("{error}: downloading it again"),
+            Stored::Unreadable(error) => log::warn!("{error}: getting it again"),
         }
         self.forget_download(object);
         Ok(None)

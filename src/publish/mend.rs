@@ -13,7 +13,7 @@ use fs_err as fs;
 use rustix::io::Errno;
 
 use super::directory::{
-    identity, make_directory, make_parents_below, modified_at, remove, restore_time,
+    identity, is_empty, make_directory, make_parents_below, modified_at, remove, restore_time,
 };
 use super::error::PublishError;
 use super::existing::is_missing;
@@ -169,7 +169,15 @@ fn replace(
     link_or_copy(pool, object, good)?;
     make_parents_below(tree.path, file)?;
     kill_points::reach("mend a file");
-    Ok(fs::rename(good, file.below(tree.path))?)
+    let path = file.below(tree.path);
+    match fs::rename(good, &path) {
+        // With files in it, it is not removed: they are somebody else's.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory && is_empty(&path)? => {
+            fs::remove_dir(&path)?;
+            Ok(fs::rename(good, &path)?)
+        }
+        renamed => Ok(renamed?),
+    }
 }
 
 fn link_or_copy(pool: &Pool, object: ObjectId, target: &Path) -> io::Result<()> {

@@ -54,7 +54,7 @@ pub struct Unrepaired {
     /// Why it was not found anywhere. Never empty.
     pub reasons: Vec<String>,
     pub fate: Fate,
-    /// Published trees that have it. They keep their damaged file.
+    /// Published trees that need it. They keep a damaged file.
     pub trees: BTreeSet<PathBuf>,
 }
 

@@ -87,8 +87,8 @@ fn regenerate(
     entries: &[Entry],
 ) -> Result<Result<(), String>, RepairError> {
     let Some(evidence) = state.evidence else {
-        let again = "it has no evidence; create it again as it was created, \
-                     by `chantal snapshot merge` or `chantal repo sync`";
+        let again = "it has no evidence; a merge must be deleted and created again by \
+                     `chantal snapshot merge`, and anything else synced again";
         return Ok(Err(again.to_owned()));
     };
     let evidence_entries = storage.read(|reader| reader.entries(evidence))?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::affected::AffectedFile;
 use super::encode::{optional_path, path};
 use super::repair::RepairResult;
 use crate::check::{
@@ -12,7 +13,6 @@ use crate::check::{
     TreeFinding, Verdict,
 };
 use crate::digest::ObjectId;
-use crate::manifest::Role;
 use crate::names::{RepoId, SnapshotName};
 use crate::rel_path::RelPath;
 
@@ -83,22 +83,6 @@ pub struct DamagedObjectResult {
     /// The same for people.
     pub problem: String,
     pub affects: Vec<AffectedFile>,
-}
-
-/// A file that needs a damaged object.
-#[derive(Clone, Debug, Serialize)]
-pub struct AffectedFile {
-    pub repository: RepoId,
-    /// `state`, `snapshot`, `evidence`, `tree` or `keyring`.
-    pub owner: &'static str,
-    pub snapshot: Option<SnapshotName>,
-    #[serde(serialize_with = "optional_path")]
-    pub tree: Option<PathBuf>,
-    pub path: String,
-    /// `root`, `index`, `package`, `file` or `key`.
-    pub role: &'static str,
-    /// Name, version and architecture.
-    pub package: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -267,33 +251,6 @@ impl From<&DamagedObject> for DamagedObjectResult {
             },
             problem: damaged.damage.to_string(),
             affects: damaged.uses.iter().map(AffectedFile::from).collect(),
-        }
-    }
-}
-
-impl From<&ObjectUse> for AffectedFile {
-    fn from(found: &ObjectUse) -> Self {
-        let (owner, snapshot, tree) = match &found.owner {
-            Owner::State => ("state", None, None),
-            Owner::Snapshot(name) => ("snapshot", Some(name), None),
-            Owner::Evidence(name) => ("evidence", name.as_ref(), None),
-            Owner::Tree(path) => ("tree", None, Some(path)),
-            Owner::Keyring(name) => ("keyring", name.as_ref(), None),
-        };
-        Self {
-            repository: found.repository.clone(),
-            owner,
-            snapshot: snapshot.cloned(),
-            tree: tree.cloned(),
-            path: found.path.to_string(),
-            role: match found.role {
-                Role::Root => "root",
-                Role::Index => "index",
-                Role::Package => "package",
-                Role::File => "file",
-                Role::Key => "key",
-            },
-            package: found.package.as_ref().map(ToString::to_string),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Times are numbers and paths are paths; both become text only in JSON ([`encode`]). Nothing here
 //! prints or changes the storage.
 
+mod affected;
 mod check;
 mod cleanup;
 mod configuration;
@@ -21,9 +22,9 @@ mod sync;
 mod trust;
 mod usage;
 
+pub use affected::AffectedFile;
 pub use check::{
-    AffectedFile, CheckResult, CheckedState, DamagedObjectResult, DamagedRowResult,
-    TreeDamageResult,
+    CheckResult, CheckedState, DamagedObjectResult, DamagedRowResult, TreeDamageResult,
 };
 pub use cleanup::CleanupResult;
 pub use configuration::{
@@ -33,7 +34,7 @@ pub use diff::{DiffDetail, DiffTotals, PackageChange, StateComparison};
 pub use failure::Failure;
 pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 pub use removed::RemovedRepository;
-pub use repair::{ObjectFate, ObjectSource, RepairResult, UnrepairedObject, UnrepairedUse};
+pub use repair::{ObjectFate, ObjectSource, RepairResult, UnrepairedObject};
 pub use repository::{HistoryEntry, ListedRepository, RepositoryDetails, StateDetails, TrustedKey};
 pub use snapshot::{CreatedSnapshot, DeletedSnapshot, ListedSnapshot, SnapshotDetails};
 pub use status::{RepositoryStatus, RootSignature};

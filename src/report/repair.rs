@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::affected::AffectedFile;
 use super::encode::{optional_path, path, paths};
-use crate::check::{DamagedObject, ObjectUse, Owner};
+use crate::check::DamagedObject;
 use crate::digest::ObjectId;
 use crate::names::RepoId;
 use crate::rel_path::RelPath;
@@ -61,10 +62,10 @@ pub struct UnrepairedObject {
         skip_serializing_if = "Option::is_none"
     )]
     pub put_aside: Option<PathBuf>,
-    /// Published trees that still have the damaged file.
+    /// Published trees that need it.
     #[serde(serialize_with = "paths")]
     pub trees: Vec<PathBuf>,
-    pub used_by: Vec<UnrepairedUse>,
+    pub used_by: Vec<AffectedFile>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -73,23 +74,6 @@ pub enum ObjectFate {
     Missing,
     Kept,
     PutAside,
-}
-
-/// A file that needs an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UnrepairedUse {
-    pub repository: RepoId,
-    /// The snapshot; `None` for the current state, and for a published tree.
-    pub snapshot: Option<String>,
-    /// The published tree, if only that needs it.
-    #[serde(
-        serialize_with = "optional_path",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub tree: Option<PathBuf>,
-    pub path: RelPath,
-    /// Name, version and architecture.
-    pub package: Option<String>,
 }
 
 /// A published tree in which files were replaced, or could not be.
@@ -155,26 +139,7 @@ impl From<&Unrepaired> for UnrepairedObject {
             fate,
             put_aside,
             trees: unrepaired.trees.iter().cloned().collect(),
-            used_by: uses.iter().map(UnrepairedUse::from).collect(),
-        }
-    }
-}
-
-impl From<&ObjectUse> for UnrepairedUse {
-    fn from(found: &ObjectUse) -> Self {
-        let (snapshot, tree) = match &found.owner {
-            Owner::State | Owner::Evidence(None) | Owner::Keyring(None) => (None, None),
-            Owner::Snapshot(name) | Owner::Evidence(Some(name)) | Owner::Keyring(Some(name)) => {
-                (Some(name.to_string()), None)
-            }
-            Owner::Tree(tree) => (None, Some(tree.clone())),
-        };
-        Self {
-            repository: found.repository.clone(),
-            snapshot,
-            tree,
-            path: found.path.clone(),
-            package: found.package.as_ref().map(ToString::to_string),
+            used_by: uses.iter().map(AffectedFile::from).collect(),
         }
     }
 }

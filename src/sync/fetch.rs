@@ -127,7 +127,7 @@ impl Fetcher<'_> {
             } else {
                 self.storage.pool.note_replaced(stored.object);
                 log::warn!(
-                    "object {} is missing or damaged: downloading it again",
+                    "object {} is missing or damaged: getting it again",
                     stored.object
                 );
             }

@@ -1,6 +1,5 @@
 //! `chantal db check`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::check::{self, Depth, Scope};
@@ -10,19 +9,17 @@ use crate::error::Error;
 use crate::output::{bytes, count};
 use crate::publish;
 use crate::report::{
-    AffectedFile, CheckResult, CheckedState, DamagedObjectResult, DamagedRowResult,
-    TreeDamageResult,
+    CheckResult, CheckedState, DamagedObjectResult, DamagedRowResult, TreeDamageResult,
 };
 use crate::snapshot;
 use crate::storage::Storage;
 use crate::terminal::escape;
 
+use super::findings::{Remaining, describe_affected};
 use super::repair::{describe_repair, repair_findings};
 
 /// How many problems of one state the text lists; JSON has all of them.
 const PROBLEMS_SHOWN: usize = 20;
-/// How many paths that need an object the text lists.
-const PATHS_SHOWN: usize = 5;
 
 pub fn check(context: &Context<'_>, arguments: &DbCheck) -> Result<(), Error> {
     let config = context.config;
@@ -40,18 +37,17 @@ pub fn check(context: &Context<'_>, arguments: &DbCheck) -> Result<(), Error> {
     let outcome = check::check(&storage, config, &scope, depth, &context.progress)?;
     context.progress.clear();
     let mut result = CheckResult::of(&outcome, depth);
-    let mut findings = outcome.findings();
-    if arguments.repair && findings > 0 {
-        let (repaired, remaining) =
-            repair_findings(context, storage, &requester, &scope, &outcome)?;
+    let mut remaining = Remaining::of_check(&outcome);
+    if arguments.repair && remaining.findings > 0 {
+        let (repaired, after) = repair_findings(context, storage, &requester, &scope, &outcome)?;
         context.progress.clear();
         result.repair = Some(repaired);
-        findings = remaining;
+        remaining = after;
     }
     context.output.result(&result, describe)?;
-    match findings {
-        0 => Ok(()),
-        findings => conclude(vec![Error::Findings { findings }]),
+    match remaining {
+        Remaining { findings: 0, .. } => Ok(()),
+        Remaining { findings, advice } => conclude(vec![Error::Findings { findings, advice }]),
     }
 }
 
@@ -150,37 +146,7 @@ fn describe_state(state: &CheckedState, text: &mut String) {
 fn describe_object(damaged: &DamagedObjectResult, text: &mut String) {
     let what = format!("object {}: {}", damaged.object, damaged.problem);
     _ = writeln!(text, "{}", escape(&what));
-    // Many snapshots have the same file.
-    let mut by_file: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    for file in &damaged.affects {
-        let what = match &file.package {
-            Some(package) => format!("{package} ({})", file.path),
-            None => file.path.clone(),
-        };
-        let owners = by_file.entry((file.repository.to_string(), what));
-        owners.or_default().push(owner(file));
-    }
-    let files = by_file.len();
-    for ((repository, what), owners) in by_file.into_iter().take(PATHS_SHOWN) {
-        let line = format!("  affects: {repository}: {what} in {}", owners.join(", "));
-        _ = writeln!(text, "{}", escape(&line));
-    }
-    if let Some(more @ 1..) = files.checked_sub(PATHS_SHOWN) {
-        _ = writeln!(text, "  and {more} more paths");
-    }
-}
-
-fn owner(file: &AffectedFile) -> String {
-    let name = match &file.snapshot {
-        Some(name) => format!("snapshot {name}"),
-        None => "the current state".to_owned(),
-    };
-    match (file.owner, &file.tree) {
-        ("evidence", _) => format!("the evidence of {name}"),
-        ("keyring", _) => format!("the keys of {name}"),
-        (_, Some(tree)) => tree.display().to_string(),
-        _ => name,
-    }
+    describe_affected(&damaged.affects, text);
 }
 
 fn describe_tree(finding: &TreeDamageResult, text: &mut String) {

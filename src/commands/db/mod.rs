@@ -2,6 +2,7 @@
 
 mod check;
 mod cleanup;
+mod findings;
 mod migrate;
 mod repair;
 mod stats;

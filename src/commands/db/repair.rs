@@ -10,23 +10,22 @@ use crate::lock::{LockError, Requester};
 use crate::output::{bytes, count};
 use crate::rel_path::RelPath;
 use crate::repair::{self, DamagedTreeFile, Fate, RepairContext, RepairOutcome};
-use crate::report::{ObjectFate, ObjectSource, RepairResult, UnrepairedObject, UnrepairedUse};
+use crate::report::{ObjectFate, ObjectSource, RepairResult, UnrepairedObject};
 use crate::storage::{Storage, StorageError};
 use crate::terminal::escape;
 use crate::threads;
 use crate::upstream::Limiter;
 
-/// Uses of an object that are listed individually.
-const LISTED_MAX: usize = 10;
+use super::findings::{Remaining, describe_affected};
 
-/// Repairs what a check has found. Returns what was done, and how many findings remain.
+/// Repairs what a check has found. Returns what was done, and which findings remain.
 pub fn repair_findings(
     context: &Context<'_>,
     storage: Storage,
     requester: &Requester,
     scope: &Scope,
     found: &CheckOutcome,
-) -> Result<(RepairResult, usize), Error> {
+) -> Result<(RepairResult, Remaining), Error> {
     let config = context.config;
     let workers = threads::pool("download", config.download.workers)?;
     let limiter = Limiter::shared(config.download.bandwidth_limit);
@@ -46,7 +45,7 @@ pub fn repair_findings(
     }
     let storage = Storage::open(&config.storage, requester)?;
     let after = check::check(&storage, config, scope, Depth::Quick, &context.progress)?;
-    let remaining = after.findings() + beyond(&outcome, &after);
+    let remaining = Remaining::of_repair(&outcome, &after);
     Ok((RepairResult::from(&outcome), remaining))
 }
 
@@ -85,19 +84,6 @@ fn put_aside(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// What a quick check does not find again: damaged objects that kept their name, and trees in which
-/// files could not be replaced.
-fn beyond(outcome: &RepairOutcome, after: &CheckOutcome) -> usize {
-    let objects = outcome.unrepaired.iter().filter(|one| {
-        let object = one.damaged.object;
-        !after.damaged.iter().any(|found| found.object == object)
-    });
-    let trees = outcome.trees.iter().filter(|tree| {
-        !tree.errors.is_empty() && !after.trees.iter().any(|found| found.tree == tree.path)
-    });
-    objects.count() + trees.count()
 }
 
 /// What was repaired, and what could not be, by object.
@@ -171,28 +157,11 @@ fn describe_unrepaired(object: &UnrepairedObject) -> String {
     for reason in &object.reasons {
         text += &format!("  {}\n", escape(reason));
     }
-    for file in object.used_by.iter().take(LISTED_MAX) {
-        text += &format!("  needed by {}\n", describe_use(file));
-    }
-    if let Some(more @ 1..) = object.used_by.len().checked_sub(LISTED_MAX) {
-        text += &format!("  and {more} more\n");
-    }
+    describe_affected(&object.used_by, &mut text);
     for tree in &object.trees {
-        text += &format!("  {} still has this file\n", tree.display());
+        text += &format!("  published in {}\n", tree.display());
     }
     text
-}
-
-fn describe_use(file: &UnrepairedUse) -> String {
-    let owner = match (&file.snapshot, &file.tree) {
-        (Some(snapshot), _) => format!("{}/{snapshot}", file.repository),
-        (None, Some(tree)) => tree.display().to_string(),
-        (None, None) => file.repository.to_string(),
-    };
-    match &file.package {
-        Some(package) => format!("{owner}: package {}", escape(package)),
-        None => format!("{owner}: {}", escape(file.path.as_str())),
-    }
 }
 
 #[cfg(test)]
@@ -269,9 +238,9 @@ mod tests {
                  not mended: /www/r: /www/r is not a published tree of this storage\n\
                  not repaired: object {object} (1.00 KiB), moved to /pool/damaged/x\n\
                  \x20 r: http://h/p/x.rpm: not found\n\
-                 \x20 needed by r: package x 1 noarch\n\
-                 \x20 needed by r/s: p/x.rpm\n\
-                 \x20 /www/r still has this file\n"
+                 \x20 affects: r: p/x.rpm in snapshot s\n\
+                 \x20 affects: r: x 1 noarch (p/x.rpm) in the current state\n\
+                 \x20 published in /www/r\n"
             )
         );
     }

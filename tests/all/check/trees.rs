@@ -54,6 +54,12 @@ fn foreign_files_are_found_everywhere() {
             deep.display()
         );
         assert!(output.stdout.contains(&line), "{output:?}");
+        // A repair never removes it, so it is not what to do.
+        for command in [&CHECK[..], &["db", "check", "--repair"]] {
+            let output = mirror.run(command).exits(5);
+            let advice = "hint: move files out of the trees that chantal did not publish there\n";
+            assert!(output.stderr.ends_with(advice), "{output:?}");
+        }
         fs::remove_file(mirror.published().join(&deep)).unwrap();
         fs::create_dir_all(mirror.published().join("empty/one")).unwrap();
         let expected = ("foreign".to_owned(), "empty/one".to_owned());
@@ -91,6 +97,23 @@ fn missing_and_replaced_files_are_found() {
         assert_eq!(find(&QUICK), ("not_a_file".to_owned(), shown.clone()));
         mirror.run(&["publish", "--repo-id", "r"]).exits(0);
         good(&mirror.chantal, &CHECK);
+        // An empty directory is lost with nothing in it; one with files is somebody else's.
+        for content in [None, Some("notes")] {
+            fs::remove_file(&file).unwrap();
+            fs::create_dir(&file).unwrap();
+            if let Some(name) = content {
+                fs::write(file.join(name), "").unwrap();
+            }
+            let repair = mirror.run(&["db", "check", "--repair"]);
+            if let Some(name) = content {
+                repair.exits(5).mentions("Is a directory");
+                fs::remove_file(file.join(name)).unwrap();
+                mirror.run(&["db", "check", "--repair"]).exits(0);
+            } else {
+                repair.exits(0);
+            }
+            good(&mirror.chantal, &CHECK);
+        }
     }
 }
 

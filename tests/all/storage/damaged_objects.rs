@@ -99,13 +99,13 @@ fn one_damaged_or_missing_index() {
         for (path, bytes) in indexes(&mirror, &mirror.built.tree) {
             flip(&mirror, &bytes);
             let stderr = mirror.run(&REFRESH).exits(0).stderr;
-            let is_noticed = stderr.contains("downloading it again");
+            let is_noticed = stderr.contains("getting it again");
             assert_eq!(is_noticed, is_intact(&mirror, &bytes), "{path}: {stderr}");
             fs::remove_file(object(&mirror, &bytes)).unwrap();
             mirror
                 .run(&REFRESH)
                 .exits(0)
-                .mentions("is missing or damaged: downloading it again");
+                .mentions("is missing or damaged: getting it again");
             assert!(is_intact(&mirror, &bytes), "{path}");
         }
     }
@@ -144,7 +144,7 @@ fn indexes_that_the_upstream_lost_as_well() {
             flip(&mirror, bytes);
         }
         let stderr = mirror.run(&REFRESH).exits(4).stderr;
-        assert!(stderr.contains("downloading it again"), "{stderr}");
+        assert!(stderr.contains("getting it again"), "{stderr}");
     }
 }
 

@@ -278,9 +278,9 @@ fn objects_that_are_gone_or_cut_short() {
         .published_tree("r")
         .assert_same(&mirror.built.mirrored());
     let refresh = ["repo", "sync", "--repo-id", "r", "--refresh"];
-    let missing = format!("warning: object {hex} is missing or damaged: downloading it again\n");
+    let missing = format!("warning: object {hex} is missing or damaged: getting it again\n");
     let damaged = format!(
-        "warning: [dir]/data/pool/sha256/{}/{hex} is damaged (its sha256 is {}): downloading it again\n",
+        "warning: [dir]/data/pool/sha256/{}/{hex} is damaged (its sha256 is {}): getting it again\n",
         &hex[..2],
         Checksum::Sha256.hex(b"short"),
     );
