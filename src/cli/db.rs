@@ -89,9 +89,10 @@ pub struct DbCheck {
 
     /// Replace what is damaged
     ///
-    /// A damaged or missing object is looked for in published trees and complete downloads, then on
-    /// the upstreams of the repositories that use it, and is accepted only with its SHA-256. Every
-    /// published tree with a damaged or missing file is mended, without interrupting its clients.
+    /// Publications that were interrupted are completed first. A damaged or missing object is looked
+    /// for in published trees and complete downloads, then on the upstreams of the repositories that
+    /// use it, and is accepted only with its SHA-256. Every published tree with a damaged or missing
+    /// file is mended, without interrupting its clients.
     /// What cannot be found is listed with the snapshots and packages that need it; if it is
     /// damaged, it is moved to `damaged` in the pool, so that it is never published again.
     #[arg(long)]
