@@ -1,5 +1,7 @@
 //! `chantal repo`.
 
+use std::num::NonZeroUsize;
+
 use clap::{Args, Subcommand};
 
 use super::{ForgetAbsent, RepositorySelection, WaitOptions};
@@ -147,6 +149,6 @@ pub struct RepoHistory {
     pub repository: OneRepository,
 
     /// Maximum number of syncs to show
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub limit: usize,
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub limit: NonZeroUsize,
 }

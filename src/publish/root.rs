@@ -70,6 +70,18 @@ pub fn choose_root(
                 }
                 (generator, ValidUntil::IsDropped)
             }
+            Some(newest)
+                if generator.format.compares_dates()
+                    && date.is_none_or(|date| date < newest)
+                    && record.is_none_or(|record| record.manifest != Some(request.manifest)) =>
+            {
+                log::warn!(
+                    "{}: clients that have its metadata of {} ignore it until the upstream's is newer",
+                    request.tree.display(),
+                    crate::time::utc(newest)
+                );
+                return Ok(verbatim(date));
+            }
             _ => return Ok(verbatim(date)),
         },
         // Snapshots are used after that date.

@@ -449,7 +449,7 @@ fn other_repositories_and_the_sources_of_merges_are_asked() {
     assert_eq!(outcome.requests, 2);
     let reasons = &outcome.unrepaired[0].reasons;
     assert!(
-        reasons[0].contains("it has no evidence; create it again"),
+        reasons[0].contains("it has no evidence; a merge must be deleted and created again"),
         "{reasons:?}"
     );
 }

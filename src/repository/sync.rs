@@ -107,6 +107,10 @@ impl RepositorySync<'_> {
         repository: &Repository,
         synced: &mut RepositorySyncOutcome,
     ) -> Result<(), RepositorySyncError> {
+        if let SnapshotNaming::Given(name) = self.snapshots {
+            let publisher = self.publisher(Caller::Command, PublishMode::Always);
+            snapshot::reject_existing(publisher, &repository.id, name)?;
+        }
         let session = Session::open(self.sync, repository)?;
         let result = session.sync();
         // Also recorded for a sync that failed.

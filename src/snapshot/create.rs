@@ -28,6 +28,30 @@ pub struct NewSnapshot {
     pub published: Option<Result<Published, RequestError>>,
 }
 
+/// Fails if the snapshot exists, unless it is one of the current state whose creation was
+/// interrupted. A sync asks this first, and not when everything is downloaded and published.
+pub fn reject_existing(
+    publisher: Publisher<'_>,
+    repository: &RepoId,
+    name: &SnapshotName,
+) -> Result<(), SnapshotError> {
+    let (state, existing) = publisher.storage.read(|reader| {
+        let state = reader.repository(repository)?.map(|record| record.state);
+        Ok((state, reader.snapshot(repository, name)?))
+    })?;
+    let Some(existing) = existing else {
+        return Ok(());
+    };
+    let is_current = state.is_some_and(|state| state.manifest == existing.state.manifest);
+    if is_current && is_unfinished(Some(publisher), repository, name)? {
+        return Ok(());
+    }
+    Err(SnapshotError::Exists {
+        repository: repository.clone(),
+        name: name.clone(),
+    })
+}
+
 /// Creates all of them or none, and publishes them. If an earlier run with the same states was
 /// killed before it had published all snapshots, this completes its work. A snapshot that cannot be
 /// published does not prevent the others from being published.

@@ -13,7 +13,7 @@ mod reference;
 mod states;
 mod usage;
 
-pub use create::{NewSnapshot, SnapshotRequest, create};
+pub use create::{NewSnapshot, SnapshotRequest, create, reject_existing};
 pub use delete::{Deletion, OtherPaths, delete};
 pub use error::{SnapshotError, join_paths};
 pub use named::{Snapshot, find, list};

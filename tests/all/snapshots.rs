@@ -178,9 +178,27 @@ fn all_repositories_get_the_name_or_none() {
         .run(&["snapshot", "delete", "--name", "r/n", "--name", "r/x"])
         .exits(2);
     assert!(mirror.www("r/snapshots/n").exists());
+    // A sync with a name that exists asks no upstream.
+    mirror.server.clear_log();
+    let sync = [
+        "repo",
+        "sync",
+        "--repo-id",
+        "r",
+        "--create-snapshot",
+        "--snapshot-name",
+        "n",
+    ];
     mirror
-        .run(&["snapshot", "delete", "--name", "r/n", "--name", "other/n"])
-        .succeeds();
+        .run(&sync)
+        .exits(2)
+        .mentions("error: snapshot r/n already exists");
+    assert!(mirror.server.requests().is_empty());
+    // Named twice, it is deleted once.
+    mirror
+        .run(&["snapshot", "delete", "--name", "r/n", "--name", "r/n", "--name", "other/n"])
+        .succeeds()
+        .says("deleted snapshot r/n\n  removed [dir]/www/r/snapshots/n\ndeleted snapshot other/n\n  removed [dir]/www/other/snapshots/n\n");
 }
 
 /// `prod` shows one tested state after the other, each in one step.

@@ -10,7 +10,9 @@ use crate::storage;
 pub fn history(context: &Context<'_>, arguments: &RepoHistory) -> Result<(), Error> {
     let repository = context.repository(&arguments.repository.repo_id)?;
     let records = match storage::open_to_read(&context.config.storage)? {
-        Some(store) => store.read(|reader| reader.history(&repository.id, arguments.limit))?,
+        Some(store) => {
+            store.read(|reader| reader.history(&repository.id, arguments.limit.get()))?
+        }
         None => Vec::new(),
     };
     let past: Vec<HistoryEntry> = records.into_iter().map(HistoryEntry::from).collect();

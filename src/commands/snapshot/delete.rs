@@ -5,7 +5,7 @@ use crate::commands::publish::{absent, describe_removal};
 use crate::commands::{Context, conclude, requester};
 use crate::error::Error;
 use crate::report::DeletedSnapshot;
-use crate::snapshot::{self, OtherPaths};
+use crate::snapshot::{self, OtherPaths, Snapshot};
 use crate::storage::Storage;
 
 pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), Error> {
@@ -14,7 +14,12 @@ pub fn delete(context: &Context<'_>, arguments: &SnapshotDelete) -> Result<(), E
     let mut snapshots = Vec::new();
     // If one of them does not exist, nothing is deleted.
     for reference in &arguments.names {
-        snapshots.push(snapshot::find(&storage.store, reference)?);
+        let found = snapshot::find(&storage.store, reference)?;
+        let is_found =
+            |one: &Snapshot| (&one.repository, &one.name) == (&found.repository, &found.name);
+        if !snapshots.iter().any(is_found) {
+            snapshots.push(found);
+        }
     }
     let other_paths = if arguments.force {
         OtherPaths::Unpublished

@@ -264,6 +264,8 @@ fn failures_and_history_as_json() {
         prints(chantal, &history, 0, &all);
         let one = [&history[..], &["--limit", "1"]].concat();
         prints(chantal, &one, 0, &json!([failed]));
+        let none = [&history[..], &["--limit", "0"]].concat();
+        chantal.run(&none).exits(2);
     }
 }
 
