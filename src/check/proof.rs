@@ -73,13 +73,6 @@ pub enum ProblemKind {
     Tree,
 }
 
-impl ProblemKind {
-    /// Whether something stored is damaged, which is a finding of its own.
-    pub fn is_damage(self) -> bool {
-        matches!(self, Self::Damaged | Self::Record)
-    }
-}
-
 impl Proof {
     pub fn is_good(&self) -> bool {
         self.problems.is_empty()

@@ -133,8 +133,10 @@ fn subjects<'a>(
         }
     }
     for (path, tree) in &records.trees {
-        let content = tree.content().filter(|_| scope.has_tree(tree));
-        let Some(content) = content else {
+        if !scope.has_tree(tree) {
+            continue;
+        }
+        let Some(content) = known_content(storage, tree)? else {
             continue;
         };
         subjects.push(Subject {
@@ -208,6 +210,20 @@ fn manifest_of(records: &Records, source: MergeSource, merged_at: i64) -> Option
     (record.created_at <= merged_at).then_some(record.state.manifest)
 }
 
+/// The manifest of the state or snapshot that a tree shows. Cleanups of earlier versions removed it
+/// when it had a generated root and its repository moved on: its own files are what is left.
+fn known_content(storage: &Storage, tree: &TreeRecord) -> Result<Option<ObjectId>, CheckError> {
+    let Some(source) = tree.source else {
+        return Ok(tree.manifest);
+    };
+    let is_known = storage.read(|reader| reader.has_manifest(source))?;
+    Ok(if is_known {
+        Some(source)
+    } else {
+        tree.manifest
+    })
+}
+
 /// The job that proves what a tree shows: its state or snapshot, or an earlier state. `None` if
 /// there is no state of its repository.
 fn content_of<'a>(
@@ -269,9 +285,13 @@ fn prove_tree(
     keys: OwnKeys<'_>,
     proof: &mut Proof,
 ) -> Result<(), CheckError> {
-    let (Some(manifest), Some(content)) = (record.manifest, record.source) else {
+    let (Some(manifest), Some(_)) = (record.manifest, record.source) else {
         return Ok(());
     };
+    let content = known_content(storage, record)?.unwrap_or(manifest);
+    if content == manifest {
+        proof.note("what it was published from is not in the database any more".to_owned());
+    }
     let source = StorageSource {
         storage,
         repository: &record.repository,

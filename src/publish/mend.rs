@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use rustix::io::Errno;
@@ -17,6 +17,7 @@ use super::directory::{
 };
 use super::error::PublishError;
 use super::existing::is_missing;
+use super::foreign_files::{ExtraFiles, reject_foreign_files};
 use super::layout::{Layout, LayoutFile};
 use super::recover::recover;
 use super::tree::{LockWait, LockedTree};
@@ -97,7 +98,8 @@ pub fn mend_files(
 
 /// Fails if the tree may show another generation than the recorded one, because the store was
 /// restored from a backup: metadata of several generations must never be mixed, and an older root
-/// must not come back. In a tree that was not changed since, a root that differs is damaged.
+/// must not come back. In a tree that was not changed since, a root that differs is damaged. So is
+/// one that no generation has, in a tree that has no files of other generations either.
 fn reject_other_generation(
     storage: &Storage,
     path: &Path,
@@ -109,17 +111,34 @@ fn reject_other_generation(
         return Ok(());
     }
     let roots = layout.files().filter(|(_, file)| file.role == Role::Root);
+    let mut differing = None;
     for (root, file) in roots {
         let root = root.below(path);
-        let is_there = fs::symlink_metadata(&root).is_ok();
-        if is_there && !storage.pool.has_same_content(file.content.object, &root)? {
-            return Err(PublishError::OtherGeneration {
-                path: path.to_owned(),
-                root,
-            });
+        let is_file = fs::symlink_metadata(&root).is_ok_and(|root| root.is_file());
+        if !is_file || storage.pool.has_same_content(file.content.object, &root)? {
+            continue;
         }
+        if storage.pool.has_copy_of(&root)? {
+            return Err(other_generation(path, root));
+        }
+        differing = Some(root);
     }
-    Ok(())
+    let Some(root) = differing else {
+        return Ok(());
+    };
+    let known = storage.read(|reader| Layout::of_record(reader, record))?;
+    match reject_foreign_files(storage, path, &known) {
+        Ok(ExtraFiles::None) | Err(PublishError::ForeignFiles { .. }) => Ok(()),
+        Ok(ExtraFiles::PoolFiles) => Err(other_generation(path, root)),
+        Err(error) => Err(error),
+    }
+}
+
+fn other_generation(path: &Path, root: PathBuf) -> PublishError {
+    PublishError::OtherGeneration {
+        path: path.to_owned(),
+        root,
+    }
 }
 
 /// Whether a file is a link to the object or a copy of it. Where links are possible, copies are

@@ -70,9 +70,10 @@ pub fn choose_root(
                 }
                 (generator, ValidUntil::IsDropped)
             }
+            // A root without a date has its own warning.
             Some(newest)
                 if generator.format.compares_dates()
-                    && date.is_none_or(|date| date < newest)
+                    && date.is_some_and(|date| date < newest)
                     && record.is_none_or(|record| record.manifest != Some(request.manifest)) =>
             {
                 log::warn!(

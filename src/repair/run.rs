@@ -41,7 +41,18 @@ pub fn repair(
     objects.record(storage)?;
     let mut outcome = objects.into_outcome(&places, damaged);
     let repaired = outcome.repaired.iter().map(|one| one.damaged.object);
-    outcome.trees = mend_trees(storage, &places, repaired, tree_files)?;
+    let mut trees = mend_trees(storage, &places, repaired, tree_files)?;
+    // Trees that need what was not repaired are listed there.
+    let unrepaired = outcome.unrepaired.iter().map(|one| one.damaged.object);
+    let unrepaired: HashSet<ObjectId> = unrepaired.collect();
+    for tree in &mut trees {
+        tree.errors.retain(|error| match error {
+            PublishError::ObjectMissing { object, .. } => !unrepaired.contains(object),
+            _ => true,
+        });
+    }
+    trees.retain(|tree| tree.files > 0 || !tree.errors.is_empty());
+    outcome.trees = trees;
     Ok(outcome)
 }
 

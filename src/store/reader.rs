@@ -179,6 +179,11 @@ impl Reader {
             .map_err(|error| damaged(&tables::MANIFEST_TO_CHUNKS, &&id.0, &error.to_string()))
     }
 
+    pub fn has_manifest(&self, id: ObjectId) -> Transaction<bool> {
+        let table = self.transaction.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        Ok(table.get(&id.0)?.is_some())
+    }
+
     /// The entries of a manifest in path order, one chunk in memory at a time.
     pub fn each_entry(
         &self,
@@ -463,7 +468,7 @@ impl Reader {
     }
 
     /// Every referenced manifest, once for each reference: states and snapshots with their
-    /// evidence, published trees with their earlier generations.
+    /// evidence, published trees with their earlier generations and what a root was generated for.
     pub fn names(&self) -> Transaction<Vec<(Name, ObjectId)>> {
         let mut names = Vec::new();
         for (repository, record) in self.repositories()? {
@@ -480,9 +485,8 @@ impl Reader {
                 repository: tree.repository.clone(),
                 snapshot: tree.snapshot.clone(),
             };
-            for manifest in tree.manifests().chain(tree.staged()) {
-                names.push((name(), manifest));
-            }
+            let all = tree.manifests().chain(tree.staged()).chain(tree.sources());
+            names.extend(all.map(|manifest| (name(), manifest)));
         }
         Ok(names)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::check::{CheckOutcome, TreeDamage, TreeFinding};
+use crate::check::{CheckOutcome, ProblemKind, TreeDamage, TreeFinding};
 use crate::repair::RepairOutcome;
 use crate::report::AffectedFile;
 use crate::terminal::escape;
@@ -103,10 +103,19 @@ fn kinds(outcome: &CheckOutcome) -> BTreeSet<Advice> {
         kinds.insert(Advice::Repair);
     }
     let problems = outcome.proofs.iter();
-    let mut problems = problems.flat_map(|proved| &proved.proof.problems);
-    if problems.any(|problem| !problem.kind.is_damage()) {
-        kinds.insert(Advice::NotProved);
-    }
+    let problems = problems.flat_map(|proved| &proved.proof.problems);
+    kinds.extend(problems.map(|problem| match problem.kind {
+        ProblemKind::Damaged => Advice::Repair,
+        ProblemKind::Record => Advice::Database,
+        ProblemKind::Untrusted
+        | ProblemKind::Signature
+        | ProblemKind::Root
+        | ProblemKind::Index
+        | ProblemKind::Unlisted
+        | ProblemKind::Absent
+        | ProblemKind::Key
+        | ProblemKind::Tree => Advice::NotProved,
+    }));
     kinds
 }
 

@@ -184,6 +184,12 @@ impl TreeRecord {
         self.staging.as_ref().map(|staging| staging.manifest)
     }
 
+    /// The manifests for which its root was generated, and the one that is being published.
+    pub fn sources(&self) -> impl Iterator<Item = ObjectId> {
+        let staged = self.staging.as_ref().and_then(|staging| staging.source);
+        self.source.into_iter().chain(staged)
+    }
+
     /// The manifest of the state or snapshot that it shows, even if its root was generated.
     pub fn content(&self) -> Option<ObjectId> {
         self.source.or(self.manifest)

@@ -218,6 +218,49 @@ fn a_generated_root_is_verified() {
     }
 }
 
+/// A place that shows an earlier state with a root of its own: a cleanup leaves what it was made for.
+#[test]
+fn a_generated_root_of_an_earlier_state_is_verified() {
+    for upstream in Upstream::both() {
+        let mut mirror = Mirror::of(super::two(upstream))
+            .defined(|repository| repository.more("filters:\n  exclude: [other]\n"));
+        mirror.run(&["config", "keygen"]).exits(0);
+        mirror.sync().exits(0);
+        let to = ["publish", "--repo-id", "r", "--to", "www/to"];
+        mirror.run(&to).exits(0);
+        mirror.next(|upstream| upstream.replace(Package::new("hello", "2.0-1")));
+        mirror.sync().exits(0);
+        mirror.run(&["db", "cleanup"]).exits(0);
+        let result = good(&mirror.chantal, &CHECK);
+        let states = result["states"].as_array().unwrap();
+        let tree = states.iter().find(|state| {
+            state["tree"]
+                .as_str()
+                .is_some_and(|tree| tree.ends_with("/to"))
+        });
+        let notes = &tree.unwrap()["notes"];
+        assert_eq!(
+            *notes,
+            serde_json::json!(["unproved: an earlier state, whose evidence is not stored"])
+        );
+    }
+}
+
+/// Whoever damages a file at the top of a tree changes its modification time as well.
+#[test]
+fn a_replaced_root_at_the_top_is_mended() {
+    let mirror = scene(Upstream::deb().with_deb(|deb| deb.flat = Some("./".to_owned())));
+    for root in ["Release", "InRelease"] {
+        let file = mirror.published().join(root);
+        let good_bytes = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, &good_bytes[1..]).unwrap();
+        mirror.run(&["db", "check", "--repair"]).exits(0);
+        assert_eq!(fs::read(&file).unwrap(), good_bytes);
+        good(&mirror.chantal, &CHECK);
+    }
+}
+
 /// The database was restored from a backup: the tree is newer. Mending single files of its metadata
 /// would mix two generations.
 #[test]
