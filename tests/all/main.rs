@@ -27,6 +27,7 @@ mod man;
 mod merges;
 mod odd_roots;
 mod old_stores;
+mod operations;
 mod publishing;
 mod quickstart;
 mod removing;
