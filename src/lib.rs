@@ -110,6 +110,7 @@ mod mounts;
 mod names;
 mod openpgp;
 mod output;
+mod panics;
 mod pool;
 mod progress;
 mod publish;

@@ -15,10 +15,11 @@ use crate::error::Error;
 use crate::logging::Verbosity;
 use crate::output::Output;
 use crate::signing_key::ConfiguredKey;
-use crate::{cli, commands, config, logging, terminal};
+use crate::{cli, commands, config, logging, panics, terminal};
 
 /// Parses the command line and runs the command. The exit codes are those of [`crate::exit::Exit`].
 pub fn run() -> ExitCode {
+    panics::install_hook();
     run_with(std::env::args_os())
 }
 

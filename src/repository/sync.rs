@@ -5,12 +5,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use crate::config::Repository;
 use crate::interrupt::Interrupted;
 use crate::names::{SnapshotName, SnapshotNameError};
+use crate::panics;
 use crate::publish::{Caller, Destination, PublishMode, Published, Publisher, RequestError};
 use crate::repair;
 use crate::signing_key::ConfiguredKey;
@@ -313,13 +313,7 @@ fn generated_name(name: &str) -> Result<SnapshotName, RepositorySyncError> {
 fn catch_panic(
     work: impl FnOnce() -> Result<(), RepositorySyncError>,
 ) -> Result<(), RepositorySyncError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let literal = panic.downcast_ref::<&str>().copied();
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        Err(RepositorySyncError::Panic {
-            what: literal.or(text).unwrap_or("unknown panic").to_owned(),
-        })
-    })
+    panics::catch(work).unwrap_or_else(|what| Err(RepositorySyncError::Panic { what }))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! threads take turns.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use redb::{Database, ReadableDatabase};
 
 use crate::kill_points;
 use crate::lock::Locks;
+use crate::panics;
 
 use super::error::{StoreError, TURN_MAX, Transaction, TransactionError};
 use super::reader::Reader;
@@ -276,10 +276,10 @@ fn is_of_the_content(error: &io::Error) -> bool {
 }
 
 /// redb does not validate its pages: if they are damaged it may panic instead of returning an
-/// error. The panic message has already been printed; the returned error explains it.
+/// error.
 fn catch_panic<T>(work: impl FnOnce() -> Transaction<T>) -> Transaction<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        let what = "inconsistent pages (see above)";
+    panics::catch_expected(work).unwrap_or_else(|_| {
+        let what = "inconsistent pages";
         Err(TransactionError::Damaged(what.to_owned()))
     })
 }

@@ -17,6 +17,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "interrupt",
             "kill_points",
             "names",
+            "panics",
             "progress",
             "regular_file",
             "rel_path",

@@ -141,8 +141,8 @@ fn a_store_that_is_damaged() {
         (b"hello, I am a text file".repeat(1000), "not a redb file"),
         (Vec::new(), "not a redb file"),
         (good[..good.len() / 2].to_vec(), "the file is truncated"),
-        // redb panics over this one, and says so itself before the error comes.
-        (spoiled, "inconsistent pages (see above)"),
+        // redb panics over this one.
+        (spoiled, "inconsistent pages"),
     ] {
         fs::write(&store, bytes).unwrap();
         for args in [&SYNC[..], &PUBLISH, &LIST] {
@@ -150,11 +150,7 @@ fn a_store_that_is_damaged() {
             let error = format!(
                 "error: database [dir]/data/chantal.redb is damaged: {what}\nhint: restore it from a backup\n"
             );
-            assert!(output.stderr.ends_with(&error), "{output:?}");
-            assert!(
-                what.contains("above") || output.stderr == error,
-                "{output:?}"
-            );
+            assert_eq!(output.stderr, error);
         }
         assert!(mirror.server.requests().is_empty());
     }
