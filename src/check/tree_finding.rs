@@ -49,6 +49,21 @@ pub enum TreeDamage {
     Unlisted,
 }
 
+impl TreeDamage {
+    /// Whether it is at a file that a repair can replace by its object.
+    pub fn is_of_a_file(self) -> bool {
+        match self {
+            Self::Missing
+            | Self::NotAFile
+            | Self::Size { .. }
+            | Self::Writable
+            | Self::Digest { .. }
+            | Self::Unreadable { .. } => true,
+            Self::TreeMissing | Self::NotADirectory | Self::Foreign | Self::Unlisted => false,
+        }
+    }
+}
+
 impl fmt::Display for TreeDamage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -121,14 +121,9 @@ fn kinds(outcome: &CheckOutcome) -> BTreeSet<Advice> {
 
 fn of_tree(finding: &TreeFinding) -> Advice {
     match finding.damage {
-        TreeDamage::Missing
-        | TreeDamage::NotAFile
-        | TreeDamage::Size { .. }
-        | TreeDamage::Writable
-        | TreeDamage::Digest { .. }
-        | TreeDamage::Unreadable { .. } => Advice::Repair,
+        damage if damage.is_of_a_file() => Advice::Repair,
         TreeDamage::TreeMissing | TreeDamage::NotADirectory => Advice::TreeMissing,
-        TreeDamage::Foreign | TreeDamage::Unlisted => Advice::Foreign,
+        _ => Advice::Foreign,
     }
 }
 

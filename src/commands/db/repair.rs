@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::check::{self, CheckOutcome, Depth, Scope, TreeDamage, TreeFinding};
+use crate::check::{self, CheckOutcome, Depth, Scope, TreeFinding};
 use crate::commands::Context;
 use crate::error::Error;
 use crate::lock::{LockError, Requester};
@@ -51,17 +51,8 @@ pub fn repair_findings(
 
 /// A file that can be replaced by its object.
 fn mendable(finding: &TreeFinding) -> Option<DamagedTreeFile> {
-    match finding.damage {
-        TreeDamage::Missing
-        | TreeDamage::NotAFile
-        | TreeDamage::Size { .. }
-        | TreeDamage::Writable
-        | TreeDamage::Digest { .. }
-        | TreeDamage::Unreadable { .. } => {}
-        TreeDamage::TreeMissing
-        | TreeDamage::NotADirectory
-        | TreeDamage::Foreign
-        | TreeDamage::Unlisted => return None,
+    if !finding.damage.is_of_a_file() {
+        return None;
     }
     let path = finding.path.as_deref().and_then(Path::to_str)?;
     Some(DamagedTreeFile {
