@@ -53,8 +53,9 @@ pub fn prove_all(
     records: &Records,
     scope: &Scope,
     workers: &rayon::ThreadPool,
+    notes: &mut Vec<String>,
 ) -> Result<Vec<Proved>, CheckError> {
-    let revocations = known_keyrings(storage, config, &records.keyrings());
+    let revocations = known_keyrings(storage, config, &records.keyrings(), notes);
     let now = crate::time::now();
     let trust = Trust {
         keys: TrustedKeyring::OfState,

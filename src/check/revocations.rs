@@ -10,25 +10,31 @@ use crate::openpgp::Keyring;
 use crate::regular_file;
 use crate::storage::Storage;
 
-/// Keyrings that may have revocations. One that cannot be read is left out: what needs it reports
-/// that.
+/// Keyrings that may have revocations. A file that cannot be read is noted: a revocation in it would
+/// be missed.
 pub fn known_keyrings(
     storage: &Storage,
     config: &Config,
     keyrings: &BTreeSet<ObjectId>,
+    notes: &mut Vec<String>,
 ) -> Vec<Keyring> {
-    let mut found = Vec::new();
+    let mut files = BTreeSet::new();
     for repository in &config.repositories {
         for source in &repository.trust.keys {
             if let KeySource::File(path) = source {
-                found.extend(read(path));
+                files.insert(path.clone());
             }
         }
     }
     let directory = std::fs::read_dir(config.storage.keyrings_path());
-    for file in directory.into_iter().flatten().flatten() {
-        if file.path().extension().is_some_and(|end| end == "asc") {
-            found.extend(read(&file.path()));
+    let stored = directory.into_iter().flatten().flatten();
+    let stored = stored.map(|file| file.path());
+    files.extend(stored.filter(|path| path.extension().is_some_and(|end| end == "asc")));
+    let mut found = Vec::new();
+    for path in files {
+        match read(&path) {
+            Ok(keyring) => found.push(keyring),
+            Err(why) => notes.push(format!("revocations are not known from {why}")),
         }
     }
     for keyring in keyrings {
@@ -37,15 +43,11 @@ pub fn known_keyrings(
     found
 }
 
-fn read(path: &Path) -> Option<Keyring> {
-    let bytes = regular_file::read(path);
-    let keyring = bytes.map(|bytes| Keyring::parse(&bytes, &path.display().to_string()));
-    match keyring {
-        Ok(Ok(keyring)) => return Some(keyring),
-        Ok(Err(error)) => log::debug!("no revocations from {}: {error}", path.display()),
-        Err(error) => log::debug!("no revocations from {}: {error}", path.display()),
-    }
-    None
+/// The error names the file.
+fn read(path: &Path) -> Result<Keyring, String> {
+    let name = path.display().to_string();
+    let bytes = regular_file::read(path).map_err(|error| format!("{name}: {error}"))?;
+    Keyring::parse(&bytes, &name).map_err(|error| error.to_string())
 }
 
 fn read_object(storage: &Storage, object: ObjectId) -> Option<Keyring> {

@@ -66,7 +66,8 @@ pub fn check(
         ..CheckOutcome::default()
     };
     let all = Records::read(storage)?;
-    outcome.proofs = prove_all(storage, config, &all, scope, &workers)?;
+    let notes = &mut outcome.notes;
+    outcome.proofs = prove_all(storage, config, &all, scope, &workers, notes)?;
     storage.interrupt.check()?;
     let records = Records::read(storage)?.within(scope);
     let needed = needed_objects(storage, &records, &mut outcome.rows)?;

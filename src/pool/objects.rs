@@ -41,13 +41,20 @@ impl Pool {
     fn put_directory_aside(&self, directory: &Path, object: ObjectId) -> io::Result<()> {
         let aside = self.root.join(layout::DAMAGED);
         layout::create_dir(&aside)?;
-        let aside = aside.join(format!("{}.directory", object.hex()));
-        log::warn!(
-            "{} is a directory: moved to {}",
-            directory.display(),
-            aside.display()
-        );
-        fs::rename(directory, aside)
+        for number in 1_u32.. {
+            let path = aside.join(format!("{}.directory-{number}", object.hex()));
+            if fs::symlink_metadata(&path).is_ok() {
+                continue;
+            }
+            fs::rename(directory, &path)?;
+            log::warn!(
+                "{} is a directory: moved to {}",
+                directory.display(),
+                path.display()
+            );
+            break;
+        }
+        Ok(())
     }
 
     /// The path from which an object is read.
@@ -117,7 +124,13 @@ impl Pool {
             return Ok(Stored::Missing);
         }
         let mut hasher = Hasher::new(algorithm);
-        let file = self.open_object(object)?;
+        let file = match self.open_object(object) {
+            // Somebody has changed its mode or owner: a file with its bytes takes its place.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(Stored::Unreadable(error));
+            }
+            opened => opened?,
+        };
         match hash(&mut file.file(), &mut hasher) {
             Ok(size) => {
                 let (found, also) = hasher.finish();

@@ -15,7 +15,7 @@ use rayon::slice::ParallelSlice as _;
 
 use super::directory::modified_at;
 use super::error::PublishError;
-use super::layout::Layout;
+use super::layout::{FileGeneration, Layout};
 use super::stage::{in_parallel, present};
 use super::tree::LockedTree;
 use crate::digest::ObjectRef;
@@ -134,8 +134,10 @@ impl Comparison<'_> {
     fn are_retained_good(&self, retained: &Layout) -> Result<bool, PublishError> {
         let mut directory = None;
         for (path, file) in retained.files() {
-            if !self.is_good(path, file.content, &mut directory)? {
-                return Ok(false);
+            match self.is_good(path, file.content, &mut directory) {
+                Ok(true) => {}
+                Ok(false) | Err(PublishError::ObjectMissing { .. }) => return Ok(false),
+                Err(error) => return Err(error),
             }
         }
         Ok(true)
@@ -262,7 +264,16 @@ fn has_recorded_files(
         }
     }
     for (path, file) in promised.files_in(directory) {
-        if !is_object(tree, path, file.content)? {
+        let is_good = match is_object(tree, path, file.content) {
+            // The whole tree is published without it.
+            Err(PublishError::ObjectMissing { .. })
+                if file.generation == FileGeneration::Earlier =>
+            {
+                false
+            }
+            is_good => is_good?,
+        };
+        if !is_good {
             return Ok(false);
         }
     }

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use super::directory::make_directory;
 use super::error::PublishError;
-use super::layout::Layout;
+use super::layout::{FileGeneration, Layout, LayoutFile};
 use super::tree::LockedTree;
 use crate::digest::{ObjectId, ObjectRef};
 use crate::kill_points;
@@ -86,7 +86,7 @@ impl<'a> PreviousFiles<'a> {
 }
 
 /// A file to be created, with its path in the tree.
-type NewFile<'a> = (&'a RelPath, ObjectRef);
+type NewFile<'a> = (&'a RelPath, &'a LayoutFile);
 
 impl<'a> FileMaker<'a> {
     pub fn new(tree: &'a LockedTree<'a>, previous: PreviousFiles<'a>) -> Self {
@@ -125,7 +125,7 @@ impl<'a> FileMaker<'a> {
             let directory = path.as_str().rsplit_once('/');
             let directory = directory.and_then(|(directory, _)| directory.get(start..));
             let files = by_directory.entry(directory.unwrap_or("")).or_default();
-            files.push((path, file.content));
+            files.push((path, file));
         }
         let levels = levels(by_directory.keys().copied());
         let make = |directory: &str| match make_directory(&top.join(directory)) {
@@ -137,8 +137,21 @@ impl<'a> FileMaker<'a> {
         };
         let fill = |(directory, files): (&&str, &Vec<NewFile<'_>>)| {
             let directory = top.join(directory);
-            files.iter().try_for_each(|(path, content)| {
-                self.make(path, *content, &directory.join(path.file_name()))
+            files.iter().try_for_each(|(path, file)| {
+                match self.make(path, file.content, &directory.join(path.file_name())) {
+                    // Clients of the current generation must not miss it for that.
+                    Err(PublishError::ObjectMissing { path, object })
+                        if file.generation == FileGeneration::Earlier =>
+                    {
+                        log::warn!(
+                            "{}: {path} of an earlier generation is left out: object {object} is \
+                             missing from the pool or damaged",
+                            self.tree.path.display()
+                        );
+                        Ok(())
+                    }
+                    result => result,
+                }
             })
         };
         in_parallel(layout.len(), |threads| match threads {

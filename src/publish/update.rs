@@ -296,7 +296,8 @@ fn remove_file(
     Ok(remove_empty_parents(tree.path, &target)?)
 }
 
-/// Whether a file exists and is what chantal published there: the object may be missing meanwhile.
+/// Whether a file exists and is what chantal published there, even if it was damaged since: like all
+/// published files it is read-only. File systems without modes show all files as writable.
 fn is_published(tree: &LockedTree<'_>, target: &Path, content: ObjectRef) -> io::Result<bool> {
     let found = match std::fs::symlink_metadata(target) {
         Err(error) if is_absent(&error) => return Ok(false),
@@ -306,7 +307,8 @@ fn is_published(tree: &LockedTree<'_>, target: &Path, content: ObjectRef) -> io:
     let object = std::fs::symlink_metadata(tree.storage.pool.object_path(content.object));
     let is_link =
         object.is_ok_and(|object| (object.dev(), object.ino()) == (found.dev(), found.ino()));
-    Ok(is_link || may_be_copy(&found, content, pool))
+    let is_read_only = found.is_file() && found.mode() & 0o222 == 0;
+    Ok(is_link || is_read_only || may_be_copy(&found, content, pool))
 }
 
 /// Removes the directories above a file, up to the first one that is not empty.

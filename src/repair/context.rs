@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::progress::Progress;
+use crate::signing_key::ConfiguredKey;
 use crate::storage::Storage;
 use crate::upstream::Limiter;
 
@@ -11,6 +12,8 @@ use crate::upstream::Limiter;
 #[derive(Clone, Copy)]
 pub struct RepairContext<'a> {
     pub config: &'a Config,
+    /// Key files for clients contain it where chantal has generated a root.
+    pub key: &'a ConfiguredKey<'a>,
     /// Shared with other runs.
     pub storage: &'a Storage,
     /// Download threads.

@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::context::RepairContext;
 use super::error::RepairError;
 use super::outcome::RepairSource;
 use crate::config::{self, Config};
 use crate::digest::ObjectId;
 use crate::names::RepoId;
-use crate::openpgp::Keyring;
+use crate::openpgp::{Keyring, SigningKey};
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 use crate::storage::Storage;
@@ -17,19 +18,28 @@ use crate::trust;
 
 /// Restores those of the wanted objects that consist of known keys.
 pub fn restore(
-    storage: &Storage,
-    config: &Config,
+    context: RepairContext<'_>,
     wanted: &HashSet<ObjectId>,
 ) -> Result<HashMap<ObjectId, RepairSource>, RepairError> {
+    let RepairContext {
+        config, storage, ..
+    } = context;
     let mut restored = HashMap::new();
     let names = key_names(storage, config)?;
+    let own = signing_key(context);
+    let of_own = own.iter().flat_map(files_with_own_key);
+    let mut candidates: Vec<Vec<u8>> = of_own.collect();
     for keyring in known_keyrings(storage, config)? {
-        let mut candidates = vec![keyring.to_binary()];
+        candidates.push(keyring.to_binary());
         for (format, name) in &names {
             let files = format.rules().key_files(name, &keyring).into_iter();
             candidates.extend(files.map(|file| file.bytes));
         }
-        for bytes in candidates {
+        if let Some(mut both) = own.clone() {
+            both.extend(keyring);
+            candidates.extend(files_with_own_key(&both));
+        }
+        for bytes in candidates.drain(..) {
             let object = ObjectId::of(&bytes);
             if wanted.contains(&object) && !restored.contains_key(&object) {
                 storage.pool.add(&storage.locks, &bytes)?;
@@ -38,6 +48,22 @@ pub fn restore(
         }
     }
     Ok(restored)
+}
+
+/// The forms in which the key that signs generated roots is published: alone, or with the keys of
+/// the upstream.
+fn files_with_own_key(keyring: &Keyring) -> [Vec<u8>; 2] {
+    [keyring.to_binary(), keyring.to_armored().into_bytes()]
+}
+
+fn signing_key(context: RepairContext<'_>) -> Option<Keyring> {
+    match context.key.read() {
+        Ok(key) => key.map(SigningKey::public),
+        Err(error) => {
+            log::debug!("{error}");
+            None
+        }
+    }
 }
 
 /// The configured keys, and the keyrings of stored states that are intact.

@@ -107,7 +107,7 @@ impl<'d> Objects<'d> {
         let keys = wanted.iter().filter(|damaged| may_be_keys(damaged));
         let keys: HashSet<ObjectId> = keys.map(|damaged| damaged.object).collect();
         if !keys.is_empty() {
-            let found = keys::restore(storage, context.config, &keys)?;
+            let found = keys::restore(context, &keys)?;
             self.sources.extend(found);
         }
         let fetched = fetch::fetch(context, places, &self.wanted())?;

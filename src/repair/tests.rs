@@ -178,6 +178,7 @@ impl Scene {
         let workers = threads::pool("test", 2).unwrap();
         let context = RepairContext {
             config: &self.config,
+            key: &ConfiguredKey::none(),
             storage: &self.storage,
             workers: &workers,
             progress: &Progress::Lines,

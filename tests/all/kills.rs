@@ -343,7 +343,7 @@ fn killed_at_any_moment() {
             if is_new {
                 scene.shows_the_new();
             } else {
-                scene.shows_the_old();
+                scene.shows_the_old_to_clients();
             }
             scene.mirror.chantal.run(&["repo", "list"]).succeeds();
         }

@@ -31,6 +31,7 @@ pub fn repair_findings(
     let limiter = Limiter::shared(config.download.bandwidth_limit);
     let repair_context = RepairContext {
         config,
+        key: &context.key,
         storage: &storage,
         workers: &workers,
         progress: &context.progress,

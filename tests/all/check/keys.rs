@@ -64,6 +64,14 @@ fn a_key_that_was_compromised_never_counts() {
         mirror.define(|repository| repository.trusting(&revoked));
         let result = bad(&mirror.chantal, &QUICK);
         assert_eq!(result["states"][0]["problems"][0]["kind"], "untrusted");
+        // A revocation that cannot be read is missed, but not in silence.
+        std::fs::remove_file(mirror.chantal.config().join("repos.d/r.asc")).unwrap();
+        let result = good(&mirror.chantal, &QUICK);
+        let note = result["notes"][0].as_str().unwrap();
+        assert!(
+            note.starts_with("revocations are not known from "),
+            "{note}"
+        );
     }
 }
 

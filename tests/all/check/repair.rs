@@ -14,7 +14,7 @@ use super::{CHECK, each, flip, good, is_package, object, object_named, overwrite
 use crate::kit::chantal::Chantal;
 use crate::kit::mirror::Mirror;
 use crate::kit::tree::{Tree, inodes};
-use crate::kit::upstream::{Checksum, Upstream};
+use crate::kit::upstream::{Checksum, Package, Upstream};
 
 const REPAIR: [&str; 3] = ["db", "check", "--repair"];
 
@@ -279,8 +279,105 @@ fn a_directory_in_place_of_an_object_is_moved_away() {
     for file in &files[1..] {
         flip(file);
     }
-    fs::remove_file(&files[0]).unwrap();
-    fs::create_dir(&files[0]).unwrap();
-    repair(&mirror, 0);
-    is_mended(&mirror, &www);
+    for round in 1..=2 {
+        fs::remove_file(&files[0]).unwrap();
+        fs::create_dir(&files[0]).unwrap();
+        fs::write(files[0].join("notes"), "").unwrap();
+        repair(&mirror, 0);
+        is_mended(&mirror, &www);
+        let name = files[0].file_name().unwrap().to_str().unwrap();
+        let aside = format!("pool/damaged/{name}.directory-{round}/notes");
+        assert!(mirror.chantal.data().join(aside).exists());
+    }
+}
+
+/// A package that only the previous generation has, and nobody else any more: the next generations
+/// must reach clients without it, and what is left of it is removed.
+#[test]
+fn a_lost_file_of_an_earlier_generation_holds_nothing_up() {
+    let flat = Upstream::deb().with_deb(|deb| deb.flat = Some("./".to_owned()));
+    for upstream in [Upstream::deb(), flat, Upstream::rpm()] {
+        let mut mirror = Mirror::of(super::two(upstream))
+            .defined(|repository| repository.keep("0s"))
+            .synced();
+        let paths = mirror.built.tree.paths().into_iter();
+        let mut packages = paths.filter(|path| path.contains("hello") && is_package(path));
+        let path = packages.next().unwrap().to_owned();
+        let bytes = mirror.built.tree.bytes(&path).to_vec();
+        let moves_on = |mirror: &mut Mirror, version: &str| {
+            mirror.next(|upstream| upstream.replace(Package::new("hello", version)));
+            mirror.sync_with(&["-q"]).exits(0);
+            let tree = mirror.tree();
+            for (path, bytes) in mirror.built.mirrored().iter() {
+                assert_eq!(tree.bytes(path), bytes, "{path}");
+            }
+        };
+        moves_on(&mut mirror, "2.0-1");
+        overwrite(
+            &object_named(&mirror.chantal, &Checksum::Sha256.hex(&bytes)),
+            b"cut",
+        );
+        mirror.run(&REPAIR).exits(5).mentions("not repaired");
+        let recreate = ["publish", "--repo-id", "r", "--recreate"];
+        let recreated = mirror.run(&recreate).exits(0);
+        let warning = format!("{path} of an earlier generation is left out: ");
+        assert!(recreated.stderr.contains(&warning), "{recreated:?}");
+        moves_on(&mut mirror, "3.0-1");
+        moves_on(&mut mirror, "4.0-1");
+        assert!(mirror.tree().find(&path).is_none());
+        mirror.run(&["db", "check"]).exits(0);
+    }
+}
+
+/// The same where the damaged file is still in the tree.
+#[test]
+fn a_damaged_file_of_an_expired_generation_is_removed() {
+    let mut mirror = Mirror::of(super::two(Upstream::deb()))
+        .defined(|repository| repository.keep("0s"))
+        .synced();
+    let paths = mirror.built.tree.paths().into_iter();
+    let mut packages = paths.filter(|path| path.contains("hello") && is_package(path));
+    let path = packages.next().unwrap().to_owned();
+    let bytes = mirror.built.tree.bytes(&path).to_vec();
+    mirror.next(|upstream| upstream.replace(Package::new("hello", "2.0-1")));
+    mirror.sync().exits(0);
+    overwrite(
+        &object_named(&mirror.chantal, &Checksum::Sha256.hex(&bytes)),
+        b"cut",
+    );
+    mirror.run(&REPAIR).exits(5);
+    for version in ["3.0-1", "4.0-1"] {
+        mirror.next(|upstream| upstream.replace(Package::new("hello", version)));
+        let said = mirror.sync().exits(0);
+        assert!(!said.stderr.contains("kept"), "{said:?}");
+    }
+    assert!(mirror.tree().find(&path).is_none());
+    mirror.run(&["db", "check"]).exits(0);
+}
+
+/// Our own key, alone or with those of the upstream, beside a generated root.
+#[test]
+fn key_files_of_the_signing_key_are_made_again() {
+    for upstream in Upstream::both() {
+        let mirror = Mirror::of(super::two(upstream))
+            .defined(|repository| repository.more("filters:\n  exclude: [other]\n"));
+        mirror.run(&["config", "keygen"]).exits(0);
+        mirror.sync().exits(0);
+        let www = Tree::read(&mirror.chantal.dir().join("www"));
+        let keys = match mirror.upstream.kind() {
+            "apt" => &["r-archive-key.gpg", "r-archive-key.asc"][..],
+            // `repodata/repomd.xml.key` is the same object.
+            _ => &["RPM-GPG-KEY-r-mirror"],
+        };
+        for key in keys {
+            flip(&mirror.published().join(key));
+        }
+        mirror.server.clear_log();
+        let result = repair(&mirror, 0);
+        assert_eq!(
+            result["repaired"][0]["from"]["type"], "trusted_keys",
+            "{result:#}"
+        );
+        is_mended(&mirror, &www);
+    }
 }
