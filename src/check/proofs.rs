@@ -41,9 +41,17 @@ struct Job<'a> {
 struct Subject<'a> {
     repository: &'a RepoId,
     snapshot: Option<&'a SnapshotName>,
-    tree: Option<(&'a Path, &'a TreeRecord)>,
+    tree: Option<SubjectTree<'a>>,
     /// The job that proves its content.
     job: Option<usize>,
+}
+
+/// A published tree, and the manifest of what it shows.
+#[derive(Clone, Copy)]
+struct SubjectTree<'a> {
+    path: &'a Path,
+    record: &'a TreeRecord,
+    content: ObjectId,
 }
 
 /// Proves what is in scope, on all threads.
@@ -85,13 +93,13 @@ pub fn prove_all(
             Some(job) => proofs[job].clone(),
             None => orphan(),
         };
-        if let (Some((_, record)), Some(job)) = (subject.tree, subject.job) {
-            prove_tree(storage, record, &jobs[job].state, keys, &mut proof)?;
+        if let (Some(tree), Some(job)) = (subject.tree, subject.job) {
+            prove_tree(storage, tree, &jobs[job].state, keys, &mut proof)?;
         }
         Ok(Proved {
             repository: subject.repository.clone(),
             snapshot: subject.snapshot.cloned(),
-            tree: subject.tree.map(|(path, _)| path.to_owned()),
+            tree: subject.tree.map(|tree| tree.path.to_owned()),
             proof,
         })
     };
@@ -143,7 +151,11 @@ fn subjects<'a>(
         subjects.push(Subject {
             repository: &tree.repository,
             snapshot: tree.snapshot.as_ref(),
-            tree: Some((path, tree)),
+            tree: Some(SubjectTree {
+                path,
+                record: tree,
+                content,
+            }),
             job: content_of(storage, records, tree, content, jobs)?,
         });
     }
@@ -281,15 +293,17 @@ fn earlier_state(
 /// Proves what a tree has besides its content: a generated root.
 fn prove_tree(
     storage: &Storage,
-    record: &TreeRecord,
+    tree: SubjectTree<'_>,
     state: &StateRecord,
     keys: OwnKeys<'_>,
     proof: &mut Proof,
 ) -> Result<(), CheckError> {
+    let SubjectTree {
+        record, content, ..
+    } = tree;
     let (Some(manifest), Some(_)) = (record.manifest, record.source) else {
         return Ok(());
     };
-    let content = known_content(storage, record)?.unwrap_or(manifest);
     if content == manifest {
         proof.note("what it was published from is not in the database any more".to_owned());
     }

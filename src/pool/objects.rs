@@ -125,7 +125,7 @@ impl Pool {
         }
         let mut hasher = Hasher::new(algorithm);
         let file = match self.open_object(object) {
-            // Somebody has changed its mode or owner: a file with its bytes takes its place.
+            // Its mode or owner was changed: it is replaced like any damaged file.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Ok(Stored::Unreadable(error));
             }

@@ -190,7 +190,7 @@ fn replace(
     kill_points::reach("mend a file");
     let path = file.below(tree.path);
     match fs::rename(good, &path) {
-        // With files in it, it is not removed: they are somebody else's.
+        // A directory with files is kept: chantal did not create it.
         Err(error) if error.kind() == io::ErrorKind::IsADirectory && is_empty(&path)? => {
             fs::remove_dir(&path)?;
             Ok(fs::rename(good, &path)?)

@@ -159,7 +159,8 @@ fn remove_staging(
         tree.put_record(record)?;
     }
     tree.check_lock()?;
-    if (is_exchanged || is_staged || is_leftover)
+    let is_ours = is_exchanged || is_staged || is_leftover;
+    if is_ours
         && record.changing_in_place
         && let Some(settled_at) = record.settled_at
     {
@@ -172,7 +173,7 @@ fn remove_staging(
         record.leftover = Some(found);
         tree.put_record(record)?;
     }
-    if is_exchanged || is_staged || is_leftover {
+    if is_ours {
         remove(&tree.staging)?;
     } else {
         remove_unrecorded(tree)?;

@@ -6,8 +6,9 @@
 //! 2. add       new files, which no client knows yet
 //! 3. exchange  the directory of the metadata: from here on clients see the new generation
 //! 4. record    the new generation; files to be removed as unfinished
-//! 5. remove    files that outlived their retention, and the previous directory
+//! 5. remove    files that outlived their retention
 //! 6. record    that nothing is unfinished
+//! 7. remove    the previous directory
 //! ```
 //!
 //! After a kill between 1 and 4, [`super::recover`] finds out from the identity of the directory

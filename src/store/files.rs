@@ -198,11 +198,29 @@ mod tests {
         files.into_iter().map(|file| file.path.as_str()).collect()
     }
 
-    #[test]
-    fn parts_of_manifests_are_what_the_whole_ones_have() {
+    /// A store with manifests of these files, and their ids.
+    fn stored(
+        generations: impl IntoIterator<Item = Vec<Entry>>,
+    ) -> (tempfile::TempDir, Store, Vec<ObjectId>) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::create(&dir.path().join("chantal.redb"), "pool-1").unwrap();
         let locks = Locks::acquire(dir.path(), Mode::Exclusive, &Requester::test()).unwrap();
+        let built = generations.into_iter();
+        let built: Vec<_> = built
+            .map(|entries| manifest::build(entries).unwrap())
+            .collect();
+        store
+            .write(&locks, |writer| {
+                built
+                    .iter()
+                    .try_for_each(|built| writer.put_manifest(built))
+            })
+            .unwrap();
+        (dir, store, built.iter().map(|built| built.id).collect())
+    }
+
+    #[test]
+    fn parts_of_manifests_are_what_the_whole_ones_have() {
         let mut before: Vec<Entry> = (0..2000)
             .map(|n| file(&format!("pool/{}/p{n:04}", n % 7), "1"))
             .collect();
@@ -222,15 +240,7 @@ mod tests {
         after[500] = file("pool/3/p0500", "2");
         after.remove(1700);
         after.push(file("pool/5/new", "3"));
-        let built = [before, after].map(|entries| manifest::build(entries).unwrap());
-        store
-            .write(&locks, |writer| {
-                built
-                    .iter()
-                    .try_for_each(|built| writer.put_manifest(built))
-            })
-            .unwrap();
-        let ids = built.map(|built| built.id);
+        let (_dir, store, ids) = stored([before, after]);
         store
             .read(|reader| {
                 let (old, new) = reader.differing_files(ids[0], ids[1])?;
@@ -265,9 +275,6 @@ mod tests {
     /// Random manifests, compared with what their whole lists of files say.
     #[test]
     fn files_of_one_manifest_are_found_by_the_chunks_around_them() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::create(&dir.path().join("chantal.redb"), "pool-1").unwrap();
-        let locks = Locks::acquire(dir.path(), Mode::Exclusive, &Requester::test()).unwrap();
         let mut random = 1_u64;
         let mut next = |below: u64| {
             random = random
@@ -292,25 +299,15 @@ mod tests {
                 .collect();
             generations.push(entries);
         }
-        let built: Vec<_> = generations
-            .iter()
-            .map(|entries| manifest::build(entries.clone()).unwrap())
-            .collect();
-        store
-            .write(&locks, |writer| {
-                built
-                    .iter()
-                    .try_for_each(|built| writer.put_manifest(built))
-            })
-            .unwrap();
+        let (_dir, store, ids) = stored(generations.clone());
         store
             .read(|reader| {
                 let mut found = 0;
-                for (own, chunks) in built.iter().enumerate() {
+                for (own, id) in ids.iter().enumerate() {
                     for others in [0..0, 0..own, own + 1..7, 0..3] {
-                        let ids = built[others.clone()].iter().map(|built| built.id);
-                        let mut missing = MissingPaths::new(reader, ids)?;
-                        let only = missing.files_of(chunks.id)?;
+                        let manifests = ids[others.clone()].iter().copied();
+                        let mut missing = MissingPaths::new(reader, manifests)?;
+                        let only = missing.files_of(*id)?;
                         let elsewhere: HashSet<&str> = generations[others]
                             .iter()
                             .flatten()
@@ -320,7 +317,7 @@ mod tests {
                         let expected: Vec<_> =
                             expected.filter(|path| !elsewhere.contains(path)).collect();
                         assert_eq!(self::paths(&only), expected);
-                        assert!(missing.files_of(chunks.id)?.is_empty());
+                        assert!(missing.files_of(*id)?.is_empty());
                         found += only.len();
                     }
                 }

@@ -300,10 +300,7 @@ fn a_lost_file_of_an_earlier_generation_holds_nothing_up() {
         let mut mirror = Mirror::of(super::two(upstream))
             .defined(|repository| repository.keep("0s"))
             .synced();
-        let paths = mirror.built.tree.paths().into_iter();
-        let mut packages = paths.filter(|path| path.contains("hello") && is_package(path));
-        let path = packages.next().unwrap().to_owned();
-        let bytes = mirror.built.tree.bytes(&path).to_vec();
+        let (path, bytes) = hello_of(&mirror);
         let moves_on = |mirror: &mut Mirror, version: &str| {
             mirror.next(|upstream| upstream.replace(Package::new("hello", version)));
             mirror.sync_with(&["-q"]).exits(0);
@@ -335,10 +332,7 @@ fn a_damaged_file_of_an_expired_generation_is_removed() {
     let mut mirror = Mirror::of(super::two(Upstream::deb()))
         .defined(|repository| repository.keep("0s"))
         .synced();
-    let paths = mirror.built.tree.paths().into_iter();
-    let mut packages = paths.filter(|path| path.contains("hello") && is_package(path));
-    let path = packages.next().unwrap().to_owned();
-    let bytes = mirror.built.tree.bytes(&path).to_vec();
+    let (path, bytes) = hello_of(&mirror);
     mirror.next(|upstream| upstream.replace(Package::new("hello", "2.0-1")));
     mirror.sync().exits(0);
     overwrite(
@@ -380,4 +374,13 @@ fn key_files_of_the_signing_key_are_made_again() {
         );
         is_mended(&mirror, &www);
     }
+}
+
+/// The path and bytes of the package `hello` at the upstream.
+fn hello_of(mirror: &Mirror) -> (String, Vec<u8>) {
+    let tree = &mirror.built.tree;
+    let mut paths = tree.paths().into_iter();
+    let path = paths.find(|path| path.contains("hello") && is_package(path));
+    let path = path.unwrap();
+    (path.to_owned(), tree.bytes(path).to_vec())
 }
