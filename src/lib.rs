@@ -25,7 +25,7 @@
 //!   new ones ([`format::Selected::regenerate`]): it streams the old ones and copies the original
 //!   records of the selected packages. [`state`] reads and stores them. The root above them is
 //!   dated and signed only when it is published, because it must be newer than the one published
-//!   before.
+//!   before. It is stored, so that all places of a state have the same one.
 //!
 //! # One package, from the configuration to a published file
 //!

@@ -100,6 +100,8 @@ pub enum Owner {
     Evidence(Option<SnapshotName>),
     /// A published tree: its manifest has a generated root, or it retains an earlier generation.
     Tree(PathBuf),
+    /// A generated root that no tree shows; `None` for that of the current state.
+    GeneratedRoot(Option<SnapshotName>),
     /// The keys that a state or snapshot was verified with; `None` for the current state.
     Keyring(Option<SnapshotName>),
 }

@@ -5,7 +5,7 @@
 //! run          the whole check
 //!   proofs       every state, snapshot and tree in scope
 //!     chain        one state: signature, root, indexes, packages
-//!     published_root  a root that was generated for a tree
+//!     published_root  a root that was generated
 //!       roots, indexes, listing, source, proof
 //!     revocations  all that are known
 //!   objects      what is needed, and whether it exists

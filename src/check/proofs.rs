@@ -8,15 +8,17 @@ use crate::config::Config;
 use crate::digest::ObjectId;
 use crate::names::{RepoId, SnapshotName};
 use crate::storage::Storage;
-use crate::store::records::{MergeSource, SnapshotRecord, StateRecord, TreeRecord};
+use crate::store::records::{
+    GeneratedRootKey, MergeSource, SnapshotRecord, StateRecord, TreeRecord,
+};
 
 use super::chain::{EarlierRoot, Origin, Trust, TrustedKeyring, prove};
 use super::error::CheckError;
 use super::proof::{ProblemKind, Proof, ProofError};
-use super::published_root::{GeneratedTree, OwnKeys, prove_generated};
+use super::published_root::{GeneratedManifest, OwnKeys, prove_generated};
 use super::revocations::known_keyrings;
 use super::roots::WeakSignatures;
-use super::scope::{Records, Scope};
+use super::scope::{Records, RootOwner, Scope, UnpublishedRoot};
 use super::source::StorageSource;
 
 /// What was proved.
@@ -27,6 +29,8 @@ pub struct Proved {
     pub snapshot: Option<SnapshotName>,
     /// A tree that shows it.
     pub tree: Option<PathBuf>,
+    /// A stored root of it that no tree shows.
+    pub generated_root: Option<GeneratedRootKey>,
     pub proof: Proof,
 }
 
@@ -41,9 +45,17 @@ struct Job<'a> {
 struct Subject<'a> {
     repository: &'a RepoId,
     snapshot: Option<&'a SnapshotName>,
-    tree: Option<SubjectTree<'a>>,
+    part: SubjectPart<'a>,
     /// The job that proves its content.
     job: Option<usize>,
+}
+
+/// What is proved besides the content.
+#[derive(Clone, Copy)]
+enum SubjectPart<'a> {
+    Content,
+    Tree(SubjectTree<'a>),
+    GeneratedRoot(UnpublishedRoot<'a>),
 }
 
 /// A published tree, and the manifest of what it shows.
@@ -93,13 +105,20 @@ pub fn prove_all(
             Some(job) => proofs[job].clone(),
             None => orphan(),
         };
-        if let (Some(tree), Some(job)) = (subject.tree, subject.job) {
-            prove_tree(storage, tree, &jobs[job].state, keys, &mut proof)?;
+        let (mut tree, mut generated_root) = (None, None);
+        match subject.part {
+            SubjectPart::Content => {}
+            SubjectPart::Tree(found) => tree = Some(found.path.to_owned()),
+            SubjectPart::GeneratedRoot(root) => generated_root = Some(root.key.clone()),
+        }
+        if let Some(job) = subject.job {
+            prove_part(storage, &subject, &jobs[job].state, keys, &mut proof)?;
         }
         Ok(Proved {
             repository: subject.repository.clone(),
             snapshot: subject.snapshot.cloned(),
-            tree: subject.tree.map(|tree| tree.path.to_owned()),
+            tree,
+            generated_root,
             proof,
         })
     };
@@ -126,7 +145,7 @@ fn subjects<'a>(
             subjects.push(Subject {
                 repository,
                 snapshot: None,
-                tree: None,
+                part: SubjectPart::Content,
                 job: Some(add(jobs, repository, &record.state, Origin::Sync)),
             });
         }
@@ -136,7 +155,7 @@ fn subjects<'a>(
             subjects.push(Subject {
                 repository,
                 snapshot: Some(name),
-                tree: None,
+                part: SubjectPart::Content,
                 job: Some(add_snapshot(jobs, records, repository, record)),
             });
         }
@@ -151,12 +170,29 @@ fn subjects<'a>(
         subjects.push(Subject {
             repository: &tree.repository,
             snapshot: tree.snapshot.as_ref(),
-            tree: Some(SubjectTree {
+            part: SubjectPart::Tree(SubjectTree {
                 path,
                 record: tree,
                 content,
             }),
             job: content_of(storage, records, tree, content, jobs)?,
+        });
+    }
+    for root in records.unpublished_roots(scope) {
+        let job = match root.owner {
+            RootOwner::State(repository, record) => {
+                Some(add(jobs, repository, &record.state, Origin::Sync))
+            }
+            RootOwner::Snapshot(repository, _, record) => {
+                Some(add_snapshot(jobs, records, repository, record))
+            }
+            RootOwner::Tree(tree) => content_of(storage, records, tree, root.key.source, jobs)?,
+        };
+        subjects.push(Subject {
+            repository: root.owner.repository(),
+            snapshot: root.owner.snapshot(),
+            part: SubjectPart::GeneratedRoot(root),
+            job,
         });
     }
     Ok(subjects)
@@ -290,32 +326,43 @@ fn earlier_state(
     })
 }
 
-/// Proves what a tree has besides its content: a generated root.
-fn prove_tree(
+/// Proves what there is besides the content: a generated root.
+fn prove_part(
     storage: &Storage,
-    tree: SubjectTree<'_>,
+    subject: &Subject<'_>,
     state: &StateRecord,
     keys: OwnKeys<'_>,
     proof: &mut Proof,
 ) -> Result<(), CheckError> {
-    let SubjectTree {
-        record, content, ..
-    } = tree;
-    let (Some(manifest), Some(_)) = (record.manifest, record.source) else {
-        return Ok(());
+    let format = state.format.rules();
+    let generated = match subject.part {
+        SubjectPart::Content => return Ok(()),
+        SubjectPart::Tree(SubjectTree {
+            record, content, ..
+        }) => {
+            let (Some(manifest), Some(_)) = (record.manifest, record.source) else {
+                return Ok(());
+            };
+            if content == manifest {
+                proof.note("what it was published from is not in the database any more".to_owned());
+            }
+            GeneratedManifest {
+                format,
+                manifest,
+                content,
+                root_key: record.root_key.as_deref(),
+            }
+        }
+        SubjectPart::GeneratedRoot(root) => GeneratedManifest {
+            format,
+            manifest: root.record.manifest,
+            content: root.key.source,
+            root_key: root.key.signed_by.as_deref(),
+        },
     };
-    if content == manifest {
-        proof.note("what it was published from is not in the database any more".to_owned());
-    }
     let source = StorageSource {
         storage,
-        repository: &record.repository,
+        repository: subject.repository,
     };
-    let tree = GeneratedTree {
-        format: state.format.rules(),
-        record,
-        manifest,
-        content,
-    };
-    Ok(prove_generated(&source, tree, keys, proof)?)
+    Ok(prove_generated(&source, generated, keys, proof)?)
 }

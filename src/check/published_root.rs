@@ -1,5 +1,6 @@
-//! Proves the root that was generated for a published tree: everything else is what it was
-//! published from, and the root is signed with our key and lists the indexes that are there.
+//! Proves a root that was generated, for a published tree or for all places of a state: everything
+//! else is what it was generated for, and the root is signed with our key and lists the indexes that
+//! are there.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,6 @@ use crate::manifest::{Entry, Role};
 use crate::openpgp::{Authority, Keyring, Trusted, VerifyError};
 use crate::rel_path::RelPath;
 use crate::store::StoreError;
-use crate::store::records::TreeRecord;
 
 use super::indexes::check_indexes;
 use super::listing::Contents;
@@ -25,24 +25,25 @@ pub struct OwnKeys<'a> {
     pub now: i64,
 }
 
-/// A tree whose root was generated for the manifest `content`.
+/// A manifest whose root was generated for the manifest `content`.
 #[derive(Clone, Copy)]
-pub struct GeneratedTree<'a> {
+pub struct GeneratedManifest<'a> {
     pub format: &'static dyn Format,
-    pub record: &'a TreeRecord,
     pub manifest: ObjectId,
     pub content: ObjectId,
+    /// The fingerprint of the key that signed the root; `None` if it is not signed.
+    pub root_key: Option<&'a str>,
 }
 
-/// Proves the root of a tree. That its content is good is proved elsewhere.
+/// Proves the generated root. That its content is good is proved elsewhere.
 pub fn prove_generated(
     source: &dyn ProofSource,
-    tree: GeneratedTree<'_>,
+    generated: GeneratedManifest<'_>,
     keys: OwnKeys<'_>,
     proof: &mut Proof,
 ) -> Result<(), ProofError> {
-    let same = files_digest(source, tree.manifest).and_then(|shown| {
-        let published_from = files_digest(source, tree.content)?;
+    let same = files_digest(source, generated.manifest).and_then(|shown| {
+        let published_from = files_digest(source, generated.content)?;
         Ok(shown == published_from)
     });
     match same {
@@ -53,17 +54,17 @@ pub fn prove_generated(
         }
         Err(error) => return proof.row(error),
     }
-    let contents = match Contents::read(source, tree.manifest) {
+    let contents = match Contents::read(source, generated.manifest) {
         Ok(contents) => contents,
         Err(error) => return proof.row(error),
     };
-    let Some(root) = open(source, tree, &contents, keys, proof) else {
+    let Some(root) = open(source, generated, &contents, keys, proof) else {
         return Ok(());
     };
     // Others are listed in an index, and those are the same in the manifest that it was made for.
     check_indexes(source, &[root], &contents.indexes, proof)?;
-    match read_keys(source, tree.content) {
-        Ok(entries) => check_client_keys(source, tree, &contents, &entries, proof),
+    match read_keys(source, generated.content) {
+        Ok(entries) => check_client_keys(source, generated, &contents, &entries, proof),
         Err(error) => return proof.row(error),
     }
     Ok(())
@@ -83,7 +84,7 @@ fn read_keys(source: &dyn ProofSource, manifest: ObjectId) -> Result<Vec<Entry>,
 /// with it.
 fn check_client_keys(
     source: &dyn ProofSource,
-    tree: GeneratedTree<'_>,
+    generated: GeneratedManifest<'_>,
     contents: &Contents,
     of_state: &[Entry],
     proof: &mut Proof,
@@ -94,7 +95,7 @@ fn check_client_keys(
         Some(keyring.fingerprints())
     };
     let mut known: BTreeSet<String> = of_state.iter().filter_map(fingerprints).flatten().collect();
-    known.extend(tree.record.root_key.clone());
+    known.extend(generated.root_key.map(ToOwned::to_owned));
     // A file that is not a keyring is the same in the state.
     for entry in contents.keys.iter().filter(|key| !of_state.contains(key)) {
         let is_known =
@@ -130,19 +131,19 @@ fn files_digest(source: &dyn ProofSource, manifest: ObjectId) -> Result<ObjectId
 /// Verifies every form of the root, and parses it.
 fn open(
     source: &dyn ProofSource,
-    tree: GeneratedTree<'_>,
+    generated: GeneratedManifest<'_>,
     contents: &Contents,
     keys: OwnKeys<'_>,
     proof: &mut Proof,
 ) -> Option<OpenRoot> {
-    let format = tree.format;
+    let format = generated.format;
     let mut paths = contents.roots.iter().map(|entry| &entry.path);
     let Some(root) = format.root_among(&mut paths) else {
         let what = "the manifest has no root";
         proof.problem(ProblemKind::Root, None, what);
         return None;
     };
-    let keyring = match &tree.record.root_key {
+    let keyring = match generated.root_key {
         Some(key) => Some(signing_keyring(source, contents, key, keys, proof)?),
         None => None,
     };

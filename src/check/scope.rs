@@ -7,7 +7,9 @@ use crate::digest::ObjectId;
 use crate::names::{RepoId, SnapshotName};
 use crate::storage::Storage;
 use crate::store::StoreError;
-use crate::store::records::{RepositoryRecord, SnapshotRecord, TreeRecord};
+use crate::store::records::{
+    GeneratedRootKey, GeneratedRootRecord, RepositoryRecord, SnapshotRecord, TreeRecord,
+};
 
 /// The chosen names; with none of them, everything.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,41 @@ pub struct Records {
     pub repositories: BTreeMap<RepoId, RepositoryRecord>,
     pub snapshots: BTreeMap<(RepoId, SnapshotName), SnapshotRecord>,
     pub trees: BTreeMap<PathBuf, TreeRecord>,
+    pub generated_roots: BTreeMap<GeneratedRootKey, GeneratedRootRecord>,
+}
+
+/// A stored root that no tree shows.
+#[derive(Clone, Copy)]
+pub struct UnpublishedRoot<'a> {
+    pub key: &'a GeneratedRootKey,
+    pub record: &'a GeneratedRootRecord,
+    pub owner: RootOwner<'a>,
+}
+
+/// What needs the manifest that a root was generated for.
+#[derive(Clone, Copy)]
+pub enum RootOwner<'a> {
+    State(&'a RepoId, &'a RepositoryRecord),
+    Snapshot(&'a RepoId, &'a SnapshotName, &'a SnapshotRecord),
+    /// It shows an earlier state.
+    Tree(&'a TreeRecord),
+}
+
+impl<'a> RootOwner<'a> {
+    pub fn repository(self) -> &'a RepoId {
+        match self {
+            Self::State(repository, _) | Self::Snapshot(repository, _, _) => repository,
+            Self::Tree(tree) => &tree.repository,
+        }
+    }
+
+    pub fn snapshot(self) -> Option<&'a SnapshotName> {
+        match self {
+            Self::State(..) => None,
+            Self::Snapshot(_, name, _) => Some(name),
+            Self::Tree(tree) => tree.snapshot.as_ref(),
+        }
+    }
 }
 
 impl Scope {
@@ -53,6 +90,7 @@ impl Records {
                 repositories: reader.intact_repositories()?,
                 snapshots: reader.intact_snapshots()?,
                 trees: reader.intact_trees()?,
+                generated_roots: reader.intact_generated_roots()?,
             })
         })
     }
@@ -63,6 +101,40 @@ impl Records {
             .retain(|(id, name), _| scope.has_snapshot(id, name));
         self.trees.retain(|_, tree| scope.has_tree(tree));
         self
+    }
+
+    /// The stored roots in scope that no tree shows: those of trees are proved with them. What
+    /// nothing needs any more is removed by the next cleanup.
+    pub fn unpublished_roots(&self, scope: &Scope) -> Vec<UnpublishedRoot<'_>> {
+        let is_shown = |root: &GeneratedRootRecord| {
+            let mut trees = self.trees.values().filter(|tree| scope.has_tree(tree));
+            trees.any(|tree| tree.manifest == Some(root.manifest))
+        };
+        let roots = self.generated_roots.iter();
+        roots
+            .filter(|(_, record)| !is_shown(record))
+            .filter_map(|(key, record)| {
+                let owner = self.owner_of(key.source, scope)?;
+                Some(UnpublishedRoot { key, record, owner })
+            })
+            .collect()
+    }
+
+    fn owner_of(&self, source: ObjectId, scope: &Scope) -> Option<RootOwner<'_>> {
+        let states = self.repositories.iter();
+        let mut states = states.filter(|(id, _)| scope.has_state(id));
+        if let Some((id, record)) = states.find(|(_, record)| record.state.manifest == source) {
+            return Some(RootOwner::State(id, record));
+        }
+        let snapshots = self.snapshots.iter();
+        let mut snapshots = snapshots.filter(|((id, name), _)| scope.has_snapshot(id, name));
+        let found = snapshots.find(|(_, record)| record.state.manifest == source);
+        if let Some(((id, name), record)) = found {
+            return Some(RootOwner::Snapshot(id, name, record));
+        }
+        let mut trees = self.trees.values().filter(|tree| scope.has_tree(tree));
+        let tree = trees.find(|tree| tree.source == Some(source))?;
+        Some(RootOwner::Tree(tree))
     }
 
     /// Every manifest that they need, with what needs it.
@@ -80,6 +152,16 @@ impl Records {
             // Of earlier generations only some files are needed.
             let manifests = tree.manifest.into_iter().chain(tree.staged());
             all.extend(manifests.map(|manifest| (path.display().to_string(), manifest)));
+        }
+        for root in self.unpublished_roots(&Scope::default()) {
+            let name = match root.owner.snapshot() {
+                Some(name) => format!("{}/{name}", root.owner.repository()),
+                None => root.owner.repository().to_string(),
+            };
+            all.push((
+                format!("the generated root of {name}"),
+                root.record.manifest,
+            ));
         }
         all
     }

@@ -12,7 +12,7 @@ use crate::store::{RowDamage, StoreError};
 
 use super::error::CheckError;
 use super::finding::{ObjectUse, Owner};
-use super::scope::Records;
+use super::scope::{Records, Scope};
 
 /// The file name in the uses of a keyring, which no manifest lists.
 const KEYRING: &str = "keyring";
@@ -44,6 +44,13 @@ pub fn find_uses(
                 search.manifest(&tree.repository, &Owner::Tree(path.clone()), manifest)?;
             }
         }
+    }
+    for root in records.unpublished_roots(&Scope::default()) {
+        let owner = Owner::GeneratedRoot(root.owner.snapshot().cloned());
+        // Its other files are those of the state or snapshot.
+        let mut entries = search.entries(root.record.manifest)?;
+        entries.retain(|entry| matches!(entry.role, Role::Root | Role::Key));
+        search.add(root.owner.repository(), &owner, entries);
     }
     let mut uses = search.uses;
     for uses in uses.values_mut() {
@@ -100,6 +107,13 @@ impl Search<'_> {
         owner: &Owner,
         manifest: ObjectId,
     ) -> Result<(), CheckError> {
+        let entries = self.entries(manifest)?;
+        self.add(repository, owner, entries);
+        Ok(())
+    }
+
+    /// The entries of a manifest that refer to the objects.
+    fn entries(&mut self, manifest: ObjectId) -> Result<Vec<Entry>, CheckError> {
         self.storage.interrupt.check()?;
         let read = self.storage.read(|reader| {
             let listed = reader.manifest(manifest)?.chunks;
@@ -116,7 +130,11 @@ impl Search<'_> {
             }
             Ok(entries)
         });
-        for entry in known(read)? {
+        Ok(known(read)?)
+    }
+
+    fn add(&mut self, repository: &RepoId, owner: &Owner, entries: Vec<Entry>) {
+        for entry in entries {
             self.uses.entry(entry.object).or_default().push(ObjectUse {
                 repository: repository.clone(),
                 owner: owner.clone(),
@@ -125,7 +143,6 @@ impl Search<'_> {
                 package: entry.package,
             });
         }
-        Ok(())
     }
 }
 

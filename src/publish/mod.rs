@@ -17,7 +17,8 @@
 //!     replace       the whole tree
 //!       stage         creates the files: links, or copies
 //!     recover       completes an interrupted run
-//!     existing      inspects the path; foreign_files, generations, root, layout, exchange
+//!     existing      inspects the path; foreign_files, generations, layout, exchange
+//!     root          the root of the manifest, a stored one (stored_root), or a new one (root_files)
 //!     request       what is published where, and the key that it needs
 //!     tree          one published tree: its lock and its record
 //! mend          replaces damaged files of a tree
@@ -25,7 +26,8 @@
 //! ```
 //!
 //! A root is generated here if the indexes were generated, or if it must be newer than one that
-//! clients know ([`root`]).
+//! clients know ([`root`]). In the first case it is generated once: all places of a state have the
+//! same one, unless clients of a place know a newer one.
 //!
 //! The store records which trees chantal published and what a run is about to do, before it does
 //! it: the identity of a staged directory before the exchange, and manifests as unfinished before
@@ -60,7 +62,9 @@ mod recover;
 mod replace;
 mod request;
 mod root;
+mod root_files;
 mod stage;
+mod stored_root;
 mod tree;
 mod unpublish;
 mod update;

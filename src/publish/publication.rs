@@ -145,8 +145,11 @@ impl Change {
         let Some(changes) = changes else {
             return whole();
         };
-        if !is_as_recorded(tree, record, &changes, self.mode)? {
-            return whole();
+        match is_as_recorded(tree, record, &changes, self.mode) {
+            Ok(true) => {}
+            // What is missing may be a generated root, which is not published any more.
+            Ok(false) | Err(PublishError::ObjectMissing { .. }) => return whole(),
+            Err(error) => return Err(error),
         }
         match update(tree, record, &self.next, &changes)? {
             Updated::Obstructed => whole(),

@@ -3,18 +3,24 @@
 //! This is needed if indexes were generated (the selection leaves packages out), and if clients
 //! know a newer root than the one to be published: apt would silently keep the newer one. The
 //! result is a manifest of its own, which the record of the tree refers to.
+//!
+//! For generated indexes it is generated once and stored ([`super::stored_root`]), so that all
+//! places of a state have the same bytes. It is generated again for a place whose clients would
+//! consider the stored one too old, for another key, if the stored one is damaged, and with
+//! [`PublishMode::RecreateMissing`].
 
 use super::error::PublishError;
-use super::request::{OlderRootPolicy, PreparedRequest, RootChoice};
+use super::request::{OlderRootPolicy, PreparedRequest, PublishMode, Request, RootChoice};
+use super::root_files::{RootSigner, key_files, root_files};
+use super::stored_root::{Place, find_stored};
 use super::tree::LockedTree;
 use crate::digest::ObjectId;
-use crate::format::{Format, RootSource, ValidUntil};
+use crate::format::ValidUntil;
 use crate::manifest::{self, Built, Entry, Role};
-use crate::openpgp::{Keyring, SigningKey};
-use crate::rel_path::RelPath;
+use crate::openpgp::SigningKey;
 use crate::state::read_root;
 use crate::storage::Storage;
-use crate::store::records::TreeRecord;
+use crate::store::records::{GeneratedRootKey, GeneratedRootRecord, RootValidity, TreeRecord};
 
 /// The root of a tree, and its manifest.
 pub struct ChosenRoot {
@@ -96,41 +102,75 @@ pub fn choose_root(
         key: prepared.key,
         key_name: generator.key_name,
     };
-    let newer = newest.map_or(i64::MIN, |newest| newest.saturating_add(1));
-    let date = tree.now.max(newer);
-    let built = generate_root(tree.storage, request.manifest, signer, date, valid_until)?;
-    // Nothing refers to it until the tree is recorded. If a cleanup removes it before that, the
-    // next run generates it again.
-    tree.storage
-        .write(|writer| writer.put_made(&built, tree.now))?;
+    let place = Place {
+        shown: record.and_then(|record| record.manifest),
+        newest,
+        now: tree.now,
+    };
+    let (root, key) = stored_or_new(tree.storage, request, place, signer, valid_until)?;
     Ok(ChosenRoot {
-        manifest: built.id,
-        generated: match prepared.key {
-            Some(key) => GeneratedRoot::SignedBy(key.fingerprint()),
+        manifest: root.manifest,
+        generated: match key.signed_by {
+            Some(key) => GeneratedRoot::SignedBy(key),
             None => GeneratedRoot::Unsigned,
         },
-        date: generator.format.compares_dates().then_some(date),
+        date: generator.format.compares_dates().then_some(root.date),
     })
 }
 
-/// The parameters of a generated root, with the key that was read.
-#[derive(Clone, Copy)]
-struct RootSigner<'a> {
-    format: &'static dyn Format,
-    /// `None` for an unsigned root.
-    key: Option<&'a SigningKey>,
-    key_name: &'a RelPath,
+/// The generated root of the request for a place: the stored one if that is possible.
+fn stored_or_new(
+    storage: &Storage,
+    request: &Request<'_>,
+    place: Place,
+    signer: RootSigner<'_>,
+    valid_until: ValidUntil,
+) -> Result<(GeneratedRootRecord, GeneratedRootKey), PublishError> {
+    let key = GeneratedRootKey {
+        source: request.manifest,
+        signed_by: signer.key.map(SigningKey::fingerprint),
+        validity: match valid_until {
+            ValidUntil::Stays => RootValidity::Kept,
+            ValidUntil::IsDropped => RootValidity::Dropped,
+        },
+    };
+    // A root with another date than the upstream's belongs to the place that needs that date.
+    let is_stored = matches!(request.root, RootChoice::Generated(_));
+    let entries = storage.read(|reader| reader.entries(key.source))?;
+    if is_stored
+        && request.mode != PublishMode::RecreateMissing
+        && let Some(stored) = find_stored(storage, &key, place, &entries, signer)?
+    {
+        return Ok((stored, key));
+    }
+    let date = place.next_date();
+    let built = generate_root(storage, key.source, entries, signer, date, valid_until)?;
+    let root = GeneratedRootRecord {
+        manifest: built.id,
+        date,
+        made_at: place.now,
+    };
+    // Nothing refers to a root that is not stored until the tree is recorded. If a cleanup removes
+    // it before that, the next run generates it again.
+    storage.write(|writer| {
+        writer.put_made(&built, place.now)?;
+        if is_stored {
+            writer.put_generated_root(&key, &root)?;
+        }
+        Ok(())
+    })?;
+    Ok((root, key))
 }
 
-/// A copy of a manifest with a generated root.
+/// A copy of a manifest, which has these entries, with a generated root.
 fn generate_root(
     storage: &Storage,
     manifest: ObjectId,
+    mut entries: Vec<Entry>,
     signer: RootSigner<'_>,
     date: i64,
     valid_until: ValidUntil,
 ) -> Result<Built, PublishError> {
-    let mut entries = storage.read(|reader| reader.entries(manifest))?;
     let root = read_root(&storage.pool, manifest, entries.iter(), signer.format)?;
     let text = root.text().map_err(PublishError::Root)?;
     let dated = signer.format.dated(&text, date, valid_until);
@@ -139,10 +179,8 @@ fn generate_root(
         .format
         .read_back(&plain, &dated)
         .map_err(PublishError::Root)?;
-    let mut files = signed(dated, &root.source, signer, date)?;
-    if let Some(key) = signer.key {
-        files.extend(key_files(storage, &entries, key, signer)?);
-    }
+    let mut files = root_files(dated, &root.source, signer, date)?;
+    files.extend(key_files(storage, &entries, signer)?);
     entries.retain(|entry| {
         entry.role != Role::Root && !files.iter().any(|(path, _, _)| *path == entry.path)
     });
@@ -171,74 +209,4 @@ fn set_modified(storage: &Storage, object: ObjectId, time: i64) -> Result<(), Pu
     Ok(file
         .file()
         .set_modified(std::time::SystemTime::UNIX_EPOCH + since)?)
-}
-
-fn read_key(storage: &Storage, entry: &Entry) -> Result<Vec<u8>, PublishError> {
-    let bytes = storage.pool.read_small(entry.object)?;
-    bytes.ok_or_else(|| PublishError::ObjectMissing {
-        path: entry.path.to_string(),
-        object: entry.object,
-    })
-}
-
-type File = (RelPath, Vec<u8>, Role);
-
-/// The files of the root. Without a key they have no signature.
-fn signed(
-    root: Vec<u8>,
-    source: &RootSource,
-    signer: RootSigner<'_>,
-    date: i64,
-) -> Result<Vec<File>, PublishError> {
-    let mut files = Vec::new();
-    if let Some(key) = signer.key {
-        for form in signer.format.forms(source) {
-            let (path, bytes) = match form {
-                RootSource::Inline { path } => (path, key.sign_inline(&root, date)?),
-                RootSource::Detached { signature, .. } => {
-                    (signature, key.sign_detached(&root, date)?)
-                }
-            };
-            files.push((path, bytes, Role::Root));
-        }
-    }
-    files.push((signer.format.plain(source), root, Role::Root));
-    Ok(files)
-}
-
-/// The files of the signing key, at the paths where clients of the format expect keys.
-fn key_files(
-    storage: &Storage,
-    entries: &[Entry],
-    key: &SigningKey,
-    signer: RootSigner<'_>,
-) -> Result<Vec<File>, PublishError> {
-    let mut files = Vec::new();
-    for file in signer.format.own_keys(signer.key_name) {
-        let there = entries.iter().find(|entry| entry.path == file.path);
-        let mut keyring = key.public();
-        match there {
-            Some(entry) if entry.role == Role::Key && file.is_shared => {
-                // Clients of this tree may trust the upstream's key, and continue to work with
-                // either.
-                let trusted = Keyring::parse(&read_key(storage, entry)?, entry.path.as_str());
-                if let Ok(trusted) = trusted {
-                    keyring.extend(trusted);
-                }
-            }
-            Some(entry) if entry.role != Role::Key => {
-                return Err(PublishError::KeyPathTaken {
-                    path: entry.path.clone(),
-                });
-            }
-            _ => {}
-        }
-        let bytes = if file.is_binary {
-            keyring.to_binary()
-        } else {
-            keyring.to_armored().into_bytes()
-        };
-        files.push((file.path, bytes, Role::Key));
-    }
-    Ok(files)
 }

@@ -23,6 +23,7 @@ use crate::signing_key::ConfiguredKey;
 use crate::storage::Storage;
 use crate::store::records::{ObjectRecord, Staging, TreeRecord};
 
+mod generated_roots;
 mod in_place;
 
 struct Scene {

@@ -8,6 +8,7 @@
 //!   keys        keyrings and key files, made again from keys that are known here
 //!   own         generated metadata, made again from the evidence of its state
 //!   fetch       the upstreams
+//! generated_roots  roots that no tree shows are forgotten instead, before that
 //! put_aside   damaged objects that could not be replaced
 //! ```
 //!
@@ -24,6 +25,7 @@
 mod context;
 mod error;
 mod fetch;
+mod generated_roots;
 mod keys;
 mod local;
 mod outcome;
@@ -37,6 +39,7 @@ mod tests;
 
 pub use context::RepairContext;
 pub use error::RepairError;
+pub use generated_roots::{forget_roots, is_of_roots_only};
 pub use outcome::{Fate, MendedTree, RepairOutcome, RepairSource, Repaired, Unrepaired};
 pub use put_aside::put_aside;
 pub use run::{DamagedTreeFile, mend_trees_of, repair};

@@ -15,6 +15,8 @@ pub struct RepairOutcome {
     pub unrepaired: Vec<Unrepaired>,
     /// Published trees in which files were replaced, or could not be.
     pub trees: Vec<MendedTree>,
+    /// Generated roots that no tree shows, and that were forgotten.
+    pub forgotten_roots: u64,
     /// Requests made to upstreams, and bytes received from them.
     pub requests: u64,
     pub bytes_downloaded: u64,

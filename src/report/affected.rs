@@ -13,7 +13,7 @@ use crate::names::{RepoId, SnapshotName};
 #[derive(Clone, Debug, Serialize)]
 pub struct AffectedFile {
     pub repository: RepoId,
-    /// `state`, `snapshot`, `evidence`, `tree` or `keyring`.
+    /// `state`, `snapshot`, `evidence`, `tree`, `generated_root` or `keyring`.
     pub owner: &'static str,
     pub snapshot: Option<SnapshotName>,
     #[serde(serialize_with = "optional_path")]
@@ -32,6 +32,7 @@ impl From<&ObjectUse> for AffectedFile {
             Owner::Snapshot(name) => ("snapshot", Some(name), None),
             Owner::Evidence(name) => ("evidence", name.as_ref(), None),
             Owner::Tree(path) => ("tree", None, Some(path)),
+            Owner::GeneratedRoot(name) => ("generated_root", name.as_ref(), None),
             Owner::Keyring(name) => ("keyring", name.as_ref(), None),
         };
         Self {

@@ -27,7 +27,7 @@ pub struct CheckResult {
     /// Files that were read and hashed: objects, and copies in published trees.
     pub files_hashed: u64,
     pub bytes_hashed: u64,
-    /// Every state, snapshot and published tree.
+    /// Every state, snapshot and published tree, and generated roots that no tree shows.
     pub states: Vec<CheckedState>,
     pub damaged_objects: Vec<DamagedObjectResult>,
     pub trees: Vec<TreeDamageResult>,
@@ -38,7 +38,7 @@ pub struct CheckResult {
     pub repair: Option<RepairResult>,
 }
 
-/// A state, a snapshot, or a tree that shows one of them.
+/// A state, a snapshot, or a tree or generated root of one of them.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckedState {
     pub repository: RepoId,
@@ -46,6 +46,9 @@ pub struct CheckedState {
     pub snapshot: Option<SnapshotName>,
     #[serde(serialize_with = "optional_path")]
     pub tree: Option<PathBuf>,
+    /// Whether this is a stored root of it that no tree shows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub generated_root: bool,
     /// `proved`, `proved_to_evidence`, `own`, `unsigned`, `unproved`, or `failed` if there are
     /// problems.
     pub verdict: &'static str,
@@ -179,6 +182,7 @@ impl CheckedState {
             repository: proved.repository.clone(),
             snapshot: proved.snapshot.clone(),
             tree: proved.tree.clone(),
+            generated_root: proved.generated_root.is_some(),
             verdict,
             signed_by,
             signers,
@@ -205,7 +209,10 @@ type OwnerName = (RepoId, Option<SnapshotName>, Option<PathBuf>);
 fn count_by_owner(damaged: &[DamagedObject]) -> HashMap<OwnerName, u64> {
     let mut counts = HashMap::new();
     for object in damaged {
-        let owners: HashSet<OwnerName> = object.uses.iter().map(owner_of).collect();
+        // A state does not need its generated root.
+        let uses = object.uses.iter();
+        let uses = uses.filter(|found| !matches!(found.owner, Owner::GeneratedRoot(_)));
+        let owners: HashSet<OwnerName> = uses.map(owner_of).collect();
         for owner in owners {
             *counts.entry(owner).or_insert(0) += 1;
         }
@@ -217,7 +224,9 @@ fn owner_of(found: &ObjectUse) -> OwnerName {
     let (snapshot, tree) = match &found.owner {
         Owner::State => (None, None),
         Owner::Snapshot(name) => (Some(name), None),
-        Owner::Evidence(name) | Owner::Keyring(name) => (name.as_ref(), None),
+        Owner::Evidence(name) | Owner::Keyring(name) | Owner::GeneratedRoot(name) => {
+            (name.as_ref(), None)
+        }
         Owner::Tree(path) => (None, Some(path)),
     };
     (found.repository.clone(), snapshot.cloned(), tree.cloned())

@@ -18,6 +18,9 @@ pub struct RepairResult {
     pub repaired: Vec<RepairedObject>,
     pub not_repaired: Vec<UnrepairedObject>,
     pub trees: Vec<RepairedTree>,
+    /// Generated roots that were not good and that no tree shows: the next publication generates new
+    /// ones.
+    pub forgotten_roots: u64,
     pub requests: u64,
     pub bytes_downloaded: u64,
 }
@@ -96,6 +99,7 @@ impl From<&RepairOutcome> for RepairResult {
                 .map(UnrepairedObject::from)
                 .collect(),
             trees: outcome.trees.iter().map(RepairedTree::from).collect(),
+            forgotten_roots: outcome.forgotten_roots,
             requests: outcome.requests,
             bytes_downloaded: outcome.bytes_downloaded,
         }

@@ -33,6 +33,7 @@ const STEPS: [Step; tables::SCHEMA_VERSION as usize - 1] = [
     seal_all_rows,
     convert_states,
     keep_all_rows,
+    add_tables_of_version_6,
 ];
 
 /// The result of a migration.
@@ -156,6 +157,12 @@ fn convert_states(transaction: &WriteTransaction) -> Transaction<()> {
 #[expect(clippy::unnecessary_wraps, reason = "it is a step like the others")]
 fn keep_all_rows(_transaction: &WriteTransaction) -> Transaction<()> {
     Ok(())
+}
+
+/// From 5 to 6. Roots that were generated before belong only to their trees: of two trees of a state
+/// each has its own.
+fn add_tables_of_version_6(transaction: &WriteTransaction) -> Transaction<()> {
+    tables::create_tables_of_version_6(transaction)
 }
 
 /// Converts the records of a table.

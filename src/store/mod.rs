@@ -12,6 +12,8 @@
 //!   keys and values, and the schema version.
 //! - Every row that is read is checked ([`seal`]): damage is an error with table and key, never a
 //!   wrong result.
+//! - A generated root is kept as long as something else needs the manifest that it was generated for
+//!   ([`generated_roots`]).
 //! - A newer store is refused. An older one is read as it is if possible; before anything is
 //!   written it is [migrated](migrations), and a backup of the old one is kept next to it
 //!   ([`backup`]).
@@ -20,6 +22,7 @@ mod backup;
 mod database;
 mod error;
 mod files;
+mod generated_roots;
 mod migrations;
 mod needed;
 mod reader;

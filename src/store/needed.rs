@@ -26,7 +26,8 @@ impl Needed {
 }
 
 impl Reader {
-    /// References for which `is_leaving` returns true are ignored.
+    /// References for which `is_leaving` returns true are ignored. The generated root of a manifest
+    /// is needed if that manifest is.
     pub fn needed(&self, is_leaving: impl Fn(&Name, ObjectId) -> bool) -> Transaction<Needed> {
         let mut needed = Needed::default();
         for (name, manifest) in self.names()? {
@@ -34,6 +35,10 @@ impl Reader {
                 needed.manifests.insert(manifest);
             }
         }
+        let roots = self.generated_roots()?.into_iter();
+        let roots = roots.filter(|(key, _)| needed.manifests.contains(&key.source));
+        let roots: Vec<ObjectId> = roots.map(|(_, record)| record.manifest).collect();
+        needed.manifests.extend(roots);
         for manifest in &needed.manifests {
             let chunks = self.manifest(*manifest)?.chunks;
             needed.chunks.extend(chunks.iter().map(|chunk| chunk.id));

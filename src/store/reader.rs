@@ -493,7 +493,7 @@ impl Reader {
 }
 
 /// All rows of a table. The first damaged one is an error.
-fn all_rows<K: Ord, V>(
+pub(super) fn all_rows<K: Ord, V>(
     read: impl FnOnce(&mut EachRow<'_, K, V>) -> Transaction<()>,
 ) -> Transaction<BTreeMap<K, V>> {
     let mut rows = BTreeMap::new();

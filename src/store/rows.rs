@@ -8,7 +8,8 @@ use redb::ReadableTable as _;
 use super::error::{StoreError, Transaction, TransactionError};
 use super::reader::{EachRow, Reader};
 use super::records::{
-    PackageRecord, RepositoryRecord, SnapshotRecord, TreeRecord, ValidatorRecord,
+    GeneratedRootKey, GeneratedRootRecord, PackageRecord, RepositoryRecord, SnapshotRecord,
+    TreeRecord, ValidatorRecord,
 };
 use super::seal::check_digest;
 use super::tables;
@@ -39,10 +40,11 @@ pub enum Table {
     Validators,
     Packages,
     Syncs,
+    GeneratedRoots,
 }
 
 impl Table {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Identity,
         Self::Repositories,
         Self::Snapshots,
@@ -54,6 +56,7 @@ impl Table {
         Self::Validators,
         Self::Packages,
         Self::Syncs,
+        Self::GeneratedRoots,
     ];
 }
 
@@ -135,6 +138,9 @@ impl Reader {
             Table::Validators => self.check_validators(&mut damaged)?,
             Table::Packages => self.check_packages(&mut damaged)?,
             Table::Syncs => self.check_syncs(&mut damaged)?,
+            Table::GeneratedRoots => {
+                _ = damaged.intact(|each| self.each_generated_root(each))?;
+            }
         }
         Ok(damaged.0)
     }
@@ -154,6 +160,13 @@ impl Reader {
     /// As [`Self::trees`], without those whose rows are damaged.
     pub fn intact_trees(&self) -> Transaction<BTreeMap<PathBuf, TreeRecord>> {
         Damaged::default().intact(|each| self.each_tree(each))
+    }
+
+    /// As [`Self::generated_roots`], without those whose rows are damaged.
+    pub fn intact_generated_roots(
+        &self,
+    ) -> Transaction<BTreeMap<GeneratedRootKey, GeneratedRootRecord>> {
+        Damaged::default().intact(|each| self.each_generated_root(each))
     }
 
     fn check_manifests(&self, damaged: &mut Damaged) -> Transaction<()> {

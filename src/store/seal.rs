@@ -49,6 +49,12 @@ impl DisplayKey for (&str, &[u8; 32], &str) {
     }
 }
 
+impl DisplayKey for (&[u8; 32], &str, &str) {
+    fn shown(&self) -> String {
+        format!("{}/{}/{}", digest::hex(self.0), self.1, self.2)
+    }
+}
+
 impl DisplayKey for (&str, u64) {
     fn shown(&self) -> String {
         format!("{}/{}", self.0, self.1)

@@ -19,7 +19,7 @@ use crate::names::{RepoId, SnapshotName};
 use crate::threads::lock;
 
 use super::error::{Transaction, TransactionError};
-use super::records::{Identity, ObjectRecord};
+use super::records::{GeneratedRootKey, Identity, ObjectRecord, RootValidity};
 use super::seal::{DisplayKey, LENGTH, RowFormat, damaged, seal, unseal};
 
 /// The version that this program writes. A store with a higher version is refused, one with a lower
@@ -39,10 +39,15 @@ use super::seal::{DisplayKey, LENGTH, RowFormat, damaged, seal, unseal};
 /// - 5: the record of a published tree names manifests of which some files may be in it, and
 ///   staging may replace only a directory of a tree. An older version would take that directory for
 ///   the whole tree.
-pub const SCHEMA_VERSION: u32 = 5;
+/// - 6: generated roots are recorded, so that every place of a state has the same one. An older
+///   version would remove what only these records need.
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// The first version with [`super::records::StateRecord`].
 pub const STATES_SINCE: u32 = 4;
+
+/// The first version with [`super::records::GeneratedRootRecord`].
+pub const GENERATED_ROOTS_SINCE: u32 = 6;
 
 /// The first version whose rows have checksums.
 const SEALED_SINCE: u32 = 3;
@@ -110,6 +115,10 @@ pub const PACKAGE_TO_RECORD: TableDefinition<[u8; 64], &[u8]> =
 pub const SNAPSHOT_TO_RECORD: TableDefinition<(&str, &str), &[u8]> =
     TableDefinition::new("snapshot_to_record");
 
+/// See [`generated_root_key`].
+pub const SOURCE_TO_GENERATED_ROOT: TableDefinition<(&[u8; 32], &str, &str), &[u8]> =
+    TableDefinition::new("source_to_generated_root");
+
 /// Creates all tables, so that a reader never finds one missing.
 pub fn create_all(transaction: &WriteTransaction, identity: &Identity) -> Transaction<()> {
     set_schema_version(transaction, SCHEMA_VERSION)?;
@@ -124,6 +133,12 @@ pub fn create_all(transaction: &WriteTransaction, identity: &Identity) -> Transa
     transaction.open_table(SYNC_TO_RECORD)?;
     transaction.open_table(PACKAGE_TO_RECORD)?;
     transaction.open_table(SNAPSHOT_TO_RECORD)?;
+    create_tables_of_version_6(transaction)
+}
+
+/// The tables that version 6 added.
+pub fn create_tables_of_version_6(transaction: &WriteTransaction) -> Transaction<()> {
+    transaction.open_table(SOURCE_TO_GENERATED_ROOT)?;
     Ok(())
 }
 
@@ -255,6 +270,36 @@ pub fn snapshot_of(key: (&str, &str)) -> Transaction<(RepoId, SnapshotName)> {
     let name = SnapshotName::parse(key.1)
         .map_err(|error| damaged(table, &key, &format!("{NOT_A_KEY}: snapshot {error}")))?;
     Ok((repository, name))
+}
+
+const UNSIGNED: &str = "";
+const VALIDITY_KEPT: &str = "validity-kept";
+const VALIDITY_DROPPED: &str = "validity-dropped";
+
+/// The manifest that a root was generated for, the fingerprint of the key that signed it (empty if
+/// it is not signed), and whether it has the expiry date of the upstream.
+pub fn generated_root_key(key: &GeneratedRootKey) -> (&[u8; 32], &str, &str) {
+    let validity = match key.validity {
+        RootValidity::Kept => VALIDITY_KEPT,
+        RootValidity::Dropped => VALIDITY_DROPPED,
+    };
+    let signed_by = key.signed_by.as_deref().unwrap_or(UNSIGNED);
+    (&key.source.0, signed_by, validity)
+}
+
+/// Decodes such a key.
+pub fn generated_root_of(key: (&[u8; 32], &str, &str)) -> Transaction<GeneratedRootKey> {
+    let (source, signed_by, validity) = key;
+    let validity = match validity {
+        VALIDITY_KEPT => RootValidity::Kept,
+        VALIDITY_DROPPED => RootValidity::Dropped,
+        _ => return Err(damaged(&SOURCE_TO_GENERATED_ROOT, &key, NOT_A_KEY)),
+    };
+    Ok(GeneratedRootKey {
+        source: ObjectId(*source),
+        signed_by: (signed_by != UNSIGNED).then(|| signed_by.to_owned()),
+        validity,
+    })
 }
 
 /// The keys of a repository's syncs.

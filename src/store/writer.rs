@@ -236,7 +236,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes unreferenced manifests, chunks and objects, and the records of those objects.
+    /// Removes unreferenced manifests, chunks and objects, the records of those objects, and the
+    /// generated roots of those manifests.
     pub fn retain(&self, needed: &Needed) -> Transaction<()> {
         let Needed {
             manifests,
@@ -271,6 +272,16 @@ impl Writer {
                     unseal(RowFormat::Sealed, &tables::PACKAGE_TO_RECORD, &key, value)
                         .map(|_| true),
                 )
+        })?;
+        let mut table = self.0.open_table(tables::SOURCE_TO_GENERATED_ROOT)?;
+        table.retain(|key, value| {
+            let row = unseal(
+                RowFormat::Sealed,
+                &tables::SOURCE_TO_GENERATED_ROOT,
+                &key,
+                value,
+            );
+            manifests.contains(&ObjectId(*key.0)) && keep(row.map(|_| true))
         })?;
         match damage {
             Some(error) => Err(error),

@@ -21,7 +21,7 @@ use crate::kit::upstream::Checksum;
 
 const LIST: [&str; 2] = ["repo", "list"];
 const MIGRATE: [&str; 2] = ["db", "migrate"];
-const MIGRATED: &str = "warning: database [dir]/data/chantal.redb was migrated from schema version 1 to 5; \
+const MIGRATED: &str = "warning: database [dir]/data/chantal.redb was migrated from schema version 1 to 6; \
                         backup: [dir]/data/chantal.redb.schema-1.bak\n";
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
@@ -107,13 +107,23 @@ fn of_version_4_at_its_end() -> Chantal {
     chantal
 }
 
+/// The store of the last chantal that wrote version 5; see `fixtures/store-v5-last/make.sh`.
+fn of_version_5_at_its_end() -> Chantal {
+    let chantal = of_version_4_at_its_end();
+    let objects = fixture("store-v5-last/pool");
+    Tree::read(&objects).write_to(&chantal.data().join("pool"));
+    fs::write(store(&chantal), unpacked("store-v5-last/chantal.redb.gz")).unwrap();
+    chantal
+}
+
 /// The last ones of each version, and the version.
-pub fn last_ones() -> [(u32, fn() -> Chantal); 4] {
+pub fn last_ones() -> [(u32, fn() -> Chantal); 5] {
     [
         (1, of_version_1_at_its_end),
         (2, of_version_2_at_its_end),
         (3, of_version_3_at_its_end),
         (4, of_version_4_at_its_end),
+        (5, of_version_5_at_its_end),
     ]
 }
 
@@ -273,7 +283,7 @@ fn a_manifest_of_version_1_is_not_replaced_without_a_change() {
     let synced = chantal.run(&sync).exits(0);
     assert!(synced.stdout.contains("served: unchanged"), "{synced:?}");
     assert_eq!(manifest(), before);
-    assert_eq!(version(&store(&chantal)), 5);
+    assert_eq!(version(&store(&chantal)), 6);
 }
 
 /// Everything that is listed, shown and counted.
@@ -311,7 +321,7 @@ fn migrating_keeps_everything() {
         let bytes = fs::read(store(&chantal)).unwrap();
 
         chantal.run(&MIGRATE).succeeds().says(&format!(
-            "migrated database [dir]/data/chantal.redb from schema version {from} to 5\n\
+            "migrated database [dir]/data/chantal.redb from schema version {from} to 6\n\
              backup: [dir]/data/chantal.redb.schema-{from}.bak\n"
         ));
         assert_eq!(everything(&chantal), before);
@@ -319,16 +329,16 @@ fn migrating_keeps_everything() {
         assert_eq!(beside(&chantal), ["chantal.redb", &backup]);
         let backup = chantal.data().join(backup);
         assert!(fs::read(&backup).unwrap() == bytes);
-        assert_eq!(version(&store(&chantal)), 5);
+        assert_eq!(version(&store(&chantal)), 6);
 
-        let current = "database [dir]/data/chantal.redb already has the current schema version 5\n";
+        let current = "database [dir]/data/chantal.redb already has the current schema version 6\n";
         chantal.run(&MIGRATE).succeeds().says(current);
         let json = [&["--format", "json"], &MIGRATE[..]].concat();
         assert_eq!(
             chantal.run(&json).succeeds().json(),
             serde_json::json!({
                 "store": "[dir]/data/chantal.redb",
-                "from": 5, "to": 5, "backup": null,
+                "from": 6, "to": 6, "backup": null,
             })
         );
         is_used_like_any_other(&chantal, from);
@@ -374,7 +384,7 @@ fn is_used_like_any_other(chantal: &Chantal, from: u32) {
         .run(&[&snapshot[..], &["prod"]].concat())
         .succeeds()
         .says("tiny-apt/tested: published at [dir]/prod (9 files)\n");
-    // The store of version 4 has another filter.
+    // The stores since version 4 have another filter.
     let served = if from < 4 { 9 } else { 8 };
     for (repository, since, files) in [("signed", 1, 6), ("chosen", 2, 6), ("served", 3, served)] {
         if from < since {
@@ -471,11 +481,11 @@ fn nothing_to_migrate() {
     );
     assert!(!chantal.data().exists());
     chantal.run(&["init"]).exits(0);
-    assert_eq!(version(&store(&chantal)), 5);
+    assert_eq!(version(&store(&chantal)), 6);
     chantal
         .run(&MIGRATE)
         .succeeds()
-        .says("database [dir]/data/chantal.redb already has the current schema version 5\n");
+        .says("database [dir]/data/chantal.redb already has the current schema version 6\n");
     assert_eq!(beside(&chantal), ["chantal.redb"]);
 }
 
@@ -516,7 +526,7 @@ fn an_earlier_copy_is_never_overwritten() {
     for _ in 0..2 {
         fs::write(store(&chantal), &bytes).unwrap();
         chantal.run(&MIGRATE).succeeds().says(
-            "migrated database [dir]/data/chantal.redb from schema version 1 to 5\n\
+            "migrated database [dir]/data/chantal.redb from schema version 1 to 6\n\
              backup: [dir]/data/chantal.redb.schema-1.2.bak\n",
         );
     }
@@ -598,7 +608,7 @@ fn killed_while_it_migrates() {
         }
         chantal.run(&MIGRATE).succeeds();
         assert_eq!(&everything(&chantal), expected, "round {round}");
-        assert_eq!(version(&store(&chantal)), 5);
+        assert_eq!(version(&store(&chantal)), 6);
         let backup = chantal
             .data()
             .join(format!("chantal.redb.schema-{from}.bak"));

@@ -109,6 +109,11 @@ fn describe_state(state: &CheckedState, text: &mut String) {
             format!("{} ({}/{snapshot})", tree.display(), state.repository)
         }
     };
+    let name = if state.generated_root {
+        format!("{name} (generated root)")
+    } else {
+        name
+    };
     let verdict = match state.verdict {
         "proved_to_evidence" => "proved to the evidence",
         "unsigned" => "not signed",

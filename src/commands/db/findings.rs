@@ -102,9 +102,13 @@ fn kinds(outcome: &CheckOutcome) -> BTreeSet<Advice> {
     if !outcome.damaged.is_empty() {
         kinds.insert(Advice::Repair);
     }
-    let problems = outcome.proofs.iter();
-    let problems = problems.flat_map(|proved| &proved.proof.problems);
-    kinds.extend(problems.map(|problem| match problem.kind {
+    let problems = outcome.proofs.iter().flat_map(|proved| {
+        let problems = proved.proof.problems.iter();
+        problems.map(move |problem| (proved, problem.kind))
+    });
+    kinds.extend(problems.map(|(proved, kind)| match kind {
+        // It is generated again.
+        _ if proved.generated_root.is_some() => Advice::Repair,
         ProblemKind::Damaged => Advice::Repair,
         ProblemKind::Record => Advice::Database,
         ProblemKind::Untrusted
@@ -156,6 +160,7 @@ fn owner(file: &AffectedFile) -> String {
     };
     match (file.owner, &file.tree) {
         ("evidence", _) => format!("the evidence of {name}"),
+        ("generated_root", _) => format!("the generated root of {name}"),
         ("keyring", _) => format!("the keys of {name}"),
         (_, Some(tree)) => tree.display().to_string(),
         _ => name,

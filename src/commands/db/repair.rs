@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::check::{self, CheckOutcome, Depth, Scope, TreeFinding};
+use crate::check::{self, CheckOutcome, DamagedObject, Depth, Scope, TreeFinding};
 use crate::commands::Context;
 use crate::error::Error;
 use crate::lock::{LockError, Requester};
@@ -38,7 +38,12 @@ pub fn repair_findings(
         limiter: limiter.as_ref(),
     };
     let files: Vec<DamagedTreeFile> = found.trees.iter().filter_map(mendable).collect();
-    let mut outcome = repair::repair(repair_context, &found.damaged, &files)?;
+    let forgotten_roots = repair::forget_roots(&storage, found)?;
+    let damaged = found.damaged.iter();
+    let damaged = damaged.filter(|damaged| !repair::is_of_roots_only(damaged));
+    let damaged: Vec<DamagedObject> = damaged.cloned().collect();
+    let mut outcome = repair::repair(repair_context, &damaged, &files)?;
+    outcome.forgotten_roots = forgotten_roots;
     // The shared lock is released before the exclusive one is taken.
     drop(storage);
     if outcome.unrepaired.iter().any(|one| one.fate == Fate::Kept) {
@@ -107,6 +112,13 @@ pub fn describe_repair(result: &RepairResult) -> String {
             text += &format!("not mended: {}: {}\n", tree.path.display(), escape(error));
         }
     }
+    if let roots @ 1.. = result.forgotten_roots {
+        text += &format!(
+            "forgot {} that no published tree shows: the next `chantal publish` generates a new \
+             one\n",
+            count(roots, "generated root"),
+        );
+    }
     for object in &result.not_repaired {
         text += &describe_unrepaired(object);
     }
@@ -161,7 +173,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::check::{Damage, DamagedObject, ObjectUse, Owner};
+    use crate::check::{Damage, ObjectUse, Owner};
     use crate::digest::ObjectId;
     use crate::manifest::{Package, Role};
     use crate::names::{RepoId, SnapshotName};
@@ -217,6 +229,7 @@ mod tests {
                 files: 2,
                 errors: vec![PublishError::NotPublished { path: tree }],
             }],
+            forgotten_roots: 1,
             requests: 2,
             bytes_downloaded: 2048,
         };
@@ -228,6 +241,8 @@ mod tests {
                  2 requests, 2.00 KiB downloaded\n\
                  replaced 2 files in /www/r\n\
                  not mended: /www/r: /www/r is not a published tree of this storage\n\
+                 forgot 1 generated root that no published tree shows: the next `chantal publish` \
+                 generates a new one\n\
                  not repaired: object {object} (1.00 KiB), moved to /pool/damaged/x\n\
                  \x20 r: http://h/p/x.rpm: not found\n\
                  \x20 affects: r: p/x.rpm in snapshot s\n\

@@ -3,6 +3,7 @@
 //! Fields may be added, with a default; a field that changes its meaning needs a new schema
 //! version.
 
+mod generated_root;
 mod state;
 mod until_version_3;
 
@@ -14,6 +15,7 @@ use crate::digest::{self, ObjectId};
 use crate::names::{RepoId, SnapshotName};
 use crate::rel_path::RelPath;
 
+pub use generated_root::{GeneratedRootKey, GeneratedRootRecord, RootValidity};
 pub use state::{MergeSource, RepositoryRecord, RootRecord, SnapshotRecord, StateRecord};
 pub use until_version_3::{RepositoryRecord3, SnapshotRecord3};
 

@@ -3,6 +3,7 @@
 
 mod clean;
 mod damage;
+mod generated_roots;
 mod keys;
 mod parts;
 mod repair;

@@ -199,9 +199,9 @@ fn a_store_of_a_newer_chantal() {
         &[&SYNC, &PUBLISH, &LIST, &["init"]],
         5,
         "error: database [dir]/data/chantal.redb has schema version 1000, but this version of chantal \
-         supports only versions up to 5\nhint: use the version of chantal that wrote it, or a later one\n",
+         supports only versions up to 6\nhint: use the version of chantal that wrote it, or a later one\n",
     );
-    set_version(&store, 5);
+    set_version(&store, 6);
     works(&mirror);
 }
 
@@ -217,7 +217,7 @@ fn a_store_that_is_too_old_to_be_read() {
         &mirror,
         &[&LIST, &["snapshot", "list"], &["db", "stats"]],
         5,
-        "error: database [dir]/data/chantal.redb has schema version 0 and must be migrated to version 5 first\n\
+        "error: database [dir]/data/chantal.redb has schema version 0 and must be migrated to version 6 first\n\
          hint: run `chantal db migrate`\n",
     );
     all_fail(
