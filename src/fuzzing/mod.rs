@@ -46,7 +46,7 @@ impl Verdict {
 pub type Target = fn(&[u8]) -> Verdict;
 
 /// All targets by name, which is also the name of the directory in `fixtures/fuzz`.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 26] = [
     ("openpgp-armor", signatures::armor),
     ("openpgp-keyring", signatures::keyring),
     ("openpgp-secret-key", signatures::secret_key),
@@ -70,6 +70,7 @@ pub const TARGETS: [(&str, Target); 25] = [
     ("rel-path", paths::rel_path),
     ("manifest", manifests::manifest),
     ("confirmation-code", transfers::code),
+    ("receipt", transfers::receipt),
     ("configuration", configuration::load),
     ("http-answer", http::answer),
 ];

@@ -1,7 +1,7 @@
 //! Confirmation codes: short enough to be read on one screen and typed on another.
 //!
 //! An importer shows the code of a transfer after it was imported completely, and a person types it
-//! where it was exported: `42-7ZK3-9QXM-D4`, for transfer 42. The exporter, which knows the
+//! where it was exported: `42-QASP-ENZS-QB`, for transfer 42. The exporter, which knows the
 //! manifest that it sent, computes the same code and compares. A code belongs to one transfer of
 //! one exporter to one destination. It has no key, so it protects from mistakes, not from people
 //! who have seen the manifest.
