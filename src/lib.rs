@@ -86,7 +86,7 @@
 //!   added, and no file of the upstream can replace them. New indexes (see above) and a new root
 //!   instead of one that clients would consider too old are generated, and signed with our key.
 //! - A path from an upstream is used in a URL or the file system only as a [`rel_path::RelPath`],
-//!   the name of a repository or snapshot only as a [`names::RepoId`] or [`names::SnapshotName`].
+//!   the name of a repository, snapshot or destination only as a type of [`names`].
 //! - Credentials are sent only to the host that they were configured for.
 //! - Memory usage does not depend on the size of the text of an index.
 
@@ -130,6 +130,7 @@ mod sync;
 mod terminal;
 mod threads;
 mod time;
+mod transfer;
 mod trust;
 mod upstream;
 

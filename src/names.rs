@@ -1,6 +1,6 @@
-//! Names given by users: of repositories and snapshots.
+//! Names given by users: of repositories, snapshots and destinations of transfers.
 //!
-//! Both are valid as a file name and a URL path segment. They are validated at the border: from the
+//! All are valid as a file name and a URL path segment. They are validated at the border: from the
 //! command line, the configuration and the database. Their types keep them apart.
 
 use std::fmt;
@@ -19,6 +19,11 @@ pub struct RepoId(Box<str>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SnapshotName(Box<str>);
+
+/// The name of a destination: what a storage exports to. Each transfer names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DestinationName(Box<str>);
 
 /// Why a text is not a valid name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -78,6 +83,17 @@ impl SnapshotName {
     }
 }
 
+impl DestinationName {
+    pub fn parse(name: &str) -> Result<Self, NameError> {
+        check(name)?;
+        Ok(Self(name.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The names that exist, for the message about one that does not; empty if there are none.
 pub fn known_names(names: impl IntoIterator<Item: fmt::Display>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
@@ -120,6 +136,14 @@ impl TryFrom<String> for SnapshotName {
     }
 }
 
+impl TryFrom<String> for DestinationName {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        Self::parse(&name)
+    }
+}
+
 impl fmt::Display for RepoId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -127,6 +151,12 @@ impl fmt::Display for RepoId {
 }
 
 impl fmt::Display for SnapshotName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DestinationName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -168,6 +198,22 @@ mod tests {
             SnapshotName::parse("a/b"),
             Err(NameError::Character("a/b".to_owned(), '/').into())
         );
+    }
+
+    #[test]
+    fn names_of_destinations() {
+        let name = DestinationName::parse("plant-a").unwrap();
+        assert_eq!(
+            (name.as_str(), name.to_string().as_str()),
+            ("plant-a", "plant-a")
+        );
+        assert_eq!(
+            DestinationName::parse("a/b"),
+            Err(NameError::Character("a/b".to_owned(), '/'))
+        );
+        let read = serde_json::from_str::<DestinationName>;
+        assert_eq!(read(r#""plant-a""#).unwrap(), name);
+        read(r#""-a""#).unwrap_err();
     }
 
     #[test]

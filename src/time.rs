@@ -10,6 +10,12 @@ pub fn rfc3339(seconds: i64) -> String {
         .map_or_else(|_| out_of_range(seconds), |time| time.to_string())
 }
 
+/// The inverse of [`rfc3339`]: accepts only what it returns.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    let seconds = text.parse::<jiff::Timestamp>().ok()?.as_second();
+    (rfc3339(seconds) == text).then_some(seconds)
+}
+
 /// `2026-11-23 06:46:26 UTC`, for messages.
 pub fn utc(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(
@@ -52,6 +58,25 @@ mod tests {
         assert_eq!(utc(86_399), "1970-01-01 23:59:59 UTC");
         assert_eq!(compact(86_399), "1970-01-01-235959");
         assert_eq!(utc(i64::MAX), "9223372036854775807 s after 1970");
+    }
+
+    #[test]
+    fn one_text_for_each_time() {
+        for seconds in [-1, 0, 1_795_845_600] {
+            assert_eq!(parse_rfc3339(&rfc3339(seconds)), Some(seconds));
+        }
+        for other in [
+            "",
+            "2026-11-28",
+            "2026-11-28 06:00:00Z",
+            "2026-11-28T06:00:00.5Z",
+            "2026-11-28T06:00:00+00:00",
+            "2026-11-28T06:00:60Z",
+            "2026-02-29T06:00:00Z",
+        ] {
+            assert_eq!(parse_rfc3339(other), None, "{other}");
+        }
+        assert_eq!(parse_rfc3339(&rfc3339(i64::MAX)), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod paths;
 mod regenerate;
 mod rpm;
 mod signatures;
+mod transfers;
 
 #[cfg(test)]
 mod replay;
@@ -45,7 +46,7 @@ impl Verdict {
 pub type Target = fn(&[u8]) -> Verdict;
 
 /// All targets by name, which is also the name of the directory in `fixtures/fuzz`.
-pub const TARGETS: [(&str, Target); 24] = [
+pub const TARGETS: [(&str, Target); 26] = [
     ("openpgp-armor", signatures::armor),
     ("openpgp-keyring", signatures::keyring),
     ("openpgp-secret-key", signatures::secret_key),
@@ -68,6 +69,8 @@ pub const TARGETS: [(&str, Target); 24] = [
     ("index-zstd", index_text::zstd),
     ("rel-path", paths::rel_path),
     ("manifest", manifests::manifest),
+    ("confirmation-code", transfers::code),
+    ("receipt", transfers::receipt),
     ("configuration", configuration::load),
     ("http-answer", http::answer),
 ];

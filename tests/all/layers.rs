@@ -33,8 +33,15 @@ const LAYERS: [(&str, &[&str]); 17] = [
         &["config", "manifest", "openpgp", "pool"],
     ),
     (
-        "bytes and their meaning: from upstreams, of rpm and deb, in the database; disks",
-        &["format", "mounts", "signing_key", "store", "upstream"],
+        "bytes and their meaning: from upstreams, of rpm and deb, in the database, across the gap; disks",
+        &[
+            "format",
+            "mounts",
+            "signing_key",
+            "store",
+            "transfer",
+            "upstream",
+        ],
     ),
     ("a storage: found, made, locked, opened", &["storage"]),
     (
