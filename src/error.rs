@@ -1,6 +1,7 @@
 //! The top-level error: repository, exit code, and a hint for the user.
 
 mod bug;
+mod media;
 mod storage;
 mod sync;
 
@@ -14,6 +15,7 @@ use crate::exit::Exit;
 use crate::format::FormatError;
 use crate::interrupt::Interrupted;
 use crate::lock::LockError;
+use crate::media::{MediaError, Refusal};
 use crate::names::RepoId;
 use crate::openpgp::{GenerateError, SigningKeyError};
 use crate::pool::exit_of_io;
@@ -27,9 +29,11 @@ use crate::state::StateError;
 use crate::storage::StorageError;
 use crate::store::StoreError;
 use crate::sync::SyncError;
+use crate::transfer::TransferError;
 
 use self::sync::sync_hint;
 use bug::BUG;
+use media::{media_hint, refusal_hint};
 use storage::{REPAIR, io_hint, lock_hint, storage_hint, store_hint};
 
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +65,17 @@ pub enum Error {
     /// What a check found, which was printed.
     #[error("{findings} {} found", if *findings == 1 { "problem" } else { "problems" })]
     Findings { findings: usize, advice: String },
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    /// A repository of a transfer that was not imported.
+    #[error("{repository}: not imported: {refusal}")]
+    NotImported {
+        repository: RepoId,
+        refusal: Refusal,
+    },
+    /// Files of a medium, which were printed.
+    #[error("{}: {objects} {} missing or damaged", folder.display(), if *objects == 1 { "file" } else { "files" })]
+    DamagedMedium { folder: PathBuf, objects: u64 },
     /// A bug in chantal.
     #[error("{repository}: internal error: {what}")]
     Internal { repository: RepoId, what: String },
@@ -116,6 +131,12 @@ impl From<NewKeyError> for Error {
             }
             NewKeyError::Passphrase(error) => error.into(),
         }
+    }
+}
+
+impl From<TransferError> for Error {
+    fn from(error: TransferError) -> Self {
+        Self::Media(error.into())
     }
 }
 
@@ -205,7 +226,9 @@ impl Error {
             Self::Snapshot(error) => error.exit(),
             Self::Merge(error) => error.exit(),
             Self::Interrupted(_) => Exit::Interrupted,
-            Self::Findings { .. } => Exit::Damaged,
+            Self::Media(error) => error.exit(),
+            Self::NotImported { refusal, .. } => refusal.exit(),
+            Self::Findings { .. } | Self::DamagedMedium { .. } => Exit::Damaged,
             Self::InitFailed { source, .. } => source.exit(),
             Self::Several { exit, .. } => *exit,
             Self::Io(error) => exit_of_io(error),
@@ -283,8 +306,19 @@ impl Error {
             Self::Snapshot(SnapshotError::PublishedAtOtherPaths { .. }) => Some(
                 "publish another snapshot there first; `--force` removes it there, too".to_owned(),
             ),
-            Self::SigningKey(error) => key_file_hint(error),
+            Self::SigningKey(error) | Self::Media(MediaError::SigningKey(error)) => {
+                key_file_hint(error)
+            }
             Self::Findings { advice, .. } => Some(advice.clone()),
+            Self::Media(error) => media_hint(error),
+            Self::NotImported {
+                repository,
+                refusal,
+            } => refusal_hint(repository, refusal),
+            Self::DamagedMedium { .. } => Some(
+                "copy the transfer to the medium again, or export it again to another one"
+                    .to_owned(),
+            ),
             Self::Merge(MergeError::Io(error)) => io_hint(error),
             Self::Usage(_)
             | Self::InvalidDefinition { .. }

@@ -106,6 +106,7 @@ mod kill_points;
 mod lock;
 mod logging;
 mod manifest;
+mod media;
 mod mounts;
 mod names;
 mod openpgp;

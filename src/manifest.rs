@@ -181,6 +181,19 @@ pub struct Totals {
     pub bytes: u64,
 }
 
+impl Totals {
+    /// The totals of the entries of a chunk.
+    pub fn of(entries: &[Entry]) -> Self {
+        let mut totals = Self::default();
+        for entry in entries {
+            totals.entries += 1;
+            totals.packages += u64::from(entry.package.is_some());
+            totals.bytes = totals.bytes.saturating_add(entry.size);
+        }
+        totals
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkRef {
     pub id: ObjectId,
@@ -294,7 +307,6 @@ fn refuse_files_as_directories(sorted: &[Entry]) -> Result<(), ManifestError> {
 
 fn encode_chunk(version: Version, entries: &[Entry]) -> (ChunkRef, Vec<u8>) {
     let mut out = version.chunk_magic().to_vec();
-    let mut totals = Totals::default();
     let mut previous = "";
     for entry in entries {
         let path = entry.path.as_str();
@@ -308,13 +320,11 @@ fn encode_chunk(version: Version, entries: &[Entry]) -> (ChunkRef, Vec<u8>) {
             put_text(&mut out, &package.name);
             put_text(&mut out, &package.version);
             put_text(&mut out, &package.architecture);
-            totals.packages += 1;
         }
-        totals.entries += 1;
-        totals.bytes = totals.bytes.saturating_add(entry.size);
         previous = path;
     }
     let id = ObjectId::of(&out);
+    let totals = Totals::of(entries);
     (ChunkRef { id, totals }, out)
 }
 

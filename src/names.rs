@@ -20,10 +20,15 @@ pub struct RepoId(Box<str>);
 #[serde(try_from = "String")]
 pub struct SnapshotName(Box<str>);
 
-/// The name of a destination: what a storage exports to. Each transfer names it.
+/// The name of a host that media are made for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DestinationName(Box<str>);
+
+/// The id of the store that a transfer is from: 32 lowercase hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ExporterId(Box<str>);
 
 /// Why a text is not a valid name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -94,6 +99,23 @@ impl DestinationName {
     }
 }
 
+impl ExporterId {
+    const DIGITS: usize = 32;
+
+    /// `None` if it is not the id of a store.
+    pub fn parse(id: &str) -> Option<Self> {
+        let is_id = id.len() == Self::DIGITS
+            && id
+                .bytes()
+                .all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c));
+        is_id.then(|| Self(id.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The names that exist, for the message about one that does not; empty if there are none.
 pub fn known_names(names: impl IntoIterator<Item: fmt::Display>) -> String {
     let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
@@ -141,6 +163,20 @@ impl TryFrom<String> for DestinationName {
 
     fn try_from(name: String) -> Result<Self, NameError> {
         Self::parse(&name)
+    }
+}
+
+impl TryFrom<String> for ExporterId {
+    type Error = &'static str;
+
+    fn try_from(id: String) -> Result<Self, Self::Error> {
+        Self::parse(&id).ok_or("not the id of a store")
+    }
+}
+
+impl fmt::Display for ExporterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

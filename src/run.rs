@@ -132,20 +132,20 @@ fn start(
     if let Command::Generate(cli::Generate::Man(arguments)) = &cli.command {
         return commands::generate::man(arguments);
     }
+    if let Command::Media(media) = &cli.command
+        && let Some(inspected) = inspect(media, output, cli)
+    {
+        return inspected;
+    }
     if matches!(cli.command, Command::Init(_)) {
         config::write_examples(&cli.config_dir, written)?;
     }
     let mut loaded = config::load(&cli.config_dir)?;
     problems.append(&mut loaded.problems);
-    let verbosity = match (cli.quiet, cli.verbose) {
-        (true, _) => Verbosity::Quiet,
-        (false, 0) => Verbosity::Configured,
-        (false, times) => Verbosity::Verbose(times),
-    };
     if matches!(cli.command, Command::Init(_)) {
         commands::init::create_log_directory(&loaded.config)?;
     }
-    let progress = logging::start(&loaded.config.logging, verbosity)?;
+    let progress = logging::start(&loaded.config.logging, verbosity(cli))?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
@@ -164,6 +164,36 @@ fn start(
         log::error!("{error}");
     }
     result
+}
+
+/// Runs a command that needs neither a configuration nor a storage; `None` for others.
+fn inspect(media: &cli::Media, output: Output, cli: &Cli) -> Option<Result<(), Error>> {
+    if !matches!(
+        media,
+        cli::Media::Status(_) | cli::Media::List(_) | cli::Media::Verify(_)
+    ) {
+        return None;
+    }
+    let progress = match logging::start(&config::Logging::default(), verbosity(cli)) {
+        Ok(progress) => progress,
+        Err(error) => return Some(Err(error.into())),
+    };
+    match media {
+        cli::Media::Status(arguments) => Some(commands::media::status(output, arguments)),
+        cli::Media::List(arguments) => Some(commands::media::list(output, arguments)),
+        cli::Media::Verify(arguments) => {
+            Some(commands::media::verify(output, &progress, arguments))
+        }
+        _ => None,
+    }
+}
+
+fn verbosity(cli: &Cli) -> Verbosity {
+    match (cli.quiet, cli.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::Configured,
+        (false, times) => Verbosity::Verbose(times),
+    }
 }
 
 fn dispatch(
@@ -199,6 +229,7 @@ fn dispatch(
         }
         Command::Publish(arguments) => commands::publish::publish(context, arguments),
         Command::Unpublish(arguments) => commands::publish::unpublish(context, arguments),
+        Command::Media(media) => run_media(media, context),
         Command::Db(cli::Db::Check(arguments)) => commands::db::check(context, arguments),
         Command::Db(cli::Db::Cleanup(arguments)) => commands::db::cleanup(context, arguments),
         Command::Db(cli::Db::Migrate(waiting)) => commands::db::migrate(context, waiting),
@@ -211,6 +242,22 @@ fn dispatch(
             commands::config::keygen(context, arguments)
         }
         Command::Generate(cli::Generate::Man(_)) => {
+            unreachable!("handled before the configuration is read")
+        }
+    }
+}
+
+fn run_media(media: &cli::Media, context: &Context<'_>) -> Result<(), Error> {
+    match media {
+        cli::Media::Plan(arguments) => commands::media::plan(context, arguments),
+        cli::Media::Export(arguments) => commands::media::export(context, arguments),
+        cli::Media::Import(arguments) => commands::media::import(context, arguments),
+        cli::Media::Receipt(arguments) => commands::media::receipt(context, arguments),
+        cli::Media::Confirm(arguments) => commands::media::confirm(context, arguments),
+        cli::Media::Lost(arguments) => commands::media::lost(context, arguments),
+        cli::Media::Forget(arguments) => commands::media::forget(context, arguments),
+        cli::Media::History => commands::media::history(context),
+        cli::Media::Status(_) | cli::Media::Verify(_) | cli::Media::List(_) => {
             unreachable!("handled before the configuration is read")
         }
     }

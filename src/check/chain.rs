@@ -49,7 +49,6 @@ pub struct Trust<'a> {
 pub enum TrustedKeyring<'a> {
     /// The one that the state was synced with.
     OfState,
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the import of media"))]
     Given(&'a Keyring),
 }
 

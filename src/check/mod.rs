@@ -49,11 +49,15 @@ mod tree_finding;
 mod trees;
 mod uses;
 
+pub use chain::{Origin, Trust, TrustedKeyring, prove};
 pub use error::CheckError;
 pub use finding::{Damage, DamagedObject, ObjectUse, Owner};
-pub use proof::{ProblemKind, Verdict};
+pub use proof::{Problem, ProblemKind, Proof, ProofError, Verdict};
 pub use proofs::Proved;
+pub use published_root::{GeneratedManifest, OwnKeys, prove_generated};
+pub use roots::WeakSignatures;
 pub use run::{CheckOutcome, Depth, check};
 pub use scope::Scope;
+pub use source::{ProofSource, StorageSource};
 pub use subset::Subset;
 pub use tree_finding::{TreeDamage, TreeFinding};

@@ -39,7 +39,6 @@ pub enum RootProof<'k> {
 pub enum WeakSignatures {
     /// With a note.
     Accepted,
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the import of media"))]
     Refused,
 }
 

@@ -40,7 +40,7 @@ impl Expired {
                 let expired = self.0.get(path);
                 expired.is_some_and(|manifests| manifests.contains(&manifest))
             }
-            Name::State { .. } | Name::Snapshot { .. } => false,
+            Name::State { .. } | Name::Snapshot { .. } | Name::Transfer(_) => false,
         }
     }
 

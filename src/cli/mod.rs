@@ -4,6 +4,7 @@
 
 mod config;
 mod db;
+mod media;
 mod publish;
 mod repo;
 mod snapshot;
@@ -18,6 +19,10 @@ use crate::names::RepoId;
 
 pub use config::{Config, ConfigKeygen, KeyType};
 pub use db::{Db, DbCheck, DbCleanup, Pool, PoolTakeOver};
+pub use media::{
+    ExportedStates, Media, MediaConfirm, MediaExport, MediaForget, MediaImport, MediaLost,
+    MediaPlan, MediaReceipt, MediaStatus, MediaVerify,
+};
 pub use publish::{Publish, Unpublish};
 pub use repo::{OneRepository, Repo, RepoHistory, RepoRemove, RepoSync, RepoTrust};
 pub use snapshot::{
@@ -35,7 +40,7 @@ Exit status:
   2    invalid usage or configuration
   3    upstream unreachable or not up to date: try again later
   4    verification failed: manual intervention required
-  5    pool, database or published tree missing or damaged
+  5    pool, database, published tree or medium missing or damaged
   6    busy: another run holds a lock
   130  interrupted
 
@@ -136,6 +141,10 @@ pub enum Command {
     ///
     /// Syncs skip an unpublished path until `chantal publish` publishes it again.
     Unpublish(Unpublish),
+
+    /// Carry states and snapshots to a host without network on offline media
+    #[command(subcommand)]
+    Media(Media),
 
     /// Maintain the database and the package pool
     #[command(subcommand)]

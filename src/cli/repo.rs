@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::{ForgetAbsent, RepositorySelection, WaitOptions};
@@ -138,6 +140,10 @@ pub struct OneRepository {
 pub struct RepoTrust {
     #[command(flatten)]
     pub repository: OneRepository,
+
+    /// Trust the keys on a medium instead of those of the URLs
+    #[arg(long, value_name = "DIR")]
+    pub from_medium: Option<PathBuf>,
 
     #[command(flatten)]
     pub waiting: WaitOptions,

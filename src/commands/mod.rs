@@ -5,6 +5,7 @@ pub mod config;
 pub mod db;
 pub mod generate;
 pub mod init;
+pub mod media;
 pub mod pool;
 pub mod publish;
 pub mod repo;

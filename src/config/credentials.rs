@@ -119,6 +119,9 @@ fn check_upstream(kind: CredentialsType, upstream: Option<&UpstreamUrl>, scope: 
         Some(UpstreamUrl::File(_)) => {
             scope.reject(KEY, "credentials cannot be used with a local upstream");
         }
+        Some(UpstreamUrl::Media) => {
+            scope.reject(KEY, "credentials cannot be used with upstream.media");
+        }
         Some(UpstreamUrl::Http(url)) if url.is_plain_http() => {
             if kind == CredentialsType::ClientCert {
                 scope.reject(KEY, "a client certificate requires an https upstream");

@@ -1,15 +1,17 @@
 //! `conf.d`: each file overrides the settings of the files before it.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{Place, Problem};
 use super::location;
-use super::resolved::{Cache, Config, Download, LogFormat, Logging, Signing, StorageConfig};
+use super::resolved::{Cache, Config, Download, LogFormat, Logging, Media, Signing, StorageConfig};
 use super::scope::Scope;
 use super::secret::Secret;
 use super::written;
+use crate::names::DestinationName;
 
 const BASE_PATH: &str = "/var/lib/chantal";
 const WORKERS: usize = 10;
@@ -42,6 +44,11 @@ pub struct Layer {
     signing_key_file: Option<PathBuf>,
     passphrase_file: Option<Passphrase>,
     tls_ca_file: Option<PathBuf>,
+    media_destination: Option<DestinationName>,
+    media_trusted_keys: Option<Vec<PathBuf>>,
+    media_publish_root: Option<PathBuf>,
+    media_hold: Option<Duration>,
+    media_destinations: BTreeMap<DestinationName, Vec<PathBuf>>,
 }
 
 /// `signing.passphrase_file`, and the file that sets it.
@@ -61,8 +68,17 @@ impl Layer {
             cache,
             signing,
             tls,
+            media,
             ..
         } = written;
+        let destinations = media.destinations.into_iter();
+        let destinations = destinations
+            .map(|(name, destination)| {
+                let key = format!("media.destinations.{name}.key_file");
+                let files = key_files(&key, destination.key_file, scope).unwrap_or_default();
+                (name, files)
+            })
+            .collect();
         let passphrase_file = scope.path(
             "signing.passphrase_file",
             signing.passphrase_file.as_deref(),
@@ -89,6 +105,11 @@ impl Layer {
                 set_in: scope.file().to_owned(),
             }),
             tls_ca_file: scope.path("tls.ca_file", tls.ca_file.as_deref()),
+            media_destination: media.destination,
+            media_trusted_keys: key_files("media.trusted_keys", media.trusted_keys, scope),
+            media_publish_root: scope.path("media.publish_root", media.publish_root.as_deref()),
+            media_hold: media.hold,
+            media_destinations: destinations,
         }
     }
 
@@ -113,6 +134,15 @@ impl Layer {
             signing_key_file: self.signing_key_file.or(lower.signing_key_file),
             passphrase_file: self.passphrase_file.or(lower.passphrase_file),
             tls_ca_file: self.tls_ca_file.or(lower.tls_ca_file),
+            media_destination: self.media_destination.or(lower.media_destination),
+            media_trusted_keys: self.media_trusted_keys.or(lower.media_trusted_keys),
+            media_publish_root: self.media_publish_root.or(lower.media_publish_root),
+            media_hold: self.media_hold.or(lower.media_hold),
+            media_destinations: {
+                let mut destinations = lower.media_destinations;
+                destinations.extend(self.media_destinations);
+                destinations
+            },
         }
     }
 
@@ -147,6 +177,13 @@ impl Layer {
             },
             signing,
             tls_ca_file: self.tls_ca_file,
+            media: Media {
+                destination: self.media_destination,
+                trusted_keys: self.media_trusted_keys.unwrap_or_default(),
+                publish_root: self.media_publish_root,
+                hold: self.media_hold.unwrap_or(MEDIA_HOLD),
+                destinations: self.media_destinations,
+            },
             repositories: Vec::new(),
             broken: Vec::new(),
         }
@@ -177,22 +214,26 @@ fn signing(
 }
 
 fn reject_unsupported(written: &written::Global, scope: &mut Scope<'_>) {
-    let written::Media {
-        trusted_keys,
-        publish_root,
-        hold,
-    } = &written.media;
     scope.reject_unsupported(&[
-        (
-            "media.trusted_keys",
-            trusted_keys.as_ref().is_some_and(|keys| !keys.is_empty()),
-        ),
-        ("media.publish_root", publish_root.is_some()),
-        ("media.hold", hold.is_some_and(|hold| hold != MEDIA_HOLD)),
         ("proxy", written.proxy.is_some()),
         ("metrics", written.metrics.is_some()),
         ("notify", written.notify.is_some()),
     ]);
+}
+
+/// Files of keys, made absolute.
+fn key_files(
+    key: &str,
+    written: Option<Vec<String>>,
+    scope: &mut Scope<'_>,
+) -> Option<Vec<PathBuf>> {
+    let files = written?;
+    let paths = files.iter();
+    Some(
+        paths
+            .filter_map(|file| scope.path(key, Some(file)))
+            .collect(),
+    )
 }
 
 fn workers(written: Option<u32>, scope: &mut Scope<'_>) -> Option<usize> {

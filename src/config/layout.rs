@@ -223,7 +223,7 @@ fn overlap_with_upstream<'a>(
             let other = ResolvedPath::of(path);
             Some((relation(site, &other)?, "upstream.url", path))
         }
-        UpstreamUrl::Http(_) => None,
+        UpstreamUrl::Http(_) | UpstreamUrl::Media => None,
     }
 }
 

@@ -24,6 +24,8 @@ pub enum UpstreamUrl {
     Http(HttpUrl),
     /// An absolute path.
     File(PathBuf),
+    /// None: it is filled by imports of media.
+    Media,
 }
 
 /// The source of a key.
@@ -115,6 +117,7 @@ impl fmt::Display for UpstreamUrl {
         match self {
             Self::Http(url) => url.fmt(f),
             Self::File(path) => path.display().fmt(f),
+            Self::Media => f.write_str("media"),
         }
     }
 }

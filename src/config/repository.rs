@@ -128,6 +128,13 @@ fn key_name(
 
 fn upstream(written: &written::Upstream, scope: &mut Scope<'_>) -> Option<UpstreamUrl> {
     const KEY: &str = "upstream.url";
+    if written.media == Some(true) {
+        if written.url.is_some() {
+            scope.reject("upstream.media", "an upstream is either media or a URL");
+            return None;
+        }
+        return Some(UpstreamUrl::Media);
+    }
     let Some(url) = &written.url else {
         scope.reject(KEY, "is missing");
         return None;

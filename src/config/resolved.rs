@@ -1,11 +1,12 @@
 //! The validated configuration.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::names::RepoId;
+use crate::names::{DestinationName, RepoId};
 use crate::rel_path::RelPath;
 use crate::repo_format::RepoFormat;
 
@@ -26,6 +27,7 @@ pub struct Config {
     pub signing: Option<Signing>,
     /// Certificates that are trusted in addition to those of the system.
     pub tls_ca_file: Option<PathBuf>,
+    pub media: Media,
     /// Including disabled ones; sorted by name.
     pub repositories: Vec<Repository>,
     /// Invalid files of `repos.d`, in name order. Each may define any repository that no other file
@@ -112,6 +114,16 @@ pub enum LogFormat {
     Json,
 }
 
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            level: log::LevelFilter::Info,
+            file: None,
+            format: LogFormat::Text,
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub struct Cache {
     /// Whether requests are made conditional.
@@ -120,6 +132,21 @@ pub struct Cache {
     pub ttl: Duration,
     /// Validators older than this are not used.
     pub max_age: Duration,
+}
+
+/// Offline media.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Media {
+    /// The name of this host for exporters.
+    pub destination: Option<DestinationName>,
+    /// Key files: media that are signed by one of these keys can be imported.
+    pub trusted_keys: Vec<PathBuf>,
+    /// Imported repositories without a definition are published below it.
+    pub publish_root: Option<PathBuf>,
+    /// How long the objects of an unconfirmed export are kept.
+    pub hold: Duration,
+    /// The key files of the destinations' receipts.
+    pub destinations: BTreeMap<DestinationName, Vec<PathBuf>>,
 }
 
 /// These files are read when something is signed, not when the configuration is loaded.

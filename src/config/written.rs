@@ -4,6 +4,7 @@
 //! by name instead of being reported as a typo. A key or section without a value is treated as
 //! absent.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::filters::Dependencies;
 use super::resolved::{LogFormat, RootCheck};
 use super::secret::Secret;
 use super::values;
+use crate::names::DestinationName;
 use crate::repo_format::RepoFormat;
 
 /// A file of `conf.d`.
@@ -98,11 +100,22 @@ pub struct Signing {
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
+    pub destination: Option<DestinationName>,
     #[serde(deserialize_with = "values::one_or_many")]
     pub trusted_keys: Option<Vec<String>>,
     pub publish_root: Option<String>,
     #[serde(deserialize_with = "values::duration")]
     pub hold: Option<Duration>,
+    #[serde(deserialize_with = "section")]
+    pub destinations: BTreeMap<DestinationName, Destination>,
+}
+
+/// A host that media are made for.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Destination {
+    #[serde(deserialize_with = "values::one_or_many")]
+    pub key_file: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -146,6 +159,7 @@ pub struct Upstream {
     pub mirrors: Option<Vec<String>>,
     pub mirrorlist: Option<String>,
     pub metalink: Option<String>,
+    pub media: Option<bool>,
 }
 
 /// Which keys are valid for which type is checked later, for a better message.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
 use crate::interrupt::Interrupted;
-use crate::names::RepoId;
+use crate::names::{DestinationName, RepoId};
 
 /// The holder of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub enum LockTarget {
     Storage(PathBuf),
     Repository(RepoId),
     Tree(PathBuf),
+    /// The exports to a destination.
+    Destination(DestinationName),
     /// The file that names the owner of the pool.
     PoolMarker,
 }
@@ -36,6 +38,7 @@ impl std::fmt::Display for LockTarget {
             Self::Storage(base_path) => write!(f, "{}", base_path.display()),
             Self::Repository(id) => write!(f, "repository {id}"),
             Self::Tree(path) => write!(f, "the published tree {}", path.display()),
+            Self::Destination(name) => write!(f, "the destination {name}"),
             Self::PoolMarker => f.write_str("the pool marker"),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::digest::ObjectId;
-use crate::names::RepoId;
+use crate::names::{DestinationName, RepoId};
 use crate::threads::lock;
 
 use super::error::{Holder, LockError, LockTarget, describe};
@@ -138,6 +138,13 @@ impl Locks {
         let name = format!("tree-{digest}.lock");
         let requester = self.requester.with_wait(wait);
         self.take(name, &LockTarget::Tree(path.to_owned()), &requester)
+    }
+
+    /// Takes the lock of the exports to a destination.
+    pub fn destination(&self, name: &DestinationName) -> Result<Guard<'_>, LockError> {
+        let file = format!("destination-{name}.lock");
+        let what = LockTarget::Destination(name.clone());
+        self.take(file, &what, &self.requester)
     }
 
     /// Takes the lock of the pool marker, which runs hold only briefly when they open or close the

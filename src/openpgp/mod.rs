@@ -8,7 +8,7 @@
 //! ```text
 //! armor -> packets -> certificate -> keyring --.
 //! cleartext -----------------------------------+-> verify -> Trusted
-//! passing (signatures inside packages) --------'          -> who signed
+//! streaming (signatures inside packages, detached over files) -'          -> who signed
 //!
 //! generate -> armor -> packets -> secret -> signing -> what others verify
 //! ```
@@ -20,6 +20,7 @@ mod armor;
 mod certificate;
 mod cleartext;
 mod composite;
+mod detached;
 mod generate;
 mod hasher;
 mod keyring;
@@ -36,6 +37,7 @@ mod verify;
 mod testing;
 
 pub use certificate::KeySummary;
+pub use detached::DetachedHasher;
 pub use generate::{GenerateError, SigningKeyKind};
 pub use hasher::{HashAlgorithm, Hasher, is_collision_resistant};
 pub use keyring::{Keyring, KeyringError, Policy};

@@ -6,6 +6,7 @@
 //! of a hardware error or a mismatch of secret and public key.
 
 use std::fmt;
+use std::io::{Cursor, Read, Seek};
 
 use pgp::armor::BlockType;
 use pgp::crypto::hash::HashAlgorithm;
@@ -71,7 +72,10 @@ impl SigningKey {
             certificate: file.certificate,
         };
         // The public and secret part of an Ed25519 key are not compared when it is read.
-        if key.signature(SignatureType::Binary, b"", now).is_err() {
+        if key
+            .signature(SignatureType::Binary, &mut Cursor::new(b""), now)
+            .is_err()
+        {
             return Err(SigningKeyError::Damaged {
                 fingerprint: key.signing_fingerprint(),
             });
@@ -120,7 +124,7 @@ impl SigningKey {
     pub fn sign_inline(&self, text: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
         check_text(text)?;
         let hashed = cleartext::canonical(text);
-        let signature = self.signature(SignatureType::Text, &hashed, now)?;
+        let signature = self.signature(SignatureType::Text, &mut Cursor::new(&hashed), now)?;
         let mut file = cleartext::write_text("SHA512", text);
         file.extend(armored(&signature));
         Ok(file)
@@ -128,9 +132,18 @@ impl SigningKey {
 
     /// Makes an armored detached signature: `Release.gpg`, `repomd.xml.asc`.
     pub fn sign_detached(&self, bytes: &[u8], now: i64) -> Result<Vec<u8>, SigningError> {
+        self.sign_detached_stream(&mut Cursor::new(bytes), now)
+    }
+
+    /// The same for a file that is read from its start, and again to verify the signature.
+    pub fn sign_detached_stream(
+        &self,
+        data: &mut (impl Read + Seek),
+        now: i64,
+    ) -> Result<Vec<u8>, SigningError> {
         Ok(armored(&self.signature(
             SignatureType::Binary,
-            bytes,
+            data,
             now,
         )?))
     }
@@ -138,7 +151,7 @@ impl SigningKey {
     fn signature(
         &self,
         kind: SignatureType,
-        data: &[u8],
+        data: &mut (impl Read + Seek),
         now: i64,
     ) -> Result<Signature, SigningError> {
         if let Some(at) = self.expires.filter(|expiry| *expiry <= now) {
@@ -146,9 +159,11 @@ impl SigningKey {
         }
         let made = u32::try_from(now).map_err(|_| SigningError::Time { now })?;
         let config = config(&self.secret, kind, Timestamp::from_secs(made), Vec::new());
+        data.rewind().map_err(|_| SigningError::Failed)?;
         let signature = config
-            .and_then(|config| config.sign(&self.secret, &Password::empty(), data))
+            .and_then(|config| config.sign(&self.secret, &Password::empty(), &mut *data))
             .map_err(|_| SigningError::Failed)?;
+        data.rewind().map_err(|_| SigningError::Failed)?;
         signature
             .verify(self.secret.public(), data)
             .map_err(|_| SigningError::Failed)?;

@@ -53,7 +53,10 @@ impl SignatureHasher {
         if packet.tag() != Tag::Signature || packets.next().is_some() {
             return Err(Problem::Malformed);
         }
-        let signature = packet.signature().ok_or(Problem::Malformed)?;
+        Self::of(packet.signature().ok_or(Problem::Malformed)?)
+    }
+
+    pub(super) fn of(signature: Signature) -> Result<Self, Problem> {
         let Some(config) = signature.config() else {
             let version = signature.version().into();
             return Err(Problem::Version { version });

@@ -257,23 +257,7 @@ impl Keyring {
         now: i64,
         key_time: KeyTime,
     ) -> Result<Trusted, VerifyError> {
-        check_size(
-            signature,
-            MAX_SIGNATURE_BYTES,
-            &format!("the signature of {what}"),
-        )?;
-        let mut signatures = Vec::new();
-        if armor::is_armored(signature) {
-            let armored = armor::read(signature, 1).map_err(|why| VerifyError::Armor {
-                what: what.to_owned(),
-                why,
-            })?;
-            for block in armored.blocks {
-                read_signatures(&block.packets, what, &mut signatures)?;
-            }
-        } else if signature.first().is_some_and(|first| first & 0x80 != 0) {
-            read_signatures(signature, what, &mut signatures)?;
-        }
+        let signatures = read_detached(signature, what)?;
         let claims: Vec<UnverifiedSignature> =
             UnverifiedSignature::over(&bytes, &signatures).collect();
         let signers = self.check_signatures(&claims, what, now, key_time)?;
@@ -449,6 +433,32 @@ fn check_size(bytes: &[u8], limit: usize, what: &str) -> Result<(), VerifyError>
     Ok(())
 }
 
+/// The signatures of a detached signature file, armored or binary, or why they cannot be read.
+/// `what` names the signed bytes.
+pub(super) fn read_detached(
+    signature: &[u8],
+    what: &str,
+) -> Result<Vec<Result<Signature, Problem>>, VerifyError> {
+    check_size(
+        signature,
+        MAX_SIGNATURE_BYTES,
+        &format!("the signature of {what}"),
+    )?;
+    let mut signatures = Vec::new();
+    if armor::is_armored(signature) {
+        let armored = armor::read(signature, 1).map_err(|why| VerifyError::Armor {
+            what: what.to_owned(),
+            why,
+        })?;
+        for block in armored.blocks {
+            read_signatures(&block.packets, what, &mut signatures)?;
+        }
+    } else if signature.first().is_some_and(|first| first & 0x80 != 0) {
+        read_signatures(signature, what, &mut signatures)?;
+    }
+    Ok(signatures)
+}
+
 /// Appends every signature among the packets, or why it cannot be read.
 fn read_signatures(
     packets: &[u8],
@@ -473,7 +483,7 @@ fn read_signatures(
     Ok(())
 }
 
-fn named_key(signature: &Signature) -> Option<String> {
+pub(super) fn named_key(signature: &Signature) -> Option<String> {
     if let Some(fingerprint) = signature.issuer_fingerprint().first() {
         return Some(format!("{fingerprint:X}"));
     }

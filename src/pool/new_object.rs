@@ -81,7 +81,7 @@ impl Pool {
 
 impl NewObject<'_> {
     /// The object that the bytes written so far would be.
-    fn object(&self) -> ObjectId {
+    pub fn object(&self) -> ObjectId {
         self.hasher.clone().finish().0
     }
 

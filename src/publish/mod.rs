@@ -81,7 +81,8 @@ pub use publisher::{
 };
 pub use recover::{complete_all_interrupted, complete_interrupted, recover_tree};
 pub use request::{Caller, PublishMode};
-pub use root::GeneratedRoot;
+pub use root::{GeneratedRoot, root_to_carry};
+pub use root_files::RootSigner;
 pub use stage::FileSystemFeature;
 pub use unpublish::{MissingTree, RecordFate, Removal, Unpublished, unpublish_tree};
 

@@ -60,7 +60,7 @@ pub fn publish_at(
     };
     let tree = LockedTree::lock_at(storage, request.tree, wait, now)?;
     let record = recover::recover(&tree)?;
-    let prepared = PreparedRequest::new(request, record.as_ref())?;
+    let prepared = PreparedRequest::new(storage, request, record.as_ref())?;
     if request.caller == Caller::Sync && record.as_ref().is_some_and(|record| !record.wanted) {
         return Ok(Outcome::Skipped);
     }

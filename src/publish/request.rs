@@ -10,7 +10,8 @@ use crate::names::{RepoId, SnapshotName};
 use crate::openpgp::SigningKey;
 use crate::rel_path::RelPath;
 use crate::signing_key::ConfiguredKey;
-use crate::store::records::TreeRecord;
+use crate::storage::Storage;
+use crate::store::records::{GeneratedRootKey, GeneratedRootRecord, RootValidity, TreeRecord};
 
 /// A request to publish a manifest as a tree.
 #[derive(Clone, Copy)]
@@ -84,17 +85,34 @@ pub struct RootGenerator<'a> {
     pub key_name: &'a RelPath,
 }
 
+impl Request<'_> {
+    /// Whether a generated root keeps the expiry date of the upstream's: snapshots are used after
+    /// that date.
+    pub fn root_validity(&self) -> RootValidity {
+        match self.snapshot {
+            Some(_) => RootValidity::Dropped,
+            None => RootValidity::Kept,
+        }
+    }
+}
+
 /// A request with the key that it needs.
 pub struct PreparedRequest<'a> {
     pub request: Request<'a>,
     /// `None` if no key is configured, or none is needed.
     pub key: Option<&'a SigningKey>,
+    /// The root of the state that came on a medium.
+    pub imported: Option<(GeneratedRootKey, GeneratedRootRecord)>,
 }
 
 impl<'a> PreparedRequest<'a> {
     /// `record` is that of the tree. A key that cannot be read is an error only if it may be
     /// needed.
-    pub fn new(request: Request<'a>, record: Option<&TreeRecord>) -> Result<Self, PublishError> {
+    pub fn new(
+        storage: &Storage,
+        request: Request<'a>,
+        record: Option<&TreeRecord>,
+    ) -> Result<Self, PublishError> {
         let has_generated_root = record.is_some_and(|record| record.source.is_some());
         let key = match request.root {
             RootChoice::Generated(generator) => generator.key.read()?,
@@ -107,7 +125,18 @@ impl<'a> PreparedRequest<'a> {
             }
             RootChoice::Upstream { .. } | RootChoice::Verbatim { .. } => None,
         };
-        Ok(Self { request, key })
+        let imported = match request.root {
+            RootChoice::Generated(_) => {
+                let validity = request.root_validity();
+                storage.read(|reader| reader.imported_root(request.manifest, validity))?
+            }
+            RootChoice::Upstream { .. } | RootChoice::Verbatim { .. } => None,
+        };
+        Ok(Self {
+            request,
+            key,
+            imported,
+        })
     }
 
     /// `None` if the tree gets the root of the manifest.
@@ -129,8 +158,10 @@ impl<'a> PreparedRequest<'a> {
                 record.content() == manifest
             }
             RootChoice::Generated(_) => {
+                let imported = self.imported.as_ref();
                 record.source == manifest
-                    && record.root_key == self.key.map(SigningKey::fingerprint)
+                    && (record.root_key == self.key.map(SigningKey::fingerprint)
+                        || imported.is_some_and(|(key, _)| record.root_key == key.signed_by))
             }
         }
     }

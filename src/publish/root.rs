@@ -10,12 +10,12 @@
 //! [`PublishMode::RecreateMissing`].
 
 use super::error::PublishError;
-use super::request::{OlderRootPolicy, PreparedRequest, PublishMode, Request, RootChoice};
+use super::request::{OlderRootPolicy, PreparedRequest, PublishMode, RootChoice};
 use super::root_files::{RootSigner, key_files, root_files};
 use super::stored_root::{Place, find_stored};
 use super::tree::LockedTree;
 use crate::digest::ObjectId;
-use crate::format::ValidUntil;
+use crate::format::{Format, ValidUntil};
 use crate::manifest::{self, Built, Entry, Role};
 use crate::openpgp::SigningKey;
 use crate::state::read_root;
@@ -91,70 +91,138 @@ pub fn choose_root(
             }
             _ => return Ok(verbatim(date)),
         },
-        // Snapshots are used after that date.
-        RootChoice::Generated(generator) if request.snapshot.is_some() => {
-            (generator, ValidUntil::IsDropped)
-        }
-        RootChoice::Generated(generator) => (generator, ValidUntil::Stays),
-    };
-    let signer = RootSigner {
-        format: generator.format,
-        key: prepared.key,
-        key_name: generator.key_name,
+        RootChoice::Generated(generator) => (generator, valid_until(request.root_validity())),
     };
     let place = Place {
         shown: record.and_then(|record| record.manifest),
         newest,
         now: tree.now,
     };
-    let (root, key) = stored_or_new(tree.storage, request, place, signer, valid_until)?;
-    Ok(ChosenRoot {
+    if let Some((key, root)) = &prepared.imported {
+        if place.accepts_imported(root) {
+            return Ok(chosen(generator.format, root, key.clone()));
+        }
+        // Clients of this place have seen a newer root: only our own can be newer than that.
+        if prepared.key.is_none() {
+            return Err(PublishError::RootTooOld {
+                path: request.tree.to_owned(),
+                newest: newest.unwrap_or(root.date),
+                date: Some(root.date),
+            });
+        }
+    }
+    let signer = RootSigner {
+        format: generator.format,
+        key: prepared.key,
+        key_name: generator.key_name,
+    };
+    let wanted = WantedRoot {
+        manifest: request.manifest,
+        validity: match valid_until {
+            ValidUntil::Stays => RootValidity::Kept,
+            ValidUntil::IsDropped => RootValidity::Dropped,
+        },
+        // A root with another date than the upstream's belongs to the place that needs that date.
+        is_stored: matches!(request.root, RootChoice::Generated(_)),
+        is_new: request.mode == PublishMode::RecreateMissing,
+    };
+    let (root, key) = stored_or_new(tree.storage, wanted, place, signer)?;
+    Ok(chosen(generator.format, &root, key))
+}
+
+fn chosen(
+    format: &'static dyn Format,
+    root: &GeneratedRootRecord,
+    key: GeneratedRootKey,
+) -> ChosenRoot {
+    ChosenRoot {
         manifest: root.manifest,
         generated: match key.signed_by {
             Some(key) => GeneratedRoot::SignedBy(key),
             None => GeneratedRoot::Unsigned,
         },
-        date: generator.format.compares_dates().then_some(root.date),
-    })
+        date: format.compares_dates().then_some(root.date),
+    }
 }
 
-/// The generated root of the request for a place: the stored one if that is possible.
+/// The generated root of a state, for a host that it is carried to: the stored one, or a new one.
+/// One that came on a medium is carried on as it is.
+pub fn root_to_carry(
+    storage: &Storage,
+    manifest: ObjectId,
+    validity: RootValidity,
+    signer: RootSigner<'_>,
+) -> Result<(GeneratedRootRecord, GeneratedRootKey), PublishError> {
+    let imported = storage.read(|reader| reader.imported_root(manifest, validity))?;
+    if let Some((key, root)) = imported {
+        return Ok((root, key));
+    }
+    let wanted = WantedRoot {
+        manifest,
+        validity,
+        is_stored: true,
+        is_new: false,
+    };
+    let place = Place {
+        shown: None,
+        newest: None,
+        now: crate::time::now(),
+    };
+    stored_or_new(storage, wanted, place, signer)
+}
+
+fn valid_until(validity: RootValidity) -> ValidUntil {
+    match validity {
+        RootValidity::Kept => ValidUntil::Stays,
+        RootValidity::Dropped => ValidUntil::IsDropped,
+    }
+}
+
+/// A generated root that is needed.
+#[derive(Clone, Copy)]
+struct WantedRoot {
+    /// What it is generated for.
+    manifest: ObjectId,
+    validity: RootValidity,
+    /// Whether it is the same at all places of the state.
+    is_stored: bool,
+    /// Whether a stored one is replaced.
+    is_new: bool,
+}
+
+/// The generated root for a place: the stored one if that is possible.
 fn stored_or_new(
     storage: &Storage,
-    request: &Request<'_>,
+    wanted: WantedRoot,
     place: Place,
     signer: RootSigner<'_>,
-    valid_until: ValidUntil,
 ) -> Result<(GeneratedRootRecord, GeneratedRootKey), PublishError> {
     let key = GeneratedRootKey {
-        source: request.manifest,
+        source: wanted.manifest,
         signed_by: signer.key.map(SigningKey::fingerprint),
-        validity: match valid_until {
-            ValidUntil::Stays => RootValidity::Kept,
-            ValidUntil::IsDropped => RootValidity::Dropped,
-        },
+        validity: wanted.validity,
     };
-    // A root with another date than the upstream's belongs to the place that needs that date.
-    let is_stored = matches!(request.root, RootChoice::Generated(_));
     let entries = storage.read(|reader| reader.entries(key.source))?;
-    if is_stored
-        && request.mode != PublishMode::RecreateMissing
+    if wanted.is_stored
+        && !wanted.is_new
         && let Some(stored) = find_stored(storage, &key, place, &entries, signer)?
     {
         return Ok((stored, key));
     }
     let date = place.next_date();
+    let valid_until = valid_until(wanted.validity);
     let built = generate_root(storage, key.source, entries, signer, date, valid_until)?;
     let root = GeneratedRootRecord {
         manifest: built.id,
         date,
         made_at: place.now,
+        imported: false,
     };
     // Nothing refers to a root that is not stored until the tree is recorded. If a cleanup removes
     // it before that, the next run generates it again.
     storage.write(|writer| {
         writer.put_made(&built, place.now)?;
-        if is_stored {
+        if wanted.is_stored {
             writer.put_generated_root(&key, &root)?;
         }
         Ok(())

@@ -34,6 +34,11 @@ impl Place {
             .map_or(i64::MIN, |newest| newest.saturating_add(1))
     }
 
+    /// Whether clients accept a root from a medium, whose clock was another one.
+    pub fn accepts_imported(self, root: &GeneratedRootRecord) -> bool {
+        self.shown == Some(root.manifest) || root.date >= self.oldest_date()
+    }
+
     /// Whether clients accept the root. A date that is ahead of the clock was set by a wrong one.
     fn accepts(self, root: &GeneratedRootRecord) -> bool {
         let is_known = self.shown == Some(root.manifest);
@@ -99,6 +104,7 @@ mod tests {
             manifest: ObjectId::of(b"root"),
             date,
             made_at: date,
+            imported: false,
         };
         let place = |shown: &[u8], newest| Place {
             shown: Some(ObjectId::of(shown)),

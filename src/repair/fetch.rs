@@ -7,6 +7,7 @@ use super::error::RepairError;
 use super::outcome::RepairSource;
 use super::places::Places;
 use crate::check::DamagedObject;
+use crate::config::UpstreamUrl;
 use crate::digest::ObjectId;
 use crate::manifest::Role;
 use crate::names::RepoId;
@@ -70,7 +71,13 @@ fn fetch_from(
     wants: &[WantedFile],
     result: &mut Fetched,
 ) -> Result<(), RepairError> {
-    let Some(definition) = context.config.repository(repository) else {
+    let definition = context.config.repository(repository);
+    if definition.is_some_and(|definition| definition.upstream == UpstreamUrl::Media) {
+        let reason = format!("{repository} is filled by media: import one again that has it");
+        result.add_reason(wants, &reason);
+        return Ok(());
+    }
+    let Some(definition) = definition else {
         let reason = format!("{repository} is not configured, so that its upstream is not known");
         result.add_reason(wants, &reason);
         return Ok(());

@@ -11,6 +11,7 @@ mod configuration;
 mod diff;
 mod encode;
 mod failure;
+mod media;
 mod published;
 mod removed;
 mod repair;
@@ -32,6 +33,11 @@ pub use configuration::{
 };
 pub use diff::{DiffDetail, DiffTotals, PackageChange, StateComparison};
 pub use failure::Failure;
+pub use media::{
+    ConfirmedTransfers, DamagedCarriedObject, ExportedTransfer, ForgottenDestination,
+    ImportDetails, ImportResult, ImportedMedium, ImportedRepositoryResult, InspectedMedium,
+    InspectedTransfer, ListedFile, LostTransfer, TransferHistory, WrittenReceipt,
+};
 pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 pub use removed::RemovedRepository;
 pub use repair::{ObjectFate, ObjectSource, RepairResult, UnrepairedObject};

@@ -76,7 +76,7 @@ impl StorageUsage {
         };
         for (name, manifest) in reader.names()? {
             // A tree has the content of a state or snapshot, which is counted already.
-            if matches!(name, Name::Tree { .. }) {
+            if matches!(name, Name::Tree { .. } | Name::Transfer(_)) {
                 continue;
             }
             let unshared = reader.manifest(manifest)?.totals().bytes;

@@ -234,6 +234,7 @@ impl RemovalPlan {
             Name::State { repository } => is_removed(repository, None),
             Name::Snapshot { repository, name } => is_removed(repository, Some(name)),
             Name::Tree { path, .. } => trees.contains_key(path),
+            Name::Transfer(_) => false,
         };
         let freed = snapshot::exclusive_usage(reader, |name| {
             if is_removed_name(name) {

@@ -28,7 +28,9 @@ impl Snapshot {
                 snapshot: Some(name),
                 ..
             } if is_this(repository, name) => NameUsage::Ignored,
-            Name::State { .. } | Name::Snapshot { .. } | Name::Tree { .. } => NameUsage::Kept,
+            Name::State { .. } | Name::Snapshot { .. } | Name::Tree { .. } | Name::Transfer(_) => {
+                NameUsage::Kept
+            }
         }
     }
 

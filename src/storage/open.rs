@@ -32,6 +32,13 @@ impl Storage {
         Self::open_and_warn(&config.storage, requester, Mode::Shared, policy)
     }
 
+    /// Opens the storage for an import, which needs it exclusively, and creates it if
+    /// `storage.create` allows that.
+    pub fn open_to_import(config: &Config, requester: &Requester) -> Result<Self, StorageError> {
+        let policy = CreatePolicy::of_sync(config);
+        Self::open_and_warn(&config.storage, requester, Mode::Exclusive, policy)
+    }
+
     /// Creates missing parts of the storage, and opens it.
     pub fn init(places: &StorageConfig, requester: &Requester) -> Result<Self, StorageError> {
         Self::open_and_warn(places, requester, Mode::Exclusive, CreatePolicy::Init)

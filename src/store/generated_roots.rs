@@ -10,17 +10,18 @@ use redb::ReadableTable as _;
 
 use super::error::Transaction;
 use super::reader::{EachRow, Reader, all_rows};
-use super::records::{GeneratedRootKey, GeneratedRootRecord};
+use super::records::{GeneratedRootKey, GeneratedRootRecord, RootValidity};
 use super::seal::seal_json;
 use super::tables::{self, SOURCE_TO_GENERATED_ROOT};
 use super::writer::Writer;
+use crate::digest::ObjectId;
 
 impl Reader {
     pub fn generated_root(
         &self,
         key: &GeneratedRootKey,
     ) -> Transaction<Option<GeneratedRootRecord>> {
-        if self.version < tables::GENERATED_ROOTS_SINCE {
+        if self.version < tables::VERSION_6 {
             return Ok(None);
         }
         let table = self.transaction.open_table(SOURCE_TO_GENERATED_ROOT)?;
@@ -29,6 +30,19 @@ impl Reader {
             .get(key)?
             .map(|row| self.json(&SOURCE_TO_GENERATED_ROOT, &key, row.value()))
             .transpose()
+    }
+
+    /// The newest root of a state that came on a medium.
+    pub fn imported_root(
+        &self,
+        source: ObjectId,
+        validity: RootValidity,
+    ) -> Transaction<Option<(GeneratedRootKey, GeneratedRootRecord)>> {
+        let all = self.generated_roots()?.into_iter();
+        let imported = all.filter(|(key, root)| {
+            root.imported && key.source == source && key.validity == validity
+        });
+        Ok(imported.max_by_key(|(_, root)| root.date))
     }
 
     pub fn generated_roots(&self) -> Transaction<BTreeMap<GeneratedRootKey, GeneratedRootRecord>> {
@@ -40,7 +54,7 @@ impl Reader {
         &self,
         each: &mut EachRow<'_, GeneratedRootKey, GeneratedRootRecord>,
     ) -> Transaction<()> {
-        if self.version < tables::GENERATED_ROOTS_SINCE {
+        if self.version < tables::VERSION_6 {
             return Ok(());
         }
         let table = self.transaction.open_table(SOURCE_TO_GENERATED_ROOT)?;
@@ -80,10 +94,8 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::ObjectId;
     use crate::lock::{Locks, Mode, Requester};
     use crate::store::Store;
-    use crate::store::records::RootValidity;
 
     #[test]
     fn the_newest_root_of_each_kind_is_kept() {
@@ -105,6 +117,7 @@ mod tests {
             manifest: ObjectId::of(b"root"),
             date,
             made_at: date,
+            imported: false,
         };
         store
             .write(&locks, |writer| {

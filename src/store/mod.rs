@@ -30,6 +30,7 @@ pub mod records;
 mod rows;
 mod seal;
 mod tables;
+mod transfers;
 mod writer;
 
 pub use database::Store;
@@ -39,4 +40,5 @@ pub use migrations::Migrated;
 pub use needed::Needed;
 pub use reader::{Name, Reader};
 pub use rows::{RowDamage, Table};
+pub use transfers::SentTransfers;
 pub use writer::Writer;

@@ -49,6 +49,13 @@ impl Reader {
                 .objects
                 .extend(entries.map(|entry| (entry.object, entry.size)));
         }
+        // Only what they list is needed, not the objects.
+        for manifest in self.manifests_of_bases()? {
+            if needed.manifests.insert(manifest) {
+                let chunks = self.manifest(manifest)?.chunks;
+                needed.chunks.extend(chunks.iter().map(|chunk| chunk.id));
+            }
+        }
         for keyring in self.keyrings()? {
             let size = self.object(keyring)?.map_or(0, |record| record.size);
             needed.objects.insert(keyring, size);

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::error::Transaction;
 use super::records::{
     HistoryRecord, Identity, ObjectRecord, PackageRecord, RepositoryRecord, RepositoryRecord3,
-    SnapshotRecord, SnapshotRecord3, TreeRecord, ValidatorRecord,
+    SnapshotRecord, SnapshotRecord3, TransferOwner, TreeRecord, ValidatorRecord,
 };
 use super::seal::{DisplayKey, RowFormat, check_digest, damaged, unseal, unseal_json};
 use super::tables::{self, ChunkDecompressor};
@@ -38,6 +38,8 @@ pub enum Name {
         /// The snapshot that it shows; `None` for the repository's state.
         snapshot: Option<SnapshotName>,
     },
+    /// A transfer on offline media.
+    Transfer(TransferOwner),
 }
 
 const MISSING: &str = "missing";
@@ -184,6 +186,10 @@ impl Reader {
         Ok(table.get(&id.0)?.is_some())
     }
 
+    pub fn has_chunk(&self, id: ObjectId) -> Transaction<bool> {
+        Ok(self.chunks()?.table.get(&id.0)?.is_some())
+    }
+
     /// The entries of a manifest in path order, one chunk in memory at a time.
     pub fn each_entry(
         &self,
@@ -209,6 +215,11 @@ impl Reader {
     }
 
     pub fn chunk(&self, id: ObjectId) -> Transaction<Vec<Entry>> {
+        Ok(self.encoded_chunk(id)?.1)
+    }
+
+    /// A chunk as [`crate::manifest`] encodes it, and its entries.
+    pub fn encoded_chunk(&self, id: ObjectId) -> Transaction<(Vec<u8>, Vec<Entry>)> {
         let Chunks {
             table,
             decompressor,
@@ -217,8 +228,9 @@ impl Reader {
             return Err(damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, MISSING));
         };
         let bytes = decompressor.decompress(id, row.value())?;
-        manifest::decode_chunk(check_digest(&tables::CHUNK_TO_ENTRIES, id, &bytes)?)
-            .map_err(|error| damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, &error.to_string()))
+        let entries = manifest::decode_chunk(check_digest(&tables::CHUNK_TO_ENTRIES, id, &bytes)?)
+            .map_err(|error| damaged(&tables::CHUNK_TO_ENTRIES, &&id.0, &error.to_string()))?;
+        Ok((bytes.into_owned(), entries))
     }
 
     pub fn object(&self, object: ObjectId) -> Transaction<Option<ObjectRecord>> {
@@ -488,6 +500,8 @@ impl Reader {
             let all = tree.manifests().chain(tree.staged()).chain(tree.sources());
             names.extend(all.map(|manifest| (name(), manifest)));
         }
+        let transfers = self.manifests_of_transfers()?.into_iter();
+        names.extend(transfers.map(|(transfer, manifest)| (Name::Transfer(transfer), manifest)));
         Ok(names)
     }
 }

@@ -41,10 +41,12 @@ pub enum Table {
     Packages,
     Syncs,
     GeneratedRoots,
+    SentTransfers,
+    ImportedTransfers,
 }
 
 impl Table {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Identity,
         Self::Repositories,
         Self::Snapshots,
@@ -57,6 +59,8 @@ impl Table {
         Self::Packages,
         Self::Syncs,
         Self::GeneratedRoots,
+        Self::SentTransfers,
+        Self::ImportedTransfers,
     ];
 }
 
@@ -141,6 +145,8 @@ impl Reader {
             Table::GeneratedRoots => {
                 _ = damaged.intact(|each| self.each_generated_root(each))?;
             }
+            Table::SentTransfers => _ = damaged.intact(|each| self.each_sent(each))?,
+            Table::ImportedTransfers => _ = damaged.intact(|each| self.each_imported(each))?,
         }
         Ok(damaged.0)
     }

@@ -39,15 +39,15 @@ use super::seal::{DisplayKey, LENGTH, RowFormat, damaged, seal, unseal};
 /// - 5: the record of a published tree names manifests of which some files may be in it, and
 ///   staging may replace only a directory of a tree. An older version would take that directory for
 ///   the whole tree.
-/// - 6: generated roots are recorded, so that every place of a state has the same one. An older
-///   version would remove what only these records need.
+/// - 6: generated roots are recorded, so that every place of a state has the same one, and transfers
+///   on offline media. An older version would remove what only these records need.
 pub const SCHEMA_VERSION: u32 = 6;
 
 /// The first version with [`super::records::StateRecord`].
 pub const STATES_SINCE: u32 = 4;
 
-/// The first version with [`super::records::GeneratedRootRecord`].
-pub const GENERATED_ROOTS_SINCE: u32 = 6;
+/// The first version with generated roots and transfers.
+pub const VERSION_6: u32 = 6;
 
 /// The first version whose rows have checksums.
 const SEALED_SINCE: u32 = 3;
@@ -115,6 +115,12 @@ pub const PACKAGE_TO_RECORD: TableDefinition<[u8; 64], &[u8]> =
 pub const SNAPSHOT_TO_RECORD: TableDefinition<(&str, &str), &[u8]> =
     TableDefinition::new("snapshot_to_record");
 
+/// Keys are (destination, number of the transfer).
+pub const TRANSFER_TO_SENT: TableDefinition<(&str, u64), &[u8]> =
+    TableDefinition::new("transfer_to_sent");
+/// Keys are (id of the exporter's store, number of the transfer).
+pub const TRANSFER_TO_IMPORTED: TableDefinition<(&str, u64), &[u8]> =
+    TableDefinition::new("transfer_to_imported");
 /// See [`generated_root_key`].
 pub const SOURCE_TO_GENERATED_ROOT: TableDefinition<(&[u8; 32], &str, &str), &[u8]> =
     TableDefinition::new("source_to_generated_root");
@@ -139,6 +145,8 @@ pub fn create_all(transaction: &WriteTransaction, identity: &Identity) -> Transa
 /// The tables that version 6 added.
 pub fn create_tables_of_version_6(transaction: &WriteTransaction) -> Transaction<()> {
     transaction.open_table(SOURCE_TO_GENERATED_ROOT)?;
+    transaction.open_table(TRANSFER_TO_SENT)?;
+    transaction.open_table(TRANSFER_TO_IMPORTED)?;
     Ok(())
 }
 

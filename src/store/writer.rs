@@ -20,6 +20,27 @@ use crate::names::{RepoId, SnapshotName};
 /// Changes that become visible together or not at all.
 pub struct Writer(pub(super) WriteTransaction);
 
+/// Stores chunks within one transaction.
+pub struct ChunkWriter<'t> {
+    chunks: redb::Table<'t, &'static [u8; 32], &'static [u8]>,
+    compressor: tables::ChunkCompressor,
+}
+
+impl ChunkWriter<'_> {
+    pub fn put(&mut self, id: ObjectId, encoded: &[u8]) -> Transaction<()> {
+        let row = self.compressor.compress(encoded)?;
+        // An existing one may be damaged.
+        let is_there = self
+            .chunks
+            .get(&id.0)?
+            .is_some_and(|chunk| chunk.value() == row.as_slice());
+        if !is_there {
+            self.chunks.insert(&id.0, row.as_slice())?;
+        }
+        Ok(())
+    }
+}
+
 impl Writer {
     pub fn identity(&self) -> Transaction<Identity> {
         tables::identity(&self.0.open_table(tables::META)?)
@@ -49,18 +70,11 @@ impl Writer {
     }
 
     pub fn put_manifest(&self, built: &Built) -> Transaction<()> {
-        let mut chunks = self.0.open_table(tables::CHUNK_TO_ENTRIES)?;
-        let mut compressor = tables::ChunkCompressor::new()?;
+        let mut chunks = self.chunk_writer()?;
         for (id, encoded) in &built.chunks {
-            let row = compressor.compress(encoded)?;
-            // An existing one may be damaged.
-            let is_there = chunks
-                .get(&id.0)?
-                .is_some_and(|chunk| chunk.value() == row.as_slice());
-            if !is_there {
-                chunks.insert(&id.0, row.as_slice())?;
-            }
+            chunks.put(*id, encoded)?;
         }
+        drop(chunks);
         let mut manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
         let is_new = manifests.get(&built.id.0)?.is_none();
         manifests.insert(&built.id.0, built.manifest.encode().as_slice())?;
@@ -68,6 +82,22 @@ impl Writer {
             self.raise_generation()?;
         }
         Ok(())
+    }
+
+    /// Stores chunks that were decoded, so that manifests can list them.
+    pub fn chunk_writer(&self) -> Transaction<ChunkWriter<'_>> {
+        Ok(ChunkWriter {
+            chunks: self.0.open_table(tables::CHUNK_TO_ENTRIES)?,
+            compressor: tables::ChunkCompressor::new()?,
+        })
+    }
+
+    /// Stores a manifest whose chunks are stored.
+    pub fn put_encoded_manifest(&self, id: ObjectId, encoded: &[u8]) -> Transaction<()> {
+        let mut manifests = self.0.open_table(tables::MANIFEST_TO_CHUNKS)?;
+        manifests.insert(&id.0, encoded)?;
+        drop(manifests);
+        self.raise_generation()
     }
 
     /// Adds a manifest with new roots and keys, and their objects.

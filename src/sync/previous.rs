@@ -78,6 +78,7 @@ fn origin(repository: &config::Repository, selected: &dyn Selected) -> ObjectId 
     let url = match &repository.upstream {
         config::UpstreamUrl::Http(url) => url.as_url().to_string(),
         config::UpstreamUrl::File(path) => path.display().to_string(),
+        config::UpstreamUrl::Media => "media".to_owned(),
     };
     identify(&BTreeMap::from([("url", url), ("suite", selected.suite())]))
 }

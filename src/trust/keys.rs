@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::stored_keys::{KeyError, StoredKeys, urls};
+use super::stored_keys::{KeyError, StoredKeys, pin, pinned_keyring, urls};
 use crate::config::{self, Config, HttpUrl, KeySource};
 use crate::lock::Locks;
+use crate::names::RepoId;
 use crate::openpgp::{KeySummary, Keyring, Policy};
 use crate::regular_file;
 use crate::storage::Storage;
@@ -173,6 +174,44 @@ pub fn accept(
         before: before.keys(now),
         after: after.keyring().keys(now),
     })
+}
+
+/// Replaces the stored keys of a repository by those of a medium, as confirmed by the user. `None`
+/// if its keys are configured as files only: the files decide.
+pub fn accept_keyring(
+    config: &Config,
+    id: &RepoId,
+    definition: Option<&config::Repository>,
+    keyring: &Keyring,
+    locks: &Locks,
+) -> Result<Option<Accepted>, KeyError> {
+    let now = crate::time::now();
+    let Some(repository) = definition else {
+        let before = pinned_keyring(&config.storage, id)?.unwrap_or_default();
+        pin(&config.storage, id, keyring, locks)?;
+        return Ok(Some(Accepted {
+            before: before.keys(now),
+            after: keyring.keys(now),
+        }));
+    };
+    if urls(repository).next().is_none() {
+        return Ok(None);
+    }
+    let before = StoredKeys::read(config, repository)?;
+    let mut after = StoredKeys::default();
+    let mut all = from_files(repository)?;
+    all.extend(keyring.clone());
+    for url in urls(repository) {
+        after.add(url, only_configured(keyring.clone(), repository));
+    }
+    restricted(all, repository)?;
+    after.remember(&before);
+    after.write(config, repository, locks)?;
+    let before = only_configured(before.keyring().clone(), repository);
+    Ok(Some(Accepted {
+        before: before.keys(now),
+        after: after.keyring().keys(now),
+    }))
 }
 
 /// The trusted keys that are known without network access, for users.

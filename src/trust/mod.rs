@@ -6,10 +6,12 @@
 //!   accepted from a URL that was never requested before; later only if its fingerprint is
 //!   configured or `repo trust` accepted it ([`accept`]): otherwise an attacker who controls the
 //!   URL could replace the trusted keys.
+//! - The keys of a repository without a definition, which was imported from a medium, are in the
+//!   same file, without a URL, after a person accepted them ([`pin`]).
 //! - If a known URL cannot be reached, a warning is logged and the stored keys are used.
 
 mod keys;
 mod stored_keys;
 
-pub use keys::{Accepted, TrustedKeys, accept, cached_keyring, cached_keys};
-pub use stored_keys::{KeyError, file_of, forget};
+pub use keys::{Accepted, TrustedKeys, accept, accept_keyring, cached_keyring, cached_keys};
+pub use stored_keys::{KeyError, file_of, forget, pin, pinned_keyring};

@@ -201,6 +201,36 @@ pub fn file_of(
     Ok(path.try_exists()?.then_some(path))
 }
 
+/// The keys of a repository without a definition that a person accepted; `None` if there are none.
+pub fn pinned_keyring(
+    storage: &config::StorageConfig,
+    repository: &RepoId,
+) -> Result<Option<Keyring>, KeyError> {
+    let path = path_of(storage, repository);
+    match regular_file::read_named(&path) {
+        Ok(bytes) => Ok(Some(Keyring::parse(&bytes, &path.display().to_string())?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(KeyError::Stored(error)),
+    }
+}
+
+/// Stores the accepted keys of a repository without a definition.
+pub fn pin(
+    storage: &config::StorageConfig,
+    repository: &RepoId,
+    keyring: &Keyring,
+    locks: &Locks,
+) -> Result<(), KeyError> {
+    locks.check()?;
+    match fs::create_dir(storage.keyrings_path()) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made.map_err(KeyError::Stored)?,
+    }
+    let path = path_of(storage, repository);
+    replace(&path, keyring.to_armored().as_bytes())
+        .map_err(|error| KeyError::Stored(regular_file::named(&path)(error)))
+}
+
 /// Removes the key file and the temporary file of a killed run.
 pub fn forget(storage: &config::StorageConfig, repository: &RepoId) -> io::Result<()> {
     let path = path_of(storage, repository);

@@ -69,6 +69,8 @@ impl Upstream {
         };
         let source = match &repository.upstream {
             config::UpstreamUrl::File(path) => Source::Directory(path.clone()),
+            // Nothing is there: callers do not ask.
+            config::UpstreamUrl::Media => Source::Directory(std::path::PathBuf::from("/dev/null")),
             config::UpstreamUrl::Http(url) => Source::Http(Box::new(Http::new(
                 url.as_url().clone(),
                 credentials::identity(&repository.credentials, interrupt)?,

@@ -24,6 +24,7 @@ mod kit_selftest;
 mod layers;
 mod left_out;
 mod man;
+mod media;
 mod merges;
 mod odd_roots;
 mod old_stores;

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::cli::RepoSync;
 use crate::commands::{Context, Failure, conclude, publish, requester, snapshot};
-use crate::config::Repository;
+use crate::config::{Repository, UpstreamUrl};
 use crate::error::Error;
 use crate::output::{Output, bytes, count};
 use crate::report::{PlanOutcome, PlannedSync, SyncResult, SyncSummary, SyncedRepository};
@@ -16,7 +16,17 @@ use crate::threads::{self, lock};
 use crate::upstream::Limiter;
 
 pub fn sync(context: &Context<'_>, arguments: &RepoSync) -> Result<(), Error> {
-    let repositories = context.repositories(&arguments.which)?;
+    let mut repositories = context.repositories(&arguments.which)?;
+    repositories.retain(|repository| {
+        let is_filled = repository.upstream == UpstreamUrl::Media;
+        if is_filled {
+            log::info!(
+                "{}: skipped: filled by `chantal media import`",
+                repository.id
+            );
+        }
+        !is_filled
+    });
     let requester = requester("repo sync", &arguments.waiting)?;
     let storage = if arguments.dry_run {
         dry_run::open(context.config, &requester)?

@@ -504,7 +504,7 @@ download: {workers: 1, retries: 1, timeout: 1, bandwidth_limit: 1M}
 logging: {level: debug, file: /l, format: json}
 cache: {enabled: false, ttl: 1s, max_age: 1h}
 signing: {key_file: /k, passphrase_file: /p}
-media: {trusted_keys: [/k], publish_root: /r, hold: 1d}
+media: {destination: d, trusted_keys: [/k], publish_root: /r, hold: 1d, destinations: {e: {key_file: /k}}}
 proxy: {url: http://p}
 tls: {ca_file: /ca}
 metrics: {file: /m}
@@ -515,7 +515,7 @@ const EVERY_REPOSITORY_KEY: &str = "
 name: n
 type: rpm
 enabled: true
-upstream: {url: https://h/, mirrors: [https://m/], mirrorlist: https://l/, metalink: https://x/}
+upstream: {url: https://h/, mirrors: [https://m/], mirrorlist: https://l/, metalink: https://x/, media: true}
 credentials: {type: basic, username: u, password: p, password_file: f, password_command: c,
   token: t, token_file: f, token_command: c, name: n, value: v, value_file: f, cert: c, key: k, ca_cert: a}
 rpm: {gpgcheck: true, repo_gpgcheck: auto, gpgkey_url: [a, b], gpgkey_file: c, gpgkey_fingerprints: [d],

@@ -46,15 +46,6 @@ fn global_settings_that_make_no_sense() {
             "signing: {passphrase_file: x}",
             "signing.passphrase_file: has no effect without signing.key_file",
         ),
-        (
-            "media: {trusted_keys: x}",
-            "media.trusted_keys: not supported yet",
-        ),
-        (
-            "media: {publish_root: x}",
-            "media.publish_root: not supported yet",
-        ),
-        ("media: {hold: 5d}", "media.hold: not supported yet"),
         ("proxy: http://p:3128", "proxy: not supported yet"),
         ("metrics: {file: /x}", "metrics: not supported yet"),
         ("notify: [a]", "notify: not supported yet"),

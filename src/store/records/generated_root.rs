@@ -29,4 +29,7 @@ pub struct GeneratedRootRecord {
     /// The date with which it was generated, also if clients of the format do not compare dates.
     pub date: i64,
     pub made_at: i64,
+    /// It came on a medium: it is published as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
 }

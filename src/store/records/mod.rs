@@ -5,6 +5,7 @@
 
 mod generated_root;
 mod state;
+mod transfer;
 mod until_version_3;
 
 use std::io;
@@ -17,6 +18,7 @@ use crate::rel_path::RelPath;
 
 pub use generated_root::{GeneratedRootKey, GeneratedRootRecord, RootValidity};
 pub use state::{MergeSource, RepositoryRecord, RootRecord, SnapshotRecord, StateRecord};
+pub use transfer::{Fate, ImportedRecord, SentRecord, TransferOwner};
 pub use until_version_3::{RepositoryRecord3, SnapshotRecord3};
 
 /// The identity of a store and its pool.

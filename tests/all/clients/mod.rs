@@ -43,20 +43,20 @@ fn overtake(mirror: &Mirror, next: &Upstream, served: &Server, path: &str) {
 }
 
 /// A web server for a published tree.
-enum Web {
+pub enum Web {
     Kit(Server),
     Nginx(Nginx),
 }
 
 impl Web {
     /// The kit's server, and nginx where it is installed.
-    fn all(published: &Path) -> Vec<Self> {
+    pub fn all(published: &Path) -> Vec<Self> {
         let nginx = Nginx::serve(published).map(Self::Nginx);
         let kit = Self::Kit(Server::start_dir(published));
         [kit].into_iter().chain(nginx).collect()
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         match self {
             Self::Kit(server) => server.url(),
             Self::Nginx(nginx) => nginx.url(),

@@ -277,6 +277,11 @@ impl Repository {
         self
     }
 
+    /// Without an upstream: imports of media fill it.
+    pub fn filled_by_media(self) -> Self {
+        self.at("media")
+    }
+
     /// A line of the `apt` or `rpm` section. A key given again replaces the earlier line.
     pub fn format(mut self, line: &str) -> Self {
         let key = |line: &str| line.split(':').next().unwrap().to_owned();
@@ -349,8 +354,12 @@ impl Repository {
     }
 
     fn yaml(&self) -> String {
-        let (name, kind, url) = (&self.name, self.kind, &self.url);
-        let mut yaml = format!("name: {name}\ntype: {kind}\nupstream:\n  url: {url}\n");
+        let (name, kind) = (&self.name, self.kind);
+        let url = match self.url.as_str() {
+            "media" => "media: true".to_owned(),
+            url => format!("url: {url}"),
+        };
+        let mut yaml = format!("name: {name}\ntype: {kind}\nupstream:\n  {url}\n");
         writeln!(yaml, "{kind}:").unwrap();
         for line in &self.format {
             writeln!(yaml, "  {line}").unwrap();

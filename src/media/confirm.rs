@@ -1,0 +1,198 @@
+//! What the exporter learns of its transfers: arrived, lost, or never needed again.
+
+use std::collections::BTreeMap;
+
+use super::error::MediaError;
+use super::export::exporter;
+use crate::names::{DestinationName, ExporterId};
+use crate::storage::Storage;
+use crate::store::records::{Fate, ImportedRecord, SentRecord};
+use crate::store::{Reader, SentTransfers, StoreError};
+use crate::time::now;
+use crate::transfer::code::ConfirmationCode;
+use crate::transfer::receipt::{Arrival, Missing, Receipt};
+
+/// What a confirmation has changed.
+#[derive(Debug, Default)]
+pub struct Confirmed {
+    /// The transfers that are confirmed now, and were not before.
+    pub numbers: Vec<u64>,
+    /// Transfers that arrived incompletely, and what is missing.
+    pub incomplete: BTreeMap<u64, Missing>,
+}
+
+/// Confirms the transfer of a typed code, and what it builds on.
+pub fn confirm_code(
+    storage: &Storage,
+    destination: &DestinationName,
+    text: &str,
+) -> Result<Confirmed, MediaError> {
+    let code = ConfirmationCode::parse(text)?;
+    let _lock = storage.locks.destination(destination)?;
+    let sent = sent_to(storage, destination)?;
+    let exporter = exporter(storage)?;
+    let number = code.number();
+    let is_known = sent.get(&number).is_some_and(|record| {
+        ConfirmationCode::of(exporter.as_str(), destination, number, &record.digest) == code
+    });
+    if !is_known {
+        return Err(MediaError::WrongCode {
+            destination: destination.clone(),
+            pending: pending(&sent),
+        });
+    }
+    confirm(storage, destination, sent, vec![number])
+}
+
+/// Confirms the complete transfers of a receipt, and what they build on.
+pub fn confirm_receipt(storage: &Storage, receipt: &Receipt) -> Result<Confirmed, MediaError> {
+    let destination = &receipt.destination;
+    let _lock = storage.locks.destination(destination)?;
+    if receipt.exporter != exporter(storage)?.as_str() {
+        return Err(MediaError::ReceiptOfOther {
+            exporter: receipt.exporter.clone(),
+        });
+    }
+    let sent = sent_to(storage, destination)?;
+    let mut complete = Vec::new();
+    let mut incomplete = BTreeMap::new();
+    for entry in &receipt.transfers {
+        let known = sent.get(&entry.number);
+        if known.is_none_or(|known| known.digest != entry.manifest) {
+            return Err(MediaError::UnknownTransfer {
+                destination: destination.clone(),
+                number: entry.number,
+            });
+        }
+        match &entry.arrival {
+            Arrival::Complete => complete.push(entry.number),
+            Arrival::Missing(missing) => {
+                incomplete.insert(entry.number, missing.clone());
+            }
+        }
+    }
+    let confirmed = confirm(storage, destination, sent, complete)?;
+    Ok(Confirmed {
+        incomplete,
+        ..confirmed
+    })
+}
+
+fn confirm(
+    storage: &Storage,
+    destination: &DestinationName,
+    mut sent: SentTransfers,
+    mut numbers: Vec<u64>,
+) -> Result<Confirmed, MediaError> {
+    let mut changed: BTreeMap<u64, SentRecord> = BTreeMap::new();
+    while let Some(number) = numbers.pop() {
+        // Records have the transfers that they build on, which are earlier ones.
+        let Some(record) = sent.remove(&number) else {
+            continue;
+        };
+        numbers.extend(record.builds_on);
+        if !record.is_confirmed() {
+            let fate = Fate::Confirmed(now());
+            changed.insert(number, SentRecord { fate, ..record });
+        }
+    }
+    put(storage, destination, &changed)?;
+    Ok(Confirmed {
+        numbers: changed.into_keys().collect(),
+        incomplete: BTreeMap::new(),
+    })
+}
+
+/// Marks a transfer as lost: no later one builds on it. Without a destination the number must be
+/// that of only one unconfirmed transfer.
+pub fn lose(
+    storage: &Storage,
+    destination: Option<&DestinationName>,
+    number: u64,
+) -> Result<DestinationName, MediaError> {
+    let all = storage.read(Reader::sent)?;
+    let candidates: Vec<&DestinationName> = all
+        .iter()
+        .filter(|(name, sent)| {
+            sent.contains_key(&number) && destination.is_none_or(|wanted| wanted == *name)
+        })
+        .map(|(name, _)| name)
+        .collect();
+    let name = match candidates[..] {
+        [name] => name.clone(),
+        [] => return Err(MediaError::NoSuchTransfer { number }),
+        _ => {
+            return Err(MediaError::AmbiguousTransfer {
+                number,
+                destinations: candidates.into_iter().cloned().collect(),
+            });
+        }
+    };
+    let _lock = storage.locks.destination(&name)?;
+    let mut sent = sent_to(storage, &name)?;
+    let record = sent
+        .remove(&number)
+        .ok_or(MediaError::NoSuchTransfer { number })?;
+    if record.is_confirmed() {
+        return Err(MediaError::AlreadyConfirmed {
+            destination: name,
+            number,
+        });
+    }
+    let fate = Fate::Lost(now());
+    let changed = BTreeMap::from([(number, SentRecord { fate, ..record })]);
+    put(storage, &name, &changed)?;
+    Ok(name)
+}
+
+/// Forgets a destination with all its transfers; returns their number.
+pub fn forget(storage: &Storage, destination: &DestinationName) -> Result<usize, MediaError> {
+    let _lock = storage.locks.destination(destination)?;
+    let sent = sent_to(storage, destination)?;
+    if sent.is_empty() {
+        return Err(MediaError::UnknownDestination {
+            destination: destination.clone(),
+            known: storage.read(Reader::sent)?.into_keys().collect(),
+        });
+    }
+    storage.write(|writer| writer.remove_destination(destination))?;
+    Ok(sent.len())
+}
+
+/// All transfers that were sent, and those that were imported.
+pub fn history(storage: &Storage) -> Result<History, StoreError> {
+    storage.read(|reader| Ok((reader.sent()?, reader.imported()?)))
+}
+
+pub type History = (
+    BTreeMap<DestinationName, SentTransfers>,
+    BTreeMap<(ExporterId, u64), ImportedRecord>,
+);
+
+fn put(
+    storage: &Storage,
+    destination: &DestinationName,
+    changed: &BTreeMap<u64, SentRecord>,
+) -> Result<(), MediaError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Ok(storage.write(|writer| {
+        for (number, record) in changed {
+            writer.put_sent(destination, *number, record)?;
+        }
+        Ok(())
+    })?)
+}
+
+fn sent_to(storage: &Storage, destination: &DestinationName) -> Result<SentTransfers, MediaError> {
+    Ok(storage
+        .read(Reader::sent)?
+        .remove(destination)
+        .unwrap_or_default())
+}
+
+fn pending(sent: &SentTransfers) -> Vec<u64> {
+    let pending = sent.iter().filter(|(_, record)| record.is_pending());
+    pending.map(|(number, _)| *number).collect()
+}

@@ -1,0 +1,297 @@
+//! What a transfer carries: planned from the database alone, before anything is written.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::error::MediaError;
+use crate::digest::{ObjectId, ObjectRef};
+use crate::names::{DestinationName, ExporterId, RepoId, SnapshotName};
+use crate::storage::Storage;
+use crate::store::records::SentRecord;
+use crate::store::{Reader, Transaction};
+use crate::transfer::{Base, CarriedManifest, CarriedRepository, FurtherObject, Header};
+
+/// What a transfer builds on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BaseChoice {
+    /// The last transfer that the destination confirmed.
+    Confirmed,
+    /// The Nth last transfer, as if it had arrived: 1 is the last one.
+    AssumeLast(usize),
+    /// Nothing: everything is carried.
+    Full,
+}
+
+/// A transfer that was planned.
+#[derive(Debug)]
+pub struct ExportPlan {
+    pub header: Header,
+    /// The manifests that later transfers can build on, by repository.
+    pub kept: BTreeMap<RepoId, Vec<ObjectId>>,
+    /// The carried objects in the order of the object list.
+    pub carried: Vec<ObjectRef>,
+    /// Those that chunks name, for the manifest.
+    pub(super) carried_ids: HashSet<ObjectId>,
+    /// The chunks that the destination has.
+    pub(super) known_chunks: HashSet<ObjectId>,
+    pub repositories: BTreeMap<RepoId, PlannedRepository>,
+    /// The number of paths in carried chunks, for an estimate.
+    pub paths: u64,
+    /// What a full transfer would carry, in bytes.
+    pub full_bytes: u64,
+}
+
+/// What a transfer carries of one repository. An object of several repositories counts for the
+/// first one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlannedRepository {
+    /// `latest`, and the names of snapshots.
+    pub states: Vec<String>,
+    pub packages: u64,
+    pub bytes: u64,
+}
+
+impl ExportPlan {
+    pub fn bytes(&self) -> u64 {
+        self.carried.iter().map(|object| object.size).sum()
+    }
+
+    pub fn packages(&self) -> u64 {
+        self.repositories
+            .values()
+            .map(|planned| planned.packages)
+            .sum()
+    }
+}
+
+/// The transfer that a new one builds on, with its number.
+pub fn choose_base(
+    storage: &Storage,
+    destination: &DestinationName,
+    choice: BaseChoice,
+) -> Result<Option<(u64, SentRecord)>, MediaError> {
+    let mut sent = storage
+        .read(Reader::sent)?
+        .remove(destination)
+        .unwrap_or_default();
+    let number = match choice {
+        BaseChoice::Full => None,
+        BaseChoice::Confirmed => {
+            let mut newest = sent.iter().rev();
+            newest
+                .find(|(_, sent)| sent.is_confirmed())
+                .map(|(number, _)| *number)
+        }
+        BaseChoice::AssumeLast(nth) => {
+            let newest = sent.iter().rev().filter(|(_, sent)| !sent.is_lost());
+            // With fewer transfers than that, the first one.
+            newest.map(|(number, _)| *number).take(nth).last()
+        }
+    };
+    let Some(number) = number else {
+        return Ok(None);
+    };
+    let record = sent.remove(&number).expect("it was found there");
+    let is_known = storage.read(|reader| {
+        for id in record.kept.values().flatten() {
+            if !reader.has_manifest(*id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })?;
+    if !is_known {
+        return Err(MediaError::BaseForgotten {
+            destination: destination.clone(),
+            number,
+        });
+    }
+    Ok(Some((number, record)))
+}
+
+/// Identifies a new transfer.
+#[derive(Clone, Debug)]
+pub struct NewTransfer<'a> {
+    pub exporter: ExporterId,
+    pub destination: &'a DestinationName,
+    pub number: u64,
+    pub made_at: i64,
+}
+
+/// Plans a transfer of these states.
+pub fn plan(
+    storage: &Storage,
+    transfer: NewTransfer<'_>,
+    repositories: BTreeMap<RepoId, CarriedRepository>,
+    base: Option<&(u64, SentRecord)>,
+) -> Result<ExportPlan, MediaError> {
+    Ok(storage.read(|reader| Planner::new(reader, base)?.plan(transfer, repositories))?)
+}
+
+struct Planner<'r> {
+    reader: &'r Reader,
+    base: Option<Base>,
+    base_kept: BTreeMap<RepoId, Vec<ObjectId>>,
+    base_manifests: BTreeSet<ObjectId>,
+    base_chunks: HashSet<ObjectId>,
+    base_objects: HashSet<ObjectId>,
+}
+
+impl<'r> Planner<'r> {
+    fn new(reader: &'r Reader, base: Option<&(u64, SentRecord)>) -> Transaction<Self> {
+        let mut planner = Self {
+            reader,
+            base: base.map(|(number, record)| Base {
+                number: *number,
+                digest: record.digest,
+            }),
+            base_kept: base
+                .map(|(_, record)| record.kept.clone())
+                .unwrap_or_default(),
+            base_manifests: BTreeSet::new(),
+            base_chunks: HashSet::new(),
+            base_objects: HashSet::new(),
+        };
+        planner.base_manifests = planner.base_kept.values().flatten().copied().collect();
+        for manifest in &planner.base_manifests {
+            for chunk in reader.manifest(*manifest)?.chunks {
+                if planner.base_chunks.insert(chunk.id) {
+                    let entries = reader.chunk(chunk.id)?.into_iter();
+                    planner
+                        .base_objects
+                        .extend(entries.map(|entry| entry.object));
+                }
+            }
+        }
+        Ok(planner)
+    }
+
+    fn plan(
+        self,
+        transfer: NewTransfer<'_>,
+        repositories: BTreeMap<RepoId, CarriedRepository>,
+    ) -> Transaction<ExportPlan> {
+        let mut kept = self.base_kept.clone();
+        let mut manifests = Vec::new();
+        let mut keyrings = BTreeSet::new();
+        for (id, repository) in &repositories {
+            let own: BTreeSet<ObjectId> = repository.manifests().collect();
+            kept.insert(id.clone(), own.into_iter().collect());
+            for manifest in repository.manifests() {
+                let known = |carried: &CarriedManifest| carried.id == manifest;
+                if !manifests.iter().any(known) {
+                    manifests.push(CarriedManifest {
+                        id: manifest,
+                        carried: !self.base_manifests.contains(&manifest),
+                    });
+                }
+            }
+            keyrings.extend(repository.states().filter_map(|state| state.keyring));
+        }
+        let all: BTreeSet<ObjectId> = kept.values().flatten().copied().collect();
+        let mut plan = ExportPlan {
+            header: Header {
+                made_with: concat!("chantal ", env!("CARGO_PKG_VERSION")).to_owned(),
+                exporter: transfer.exporter,
+                destination: transfer.destination.clone(),
+                number: transfer.number,
+                made_at: transfer.made_at,
+                builds_on: self.base,
+                repositories,
+                manifests,
+                further: Vec::new(),
+                kept: all.into_iter().collect(),
+            },
+            kept,
+            carried: Vec::new(),
+            carried_ids: HashSet::new(),
+            known_chunks: HashSet::new(),
+            repositories: BTreeMap::new(),
+            paths: 0,
+            full_bytes: 0,
+        };
+        let listed = self.list_objects(&mut plan)?;
+        for keyring in keyrings {
+            if listed.contains(&keyring) {
+                continue;
+            }
+            let Some(record) = self.reader.object(keyring)? else {
+                continue;
+            };
+            // It is small, and whether the base has it is not recorded.
+            plan.header.further.push(FurtherObject {
+                object: keyring,
+                size: record.size,
+                carried: true,
+            });
+            plan.carried.push(ObjectRef {
+                object: keyring,
+                size: record.size,
+            });
+            plan.full_bytes = plan.full_bytes.saturating_add(record.size);
+        }
+        Ok(plan)
+    }
+
+    /// Goes through the chunks in the order of the stream. Returns the listed objects.
+    fn list_objects(&self, plan: &mut ExportPlan) -> Transaction<HashSet<ObjectId>> {
+        let mut chunks = HashSet::new();
+        let mut listed = HashSet::new();
+        let mut counted = HashSet::new();
+        let owners = owners(&plan.header.repositories);
+        for manifest in &plan.header.manifests {
+            let owner = owners.get(&manifest.id);
+            let mut planned = PlannedRepository::default();
+            for chunk in self.reader.manifest(manifest.id)?.chunks {
+                if !chunks.insert(chunk.id) {
+                    continue;
+                }
+                let entries = self.reader.chunk(chunk.id)?;
+                for entry in &entries {
+                    if counted.insert(entry.object) {
+                        plan.full_bytes = plan.full_bytes.saturating_add(entry.size);
+                    }
+                }
+                if !manifest.carried || self.base_chunks.contains(&chunk.id) {
+                    plan.known_chunks.insert(chunk.id);
+                    continue;
+                }
+                plan.paths += entries.len() as u64;
+                for entry in entries {
+                    if !listed.insert(entry.object) || self.base_objects.contains(&entry.object) {
+                        continue;
+                    }
+                    plan.carried_ids.insert(entry.object);
+                    plan.carried.push(entry.content());
+                    planned.packages += u64::from(entry.package.is_some());
+                    planned.bytes = planned.bytes.saturating_add(entry.size);
+                }
+            }
+            if let Some(id) = owner {
+                let sum = plan.repositories.entry((*id).clone()).or_default();
+                sum.packages += planned.packages;
+                sum.bytes = sum.bytes.saturating_add(planned.bytes);
+            }
+        }
+        for (id, repository) in &plan.header.repositories {
+            let state = repository
+                .state
+                .iter()
+                .map(|_| SnapshotName::LATEST.to_owned());
+            let snapshots = repository.snapshots.keys().map(ToString::to_string);
+            let planned = plan.repositories.entry(id.clone()).or_default();
+            planned.states = state.chain(snapshots).collect();
+        }
+        Ok(listed)
+    }
+}
+
+/// The first repository that needs each manifest.
+fn owners(repositories: &BTreeMap<RepoId, CarriedRepository>) -> BTreeMap<ObjectId, RepoId> {
+    let mut owners = BTreeMap::new();
+    for (id, repository) in repositories {
+        for manifest in repository.manifests() {
+            owners.entry(manifest).or_insert_with(|| id.clone());
+        }
+    }
+    owners
+}
