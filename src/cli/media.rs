@@ -93,8 +93,13 @@ pub enum Media {
 #[derive(Debug, Args)]
 pub struct ExportedStates {
     /// Name of the host that imports the medium (`media.destination` in its configuration)
-    #[arg(long = "for", value_name = "DEST", value_parser = DestinationName::parse)]
-    pub destination: DestinationName,
+    #[arg(
+        long = "for",
+        value_name = "DEST",
+        required_unless_present_any = ["base", "repair"],
+        value_parser = DestinationName::parse
+    )]
+    pub destination: Option<DestinationName>,
 
     /// Snapshot (NAME of every repository that has it, or REPOSITORY/NAME); can be repeated
     #[arg(long = "snapshot", value_name = "NAME", value_parser = SnapshotReference::parse)]
@@ -109,14 +114,24 @@ pub struct ExportedStates {
     pub all: bool,
 
     /// Build on nothing: write everything
-    #[arg(long, conflicts_with = "base_last")]
+    #[arg(long, group = "builds_on")]
     pub full: bool,
+
+    /// Build on the newest complete transfer of a receipt, and confirm it
+    #[arg(long, value_name = "RECEIPT", group = "builds_on")]
+    pub base: Option<PathBuf>,
+
+    /// Write only what a receipt says was missing or damaged
+    ///
+    /// Without other states, those of the incomplete transfer are exported as they are now.
+    #[arg(long, value_name = "RECEIPT", group = "builds_on")]
+    pub repair: Option<PathBuf>,
 
     /// Build on the Nth last transfer (1: the last one) as if it had been confirmed
     ///
     /// For destinations that cannot send anything back. With 2 or more, a lost transfer does no
     /// harm to the next ones.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", group = "builds_on")]
     pub base_last: Option<std::num::NonZeroUsize>,
 }
 

@@ -12,10 +12,10 @@ use crate::time::now;
 use crate::transfer::code::ConfirmationCode;
 use crate::transfer::receipt::{Arrival, Missing, Receipt};
 
-/// What a confirmation has changed.
+/// What a destination has confirmed.
 #[derive(Debug, Default)]
 pub struct Confirmed {
-    /// The transfers that are confirmed now, and were not before.
+    /// The complete transfers; of a confirmation those that were not confirmed before.
     pub numbers: Vec<u64>,
     /// Transfers that arrived incompletely, and what is missing.
     pub incomplete: BTreeMap<u64, Missing>,
@@ -48,6 +48,18 @@ pub fn confirm_code(
 pub fn confirm_receipt(storage: &Storage, receipt: &Receipt) -> Result<Confirmed, MediaError> {
     let destination = &receipt.destination;
     let _lock = storage.locks.destination(destination)?;
+    let checked = check_receipt(storage, receipt)?;
+    let sent = sent_to(storage, destination)?;
+    let confirmed = confirm(storage, destination, sent, checked.numbers)?;
+    Ok(Confirmed {
+        incomplete: checked.incomplete,
+        ..confirmed
+    })
+}
+
+/// What a receipt says of transfers that are known here: the complete and the incomplete ones.
+pub fn check_receipt(storage: &Storage, receipt: &Receipt) -> Result<Confirmed, MediaError> {
+    let destination = &receipt.destination;
     if receipt.exporter != exporter(storage)?.as_str() {
         return Err(MediaError::ReceiptOfOther {
             exporter: receipt.exporter.clone(),
@@ -71,10 +83,9 @@ pub fn confirm_receipt(storage: &Storage, receipt: &Receipt) -> Result<Confirmed
             }
         }
     }
-    let confirmed = confirm(storage, destination, sent, complete)?;
     Ok(Confirmed {
+        numbers: complete,
         incomplete,
-        ..confirmed
     })
 }
 

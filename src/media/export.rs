@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::MediaError;
-use super::plan::{BaseChoice, ExportPlan, NewTransfer, choose_base, plan};
+use super::plan::{Arrived, BaseChoice, ExportPlan, Incomplete, NewTransfer, choose_base, plan};
 use super::read_back::ReadBack;
 use super::selection::{ExportSelection, select};
 use super::space::{self, Space};
@@ -31,6 +31,8 @@ pub struct ExportRequest<'a> {
     pub destination: &'a DestinationName,
     pub selection: &'a ExportSelection,
     pub base: BaseChoice,
+    /// A transfer that arrived incompletely: only what it lacked is carried.
+    pub incomplete: Option<&'a Incomplete>,
     pub allow_unsigned: bool,
     pub read_back: ReadBack,
 }
@@ -157,7 +159,16 @@ fn plan_with(
         number,
         made_at: now(),
     };
-    plan(storage, transfer, repositories, base.as_ref())
+    let arrived = request
+        .incomplete
+        .map(|incomplete| Arrived::of(storage, request.destination, incomplete));
+    plan(
+        storage,
+        transfer,
+        repositories,
+        base.as_ref(),
+        arrived.transpose()?.as_ref(),
+    )
 }
 
 /// Filtered and merged states travel with the root that they are published with.

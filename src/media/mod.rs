@@ -37,7 +37,7 @@ mod selection;
 mod space;
 mod write;
 
-pub use confirm::{Confirmed, confirm_code, confirm_receipt, forget, history, lose};
+pub use confirm::{Confirmed, check_receipt, confirm_code, confirm_receipt, forget, history, lose};
 pub use error::MediaError;
 pub use export::{ExportOutcome, ExportRequest, export, plan_export};
 pub use import::{
@@ -45,6 +45,6 @@ pub use import::{
     LatestOutcome, MediumKeys, Refusal, TransferResult, UnsignedTransfer, import,
 };
 pub use medium_keys::keys_of_medium;
-pub use plan::{BaseChoice, ExportPlan};
+pub use plan::{BaseChoice, ExportPlan, Incomplete};
 pub use read_back::{ReadBack, ReadBackProof};
-pub use selection::ExportSelection;
+pub use selection::{ExportSelection, states_of};

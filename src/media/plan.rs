@@ -1,6 +1,7 @@
 //! What a transfer carries: planned from the database alone, before anything is written.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::RangeInclusive;
 
 use super::error::MediaError;
 use crate::digest::{ObjectId, ObjectRef};
@@ -17,8 +18,18 @@ pub enum BaseChoice {
     Confirmed,
     /// The Nth last transfer, as if it had arrived: 1 is the last one.
     AssumeLast(usize),
+    /// The transfer with this number, which has arrived.
+    Transfer(u64),
     /// Nothing: everything is carried.
     Full,
+}
+
+/// A transfer that arrived incompletely.
+#[derive(Clone, Debug)]
+pub struct Incomplete {
+    pub number: u64,
+    /// What is missing, by number in its object list. `None` for everything.
+    pub missing: Option<Vec<RangeInclusive<u64>>>,
 }
 
 /// A transfer that was planned.
@@ -81,6 +92,7 @@ pub fn choose_base(
                 .find(|(_, sent)| sent.is_confirmed())
                 .map(|(number, _)| *number)
         }
+        BaseChoice::Transfer(number) => Some(number).filter(|number| sent.contains_key(number)),
         BaseChoice::AssumeLast(nth) => {
             let newest = sent.iter().rev().filter(|(_, sent)| !sent.is_lost());
             // With fewer transfers than that, the first one.
@@ -91,21 +103,87 @@ pub fn choose_base(
         return Ok(None);
     };
     let record = sent.remove(&number).expect("it was found there");
-    let is_known = storage.read(|reader| {
-        for id in record.kept.values().flatten() {
-            if !reader.has_manifest(*id)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    })?;
-    if !is_known {
+    if !has_manifests(storage, record.kept.values().flatten())? {
         return Err(MediaError::BaseForgotten {
             destination: destination.clone(),
             number,
         });
     }
     Ok(Some((number, record)))
+}
+
+fn has_manifests<'i>(
+    storage: &Storage,
+    manifests: impl Iterator<Item = &'i ObjectId>,
+) -> Result<bool, MediaError> {
+    Ok(storage.read(|reader| {
+        for id in manifests {
+            if !reader.has_manifest(*id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })?)
+}
+
+/// What of an incomplete transfer has arrived.
+#[derive(Debug)]
+pub struct Arrived {
+    transfer: Base,
+    objects: HashSet<ObjectId>,
+}
+
+impl Arrived {
+    /// Finds out which objects an incomplete transfer had, from the states that it named.
+    pub fn of(
+        storage: &Storage,
+        destination: &DestinationName,
+        incomplete: &Incomplete,
+    ) -> Result<Self, MediaError> {
+        let number = incomplete.number;
+        let sent = storage
+            .read(Reader::sent)?
+            .remove(destination)
+            .unwrap_or_default();
+        let record = sent
+            .get(&number)
+            .ok_or_else(|| MediaError::UnknownTransfer {
+                destination: destination.clone(),
+                number,
+            })?;
+        let base = record
+            .builds_on
+            .and_then(|base| Some((base, sent.get(&base)?.clone())));
+        let kept = base
+            .iter()
+            .flat_map(|(_, base)| base.kept.values().flatten());
+        if !has_manifests(storage, record.manifests.iter().chain(kept))? {
+            return Err(MediaError::BaseForgotten {
+                destination: destination.clone(),
+                number,
+            });
+        }
+        let is_missing = |number: u64| match &incomplete.missing {
+            None => true,
+            Some(ranges) => ranges.iter().any(|range| range.contains(&number)),
+        };
+        let objects = storage.read(|reader| {
+            let planner = Planner::new(reader, base.as_ref(), None)?;
+            let list = planner.object_list(&record.manifests)?;
+            let numbered = (1..).zip(list);
+            Ok(numbered
+                .filter(|(number, _)| !is_missing(*number))
+                .map(|(_, object)| object)
+                .collect())
+        })?;
+        Ok(Self {
+            transfer: Base {
+                number,
+                digest: record.digest,
+            },
+            objects,
+        })
+    }
 }
 
 /// Identifies a new transfer.
@@ -123,8 +201,10 @@ pub fn plan(
     transfer: NewTransfer<'_>,
     repositories: BTreeMap<RepoId, CarriedRepository>,
     base: Option<&(u64, SentRecord)>,
+    arrived: Option<&Arrived>,
 ) -> Result<ExportPlan, MediaError> {
-    Ok(storage.read(|reader| Planner::new(reader, base)?.plan(transfer, repositories))?)
+    let plan = |reader: &Reader| Planner::new(reader, base, arrived)?.plan(transfer, repositories);
+    Ok(storage.read(plan)?)
 }
 
 struct Planner<'r> {
@@ -137,13 +217,21 @@ struct Planner<'r> {
 }
 
 impl<'r> Planner<'r> {
-    fn new(reader: &'r Reader, base: Option<&(u64, SentRecord)>) -> Transaction<Self> {
+    fn new(
+        reader: &'r Reader,
+        base: Option<&(u64, SentRecord)>,
+        arrived: Option<&Arrived>,
+    ) -> Transaction<Self> {
         let mut planner = Self {
             reader,
-            base: base.map(|(number, record)| Base {
-                number: *number,
-                digest: record.digest,
-            }),
+            base: match (arrived, base) {
+                // What it lacks is carried now; what it builds on is there, too.
+                (Some(arrived), _) => Some(arrived.transfer),
+                (None, base) => base.map(|(number, record)| Base {
+                    number: *number,
+                    digest: record.digest,
+                }),
+            },
             base_kept: base
                 .map(|(_, record)| record.kept.clone())
                 .unwrap_or_default(),
@@ -162,7 +250,30 @@ impl<'r> Planner<'r> {
                 }
             }
         }
+        let arrived = arrived.iter().flat_map(|arrived| &arrived.objects);
+        planner.base_objects.extend(arrived);
         Ok(planner)
+    }
+
+    /// The object list of a transfer of these manifests, without the objects of its header.
+    fn object_list(&self, manifests: &[ObjectId]) -> Transaction<Vec<ObjectId>> {
+        let (mut chunks, mut listed, mut list) = (HashSet::new(), HashSet::new(), Vec::new());
+        for manifest in manifests
+            .iter()
+            .filter(|id| !self.base_manifests.contains(id))
+        {
+            for chunk in self.reader.manifest(*manifest)?.chunks {
+                if self.base_chunks.contains(&chunk.id) || !chunks.insert(chunk.id) {
+                    continue;
+                }
+                for entry in self.reader.chunk(chunk.id)? {
+                    if listed.insert(entry.object) {
+                        list.push(entry.object);
+                    }
+                }
+            }
+        }
+        Ok(list)
     }
 
     fn plan(

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::definition;
 use super::error::MediaError;
 use crate::config::Config;
-use crate::names::RepoId;
-use crate::snapshot::{self, SnapshotReference};
+use crate::names::{DestinationName, RepoId};
+use crate::snapshot::{self, SnapshotReference, StateReference};
 use crate::storage::Storage;
 use crate::store::Reader;
 use crate::transfer::{CarriedRepository, CarriedSnapshot, CarriedState};
@@ -20,6 +20,40 @@ pub struct ExportSelection {
     pub repositories: Vec<RepoId>,
     /// The current states of all repositories that were synced.
     pub all: bool,
+}
+
+impl ExportSelection {
+    pub fn is_empty(&self) -> bool {
+        self.snapshots.is_empty() && self.repositories.is_empty() && !self.all
+    }
+}
+
+/// The states that an earlier transfer had, as they are now.
+pub fn states_of(
+    storage: &Storage,
+    destination: &DestinationName,
+    number: u64,
+) -> Result<ExportSelection, MediaError> {
+    let sent = storage
+        .read(Reader::sent)?
+        .remove(destination)
+        .unwrap_or_default();
+    let record = sent
+        .get(&number)
+        .ok_or_else(|| MediaError::UnknownTransfer {
+            destination: destination.clone(),
+            number,
+        })?;
+    let mut selection = ExportSelection::default();
+    for name in &record.names {
+        match StateReference::parse(name) {
+            Ok(StateReference::Latest(id)) => selection.repositories.push(id),
+            Ok(StateReference::Snapshot(snapshot)) => selection.snapshots.push(snapshot),
+            // Names are recorded in full.
+            Ok(StateReference::Either(..)) | Err(_) => {}
+        }
+    }
+    Ok(selection)
 }
 
 /// The selected states. Filtered and merged ones have no signed root yet.

@@ -4,10 +4,14 @@ use crate::cli::{ExportedStates, MediaExport, MediaPlan};
 use crate::commands::{Context, requester};
 use crate::error::Error;
 use crate::lock::Requester;
-use crate::media::{self, BaseChoice, ExportRequest, ExportSelection, ReadBack};
+use crate::media::{
+    self, BaseChoice, ExportRequest, ExportSelection, Incomplete, MediaError, ReadBack, receipt,
+};
+use crate::names::DestinationName;
 use crate::output::{bytes, count};
 use crate::report::ExportedTransfer;
 use crate::storage::Storage;
+use crate::transfer::receipt::{Missing, Receipt};
 
 pub fn plan(context: &Context<'_>, arguments: &MediaPlan) -> Result<(), Error> {
     let requester = requester("media plan", &crate::cli::WaitOptions { wait: None })?;
@@ -20,7 +24,10 @@ pub fn export(context: &Context<'_>, arguments: &MediaExport) -> Result<(), Erro
         return show_plan(context, &arguments.states, &requester);
     }
     let storage = Storage::open(&context.config.storage, &requester)?;
-    let selection = selection(&arguments.states)?;
+    let meant = Meant::of(context, &storage, &arguments.states)?;
+    if let Some(receipt) = &meant.receipt {
+        media::confirm_receipt(&storage, receipt)?;
+    }
     let request = ExportRequest {
         allow_unsigned: arguments.allow_unsigned,
         read_back: if arguments.no_read_back {
@@ -28,7 +35,7 @@ pub fn export(context: &Context<'_>, arguments: &MediaExport) -> Result<(), Erro
         } else {
             ReadBack::Yes
         },
-        ..request(context, &storage, &arguments.states, &selection)
+        ..meant.request(context, &storage)
     };
     let outcome = media::export(&request, &arguments.to)?;
     context.progress.clear();
@@ -42,44 +49,100 @@ fn show_plan(
     requester: &Requester,
 ) -> Result<(), Error> {
     let storage = Storage::open(&context.config.storage, requester)?;
-    let selection = selection(states)?;
-    let plan = media::plan_export(&request(context, &storage, states, &selection))?;
+    let meant = Meant::of(context, &storage, states)?;
+    let plan = media::plan_export(&meant.request(context, &storage))?;
     let result = ExportedTransfer::planned(&plan);
     Ok(context.output.result(&result, describe)?)
 }
 
-fn selection(states: &ExportedStates) -> Result<ExportSelection, Error> {
-    if states.snapshots.is_empty() && states.repo_ids.is_empty() && !states.all {
-        let what = "nothing to export: use --snapshot, --repo-id or --all";
-        return Err(Error::Usage(what.to_owned()));
-    }
-    Ok(ExportSelection {
-        snapshots: states.snapshots.clone(),
-        repositories: states.repo_ids.clone(),
-        all: states.all,
-    })
+/// What the arguments mean.
+struct Meant {
+    destination: DestinationName,
+    selection: ExportSelection,
+    base: BaseChoice,
+    receipt: Option<Receipt>,
+    incomplete: Option<Incomplete>,
 }
 
-fn request<'a>(
-    context: &'a Context<'a>,
-    storage: &'a Storage,
-    states: &'a ExportedStates,
-    selection: &'a ExportSelection,
-) -> ExportRequest<'a> {
-    ExportRequest {
-        storage,
-        config: context.config,
-        key: &context.key,
-        progress: &context.progress,
-        destination: &states.destination,
-        selection,
-        base: match states.base_last {
+impl Meant {
+    fn of(
+        context: &Context<'_>,
+        storage: &Storage,
+        states: &ExportedStates,
+    ) -> Result<Self, Error> {
+        let mut selection = ExportSelection {
+            snapshots: states.snapshots.clone(),
+            repositories: states.repo_ids.clone(),
+            all: states.all,
+        };
+        let path = states.base.as_ref().or(states.repair.as_ref());
+        let named = states.destination.as_ref();
+        let receipt = path
+            .map(|path| receipt::read(context.config, named, path))
+            .transpose()?;
+        let destination = match (named, &receipt) {
+            (Some(named), Some(receipt)) if *named != receipt.destination => {
+                return Err(MediaError::ReceiptOfOtherDestination {
+                    expected: named.clone(),
+                    found: receipt.destination.clone(),
+                }
+                .into());
+            }
+            (Some(named), _) => named.clone(),
+            (None, Some(receipt)) => receipt.destination.clone(),
+            (None, None) => return Err(Error::Usage("--for is missing".to_owned())),
+        };
+        let mut base = match states.base_last {
             Some(nth) => BaseChoice::AssumeLast(nth.get()),
             None if states.full => BaseChoice::Full,
             None => BaseChoice::Confirmed,
-        },
-        allow_unsigned: false,
-        read_back: ReadBack::Yes,
+        };
+        let mut incomplete = None;
+        if let Some(receipt) = &receipt {
+            let said = media::check_receipt(storage, receipt)?;
+            if states.repair.is_some() {
+                let Some((number, missing)) = said.incomplete.into_iter().next_back() else {
+                    let what = "the receipt has no incomplete transfer: nothing to repair";
+                    return Err(Error::Usage(what.to_owned()));
+                };
+                if selection.is_empty() {
+                    selection = media::states_of(storage, &destination, number)?;
+                }
+                let missing = match missing {
+                    Missing::Ranges(ranges) => Some(ranges),
+                    Missing::All | Missing::Part(_) => None,
+                };
+                incomplete = Some(Incomplete { number, missing });
+            } else if let Some(newest) = said.numbers.into_iter().max() {
+                base = BaseChoice::Transfer(newest);
+            }
+        }
+        if selection.is_empty() {
+            let what = "nothing to export: use --snapshot, --repo-id or --all";
+            return Err(Error::Usage(what.to_owned()));
+        }
+        Ok(Self {
+            destination,
+            selection,
+            base,
+            receipt,
+            incomplete,
+        })
+    }
+
+    fn request<'a>(&'a self, context: &'a Context<'a>, storage: &'a Storage) -> ExportRequest<'a> {
+        ExportRequest {
+            storage,
+            config: context.config,
+            key: &context.key,
+            progress: &context.progress,
+            destination: &self.destination,
+            selection: &self.selection,
+            base: self.base,
+            incomplete: self.incomplete.as_ref(),
+            allow_unsigned: false,
+            read_back: ReadBack::Yes,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::{Gap, LATEST};
+use crate::kit::tree::Tree;
 use crate::kit::upstream::Upstream;
 
 fn code(gap: &Gap, number: u64) -> String {
@@ -165,4 +166,78 @@ fn a_destination_is_forgotten() {
     fs::remove_dir_all(&gap.folders()[0]).unwrap();
     let exported = gap.exported(&LATEST);
     assert_eq!(exported["builds_on"], Value::Null);
+}
+
+#[test]
+fn a_repair_carries_only_what_was_damaged() {
+    let mut gap = Gap::new(Upstream::rpm());
+    gap.exported(&LATEST);
+    let folder = gap.folders().remove(0);
+    let objects = folder.join("objects");
+    let tree = Tree::read(&objects);
+    let (largest, bytes) = tree.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let mut flipped = bytes.to_vec();
+    flipped[10] ^= 1;
+    fs::write(objects.join(largest), flipped).unwrap();
+    gap.import(&["--receipt"]).exits(5);
+    let receipt = gap.medium().join("receipt-plant-a-1.txt");
+    let receipt = receipt.to_str().unwrap().to_owned();
+    fs::remove_dir_all(&folder).unwrap();
+    let to = gap.medium().to_str().unwrap().to_owned();
+    let export = [
+        "--format", "json", "media", "export", "--to", &to, "--repair", &receipt,
+    ];
+    let exported = gap.outside.run(&export).succeeds().json();
+    assert_eq!(exported["builds_on"], 1);
+    // The damaged one, and the keyring of the state.
+    assert_eq!(exported["objects"], 2);
+    gap.imported(&[]);
+    gap.is_published();
+    gap.confirm(2);
+    gap.next_day("2.0-1");
+    let exported = gap.exported(&LATEST);
+    assert_eq!(exported["builds_on"], 2);
+}
+
+#[test]
+fn an_export_builds_on_a_receipt() {
+    let mut gap = Gap::new(Upstream::rpm());
+    gap.exported(&LATEST);
+    gap.imported(&["--receipt"]);
+    gap.next_day("2.0-1");
+    let receipt = gap.medium().join("receipt-plant-a-1.txt");
+    let (to, receipt) = (gap.medium().to_str().unwrap(), receipt.to_str().unwrap());
+    let json = ["--format", "json", "media"];
+    let plan = ["plan", "--base", receipt, "--all"];
+    let planned = gap
+        .outside
+        .run(&[&json[..], &plan].concat())
+        .succeeds()
+        .json();
+    assert_eq!(planned["builds_on"], 1);
+    // A plan records nothing.
+    let history = gap
+        .outside
+        .run(&[&json[..], &["history"]].concat())
+        .succeeds()
+        .json();
+    assert_eq!(history["exported"][0]["fate"], "pending");
+    let export = ["export", "--to", to, "--base", receipt, "--all"];
+    let exported = gap
+        .outside
+        .run(&[&json[..], &export].concat())
+        .succeeds()
+        .json();
+    assert_eq!(
+        (&exported["builds_on"], &exported["packages"]),
+        (&1.into(), &1.into())
+    );
+    let history = gap
+        .outside
+        .run(&[&json[..], &["history"]].concat())
+        .succeeds()
+        .json();
+    assert_eq!(history["exported"][0]["fate"], "confirmed");
+    gap.imported(&[]);
+    gap.is_published();
 }
