@@ -5,6 +5,7 @@
     reason = "in a test a panic with its line is the report"
 )]
 
+mod air_gap;
 mod bad_input;
 mod bench;
 mod broken_files;

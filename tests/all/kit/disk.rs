@@ -38,11 +38,19 @@ impl Disk {
     }
 
     pub fn mount(&self) {
+        self.mount_with("loop");
+    }
+
+    pub fn mount_read_only(&self) {
+        self.mount_with("loop,ro");
+    }
+
+    fn mount_with(&self, options: &str) {
         let mut mount = Command::new("mount");
         if let Some(through) = self.through {
             mount.args(["-t", through]);
         }
-        done(mount.args(["-o", "loop"]).arg(&self.image).arg(&self.at));
+        done(mount.args(["-o", options]).arg(&self.image).arg(&self.at));
     }
 
     pub fn unmount(&self) {
@@ -62,8 +70,29 @@ impl Drop for Disk {
     }
 }
 
+/// An ISO image that is mounted through FUSE, which needs no loop device and no ISO 9660 in the
+/// kernel. Unmounted when dropped.
+pub struct Iso {
+    at: PathBuf,
+}
+
+impl Iso {
+    pub fn mount(image: &Path, at: &Path) -> Self {
+        fs::create_dir_all(at).unwrap();
+        done(Command::new("fuseiso").arg(image).arg(at));
+        Self { at: at.to_owned() }
+    }
+}
+
+impl Drop for Iso {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("--lazy").arg(&self.at).output());
+    }
+}
+
+/// Runs a program, which must succeed.
 #[track_caller]
-fn done(command: &mut Command) {
+pub fn done(command: &mut Command) {
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     let output = command
         .output()

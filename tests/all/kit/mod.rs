@@ -24,6 +24,7 @@
 //! - [`server`], [`tls`]: a tree over http or https, with faults, hooks and a request log.
 //! - [`mirror`]: the scene of most tests, made of an upstream, its server and chantal.
 //! - [`chantal`]: the binary in a private directory with a configuration of its own.
+//! - [`air_gap`]: an exporter with its mirror, and an importer that has no upstream.
 //! - [`mount`]: a file system that is soon full.
 //! - [`process`]: running programs; their output and its assertions.
 //! - [`clients`]: apt-get, dnf, gpgv, nginx and others, cut off from the machine's own
@@ -31,6 +32,7 @@
 //!
 //! Nothing here waits without an end and nothing leaves the loopback interface.
 
+pub mod air_gap;
 pub mod chantal;
 pub mod clients;
 pub mod disk;
