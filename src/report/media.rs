@@ -135,7 +135,7 @@ pub struct ImportDetails {
     pub builds_on: Option<u64>,
     pub manifest_sha256: ObjectId,
     pub signed_by: Vec<String>,
-    /// It was imported before, and nothing was done.
+    /// It was imported before: only what was not published yet is published.
     pub already_imported: bool,
     /// Carried objects.
     pub objects: u64,

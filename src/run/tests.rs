@@ -4,7 +4,7 @@
 //! The commands run in processes of their own: this test executable, which is started again with
 //! the arguments of the command in a variable ([`child`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,6 +17,11 @@ use crate::kill_points::KILL_AT;
 /// The arguments of the command, separated by line feeds.
 const ARGUMENTS: &str = "CHANTAL_TEST_ARGUMENTS";
 const SIGKILL: i32 = 9;
+
+/// The host with the upstream, at the top of the directory.
+const OUTSIDE: &str = "";
+/// The host that imports, in a directory of its own.
+const INSIDE: &str = "inside";
 
 /// The program itself, in a process of its own.
 #[test]
@@ -60,7 +65,13 @@ impl Scene {
             kind,
             generation: 0,
         };
-        let etc = scene.path("etc");
+        scene.configure(OUTSIDE);
+        scene
+    }
+
+    /// Writes the configuration of a host. Only the exporter has an upstream.
+    fn configure(&self, host: &str) {
+        let etc = self.path(host).join("etc");
         fs::create_dir_all(etc.join("conf.d")).unwrap();
         fs::create_dir_all(etc.join("repos.d")).unwrap();
         fs::write(
@@ -68,17 +79,16 @@ impl Scene {
             "storage: {base_path: ../../storage, create: true}\n",
         )
         .unwrap();
-        let rules = match kind {
+        let rules = match self.kind {
             Kind::Apt => "apt: {distribution: stable, gpgcheck: false}",
             Kind::Rpm => "rpm: {gpgcheck: false, repo_gpgcheck: false}",
         };
-        let kind = if kind == Kind::Apt { "apt" } else { "rpm" };
+        let kind = if self.kind == Kind::Apt { "apt" } else { "rpm" };
         let definition = format!(
             "name: r\ntype: {kind}\nupstream: {{url: ../../upstream}}\n{rules}\n\
              publish: {{latest_path: ../../www/latest, snapshots_path: ../../www/snapshots, keep: 0s}}\n"
         );
         fs::write(etc.join("repos.d/r.yaml"), definition).unwrap();
-        scene
     }
 
     fn path(&self, below: &str) -> PathBuf {
@@ -109,7 +119,11 @@ impl Scene {
     }
 
     fn run(&self, arguments: &[&str], kill_at: Option<u32>) -> Output {
-        let etc = self.path("etc");
+        self.run_on(OUTSIDE, arguments, kill_at)
+    }
+
+    fn run_on(&self, host: &str, arguments: &[&str], kill_at: Option<u32>) -> Output {
+        let etc = self.path(host).join("etc");
         let etc = etc.to_str().unwrap();
         let all = [&["--config-dir", etc][..], arguments].concat();
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -125,8 +139,15 @@ impl Scene {
 
     #[track_caller]
     fn succeeds(&self, arguments: &[&str], after: &str) {
-        let output = self.run(arguments, None);
+        self.succeeds_on(OUTSIDE, arguments, after);
+    }
+
+    /// Returns what it said.
+    #[track_caller]
+    fn succeeds_on(&self, host: &str, arguments: &[&str], after: &str) -> String {
+        let output = self.run_on(host, arguments, None);
         assert!(output.status.success(), "{arguments:?} {after}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// The files of one generation, and those of the previous one that clients may still need.
@@ -175,7 +196,11 @@ impl Scene {
 
     /// A client sees the previous generation or the current one, with all of its files.
     fn assert_whole(&self, after: &str) {
-        let tree = files_of(&self.path("www/latest"));
+        self.assert_whole_on(OUTSIDE, after);
+    }
+
+    fn assert_whole_on(&self, host: &str, after: &str) {
+        let tree = files_of(&self.path(host).join("www/latest"));
         let is_whole = [self.generation, self.generation - 1].iter().any(|number| {
             let files = self.upstream(*number);
             files
@@ -188,7 +213,11 @@ impl Scene {
 
     /// The tree has exactly what an undisturbed run makes of it, and nothing is left beside it.
     fn assert_finished(&self, after: &str) {
-        let tree = files_of(&self.path("www/latest"));
+        self.assert_finished_on(OUTSIDE, after);
+    }
+
+    fn assert_finished_on(&self, host: &str, after: &str) {
+        let tree = files_of(&self.path(host).join("www/latest"));
         let expected = self.expected(self.generation);
         assert_eq!(
             tree.keys().collect::<Vec<_>>(),
@@ -196,18 +225,18 @@ impl Scene {
             "{after}"
         );
         assert_eq!(tree, expected, "{after}");
-        let beside: Vec<_> = fs::read_dir(self.path("www")).unwrap().collect();
+        let beside: Vec<_> = fs::read_dir(self.path(host).join("www")).unwrap().collect();
         let hidden = beside.iter().filter(|entry| {
             let name = entry.as_ref().unwrap().file_name();
             name.to_str().unwrap().starts_with('.')
         });
         assert_eq!(hidden.count(), 0, "{after}");
-        self.assert_clean(after);
+        self.assert_clean_on(host, after);
     }
 
-    /// All objects are intact, and a cleanup leaves exactly the needed ones.
-    fn assert_clean(&self, after: &str) {
-        for (path, bytes) in files_of(&self.path("storage/pool/sha256")) {
+    /// All objects are intact.
+    fn assert_clean_on(&self, host: &str, after: &str) {
+        for (path, bytes) in files_of(&self.path(host).join("storage/pool/sha256")) {
             let name = path.rsplit('/').next().unwrap();
             assert_eq!(ObjectId::of(&bytes).hex(), name, "{after}");
         }
@@ -497,4 +526,128 @@ fn overwrite(file: &Path, bytes: &[u8]) {
     fs::set_permissions(file, PermissionsExt::from_mode(0o644)).unwrap();
     fs::write(file, bytes).unwrap();
     fs::set_permissions(file, mode).unwrap();
+}
+
+/// A scene with an importer, which has imported the third generation. The fourth is there to be
+/// exported.
+fn scene_with_importer(kind: Kind) -> Scene {
+    let mut scene = Scene::new(kind);
+    scene.configure(INSIDE);
+    let media = "media: {destination: inside, trusted_keys: [../../../etc/keys/signing.pub.asc]}\n";
+    fs::write(scene.path("inside/etc/conf.d/media.yaml"), media).unwrap();
+    scene.succeeds(&["config", "keygen"], "first");
+    for _ in 0..3 {
+        scene.carry("first");
+    }
+    scene
+}
+
+impl Scene {
+    fn export(&self) -> [String; 7] {
+        let medium = self.path("medium");
+        let to = medium.to_str().unwrap();
+        ["media", "export", "--for", "inside", "--all", "--to", to].map(str::to_owned)
+    }
+
+    fn import(&self) -> [String; 4] {
+        let medium = self.path("medium");
+        ["media", "import", "--from", medium.to_str().unwrap()].map(str::to_owned)
+    }
+
+    /// Brings a new generation to the upstream and to the exporter; the medium is empty.
+    fn prepare_export(&mut self, after: &str) {
+        self.move_on();
+        self.succeeds(&SYNC, after);
+        let medium = self.path("medium");
+        let _ = fs::remove_dir_all(&medium);
+        fs::create_dir(medium).unwrap();
+    }
+
+    /// Imports what is on the medium, and confirms it.
+    #[track_caller]
+    fn finish_import(&self, after: &str) {
+        let import = self.import();
+        let said = self.succeeds_on(INSIDE, &import.each_ref().map(String::as_str), after);
+        let code = said.split("confirm outside by typing: ").nth(1);
+        let code = code.and_then(|code| code.lines().next());
+        let code = code.unwrap_or_else(|| panic!("no code: {said} {after}"));
+        self.succeeds(&["media", "confirm", "--for", "inside", code], after);
+        self.assert_finished_on(INSIDE, after);
+        self.succeeds_on(INSIDE, &["db", "check"], after);
+    }
+
+    /// Carries a new generation to the importer.
+    fn carry(&mut self, after: &str) {
+        self.prepare_export(after);
+        let export = self.export();
+        self.succeeds(&export.each_ref().map(String::as_str), after);
+        self.finish_import(after);
+    }
+
+    /// `media verify` of what is on the medium.
+    fn verify(&self) -> Output {
+        let (medium, key) = (self.path("medium"), self.path("etc/keys/signing.pub.asc"));
+        let (medium, key) = (medium.to_str().unwrap(), key.to_str().unwrap());
+        self.run(&["media", "verify", medium, "--key", key], None)
+    }
+
+    /// A transfer on the medium says that it is incomplete, or is good.
+    fn assert_known_on_medium(&self, after: &str) {
+        let files = files_of(&self.path("medium"));
+        if !files.is_empty() && !files.keys().any(|path| path.ends_with("/INCOMPLETE")) {
+            let verified = self.verify();
+            assert!(verified.status.success(), "{after}: {verified:?}");
+        }
+    }
+}
+
+#[test]
+fn an_export_is_killed_at_every_point() {
+    for kind in [Kind::Apt, Kind::Rpm] {
+        let mut scene = scene_with_importer(kind);
+        let export = scene.export();
+        let reached = scene.kill(
+            &export.each_ref().map(String::as_str),
+            |scene| scene.prepare_export(""),
+            Scene::assert_known_on_medium,
+            |scene, after| {
+                let files = files_of(&scene.path("medium"));
+                let folders: BTreeSet<_> =
+                    files.keys().map(|path| path.split('/').next()).collect();
+                assert_eq!(folders.len(), 1, "{after}: {folders:?}");
+                let verified = scene.verify();
+                assert!(verified.status.success(), "{after}: {verified:?}");
+                scene.finish_import(after);
+                scene.succeeds(&["db", "check"], after);
+            },
+        );
+        at_least(reached, 8, "media export");
+    }
+}
+
+#[test]
+fn an_import_is_killed_at_every_point() {
+    for kind in [Kind::Apt, Kind::Rpm] {
+        let mut scene = scene_with_importer(kind);
+        let import = scene.import();
+        let import = import.each_ref().map(String::as_str);
+        for kill_at in 1.. {
+            scene.prepare_export("");
+            let export = scene.export();
+            scene.succeeds(&export.each_ref().map(String::as_str), "");
+            let output = scene.run_on(INSIDE, &import, Some(kill_at));
+            let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+            let after = format!("{kind:?} import: {stderr}");
+            let is_killed = output.status.signal() == Some(SIGKILL);
+            assert!(is_killed || output.status.success(), "{after}");
+            scene.assert_whole_on(INSIDE, &after);
+            scene.succeeds_on(INSIDE, &["db", "check", "--quick"], &after);
+            // Imports it again, or has its code.
+            scene.finish_import(&after);
+            if !is_killed {
+                at_least(kill_at - 1, 12, "media import");
+                break;
+            }
+        }
+    }
 }

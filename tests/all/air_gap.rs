@@ -71,3 +71,27 @@ fn a_medium_is_only_read_by_status_verify_list_and_import() {
         set_mode(&medium, 0o755, 0o644);
     }
 }
+
+/// Only publishing failed: nothing is copied again.
+#[test]
+fn what_was_imported_but_not_published_is_published_by_the_next_import() {
+    for upstream in Upstream::both() {
+        let gap = AirGap::of(upstream.package(Package::new("hello", "1.0-1")));
+        let medium = gap.medium("medium");
+        gap.export(&medium);
+        let import = AirGap::import_arguments(&medium);
+        let occupied = gap.importer.write("www", "");
+        let failed = gap.importer.run(&import);
+        assert!(!failed.status.success(), "{failed:?}");
+        let failed = failed.mentions("confirm outside by typing: ");
+        fs::remove_file(occupied).unwrap();
+
+        let published = gap.importer.run(&import).succeeds();
+        let published = published.mentions("  imported before\n  r: 1 package");
+        gap.is_published();
+        let code = |said: &str| said.lines().last().map(str::to_owned);
+        assert_eq!(code(&published.stdout), code(&failed.stdout));
+        let nothing = gap.importer.run(&import).succeeds();
+        nothing.mentions("  imported before: nothing to do\n");
+    }
+}

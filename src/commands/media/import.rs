@@ -134,7 +134,10 @@ fn describe_transfer(imported: &ImportDetails, dry_run: bool) -> String {
         text += &format!("  warning: {}\n", escape(warning));
     }
     if imported.already_imported {
-        text += "  imported before: nothing to do\n";
+        text += match imported.repositories.as_slice() {
+            [] => "  imported before: nothing to do\n",
+            _ => "  imported before\n",
+        };
     } else if dry_run {
         text += &format!(
             "  {}, {}\n",

@@ -103,7 +103,7 @@ pub struct ImportedTransfer {
     pub digest: ObjectId,
     /// Fingerprints of the keys that signed it.
     pub signed_by: Vec<String>,
-    /// It was imported before, and nothing was done.
+    /// It was imported before: only what was not published yet is published.
     pub is_known: bool,
     pub objects: u64,
     pub bytes: u64,

@@ -9,8 +9,8 @@ use super::publish::publish_repository;
 use super::refusal::NotImported;
 use super::repository::RepositoryImport;
 use super::request::{
-    Extent, ImportRequest, ImportedRepository, ImportedTransfer, KnownTransfer, TransferResult,
-    UnsignedTransfer,
+    Extent, ImportRequest, ImportedRepository, ImportedTransfer, KnownTransfer, LatestOutcome,
+    TransferResult, UnsignedTransfer,
 };
 use super::scan::Scan;
 use crate::config::Config;
@@ -19,6 +19,7 @@ use crate::kill_points;
 use crate::media::error::{Bytes, MediaError};
 use crate::names::{DestinationName, ExporterId, SnapshotName};
 use crate::openpgp::Keyring;
+use crate::publish::Outcome;
 use crate::regular_file;
 use crate::store::Reader;
 use crate::store::records::{ImportedRecord, ObjectRecord};
@@ -136,7 +137,21 @@ impl TransferImport<'_> {
             code: known.map(|_| code(&header, manifest.digest())),
             warnings: clock_warning(&header),
         };
+        let last = imported
+            .keys()
+            .filter(|(other, _)| other == exporter)
+            .map(|(_, number)| *number)
+            .max();
+        let order = Order {
+            exporter,
+            number: header.number,
+            last,
+            current: self.request.current,
+        };
         if result.is_known {
+            if self.request.extent == Extent::Import {
+                self.publish_known(&header, order, &mut result)?;
+            }
             return Ok(result);
         }
         let scan = Scan::read(self.request.storage, &manifest)?;
@@ -150,17 +165,6 @@ impl TransferImport<'_> {
         result.bytes = scan.carried.iter().map(|object| object.content.size).sum();
         Self::reject_gap(&scan, &imported)?;
         self.reject_full(&scan)?;
-        let last = imported
-            .keys()
-            .filter(|(other, _)| other == exporter)
-            .map(|(_, number)| *number)
-            .max();
-        let order = Order {
-            exporter,
-            number: header.number,
-            last,
-            current: self.request.current,
-        };
         if self.request.extent == Extent::Plan {
             for repository in self.repositories(&header, order) {
                 let planned = repository.plan()?;
@@ -186,6 +190,36 @@ impl TransferImport<'_> {
             }
         }
         Ok(result)
+    }
+
+    /// Publishes what an earlier import of the transfer did not: it may have been killed before
+    /// that. Only repositories with something new are part of the result.
+    fn publish_known(
+        &self,
+        header: &Header,
+        order: Order<'_>,
+        result: &mut ImportedTransfer,
+    ) -> Result<(), MediaError> {
+        for repository in self.repositories(header, order) {
+            let mut known = repository.plan()?;
+            // Deleted snapshots stay deleted.
+            known.created.clear();
+            if known.refused.is_some() {
+                continue;
+            }
+            known.latest = known.latest.filter(|latest| *latest == LatestOutcome::Same);
+            let (id, carried) = (repository.id, repository.carried);
+            let mut published = publish_repository(self.request, id, carried, &known);
+            published.retain(|tree| match tree {
+                Ok(tree) => matches!(tree.outcome, Outcome::Published(_)),
+                Err(_) => true,
+            });
+            if !published.is_empty() {
+                known.published = published;
+                result.repositories.insert(id.clone(), known);
+            }
+        }
+        Ok(())
     }
 
     fn repositories<'h>(

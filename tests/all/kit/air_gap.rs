@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::chantal::Chantal;
+use super::chantal::{Chantal, Repository};
 use super::mirror::Mirror;
 use super::process::Output;
 use super::tree::Tree;
@@ -26,13 +26,18 @@ pub struct AirGap {
 impl AirGap {
     /// Synced outside, with a new key that the importer trusts. Its storage is empty.
     pub fn of(upstream: Upstream) -> Self {
-        let exporter = Mirror::of(upstream).with_storage().synced();
+        Self::defined(upstream, |repository| repository)
+    }
+
+    /// With another definition of `r` on both.
+    pub fn defined(upstream: Upstream, change: impl Fn(Repository) -> Repository) -> Self {
+        let exporter = Mirror::of(upstream).defined(&change);
+        let exporter = exporter.with_storage().synced();
         exporter.run(&["config", "keygen"]).succeeds();
         let importer = Chantal::new();
-        importer.repository(&exporter.usual().at(NO_UPSTREAM));
-        let media = format!(
-            "media:\n  destination: {DESTINATION}\n  trusted_keys: [../exporter.asc]\n"
-        );
+        importer.repository(&change(exporter.usual().at(NO_UPSTREAM)));
+        let media =
+            format!("media:\n  destination: {DESTINATION}\n  trusted_keys: [../exporter.asc]\n");
         importer.write("config/conf.d/media.yaml", &media);
         let gap = Self { exporter, importer };
         fs::copy(gap.key(), gap.importer.config().join("exporter.asc")).unwrap();
@@ -43,10 +48,7 @@ impl AirGap {
 
     /// The public key of the exporter.
     pub fn key(&self) -> PathBuf {
-        self.exporter
-            .chantal
-            .config()
-            .join("keys/signing.pub.asc")
+        self.exporter.chantal.config().join("keys/signing.pub.asc")
     }
 
     /// A new directory for a transfer.
@@ -82,7 +84,7 @@ impl AirGap {
     /// Tells the exporter what an import has returned.
     #[track_caller]
     pub fn confirm(&self, imported: &Value) {
-        let code = &imported["transfers"][0]["imported"]["confirmation_code"];
+        let code = &imported["transfers"][0]["confirmation_code"];
         let code = code.as_str().unwrap();
         let confirm = ["media", "confirm", "--for", DESTINATION, code];
         self.exporter.run(&confirm).succeeds();
@@ -100,10 +102,23 @@ impl AirGap {
     pub fn verify(&self, medium: &Path) -> Output {
         let (medium, key) = (medium.to_str().unwrap(), self.key());
         let key = key.to_str().unwrap();
-        self.importer.run(&["media", "verify", medium, "--key", key])
+        self.importer
+            .run(&["media", "verify", medium, "--key", key])
     }
 
-    /// The importer publishes what the exporter publishes.
+    /// Both publish the current upstream. They may retain files of earlier generations.
+    #[track_caller]
+    pub fn is_current(&self) {
+        let built = &self.exporter.built;
+        let expected = built.mirrored_by(&self.exporter.repository);
+        for tree in [self.exporter.tree(), self.importer.published_tree("r")] {
+            for (path, bytes) in expected.iter() {
+                assert_eq!(tree.find(path).as_deref(), Some(bytes), "{path}");
+            }
+        }
+    }
+
+    /// Both publish the current upstream, and nothing else.
     #[track_caller]
     pub fn is_published(&self) {
         self.exporter.is_published();
