@@ -46,7 +46,7 @@ impl Verdict {
 pub type Target = fn(&[u8]) -> Verdict;
 
 /// All targets by name, which is also the name of the directory in `fixtures/fuzz`.
-pub const TARGETS: [(&str, Target); 26] = [
+pub const TARGETS: [(&str, Target); 27] = [
     ("openpgp-armor", signatures::armor),
     ("openpgp-keyring", signatures::keyring),
     ("openpgp-secret-key", signatures::secret_key),
@@ -71,6 +71,7 @@ pub const TARGETS: [(&str, Target); 26] = [
     ("manifest", manifests::manifest),
     ("confirmation-code", transfers::code),
     ("receipt", transfers::receipt),
+    ("medium-manifest", transfers::manifest),
     ("configuration", configuration::load),
     ("http-answer", http::answer),
 ];

@@ -68,6 +68,8 @@ pub use header::{
 };
 pub use name::{INCOMPLETE, MANIFEST, OBJECTS, SIGNATURE, TransferName, object_files};
 pub use packed::{OpenManifest, PackedManifest};
+#[cfg(any(test, fuzzing))]
+pub use reader::ManifestReader;
 pub use reader::{Item, ListedObject};
 pub use writer::ManifestWriter;
 

@@ -66,7 +66,7 @@ type Stream<R> = io::Take<zstd::Decoder<'static, BufReader<R>>>;
 
 impl<R: Read> ManifestReader<R> {
     /// Reads the header. `compressed` begins after the first line.
-    pub(super) fn new(folder: &Path, compressed: R) -> Result<Self, TransferError> {
+    pub fn new(folder: &Path, compressed: R) -> Result<Self, TransferError> {
         let fail = |error| TransferError::of_read(folder, error);
         let mut decoder = zstd::Decoder::new(compressed).map_err(fail)?;
         decoder.window_log_max(WINDOW_LOG_MAX).map_err(fail)?;

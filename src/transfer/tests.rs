@@ -6,7 +6,6 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::reader::ManifestReader;
 use super::*;
 use crate::digest::{ObjectId, ObjectRef};
 use crate::manifest::{self, Built, Entry, Package, Role};

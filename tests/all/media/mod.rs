@@ -358,3 +358,26 @@ fn cleanups_keep_what_later_transfers_build_on() {
     gap.imported(&[]);
     gap.is_published();
 }
+
+/// A transfer that the first version with media has written. It must be readable for ever.
+#[test]
+fn a_transfer_of_format_1() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/medium-v1");
+    let inside = Chantal::new();
+    let (medium, key) = (fixture.to_str().unwrap(), fixture.join("exporter.asc"));
+    let verify = ["media", "verify", medium, "--key", key.to_str().unwrap()];
+    inside.run(&verify).succeeds().mentions("all verified");
+    inside.global(&format!(
+        "storage:\n  base_path: ../../data\n  create: true\nmedia:\n  destination: plant-a\n  \
+         trusted_keys: {}\n",
+        key.display()
+    ));
+    let import = ["media", "import", "--from", medium, "--accept-keys"];
+    inside.run(&import).exits(0);
+    inside
+        .run(&["db", "check"])
+        .succeeds()
+        .mentions("r/monday: proved");
+    let history = inside.run(&["media", "history"]).succeeds();
+    history.mentions(" 1-TKGK-N5A0-T3 ");
+}
