@@ -5,6 +5,7 @@ mod clients;
 mod confirmed;
 mod damaged;
 mod order;
+mod readme;
 mod trusted;
 
 use std::collections::BTreeSet;
