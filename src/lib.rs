@@ -16,6 +16,9 @@
 //! - [`store`] is the database, one file that refers to manifests and objects. [`publish`] makes a
 //!   directory tree equal to a manifest. A [`snapshot`] is another name for a manifest. [`cleanup`]
 //!   removes what nothing refers to.
+//! - [`media`] carries manifests and objects to a host without network: an export writes what the
+//!   other host does not have as a [`transfer`], an import proves it like [`check`] and names it in
+//!   one transaction.
 //! - [`check`] proves without network what is stored and published, and finds what is damaged;
 //!   [`repair`] gets it again, and mends the published trees that have it.
 //! - [`repository`] has operations on whole repositories: sync with publishing, and removal.

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::digest::ObjectId;
 use crate::pool::{DamagedFile, Partial, PartialKind, Pool};
 use crate::storage;
-use crate::store::{Needed, Store};
+use crate::store::{Name, Needed, Reader, Store, Transaction};
 
 /// A younger partial download may still be resumed by the next sync.
 const STALE: Duration = Duration::from_hours(24);
@@ -35,6 +35,9 @@ pub struct Plan {
     /// All objects in the pool.
     pub pool: Files,
     pub needed: Needed,
+    /// What only transfers on offline media need: exports that were not confirmed, and imports that
+    /// later transfers build on.
+    pub held_for_media: Files,
     /// Number of manifests in the database.
     known_manifests: u64,
 }
@@ -107,6 +110,26 @@ fn sum(sizes: impl Iterator<Item = u64>) -> u64 {
     sizes.fold(0, u64::saturating_add)
 }
 
+fn held_for_media(reader: &Reader, needed: &Needed, expired: &Expired) -> Transaction<Files> {
+    let mut held = Files::default();
+    let has_transfers = reader.names()?.iter().any(|(name, _)| is_transfer(name));
+    if !has_transfers {
+        return Ok(held);
+    }
+    let others =
+        reader.needed(|name, manifest| is_transfer(name) || expired.contains(name, manifest))?;
+    for (object, size) in &needed.objects {
+        if !others.objects.contains_key(object) {
+            held.add(*size);
+        }
+    }
+    Ok(held)
+}
+
+fn is_transfer(name: &Name) -> bool {
+    matches!(name, Name::Transfer(_))
+}
+
 /// Determines what can be removed.
 pub fn plan(
     store: &Store,
@@ -115,16 +138,18 @@ pub fn plan(
     unknown: UnknownObjects,
 ) -> Result<Plan, CleanupError> {
     let expired = Expired::find(store, config)?;
-    let (needed, known, identity) = store.read(|reader| {
+    let (needed, held_for_media, known, identity) = store.read(|reader| {
         let needed = reader.needed(|name, manifest| expired.contains(name, manifest))?;
+        let held = held_for_media(reader, &needed, &expired)?;
         let (known, _) = reader.manifests_and_chunks()?;
-        Ok((needed, known, reader.identity()?))
+        Ok((needed, held, known, reader.identity()?))
     })?;
     let mut plan = Plan {
         expired,
         manifests: unreferenced_manifests(known, &needed),
         known_manifests: known,
         needed,
+        held_for_media,
         adopting: storage::adopting(&identity, pool).filter(|_| unknown == UnknownObjects::Keep),
         ..Plan::default()
     };

@@ -24,6 +24,9 @@ pub struct CleanupResult {
     pub manifests: u64,
     pub bytes: u64,
     pub objects_kept: u64,
+    /// Of these, what only transfers on offline media need.
+    pub objects_held_for_media: u64,
+    pub bytes_held_for_media: u64,
     /// Objects that are older than the database, which does not know them: they are kept.
     pub objects_unknown: u64,
     pub bytes_unknown: u64,
@@ -52,6 +55,8 @@ impl CleanupResult {
             manifests: plan.manifests,
             bytes: plan.bytes(),
             objects_kept: plan.kept(),
+            objects_held_for_media: plan.held_for_media.count,
+            bytes_held_for_media: plan.held_for_media.bytes,
             objects_unknown: plan.unknown.count,
             bytes_unknown: plan.unknown.bytes,
             adopting: plan.adopting.map(Timestamp),

@@ -47,6 +47,13 @@ fn describe(outcome: &CleanupResult) -> String {
         count(outcome.manifests, "manifest"),
         count(outcome.objects_kept, "object"),
     );
+    if outcome.objects_held_for_media > 0 {
+        text += &format!(
+            "{} ({}) kept only for media (`chantal media history` lists the transfers)\n",
+            count(outcome.objects_held_for_media, "object"),
+            bytes(outcome.bytes_held_for_media),
+        );
+    }
     if let (unknown @ 1.., Some(since)) = (outcome.objects_unknown, outcome.adopting) {
         text += &format!(
             "{} ({}) kept that the database does not know: in the pool since before {} \
