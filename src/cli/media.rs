@@ -130,7 +130,7 @@ pub struct ExportedStates {
     /// Build on the Nth last transfer (1: the last one) as if it had been confirmed
     ///
     /// For destinations that cannot send anything back. With 2 or more, a lost transfer does no
-    /// harm to the next ones.
+    /// harm to the next ones, as long as all of them have the same repositories.
     #[arg(long, value_name = "N", group = "builds_on")]
     pub base_last: Option<std::num::NonZeroUsize>,
 }

@@ -25,6 +25,9 @@ pub fn media_hint(error: &MediaError) -> Option<String> {
         MediaError::Space { .. } => {
             Some("use a larger medium, or export fewer repositories or snapshots".to_owned())
         }
+        MediaError::PoolSpace { .. } => {
+            Some("nothing was changed: free space, `chantal db cleanup` may help".to_owned())
+        }
         MediaError::PoolDamaged { .. } => Some(REPAIR.to_owned()),
         MediaError::ReadBack { .. } => {
             Some("the medium or its connection is faulty: use another one".to_owned())
@@ -44,7 +47,6 @@ pub fn media_hint(error: &MediaError) -> Option<String> {
         MediaError::OtherDestination { .. } => {
             Some("is it the right medium? `media.destination` names this host".to_owned())
         }
-        MediaError::RenamedFolder { .. } => Some("rename it back".to_owned()),
         MediaError::OtherContent { .. } => Some(
             "the exporter's database was restored from a backup: export again there".to_owned(),
         ),
@@ -120,7 +122,13 @@ pub fn refusal_hint(repository: &RepoId, refusal: &Refusal) -> Option<String> {
             Some("snapshots are immutable: delete or rename the existing one first".to_owned())
         }
         Refusal::OtherOrigin => Some("`--replace` replaces it".to_owned()),
-        Refusal::NoSignedRoot { .. } => Some("export it again with a signing key".to_owned()),
+        Refusal::NoSignedRoot { key: None, .. } => {
+            Some("export it again with a signing key".to_owned())
+        }
+        Refusal::NoSignedRoot { key: Some(_), .. } => Some(
+            "if this is the key of an exporter that you trust, add it to media.trusted_keys"
+                .to_owned(),
+        ),
         Refusal::Format { .. }
         | Refusal::InvalidDefinition { .. }
         | Refusal::Keys { .. }
@@ -137,6 +145,7 @@ fn transfer_hint(error: &TransferError) -> Option<String> {
         TransferError::Incomplete { .. } => {
             Some("run the export to this medium again: it continues".to_owned())
         }
+        TransferError::Renamed { .. } => Some("rename it back".to_owned()),
         TransferError::Newer { .. } => Some("install a newer version of chantal".to_owned()),
         TransferError::Undeclared { name, .. } => {
             let last = name.rsplit('/').next().unwrap_or(name);

@@ -122,13 +122,18 @@ pub fn lose(
     number: u64,
 ) -> Result<DestinationName, MediaError> {
     let all = storage.read(Reader::sent)?;
-    let candidates: Vec<&DestinationName> = all
-        .iter()
-        .filter(|(name, sent)| {
-            sent.contains_key(&number) && destination.is_none_or(|wanted| wanted == *name)
-        })
-        .map(|(name, _)| name)
-        .collect();
+    let with = |is_meant: &dyn Fn(&SentRecord) -> bool| -> Vec<&DestinationName> {
+        all.iter()
+            .filter(|(name, _)| destination.is_none_or(|wanted| wanted == *name))
+            .filter(|(_, sent)| sent.get(&number).is_some_and(is_meant))
+            .map(|(name, _)| name)
+            .collect()
+    };
+    // A confirmed one cannot be meant, if there is another.
+    let mut candidates = with(&SentRecord::is_pending);
+    if candidates.is_empty() {
+        candidates = with(&|sent| sent.fate != Fate::Forgotten);
+    }
     let name = match candidates[..] {
         [name] => name.clone(),
         [] => return Err(MediaError::NoSuchTransfer { number }),
@@ -160,24 +165,54 @@ pub fn lose(
 pub fn forget(storage: &Storage, destination: &DestinationName) -> Result<usize, MediaError> {
     let _lock = storage.locks.destination(destination)?;
     let sent = sent_to(storage, destination)?;
-    if sent.is_empty() {
+    let transfers = sent
+        .values()
+        .filter(|sent| sent.fate != Fate::Forgotten)
+        .count();
+    let last = sent.into_iter().next_back();
+    let Some((number, last)) = last.filter(|_| transfers > 0) else {
+        let all = storage.read(Reader::sent)?.into_iter();
+        let known = all.filter(|(_, sent)| sent.values().any(|sent| sent.fate != Fate::Forgotten));
         return Err(MediaError::UnknownDestination {
             destination: destination.clone(),
-            known: storage.read(Reader::sent)?.into_keys().collect(),
+            known: known.map(|(name, _)| name).collect(),
         });
-    }
-    storage.write(|writer| writer.remove_destination(destination))?;
-    Ok(sent.len())
+    };
+    let forgotten = SentRecord {
+        fate: Fate::Forgotten,
+        builds_on: None,
+        names: Vec::new(),
+        manifests: Vec::new(),
+        kept: BTreeMap::new(),
+        ..last
+    };
+    storage.write(|writer| {
+        writer.remove_sent_before(destination, number)?;
+        writer.put_sent(destination, number, &forgotten)
+    })?;
+    Ok(transfers)
 }
 
 /// All transfers that were sent, and those that were imported.
 pub fn history(storage: &Storage) -> Result<History, StoreError> {
-    storage.read(|reader| Ok((reader.sent()?, reader.imported()?)))
+    storage.read(|reader| {
+        let mut sent = reader.sent()?;
+        for transfers in sent.values_mut() {
+            transfers.retain(|_, sent| sent.fate != Fate::Forgotten);
+        }
+        let mut imported = BTreeMap::new();
+        for (name, record) in reader.imported()? {
+            let is_base = reader.is_base(&record)?;
+            imported.insert(name, (record, is_base));
+        }
+        Ok((sent, imported))
+    })
 }
 
+/// Of the imported ones, whether later transfers can build on them: only these are confirmed.
 pub type History = (
     BTreeMap<DestinationName, SentTransfers>,
-    BTreeMap<(ExporterId, u64), ImportedRecord>,
+    BTreeMap<(ExporterId, u64), (ImportedRecord, bool)>,
 );
 
 fn put(

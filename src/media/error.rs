@@ -25,7 +25,7 @@ use crate::trust::KeyError;
 pub enum MediaError {
     #[error("{} is not a directory", path.display())]
     NotADirectory { path: PathBuf },
-    #[error("{}: is in the storage or a published tree", path.display())]
+    #[error("{}: is in the storage, a published tree or another transfer", path.display())]
     InsideStorage { path: PathBuf },
     #[error("{}", no_snapshot(name, known))]
     NoSnapshot {
@@ -54,10 +54,16 @@ pub enum MediaError {
     },
     #[error(
         "{}: not enough space: {} needed, {} free",
-        path.display(), needed.0, free.0
+        path.display(), needed, free
     )]
     Space {
         path: PathBuf,
+        needed: Bytes,
+        free: Bytes,
+    },
+    #[error("pool {}: not enough space: {needed} needed, {free} free", pool.display())]
+    PoolSpace {
+        pool: PathBuf,
         needed: Bytes,
         free: Bytes,
     },
@@ -76,8 +82,6 @@ pub enum MediaError {
         destination: DestinationName,
         here: DestinationName,
     },
-    #[error("{}: its manifest is that of {found}", folder.display())]
-    RenamedFolder { folder: PathBuf, found: String },
     #[error("{}: another transfer {number} of this exporter was imported before", folder.display())]
     OtherContent { folder: PathBuf, number: u64 },
     #[error("{}", gap(*number, *base, *is_known, *missing))]
@@ -250,14 +254,13 @@ impl MediaError {
             | Self::ReceiptOfOther { .. }
             | Self::ReceiptOfOtherDestination { .. }
             | Self::OtherDestination { .. }
-            | Self::RenamedFolder { .. }
             | Self::OtherContent { .. } => Exit::Refused,
             Self::NotADirectory { .. }
             | Self::PoolDamaged { .. }
             | Self::ReadBack { .. }
             | Self::KeyringMissing { .. }
             | Self::Gap { .. } => Exit::Damaged,
-            Self::Space { .. } | Self::Signing(_) => Exit::Other,
+            Self::Space { .. } | Self::PoolSpace { .. } | Self::Signing(_) => Exit::Other,
             Self::Busy { .. } => Exit::Busy,
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Root { source, .. } => source.exit(),

@@ -319,7 +319,14 @@ fn reject_storage(request: &ExportRequest<'_>, medium: &Path) -> Result<(), Medi
     let mut inside = [&places.pool_path, &places.cache_path]
         .into_iter()
         .chain(trees.keys());
-    if medium == places.base_path || inside.any(|place| medium.starts_with(place)) {
+    let mut parents = medium
+        .ancestors()
+        .filter_map(|path| path.file_name()?.to_str());
+    let is_in_transfer = parents.any(|name| TransferName::of_folder(name).is_some());
+    if is_in_transfer
+        || medium.starts_with(&places.base_path)
+        || inside.any(|place| medium.starts_with(place))
+    {
         let path = medium.to_owned();
         return Err(MediaError::InsideStorage { path });
     }

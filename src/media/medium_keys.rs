@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::MediaError;
 use super::import::trusted_keys;
 use crate::config::Config;
-use crate::digest::{ObjectId, ObjectRef};
+use crate::digest::ObjectRef;
 use crate::names::RepoId;
 use crate::openpgp::Keyring;
 use crate::storage::Storage;
@@ -23,10 +23,20 @@ pub fn keys_of_medium(
     let here = here.ok_or(MediaError::NoDestination)?;
     let trusted = trusted_keys(config)?;
     let mut newest: Option<(i64, Keyring)> = None;
+    let mut failed = None;
     for folder in Folder::find(medium)? {
-        let packed = PackedManifest::read(&folder)?;
-        let manifest = packed.verified(&trusted)?;
-        let contents = Contents::read(&manifest, &mut |_, _| {})?;
+        // Another transfer may be broken.
+        let open = || {
+            let packed = PackedManifest::read(&folder)?;
+            Contents::read(&packed.verified(&trusted)?, &mut |_, _| {})
+        };
+        let contents = match open() {
+            Ok(contents) => contents,
+            Err(error) => {
+                failed = Some(error);
+                continue;
+            }
+        };
         let header = &contents.header;
         let Some(carried) = header.repositories.get(repository) else {
             continue;
@@ -40,13 +50,10 @@ pub fn keys_of_medium(
         let mut keyring = Keyring::default();
         for object in carried.states().filter_map(|state| state.keyring) {
             let bytes = match sizes.get(&object) {
-                Some(size) => read(
-                    &folder,
-                    ObjectRef {
-                        object,
-                        size: *size,
-                    },
-                ),
+                Some(size) => folder.read_small(ObjectRef {
+                    object,
+                    size: *size,
+                }),
                 None => storage.pool.read_small(object)?,
             };
             let bytes = bytes.ok_or(MediaError::KeyringMissing { object })?;
@@ -58,23 +65,12 @@ pub fn keys_of_medium(
     }
     let keyring = newest.map(|(_, keyring)| keyring).unwrap_or_default();
     if keyring.fingerprints().is_empty() {
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
         return Err(MediaError::NoKeysOnMedium {
             repository: repository.clone(),
         });
     }
     Ok(keyring)
-}
-
-/// The bytes of a carried object; `None` if it is missing or damaged.
-fn read(folder: &Folder, content: ObjectRef) -> Option<Vec<u8>> {
-    if content.size > crate::pool::SMALL_MAX {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    let read = folder.read_object::<MediaError>(content, &mut |part| {
-        bytes.extend_from_slice(part);
-        Ok(())
-    });
-    let is_good = matches!(read, Ok(Ok(()))) && ObjectId::of(&bytes) == content.object;
-    is_good.then_some(bytes)
 }

@@ -10,7 +10,6 @@ use crate::names::{DestinationName, ExporterId};
 use crate::openpgp::{Keyring, SigningKey, Trusted};
 use crate::regular_file;
 use crate::storage::Storage;
-use crate::store::Reader;
 use crate::time::now;
 use crate::transfer::receipt::{Arrival, Receipt, ReceiptEntry, TRANSFERS_THAT_FIT};
 
@@ -23,7 +22,18 @@ pub fn receipt_of_imports(
     storage: &Storage,
     exporter: &ExporterId,
 ) -> Result<Option<Receipt>, MediaError> {
-    let imported = storage.read(Reader::imported)?;
+    let imported = storage.read(|reader| {
+        let mut imported = reader.imported()?.into_iter().collect::<Vec<_>>();
+        let mut failed = Ok(());
+        imported.retain(|(_, record)| match reader.is_base(record) {
+            Ok(is_base) => is_base,
+            Err(error) => {
+                failed = Err(error);
+                false
+            }
+        });
+        failed.map(|()| imported)
+    })?;
     let mut newest = imported
         .into_iter()
         .rev()

@@ -160,6 +160,8 @@ pub struct ImportedRepositoryResult {
     pub latest: Option<&'static str>,
     pub accepted_keys: Vec<String>,
     pub published: Vec<PublishedTree>,
+    /// False if it was refused.
+    pub imported: bool,
     pub errors: Vec<String>,
 }
 
@@ -230,6 +232,7 @@ impl ImportedRepositoryResult {
                 LatestOutcome::OtherOrigin => "other_origin",
             }),
             accepted_keys: imported.accepted_keys.clone(),
+            imported: imported.refused.is_none(),
             published: trees.cloned().map(PublishedTree::from).collect(),
             errors: refused
                 .chain(unpublished.map(ToString::to_string))
@@ -451,14 +454,15 @@ pub struct ArrivedTransfer {
     pub imported_at: Timestamp,
     pub signed_by: Vec<String>,
     pub states: Vec<String>,
-    pub confirmation_code: String,
+    /// `None` if an earlier transfer that it builds on was never imported.
+    pub confirmation_code: Option<String>,
     pub manifest_sha256: ObjectId,
 }
 
 impl TransferHistory {
     pub fn new(
         sent: &BTreeMap<DestinationName, SentTransfers>,
-        imported: &BTreeMap<(ExporterId, u64), ImportedRecord>,
+        imported: &BTreeMap<(ExporterId, u64), (ImportedRecord, bool)>,
     ) -> Self {
         let sent = sent.iter().flat_map(|(destination, transfers)| {
             transfers.iter().map(move |(number, record)| SentTransfer {
@@ -472,27 +476,29 @@ impl TransferHistory {
                 fate: match record.fate {
                     Fate::Pending => "pending",
                     Fate::Confirmed(_) => "confirmed",
-                    Fate::Lost(_) => "lost",
+                    Fate::Lost(_) | Fate::Forgotten => "lost",
                 },
                 manifest_sha256: record.digest,
             })
         });
-        let imported = imported.iter().map(|((exporter, number), record)| {
-            let (id, destination) = (exporter.as_str(), &record.destination);
-            let code = ConfirmationCode::of(id, destination, *number, &record.digest);
-            ArrivedTransfer {
-                exporter: exporter.clone(),
-                transfer: *number,
-                destination: destination.clone(),
-                builds_on: record.builds_on,
-                made_at: Timestamp(record.made_at),
-                imported_at: Timestamp(record.imported_at),
-                signed_by: record.signed_by.clone(),
-                states: record.names.clone(),
-                confirmation_code: code.to_string(),
-                manifest_sha256: record.digest,
-            }
-        });
+        let imported = imported
+            .iter()
+            .map(|((exporter, number), (record, is_base))| {
+                let (id, destination) = (exporter.as_str(), &record.destination);
+                let code = ConfirmationCode::of(id, destination, *number, &record.digest);
+                ArrivedTransfer {
+                    exporter: exporter.clone(),
+                    transfer: *number,
+                    destination: destination.clone(),
+                    builds_on: record.builds_on,
+                    made_at: Timestamp(record.made_at),
+                    imported_at: Timestamp(record.imported_at),
+                    signed_by: record.signed_by.clone(),
+                    states: record.names.clone(),
+                    confirmation_code: is_base.then(|| code.to_string()),
+                    manifest_sha256: record.digest,
+                }
+            });
         Self {
             exported: sent.collect(),
             imported: imported.collect(),

@@ -98,10 +98,26 @@ impl Reader {
         for ((exporter, number), record) in &imported {
             if last.get(exporter).is_some_and(|(base, _)| number >= base) {
                 let owner = TransferOwner::Imported(exporter.clone(), *number);
-                all.extend(record.kept.iter().map(|id| (owner.clone(), *id)));
+                for id in &record.kept {
+                    // It may be of a transfer that was never imported.
+                    if self.has_manifest(*id)? {
+                        all.push((owner.clone(), *id));
+                    }
+                }
             }
         }
         Ok(all)
+    }
+
+    /// Whether later transfers can build on an imported one: everything that it keeps is here, also
+    /// of the transfers before it.
+    pub fn is_base(&self, imported: &ImportedRecord) -> Transaction<bool> {
+        for id in &imported.kept {
+            if !self.has_manifest(*id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The manifests that later exports are compared with: their objects may be missing.
@@ -133,11 +149,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes all transfers to a destination.
-    pub fn remove_destination(&self, destination: &DestinationName) -> Transaction<()> {
+    /// Removes all transfers to a destination before this number.
+    pub fn remove_sent_before(
+        &self,
+        destination: &DestinationName,
+        number: u64,
+    ) -> Transaction<()> {
         let mut table = self.0.open_table(TRANSFER_TO_SENT)?;
         let name = destination.as_str();
-        table.retain_in((name, 0)..=(name, u64::MAX), |_, _| false)?;
+        table.retain_in((name, 0)..(name, number), |_, _| false)?;
         Ok(())
     }
 

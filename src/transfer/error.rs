@@ -47,6 +47,9 @@ pub enum TransferError {
     Malformed { folder: PathBuf, why: String },
     #[error("{}: the manifest changed while it was read", folder.display())]
     Changed { folder: PathBuf },
+    #[error("{}: its manifest is that of {found}", folder.display())]
+    Renamed { folder: PathBuf, found: String },
+    /// The name is escaped.
     #[error("{}: undeclared file {name}", folder.display())]
     Undeclared { folder: PathBuf, name: String },
     /// With the path.
@@ -79,6 +82,7 @@ impl TransferError {
             | Self::Unsigned { .. }
             | Self::NotAFile { .. }
             | Self::Changed { .. }
+            | Self::Renamed { .. }
             | Self::Undeclared { .. } => Exit::Refused,
             Self::NoTransfer { .. }
             | Self::Incomplete { .. }

@@ -12,11 +12,12 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::digest::{Algorithm, Hasher, ObjectId, ObjectRef};
+use crate::pool::SMALL_MAX;
 
 use super::error::{ObjectError, TransferError};
 use super::name::{
     INCOMPLETE, MANIFEST, OBJECTS, SIGNATURE, TransferName, fan_out, object_file,
-    parse_object_file, piece_sizes,
+    parse_object_file, piece_count, piece_sizes,
 };
 
 /// An open folder, which is not changed through this.
@@ -38,6 +39,12 @@ impl Folder {
     /// The transfers on a medium, by exporter and number. A folder of a transfer is also a medium
     /// of one.
     pub fn find(medium: &Path) -> Result<Vec<Self>, TransferError> {
+        let none = || TransferError::NoTransfer {
+            path: medium.to_owned(),
+        };
+        if !medium.is_dir() {
+            return Err(none());
+        }
         let directory =
             std::fs::canonicalize(medium).map_err(crate::regular_file::named(medium))?;
         let own = directory.file_name().and_then(|name| name.to_str());
@@ -59,8 +66,7 @@ impl Folder {
         }
         names.sort();
         if names.is_empty() {
-            let path = medium.to_owned();
-            return Err(TransferError::NoTransfer { path });
+            return Err(none());
         }
         let folders = names.into_iter().map(|name| Self::open(&directory, name));
         folders.collect()
@@ -173,6 +179,19 @@ impl Folder {
         }
     }
 
+    /// The bytes of a small object, such as a keyring; `None` if it is missing, damaged or large.
+    pub fn read_small(&self, content: ObjectRef) -> Option<Vec<u8>> {
+        if content.size > SMALL_MAX {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        let read = self.read_object::<std::convert::Infallible>(content, &mut |part| {
+            bytes.extend_from_slice(part);
+            Ok(())
+        });
+        matches!(read, Ok(Ok(()))).then_some(bytes)
+    }
+
     /// Fails if the folder has a file that the transfer does not declare. `carried` are the objects
     /// with their sizes, `allowed` the names of files that another program may have added.
     pub fn reject_undeclared(
@@ -182,7 +201,7 @@ impl Folder {
     ) -> Result<(), TransferError> {
         let undeclared = |name: String| TransferError::Undeclared {
             folder: self.path.clone(),
-            name,
+            name: crate::terminal::escape(&name).into_owned(),
         };
         let is_allowed = |name: &str| allowed.iter().any(|allowed| allowed == name);
         for (name, kind) in self.list(&self.handle, Path::new(""))? {
@@ -215,7 +234,7 @@ impl Folder {
                 let is_declared = || {
                     let (object, piece) = parse_object_file(&name)?;
                     let size = *carried.get(&object)?;
-                    let pieces = piece_sizes(size).map(|sizes| sizes.count() as u64);
+                    let pieces = piece_count(size);
                     let is_part = match (pieces, piece) {
                         (None, None) => true,
                         (Some(pieces), Some(piece)) => piece < pieces,

@@ -10,9 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::ObjectId;
 use crate::names::{DestinationName, ExporterId, RepoId, SnapshotName};
+use crate::pool::SMALL_MAX;
 use crate::store::records::{SnapshotRecord, StateRecord};
 
 use super::name::TransferName;
+
+const MADE_WITH_MAX: usize = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -136,6 +139,12 @@ impl Header {
     fn check(&self) -> Result<(), &'static str> {
         if self.number == 0 {
             return Err("number 0");
+        }
+        if self.made_with.len() > MADE_WITH_MAX {
+            return Err("the name of the program is too long");
+        }
+        if self.further.iter().any(|further| further.size > SMALL_MAX) {
+            return Err("an object that no chunk names is too large");
         }
         if self
             .builds_on

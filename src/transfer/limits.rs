@@ -12,6 +12,8 @@ pub const MANIFEST_MAX: u64 = 256 << 20;
 pub const CHUNK_MAX: u64 = 32 << 20;
 /// The largest window that the decoder allocates, as a power of two: 8 MiB.
 pub const WINDOW_LOG_MAX: u32 = 23;
+/// One object, in bytes: more than any file of a repository.
+pub const OBJECT_MAX: u64 = 1 << 44;
 /// The signature file, in bytes.
 pub const SIGNATURE_MAX: u64 = 1 << 20;
 

@@ -49,9 +49,15 @@ impl fmt::Display for TransferName {
     }
 }
 
+/// The number of parts of an object that is written in several files; `None` if it is one file.
+pub fn piece_count(size: u64) -> Option<u64> {
+    (size >= LARGE).then(|| size.div_ceil(PIECE))
+}
+
 /// The sizes of the parts of an object that is written in several files; `None` if it is one file.
 pub fn piece_sizes(size: u64) -> Option<impl Iterator<Item = u64>> {
-    (size >= LARGE).then(|| (0..size.div_ceil(PIECE)).map(move |n| (size - n * PIECE).min(PIECE)))
+    let pieces = piece_count(size)?;
+    Some((0..pieces).map(move |n| (size - n * PIECE).min(PIECE)))
 }
 
 /// A file that holds an object, or a part of it.

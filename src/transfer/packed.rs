@@ -146,7 +146,15 @@ impl<'f> OpenManifest<'_, 'f> {
             given: 0,
         });
         self.check_version(&mut blocks)?;
-        ManifestReader::new(folder, blocks)
+        let reader = ManifestReader::new(folder, blocks)?;
+        let found = reader.header.name();
+        if found != self.packed.folder.name {
+            return Err(TransferError::Renamed {
+                folder: folder.to_owned(),
+                found: found.to_string(),
+            });
+        }
+        Ok(reader)
     }
 
     fn check_version(&self, blocks: &mut BufReader<Blocks<'_>>) -> Result<(), TransferError> {

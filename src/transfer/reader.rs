@@ -9,7 +9,7 @@ use crate::manifest::{self, ChunkRef, Entry, Manifest, Totals};
 
 use super::error::TransferError;
 use super::header::Header;
-use super::limits::{CHUNK_MAX, HEADER_MAX, MANIFEST_MAX, OPEN_MAX, WINDOW_LOG_MAX};
+use super::limits::{CHUNK_MAX, HEADER_MAX, MANIFEST_MAX, OBJECT_MAX, OPEN_MAX, WINDOW_LOG_MAX};
 
 /// One part of a transfer, in the order of the stream.
 #[derive(Debug)]
@@ -164,6 +164,9 @@ impl<R: Read> ManifestReader<R> {
             .map_err(|_| ReadError::Malformed("a chunk cannot be decoded"))?;
         if Totals::of(&entries) != chunk.totals {
             return Err(ReadError::Malformed("the totals of a chunk are wrong"));
+        }
+        if entries.iter().any(|entry| entry.size > OBJECT_MAX) {
+            return Err(ReadError::Malformed("an object is too large"));
         }
         let mut objects = Vec::new();
         for entry in &entries {

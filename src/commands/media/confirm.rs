@@ -65,7 +65,9 @@ pub fn confirm(context: &Context<'_>, arguments: &MediaConfirm) -> Result<(), Er
     let storage = Storage::open(&context.config.storage, &requester)?;
     let path = Path::new(&arguments.proof);
     let destination = &arguments.destination;
-    let confirmed = if path.is_file() {
+    // Codes have no such characters.
+    let is_path = path.exists() || arguments.proof.contains(['/', '.']);
+    let confirmed = if is_path {
         let receipt = receipt::read(context.config, Some(destination), path)?;
         if receipt.destination != *destination {
             return Err(MediaError::ReceiptOfOtherDestination {

@@ -51,7 +51,10 @@ fn describe(history: &TransferHistory) -> String {
                 imported.exporter.to_string(),
                 imported.transfer.to_string(),
                 imported.imported_at.to_string(),
-                imported.confirmation_code.clone(),
+                imported
+                    .confirmation_code
+                    .clone()
+                    .unwrap_or_else(|| "-".to_owned()),
                 imported.states.join(", "),
             ]
         });

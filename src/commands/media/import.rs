@@ -15,6 +15,9 @@ use crate::terminal::escape;
 
 use super::confirm::write_beside;
 
+/// How many damaged objects the text lists; JSON has all of them.
+const DAMAGED_SHOWN: usize = 20;
+
 pub fn import(context: &Context<'_>, arguments: &MediaImport) -> Result<(), Error> {
     let requester = requester("media import", &arguments.waiting)?;
     let storage = Storage::open_to_import(context.config, &requester)?;
@@ -152,8 +155,11 @@ fn describe_transfer(imported: &ImportDetails, dry_run: bool) -> String {
             count(imported.objects_copied, "file"),
         );
     }
-    for damaged in &imported.damaged {
+    for damaged in imported.damaged.iter().take(DAMAGED_SHOWN) {
         text += &format!("  {}\n", escape(&damaged.what));
+    }
+    if let more @ 1.. = imported.damaged.len().saturating_sub(DAMAGED_SHOWN) {
+        text += &format!("  and {more} more\n");
     }
     for repository in &imported.repositories {
         text += &describe_repository(repository, dry_run);
@@ -166,7 +172,7 @@ fn describe_transfer(imported: &ImportDetails, dry_run: bool) -> String {
 
 fn describe_repository(repository: &ImportedRepositoryResult, dry_run: bool) -> String {
     let id = &repository.repository;
-    if !repository.errors.is_empty() && repository.published.is_empty() && !dry_run {
+    if !repository.imported && !dry_run {
         return format!("  {id}: not imported\n");
     }
     let mut text = format!("  {id}: {}", count(repository.packages, "package"));
@@ -195,6 +201,9 @@ fn describe_repository(repository: &ImportedRepositoryResult, dry_run: bool) -> 
     };
     for tree in &repository.published {
         text += &format!("    {}\n", describe_tree(tree).replace('\n', "\n    "));
+    }
+    if repository.published.is_empty() && !dry_run {
+        text += "    not published\n";
     }
     text
 }

@@ -4,9 +4,10 @@
 use super::refusal::{NotImported, Refusal};
 use super::request::MediumKeys;
 use crate::config::{Config, PackageCheck, Repository, RootCheck};
+use crate::digest::ObjectId;
+use crate::media::error::MediaError;
 use crate::names::RepoId;
 use crate::openpgp::Keyring;
-use crate::storage::Storage;
 use crate::store::records::StateRecord;
 use crate::{openpgp, trust};
 
@@ -38,13 +39,13 @@ pub fn of_definition(config: &Config, definition: &Repository) -> Result<Believe
 }
 
 /// The keys of a repository without a definition: those that were accepted before, otherwise the
-/// medium's, if a person accepts them.
+/// medium's, if a person accepts them. `read` returns the bytes of a keyring.
 pub fn of_medium(
-    storage: &Storage,
     config: &Config,
     id: &RepoId,
     states: &[&StateRecord],
     new: MediumKeys,
+    read: &dyn Fn(ObjectId) -> Result<Option<Vec<u8>>, MediaError>,
 ) -> Result<Believed, NotImported> {
     let believed = |keyring, is_new| Believed {
         keyring: Some(keyring),
@@ -60,12 +61,21 @@ pub fn of_medium(
     if let Some(pinned) = pinned {
         return Ok(believed(pinned, false));
     }
+    if states.is_empty() {
+        // Merges: their proof is the exporter's signature.
+        return Ok(Believed {
+            keyring: None,
+            root: RootCheck::Required,
+            packages: PackageCheck::Off,
+            is_new: false,
+        });
+    }
     let mut carried: Option<Keyring> = None;
     for state in states {
         let Some(object) = state.keyring else {
             return Err(Refusal::Unsigned.into());
         };
-        let Some(bytes) = storage.pool.read_small(object)? else {
+        let Some(bytes) = read(object)? else {
             return Err(Refusal::KeyringDamaged { object }.into());
         };
         match Keyring::parse(&bytes, "the keyring on the medium") {

@@ -1,4 +1,4 @@
-//! Copies the carried objects into the pool, hashed while they are copied.
+//! Copies the carried objects that are new here into the pool, hashed while they are copied.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
@@ -6,7 +6,6 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::scan::is_stored;
 use crate::digest::{ObjectId, ObjectRef};
 use crate::kill_points;
 use crate::media::error::MediaError;
@@ -32,32 +31,32 @@ pub fn copy_objects(
     storage: &Storage,
     progress: &Progress,
     folder: &Folder,
-    carried: &[ListedObject],
+    new: &[ListedObject],
 ) -> Result<Copied, MediaError> {
     let workers = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build();
     let workers = workers.map_err(io::Error::other)?;
-    let bytes = carried.iter().map(|object| object.content.size).sum();
-    let shown = progress.downloads("importing", carried.len() as u64, bytes);
+    let sizes = new.iter().map(|object| object.content.size);
+    let bytes = sizes.fold(0, u64::saturating_add);
+    let shown = progress.downloads("importing", new.len() as u64, bytes);
     let copied = Mutex::new(Copied::default());
     let result = workers.install(|| {
-        carried.par_iter().try_for_each(|object| {
+        new.par_iter().try_for_each(|object| {
             storage.interrupt.check()?;
             let content = object.content;
-            if !is_stored(storage, content)? {
-                kill_points::reach("import an object");
-                let outcome = copy(storage, folder, content)?;
-                let mut copied = lock(&copied);
-                match outcome {
-                    Ok(()) => {
-                        copied.objects += 1;
-                        copied.bytes += content.size;
-                    }
-                    Err(error) => {
-                        let damaged = (content.object, error);
-                        copied.damaged.insert(object.number, damaged);
-                    }
+            kill_points::reach("import an object");
+            let outcome = copy(storage, folder, content)?;
+            let mut copied = lock(&copied);
+            match outcome {
+                Ok(()) => {
+                    copied.objects += 1;
+                    copied.bytes = copied.bytes.saturating_add(content.size);
+                }
+                Err(error) => {
+                    let damaged = (content.object, error);
+                    copied.damaged.insert(object.number, damaged);
                 }
             }
+            drop(copied);
             shown.add(content.size);
             Ok::<_, MediaError>(())
         })

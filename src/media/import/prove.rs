@@ -45,7 +45,7 @@ pub fn prove_state(
     let mut state = candidate.state.clone();
     // The exporter's clock decides as of when keys are judged, but not freely.
     let root = state.date().unwrap_or(i64::MIN);
-    state.synced_at = state.synced_at.max(root).min(candidate.made_at);
+    state.synced_at = state.synced_at.min(candidate.made_at).max(root);
     let is_verified = believed.keyring.is_some() && believed.root != RootCheck::Off;
     if !is_verified {
         for root in &mut state.roots {
@@ -99,7 +99,6 @@ pub fn prove_state(
     }
     state.packages_signed_by.clear();
     if believed.packages == PackageCheck::Required
-        && candidate.merged_from.is_empty()
         && let Some(keyring) = &believed.keyring
     {
         let format = state.format.rules();
@@ -118,9 +117,10 @@ fn prove_signed_root(
 ) -> Result<(), NotImported> {
     let name = candidate.name.to_owned();
     let Some(root) = candidate.signed_root else {
-        let is_needed = state.regenerated;
+        // Nothing else proves a merge.
+        let is_needed = state.regenerated || !candidate.merged_from.is_empty();
         return if is_needed {
-            Err(Refusal::NoSignedRoot { name }.into())
+            Err(Refusal::NoSignedRoot { name, key: None }.into())
         } else {
             Ok(())
         };
@@ -132,7 +132,7 @@ fn prove_signed_root(
         (_, None) => true,
     };
     if !is_trusted {
-        return Err(Refusal::NoSignedRoot { name }.into());
+        return Err(Refusal::NoSignedRoot { name, key: None }.into());
     }
     let generated = GeneratedManifest {
         format: state.format.rules(),

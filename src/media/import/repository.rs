@@ -1,6 +1,6 @@
 //! One repository of a transfer: planned, proved, and ready to be named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::keys::{self, Believed};
 use super::order::{Order, newest_state, origin};
@@ -16,7 +16,7 @@ use crate::store::records::{
     StateRecord,
 };
 use crate::time::now;
-use crate::transfer::{CarriedRepository, Header, SignedRoot};
+use crate::transfer::{CarriedRepository, Folder, Header, SignedRoot};
 
 /// A repository that was proved and can be named.
 pub struct Proved {
@@ -49,6 +49,9 @@ impl Proved {
     }
 }
 
+/// This many chunks are read at once.
+const CHUNKS_AT_ONCE: usize = 256;
+
 /// The import of one repository.
 #[derive(Clone, Copy)]
 pub struct RepositoryImport<'a> {
@@ -59,6 +62,9 @@ pub struct RepositoryImport<'a> {
     pub order: Order<'a>,
     pub id: &'a RepoId,
     pub carried: &'a CarriedRepository,
+    pub folder: &'a Folder,
+    /// The sizes of the carried objects.
+    pub sizes: &'a HashMap<ObjectId, u64>,
 }
 
 impl RepositoryImport<'_> {
@@ -189,6 +195,30 @@ impl RepositoryImport<'_> {
         Ok(proved)
     }
 
+    /// Plans, and says whether the keys of the repository are known.
+    pub fn plan_with_keys(&self) -> Result<ImportedRepository, MediaError> {
+        let mut planned = self.plan()?;
+        if planned.refused.is_none() {
+            planned.refused = NotImported::split(self.believed())?.err();
+        }
+        Ok(planned)
+    }
+
+    /// The bytes of a keyring, which a plan has not copied yet. `None` if they are damaged.
+    fn keyring(&self, object: ObjectId) -> Result<Option<Vec<u8>>, MediaError> {
+        let stored = self.request.storage.pool.read_small(object)?;
+        let further = self.header.further.iter();
+        let size = further
+            .filter(|further| further.object == object)
+            .map(|further| further.size);
+        let size = size.chain(self.sizes.get(&object).copied()).next();
+        match (stored, size) {
+            (Some(bytes), _) => Ok(Some(bytes)),
+            (None, Some(size)) => Ok(self.folder.read_small(ObjectRef { object, size })),
+            (None, None) => Ok(None),
+        }
+    }
+
     fn believed(&self) -> Result<Believed, NotImported> {
         let (id, carried) = (self.id, self.carried);
         let config = self.request.config;
@@ -220,28 +250,33 @@ impl RepositoryImport<'_> {
             .into_iter()
             .filter(|state| !merged.contains(state))
             .collect();
-        keys::of_medium(self.request.storage, config, id, &states, new)
+        keys::of_medium(config, id, &states, new, &|object| self.keyring(object))
     }
 
     /// The number of objects of its manifests that are not in the pool.
     fn missing_objects(&self) -> Result<u64, MediaError> {
         let storage = self.request.storage;
-        let mut missing = 0;
+        let mut missing = HashSet::new();
         let mut entries = Vec::new();
         let mut manifests: Vec<ObjectId> = self.carried.manifests().collect();
         manifests.sort();
         manifests.dedup();
         for manifest in manifests {
             let chunks = storage.read(|reader| reader.manifest(manifest))?.chunks;
-            for chunk in chunks {
-                entries.extend(storage.read(|reader| reader.chunk(chunk.id))?);
+            for part in chunks.chunks(CHUNKS_AT_ONCE) {
+                storage.read(|reader| {
+                    for chunk in part {
+                        entries.extend(reader.chunk(chunk.id)?);
+                    }
+                    Ok(())
+                })?;
                 for entry in entries.drain(..) {
                     if storage.pool.size_of(entry.object)? != Some(entry.size) {
-                        missing += 1;
+                        missing.insert(entry.object);
                     }
                 }
             }
         }
-        Ok(missing)
+        Ok(missing.len() as u64)
     }
 }

@@ -1,23 +1,28 @@
 //! Reads the manifest of a transfer once: what is carried, and what the storage must have already.
+//!
+//! The database is asked for many objects at once: opening it takes longer than a look at a file.
 
 use std::collections::HashSet;
 
 use crate::digest::{ObjectId, ObjectRef};
 use crate::media::error::MediaError;
 use crate::storage::Storage;
-use crate::store::Reader;
 use crate::transfer::{Header, Item, ListedObject, OpenManifest};
+
+/// This many chunks are looked up at once: some thousand objects.
+const CHUNKS_AT_ONCE: usize = 256;
+const OBJECTS_AT_ONCE: usize = 4096;
 
 /// What a transfer needs and brings.
 pub struct Scan {
     pub header: Header,
     /// In the order of the object list.
     pub carried: Vec<ListedObject>,
+    /// Those of them that the storage does not have.
+    pub new: Vec<ListedObject>,
     /// Objects that are neither carried nor in the storage, and manifests and chunks that list
     /// unknown ones.
     pub missing: u64,
-    /// Bytes of the carried objects that the storage does not have.
-    pub new_bytes: u64,
 }
 
 impl Scan {
@@ -27,6 +32,8 @@ impl Scan {
         let mut needed = Needed {
             storage,
             checked: HashSet::new(),
+            chunks: Vec::new(),
+            objects: Vec::new(),
             missing: 0,
         };
         let mut carried = Vec::new();
@@ -58,19 +65,31 @@ impl Scan {
         for manifest in header.manifests.iter().filter(|manifest| !manifest.carried) {
             needed.manifest(manifest.id)?;
         }
-        let mut new_bytes = 0_u64;
-        for ListedObject { content, .. } in &carried {
-            // An object may be among what the base has and in a carried chunk.
-            if !is_stored(storage, *content)? {
-                new_bytes = new_bytes.saturating_add(content.size);
-            }
+        let missing = needed.finish()?;
+        let mut new = Vec::new();
+        for objects in carried.chunks(OBJECTS_AT_ONCE) {
+            // An object may be among what the base has, too.
+            let contents: Vec<ObjectRef> = objects.iter().map(|object| object.content).collect();
+            let stored = are_stored(storage, &contents)?;
+            let objects = objects.iter().zip(stored);
+            new.extend(
+                objects
+                    .filter(|(_, stored)| !stored)
+                    .map(|(object, _)| *object),
+            );
         }
         Ok(Self {
             header,
             carried,
-            missing: needed.missing,
-            new_bytes,
+            new,
+            missing,
         })
+    }
+
+    /// Bytes of the objects that the storage does not have.
+    pub fn new_bytes(&self) -> u64 {
+        let sizes = self.new.iter().map(|object| object.content.size);
+        sizes.fold(0, u64::saturating_add)
     }
 }
 
@@ -78,62 +97,94 @@ impl Scan {
 struct Needed<'a> {
     storage: &'a Storage,
     checked: HashSet<ObjectId>,
+    /// Not looked up yet.
+    chunks: Vec<ObjectId>,
+    objects: Vec<ObjectRef>,
     missing: u64,
 }
 
 impl Needed<'_> {
     fn manifest(&mut self, id: ObjectId) -> Result<(), MediaError> {
-        let read = |reader: &Reader| {
+        let manifest = self.storage.read(|reader| {
             if reader.has_manifest(id)? {
                 reader.manifest(id).map(Some)
             } else {
                 Ok(None)
             }
-        };
-        let Some(manifest) = self.storage.read(read)? else {
+        })?;
+        let Some(manifest) = manifest else {
             self.missing += 1;
             return Ok(());
         };
-        manifest
-            .chunks
-            .iter()
-            .try_for_each(|chunk| self.chunk(chunk.id))
+        let mut chunks = manifest.chunks.iter();
+        chunks.try_for_each(|chunk| self.chunk(chunk.id))
     }
 
     fn chunk(&mut self, id: ObjectId) -> Result<(), MediaError> {
-        let read = |reader: &Reader| {
-            if reader.has_chunk(id)? {
-                reader.chunk(id).map(Some)
-            } else {
-                Ok(None)
-            }
-        };
-        let Some(entries) = self.storage.read(read)? else {
-            self.missing += 1;
-            return Ok(());
-        };
-        entries
-            .iter()
-            .try_for_each(|entry| self.object(entry.content()))
-    }
-
-    fn object(&mut self, content: ObjectRef) -> Result<(), MediaError> {
-        if self.checked.insert(content.object) && !is_stored(self.storage, content)? {
-            self.missing += 1;
+        self.chunks.push(id);
+        if self.chunks.len() == CHUNKS_AT_ONCE {
+            self.look_up_chunks()?;
         }
         Ok(())
     }
+
+    fn object(&mut self, content: ObjectRef) -> Result<(), MediaError> {
+        if self.checked.insert(content.object) {
+            self.objects.push(content);
+        }
+        if self.objects.len() >= OBJECTS_AT_ONCE {
+            self.look_up_objects()?;
+        }
+        Ok(())
+    }
+
+    fn look_up_chunks(&mut self) -> Result<(), MediaError> {
+        let chunks = std::mem::take(&mut self.chunks);
+        let (known, missing) = self.storage.read(|reader| {
+            let (mut known, mut missing) = (Vec::new(), 0);
+            for chunk in chunks {
+                if reader.has_chunk(chunk)? {
+                    let entries = reader.chunk(chunk)?;
+                    known.extend(entries.iter().map(crate::manifest::Entry::content));
+                } else {
+                    missing += 1;
+                }
+            }
+            Ok((known, missing))
+        })?;
+        self.missing += missing;
+        known
+            .into_iter()
+            .try_for_each(|content| self.object(content))
+    }
+
+    fn look_up_objects(&mut self) -> Result<(), MediaError> {
+        let objects = std::mem::take(&mut self.objects);
+        let stored = are_stored(self.storage, &objects)?;
+        self.missing += stored.into_iter().filter(|stored| !stored).count() as u64;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64, MediaError> {
+        self.look_up_chunks()?;
+        self.look_up_objects()?;
+        Ok(self.missing)
+    }
 }
 
-/// Whether the storage has an object. One that the database does not know is hashed: it may be
+/// Whether the storage has these objects. One that the database does not know is hashed: it may be
 /// incomplete after a power failure.
-pub fn is_stored(storage: &Storage, content: ObjectRef) -> Result<bool, MediaError> {
-    let is_known = storage
-        .read(|reader| reader.object(content.object))?
-        .is_some();
-    Ok(if is_known {
-        storage.pool.size_of(content.object)? == Some(content.size)
-    } else {
-        storage.pool.adopt(content.object)? == Some(content)
-    })
+fn are_stored(storage: &Storage, contents: &[ObjectRef]) -> Result<Vec<bool>, MediaError> {
+    let known: Vec<bool> = storage.read(|reader| {
+        let known = contents.iter().map(|content| reader.object(content.object));
+        known.map(|record| Ok(record?.is_some())).collect()
+    })?;
+    let stored = contents.iter().zip(known).map(|(content, is_known)| {
+        Ok(if is_known {
+            storage.pool.size_of(content.object)? == Some(content.size)
+        } else {
+            storage.pool.adopt(content.object)? == Some(*content)
+        })
+    });
+    stored.collect()
 }

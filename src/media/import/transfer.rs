@@ -1,6 +1,6 @@
 //! Imports the transfers of a medium, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::objects::{Copied, copy_objects};
@@ -22,10 +22,12 @@ use crate::openpgp::Keyring;
 use crate::publish::Outcome;
 use crate::regular_file;
 use crate::store::Reader;
-use crate::store::records::{ImportedRecord, ObjectRecord};
+use crate::store::records::{ImportedRecord, ObjectRecord, StateRecord};
 use crate::time::now;
 use crate::transfer::code::ConfirmationCode;
-use crate::transfer::{Folder, Header, Item, OpenManifest, PackedManifest, TransferError};
+use crate::transfer::{
+    CarriedRepository, Folder, Header, Item, OpenManifest, PackedManifest, TransferError,
+};
 use crate::trust;
 
 /// Imports all transfers of a medium that are for this host, by exporter and number.
@@ -107,7 +109,7 @@ impl TransferImport<'_> {
         let packed = PackedManifest::read(self.folder)?;
         let manifest = self.open(&packed)?;
         let header = manifest.reader()?.header;
-        self.check_identity(&header)?;
+        self.check_destination(&header)?;
         let imported = self.request.storage.read(Reader::imported)?;
         let exporter = &header.exporter;
         let known = imported.get(&(exporter.clone(), header.number));
@@ -134,7 +136,7 @@ impl TransferImport<'_> {
             bytes: 0,
             copied: Copied::default(),
             repositories: BTreeMap::new(),
-            code: known.map(|_| code(&header, manifest.digest())),
+            code: None,
             warnings: clock_warning(&header),
         };
         let last = imported
@@ -148,6 +150,9 @@ impl TransferImport<'_> {
             last,
             current: self.request.current,
         };
+        if let Some(known) = known {
+            self.set_code(known, &header, &mut result)?;
+        }
         if result.is_known {
             if self.request.extent == Extent::Import {
                 self.publish_known(&header, order, &mut result)?;
@@ -156,29 +161,26 @@ impl TransferImport<'_> {
         }
         let scan = Scan::read(self.request.storage, &manifest)?;
         let sizes = scan.carried.iter().map(|object| object.content);
-        let sizes = sizes
+        let sizes: HashMap<ObjectId, u64> = sizes
             .map(|content| (content.object, content.size))
             .collect();
         self.folder
             .reject_undeclared(&sizes, self.request.allowed)?;
         result.objects = scan.carried.len() as u64;
-        result.bytes = scan.carried.iter().map(|object| object.content.size).sum();
+        result.bytes = sizes
+            .values()
+            .fold(0, |sum: u64, size| sum.saturating_add(*size));
         Self::reject_gap(&scan, &imported)?;
         self.reject_full(&scan)?;
         if self.request.extent == Extent::Plan {
-            for repository in self.repositories(&header, order) {
-                let planned = repository.plan()?;
+            for repository in self.repositories(&header, order, &sizes) {
+                let planned = repository.plan_with_keys()?;
                 result.repositories.insert(repository.id.clone(), planned);
             }
             return Ok(result);
         }
         let request = self.request;
-        result.copied = copy_objects(
-            request.storage,
-            request.progress,
-            self.folder,
-            &scan.carried,
-        )?;
+        result.copied = copy_objects(request.storage, request.progress, self.folder, &scan.new)?;
         request.storage.pool.flush()?;
         self.store_manifests(&manifest, &result.copied)?;
         self.import_repositories(&header, order, &manifest, &mut result)?;
@@ -200,7 +202,8 @@ impl TransferImport<'_> {
         order: Order<'_>,
         result: &mut ImportedTransfer,
     ) -> Result<(), MediaError> {
-        for repository in self.repositories(header, order) {
+        let sizes = HashMap::new();
+        for repository in self.repositories(header, order, &sizes) {
             let mut known = repository.plan()?;
             // Deleted snapshots stay deleted.
             known.created.clear();
@@ -226,6 +229,7 @@ impl TransferImport<'_> {
         &'h self,
         header: &'h Header,
         order: Order<'h>,
+        sizes: &'h HashMap<ObjectId, u64>,
     ) -> impl Iterator<Item = RepositoryImport<'h>> {
         let repositories = header.repositories.iter();
         repositories.map(move |(id, carried)| RepositoryImport {
@@ -235,6 +239,8 @@ impl TransferImport<'_> {
             order,
             id,
             carried,
+            folder: self.folder,
+            sizes,
         })
     }
 
@@ -248,21 +254,14 @@ impl TransferImport<'_> {
         Ok(packed.verified(self.trusted)?)
     }
 
-    /// The folder must be what the manifest says, and for this host.
-    fn check_identity(&self, header: &Header) -> Result<(), MediaError> {
-        let folder = || self.folder.path().to_owned();
+    /// It must be for this host.
+    fn check_destination(&self, header: &Header) -> Result<(), MediaError> {
         if header.destination != *self.here {
             return Err(MediaError::OtherDestination {
-                folder: folder(),
+                folder: self.folder.path().to_owned(),
                 number: header.number,
                 destination: header.destination.clone(),
                 here: self.here.clone(),
-            });
-        }
-        if header.name() != self.folder.name {
-            return Err(MediaError::RenamedFolder {
-                folder: folder(),
-                found: header.name().to_string(),
             });
         }
         Ok(())
@@ -291,10 +290,11 @@ impl TransferImport<'_> {
     fn reject_full(&self, scan: &Scan) -> Result<(), MediaError> {
         let pool = &self.request.storage.pool;
         let free = pool.free_bytes()?;
-        if scan.new_bytes > free {
-            return Err(MediaError::Space {
-                path: pool.root().to_owned(),
-                needed: Bytes(scan.new_bytes),
+        let needed = scan.new_bytes();
+        if needed > free {
+            return Err(MediaError::PoolSpace {
+                pool: pool.root().to_owned(),
+                needed: Bytes(needed),
                 free: Bytes(free),
             });
         }
@@ -360,7 +360,8 @@ impl TransferImport<'_> {
     ) -> Result<(), MediaError> {
         let storage = self.request.storage;
         let mut proved = Vec::new();
-        for repository in self.repositories(header, order) {
+        let sizes = HashMap::new();
+        for repository in self.repositories(header, order, &sizes) {
             storage.interrupt.check()?;
             let mut imported = ImportedRepository::default();
             let id = repository.id;
@@ -409,7 +410,26 @@ impl TransferImport<'_> {
             Ok(())
         })?;
         if is_complete {
-            result.code = Some(code(header, manifest.digest()));
+            self.set_code(&record, header, result)?;
+        }
+        Ok(())
+    }
+
+    /// A transfer whose base was never imported can be complete, but nothing can build on it.
+    fn set_code(
+        &self,
+        record: &ImportedRecord,
+        header: &Header,
+        result: &mut ImportedTransfer,
+    ) -> Result<(), MediaError> {
+        if self.request.storage.read(|reader| reader.is_base(record))? {
+            result.code = Some(code(header, record.digest));
+        } else if let Some(base) = record.builds_on {
+            result.warnings.push(format!(
+                "transfer {} cannot be confirmed yet: it builds on {base}, and a transfer before it \
+                 was never imported",
+                header.number
+            ));
         }
         Ok(())
     }
@@ -436,12 +456,24 @@ fn code(header: &Header, digest: ObjectId) -> String {
 /// A clock that is wrong is no reason to refuse a medium.
 fn clock_warning(header: &Header) -> Vec<String> {
     const DAY: i64 = 24 * 3600;
-    if header.made_at <= now().saturating_add(DAY) {
-        return Vec::new();
+    let made_at = crate::time::rfc3339(header.made_at);
+    let mut warnings = Vec::new();
+    if header.made_at > now().saturating_add(DAY) {
+        warnings.push(format!(
+            "transfer {} was made in the future ({made_at}): check the clocks",
+            header.number
+        ));
     }
-    vec![format!(
-        "transfer {} was made in the future ({}): check the clocks",
-        header.number,
-        crate::time::rfc3339(header.made_at)
-    )]
+    let states = header
+        .repositories
+        .values()
+        .flat_map(CarriedRepository::states);
+    let newest = states.filter_map(StateRecord::date).max();
+    if newest.is_some_and(|newest| newest > header.made_at.saturating_add(DAY)) {
+        warnings.push(format!(
+            "transfer {} was made before its metadata ({made_at}): check the clock of the exporter",
+            header.number
+        ));
+    }
+    warnings
 }

@@ -40,6 +40,9 @@ pub enum Fate {
     Confirmed(i64),
     /// It will not arrive.
     Lost(i64),
+    /// The destination was forgotten. Only the number is kept: another transfer with it would be
+    /// taken for this one.
+    Forgotten,
 }
 
 impl SentRecord {
@@ -47,8 +50,9 @@ impl SentRecord {
         matches!(self.fate, Fate::Confirmed(_))
     }
 
+    /// Whether nothing may build on it.
     pub fn is_lost(&self) -> bool {
-        matches!(self.fate, Fate::Lost(_))
+        matches!(self.fate, Fate::Lost(_) | Fate::Forgotten)
     }
 
     pub fn is_pending(&self) -> bool {

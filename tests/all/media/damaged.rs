@@ -218,6 +218,9 @@ fn other_formats_and_folders() {
     gap.import(&[])
         .exits(4)
         .mentions("its manifest is that of chantal-");
+    verify(&gap)
+        .exits(4)
+        .mentions("its manifest is that of chantal-");
     fs::rename(&renamed, &folder).unwrap();
     gap.imported(&[]);
     gap.import_fails(
@@ -226,4 +229,36 @@ fn other_formats_and_folders() {
         "error: MEDIUM: no transfer was found here\n\
          hint: is the medium mounted? a transfer is a folder whose name begins with `chantal-`\n",
     );
+}
+
+#[test]
+fn names_on_a_medium_do_not_reach_the_terminal_as_they_are() {
+    let (gap, folder) = exported();
+    fs::write(folder.join("a\ntransfer 1: all verified\u{1b}[2J"), "x").unwrap();
+    let output = verify(&gap).exits(4);
+    assert!(
+        output
+            .stderr
+            .contains("undeclared file a\\ntransfer 1: all verified\\u{1b}[2J\n"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn a_transfer_is_not_written_into_another() {
+    let (gap, folder) = exported();
+    for inside in [folder.clone(), gap.outside.chantal.data()] {
+        let to = inside.to_str().unwrap();
+        let export = ["media", "export", "--to", to, "--for", "plant-a", "--all"];
+        let output = gap.outside.run(&export).exits(2);
+        assert!(
+            output
+                .stderr
+                .contains(": is in the storage, a published tree or another transfer"),
+            "{}",
+            output.stderr
+        );
+    }
+    gap.imported(&[]);
 }

@@ -3,6 +3,8 @@
 use std::fs;
 
 use super::{Gap, LATEST};
+use crate::kit::chantal::Repository;
+use crate::kit::mirror::beside;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Package, Upstream};
 
@@ -178,4 +180,56 @@ fn another_transfer_with_the_same_number() {
         "error: MEDIUM/TRANSFER-1: another transfer 1 of this exporter was imported before\n\
          hint: the exporter's database was restored from a backup: export again there\n",
     );
+}
+
+/// A transfer can lack nothing although the one before it never arrived.
+#[test]
+fn nothing_builds_on_a_transfer_whose_base_never_arrived() {
+    let mut gap = Gap::new(Upstream::rpm());
+    let other = Upstream::rpm().package(Package::new("third", "1.0-1"));
+    let (_built, _server) = beside(&gap.outside.chantal, "s", &other, |repository| repository);
+    let sync = ["repo", "sync", "--repo-id", "s"];
+    gap.outside.run(&sync).succeeds();
+    gap.inside.repository(&Repository::of("s", &other, "media"));
+    gap.exported(&["--all"]);
+    gap.imported(&[]);
+    gap.confirm(1);
+    gap.next_day("2.0-1");
+    gap.exported(&LATEST);
+    let (aside, folder) = take(&gap, 2);
+    gap.outside.snapshot("monday");
+    gap.exported(&["--repo-id", "s", "--base-last", "1"]);
+    let imported = gap.imported(&[]);
+    let transfer = imported["transfers"].as_array().unwrap().last().unwrap();
+    assert_eq!(transfer["confirmation_code"], serde_json::Value::Null);
+    assert!(
+        transfer["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("transfer 3 cannot be confirmed yet: it builds on 2"),
+        "{transfer}"
+    );
+    for command in [&["db", "cleanup"][..], &["db", "stats"], &["db", "check"]] {
+        gap.inside.run(command).succeeds();
+    }
+    copy(&aside, &folder);
+    gap.imported(&[]);
+    gap.confirm(3);
+    gap.is_published();
+}
+
+#[test]
+fn numbers_continue_after_a_destination_was_forgotten() {
+    let mut gap = Gap::new(Upstream::rpm());
+    gap.exported(&LATEST);
+    gap.imported(&[]);
+    gap.outside.run(&["media", "forget", "plant-a"]).succeeds();
+    let history = gap.outside.run(&["media", "history"]).succeeds();
+    history.says("no transfers\n");
+    gap.next_day("2.0-1");
+    let exported = gap.exported(&LATEST);
+    assert_eq!(exported["transfer"], 2);
+    assert_eq!(exported["builds_on"], serde_json::Value::Null);
+    gap.imported(&[]);
+    gap.is_published();
 }

@@ -146,6 +146,8 @@ fn a_repository_without_a_definition() {
             "{}",
             output.stderr
         );
+        // A plan says so, too.
+        gap.import(&["--dry-run"]).exits(4).mentions(&fingerprint);
         let imported = gap.imported(&["--accept-keys"]);
         let repository = &imported["transfers"][0]["repositories"][0];
         assert_eq!(repository["accepted_keys"][0], fingerprint);
@@ -222,6 +224,13 @@ fn a_merge_is_signed_by_the_exporter() {
     gap.outside.run(&publish).exits(0);
     Tree::read(&to).assert_same(&Tree::read(&outside));
     gap.inside.run(&["db", "check"]).succeeds();
+    // Without a definition inside, it is the exporter's signature that counts.
+    let other = Gap::new(Upstream::rpm());
+    fs::remove_file(other.inside.config().join("repos.d/r.yaml")).unwrap();
+    other.outside.snapshot("one");
+    other.outside.run(&merge).exits(0);
+    other.exported(&["--snapshot", "merged"]);
+    other.imported(&[]);
 }
 
 #[test]
