@@ -17,7 +17,7 @@ const SIZE: usize = 100_000;
 /// The packages of a generation; half of them change from one to the next.
 fn packages(generation: usize) -> Vec<Package> {
     let package = |number: usize| {
-        let version = (generation + number) / 2 + 1;
+        let version = usize::midpoint(generation, number) + 1;
         let body = format!("body {number} of version {version}\n");
         let body = body.repeat(SIZE / body.len());
         Package::new(&format!("p{number:03}"), &format!("{version}.0-1")).raw(body.as_bytes())
@@ -112,7 +112,7 @@ fn a_hundred_kills_of_exports() {
             kept += exported["resumed_objects"].as_u64().unwrap();
             let folder = transfer_folder(&medium).unwrap();
             gap.verify(&medium).succeeds().mentions(": all verified\n");
-            if killer.killed % 3 == 0 {
+            if killer.killed.is_multiple_of(3) {
                 let imported = gap.import(&medium);
                 gap.is_current();
                 gap.confirm(&imported);
