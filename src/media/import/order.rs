@@ -1,9 +1,11 @@
 //! Which imported states become the current ones of their repositories: media can arrive in any
 //! order, and the storage can have states of other origin.
 
+use std::collections::BTreeMap;
+
 use super::request::{CurrentState, LatestOutcome};
 use crate::digest::ObjectId;
-use crate::names::ExporterId;
+use crate::names::{ExporterId, RepoId};
 use crate::store::records::{RepositoryRecord, StateRecord};
 use crate::transfer::{CarriedRepository, CarriedState};
 
@@ -39,14 +41,19 @@ pub fn newest_state(carried: &CarriedRepository) -> Option<CarriedState> {
 pub struct Order<'a> {
     pub exporter: &'a ExporterId,
     pub number: u64,
-    /// The last transfer of the exporter that was imported.
-    pub last: Option<u64>,
+    /// The last transfers of the exporter that were imported, by repository.
+    pub last: &'a BTreeMap<RepoId, u64>,
     pub current: CurrentState,
 }
 
 impl Order<'_> {
     /// Whether a state becomes the current one.
-    pub fn judge(&self, current: Option<&RepositoryRecord>, state: &StateRecord) -> LatestOutcome {
+    pub fn judge(
+        &self,
+        id: &RepoId,
+        current: Option<&RepositoryRecord>,
+        state: &StateRecord,
+    ) -> LatestOutcome {
         let Some(current) = current else {
             return LatestOutcome::Replaced;
         };
@@ -59,7 +66,7 @@ impl Order<'_> {
         if current.origin != origin(self.exporter) {
             return LatestOutcome::OtherOrigin;
         }
-        if self.last.is_some_and(|last| last > self.number) {
+        if self.last.get(id).is_some_and(|last| *last > self.number) {
             return LatestOutcome::OlderTransfer;
         }
         match (current.state.date(), state.date()) {

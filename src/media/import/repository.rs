@@ -91,7 +91,7 @@ impl RepositoryImport<'_> {
             }
         }
         if let Some(newest) = newest_state(carried) {
-            let outcome = order.judge(current.as_ref(), &newest.state);
+            let outcome = order.judge(id, current.as_ref(), &newest.state);
             if outcome == LatestOutcome::OtherOrigin {
                 planned.refused = Some(Refusal::OtherOrigin);
             }

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::digest::{ObjectId, ObjectRef};
 use crate::kill_points;
 use crate::media::error::{Bytes, MediaError};
-use crate::names::{DestinationName, ExporterId, SnapshotName};
+use crate::names::{DestinationName, ExporterId, RepoId, SnapshotName};
 use crate::openpgp::Keyring;
 use crate::publish::Outcome;
 use crate::regular_file;
@@ -139,15 +139,11 @@ impl TransferImport<'_> {
             code: None,
             warnings: clock_warning(&header),
         };
-        let last = imported
-            .keys()
-            .filter(|(other, _)| other == exporter)
-            .map(|(_, number)| *number)
-            .max();
+        let last = last_transfers(&imported, exporter);
         let order = Order {
             exporter,
             number: header.number,
-            last,
+            last: &last,
             current: self.request.current,
         };
         if let Some(known) = known {
@@ -445,6 +441,25 @@ fn state_names(header: &Header) -> Vec<String> {
         names.extend(carried.snapshots.keys().map(|name| format!("{id}/{name}")));
     }
     names
+}
+
+/// The last imported transfer of each repository.
+fn last_transfers(
+    imported: &BTreeMap<(ExporterId, u64), ImportedRecord>,
+    exporter: &ExporterId,
+) -> BTreeMap<RepoId, u64> {
+    let mut last = BTreeMap::new();
+    let own = imported.iter().filter(|((other, _), _)| other == exporter);
+    for ((_, number), record) in own {
+        for name in &record.names {
+            let id = name
+                .split_once('/')
+                .and_then(|(id, _)| RepoId::parse(id).ok());
+            // In the order of their numbers.
+            last.extend(id.map(|id| (id, *number)));
+        }
+    }
+    last
 }
 
 /// What confirms the transfer outside.
