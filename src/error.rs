@@ -389,6 +389,7 @@ fn request_hint(error: &RequestError) -> Option<String> {
         RequestError::NoLatestPath { .. }
         | RequestError::NoSnapshotsPath { .. }
         | RequestError::UnusableDefinition { .. }
+        | RequestError::Conflict { .. }
         | RequestError::Overlap { .. }
         | RequestError::NotPublished { .. } => None,
     }

@@ -25,6 +25,9 @@ pub fn media_hint(error: &MediaError) -> Option<String> {
         MediaError::Space { .. } => {
             Some("use a larger medium, or export fewer repositories or snapshots".to_owned())
         }
+        MediaError::PublishSpace { .. } => Some(
+            "nothing was changed: trees on another file system than the pool are copies".to_owned(),
+        ),
         MediaError::PoolSpace { .. } => {
             Some("nothing was changed: free space, `chantal db cleanup` may help".to_owned())
         }

@@ -67,6 +67,12 @@ pub enum MediaError {
         needed: Bytes,
         free: Bytes,
     },
+    #[error("{}: not enough space to publish: {needed} needed, {free} free", path.display())]
+    PublishSpace {
+        path: PathBuf,
+        needed: Bytes,
+        free: Bytes,
+    },
     #[error("object {object} is missing or damaged in the pool")]
     PoolDamaged { object: ObjectId },
     #[error("{}: what was written is not what is read back", path.display())]
@@ -260,7 +266,10 @@ impl MediaError {
             | Self::ReadBack { .. }
             | Self::KeyringMissing { .. }
             | Self::Gap { .. } => Exit::Damaged,
-            Self::Space { .. } | Self::PoolSpace { .. } | Self::Signing(_) => Exit::Other,
+            Self::Space { .. }
+            | Self::PoolSpace { .. }
+            | Self::PublishSpace { .. }
+            | Self::Signing(_) => Exit::Other,
             Self::Busy { .. } => Exit::Busy,
             Self::Interrupted(_) => Exit::Interrupted,
             Self::Root { source, .. } => source.exit(),

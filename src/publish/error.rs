@@ -30,6 +30,9 @@ pub enum RequestError {
     UnusableDefinition { path: PathBuf, file: PathBuf },
     #[error("{path} and the published tree {other} overlap")]
     Overlap { path: PathBuf, other: PathBuf },
+    /// The path is that of something else in the configuration.
+    #[error("{conflict}")]
+    Conflict { conflict: String },
     #[error("{path} is not a published tree of this storage")]
     NotPublished { path: PathBuf },
     /// The key does not belong to a repository.
@@ -62,6 +65,7 @@ impl RequestError {
             Self::NoLatestPath { .. }
             | Self::NoSnapshotsPath { .. }
             | Self::UnusableDefinition { .. }
+            | Self::Conflict { .. }
             | Self::Overlap { .. }
             | Self::NotPublished { .. } => Exit::Usage,
             Self::KeyFile(error) => error.exit(),

@@ -24,6 +24,7 @@ pub fn import(context: &Context<'_>, arguments: &MediaImport) -> Result<(), Erro
     let request = ImportRequest {
         storage: &storage,
         config: context.config,
+        config_dir: context.config_dir,
         key: &context.key,
         progress: &context.progress,
         allowed: &arguments.allowed,

@@ -27,6 +27,8 @@ pub struct Candidate<'a> {
     pub merged_from: &'a [String],
     /// When the transfer was made, in seconds since the epoch.
     pub made_at: i64,
+    /// What packages are verified with: for a merge also the keys of its sources.
+    pub package_keys: Option<&'a Keyring>,
     /// The root that the exporter generated for it.
     pub signed_root: Option<&'a SignedRoot>,
     /// The keys of exporters. `None` if none need sign.
@@ -99,7 +101,7 @@ pub fn prove_state(
     }
     state.packages_signed_by.clear();
     if believed.packages == PackageCheck::Required
-        && let Some(keyring) = &believed.keyring
+        && let Some(keyring) = candidate.package_keys
     {
         let format = state.format.rules();
         state.packages_signed_by =

@@ -17,6 +17,7 @@ use crate::store::records::{
 };
 use crate::time::now;
 use crate::transfer::{CarriedRepository, Folder, Header, SignedRoot};
+use crate::trust;
 
 /// A repository that was proved and can be named.
 pub struct Proved {
@@ -142,7 +143,9 @@ impl RepositoryImport<'_> {
             if let (Some((_, proved)), None) = (same, signed_root) {
                 return Ok(proved.clone());
             }
+            let package_keys = self.package_keys(&believed, merged_from);
             let candidate = Candidate {
+                package_keys: package_keys.as_ref(),
                 repository: id,
                 name,
                 state,
@@ -193,6 +196,24 @@ impl RepositoryImport<'_> {
             proved.pin = believed.keyring;
         }
         Ok(proved)
+    }
+
+    /// The keys that packages are verified with. A merge has packages of its sources, as far as these
+    /// are defined here.
+    fn package_keys(&self, believed: &Believed, merged_from: &[String]) -> Option<Keyring> {
+        let mut keyring = believed.keyring.clone()?;
+        let config = self.request.config;
+        for source in merged_from {
+            let id = source
+                .split_once('/')
+                .and_then(|(id, _)| RepoId::parse(id).ok());
+            let definition = id.and_then(|id| config.repository(&id));
+            let keys = definition.map(|definition| trust::cached_keyring(config, definition));
+            if let Some(Ok(Some(keys))) = keys {
+                keyring.extend(keys);
+            }
+        }
+        Some(keyring)
     }
 
     /// Plans, and says whether the keys of the repository are known.

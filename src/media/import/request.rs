@@ -1,7 +1,7 @@
 //! What is imported and how, and the result.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::objects::Copied;
 use super::refusal::Refusal;
@@ -71,6 +71,7 @@ pub enum LatestOutcome {
 pub struct ImportRequest<'a> {
     pub storage: &'a Storage,
     pub config: &'a Config,
+    pub config_dir: &'a Path,
     pub key: &'a ConfiguredKey<'a>,
     pub progress: &'a Progress,
     /// Names of files that other programs may have added to a transfer.

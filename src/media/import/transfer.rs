@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::objects::{Copied, copy_objects};
 use super::order::Order;
-use super::publish::publish_repository;
+use super::publish::{CopySpace, publish_repository};
 use super::refusal::NotImported;
 use super::repository::RepositoryImport;
 use super::request::{
@@ -168,11 +168,17 @@ impl TransferImport<'_> {
             .fold(0, |sum: u64, size| sum.saturating_add(*size));
         Self::reject_gap(&scan, &imported)?;
         self.reject_full(&scan)?;
-        if self.request.extent == Extent::Plan {
-            for repository in self.repositories(&header, order, &sizes) {
-                let planned = repository.plan_with_keys()?;
-                result.repositories.insert(repository.id.clone(), planned);
+        let mut space = CopySpace::default();
+        for repository in self.repositories(&header, order, &sizes) {
+            let planned = repository.plan_with_keys()?;
+            let (id, carried) = (repository.id, repository.carried);
+            if planned.refused.is_none() {
+                space.add(self.request, id, carried, &planned, scan.new_bytes())?;
             }
+            result.repositories.insert(id.clone(), planned);
+        }
+        space.check()?;
+        if self.request.extent == Extent::Plan {
             return Ok(result);
         }
         let request = self.request;

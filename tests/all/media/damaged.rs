@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Gap, LATEST};
 use crate::kit::chantal::Chantal;
+use crate::kit::mount::Mount;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::Upstream;
 
@@ -261,4 +262,38 @@ fn a_transfer_is_not_written_into_another() {
         );
     }
     gap.imported(&[]);
+}
+
+#[test]
+fn a_full_disk_is_noticed_before_anything_is_written() {
+    let gap = Gap::new(Upstream::rpm());
+    let small = gap.medium().join("small");
+    fs::create_dir(&small).unwrap();
+    let Some(_mount) = Mount::new(&small, "512k") else {
+        return;
+    };
+    let to = small.to_str().unwrap();
+    let export = ["media", "export", "--to", to, "--for", "plant-a", "--all"];
+    let output = gap.outside.run(&export).exits(1);
+    assert!(
+        output.stderr.contains("small: not enough space: "),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(fs::read_dir(&small).unwrap().count(), 0);
+    // Trees on another file system than the pool are copies.
+    gap.exported(&LATEST);
+    let www = gap.inside.dir().join("www");
+    fs::create_dir(&www).unwrap();
+    let mount = Mount::new(&www, "8k").unwrap();
+    let output = gap.import(&[]).exits(1);
+    assert!(
+        output.stderr.contains("www: not enough space to publish: "),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(fs::read_dir(&www).unwrap().count(), 0);
+    drop(mount);
+    gap.imported(&[]);
+    gap.is_published();
 }
