@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::MediaError;
-use super::export::exporter;
+use super::sent::{exporter, sent_to};
 use crate::names::{DestinationName, ExporterId};
 use crate::storage::Storage;
 use crate::store::records::{Fate, ImportedRecord, SentRecord};
@@ -229,13 +229,6 @@ fn put(
         }
         Ok(())
     })?)
-}
-
-fn sent_to(storage: &Storage, destination: &DestinationName) -> Result<SentTransfers, MediaError> {
-    Ok(storage
-        .read(Reader::sent)?
-        .remove(destination)
-        .unwrap_or_default())
 }
 
 fn pending(sent: &SentTransfers) -> Vec<u64> {

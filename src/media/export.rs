@@ -6,18 +6,19 @@ use super::error::MediaError;
 use super::plan::{Arrived, BaseChoice, ExportPlan, Incomplete, NewTransfer, choose_base, plan};
 use super::read_back::ReadBack;
 use super::selection::{ExportSelection, select};
+use super::sent::{exporter, sent_to};
 use super::space::{self, Space};
 use super::write::{TransferWriter, UnfinishedFolder, Written};
 use crate::config::{Config, default_key_name};
 use crate::digest::{Algorithm, Hasher, ObjectId};
-use crate::names::{DestinationName, ExporterId, RepoId, SnapshotName};
+use crate::names::{DestinationName, RepoId, SnapshotName};
 use crate::pool::hash;
 use crate::progress::Progress;
 use crate::publish::{RootSigner, root_to_carry};
 use crate::signing_key::ConfiguredKey;
 use crate::storage::Storage;
 use crate::store::records::{Fate, RootValidity, SentRecord, StateRecord};
-use crate::store::{Reader, SentTransfers, StoreError};
+use crate::store::{Reader, SentTransfers};
 use crate::time::now;
 use crate::transfer::{self, CarriedRepository, SignedRoot, TransferName};
 
@@ -49,7 +50,7 @@ pub struct ExportOutcome {
 
 /// What an export would carry. Nothing is locked or changed.
 pub fn plan_export(request: &ExportRequest<'_>) -> Result<ExportPlan, MediaError> {
-    let sent = sent_to(request)?;
+    let sent = sent_to(request.storage, request.destination)?;
     let number = next_number(&sent);
     plan_with(request, number, Roots::Omitted)
 }
@@ -217,17 +218,6 @@ fn sign_roots(
     Ok(())
 }
 
-/// The id of this storage on media.
-pub fn exporter(storage: &Storage) -> Result<ExporterId, StoreError> {
-    let store = storage.read(Reader::identity)?.store;
-    Ok(ExporterId::parse(&store).expect("ids of stores are 32 hexadecimal digits"))
-}
-
-fn sent_to(request: &ExportRequest<'_>) -> Result<SentTransfers, StoreError> {
-    let mut all = request.storage.read(Reader::sent)?;
-    Ok(all.remove(request.destination).unwrap_or_default())
-}
-
 fn next_number(sent: &SentTransfers) -> u64 {
     sent.keys().next_back().map_or(1, |last| last + 1)
 }
@@ -237,7 +227,7 @@ fn choose_number(
     request: &ExportRequest<'_>,
     medium: &Path,
 ) -> Result<(u64, Option<PathBuf>), MediaError> {
-    let sent = sent_to(request)?;
+    let sent = sent_to(request.storage, request.destination)?;
     let exporter = exporter(request.storage)?;
     let mut taken = Vec::new();
     let mut interrupted = None;

@@ -1,12 +1,13 @@
 //! Offline media: carries states and snapshots to a host without network, and takes them in there.
 //!
 //! ```text
+//! sent        the transfers so far
 //! selection   which states a transfer has; definition: how their repositories are shown
 //!   plan        what it builds on, what is carried, how much space it needs
 //!     write       objects, manifest, signature; read back; recorded as sent
 //! receipt     what an importer tells the exporter; confirm: what the exporter makes of it
 //! import      signature, objects, proofs; one transaction; then publishing
-//! inspect     shows and verifies a transfer without a storage
+//! medium_keys the keys of a repository that a medium carries
 //! ```
 //!
 //! The format is that of [`crate::transfer`].
@@ -34,6 +35,7 @@ mod plan;
 mod read_back;
 pub mod receipt;
 mod selection;
+mod sent;
 mod space;
 mod write;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 
 use super::error::MediaError;
+use super::sent::{sent_to, sent_transfer};
 use crate::digest::{ObjectId, ObjectRef};
 use crate::names::{DestinationName, ExporterId, RepoId, SnapshotName};
 use crate::storage::Storage;
@@ -80,10 +81,7 @@ pub fn choose_base(
     destination: &DestinationName,
     choice: BaseChoice,
 ) -> Result<Option<(u64, SentRecord)>, MediaError> {
-    let mut sent = storage
-        .read(Reader::sent)?
-        .remove(destination)
-        .unwrap_or_default();
+    let mut sent = sent_to(storage, destination)?;
     let number = match choice {
         BaseChoice::Full => None,
         BaseChoice::Confirmed => {
@@ -141,19 +139,12 @@ impl Arrived {
         incomplete: &Incomplete,
     ) -> Result<Self, MediaError> {
         let number = incomplete.number;
-        let sent = storage
-            .read(Reader::sent)?
-            .remove(destination)
-            .unwrap_or_default();
-        let record = sent
-            .get(&number)
-            .ok_or_else(|| MediaError::UnknownTransfer {
-                destination: destination.clone(),
-                number,
-            })?;
-        let base = record
-            .builds_on
-            .and_then(|base| Some((base, sent.get(&base)?.clone())));
+        let record = sent_transfer(storage, destination, number)?;
+        let base = record.builds_on.map(|base| {
+            let record = sent_transfer(storage, destination, base)?;
+            Ok::<_, MediaError>((base, record))
+        });
+        let base = base.transpose()?;
         let kept = base
             .iter()
             .flat_map(|(_, base)| base.kept.values().flatten());

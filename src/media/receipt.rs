@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::confirm::history;
 use super::error::MediaError;
 use super::import::ImportedTransfer;
 use crate::config::Config;
@@ -22,25 +23,14 @@ pub fn receipt_of_imports(
     storage: &Storage,
     exporter: &ExporterId,
 ) -> Result<Option<Receipt>, MediaError> {
-    let imported = storage.read(|reader| {
-        let mut imported = reader.imported()?.into_iter().collect::<Vec<_>>();
-        let mut failed = Ok(());
-        imported.retain(|(_, record)| match reader.is_base(record) {
-            Ok(is_base) => is_base,
-            Err(error) => {
-                failed = Err(error);
-                false
-            }
-        });
-        failed.map(|()| imported)
-    })?;
+    let (_, imported) = history(storage)?;
     let mut newest = imported
         .into_iter()
         .rev()
-        .filter(|((other, _), _)| other == exporter);
+        .filter(|((other, _), (_, is_base))| other == exporter && *is_base);
     let mut destination = None;
     let mut transfers = Vec::new();
-    for ((_, number), record) in newest.by_ref().take(TRANSFERS_THAT_FIT) {
+    for ((_, number), (record, _)) in newest.by_ref().take(TRANSFERS_THAT_FIT) {
         let named = destination.get_or_insert_with(|| record.destination.clone());
         // This host had another name before.
         if *named != record.destination {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::definition;
 use super::error::MediaError;
+use super::sent::sent_transfer;
 use crate::config::Config;
 use crate::names::{DestinationName, RepoId};
 use crate::snapshot::{self, SnapshotReference, StateReference};
@@ -34,16 +35,7 @@ pub fn states_of(
     destination: &DestinationName,
     number: u64,
 ) -> Result<ExportSelection, MediaError> {
-    let sent = storage
-        .read(Reader::sent)?
-        .remove(destination)
-        .unwrap_or_default();
-    let record = sent
-        .get(&number)
-        .ok_or_else(|| MediaError::UnknownTransfer {
-            destination: destination.clone(),
-            number,
-        })?;
+    let record = sent_transfer(storage, destination, number)?;
     let mut selection = ExportSelection::default();
     for name in &record.names {
         match StateReference::parse(name) {
