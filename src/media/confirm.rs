@@ -32,7 +32,9 @@ pub fn confirm_code(
     let sent = sent_to(storage, destination)?;
     let exporter = exporter(storage)?;
     let number = code.number();
-    let is_known = sent.get(&number).is_some_and(|record| {
+    // What is needed to build on a lost one is not kept.
+    let known = sent.get(&number).filter(|record| !record.is_lost());
+    let is_known = known.is_some_and(|record| {
         ConfirmationCode::of(exporter.as_str(), destination, number, &record.digest) == code
     });
     if !is_known {
@@ -69,12 +71,22 @@ pub fn check_receipt(storage: &Storage, receipt: &Receipt) -> Result<Confirmed, 
     let mut complete = Vec::new();
     let mut incomplete = BTreeMap::new();
     for entry in &receipt.transfers {
-        let known = sent.get(&entry.number);
-        if known.is_none_or(|known| known.digest != entry.manifest) {
-            return Err(MediaError::UnknownTransfer {
-                destination: destination.clone(),
-                number: entry.number,
-            });
+        match sent.get(&entry.number) {
+            Some(known) if known.digest != entry.manifest => {
+                return Err(MediaError::OtherTransfer {
+                    destination: destination.clone(),
+                    number: entry.number,
+                });
+            }
+            Some(known) if !known.is_lost() => {}
+            // An importer lists all that it has, also from before the destination was forgotten.
+            Some(_) | None => {
+                log::warn!(
+                    "transfer {} was lost or forgotten: not confirmed",
+                    entry.number
+                );
+                continue;
+            }
         }
         match &entry.arrival {
             Arrival::Complete => complete.push(entry.number),
@@ -101,6 +113,9 @@ fn confirm(
         let Some(record) = sent.remove(&number) else {
             continue;
         };
+        if record.fate == Fate::Forgotten {
+            continue;
+        }
         numbers.extend(record.builds_on);
         if !record.is_confirmed() {
             let fate = Fate::Confirmed(now());

@@ -130,6 +130,11 @@ pub enum MediaError {
         expected: DestinationName,
         found: DestinationName,
     },
+    #[error("the receipt is of another transfer {number} for {destination}")]
+    OtherTransfer {
+        destination: DestinationName,
+        number: u64,
+    },
     #[error("no transfer {number} was exported")]
     NoSuchTransfer { number: u64 },
     #[error(
@@ -257,6 +262,7 @@ impl MediaError {
             | Self::NoKeysOnMedium { .. }
             | Self::ReceiptSignature { .. }
             | Self::ReceiptUnsigned { .. }
+            | Self::OtherTransfer { .. }
             | Self::ReceiptOfOther { .. }
             | Self::ReceiptOfOtherDestination { .. }
             | Self::OtherDestination { .. }

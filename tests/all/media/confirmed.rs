@@ -166,6 +166,20 @@ fn a_destination_is_forgotten() {
     fs::remove_dir_all(&gap.folders()[0]).unwrap();
     let exported = gap.exported(&LATEST);
     assert_eq!(exported["builds_on"], Value::Null);
+    gap.imported(&[]);
+    // The inside lists both transfers.
+    let receipt = gap.inside.dir().join("receipt.txt");
+    let to = receipt.to_str().unwrap();
+    gap.inside.run(&["media", "receipt", "--to", to]).succeeds();
+    let confirm = ["media", "confirm", "--for", "plant-a", to];
+    let output = gap.outside.run(&confirm).exits(0);
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        (
+            "transfer 2 confirmed by plant-a\n",
+            "warning: transfer 1 was lost or forgotten: not confirmed\n"
+        )
+    );
 }
 
 #[test]
