@@ -3,6 +3,7 @@
 //! ```text
 //! sent        the transfers so far
 //! selection   which states a transfer has; definition: how their repositories are shown
+//!   advisories  for the packages that are carried
 //!   plan        what it builds on, what is carried, how much space it needs
 //!     write       objects, manifest, signature; read back; recorded as sent
 //! receipt     what an importer tells the exporter; confirm: what the exporter makes of it
@@ -25,6 +26,7 @@
 //! sent and by whom. It says nothing about packages: each state is proved from the upstream's
 //! signature with the importer's own keys, by the same code as `db check`.
 
+mod advisories;
 mod confirm;
 mod definition;
 mod error;

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 
+use super::advisories::{Advisories, advisories};
 use super::error::MediaError;
 use super::sent::{sent_to, sent_transfer};
 use crate::digest::{ObjectId, ObjectRef};
+use crate::manifest::Package;
 use crate::names::{DestinationName, ExporterId, RepoId, SnapshotName};
 use crate::storage::Storage;
-use crate::store::records::SentRecord;
+use crate::store::records::{SentRecord, StateRecord};
 use crate::store::{Reader, Transaction};
 use crate::transfer::{Base, CarriedManifest, CarriedRepository, FurtherObject, Header};
 
@@ -60,6 +62,8 @@ pub struct PlannedRepository {
     pub states: Vec<String>,
     pub packages: u64,
     pub bytes: u64,
+    /// For the carried packages.
+    pub advisories: Advisories,
 }
 
 impl ExportPlan {
@@ -195,8 +199,31 @@ pub fn plan(
     arrived: Option<&Arrived>,
 ) -> Result<ExportPlan, MediaError> {
     let plan = |reader: &Reader| Planner::new(reader, base, arrived)?.plan(transfer, repositories);
-    Ok(storage.read(plan)?)
+    let (mut plan, packages) = storage.read(plan)?;
+    for (id, packages) in &packages {
+        let Some(state) = plan.header.repositories.get(id).and_then(newest_state) else {
+            continue;
+        };
+        match advisories(storage, state, packages) {
+            Ok(found) => {
+                let planned = plan.repositories.entry(id.clone()).or_default();
+                planned.advisories = found;
+            }
+            // They only inform.
+            Err(error) => log::warn!("{id}: its advisories cannot be read: {error}"),
+        }
+    }
+    Ok(plan)
 }
+
+/// The state whose advisories are shown.
+fn newest_state(carried: &CarriedRepository) -> Option<&StateRecord> {
+    let current = carried.state.as_ref().map(|carried| &carried.state);
+    current.or_else(|| carried.states().max_by_key(|state| state.synced_at))
+}
+
+/// The carried packages of each repository.
+type CarriedPackages = BTreeMap<RepoId, HashSet<Package>>;
 
 struct Planner<'r> {
     reader: &'r Reader,
@@ -271,7 +298,7 @@ impl<'r> Planner<'r> {
         self,
         transfer: NewTransfer<'_>,
         repositories: BTreeMap<RepoId, CarriedRepository>,
-    ) -> Transaction<ExportPlan> {
+    ) -> Transaction<(ExportPlan, CarriedPackages)> {
         let mut kept = self.base_kept.clone();
         let mut manifests = Vec::new();
         let mut keyrings = BTreeSet::new();
@@ -311,7 +338,7 @@ impl<'r> Planner<'r> {
             paths: 0,
             full_bytes: 0,
         };
-        let listed = self.list_objects(&mut plan)?;
+        let (listed, packages) = self.list_objects(&mut plan)?;
         for keyring in keyrings {
             if listed.contains(&keyring) {
                 continue;
@@ -331,11 +358,16 @@ impl<'r> Planner<'r> {
             });
             plan.full_bytes = plan.full_bytes.saturating_add(record.size);
         }
-        Ok(plan)
+        Ok((plan, packages))
     }
 
-    /// Goes through the chunks in the order of the stream. Returns the listed objects.
-    fn list_objects(&self, plan: &mut ExportPlan) -> Transaction<HashSet<ObjectId>> {
+    /// Goes through the chunks in the order of the stream. Returns the listed objects, and the
+    /// carried packages.
+    fn list_objects(
+        &self,
+        plan: &mut ExportPlan,
+    ) -> Transaction<(HashSet<ObjectId>, CarriedPackages)> {
+        let mut packages = CarriedPackages::new();
         let mut chunks = HashSet::new();
         let mut listed = HashSet::new();
         let mut counted = HashSet::new();
@@ -366,6 +398,9 @@ impl<'r> Planner<'r> {
                     plan.carried.push(entry.content());
                     planned.packages += u64::from(entry.package.is_some());
                     planned.bytes = planned.bytes.saturating_add(entry.size);
+                    if let (Some(owner), Some(package)) = (owner, entry.package) {
+                        packages.entry(owner.clone()).or_default().insert(package);
+                    }
                 }
             }
             if let Some(id) = owner {
@@ -383,7 +418,7 @@ impl<'r> Planner<'r> {
             let planned = plan.repositories.entry(id.clone()).or_default();
             planned.states = state.chain(snapshots).collect();
         }
-        Ok(listed)
+        Ok((listed, packages))
     }
 }
 

@@ -45,6 +45,9 @@ pub struct ExportedRepository {
     pub states: Vec<String>,
     pub packages: u64,
     pub bytes: u64,
+    /// Advisories for these packages, all of them and by severity.
+    pub advisories: u64,
+    pub advisory_severities: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -76,6 +79,8 @@ impl ExportedTransfer {
                     states: planned.states.clone(),
                     packages: planned.packages,
                     bytes: planned.bytes,
+                    advisories: planned.advisories.count,
+                    advisory_severities: planned.advisories.severities.clone(),
                 })
                 .collect(),
             packages: plan.packages(),

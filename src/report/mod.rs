@@ -34,9 +34,9 @@ pub use configuration::{
 pub use diff::{DiffDetail, DiffTotals, PackageChange, StateComparison};
 pub use failure::Failure;
 pub use media::{
-    ConfirmedTransfers, DamagedCarriedObject, ExportedTransfer, ForgottenDestination,
-    ImportDetails, ImportResult, ImportedMedium, ImportedRepositoryResult, InspectedMedium,
-    InspectedTransfer, ListedFile, LostTransfer, TransferHistory, WrittenReceipt,
+    ConfirmedTransfers, DamagedCarriedObject, ExportedRepository, ExportedTransfer,
+    ForgottenDestination, ImportDetails, ImportResult, ImportedMedium, ImportedRepositoryResult,
+    InspectedMedium, InspectedTransfer, ListedFile, LostTransfer, TransferHistory, WrittenReceipt,
 };
 pub use published::{OwnRootKind, Publication, PublishedTree, UnpublishedTree};
 pub use removed::RemovedRepository;

@@ -9,8 +9,9 @@ use crate::media::{
 };
 use crate::names::DestinationName;
 use crate::output::{bytes, count};
-use crate::report::ExportedTransfer;
+use crate::report::{ExportedRepository, ExportedTransfer};
 use crate::storage::Storage;
+use crate::terminal::escape;
 use crate::transfer::receipt::{Missing, Receipt};
 
 pub fn plan(context: &Context<'_>, arguments: &MediaPlan) -> Result<(), Error> {
@@ -146,6 +147,26 @@ impl Meant {
     }
 }
 
+/// `, 31 advisories (4 critical, 12 important)`.
+fn describe_advisories(repository: &ExportedRepository) -> String {
+    if repository.advisories == 0 {
+        return String::new();
+    }
+    let noun = if repository.advisories == 1 {
+        "advisory"
+    } else {
+        "advisories"
+    };
+    let severities = repository.advisory_severities.iter();
+    let severities = severities.map(|(severity, count)| format!("{count} {}", escape(severity)));
+    let severities: Vec<String> = severities.collect();
+    let mut text = format!(", {} {noun}", repository.advisories);
+    if !severities.is_empty() {
+        text += &format!(" ({})", severities.join(", "));
+    }
+    text
+}
+
 fn describe(result: &ExportedTransfer) -> String {
     let destination = &result.destination;
     let mut text = match result.builds_on {
@@ -154,11 +175,12 @@ fn describe(result: &ExportedTransfer) -> String {
     };
     for repository in &result.repositories {
         text += &format!(
-            "  {} ({}): {}, {}\n",
+            "  {} ({}): {}, {}{}\n",
             repository.repository,
             repository.states.join(", "),
             count(repository.packages, "package"),
-            bytes(repository.bytes)
+            bytes(repository.bytes),
+            describe_advisories(repository)
         );
     }
     text += &format!("{}, {}", count(result.objects, "file"), bytes(result.bytes));

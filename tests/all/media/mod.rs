@@ -18,7 +18,7 @@ use crate::kit::chantal::{Chantal, Repository};
 use crate::kit::mirror::Mirror;
 use crate::kit::process::Output;
 use crate::kit::tree::Tree;
-use crate::kit::upstream::{Package, Upstream};
+use crate::kit::upstream::{Package, RpmExtra, Upstream};
 
 /// Two hosts and a medium.
 pub struct Gap {
@@ -382,4 +382,26 @@ fn a_transfer_of_format_1() {
         .mentions("r/monday: proved");
     let history = inside.run(&["media", "history"]).succeeds();
     history.mentions(" 1-TKGK-N5A0-T3 ");
+}
+
+#[test]
+fn a_plan_counts_the_advisories_for_what_is_new() {
+    let extras = [RpmExtra::Updateinfo].into();
+    let upstream = Upstream::rpm().with_rpm(|rpm| rpm.extras = extras);
+    let mut gap = Gap::new(upstream);
+    let plan = ["media", "plan", "--for", "plant-a", "--all"];
+    gap.outside
+        .run(&plan)
+        .succeeds()
+        .mentions("2 packages, ")
+        .mentions(", 2 advisories (2 important)\n");
+    gap.exported(&LATEST);
+    gap.imported(&[]);
+    gap.confirm(1);
+    gap.next_day("2.0-1");
+    gap.outside
+        .run(&plan)
+        .succeeds()
+        .mentions("1 package, ")
+        .mentions(", 1 advisory (1 important)\n");
 }
