@@ -79,6 +79,7 @@ pub fn media_hint(error: &MediaError) -> Option<String> {
         | MediaError::ReceiptText(_)
         | MediaError::ReceiptTooLarge { .. }
         | MediaError::ReceiptSignature { .. }
+        | MediaError::NotInList { .. }
         | MediaError::OtherTransfer { .. }
         | MediaError::ReceiptOfOther { .. }
         | MediaError::ReceiptOfOtherDestination { .. }

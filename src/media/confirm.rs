@@ -196,6 +196,7 @@ pub fn forget(storage: &Storage, destination: &DestinationName) -> Result<usize,
     let forgotten = SentRecord {
         fate: Fate::Forgotten,
         builds_on: None,
+        compared_with: None,
         names: Vec::new(),
         manifests: Vec::new(),
         kept: BTreeMap::new(),

@@ -135,6 +135,8 @@ pub enum MediaError {
         destination: DestinationName,
         number: u64,
     },
+    #[error("transfer {number} has {listed} objects, the receipt says that later ones are missing")]
+    NotInList { number: u64, listed: u64 },
     #[error("no transfer {number} was exported")]
     NoSuchTransfer { number: u64 },
     #[error(
@@ -262,6 +264,7 @@ impl MediaError {
             | Self::NoKeysOnMedium { .. }
             | Self::ReceiptSignature { .. }
             | Self::ReceiptUnsigned { .. }
+            | Self::NotInList { .. }
             | Self::OtherTransfer { .. }
             | Self::ReceiptOfOther { .. }
             | Self::ReceiptOfOtherDestination { .. }

@@ -94,6 +94,8 @@ pub fn export(request: &ExportRequest<'_>, medium: &Path) -> Result<ExportOutcom
     let record = SentRecord {
         digest: written.digest,
         builds_on: plan.header.builds_on.map(|base| base.number),
+        compared_with: plan.compared_with,
+        listed: plan.listed,
         made_at: plan.header.made_at,
         fate: Fate::Pending,
         held_until: plan.header.made_at.saturating_add(hold),

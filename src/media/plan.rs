@@ -48,6 +48,10 @@ pub struct ExportPlan {
     /// The chunks that the destination has.
     pub(super) known_chunks: HashSet<ObjectId>,
     pub repositories: BTreeMap<RepoId, PlannedRepository>,
+    /// The transfer whose content is not carried.
+    pub compared_with: Option<u64>,
+    /// The length of the object list.
+    pub listed: u64,
     /// The number of paths in carried chunks, for an estimate.
     pub paths: u64,
     /// What a full transfer would carry, in bytes.
@@ -94,7 +98,14 @@ pub fn choose_base(
                 .find(|(_, sent)| sent.is_confirmed())
                 .map(|(number, _)| *number)
         }
-        BaseChoice::Transfer(number) => Some(number).filter(|number| sent.contains_key(number)),
+        BaseChoice::Transfer(number) => {
+            // An older receipt than what is known.
+            let newest = sent.iter().rev().find(|(_, sent)| sent.is_confirmed());
+            let newest = newest.map(|(number, _)| *number);
+            newest
+                .max(Some(number))
+                .filter(|number| sent.contains_key(number))
+        }
         BaseChoice::AssumeLast(nth) => {
             let newest = sent.iter().rev().filter(|(_, sent)| !sent.is_lost());
             // With fewer transfers than that, the first one.
@@ -144,7 +155,7 @@ impl Arrived {
     ) -> Result<Self, MediaError> {
         let number = incomplete.number;
         let record = sent_transfer(storage, destination, number)?;
-        let base = record.builds_on.map(|base| {
+        let base = record.compared_with.map(|base| {
             let record = sent_transfer(storage, destination, base)?;
             Ok::<_, MediaError>((base, record))
         });
@@ -156,6 +167,13 @@ impl Arrived {
             return Err(MediaError::BaseForgotten {
                 destination: destination.clone(),
                 number,
+            });
+        }
+        let mut ranges = incomplete.missing.iter().flatten();
+        if ranges.any(|range| *range.end() > record.listed) {
+            return Err(MediaError::NotInList {
+                number,
+                listed: record.listed,
             });
         }
         let is_missing = |number: u64| match &incomplete.missing {
@@ -228,6 +246,7 @@ type CarriedPackages = BTreeMap<RepoId, HashSet<Package>>;
 struct Planner<'r> {
     reader: &'r Reader,
     base: Option<Base>,
+    compared_with: Option<u64>,
     base_kept: BTreeMap<RepoId, Vec<ObjectId>>,
     base_manifests: BTreeSet<ObjectId>,
     base_chunks: HashSet<ObjectId>,
@@ -250,6 +269,7 @@ impl<'r> Planner<'r> {
                     digest: record.digest,
                 }),
             },
+            compared_with: base.map(|(number, _)| *number),
             base_kept: base
                 .map(|(_, record)| record.kept.clone())
                 .unwrap_or_default(),
@@ -335,6 +355,8 @@ impl<'r> Planner<'r> {
             carried_ids: HashSet::new(),
             known_chunks: HashSet::new(),
             repositories: BTreeMap::new(),
+            compared_with: self.compared_with,
+            listed: 0,
             paths: 0,
             full_bytes: 0,
         };
@@ -358,6 +380,7 @@ impl<'r> Planner<'r> {
             });
             plan.full_bytes = plan.full_bytes.saturating_add(record.size);
         }
+        plan.listed = (listed.len() + plan.header.further.len()) as u64;
         Ok((plan, packages))
     }
 

@@ -1,6 +1,8 @@
 //! Receipts: what an importer tells the exporter, written and read. The text is that of
 //! [`crate::transfer::receipt`], clear-signed if the importer has a key.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::confirm::history;
@@ -74,7 +76,8 @@ pub fn file_name(receipt: &Receipt) -> String {
     format!("receipt-{}-{last}.txt", receipt.destination)
 }
 
-/// Writes a receipt; an existing file is replaced.
+/// Writes a receipt. What exists at the path is replaced, never written to: on a medium it can be a
+/// link or a pipe.
 pub fn write(
     receipt: &Receipt,
     path: &Path,
@@ -85,7 +88,18 @@ pub fn write(
         Some(key) => key.sign_inline(text.as_bytes(), receipt.made_at)?,
         None => text.into_bytes(),
     };
-    fs_err::write(path, bytes)?;
+    let named = regular_file::named(path);
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(PermissionsExt::from_mode(0o644))
+        .tempfile_in(directory)
+        .map_err(&named)?;
+    file.write_all(&bytes).map_err(&named)?;
+    file.as_file().sync_all().map_err(&named)?;
+    file.persist(path).map_err(|error| named(error.error))?;
     Ok(path.to_owned())
 }
 
@@ -96,7 +110,11 @@ pub fn read(
     expected: Option<&DestinationName>,
     path: &Path,
 ) -> Result<Receipt, MediaError> {
-    let bytes = regular_file::read_named(path)?;
+    let mut bytes = Vec::new();
+    let limit = FILE_MAX as u64 + 1;
+    regular_file::open_named(path)?
+        .take(limit)
+        .read_to_end(&mut bytes)?;
     if bytes.len() > FILE_MAX {
         let path = path.to_owned();
         return Err(MediaError::ReceiptTooLarge { path });

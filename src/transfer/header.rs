@@ -16,6 +16,7 @@ use crate::store::records::{SnapshotRecord, StateRecord};
 use super::name::TransferName;
 
 const MADE_WITH_MAX: usize = 100;
+const MERGED_FROM_MAX: usize = 1000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
@@ -151,6 +152,16 @@ impl Header {
             .is_some_and(|base| base.number >= self.number)
         {
             return Err("it builds on a later transfer");
+        }
+        let snapshots = self
+            .repositories
+            .values()
+            .flat_map(|carried| carried.snapshots.values());
+        if snapshots
+            .into_iter()
+            .any(|snapshot| snapshot.record.merged_from.len() > MERGED_FROM_MAX)
+        {
+            return Err("a merge has too many sources");
         }
         let mut seen = HashSet::new();
         let mut expected: Vec<ObjectId> = self.named_manifests().collect();

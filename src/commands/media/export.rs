@@ -114,8 +114,11 @@ impl Meant {
                     Missing::All | Missing::Part(_) => None,
                 };
                 incomplete = Some(Incomplete { number, missing });
-            } else if let Some(newest) = said.numbers.into_iter().max() {
-                base = BaseChoice::Transfer(newest);
+            } else {
+                let newest = said.numbers.into_iter().max();
+                base = BaseChoice::Transfer(newest.ok_or_else(|| {
+                    Error::Usage("the receipt has no complete transfer to build on".to_owned())
+                })?);
             }
         }
         if selection.is_empty() {

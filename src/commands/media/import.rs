@@ -69,9 +69,9 @@ pub fn import(context: &Context<'_>, arguments: &MediaImport) -> Result<(), Erro
                 continue;
             };
             if imported.code.is_none() && imported.copied.damaged.is_empty() {
-                // It would say that everything has arrived.
+                // It would say that everything has arrived, and that later ones can build on it.
                 log::warn!(
-                    "transfer {} was not imported completely: no receipt",
+                    "transfer {} cannot be confirmed yet: no receipt",
                     imported.number
                 );
                 continue;

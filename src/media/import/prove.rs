@@ -25,8 +25,6 @@ pub struct Candidate<'a> {
     pub state: &'a StateRecord,
     /// The sources of a merge; empty for others.
     pub merged_from: &'a [String],
-    /// When the transfer was made, in seconds since the epoch.
-    pub made_at: i64,
     /// What packages are verified with: for a merge also the keys of its sources.
     pub package_keys: Option<&'a Keyring>,
     /// The root that the exporter generated for it.
@@ -45,16 +43,20 @@ pub fn prove_state(
 ) -> Result<StateRecord, NotImported> {
     check_paths(storage, candidate)?;
     let mut state = candidate.state.clone();
-    // The exporter's clock decides as of when keys are judged, but not freely.
+    // The exporter's clock decides as of when keys are judged, but it cannot make a key valid that
+    // had expired when the root was made.
     let root = state.date().unwrap_or(i64::MIN);
-    state.synced_at = state.synced_at.min(candidate.made_at).max(root);
-    let is_verified = believed.keyring.is_some() && believed.root != RootCheck::Off;
+    state.synced_at = state.synced_at.max(root);
+    let is_merge = !candidate.merged_from.is_empty();
+    // What proves a merge is the root of the exporter: its keys are those of all its sources.
+    let keys = believed.keyring.as_ref().filter(|_| !is_merge);
+    let is_verified = keys.is_some() && believed.root != RootCheck::Off;
     if !is_verified {
         for root in &mut state.roots {
             root.signed_by.clear();
         }
     }
-    state.keyring = keyring.map(|keyring| keyring.object);
+    state.keyring = None;
     let origin = if candidate.merged_from.is_empty() {
         Origin::Sync
     } else {
@@ -68,7 +70,7 @@ pub fn prove_state(
         repository: candidate.repository,
     };
     let trust = Trust {
-        keys: match &believed.keyring {
+        keys: match keys {
             Some(keyring) => TrustedKeyring::Given(keyring),
             None => TrustedKeyring::OfState,
         },
@@ -77,6 +79,9 @@ pub fn prove_state(
         now: now(),
     };
     let proof = prove(&source, &state, &origin, &trust)?;
+    if !is_merge {
+        state.keyring = keyring.map(|keyring| keyring.object);
+    }
     source.interrupted()?;
     candidate.refuse_problems(&proof)?;
     match proof.verdict {

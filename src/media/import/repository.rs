@@ -104,11 +104,7 @@ impl RepositoryImport<'_> {
     /// Proves all its states. `imported` gets what is known of it, also if it is refused.
     pub fn prove(&self, imported: &mut ImportedRepository) -> Result<Proved, NotImported> {
         let Self {
-            header,
-            order,
-            id,
-            carried,
-            ..
+            order, id, carried, ..
         } = *self;
         *imported = self.plan()?;
         if let Some(refusal) = imported.refused.take() {
@@ -150,7 +146,6 @@ impl RepositoryImport<'_> {
                 name,
                 state,
                 merged_from,
-                made_at: header.made_at,
                 signed_root,
                 exporters,
             };

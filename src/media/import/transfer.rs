@@ -22,7 +22,7 @@ use crate::openpgp::Keyring;
 use crate::publish::Outcome;
 use crate::regular_file;
 use crate::store::Reader;
-use crate::store::records::{ImportedRecord, ObjectRecord, StateRecord};
+use crate::store::records::{ImportedRecord, ObjectRecord};
 use crate::time::now;
 use crate::transfer::code::ConfirmationCode;
 use crate::transfer::{
@@ -489,10 +489,12 @@ fn clock_warning(header: &Header) -> Vec<String> {
         .repositories
         .values()
         .flat_map(CarriedRepository::states);
-    let newest = states.filter_map(StateRecord::date).max();
+    let newest = states
+        .flat_map(|state| state.date().into_iter().chain([state.synced_at]))
+        .max();
     if newest.is_some_and(|newest| newest > header.made_at.saturating_add(DAY)) {
         warnings.push(format!(
-            "transfer {} was made before its metadata ({made_at}): check the clock of the exporter",
+            "transfer {} was made before its states ({made_at}): check the clock of the exporter",
             header.number
         ));
     }

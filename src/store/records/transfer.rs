@@ -15,6 +15,12 @@ pub struct SentRecord {
     /// The number of the transfer that it builds on; `None` for a full one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builds_on: Option<u64>,
+    /// The transfer whose content it does not carry. A repair builds on the transfer that it
+    /// repairs, but is compared with the base of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_with: Option<u64>,
+    /// The length of its object list.
+    pub listed: u64,
     pub made_at: i64,
     pub fate: Fate,
     /// Until then the objects of an unconfirmed transfer are kept.

@@ -1,6 +1,7 @@
 //! Sent is not arrived: codes and receipts.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -254,4 +255,64 @@ fn an_export_builds_on_a_receipt() {
     assert_eq!(history["exported"][0]["fate"], "confirmed");
     gap.imported(&[]);
     gap.is_published();
+}
+
+/// Damages the largest object of a transfer, and imports it.
+fn damaged_import(gap: &Gap, folder: &Path) -> PathBuf {
+    let objects = folder.join("objects");
+    let tree = Tree::read(&objects);
+    let (largest, bytes) = tree.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let mut flipped = bytes.to_vec();
+    flipped[10] ^= 1;
+    fs::write(objects.join(largest), flipped).unwrap();
+    gap.import(&["--receipt"]).exits(5);
+    fs::remove_dir_all(folder).unwrap();
+    let number = folder.to_str().unwrap().rsplit('-').next().unwrap();
+    gap.medium().join(format!("receipt-plant-a-{number}.txt"))
+}
+
+#[test]
+fn a_repair_is_repaired() {
+    let mut gap = Gap::new(Upstream::deb());
+    gap.exported(&LATEST);
+    gap.imported(&[]);
+    gap.confirm(1);
+    gap.next_day("2.0-1");
+    gap.exported(&LATEST);
+    let to = gap.medium().to_str().unwrap().to_owned();
+    for number in [2_u64, 3] {
+        let folder = gap.folders().pop().unwrap();
+        let receipt = damaged_import(&gap, &folder);
+        let receipt = receipt.to_str().unwrap();
+        let json = ["--format", "json", "media", "export", "--to", &to];
+        let export = [&json[..], &["--repair", receipt]].concat();
+        let exported = gap.outside.run(&export).succeeds().json();
+        assert_eq!(exported["builds_on"], number);
+        // The keyring of the state is a published file, too.
+        assert_eq!(exported["objects"], 1);
+        // What the list does not have.
+        let text = fs::read_to_string(receipt).unwrap();
+        let known = text.split(" missing ").next().unwrap();
+        fs::write(receipt, format!("{known} missing 1000\n")).unwrap();
+        let plan = ["media", "plan", "--repair", receipt];
+        gap.outside
+            .run(&plan)
+            .exits(4)
+            .mentions("the receipt says that later ones are missing");
+    }
+    gap.imported(&[]);
+    gap.is_published();
+    // A receipt without an end.
+    let large = gap.inside.write("large", &"x".repeat(20_000));
+    let confirm = [
+        "media",
+        "confirm",
+        "--for",
+        "plant-a",
+        large.to_str().unwrap(),
+    ];
+    gap.outside
+        .run(&confirm)
+        .exits(2)
+        .mentions("too large for a receipt");
 }

@@ -297,3 +297,22 @@ fn a_full_disk_is_noticed_before_anything_is_written() {
     gap.imported(&[]);
     gap.is_published();
 }
+
+#[test]
+fn a_receipt_replaces_what_is_in_its_place() {
+    for kind in ["link", "pipe"] {
+        let (gap, _) = exported();
+        let receipt = gap.medium().join("receipt-plant-a-1.txt");
+        let victim = gap.inside.write("victim", "mine");
+        if kind == "link" {
+            std::os::unix::fs::symlink(&victim, &receipt).unwrap();
+        } else {
+            let made = std::process::Command::new("mkfifo").arg(&receipt).status();
+            assert!(made.unwrap().success());
+        }
+        gap.imported(&["--receipt"]);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+        let text = fs::read_to_string(&receipt).unwrap();
+        assert!(text.starts_with("chantal receipt 1\n"), "{text}");
+    }
+}
