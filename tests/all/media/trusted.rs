@@ -5,6 +5,7 @@ use std::fs;
 use super::{Gap, LATEST};
 use crate::kit::chantal::Repository;
 use crate::kit::keys::Key;
+use crate::kit::mirror::beside;
 use crate::kit::tree::Tree;
 use crate::kit::upstream::{Package, Upstream};
 
@@ -242,4 +243,30 @@ fn syncs_skip_what_media_fill() {
     let sync = gap.inside.run(&["repo", "sync", "--all"]).exits(0);
     sync.mentions("r: skipped: filled by `chantal media import`");
     gap.inside.published_tree("r").assert_same(&before);
+}
+
+#[test]
+fn a_merge_of_repositories_with_different_keys() {
+    for (upstream, other) in Upstream::both().into_iter().zip(Upstream::both()) {
+        let gap = Gap::new(upstream);
+        let other = other
+            .signed_by(Key::stranger())
+            .package(Package::new("third", "1.0-1"));
+        let same = |repository: Repository| repository;
+        let (_built, _server) = beside(&gap.outside.chantal, "s", &other, same);
+        gap.outside
+            .run(&["repo", "sync", "--repo-id", "s"])
+            .succeeds();
+        gap.inside.repository(&Repository::of("s", &other, "media"));
+        let merge = [
+            "snapshot", "merge", "--source", "r/latest", "--source", "s/latest", "--name", "both",
+        ];
+        gap.outside.run(&merge).exits(0);
+        gap.exported(&["--snapshot", "r/both", "--all"]);
+        let imported = gap.imported(&[]);
+        let repositories = &imported["transfers"][0]["repositories"];
+        assert_eq!(repositories[0]["snapshots_created"][0], "both");
+        assert_eq!(repositories[1]["latest"], "replaced");
+        gap.is_published();
+    }
 }
