@@ -55,8 +55,9 @@ pub fn media_hint(error: &MediaError) -> Option<String> {
         ),
         MediaError::Gap { number, base, .. } => Some(match base {
             Some(base) => format!(
-                "import transfer {base} first, or ask for a transfer that builds on an earlier \
-                 one (`media lost {number}` outside) or on nothing (`--full`)"
+                "import transfer {base} first (again, if a cleanup has removed what it had \
+                 brought), or ask for a transfer that builds on an earlier one (`media lost \
+                 {number}` outside) or on nothing (`--full`)"
             ),
             None => "export it again".to_owned(),
         }),
