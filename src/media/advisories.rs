@@ -1,4 +1,4 @@
-//! The advisories for the packages that a transfer carries: why somebody should carry it.
+//! The advisories for the packages that a transfer carries: what it fixes inside.
 
 use std::collections::{BTreeMap, HashSet};
 

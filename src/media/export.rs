@@ -251,7 +251,7 @@ fn choose_number(
             taken.push(name.number);
         }
     }
-    // It was recorded, and killed before it was complete: nobody can have it.
+    // It was recorded, and killed before it was complete: no destination can have imported it.
     if let Some((number, path)) = &interrupted
         && let Some(record) = sent.get(number)
         && record.is_pending()

@@ -116,27 +116,13 @@ pub fn choose_base(
         return Ok(None);
     };
     let record = sent.remove(&number).expect("it was found there");
-    if !has_manifests(storage, record.kept.values().flatten())? {
+    if !storage.read(|reader| reader.has_manifests(record.kept.values().flatten()))? {
         return Err(MediaError::BaseForgotten {
             destination: destination.clone(),
             number,
         });
     }
     Ok(Some((number, record)))
-}
-
-fn has_manifests<'i>(
-    storage: &Storage,
-    manifests: impl Iterator<Item = &'i ObjectId>,
-) -> Result<bool, MediaError> {
-    Ok(storage.read(|reader| {
-        for id in manifests {
-            if !reader.has_manifest(*id)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    })?)
 }
 
 /// What of an incomplete transfer has arrived.
@@ -163,7 +149,7 @@ impl Arrived {
         let kept = base
             .iter()
             .flat_map(|(_, base)| base.kept.values().flatten());
-        if !has_manifests(storage, record.manifests.iter().chain(kept))? {
+        if !storage.read(|reader| reader.has_manifests(record.manifests.iter().chain(kept)))? {
             return Err(MediaError::BaseForgotten {
                 destination: destination.clone(),
                 number,
@@ -321,13 +307,13 @@ impl<'r> Planner<'r> {
     ) -> Transaction<(ExportPlan, CarriedPackages)> {
         let mut kept = self.base_kept.clone();
         let mut manifests = Vec::new();
+        let mut seen = HashSet::new();
         let mut keyrings = BTreeSet::new();
         for (id, repository) in &repositories {
             let own: BTreeSet<ObjectId> = repository.manifests().collect();
             kept.insert(id.clone(), own.into_iter().collect());
             for manifest in repository.manifests() {
-                let known = |carried: &CarriedManifest| carried.id == manifest;
-                if !manifests.iter().any(known) {
+                if seen.insert(manifest) {
                     manifests.push(CarriedManifest {
                         id: manifest,
                         carried: !self.base_manifests.contains(&manifest),

@@ -26,7 +26,7 @@ use crate::pool::{BUFFER, hash};
 use crate::progress::{Downloads, Progress};
 use crate::regular_file::named;
 use crate::storage::Storage;
-use crate::threads::lock;
+use crate::threads::{self, lock};
 use crate::transfer::{self, ManifestWriter, object_files};
 
 /// Enough to keep a disk busy with small files; more seek without use.
@@ -128,8 +128,7 @@ impl TransferWriter<'_> {
         plan: &ExportPlan,
         folder: &UnfinishedFolder,
     ) -> Result<Written, MediaError> {
-        let workers = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build();
-        let workers = workers.map_err(io::Error::other)?;
+        let workers = threads::pool("export", THREADS)?;
         Self::remove_others(plan, folder)?;
         let objects = folder.path.join(transfer::OBJECTS);
         let first_bytes: HashSet<u8> = plan

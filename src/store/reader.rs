@@ -186,6 +186,18 @@ impl Reader {
         Ok(table.get(&id.0)?.is_some())
     }
 
+    pub fn has_manifests<'i>(
+        &self,
+        ids: impl IntoIterator<Item = &'i ObjectId>,
+    ) -> Transaction<bool> {
+        for id in ids {
+            if !self.has_manifest(*id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub fn has_chunk(&self, id: ObjectId) -> Transaction<bool> {
         Ok(self.chunks()?.table.get(&id.0)?.is_some())
     }

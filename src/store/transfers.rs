@@ -112,12 +112,7 @@ impl Reader {
     /// Whether later transfers can build on an imported one: everything that it keeps is here, also
     /// of the transfers before it.
     pub fn is_base(&self, imported: &ImportedRecord) -> Transaction<bool> {
-        for id in &imported.kept {
-            if !self.has_manifest(*id)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        self.has_manifests(&imported.kept)
     }
 
     /// The manifests that later exports are compared with: their objects may be missing.

@@ -12,7 +12,7 @@ use crate::media::error::MediaError;
 use crate::pool::BUFFER;
 use crate::progress::Progress;
 use crate::storage::Storage;
-use crate::threads::lock;
+use crate::threads::{self, lock};
 use crate::transfer::{Folder, ListedObject, ObjectError};
 
 /// As for exports.
@@ -33,8 +33,7 @@ pub fn copy_objects(
     folder: &Folder,
     new: &[ListedObject],
 ) -> Result<Copied, MediaError> {
-    let workers = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build();
-    let workers = workers.map_err(io::Error::other)?;
+    let workers = threads::pool("import", THREADS)?;
     let sizes = new.iter().map(|object| object.content.size);
     let bytes = sizes.fold(0, u64::saturating_add);
     let shown = progress.downloads("importing", new.len() as u64, bytes);
