@@ -8,7 +8,7 @@ use super::error::MediaError;
 use super::sent::{sent_to, sent_transfer};
 use crate::digest::{ObjectId, ObjectRef};
 use crate::manifest::Package;
-use crate::names::{DestinationName, ExporterId, RepoId, SnapshotName};
+use crate::names::{DestinationName, ExporterId, RepoId};
 use crate::storage::Storage;
 use crate::store::records::{SentRecord, StateRecord};
 use crate::store::{Reader, Transaction};
@@ -419,13 +419,8 @@ impl<'r> Planner<'r> {
             }
         }
         for (id, repository) in &plan.header.repositories {
-            let state = repository
-                .state
-                .iter()
-                .map(|_| SnapshotName::LATEST.to_owned());
-            let snapshots = repository.snapshots.keys().map(ToString::to_string);
             let planned = plan.repositories.entry(id.clone()).or_default();
-            planned.states = state.chain(snapshots).collect();
+            planned.states = repository.state_names().map(str::to_owned).collect();
         }
         Ok((listed, packages))
     }

@@ -319,11 +319,9 @@ impl InspectedTransfer {
         let header = &contents.header;
         let repositories = header.repositories.iter().map(|(id, repository)| {
             let carried = contents.repositories.get(id).copied().unwrap_or_default();
-            let latest = repository.state.iter().map(|_| "latest".to_owned());
-            let snapshots = repository.snapshots.keys().map(ToString::to_string);
             InspectedRepository {
                 repository: id.clone(),
-                states: latest.chain(snapshots).collect(),
+                states: repository.state_names().map(str::to_owned).collect(),
                 packages: carried.packages,
                 bytes: carried.bytes,
                 definition: repository.definition.clone(),

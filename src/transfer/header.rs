@@ -205,6 +205,12 @@ impl CarriedRepository {
         state.chain(self.snapshots.values().map(|carried| &carried.record.state))
     }
 
+    /// The names of its states: `latest`, and those of snapshots.
+    pub fn state_names(&self) -> impl Iterator<Item = &str> {
+        let latest = self.state.iter().map(|_| SnapshotName::LATEST);
+        latest.chain(self.snapshots.keys().map(SnapshotName::as_str))
+    }
+
     /// The manifests that it needs, with repetitions.
     pub fn manifests(&self) -> impl Iterator<Item = ObjectId> {
         let state = self.state.iter();

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::digest::{ObjectId, ObjectRef};
 use crate::kill_points;
 use crate::media::error::{Bytes, MediaError};
-use crate::names::{DestinationName, ExporterId, RepoId, SnapshotName};
+use crate::names::{DestinationName, ExporterId, RepoId};
 use crate::openpgp::Keyring;
 use crate::publish::Outcome;
 use crate::regular_file;
@@ -439,14 +439,14 @@ impl TransferImport<'_> {
 
 /// `REPOSITORY/NAME` of all states.
 fn state_names(header: &Header) -> Vec<String> {
-    let mut names = Vec::new();
-    for (id, carried) in &header.repositories {
-        if carried.state.is_some() {
-            names.push(format!("{id}/{}", SnapshotName::LATEST));
-        }
-        names.extend(carried.snapshots.keys().map(|name| format!("{id}/{name}")));
-    }
-    names
+    let repositories = header.repositories.iter();
+    repositories
+        .flat_map(|(id, carried)| {
+            carried
+                .state_names()
+                .map(move |name| format!("{id}/{name}"))
+        })
+        .collect()
 }
 
 /// The last imported transfer of each repository.
